@@ -1,0 +1,48 @@
+"""Exceptions: what stops a command. A failed attempt is a value (`values.Failure`), never an exception.
+
+BatchgenError
+├── UsageError         nothing was sent: command line, job, input, key or output directory is wrong (exit 2)
+│   ├── JobError       the job file or an override of it
+│   ├── InputError     the input table: file, column, row
+│   └── OutputError    the output directory: locked, foreign, changed job, not writable
+└── StoppedError       the run ended early and can go on (exit 3)
+    ├── ProviderStop   an answer no row can survive: wrong key, unknown model, overdue account
+    ├── BudgetStop     the next request could pass the budget
+    └── StorageStop    journal or parts cannot be written: disk full, directory gone, writer dead
+"""
+
+
+class BatchgenError(Exception):
+    """Base of all that batchgen raises on purpose; its text is a whole sentence for the user."""
+
+
+class UsageError(BatchgenError):
+    """Something the user wrote or pointed to is wrong; no request has been sent."""
+
+
+class JobError(UsageError):
+    """The job file, or an override of it, is wrong."""
+
+
+class InputError(UsageError):
+    """The input table cannot be used; the text names file, column or row, and the fix."""
+
+
+class OutputError(UsageError):
+    """The output directory cannot be used for this run."""
+
+
+class StoppedError(BatchgenError):
+    """The run stopped before its end; all that was settled is kept and running again goes on."""
+
+
+class ProviderStop(StoppedError):
+    """The provider said something that no other row can survive."""
+
+
+class BudgetStop(StoppedError):
+    """The next request could pass `limits.budget`."""
+
+
+class StorageStop(StoppedError):
+    """Results can no longer be stored safely."""

@@ -1,0 +1,229 @@
+"""The nouns of the corridor: prompt, request, response, completion | failure, result. Plain values, no behaviour.
+
+`msgspec.Struct` rather than dataclasses because a frozen dataclass costs ten times as much to build, once per row
+and noun. All are frozen; times are seconds (`_s`) or milliseconds (`_ms`), token counts whole tokens, money Decimal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+Message = Mapping[str, Any]
+"""One chat message as it goes over the wire: `role`, `content` (text or list of parts), `tool_calls`, `tool_call_id`, ..."""
+
+
+class Prompt(Struct, frozen=True, gc=False):
+    """What a row asks. Either `messages`, or the older form `text` with optional `history` (DashScope native only).
+
+    `model` and `parameters` are the row's own, from columns; they win over the job's.
+    """
+
+    messages: Sequence[Message] = ()
+    text: str | None = None
+    history: Sequence[Mapping[str, str]] = ()
+    model: str | None = None
+    parameters: Mapping[str, Any] | None = None
+
+
+class Request(Struct, frozen=True, gc=False):
+    """One POST. The key is not in here: the transport adds it, so that a request may be shown and logged."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str]
+    streamed: bool = False
+    model: str = ""
+
+
+class Response(Struct, frozen=True, gc=False):
+    """What came back whole. `headers` has only those of `KEPT_HEADERS` that were present, names in lower case.
+
+    A streamed response is its complete event stream in `body`.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+KEPT_HEADERS = (
+    "content-type",
+    "location",
+    "retry-after",
+    "retry-after-ms",
+    "x-request-id",
+    "x-should-retry",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens",
+)
+"""The response headers that anything here reads; the transports keep these and drop the rest."""
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """Tokens as the provider reported them; None where it did not (never 0 for unknown).
+
+    `output_tokens` includes `reasoning_tokens`; `input_tokens` includes `cached_tokens` (read from a cache) and
+    `cache_write_tokens` (written to one).
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class RateLimits(Struct, frozen=True, gc=False):
+    """What the `x-ratelimit-*` headers said; None where they did not. Limits are per minute, resets in seconds."""
+
+    limit_requests: int | None = None
+    limit_tokens: int | None = None
+    remaining_requests: int | None = None
+    remaining_tokens: int | None = None
+    reset_requests_s: float | None = None
+    reset_tokens_s: float | None = None
+
+
+class FailureKind(StrEnum):
+    """Why an attempt failed: the words of the result column `error_kind`."""
+
+    RATE_LIMITED = "rate_limited"
+    SERVER_ERROR = "server_error"
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    UNREADABLE = "unreadable"
+    INVALID_REQUEST = "invalid_request"
+    TOO_LONG = "too_long"
+    CONTENT_FILTER = "content_filter"
+    INVALID_OUTPUT = "invalid_output"
+    PROMPT = "prompt"
+    AUTHENTICATION = "authentication"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    ACCOUNT = "account"
+    ENDPOINT = "endpoint"
+
+
+class Verdict(StrEnum):
+    """What a failure means for the row and the run."""
+
+    RETRY = "retry"  # again after a backoff; costs one of `retry.max_attempts`
+    WAIT = "wait"  # a limit spoke: again when the limiter allows; costs patience, not attempts
+    FAIL = "fail"  # this row is lost, the others are not
+    STOP = "stop"  # no row can succeed until somebody acts; the row stays pending
+
+
+class Throttle(StrEnum):
+    """Which limit refused a request, as far as the answer tells."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    GROWTH = "growth"  # the rate rose too quickly
+    CONCURRENCY = "concurrency"
+    OVERLOAD = "overload"  # the service is busy; nobody's quota
+    UNKNOWN = "unknown"
+
+
+class Completion(Struct, frozen=True, gc=False):
+    """A finished answer. `finish_reason` is `stop`, `length`, `tool_calls`, `content_filter` or the vendor's own word.
+
+    `tool_calls` and `logprobs` are JSON text.
+    """
+
+    text: str | None
+    finish_reason: str
+    usage: Usage
+    reasoning: str | None = None
+    tool_calls: str | None = None
+    refusal: str | None = None
+    logprobs: str | None = None
+    model: str | None = None
+    request_id: str | None = None
+    http_status: int = 200
+    limits: RateLimits | None = None
+
+
+class Failure(Struct, frozen=True, gc=False):
+    """An attempt without a usable answer. `message` and `code` are the vendor's own words.
+
+    `retry_after_s`: the server's wish, None if it named none. `maybe_billed`: the request went out whole and no final
+    answer came back, so the provider may charge for it. `setting`: likely the job's fault rather than the row's (a
+    parameter the model does not take): if the first rows all fail so, the run stops. `needs_stream`: the model only
+    answers streamed requests. `stale`: a reused connection broke before the first byte of a reply; worth one
+    immediate retry. `usage`: what was billed although there is no usable answer.
+    """
+
+    kind: FailureKind
+    verdict: Verdict
+    message: str
+    code: str | None = None
+    http_status: int | None = None
+    request_id: str | None = None
+    model: str | None = None
+    finish_reason: str | None = None
+    throttle: Throttle | None = None
+    retry_after_s: float | None = None
+    maybe_billed: bool = False
+    setting: bool = False
+    needs_stream: bool = False
+    stale: bool = False
+    usage: Usage | None = None
+    limits: RateLimits | None = None
+
+
+Outcome = Completion | Failure
+
+
+class Cost(Struct, frozen=True, gc=False):
+    """Money in the price's currency, exact."""
+
+    input: Decimal
+    output: Decimal
+
+
+class Status(StrEnum):
+    """How a row ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class Result(Struct, frozen=True, gc=False, array_like=True):
+    """What is recorded for a settled row: the last outcome and the sums over all attempts.
+
+    `row` is the 0-based number in the input; `row_id` and the carried columns are joined when a part is written.
+    `finished_at_us` is microseconds since the epoch, UTC. `input_cost` + `output_cost` = the row's cost; both None
+    when the model has no known price. Fields may be appended, never reordered: the journal stores them by position.
+    """
+
+    row: int
+    status: Status
+    attempts: int
+    finished_at_us: int
+    completion: str | None = None
+    reasoning: str | None = None
+    tool_calls: str | None = None
+    finish_reason: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    input_cost: Decimal | None = None
+    output_cost: Decimal | None = None
+    model: str | None = None
+    request_id: str | None = None
+    latency_ms: float | None = None
+    http_status: int | None = None
+    error_kind: FailureKind | None = None
+    error_code: str | None = None
+    error_message: str | None = None
