@@ -1,3 +1,36 @@
-"""batchgen: a table of prompts in, every row answered once, Parquet out."""
+"""batchgen: a table of prompts in, every row answered once, Parquet out.
+
+The public names are loaded when first used: `import batchgen` alone costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from batchgen.errors import BatchgenError
+
+if TYPE_CHECKING:
+    from batchgen.corridor import arun, run
+    from batchgen.job import Job, load_job
+    from batchgen.sink import read_results
+    from batchgen.summary import Summary
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Job": "batchgen.job",
+    "Summary": "batchgen.summary",
+    "arun": "batchgen.corridor",
+    "load_job": "batchgen.job",
+    "read_results": "batchgen.sink",
+    "run": "batchgen.corridor",
+}
+
+__all__ = ["BatchgenError", "Job", "Summary", "__version__", "arun", "load_job", "read_results", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'batchgen' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 Message = Mapping[str, Any]
-"""One chat message as it goes over the wire: `role`, `content` (text or list of parts), `tool_calls`, `tool_call_id`, ..."""
+"""One chat message as it goes over the wire: `role`, `content` (text or parts), `tool_calls`, `tool_call_id`, ..."""
 
 
 class Prompt(Struct, frozen=True, gc=False):

@@ -1,0 +1,126 @@
+"""What can be known before anything is sent: the whole job is read, every row is rendered, the first are shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from batchgen.assemble import Endpoint, Parts, assemble, endpoint_of
+from batchgen.errors import UsageError
+from batchgen.job import Job
+from batchgen.providers import PROVIDERS
+from batchgen.rundir import fingerprints, problem_with
+from batchgen.values import Failure, Prompt
+
+UNASKABLE_SHOWN = 3
+"""Rows that cannot be asked are counted; so many of them are told with their reason."""
+
+
+class Shown(Struct, frozen=True):
+    """One request as it would be sent, the key masked."""
+
+    row: int
+    url: str
+    headers: dict[str, str]
+    body: Any
+
+
+class Checked(Struct, frozen=True):
+    """What `check` found. `unaskable` rows will fail with `prompt`; `problem` is what `run` would refuse."""
+
+    job: str
+    input: str
+    rows: int
+    columns: list[str]
+    provider: str
+    model: str
+    endpoint: str
+    currency: str | None
+    price: str | None
+    requests: list[Shown]
+    unaskable: int
+    unaskable_examples: dict[int, str]
+    notes: list[str]
+    problem: str | None
+
+    def to_json(self) -> bytes:
+        """Return everything as one JSON object."""
+        return msgspec.json.encode(self)
+
+
+def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> Checked:
+    """Check a job as `run` would and render every row. Raises `UsageError` where nothing can be shown at all."""
+    problem: str | None = None
+    if endpoint is None:
+        try:
+            endpoint = endpoint_of(job)
+        except UsageError as error:
+            problem = str(error)
+            base_url = (job.model.base_url or PROVIDERS[job.model.provider].base_url).rstrip("/")
+            endpoint = Endpoint(base_url, None, base_url)
+    parts = assemble(job, endpoint)
+    scan = parts.source.scan()
+    requests, unaskable, examples = _render(parts, show)
+    if scan.rows and unaskable == scan.rows:
+        first = next(iter(examples.items()))
+        problem = f"None of the {scan.rows:,} rows can be asked; row {first[0]}: {first[1]}"
+    if problem is None:
+        problem = problem_with(
+            Path(job.output.path),
+            {**fingerprints(parts.fingerprint), "input": scan.fingerprint},
+            fingerprints({"output": {"columns": job.output.columns}}),
+        )
+    price = parts.price_of(parts.model) if parts.model else None
+    return Checked(
+        job=job.name,
+        input=job.input.path,
+        rows=scan.rows,
+        columns=list(parts.source.columns),
+        provider=job.model.provider,
+        model=parts.model or f"column {job.model.name.column}"
+        if not isinstance(job.model.name, str)
+        else job.model.name,
+        endpoint=endpoint.base_url,
+        currency=parts.currency,
+        price=price.describe() if price is not None else None,
+        requests=requests,
+        unaskable=unaskable,
+        unaskable_examples=examples,
+        notes=parts.notes,
+        problem=problem,
+    )
+
+
+def _render(parts: Parts, show: int) -> tuple[list[Shown], int, dict[int, str]]:
+    """Render all rows; return the first requests, how many rows cannot be asked, and why the first of those."""
+    shown: list[Shown] = []
+    unaskable = 0
+    examples: dict[int, str] = {}
+    columns = [name for name in parts.source.columns if name in parts.template.columns]
+    for batch in parts.source.batches(0, columns):
+        cells = [(name, batch.table.column(name).to_pylist()) for name in batch.table.schema.names]
+        for offset in range(batch.table.num_rows):
+            row = batch.first_row + offset
+            reason = batch.problems.get(row)
+            outcome: Prompt | Failure | None = None
+            if reason is None:
+                outcome = parts.template.render({name: values[offset] for name, values in cells})
+                reason = outcome.message if isinstance(outcome, Failure) else None
+            if reason is not None:
+                unaskable += 1
+                if len(examples) < UNASKABLE_SHOWN:
+                    examples[row] = reason
+            elif len(shown) < show:
+                assert isinstance(outcome, Prompt)
+                shown.append(_shown(parts, row, outcome))
+    return shown, unaskable, examples
+
+
+def _shown(parts: Parts, row: int, prompt: Prompt) -> Shown:
+    stream = parts.job.model.stream or parts.provider.must_stream(prompt.model or parts.model)
+    request = parts.provider.build_request(prompt, stream=stream)
+    headers = {**request.headers, "Authorization": "Bearer ***"}
+    return Shown(row, request.url, headers, msgspec.json.decode(request.body))

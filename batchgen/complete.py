@@ -1,0 +1,253 @@
+"""One prompt → one outcome: the sole meeting of provider, transport, limiter, retry and budget.
+
+A permit is held round one attempt only; a row that waits holds none. Nothing here knows journal or Parquet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+from msgspec import Struct
+
+from batchgen.errors import ProviderStop
+from batchgen.limiter import Limiter
+from batchgen.pricing import ModelPrice
+from batchgen.providers.protocol import Provider
+from batchgen.reserve import Reserve
+from batchgen.retry import RetryPolicy, Tally
+from batchgen.secret import Secret
+from batchgen.tokens import rough_tokens
+from batchgen.transport import Transport
+from batchgen.values import (
+    Completion,
+    Cost,
+    Failure,
+    FailureKind,
+    Outcome,
+    Prompt,
+    Request,
+    Result,
+    Status,
+    Verdict,
+)
+from batchgen.watch import Watch
+
+MESSAGE_CAP = 2_000
+"""Most characters kept of a vendor's error message."""
+
+
+class Work(Struct):
+    """A row on its way: what it asks and what it has used up in this run.
+
+    `input_cost` and `output_cost` are what attempts before the last were billed.
+    """
+
+    row: int
+    prompt: Prompt
+    tally: Tally
+    request: Request | None = None
+    refused_at_s: float | None = None
+    latency_ms: float | None = None
+    input_cost: Decimal = Decimal(0)
+    output_cost: Decimal = Decimal(0)
+
+
+class Completer:
+    """Sends prompts and reads answers. `prices` finds a model's price; `wall_us` stamps results (microseconds, UTC)."""
+
+    def __init__(
+        self,
+        *,
+        provider: Provider,
+        model: str,
+        transport: Transport,
+        limiter: Limiter,
+        retry: RetryPolicy,
+        reserve: Reserve,
+        watch: Watch,
+        price_of: Callable[[str], ModelPrice | None],
+        stream: bool,
+        key: Secret | None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._provider = provider
+        self._model = model
+        self._transport = transport
+        self._limiter = limiter
+        self._retry = retry
+        self._reserve = reserve
+        self._watch = watch
+        self._price_of = price_of
+        self._stream = stream
+        self._key = key
+        self._clock = clock
+        self._wall_us = wall_us
+        self._streamed_models: dict[str, bool] = {}
+        self.refused = 0
+        self.retried = 0
+
+    async def attempt(self, work: Work, *, retry: bool = False) -> Outcome:
+        """Send one request for the row and read its answer.
+
+        Raises `LimiterClosed` when the run stops before the request could go out, `BudgetStop` when it could pass the
+        budget, `ProviderStop` when the server asks for a longer wait than a row's patience.
+        """
+        request = work.request
+        if request is None:
+            request = work.request = self._provider.build_request(work.prompt, stream=self._streams(work.prompt))
+        held = await self._reserve.hold(request, work.prompt) if self._reserve.capped else None
+        tokens = rough_tokens(len(request.body))
+        ticket = None
+        outcome: Outcome | None = None
+        try:
+            ticket = self._limiter.try_acquire(tokens, retry=retry)
+            if ticket is None:
+                ticket = await self._limiter.acquire(tokens, retry=retry)
+            if work.refused_at_s is not None:
+                work.tally.refused_s += self._clock() - work.refused_at_s
+                work.refused_at_s = None
+            work.tally.requests += 1
+            started_s = self._clock()
+            response = await self._transport.send(request, timeout_s=self._limiter.deadline_s)
+            answered_s = self._clock()
+            work.latency_ms = (answered_s - started_s) * 1000
+            outcome = response if isinstance(response, Failure) else self._provider.read_response(request, response)
+        finally:
+            if ticket is None:
+                self._reserve.release(held)
+            else:
+                self._limiter.settle(ticket, outcome)
+                self._reserve.settle(held, request, work.prompt, outcome)
+        if isinstance(outcome, Failure):
+            self._count(work, outcome)
+        reason = self._watch.observe(outcome, started_s, answered_s)
+        if reason is not None:
+            raise ProviderStop(self._shown(reason))
+        return outcome
+
+    def _count(self, work: Work, failure: Failure) -> None:
+        """Charge a failed attempt to the budget it draws on.
+
+        During an outage (the limiter's breaker is open) a failure costs patience like a refusal: the few rows that
+        serve as probes must not use up their attempts on an outage that all rows share.
+        """
+        if failure.verdict is Verdict.WAIT:
+            self.refused += 1
+            work.refused_at_s = self._clock()
+            wish_s = failure.retry_after_s
+            if wish_s is not None and wish_s > self._retry.settings.rate_limit_patience_s:
+                raise ProviderStop(
+                    f"The provider asks for a wait of {wish_s:,.0f} s, more than retry.rate_limit_patience_s "
+                    f"({self._retry.settings.rate_limit_patience_s:,.0f} s): {self._shown(failure.message)}"
+                )
+        elif failure.verdict is Verdict.RETRY:
+            self.retried += 1
+            if failure.needs_stream:
+                self._streamed_models[work.prompt.model or self._model] = True
+                work.request = None
+            if self._limiter.outage:
+                work.refused_at_s = self._clock()
+            else:
+                work.tally.attempts += 1
+        if failure.usage is not None and failure.verdict in (Verdict.RETRY, Verdict.WAIT):
+            billed = self._cost(work, failure)
+            if billed is not None:
+                work.input_cost += billed.input
+                work.output_cost += billed.output
+
+    async def again(self, work: Work, failure: Failure, sleep: Callable[[float], Awaitable[None]]) -> Outcome:
+        """Go on with a row whose attempt failed in a way that another try can mend; return its final outcome.
+
+        `sleep` waits out the row's own backoff and may raise to end it.
+        """
+
+        async def attempt() -> Outcome:
+            return await self.attempt(work, retry=True)
+
+        return await self._retry.run(failure, attempt, work.tally, sleep)
+
+    def _streams(self, prompt: Prompt) -> bool:
+        if self._stream:
+            return True
+        model = prompt.model or self._model
+        known = self._streamed_models.get(model)
+        if known is None:
+            known = self._streamed_models[model] = self._provider.must_stream(model)
+        return known
+
+    def _cost(self, work: Work, outcome: Outcome) -> Cost | None:
+        price = self._price_of(work.prompt.model or self._model)
+        if price is None or outcome.usage is None:
+            return None
+        return price.cost(outcome.usage)
+
+    def stop_reason(self, failure: Failure) -> ProviderStop:
+        """The exception for an answer that no row can survive, in the vendor's own words."""
+        status = f"HTTP {failure.http_status}" if failure.http_status is not None else "no answer"
+        code = f", {failure.code}" if failure.code else ""
+        return ProviderStop(f"The provider refused for good ({status}{code}): {self._shown(failure.message)}")
+
+    def _shown(self, text: str) -> str:
+        text = self._key.mask(text) if self._key is not None else text
+        return text[:MESSAGE_CAP]
+
+    def result(self, work: Work, outcome: Outcome) -> Result:
+        """What is recorded for the row: the final outcome with the sums over all its attempts."""
+        usage = outcome.usage
+        price = self._price_of(work.prompt.model or self._model)
+        input_cost: Decimal | None = None
+        output_cost: Decimal | None = None
+        if price is not None:
+            last = price.cost(usage) if usage is not None else None
+            if last is not None:
+                input_cost, output_cost = work.input_cost + last.input, work.output_cost + last.output
+            elif isinstance(outcome, Failure):
+                input_cost, output_cost = work.input_cost, work.output_cost
+        attempts = work.tally.requests
+        if isinstance(outcome, Completion):
+            assert usage is not None
+            return Result(
+                row=work.row,
+                status=Status.SUCCEEDED,
+                attempts=attempts,
+                finished_at_us=self._wall_us(),
+                completion=outcome.text if outcome.text is not None else outcome.refusal,
+                reasoning=outcome.reasoning,
+                tool_calls=outcome.tool_calls,
+                finish_reason=outcome.finish_reason,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                total_tokens=usage.total_tokens,
+                cached_tokens=usage.cached_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+                input_cost=input_cost,
+                output_cost=output_cost,
+                model=outcome.model,
+                request_id=outcome.request_id,
+                latency_ms=work.latency_ms,
+                http_status=outcome.http_status,
+            )
+        return Result(
+            row=work.row,
+            status=Status.FAILED,
+            attempts=attempts,
+            finished_at_us=self._wall_us(),
+            finish_reason=outcome.finish_reason,
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            total_tokens=usage.total_tokens if usage else None,
+            cached_tokens=usage.cached_tokens if usage else None,
+            reasoning_tokens=usage.reasoning_tokens if usage else None,
+            input_cost=input_cost,
+            output_cost=output_cost,
+            model=outcome.model,
+            request_id=outcome.request_id,
+            latency_ms=work.latency_ms if outcome.kind is not FailureKind.PROMPT else None,
+            http_status=outcome.http_status,
+            error_kind=outcome.kind,
+            error_code=outcome.code,
+            error_message=self._shown(outcome.message),
+        )

@@ -1,0 +1,347 @@
+"""The whole corridor on one page: source → pending rows → runner → journal → parts → summary."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pyarrow as pa
+
+from batchgen.assemble import Endpoint, Parts, assemble, endpoint_of
+from batchgen.budget import Budget, PossiblyBilled
+from batchgen.complete import Completer, Work
+from batchgen.errors import StoppedError
+from batchgen.feed import Feed
+from batchgen.job import Job, LimitSettings
+from batchgen.limiter import Limiter
+from batchgen.pace import Limits, Pacer
+from batchgen.plan import SHARD_ROWS, cut, first_needed_row
+from batchgen.progress import Reporter, Standing
+from batchgen.reserve import Reserve
+from batchgen.retry import RetryPolicy, Tally
+from batchgen.rundir import RunDirectory, fingerprints
+from batchgen.runner import Runner
+from batchgen.source import Scan
+from batchgen.summary import Spent, Summary
+from batchgen.transport import Transport, open_transport
+from batchgen.values import Prompt, Result, Status
+from batchgen.watch import Watch
+from batchgen.writer import Writer
+
+OPEN_SHARDS = 3
+"""Shards that may be unfinished at a time: one being worked off, one ending, one waiting for its slowest rows."""
+
+STATE_EVERY_S = 2.0
+"""How often a running process rewrites `run.json`, which is what `status` shows."""
+
+
+class Control:
+    """A caller's hand on a run in progress, from the same event loop (signal handlers, notebooks)."""
+
+    def __init__(self) -> None:
+        self._run: _Run | None = None
+        self._interrupts = 0
+
+    def attach(self, run: _Run) -> None:
+        """Connect to the run that has begun, and pass on what was asked for before it had."""
+        self._run = run
+        for _ in range(self._interrupts):
+            run.runner.interrupt()
+
+    def interrupt(self) -> None:
+        """Stop sending and let what is in flight finish; a second call cancels it."""
+        self._interrupts += 1
+        if self._run is not None:
+            self._run.runner.interrupt()
+
+    def change_limits(self, limits: LimitSettings) -> None:
+        """Go on with other limits (the budget included) from now on."""
+        if self._run is not None:
+            self._run.change_limits(limits)
+
+
+async def arun(
+    job: Job,
+    *,
+    endpoint: Endpoint | None = None,
+    reporter: Reporter | None = None,
+    control: Control | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+) -> Summary:
+    """Run a job, or go on with an unfinished run of it in the same output directory.
+
+    `endpoint` replaces the job's own (the simulator's). `fresh` moves an existing run aside; `retry_failed` tries the
+    rows again that failed. Raises `UsageError` before anything is sent; a run that stops early is a `Summary` with
+    state `stopped` or `interrupted`.
+    """
+    reporter = reporter or Reporter()
+    parts = await anyio.to_thread.run_sync(assemble, job, endpoint or endpoint_of(job))
+    for note in parts.notes:
+        reporter.note(note)
+    scan = await anyio.to_thread.run_sync(parts.source.scan)
+    directory = await anyio.to_thread.run_sync(
+        lambda: RunDirectory.open(
+            Path(job.output.path),
+            job=job.name,
+            fingerprints={**fingerprints(parts.fingerprint), "input": scan.fingerprint},
+            published=fingerprints({"output": {"columns": job.output.columns}}),
+            fresh=fresh,
+        )
+    )
+    with directory:
+        if retry_failed:
+            reopened = directory.reopen_failed(_input_cost(parts))
+            reporter.note(f"{reopened:,} failed rows are tried again.")
+        return await _Run(parts, scan, directory, reporter).go(control or Control())
+
+
+def run(job: Job, *, endpoint: Endpoint | None = None, fresh: bool = False, retry_failed: bool = False) -> Summary:
+    """`arun` for callers without an event loop."""
+
+    async def main() -> Summary:
+        return await arun(job, endpoint=endpoint, fresh=fresh, retry_failed=retry_failed)
+
+    return anyio.run(main, backend_options=loop_options())
+
+
+def loop_options() -> dict[str, Any]:
+    """Options for `anyio.run`: uvloop where the platform has it."""
+    return {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
+
+
+class _Run:
+    """One execution of a job in a locked output directory."""
+
+    def __init__(self, parts: Parts, scan: Scan, directory: RunDirectory, reporter: Reporter) -> None:
+        self._parts = parts
+        self._scan = scan
+        self._directory = directory
+        self._reporter = reporter
+        self._limits = parts.job.limits
+        self._pacer = Pacer(pace_limits(self._limits), random.Random())
+        self._limiter = Limiter(self._pacer)
+        self._started_s = time.monotonic()
+        sums = directory.journal.sums()
+        before = directory.state.summary.get("possibly_billed", {}) if directory.state is not None else {}
+        self._before = sums.totals()
+        everything = sums.totals()
+        for unfinished in directory.journal.spent().values():
+            everything.add(unfinished)
+        spent = everything.cost or Decimal(0)
+        self._budget = Budget(
+            self._limits.budget, spent, PossiblyBilled(before.get("requests", 0), Decimal(before.get("cost") or 0))
+        )
+        self._standing = Standing(
+            rows=scan.rows,
+            settled=self._before.rows,
+            failed=sums.rows(Status.FAILED),
+            spent=spent if parts.currency is not None else None,
+            budget=self._limits.budget,
+            currency=parts.currency or "",
+        )
+
+    async def go(self, control: Control) -> Summary:
+        """Work until the end, an interruption or a stop; leave the directory in a state that says which."""
+        parts = self._parts
+        job = parts.job
+        error: StoppedError | None = None
+        try:
+            async with AsyncExitStack() as stack:
+                transport = await stack.enter_async_context(
+                    open_transport(job.model.transport, key=parts.endpoint.key, concurrency=job.limits.concurrency)
+                )
+                self._writer = await stack.enter_async_context(
+                    Writer(
+                        self._directory,
+                        parts.layout,
+                        concurrency=job.limits.concurrency,
+                        on_commit=self._committed,
+                    )
+                )
+                self._completer = self._completer_over(transport)
+                known = self._directory.journal.shards()
+                problems: dict[int, str] = {}
+                feed = stack.enter_context(
+                    Feed(
+                        cut(self._batches(first_needed_row(known), problems), known=known),
+                        problems,
+                        parts.template,
+                        self._writer,
+                        carried=[*parts.layout.carried.names, *([job.input.id] if job.input.id else [])],
+                        open_shards=OPEN_SHARDS + 2 * job.limits.concurrency // SHARD_ROWS,
+                        failed=lambda row, failure: self._completer.result(Work(row, Prompt(), Tally()), failure),
+                    )
+                )
+                self.runner = Runner(self._completer, self._limiter, feed, self._writer, self._leave)
+                self._reporter.started(self._standing)
+                control.attach(self)
+                async with anyio.create_task_group() as side:
+                    side.start_soon(self._watch_storage)
+                    side.start_soon(self._save_state)
+                    await self.runner.run(job.limits.concurrency)
+                    side.cancel_scope.cancel()
+        except StoppedError as stopped:
+            error = stopped
+        self._reporter.finished(self._standing)
+        return await anyio.to_thread.run_sync(self._conclude, error or self.runner.error)
+
+    def _completer_over(self, transport: Transport) -> Completer:
+        parts = self._parts
+        return Completer(
+            provider=parts.provider,
+            model=parts.model,
+            transport=transport,
+            limiter=self._limiter,
+            retry=RetryPolicy(parts.job.retry, random.Random()),
+            reserve=Reserve(
+                self._budget,
+                price_of=parts.price_of,
+                model=parts.model,
+                parameters=parts.job.model.parameters,
+                currency=parts.currency or "",
+            ),
+            watch=Watch(parts.endpoint.host),
+            price_of=parts.price_of,
+            stream=parts.job.model.stream,
+            key=parts.endpoint.key,
+        )
+
+    def _batches(self, start_row: int, problems: dict[int, str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        parts = self._parts
+        wanted = {
+            *parts.layout.carried.names,
+            *parts.template.columns,
+            *([parts.job.input.id] if parts.job.input.id else []),
+        }
+        columns = [name for name in parts.source.columns if name in wanted]
+        for batch in parts.source.batches(start_row, columns):
+            problems.update(batch.problems)
+            yield batch.first_row, batch.table
+
+    def change_limits(self, limits: LimitSettings) -> None:
+        """Go on with other limits from now on."""
+        self._limits = limits
+        self._limiter.change(pace_limits(limits))
+        self._budget.change_cap(limits.budget)
+        self._standing.budget = limits.budget
+        self.runner.widen(limits.concurrency)
+
+    def _committed(self, results: Sequence[Result]) -> None:
+        standing = self._standing
+        standing.settled += len(results)
+        for result in results:
+            if result.status is Status.FAILED:
+                standing.failed += 1
+            if result.input_cost is not None and result.output_cost is not None and standing.spent is not None:
+                standing.spent += result.input_cost + result.output_cost
+        standing.refused = self._completer.refused
+        self._reporter.moved(standing)
+
+    def _leave(self, work: Work) -> None:
+        """Put on record what a row has used up that stays pending."""
+        if work.tally.requests:
+            self._writer.spend(
+                Spent(work.row, work.tally.requests, input_cost=work.input_cost, output_cost=work.output_cost)
+            )
+
+    async def _watch_storage(self) -> None:
+        try:
+            await self._writer.watch()
+        except StoppedError as error:
+            self.runner.stop(error)
+
+    async def _save_state(self) -> None:
+        while True:
+            await anyio.to_thread.run_sync(self._directory.save, "running", self._progress())
+            await anyio.sleep(STATE_EVERY_S)
+
+    def _progress(self) -> dict[str, Any]:
+        standing = self._standing
+        return {
+            "rows": standing.rows,
+            "succeeded": standing.settled - standing.failed,
+            "failed": standing.failed,
+            "pending": standing.rows - standing.settled,
+            "refused": standing.refused,
+            "cost": standing.spent,
+            "currency": self._parts.currency,
+            "wall_s": round(time.monotonic() - self._started_s, 3),
+            "possibly_billed": self._budget.possibly_billed,
+        }
+
+    def _conclude(self, error: StoppedError | None) -> Summary:
+        """Sum up what is stored, write the cost summary, and leave `run.json` saying how the run ended."""
+        journal = self._directory.journal
+        sums = journal.sums()
+        totals = sums.totals()
+        settled = totals.rows
+        unfinished = journal.spent().values()
+        for spent in unfinished:
+            totals.add(spent)
+        wall_s = time.monotonic() - self._started_s
+        pending = self._scan.rows - settled
+        if pending == 0:
+            state = "complete"
+        elif error is None and self.runner.interrupted:
+            state = "interrupted"
+        else:
+            state = "stopped"
+        summary = Summary(
+            state=state,
+            rows=self._scan.rows,
+            succeeded=sums.rows(Status.SUCCEEDED),
+            failed=sums.rows(Status.FAILED),
+            pending=pending,
+            attempts=totals.attempts,
+            refused=self._completer.refused,
+            input_tokens=totals.input_tokens,
+            output_tokens=totals.output_tokens,
+            total_tokens=totals.total_tokens,
+            cost=totals.cost,
+            currency=self._parts.currency,
+            possibly_billed=self._budget.possibly_billed,
+            wall_s=round(wall_s, 3),
+            rows_per_s=round((settled - self._before.rows) / wall_s, 3),
+            limited_by=self._limiter.limited_by(),
+            output=str(self._directory.path),
+            error=None if error is None or pending == 0 else {"kind": type(error).__name__, "message": str(error)},
+        )
+        self._directory.conclude(summary, self._parts.price_of)
+        return summary
+
+
+def _input_cost(parts: Parts) -> Callable[[Result], Decimal | None]:
+    """Return how a stored result's input cost is found again: parts keep only input and output together."""
+
+    def input_cost(result: Result) -> Decimal | None:
+        price = parts.price_of(parts.model or result.model or "")
+        usage = Usage(
+            input_tokens=result.input_tokens,
+            output_tokens=result.output_tokens,
+            total_tokens=result.total_tokens,
+            cached_tokens=result.cached_tokens,
+            reasoning_tokens=result.reasoning_tokens,
+        )
+        cost = price.cost(usage) if price is not None else None
+        return cost.input if cost is not None else None
+
+    return input_cost
+
+
+def pace_limits(limits: LimitSettings) -> Limits:
+    """The part of `[limits]` that paces."""
+    return Limits(
+        concurrency=limits.concurrency,
+        requests_per_minute=limits.requests_per_minute,
+        tokens_per_minute=limits.tokens_per_minute,
+        timeout_s=limits.timeout_s,
+    )

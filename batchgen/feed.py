@@ -1,0 +1,121 @@
+"""Source → rows → prompts: the rows still to do, shard after shard, in input order.
+
+Reading and cutting run in a thread, one shard ahead; what workers iterate over is in memory already. Every shard is
+registered with the writer before its first row goes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, Self
+
+import anyio
+import anyio.to_thread
+import pyarrow as pa
+
+from batchgen.complete import Work
+from batchgen.plan import Shard
+from batchgen.prompt import PromptTemplate
+from batchgen.retry import Tally
+from batchgen.values import Failure, FailureKind, Result, Verdict
+
+SLICE_ROWS = 500
+"""Rows turned from Arrow into Python at a time: Arrow holds a row in a tenth of the memory."""
+
+
+class ShardWriter(Protocol):
+    """What the feed needs of the writer."""
+
+    async def open_shard(self, shard: Shard) -> set[int]:
+        """Take the shard in; return its rows that have a result already."""
+
+    async def wait_for_room(self, open_shards: int | None = None) -> None:
+        """Return when at most `open_shards` shards are open."""
+
+
+class Feed:
+    """Rows that have no result yet, as `Work`, or as a `Result` (made by `failed`) where nothing can be asked.
+
+    `problems` are rows that the source could not read, filled while it reads. `carried` are the columns that the
+    parts keep; `open_shards` bounds how many shards may be unfinished at a time. Use it as a context manager: it
+    keeps a reading thread.
+    """
+
+    def __init__(
+        self,
+        shards: Iterator[Shard],
+        problems: dict[int, str],
+        template: PromptTemplate,
+        writer: ShardWriter,
+        *,
+        carried: Sequence[str],
+        open_shards: int,
+        failed: Callable[[int, Failure], Result],
+    ) -> None:
+        self._shards = shards
+        self._problems = problems
+        self._template = template
+        self._writer = writer
+        self._carried = list(carried)
+        self._open_shards = open_shards
+        self._failed = failed
+        self._rows: Iterator[Work | Result] = iter(())
+        self._lock = anyio.Lock()
+        self._generation = 0
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="batchgen-reader")
+        self._next: Future[Shard | None] | None = None
+
+    def __enter__(self) -> Self:
+        self._next = self._read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.shutdown(cancel_futures=True)
+
+    def _read(self) -> Future[Shard | None]:
+        return self._reader.submit(next, self._shards, None)
+
+    def __iter__(self) -> Iterator[Work | Result]:
+        return self._rows
+
+    async def more(self) -> bool:
+        """Bring the next shard; False when the input is at its end."""
+        seen = self._generation
+        async with self._lock:
+            if self._generation != seen:
+                return True
+            if self._next is None:
+                return False
+            await self._writer.wait_for_room(self._open_shards - 1)
+            shard = await anyio.to_thread.run_sync(self._next.result)
+            if shard is None:
+                self._next = None
+                return False
+            self._next = self._read()
+            settled = await self._writer.open_shard(shard.select(self._carried))
+            self._rows = self._works(shard, settled)
+            self._generation += 1
+            return True
+
+    def _works(self, shard: Shard, settled: set[int]) -> Iterator[Work | Result]:
+        table = shard.table.select([name for name in shard.table.column_names if name in self._template.columns])
+        for start in range(0, shard.rows, SLICE_ROWS):
+            values_of = _columns(table.slice(start, SLICE_ROWS))
+            for offset in range(min(SLICE_ROWS, shard.rows - start)):
+                row = shard.first_row + start + offset
+                if row in settled:
+                    continue
+                problem = self._problems.pop(row, None)
+                if problem is not None:
+                    yield self._failed(row, Failure(FailureKind.PROMPT, Verdict.FAIL, problem))
+                    continue
+                prompt = self._template.render({name: cells[offset] for name, cells in values_of})
+                if isinstance(prompt, Failure):
+                    yield self._failed(row, prompt)
+                else:
+                    yield Work(row, prompt, Tally())
+
+
+def _columns(table: pa.Table) -> list[tuple[str, list[Any]]]:
+    return [(name, table.column(name).to_pylist()) for name in table.column_names]

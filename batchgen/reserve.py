@@ -1,0 +1,110 @@
+"""The budget in a concurrent run: the worst case of every request is set aside before it is sent.
+
+A budget checked after the fact is passed by everything in flight. Here a request goes out only when its worst case,
+on top of all other worst cases in flight, still fits; the real usage settles it. Arithmetic is `budget.Budget`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import anyio
+
+from batchgen.budget import Budget
+from batchgen.errors import BudgetStop
+from batchgen.pricing import ModelPrice
+from batchgen.values import Completion, Failure, Outcome, Prompt, Request
+
+class Reserve:
+    """Holds back worst cases; counts what was abandoned and may be billed.
+
+    A `budget` with a cap refuses (`BudgetStop`) once nothing in flight could make room any more. Without a cap
+    nothing is held, but abandoned requests are still counted.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        *,
+        price_of: Callable[[str], ModelPrice | None],
+        model: str,
+        parameters: Mapping[str, Any],
+        currency: str,
+    ) -> None:
+        self.budget = budget
+        self._price_of = price_of
+        self._model = model
+        self._parameters = parameters
+        self._currency = currency
+        self._settled = anyio.Event()
+
+    def worst_case(self, request: Request, prompt: Prompt) -> Decimal | None:
+        """Most that this request can cost; None when the model's price or its longest answer is unknown.
+
+        Byte-level vocabularies never need more tokens than the text has UTF-8 bytes, and a request's JSON is longer
+        than its text, so the body's length bounds the input tokens.
+        """
+        price = self._price_of(prompt.model or self._model)
+        if price is None:
+            return None
+        parameters = {**self._parameters, **prompt.parameters} if prompt.parameters else self._parameters
+        return price.worst_case(len(request.body), price.output_bound(parameters))
+
+    @property
+    def capped(self) -> bool:
+        """Whether requests have to ask first."""
+        return self.budget.cap is not None
+
+    async def hold(self, request: Request, prompt: Prompt) -> Decimal:
+        """Set the worst case aside and return it, waiting for others to settle if it does not fit at once.
+
+        Raises `BudgetStop` when it cannot fit even after everything in flight has settled.
+        """
+        worst = self.worst_case(request, prompt)
+        if worst is None:
+            raise BudgetStop(
+                f"limits.budget needs a price and a longest answer for {prompt.model or self._model}: "
+                "set model.parameters.max_tokens, or give the model in a pricing.file."
+            )
+        while not self.budget.reserve(worst):
+            if not self.budget.fits_later(worst):
+                raise BudgetStop(
+                    f"The budget of {self.budget.cap} {self._currency} could be passed: "
+                    f"{self.budget.spent + self.budget.possibly_billed.cost} is counted and the next request could "
+                    f"cost {worst.normalize():f}. A higher limits.budget goes on from here."
+                )
+            await self._settled.wait()
+        return worst
+
+    def settle(self, held: Decimal | None, request: Request, prompt: Prompt, outcome: Outcome | None) -> None:
+        """Replace what was held by what the outcome says was billed; `outcome` None means cancelled on the way."""
+        if outcome is None or (isinstance(outcome, Failure) and outcome.maybe_billed and outcome.usage is None):
+            if held is None:
+                held = self.worst_case(request, prompt) or Decimal(0)
+                self.budget.reserve(held)
+            self.budget.abandon(held)
+        elif held is not None:
+            self.budget.settle(held, self._billed(held, prompt, outcome))
+        else:
+            return
+        self._wake()
+
+    def release(self, held: Decimal | None) -> None:
+        """Give back what was held for a request that never went out."""
+        if held is not None:
+            self.budget.settle(held, Decimal(0))
+            self._wake()
+
+    def _billed(self, held: Decimal, prompt: Prompt, outcome: Outcome) -> Decimal:
+        price = self._price_of(prompt.model or self._model)
+        cost = price.cost(outcome.usage) if price is not None and outcome.usage is not None else None
+        if cost is not None:
+            return cost.input + cost.output
+        # An answer without usage is billed all the same: the worst case stands in for it.
+        return held if isinstance(outcome, Completion) else Decimal(0)
+
+    def _wake(self) -> None:
+        self._settled.set()
+        self._settled = anyio.Event()

@@ -1,0 +1,106 @@
+"""When a row is tried again: two budgets, attempts and patience, carried out by tenacity.
+
+Waiting out a rate limit is not an attempt: nothing was billed and the limiter, not the row, decides when to go on.
+Attempts count what may have been billed: server errors, network errors, timeouts, unreadable replies.
+Tenacity is entered only after a row's first failure, because entering it costs 30 µs and most rows never fail.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from msgspec import Meta, Struct
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result
+
+from batchgen.values import Failure, Outcome, Verdict
+
+BACKOFF_CAP_S = 30.0
+"""Longest wait of one row between two attempts; AWS's "full jitter" below it, doubling from one second."""
+
+
+class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[retry]`: `max_attempts` per row, and the seconds one row may spend waiting out refusals."""
+
+    max_attempts: Annotated[int, Meta(ge=1)] = 6
+    rate_limit_patience_s: Annotated[float, Meta(ge=0)] = 900.0
+
+
+class Tally(Struct):
+    """What one row has used up so far: requests sent, those that count as attempts, seconds spent refused.
+
+    `stale`: its one immediate retry on a new connection has been had.
+    """
+
+    requests: int = 0
+    attempts: int = 0
+    refused_s: float = 0.0
+    stale: bool = False
+
+
+def is_retryable(outcome: Outcome) -> bool:
+    """Whether another try could end differently."""
+    return isinstance(outcome, Failure) and outcome.verdict in (Verdict.RETRY, Verdict.WAIT)
+
+
+class RetryPolicy:
+    """Decides whether and when a failed attempt is followed by another. `rng` gives the jitter."""
+
+    def __init__(self, settings: RetrySettings, rng: random.Random) -> None:
+        self.settings = settings
+        self._rng = rng
+
+    def exhausted(self, tally: Tally, failure: Failure) -> bool:
+        """Whether the budget that this failure draws on is used up."""
+        if failure.verdict is Verdict.WAIT:
+            return tally.refused_s >= self.settings.rate_limit_patience_s
+        return tally.attempts >= self.settings.max_attempts
+
+    def wait_s(self, tally: Tally, failure: Failure) -> float:
+        """Seconds this row waits before it asks the limiter again.
+
+        A refusal waits for nothing here (the limiter paces everybody); a connection that had gone stale is worth one
+        immediate retry; anything else gets full jitter, or the server's own wish if that is longer.
+        """
+        if failure.verdict is Verdict.WAIT:
+            return 0.0
+        if failure.stale and not tally.stale:
+            tally.stale = True
+            return 0.0
+        backoff_s = self._rng.uniform(0, min(BACKOFF_CAP_S, 2.0 ** min(tally.attempts - 1, 10)))
+        return max(backoff_s, min(failure.retry_after_s or 0.0, self.settings.rate_limit_patience_s))
+
+    async def run(
+        self,
+        first: Failure,
+        attempt: Callable[[], Awaitable[Outcome]],
+        tally: Tally,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> Outcome:
+        """Go on after the failed attempt `first` until an outcome is final or a budget is used up; return the last."""
+
+        def last(state: RetryCallState) -> Outcome:
+            assert state.outcome is not None
+            outcome: Outcome = state.outcome.result()
+            return outcome
+
+        def failed(state: RetryCallState) -> Failure:
+            outcome = last(state)
+            assert isinstance(outcome, Failure)
+            return outcome
+
+        known: list[Outcome] = [first]
+
+        async def once() -> Outcome:
+            return known.pop() if known else await attempt()
+
+        retrying = AsyncRetrying(
+            retry=retry_if_result(is_retryable),
+            stop=lambda state: self.exhausted(tally, failed(state)),
+            wait=lambda state: self.wait_s(tally, failed(state)),
+            retry_error_callback=last,
+            sleep=sleep,
+        )
+        outcome: Outcome = await retrying(once)
+        return outcome

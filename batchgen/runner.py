@@ -1,0 +1,171 @@
+"""Many prompts → results: as many workers as requests may be in flight, one shared feed, one `emit`.
+
+A worker takes the next row with no await while a shard lasts (a task for every row would cost 30 µs). A row that must
+wait for another attempt is handed to a task of its own, so that its worker goes on. Nothing here knows journal or
+Parquet: results leave through `emit`, rows left unfinished through `leave`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+
+from batchgen.complete import Completer, Work
+from batchgen.errors import StoppedError
+from batchgen.limiter import Limiter, LimiterClosed
+from batchgen.retry import is_retryable
+from batchgen.values import Completion, Failure, Outcome, Result, Verdict
+
+DRAIN_S = 25.0
+"""How long an interrupted run waits for what is in flight: Kubernetes kills after 30 s."""
+
+WAITING_ROWS = 4_000
+"""Most rows that wait for another attempt in tasks of their own; beyond it their workers wait with them."""
+
+
+class Feed(Protocol):
+    """Rows still to do. Iterating ends with the shard at hand; `more` brings the next one."""
+
+    def __iter__(self) -> Iterator[Work | Result]:
+        """Yield the next rows; a row that cannot be asked at all comes as its result."""
+
+    async def more(self) -> bool:
+        """Load the next shard; False when there is none."""
+
+
+class Outlet(Protocol):
+    """Where results go."""
+
+    congested: bool
+
+    def emit(self, result: Result) -> None:
+        """Take a result; never blocks."""
+
+    async def wait_for_room(self) -> None:
+        """Return when results can be taken again; raises `StorageStop` when they never will."""
+
+
+class Runner:
+    """Works a feed off. `leave` is told of rows that were tried but not settled when the run ends early."""
+
+    def __init__(
+        self, completer: Completer, limiter: Limiter, feed: Feed, outlet: Outlet, leave: Callable[[Work], None]
+    ) -> None:
+        self._completer = completer
+        self._limiter = limiter
+        self._feed = feed
+        self._outlet = outlet
+        self._leave = leave
+        self._stopped = anyio.Event()
+        self._abort = anyio.CancelScope()
+        self._tasks: TaskGroup | None = None
+        self._workers = 0
+        self._wanted = 0
+        self._waiting = 0
+        self.error: StoppedError | None = None
+        self.interrupted = False
+
+    async def run(self, workers: int) -> None:
+        """Work until the feed is empty, or until stopped and drained. The reason is in `error` or `interrupted`."""
+        with self._abort:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                self.widen(workers)
+        self._tasks = None
+
+    def widen(self, workers: int) -> None:
+        """Have `workers` workers; fewer leave when their row is done, more start at once."""
+        self._wanted = workers
+        while self._tasks is not None and self._workers < workers and not self._stopped.is_set():
+            self._workers += 1
+            self._tasks.start_soon(self._work)
+
+    def stop(self, error: StoppedError) -> None:
+        """Send nothing more, let what is in flight finish; `error` says why. The first reason stays."""
+        if self.error is None:
+            self.error = error
+        self._halt()
+
+    def interrupt(self) -> None:
+        """Send nothing more; what is in flight has `DRAIN_S` seconds to finish. A second call cancels it at once."""
+        if self.interrupted:
+            self._abort.cancel()
+            return
+        self.interrupted = True
+        self._halt()
+        self._abort.deadline = anyio.current_time() + DRAIN_S
+
+    def _halt(self) -> None:
+        self._stopped.set()
+        self._limiter.stop()
+
+    async def _sleep(self, seconds: float) -> None:
+        """A row's backoff, cut short by `LimiterClosed` when the run stops."""
+        with anyio.move_on_after(seconds):
+            await self._stopped.wait()
+        if self._stopped.is_set():
+            raise LimiterClosed
+
+    async def _work(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                for item in self._feed:
+                    if self._outlet.congested:
+                        await self._outlet.wait_for_room()
+                    if isinstance(item, Result):
+                        self._outlet.emit(item)
+                    else:
+                        await self._guarded(item, self._start(item))
+                    if self._stopped.is_set() or self._workers > self._wanted:
+                        return
+                if not await self._feed.more():
+                    return
+        except StoppedError as error:
+            self.stop(error)
+        finally:
+            self._workers -= 1
+
+    async def _start(self, work: Work) -> None:
+        outcome = await self._completer.attempt(work)
+        if not is_retryable(outcome):
+            self._settle(work, outcome)
+        else:
+            assert isinstance(outcome, Failure)
+            assert self._tasks is not None
+            if self._waiting < WAITING_ROWS:
+                self._waiting += 1
+                self._tasks.start_soon(self._again_aside, work, outcome)
+            else:
+                await self._again(work, outcome)
+
+    async def _again_aside(self, work: Work, failure: Failure) -> None:
+        try:
+            await self._guarded(work, self._again(work, failure))
+        finally:
+            self._waiting -= 1
+
+    async def _again(self, work: Work, failure: Failure) -> None:
+        self._settle(work, await self._completer.again(work, failure, self._sleep))
+
+    async def _guarded(self, work: Work, step: Awaitable[None]) -> None:
+        """Await a row's step; whatever ends it without a result leaves the row pending and on record."""
+        try:
+            await step
+        except LimiterClosed:
+            self._leave(work)
+        except StoppedError as error:
+            self._leave(work)
+            self.stop(error)
+        except anyio.get_cancelled_exc_class():
+            self._leave(work)
+            raise
+
+    def _settle(self, work: Work, outcome: Outcome) -> None:
+        if isinstance(outcome, Completion) or outcome.verdict is not Verdict.STOP:
+            self._outlet.emit(self._completer.result(work, outcome))
+        else:
+            self._leave(work)
+            self.stop(self._completer.stop_reason(outcome))

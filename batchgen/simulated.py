@@ -1,0 +1,84 @@
+"""The simulated provider as the commands use it: `run --simulate`, and `simulate` with an option per setting."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import msgspec
+
+from batchgen.assemble import Endpoint
+from batchgen.errors import UsageError
+from batchgen.job import Job
+from batchgen.secret import Secret
+from batchgen.simulator import FIELD_HELP, Settings, serve, start_in_thread
+
+BASE_PATHS = {"dashscope": "", "openai": "/compatible-mode/v1"}
+"""Where the simulator serves each wire format, below its address."""
+
+DEMONSTRATION = Settings(latency_ms=150, latency_sigma=0.4)
+"""`run --simulate`: quick, but with answers that come back out of order as real ones do."""
+
+
+@contextmanager
+def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
+    """Serve the simulator in a thread of this process and yield the endpoint that leads to it."""
+    handle = start_in_thread(DEMONSTRATION)
+    try:
+        yield Endpoint(handle.url + BASE_PATHS[job.model.provider], Secret("simulated"), "simulator")
+    finally:
+        handle.close()
+
+
+def setting_options() -> list[Callable[[Any], Any]]:
+    """Return one command line option for each setting of the simulator, in their order."""
+    options = []
+    hints = typing.get_type_hints(Settings)
+    for field in msgspec.structs.fields(Settings):
+        kind = hints[field.name]
+        flag = "--" + field.name.replace("_", "-")
+        if kind is bool:
+            flag = f"{flag}/--no-{field.name.replace('_', '-')}" if field.default else flag
+            options.append(
+                click.option(flag, field.name, is_flag=True, default=field.default, help=FIELD_HELP[field.name])
+            )
+            continue
+        many = typing.get_origin(_without_none(kind)) is tuple
+        options.append(
+            click.option(
+                flag,
+                field.name,
+                default=field.default,
+                multiple=many,
+                type=_click_type(_without_none(kind)),
+                help=FIELD_HELP[field.name],
+            )
+        )
+    return list(reversed(options))
+
+
+def serve_settings(values: dict[str, Any], port: int) -> None:
+    """Serve until interrupted. Raises `UsageError` for settings out of range."""
+    given = {name: value for name, value in values.items() if value not in (None, ())}
+    try:
+        settings = msgspec.convert(given, Settings)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise UsageError(f"simulate: {error}") from None
+    serve(settings, port)
+
+
+def _without_none(kind: Any) -> Any:
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return next(option for option in typing.get_args(kind) if option is not types.NoneType)
+    return kind
+
+
+def _click_type(kind: Any) -> Any:
+    origin = typing.get_origin(kind)
+    if origin is typing.Literal:
+        return click.Choice(typing.get_args(kind))
+    return str if origin is tuple else kind

@@ -1,0 +1,30 @@
+"""The key never shows itself."""
+
+import logging
+import pickle
+
+import pytest
+
+from batchgen.secret import Secret
+
+
+def test_a_secret_shows_stars_however_it_is_formatted(caplog):
+    """repr, str, format and logging give ***."""
+    secret = Secret("sk-very-private")
+    logging.getLogger("x").warning("key %s %r", secret, secret)
+    for text in (repr(secret), str(secret), f"{secret}", repr({"key": secret}), caplog.text):
+        assert "private" not in text
+    assert secret.reveal() == "sk-very-private"
+
+
+def test_a_secret_is_not_pickled():
+    """Workers get keys from their own environment."""
+    with pytest.raises(TypeError):
+        pickle.dumps(Secret("abc"))
+
+
+def test_masking_takes_the_key_and_what_looks_like_one():
+    """Vendors quote keys in their messages, whole or in part."""
+    secret = Secret("topsecretvalue")
+    masked = secret.mask("Incorrect API key topsecretvalue or sk-abc123456789 or sk-proj-****wxyz, see docs")
+    assert masked == "Incorrect API key *** or *** or ***, see docs"

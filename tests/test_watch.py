@@ -1,0 +1,52 @@
+"""The signs that stop a run: refused alike, unreadable in a row, unreachable."""
+
+from batchgen.values import Completion, Failure, FailureKind, Usage, Verdict
+from batchgen.watch import ALIKE, UNREACHABLE_TRIES, UNREADABLE_IN_A_ROW, Watch
+
+DONE = Completion("yes", "stop", Usage())
+SETTING = Failure(FailureKind.INVALID_REQUEST, Verdict.FAIL, "no such parameter", "bad", 400, setting=True)
+ROW = Failure(FailureKind.INVALID_REQUEST, Verdict.FAIL, "bad row", "bad", 400)
+HTML = Failure(FailureKind.UNREADABLE, Verdict.RETRY, "not JSON", http_status=200)
+DOWN = Failure(FailureKind.NETWORK, Verdict.RETRY, "refused")
+
+
+def observe(watch, outcomes):
+    """Show outcomes one after the other, each sent when the one before was answered; return the verdicts."""
+    return [watch.observe(outcome, float(n), float(n + 1)) for n, outcome in enumerate(outcomes)]
+
+
+def test_first_rows_refused_alike_for_a_setting_stop_the_run():
+    """The twentieth says so, in the vendor's words."""
+    verdicts = observe(Watch("h"), [SETTING] * ALIKE)
+    assert verdicts[:-1] == [None] * (ALIKE - 1)
+    assert "no such parameter" in verdicts[-1]
+
+
+def test_one_answer_proves_the_job_right():
+    """After a success, refusals are the rows' own."""
+    assert not any(observe(Watch("h"), [SETTING] * (ALIKE - 1) + [DONE] + [SETTING] * 99))
+
+
+def test_rows_refused_for_their_own_sake_never_stop_the_run():
+    """Only failures that look like a setting's count."""
+    assert not any(observe(Watch("h"), [ROW] * 99))
+
+
+def test_unreadable_answers_in_a_row_stop_the_run():
+    """A portal answers everything with its page; single bad answers in between are no portal."""
+    assert observe(Watch("h"), [HTML] * UNREADABLE_IN_A_ROW)[-1] is not None
+    assert not any(observe(Watch("h"), ([HTML] * (UNREADABLE_IN_A_ROW - 1) + [DONE]) * 5))
+
+
+def test_a_host_that_was_never_reached_stops_the_run_after_three_tries():
+    """Requests that were sent together count as one try."""
+    watch = Watch("example.invalid")
+    together = [watch.observe(DOWN, 0.0, 1.0) for _ in range(50)]
+    assert not any(together)
+    verdicts = [watch.observe(DOWN, 2.0 * n, 2.0 * n + 1) for n in range(1, UNREACHABLE_TRIES)]
+    assert "example.invalid" in verdicts[-1]
+
+
+def test_an_outage_in_mid_run_is_waited_out():
+    """Once there was any answer, lost connections never stop the run."""
+    assert not any(observe(Watch("h"), [ROW] + [DOWN] * 99))
