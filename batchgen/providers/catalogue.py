@@ -78,8 +78,12 @@ def _rule(
     )
 
 
+def _limit(vendor: str, codes: str, throttle: Throttle, source: str, *, message: str = "", status: str = "") -> Rule:
+    """A row for a limit that spoke: wait, at no attempt's cost."""
+    return _rule(vendor, codes, _K.RATE_LIMITED, _WAIT, source, message=message, status=status, throttle=throttle)
+
+
 DS, OA = "dashscope", "openai"
-_PAUSE = {"kind": _K.RATE_LIMITED, "verdict": _WAIT}
 _DS_BAD_ROW = r"\[\] is too short|list index out of range|role must be|last message|Expecting '.+' delimiter"
 _TOO_LONG = (
     r"range of input length|input length|maximum (?:model|context) length|maximum model length|context length|"
@@ -108,15 +112,12 @@ RULES: tuple[Rule, ...] = (
     _rule(DS, "", _K.CONTENT_FILTER, _FAIL, QC, message=r"DataInspectionFailed"),
     _rule(DS, "BadRequest.TooLarge request_too_large", _K.TOO_LONG, _FAIL, QC),
     _rule(DS, "", _K.TOO_LONG, _FAIL, QC, status="400", message=_TOO_LONG),
-    _rule(DS, "Throttling.BurstRate limit_burst_rate", **_PAUSE, source=RLB, throttle=Throttle.GROWTH),
-    _rule(DS, "", **_PAUSE, source=RLB, status="429", message=r"batch requests are being throttled",
-          throttle=Throttle.OVERLOAD),
-    _rule(DS, "Throttling.AllocationQuota insufficient_quota", **_PAUSE, source=TPM, throttle=Throttle.TOKENS),
-    _rule(DS, "", **_PAUSE, source=TPM, status="429", message=r"allocated quota exceeded|exceeded your current quota",
-          throttle=Throttle.TOKENS),
-    _rule(DS, "", **_PAUSE, source=AL, status="429", message=r"concurren", throttle=Throttle.CONCURRENCY),
-    _rule(DS, "Throttling Throttling.RateQuota LimitRequests limit_requests", **_PAUSE, source=QC,
-          throttle=Throttle.REQUESTS),
+    _limit(DS, "Throttling.BurstRate limit_burst_rate", Throttle.GROWTH, RLB),
+    _limit(DS, "", Throttle.OVERLOAD, RLB, status="429", message=r"batch requests are being throttled"),
+    _limit(DS, "Throttling.AllocationQuota insufficient_quota", Throttle.TOKENS, TPM),
+    _limit(DS, "", Throttle.TOKENS, TPM, status="429", message=r"allocated quota exceeded|exceeded your current quota"),
+    _limit(DS, "", Throttle.CONCURRENCY, AL, status="429", message=r"concurren"),
+    _limit(DS, "Throttling Throttling.RateQuota LimitRequests limit_requests", Throttle.REQUESTS, QC),
     _rule(DS, "BadRequest.EmptyInput BadRequest.IllegalInput", _K.INVALID_REQUEST, _FAIL, QC),
     _rule(DS, "ServiceUnavailableError", _K.INVALID_REQUEST, _FAIL, QC, status="400"),  # a bad role or empty content
     _rule(DS, "", _K.INVALID_REQUEST, _FAIL, QC, status="400", message=_DS_BAD_ROW),
@@ -135,23 +136,21 @@ RULES: tuple[Rule, ...] = (
     _rule(OA, "", _K.MODEL_UNAVAILABLE, _STOP, VLLM, status="404", message=r"\bmodel\b.*(?:not exist|not found)"),
     _rule(OA, "", _K.MODEL_UNAVAILABLE, _STOP, LITELLM, status="400", message=r"invalid model name passed"),
     _rule(OA, "", _K.TOO_LONG, _FAIL, OAI, status="429", message=r"request too large"),  # one row above the whole TPM
-    _rule(OA, "slow_down", **_PAUSE, source=OAI, throttle=Throttle.GROWTH),
-    _rule(OA, "server_is_overloaded overloaded_error", **_PAUSE, source=OAI, throttle=Throttle.OVERLOAD),
-    _rule(OA, "", **_PAUSE, source=LITELLM, status="429", message=r"concurren|parallel request",
-          throttle=Throttle.CONCURRENCY),
-    _rule(OA, "tokens", **_PAUSE, source=OAI, status="429", throttle=Throttle.TOKENS),
-    _rule(OA, "requests", **_PAUSE, source=OAI, status="429", throttle=Throttle.REQUESTS),
-    _rule(OA, "", **_PAUSE, source=OAI, status="429", message=r"tokens per|\bTP[MD]\b|limit type: tokens",
-          throttle=Throttle.TOKENS),
-    _rule(OA, "", **_PAUSE, source=OAI, status="429", message=r"requests per|\bRP[MD]\b|limit type: requests",
-          throttle=Throttle.REQUESTS),
-    _rule(OA, "rate_limit_exceeded", **_PAUSE, source=OAI, throttle=Throttle.UNKNOWN),
+    _limit(OA, "slow_down", Throttle.GROWTH, OAI),
+    _limit(OA, "server_is_overloaded overloaded_error", Throttle.OVERLOAD, OAI),
+    _limit(OA, "", Throttle.CONCURRENCY, LITELLM, status="429", message=r"concurren|parallel request"),
+    _limit(OA, "tokens", Throttle.TOKENS, OAI, status="429"),
+    _limit(OA, "requests", Throttle.REQUESTS, OAI, status="429"),
+    _limit(OA, "", Throttle.TOKENS, OAI, status="429", message=r"tokens per|\bTP[MD]\b|limit type: tokens"),
+    _limit(OA, "", Throttle.REQUESTS, OAI, status="429", message=r"requests per|\bRP[MD]\b|limit type: requests"),
+    _limit(OA, "rate_limit_exceeded", Throttle.UNKNOWN, OAI),
     _rule(OA, "context_length_exceeded string_above_max_length exceed_context_size_error", _K.TOO_LONG, _FAIL, OAI),
     _rule(OA, "", _K.TOO_LONG, _FAIL, VLLM, status="400 413 422 500", message=_TOO_LONG),
     _rule(OA, "content_filter content_policy_violation", _K.CONTENT_FILTER, _FAIL, OAI),
     _rule(OA, "", _K.CONTENT_FILTER, _FAIL, OAI, status="400",
           message=r"content (?:management )?policy|safety system|content filter"),
-    _rule(OA, "unsupported_parameter unsupported_value unknown_parameter", _K.INVALID_REQUEST, _FAIL, OAI, setting=True),
+    _rule(OA, "unsupported_parameter unsupported_value unknown_parameter", _K.INVALID_REQUEST, _FAIL, OAI,
+          setting=True),
     # --- by status, any vendor ------------------------------------------------------------------------------------
     _rule("", "", _K.AUTHENTICATION, _STOP, OAI, status="401 403"),
     _rule("", "", _K.ACCOUNT, _STOP, OAI, status="402"),  # DeepSeek, OpenRouter: balance used up
@@ -160,8 +159,8 @@ RULES: tuple[Rule, ...] = (
     _rule("", "", _K.SERVER_ERROR, _RETRY, OAI, status="409 425"),
     _rule("", "", _K.TOO_LONG, _FAIL, OAI, status="413"),
     _rule("", "", _K.INVALID_REQUEST, _FAIL, OAI, status="422", setting=True),
-    _rule("", "", _K.RATE_LIMITED, _WAIT, OAI, status="429", throttle=Throttle.UNKNOWN),
-    _rule("", "", _K.RATE_LIMITED, _WAIT, OAI, status="529", throttle=Throttle.OVERLOAD),
+    _limit("", "", Throttle.UNKNOWN, OAI, status="429"),
+    _limit("", "", Throttle.OVERLOAD, OAI, status="529"),
 )
 # fmt: on
 

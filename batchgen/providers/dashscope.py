@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from batchgen.providers import checks, models, reply
+from batchgen.providers import checks, models
+from batchgen.providers.answer import Choice
 from batchgen.providers.protocol import ModelSettings, Remark
+from batchgen.providers.reader import Exchange, read_exchange
 from batchgen.providers.request_parts import constant_parameters, encode, with_row_parameters, with_user_headers
 from batchgen.values import Completion, Failure, Message, Prompt, Request, Response
 
@@ -88,15 +90,8 @@ class DashScope:
 
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
-        return reply.read_response(
-            "dashscope",
-            _find_choice,
-            request,
-            response,
-            self._clock(),
-            cumulative=request.streamed and _CUMULATIVE in request.body,
-            model=self._settings.name,
-        )
+        exchange = Exchange(request, response, "dashscope", self._settings.name, self._clock())
+        return read_exchange(exchange, _find_choice, cumulative=request.streamed and _CUMULATIVE in request.body)
 
     def must_stream(self, model: str) -> bool:
         """Whether this model, with the settings' parameters, is known to answer streamed requests only."""
@@ -182,7 +177,7 @@ def as_messages(prompt: Prompt) -> list[Message]:
     return messages
 
 
-def _find_choice(document: Mapping[str, Any]) -> reply.Choice | None:
+def _find_choice(document: Mapping[str, Any]) -> Choice | None:
     """Return the choice of a document in message format, or the text format made into one."""
     output = document.get("output")
     if not isinstance(output, dict):

@@ -3,7 +3,7 @@
 | shape | who |
 |---|---|
 | `{"code", "message", "request_id"}`, also `msg` for `message` | DashScope native |
-| `{"error": {"message", "type", "param", "code"}}`, `code` text, integer or null | OpenAI, DashScope compatible, vLLM, LiteLLM |
+| `{"error": {"message", "type", "param", "code"}}`, `code` any | OpenAI, DashScope compatible, vLLM, LiteLLM |
 | `{"error": "text"}` | vLLM with a wrong key |
 | `{"object": "error", "message", "type", "code"}` | very old vLLM |
 | `{"detail": "text" | [{"loc", "msg"}] | {...}}` | FastAPI servers (`transformers serve`, proxies) |

@@ -61,5 +61,5 @@ def streams_only(model: str, parameters: Mapping[str, Any]) -> bool:
 
 
 def needs_increments(model: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether a streamed native call must have `incremental_output = true`: while thinking, and always from Qwen3.5 on."""
+    """Whether a streamed native call must have `incremental_output = true`: while thinking, always from Qwen3.5 on."""
     return _ONLY_INCREMENTAL.match(model.lower()) is not None or is_thinking(model, parameters)

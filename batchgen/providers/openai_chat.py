@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from batchgen.providers import checks, models, reply
+from batchgen.providers import checks, models
+from batchgen.providers.answer import Choice
 from batchgen.providers.dashscope import as_messages
 from batchgen.providers.protocol import ModelSettings, Remark
+from batchgen.providers.reader import Exchange, read_exchange
 from batchgen.providers.request_parts import (
     constant_parameters,
     encode,
@@ -55,7 +57,7 @@ def endpoint(base_url: str) -> str:
 
 
 class OpenAIChat:
-    """The chat-completions format bound to one model's settings. `clock` (Unix seconds) only measures dates in headers."""
+    """Chat completions bound to one model's settings. `clock` (Unix seconds) only measures dates in headers."""
 
     name = "openai"
 
@@ -76,7 +78,7 @@ class OpenAIChat:
         self._tail = {stream: _tail(self._constant, stream) for stream in (False, True)}
 
     def build_request(self, prompt: Prompt, *, stream: bool) -> Request:
-        """Return the request for one prompt. A prompt in the older text form becomes messages: there is no other form."""
+        """Return the request for one prompt. The older text form becomes messages: there is no other form here."""
         messages = prompt.messages if prompt.text is None else as_messages(prompt)
         if prompt.model is None and prompt.parameters is None:
             model, head, tail = self._settings.name, self._head, self._tail[stream]
@@ -88,15 +90,8 @@ class OpenAIChat:
 
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
-        return reply.read_response(
-            self._vendor,
-            _find_choice,
-            request,
-            response,
-            self._clock(),
-            cumulative=False,
-            model=self._settings.name,
-        )
+        exchange = Exchange(request, response, self._vendor, self._settings.name, self._clock())
+        return read_exchange(exchange, _find_choice, cumulative=False)
 
     def must_stream(self, model: str) -> bool:
         """Whether this model is known to answer streamed requests only: some of DashScope's; nobody else's."""
@@ -126,7 +121,7 @@ def _tail(parameters: Mapping[str, Any], stream: bool) -> bytes:
     return b"," + members(fields) + b"}" if fields else b"}"
 
 
-def _find_choice(document: Mapping[str, Any]) -> reply.Choice | None:
+def _find_choice(document: Mapping[str, Any]) -> Choice | None:
     """Return the choice with index 0, or the only one; None for a chunk without choices."""
     choices = document.get("choices")
     if not isinstance(choices, list):

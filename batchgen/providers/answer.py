@@ -1,27 +1,21 @@
-"""A whole response → completion or failure. Shared by both wire formats, plain and streamed.
+"""The documents of one response → what they add up to. Shared by both wire formats, plain and streamed.
 
-A plain reply is read as a stream of one document: `Answer` takes the documents in turn, each with one choice, and
-what it holds at the end is the answer. Success needs a `finish_reason` that says something ("null" and "" do not);
-neither the status 200 nor `[DONE]` proves it.
+A plain response is read as a stream of one document: `Answer` takes the documents in turn, each with one choice, and
+what it holds at the end is the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from http import HTTPStatus
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from batchgen.providers.catalogue import find_rule
-from batchgen.providers.error_body import VendorError, describe, find_error, read_error
-from batchgen.providers.sse import Frame, is_stream, read_frames
-from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s, string_or_none
-from batchgen.values import Completion, Failure, FailureKind, Request, Response, Usage, Verdict
+from batchgen.providers.wire import string_or_none
+from batchgen.values import Usage
 
 Choice = Mapping[str, Any]
-FindChoice = Callable[[Mapping[str, Any]], Choice | None]
+"""The one choice of a document: `message` or `delta`, `finish_reason`, `logprobs`."""
 
 _UNFINISHED = ("", "null", "None")  # a running frame's finish_reason; DashScope writes null as a string
 _LARGEST_COUNT = 2**63 - 1
@@ -31,7 +25,8 @@ class Answer:
     """What the documents read so far add up to. `cumulative`: each frame repeats the text so far."""
 
     __slots__ = (
-        "calls", "cumulative", "finish_reason", "id", "logprobs", "model", "reasoning", "refusal", "request_id", "text", "usage",
+        "calls", "cumulative", "finish_reason", "id", "logprobs", "model",
+        "reasoning", "refusal", "request_id", "text", "usage",
     )  # fmt: skip
 
     def __init__(self, cumulative: bool) -> None:
@@ -121,76 +116,6 @@ class Answer:
         }
 
 
-def read_response(
-    vendor: str,
-    find_choice: FindChoice,
-    request: Request,
-    response: Response,
-    now: float,
-    *,
-    cumulative: bool,
-    model: str,
-) -> Completion | Failure:
-    """Return what `response` means. Never raises. `now` is Unix seconds; `model` the job's own model.
-
-    `find_choice` returns a document's one choice (`message` or `delta`, `finish_reason`, `logprobs`).
-    """
-    status = response.status
-    if 300 <= status < 400:
-        return _redirect(request, response)
-    try:
-        frames = _frames(response.body)
-    except UnreadableError as error:
-        if status < 400:
-            return _unreadable(request, response, f"HTTP {status} with {error}: {describe(response.body)}")
-        error_text = VendorError(describe(response.body))
-        return _failure(vendor, request, response, error_text, status, now, model, answered=False, relayed=True)
-    answer = Answer(cumulative)
-    for frame in frames:
-        document = frame.document
-        failed = frame.failed or status >= 400
-        error = read_error(document) if failed else find_error(document)
-        if error is not None:
-            stated = status if status >= 400 else frame.status or error.status or 0
-            if isinstance(document, dict):
-                answer.add(document, None)
-            answered = answer.text is not None or answer.reasoning is not None
-            return _failure(vendor, request, response, error, stated, now, model, answered=answered, answer=answer)
-        if isinstance(document, dict):
-            answer.add(document, find_choice(document))
-    if status >= 400:
-        empty = VendorError()
-        return _failure(vendor, request, response, empty, status, now, model, answered=False, relayed=True)
-    if answer.finish_reason is None:
-        return _unreadable(
-            request, response, f"HTTP {status}, but the answer has no finish_reason: it was cut or is none", answer
-        )
-    limits = rate_limits(response.headers, now)
-    return Completion(
-        text=None if answer.text is None else "".join(answer.text),
-        finish_reason=answer.finish_reason,
-        usage=read_usage(answer.usage),
-        reasoning="".join(answer.reasoning) or None if answer.reasoning else None,
-        tool_calls=_json_text(list(answer.calls.values())) if answer.calls else None,
-        refusal="".join(answer.refusal) or None if answer.refusal else None,
-        logprobs=None if answer.logprobs is None else _json_text(answer.logprobs),
-        model=answer.model or request.model or None,
-        request_id=answer.request_id or response.headers.get("x-request-id") or answer.id,
-        http_status=status,
-        limits=limits,
-    )
-
-
-def _frames(body: bytes) -> list[Frame]:
-    """Return a body's documents, by its content: the content type is often wrong (an event stream as error body)."""
-    if is_stream(body):
-        return read_frames(body)
-    if not body.strip():
-        raise UnreadableError("an empty body")
-    document = decode_json(body)
-    return [Frame(document)]
-
-
 def text_of(content: Any) -> str | None:
     """Return a message's text: as it is, or the `text` of its parts joined; None when there is none."""
     if content is None or type(content) is str:
@@ -256,85 +181,5 @@ def _joined_function(known: Any, more: dict[str, Any]) -> dict[str, Any]:
     return joined
 
 
-def _json_text(value: Any) -> str:
+def json_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _redirect(request: Request, response: Response) -> Failure:
-    location = response.headers.get("location", "")
-    try:
-        host = urlsplit(location).netloc.rpartition("@")[2] or "the same host"
-    except ValueError:
-        host = "a place that cannot be read"
-    return Failure(
-        kind=FailureKind.ENDPOINT,
-        verdict=Verdict.STOP,
-        message=printable(
-            f"HTTP {response.status}: redirected to {host}; redirects are not followed, set model.base_url"
-        ),
-        http_status=response.status,
-        model=request.model or None,
-    )
-
-
-def _unreadable(request: Request, response: Response, message: str, answer: Answer | None = None) -> Failure:
-    return Failure(
-        kind=FailureKind.UNREADABLE,
-        verdict=Verdict.RETRY,
-        message=printable(message),
-        http_status=response.status,
-        request_id=(answer and answer.request_id) or response.headers.get("x-request-id"),
-        model=(answer and answer.model) or request.model or None,
-        maybe_billed=True,
-    )
-
-
-def _failure(
-    vendor: str,
-    request: Request,
-    response: Response,
-    error: VendorError,
-    status: int,
-    now: float,
-    job_model: str,
-    *,
-    answered: bool,
-    relayed: bool = False,
-    answer: Answer | None = None,
-) -> Failure:
-    """Judge an error by the catalogue. `answered`: text had come before it; `relayed`: a proxy spoke, not the vendor."""
-    rule = find_rule(vendor, status, error)
-    verdict, setting, needs_stream = rule.verdict, rule.setting, rule.needs_stream
-    if needs_stream and request.streamed:  # it was streamed: what the message asks for cannot be given
-        needs_stream = False
-        if rule.kind is FailureKind.INVALID_REQUEST:
-            verdict, setting = Verdict.FAIL, True
-    if rule.kind is FailureKind.MODEL_UNAVAILABLE and request.model != job_model:
-        verdict, setting = Verdict.FAIL, True  # the row named this model; other rows may name others
-    advice = response.headers.get("x-should-retry")
-    if advice == "false" and verdict is Verdict.RETRY and not needs_stream:
-        verdict = Verdict.FAIL
-    elif advice == "true" and verdict is Verdict.FAIL:
-        verdict = Verdict.RETRY
-    return Failure(
-        kind=rule.kind,
-        verdict=verdict,
-        message=error.message or _status_text(status or response.status),
-        code=error.code or error.type,
-        http_status=response.status,
-        request_id=(answer and answer.request_id) or response.headers.get("x-request-id"),
-        model=(answer and answer.model) or request.model or None,
-        throttle=rule.throttle,
-        retry_after_s=retry_after_s(response.headers, now),
-        maybe_billed=answered or (verdict is Verdict.RETRY and (relayed or rule.kind is FailureKind.TIMEOUT)),
-        setting=setting,
-        needs_stream=needs_stream,
-        limits=rate_limits(response.headers, now),
-    )
-
-
-def _status_text(status: int) -> str:
-    try:
-        return f"HTTP {status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"HTTP {status}"
