@@ -1,0 +1,220 @@
+"""Read a price file strictly: TOML in the format stated at the top of `prices.toml`; errors name file, model, key."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from batchgen.errors import JobError
+
+DECIMAL_PLACES = 4
+"""Most decimal places of a price per million tokens: 20 %, 125 % and 50 % of it, per token, then still fit twelve."""
+
+_HIGHEST = 10_000
+_PRICE_KEYS = ("input", "output", "thinking_output", "cached_input", "cache_write")
+_UNKNOWN_KEY = re.compile(r"unknown field `(.*)`")
+
+Tokens = Annotated[int, Meta(gt=0)]
+_T = TypeVar("_T", bound=Struct)
+
+
+class TierEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One price: per million tokens, for inputs of up to `up_to` tokens (None: any)."""
+
+    input: Decimal
+    output: Decimal
+    up_to: Tokens | None = None
+    thinking_output: Decimal | None = None
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+
+
+class RegionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[models.NAME.REGION]`: a price, or tiers of them."""
+
+    input: Decimal | None = None
+    output: Decimal | None = None
+    thinking_output: Decimal | None = None
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    tiers: list[TierEntry] | None = None
+    batch: bool = True
+    currency: str | None = None
+    source: str | None = None
+    date: dt.date | None = None
+    note: str | None = None
+
+
+class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[models.NAME]`."""
+
+    max_input: Tokens | None = None
+    max_output: Tokens | None = None
+    max_thinking: Tokens | None = None
+    extra_thinking: Literal["on", "off", "always"] | None = None
+    prices_of: str | None = None
+    note: str | None = None
+    international: RegionEntry | None = None
+    beijing: RegionEntry | None = None
+
+
+class Source(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[sources.NAME]`."""
+
+    url: str
+    date: dt.date
+
+
+class RegionDefaults(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[regions.NAME]`."""
+
+    currency: str
+    source: str
+
+
+class PriceFile(Struct, frozen=True):
+    """A file as read and checked; what a price leaves out is already filled in from its region and source."""
+
+    models: Mapping[str, ModelEntry]
+    sources: Mapping[str, Source]
+    regions: Mapping[str, RegionDefaults]
+
+
+REGIONS = ("international", "beijing")
+
+
+def read_price_file(path: Path, *, below: PriceFile | None = None) -> PriceFile:
+    """Return the models of a price file, laid over those of `below`: keys of a model and whole regions replace theirs.
+
+    Raises JobError naming file, model and key for anything that the format does not allow.
+    """
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
+    except OSError as error:
+        raise JobError(f"The price file {path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise JobError(f"The price file {path} is not valid TOML: {error}.") from error
+    for key in raw:
+        if key not in ("models", "sources", "regions"):
+            raise JobError(f"{path}: unknown key `{key}`; a price file has [models], [sources] and [regions].")
+    sources = dict(below.sources if below else {}) | _entries(path, raw, "sources", Source)
+    own_regions = _entries(path, raw, "regions", RegionDefaults)
+    for name in own_regions:
+        if name not in REGIONS:
+            raise JobError(f"{path}, regions.{name}: unknown region; there are {' and '.join(REGIONS)}.")
+    regions = dict(below.regions if below else {}) | own_regions
+    models = dict(below.models) if below else {}
+    for name, entry in _entries(path, raw, "models", ModelEntry).items():
+        own: dict[str, RegionEntry | None] = {}
+        for region in REGIONS:
+            price: RegionEntry | None = getattr(entry, region)
+            if price is not None:
+                price = _with_defaults(price, regions.get(region), own_source=region in own_regions)
+                price = _checked(f"{path}, model {name}.{region}", price, sources)
+            own[region] = price
+        stated = {key for key in ModelEntry.__struct_fields__ if getattr(entry, key) is not None}
+        if entry.prices_of is not None:
+            stated.update(REGIONS)  # the other model's prices, not those that stood here before
+        over = msgspec.structs.replace(entry, **own)
+        if name in models:
+            models[name] = msgspec.structs.replace(models[name], **{key: getattr(over, key) for key in stated})
+        else:
+            models[name] = over
+    for name, entry in models.items():
+        if entry.prices_of is not None and (entry.prices_of not in models or models[entry.prices_of].prices_of):
+            raise JobError(f"{path}, model {name}, prices_of: `{entry.prices_of}` is not a model with its own prices.")
+    return PriceFile(models, sources, regions)
+
+
+def _entries(path: Path, raw: Mapping[str, Any], section: str, type_: type[_T]) -> dict[str, _T]:
+    table = raw.get(section, {})
+    if not isinstance(table, dict):
+        raise JobError(f"{path}: `{section}` must be a table.")
+    word = section.removesuffix("s")
+    entries = {}
+    for name, value in table.items():
+        try:
+            entries[name] = msgspec.convert(value, type_)
+        except msgspec.ValidationError as error:
+            raise JobError(f"{path}, {word} {name}: {_explained(str(error), name, value)}") from error
+    return entries
+
+
+def _explained(message: str, name: str, value: Any) -> str:
+    unknown = _UNKNOWN_KEY.search(message)
+    if unknown is None:
+        return message + "."
+    key = unknown[1]
+    if isinstance(value, dict) and isinstance(value.get(key), dict) and key[:1].isdigit():
+        return f'unknown key `{key}`; quote names with a dot: [models."{name}.{key}"].'
+    known = {
+        f for entry in (TierEntry, RegionEntry, ModelEntry, Source, RegionDefaults) for f in entry.__struct_fields__
+    }
+    near = difflib.get_close_matches(key, known, n=1)
+    return message + (f"; did you mean `{near[0]}`?" if near else ".")
+
+
+def _with_defaults(entry: RegionEntry, region: RegionDefaults | None, *, own_source: bool) -> RegionEntry:
+    """Fill in the region's currency; its source only if the same file names it: a price must say where it is from."""
+    if region is None:
+        return entry
+    source = entry.source or (region.source if own_source else None)
+    return msgspec.structs.replace(entry, currency=entry.currency or region.currency, source=source)
+
+
+def _checked(where: str, entry: RegionEntry, sources: Mapping[str, Source]) -> RegionEntry:
+    """Return the entry with its prices as `tiers` and with the date and address of its source."""
+    if entry.tiers is not None:
+        clash = [key for key in _PRICE_KEYS if getattr(entry, key) is not None]
+        if clash:
+            raise JobError(f"{where}, {clash[0]}: with `tiers`, prices stand in the tiers.")
+        tiers = entry.tiers
+    elif entry.input is None or entry.output is None:
+        missing = "input" if entry.input is None else "output"
+        raise JobError(f"{where}, {missing}: missing; give `input` and `output`, or `tiers`.")
+    else:
+        tiers = [TierEntry(**{key: getattr(entry, key) for key in _PRICE_KEYS})]
+    _check_tiers(where, tiers)
+    if entry.source is None:
+        raise JobError(f"{where}, source: missing; say where the price is from (and its `date`).")
+    named = sources.get(entry.source)
+    date = entry.date or (named.date if named else None)
+    if date is None:
+        raise JobError(
+            f'{where}, source: there is no [sources."{entry.source}"]; add it, or a `date` beside the source.'
+        )
+    if entry.currency is None:
+        raise JobError(f'{where}, currency: missing; add it, for example currency = "USD".')
+    source = named.url if named else entry.source
+    return msgspec.structs.replace(entry, tiers=tiers, source=source, date=date)
+
+
+def _check_tiers(where: str, tiers: list[TierEntry]) -> None:
+    if not tiers:
+        raise JobError(f"{where}, tiers: empty.")
+    below = 0
+    for number, tier in enumerate(tiers, 1):
+        at = f"{where}, tier {number}" if len(tiers) > 1 else where
+        for key in _PRICE_KEYS:
+            price: Decimal | None = getattr(tier, key)
+            if price is None:
+                continue
+            if not price.is_finite() or not 0 <= price <= _HIGHEST:
+                raise JobError(f"{at}, {key}: {price} is not a price per million tokens (0 to {_HIGHEST}).")
+            if price != round(price, DECIMAL_PLACES):
+                raise JobError(f"{at}, {key}: {price} has more than {DECIMAL_PLACES} decimal places.")
+        if tier.up_to is None and number < len(tiers):
+            raise JobError(f"{at}, up_to: missing; only the last tier may have no upper bound.")
+        if tier.up_to is not None:
+            if tier.up_to <= below:
+                raise JobError(f"{at}, up_to: {tier.up_to} is not above the tier before it.")
+            below = tier.up_to

@@ -1,0 +1,189 @@
+"""The DashScope native text-generation API. https://docs.qwencloud.com/api-reference/chat/dashscope
+
+Request: `{"model", "input": {"messages"} | {"prompt", "history"?}, "parameters": {...}}`. `parameters` is always sent
+(a missing object can give `BadRequest.EmptyParameters`), with `result_format = "message"` unless the job says
+otherwise. Streaming is asked for by header, never in the body; then `incremental_output` is true unless the job says
+otherwise or `tools` forbid it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from batchgen.providers import checks, models
+from batchgen.providers.answer import Choice
+from batchgen.providers.protocol import ModelSettings, Remark
+from batchgen.providers.reader import Exchange, read_exchange
+from batchgen.providers.request_parts import constant_parameters, encode, with_row_parameters, with_user_headers
+from batchgen.values import Completion, Failure, Message, Prompt, Request, Response
+
+TEXT_PATH = "/services/aigc/text-generation/generation"
+MULTIMODAL_PATH = "/services/aigc/multimodal-generation/generation"
+
+_JSON = {"Content-Type": "application/json", "Accept": "application/json"}
+_SSE = {
+    "Content-Type": "application/json",
+    "Accept": "text/event-stream",
+    "X-DashScope-SSE": "enable",
+    "X-Accel-Buffering": "no",  # asks proxies not to hold frames back, as the official SDK does
+}
+# In a body of ours this can only be the parameter: inside a string the quotes would be escaped.
+_CUMULATIVE = b'"incremental_output":false'
+_MEDIA = ("image", "video", "audio", "image_url", "video_url", "input_audio")
+
+
+def endpoint(base_url: str, *, multimodal: bool) -> str:
+    """Return the URL of the calls under `base_url`.
+
+    - a host, or a path that is no API root (a gateway's prefix): `/api/v1/services/aigc/...` is added;
+    - a URL that ends in `/api/v1`, as the SDK wants it: `/services/aigc/...` is added;
+    - a complete endpoint, ending in `/generation`: used as it is, whatever the model.
+
+    A query string stays where it is. `multimodal` chooses `multimodal-generation` where there is a choice.
+    """
+    parts = urlsplit(base_url)
+    path = parts.path.rstrip("/")
+    if not path.endswith("/generation"):
+        root = path.removesuffix("/v1").removesuffix("/api")
+        path = root + "/api/v1" + (MULTIMODAL_PATH if multimodal else TEXT_PATH)
+    return urlunsplit(parts._replace(path=path))
+
+
+class DashScope:
+    """The native format bound to one model's settings. `clock` (Unix seconds) only measures dates in headers."""
+
+    name = "dashscope"
+
+    def __init__(self, settings: ModelSettings, clock: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._text_url = endpoint(settings.base_url, multimodal=False)
+        self._multimodal_url = endpoint(settings.base_url, multimodal=True)
+        self._constant = {"result_format": "message", **constant_parameters(settings.parameters)}
+        self._headers = {
+            stream: with_user_headers(_SSE if stream else _JSON, settings.headers) for stream in (False, True)
+        }
+        self._head = b'{"model":' + encode(settings.name) + b',"input":'
+        self._tail = {stream: self._parameters(settings.name, None, stream) for stream in (False, True)}
+        self._multimodal = self._is_multimodal(settings.name)
+
+    def build_request(self, prompt: Prompt, *, stream: bool) -> Request:
+        """Return the request for one prompt. Costs about the encoding of its messages."""
+        model = prompt.model
+        if model is None and prompt.parameters is None:
+            model, head, tail, multimodal = self._settings.name, self._head, self._tail[stream], self._multimodal
+        else:
+            model = model or self._settings.name
+            head = b'{"model":' + encode(model) + b',"input":'
+            tail = self._parameters(model, prompt.parameters, stream)
+            multimodal = self._is_multimodal(model)
+        if prompt.text is None:
+            multimodal = multimodal or _has_media(prompt.messages)
+            asked: Any = {"messages": _as_parts(prompt.messages) if multimodal else prompt.messages}
+        else:
+            asked = _prompt_input(prompt, multimodal)
+        url = self._multimodal_url if multimodal else self._text_url
+        return Request(url, head + encode(asked) + tail, self._headers[stream], stream, model)
+
+    def read_response(self, request: Request, response: Response) -> Completion | Failure:
+        """Return what a whole response means. Never raises, whatever the bytes are."""
+        exchange = Exchange(request, response, "dashscope", self._settings.name, self._clock())
+        return read_exchange(exchange, _find_choice, cumulative=request.streamed and _CUMULATIVE in request.body)
+
+    def must_stream(self, model: str) -> bool:
+        """Whether this model, with the settings' parameters, is known to answer streamed requests only."""
+        return models.streams_only(model, self._settings.parameters)
+
+    def remarks(self) -> list[Remark]:
+        """Return what is wrong or doubtful in the settings, known ranges and forbidden combinations included."""
+        return checks.dashscope_remarks(self._settings)
+
+    def _parameters(self, model: str, own: Mapping[str, Any] | None, stream: bool) -> bytes:
+        """Return the end of the body. With `tools`, models that do not insist on increments get cumulative frames:
+        older pages forbid the two together, and cumulative frames are right everywhere else."""
+        parameters = with_row_parameters(self._constant, own)
+        if stream and "incremental_output" not in parameters:
+            incremental = not parameters.get("tools") or models.needs_increments(model, parameters)
+            parameters["incremental_output"] = incremental
+        return b',"parameters":' + encode(parameters) + b"}"
+
+    def _is_multimodal(self, model: str) -> bool:
+        """A complete endpoint in `base_url` decides; else the model's name."""
+        if self._text_url == self._multimodal_url:
+            return urlsplit(self._text_url).path.endswith(MULTIMODAL_PATH)
+        return models.is_multimodal(model)
+
+
+def _has_media(messages: Sequence[Message]) -> bool:
+    """Whether a message shows more than text, which only the multimodal path takes."""
+    for message in messages:
+        content = message.get("content")
+        if (
+            type(content) is not str
+            and isinstance(content, Sequence)
+            and any(name in part for part in content if isinstance(part, Mapping) for name in _MEDIA)
+        ):
+            return True
+    return False
+
+
+def _as_parts(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return the messages with `content` as the list that the multimodal path wants."""
+    return [{**message, "content": _parts(message.get("content"))} for message in messages]
+
+
+def _parts(content: Any) -> Any:
+    if isinstance(content, str):
+        return [{"text": content}]
+    if isinstance(content, Sequence):
+        return [_native_part(part) for part in content]
+    return content
+
+
+def _native_part(part: Any) -> Any:
+    """Return a part in the native form: chat completions' `{"type": "image_url", ...}` becomes `{"image": url}`."""
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind == "text":
+        return {"text": part.get("text")}
+    for theirs, native in (("image_url", "image"), ("video_url", "video")):
+        if kind == theirs:
+            place = part.get(theirs)
+            return {native: place.get("url") if isinstance(place, Mapping) else place}
+    return part
+
+
+def _prompt_input(prompt: Prompt, multimodal: bool) -> dict[str, Any]:
+    """Return `input` for a prompt given as text, by the SDK's rules: with `messages` it is the last user message."""
+    if multimodal:
+        return {"messages": _as_parts(as_messages(prompt))}
+    if prompt.history:
+        return {"prompt": prompt.text, "history": prompt.history}
+    if prompt.messages:
+        return {"messages": [*prompt.messages, {"role": "user", "content": prompt.text}]}
+    return {"prompt": prompt.text}
+
+
+def as_messages(prompt: Prompt) -> list[Message]:
+    """Return the older prompt-and-history form as chat messages, for where only those are taken."""
+    messages: list[Message] = list(prompt.messages)
+    for turn in prompt.history:
+        messages.append({"role": "user", "content": turn.get("user", "")})
+        messages.append({"role": "assistant", "content": turn.get("bot", "")})
+    if prompt.text is not None:
+        messages.append({"role": "user", "content": prompt.text})
+    return messages
+
+
+def _find_choice(document: Mapping[str, Any]) -> Choice | None:
+    """Return the choice of a document in message format, or the text format made into one."""
+    output = document.get("output")
+    if not isinstance(output, dict):
+        return None
+    choices = output.get("choices") or output.get("choise")  # misspelt so in a page's table
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        choice: dict[str, Any] = choices[0]
+        return choice
+    return {"message": {"content": output.get("text")}, "finish_reason": output.get("finish_reason")}

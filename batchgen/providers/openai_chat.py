@@ -1,0 +1,132 @@
+"""Chat completions: OpenAI, DashScope's compatible mode, vLLM, llama.cpp, `transformers serve`, LiteLLM.
+
+https://github.com/openai/openai-openapi. Parameters stand at the top level of the body, vendors' own fields too;
+a table `extra_body` is merged into the top level as the OpenAI SDK does. Streams ask for usage
+(`stream_options.include_usage`) unless the job's `stream_options` say otherwise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from batchgen.providers import checks, models
+from batchgen.providers.answer import Choice
+from batchgen.providers.dashscope import as_messages
+from batchgen.providers.protocol import ModelSettings, Remark
+from batchgen.providers.reader import Exchange, read_exchange
+from batchgen.providers.request_parts import (
+    constant_parameters,
+    encode,
+    members,
+    with_row_parameters,
+    with_user_headers,
+)
+from batchgen.values import Completion, Failure, Prompt, Request, Response
+
+_PATH = "/chat/completions"
+_DASHSCOPE_HOSTS = (".aliyuncs.com", ".qwencloudapi.com")
+
+
+def is_dashscope(base_url: str) -> bool:
+    """Whether the server is DashScope's compatible mode, whose error codes have meanings of their own."""
+    parts = urlsplit(base_url)
+    return (parts.hostname or "").endswith(_DASHSCOPE_HOSTS) or "compatible-mode" in parts.path
+
+
+def endpoint(base_url: str) -> str:
+    """Return the URL of the calls under `base_url`.
+
+    - a host alone: `/v1/chat/completions` is added, on DashScope's hosts `/compatible-mode/v1/chat/completions`;
+    - a path, as the SDK wants it (`.../v1`, `.../openai`): `/chat/completions` is added;
+    - a URL that ends in `/chat/completions`: used as it is.
+
+    A query string (Azure's `api-version`) stays where it is.
+    """
+    parts = urlsplit(base_url)
+    path = parts.path.rstrip("/")
+    if not path:
+        path = "/compatible-mode" if is_dashscope(base_url) else "/v1"
+    if path.endswith("/compatible-mode"):
+        path += "/v1"
+    if not path.endswith(_PATH):
+        path += _PATH
+    return urlunsplit(parts._replace(path=path))
+
+
+class OpenAIChat:
+    """Chat completions bound to one model's settings. `clock` (Unix seconds) only measures dates in headers."""
+
+    name = "openai"
+
+    def __init__(self, settings: ModelSettings, clock: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._url = endpoint(settings.base_url)
+        self._vendor = "dashscope" if is_dashscope(settings.base_url) else "openai"
+        self._constant = constant_parameters(settings.parameters)
+        self._headers = {
+            stream: with_user_headers(
+                {"Content-Type": "application/json", "Accept": "text/event-stream" if stream else "application/json"},
+                settings.headers,
+            )
+            for stream in (False, True)
+        }
+        self._head = b'{"model":' + encode(settings.name) + b',"messages":'
+        self._tail = {stream: _tail(self._constant, stream) for stream in (False, True)}
+
+    def build_request(self, prompt: Prompt, *, stream: bool) -> Request:
+        """Return the request for one prompt. The older text form becomes messages: there is no other form here."""
+        messages = prompt.messages if prompt.text is None else as_messages(prompt)
+        if prompt.model is None and prompt.parameters is None:
+            model, head, tail = self._settings.name, self._head, self._tail[stream]
+        else:
+            model = prompt.model or self._settings.name
+            head = b'{"model":' + encode(model) + b',"messages":'
+            tail = _tail(with_row_parameters(self._constant, prompt.parameters), stream)
+        return Request(self._url, head + encode(messages) + tail, self._headers[stream], stream, model)
+
+    def read_response(self, request: Request, response: Response) -> Completion | Failure:
+        """Return what a whole response means. Never raises, whatever the bytes are."""
+        exchange = Exchange(request, response, self._vendor, self._settings.name, self._clock())
+        return read_exchange(exchange, _find_choice, cumulative=False)
+
+    def must_stream(self, model: str) -> bool:
+        """Whether this model is known to answer streamed requests only: some of DashScope's; nobody else's."""
+        return self._vendor == "dashscope" and models.streams_only(model, _merged(self._settings.parameters))
+
+    def remarks(self) -> list[Remark]:
+        """Return what is wrong or doubtful in the settings, known ranges and forbidden combinations included."""
+        return checks.openai_remarks(self._settings, compatible_mode=self._vendor == "dashscope")
+
+
+def _merged(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields for the top level: `extra_body` is the SDK's word for fields it has no argument for."""
+    fields = dict(parameters)
+    extra = fields.pop("extra_body", None)
+    return {**fields, **extra} if isinstance(extra, Mapping) else fields
+
+
+def _tail(parameters: Mapping[str, Any], stream: bool) -> bytes:
+    """Return the end of the body. `stream_options` go out with streams only: unstreamed they are refused."""
+    fields = _merged(parameters)
+    if stream:
+        fields["stream"] = True
+        fields.setdefault("stream_options", {"include_usage": True})
+    else:
+        fields.pop("stream", None)
+        fields.pop("stream_options", None)
+    return b"," + members(fields) + b"}" if fields else b"}"
+
+
+def _find_choice(document: Mapping[str, Any]) -> Choice | None:
+    """Return the choice with index 0, or the only one; None for a chunk without choices."""
+    choices = document.get("choices")
+    if not isinstance(choices, list):
+        return None
+    for choice in choices:
+        if isinstance(choice, dict) and choice.get("index") in (0, None):
+            return choice
+    return None

@@ -1,0 +1,42 @@
+"""What both formats do before encoding: constant parts once, the row's own parts per row, the headers.
+
+A request is almost always the job's constant bytes round the row's messages, so these bytes are made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+encode = msgspec.json.Encoder().encode
+
+
+def from_column(value: Any) -> bool:
+    """Whether a setting is `{"column": NAME}`: the row gives the value."""
+    return isinstance(value, Mapping) and value.keys() == {"column"} and isinstance(value["column"], str)
+
+
+def constant_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that are the same for every row."""
+    return {name: value for name, value in parameters.items() if not from_column(value)}
+
+
+def with_row_parameters(constant: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the constant parameters under the row's own; a null cell means that the row does not set it."""
+    merged = dict(constant)
+    if own:
+        merged.update((name, value) for name, value in own.items() if value is not None)
+    return merged
+
+
+def with_user_headers(ours: Mapping[str, str], users: Mapping[str, str]) -> dict[str, str]:
+    """Return our headers with the user's over them; names are compared without case."""
+    taken = {name.lower() for name in users}
+    return {name: value for name, value in ours.items() if name.lower() not in taken} | dict(users)
+
+
+def members(fields: Mapping[str, Any]) -> bytes:
+    """Return `fields` as the inside of a JSON object: `"a":1,"b":2`, without the braces."""
+    return encode(fields)[1:-1]

@@ -1,0 +1,78 @@
+"""Server-sent events of both dialects, read by lines.
+
+DashScope frames are `id:`, `event:result|error`, `:HTTP_STATUS/200`, `data:{json}`; chat completions send only
+`data: {json}` and end with `data: [DONE]`. Two rules differ from the SSE standard, because the servers do:
+
+- every `data:` line is one JSON document; consecutive ones are never joined (some gateways drop the blank line
+  between frames: https://github.com/dashscope/dashscope-sdk-python);
+- `:HTTP_STATUS/429` is formally a comment, but it is the only place where the status of a frame stands.
+
+Everything else (`id:`, `retry:`, comments, keep-alives, unknown words) is a heartbeat.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from msgspec import Struct
+
+from batchgen.providers.wire import UnreadableError, decode_json
+
+_BOM = b"\xef\xbb\xbf"
+_DONE = b"[DONE]"
+_LOOKS_LIKE_STREAM = re.compile(rb"(?:data|event|id|retry)\s*:|:|HTTP_STATUS/")
+_STATUS = re.compile(rb":?\s*(?:HTTP_STATUS/|status:\s*)(\d{3})(?!\d)")
+
+
+class Frame(Struct, frozen=True, gc=False):
+    """One JSON document of a stream. `status` is what the frame says of itself (None: nothing), `failed` whether the
+    frame is an `event:error`; `text` replaces a document that an error frame could not give as JSON."""
+
+    document: Any
+    failed: bool = False
+    status: int | None = None
+
+
+def is_stream(body: bytes) -> bool:
+    """Whether `body` starts like an event stream, whatever its content type says."""
+    return _LOOKS_LIKE_STREAM.match(body.removeprefix(_BOM).lstrip()) is not None
+
+
+def read_frames(body: bytes) -> list[Frame]:
+    """Return the documents of a whole event stream, in order; raise UnreadableError if it was cut or is corrupt.
+
+    Cut means: the last line has no end and is no complete document. Whether the answer is complete is for the reader
+    of the documents to say (`finish_reason`); `[DONE]` proves nothing, a failing vLLM sends it too.
+    """
+    frames: list[Frame] = []
+    failed, status = False, None
+    lines = body.removeprefix(_BOM).splitlines()
+    for number, line in enumerate(lines, 1):
+        if line.startswith(b"data:"):
+            payload = line[5:].strip()
+            if payload.startswith((b"{", b"[")) and payload != _DONE:
+                frames.append(Frame(_document(payload, failed), failed, status))
+                failed, status = False, None
+            elif failed and payload:
+                frames.append(Frame(payload.decode("utf-8", "replace"), failed, status))
+                failed, status = False, None
+            elif payload != _DONE and number == len(lines) and not body.endswith((b"\n", b"\r")):
+                raise UnreadableError("an event stream cut in its last line")
+        elif line.startswith(b"event:"):
+            failed = line[6:].strip() == b"error"
+        elif found := _STATUS.match(line):
+            status = int(found[1])
+            failed = failed or status >= 400
+        elif line and not line.startswith(b":") and number == len(lines) and not body.endswith((b"\n", b"\r")):
+            raise UnreadableError("an event stream cut in its last line")
+    return frames
+
+
+def _document(payload: bytes, failed: bool) -> Any:
+    try:
+        return decode_json(payload)
+    except UnreadableError:
+        if failed:  # an error frame is believed whatever its text
+            return payload.decode("utf-8", "replace")
+        raise UnreadableError("an event stream with a broken line") from None

@@ -1,0 +1,161 @@
+"""Bytes and headers of any provider → plain values: tolerant JSON, printable text, waits and limits.
+
+Everything here accepts whatever a server may send and never raises anything but `UnreadableError`. The odd bodies
+(NaN, numbers of thousands of digits, lone surrogates, bad UTF-8, a byte order mark) take a second, slower look, so
+that a well-formed reply pays nothing for them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+
+from batchgen.values import RateLimits
+
+MESSAGE_CAP = 2000
+"""Most characters kept of a vendor's message (contract: `error_message`)."""
+
+_BOM = b"\xef\xbb\xbf"
+_LONGEST_INTEGER = 4000  # digits; int() refuses more than 4,300 and no real field has more than 20
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+# C0 without tab and newline, DEL, C1, and the marks that reorder text: they could drive or fool a terminal.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|us|µs|ns|d|h|m|s))+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)")
+_UNIT_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_EPOCH_S = 1e9  # a bare reset number above this is a Unix time, not a duration (it would be 31 years)
+_EPOCH_MS = 1e12
+
+
+class UnreadableError(ValueError):
+    """The bytes are no JSON document; the text says what they look like instead."""
+
+
+def decode_json(data: bytes) -> Any:
+    """Return the JSON value in `data`; raise UnreadableError if there is none.
+
+    NaN and infinities become None, lone surrogates and invalid UTF-8 become U+FFFD, integers beyond all sense None.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    text = data.removeprefix(_BOM).decode("utf-8", "replace")
+    try:
+        value = json.loads(text, parse_constant=_no_constant, parse_int=_integer, strict=False)
+        return _scrub(value) if _SURROGATE_ESCAPE.search(text) else value
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError("nested too deeply" if isinstance(error, RecursionError) else "not JSON") from None
+
+
+def _no_constant(_word: str) -> None:
+    return None
+
+
+def _integer(digits: str) -> int | None:
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else None
+
+
+def _scrub(value: Any) -> Any:
+    """Return `value` with lone surrogates replaced: Arrow, SQLite and `str.encode` would all raise on them."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_scrub(item) for item in value]
+    if isinstance(value, dict):
+        return {_scrub(key): _scrub(item) for key, item in value.items()}
+    return value
+
+
+def printable(text: str) -> str:
+    """Return a vendor's text safe to show and short enough to keep: no control characters, at most 2,000 long."""
+    return _CONTROL.sub("", _SURROGATE.sub("\ufffd", text[: 4 * MESSAGE_CAP])).strip()[:MESSAGE_CAP]
+
+
+def string_or_none(value: Any) -> str | None:
+    """Return a non-empty string, or None for anything else: gateways fill unknown fields with ''."""
+    return value if isinstance(value, str) and value else None
+
+
+def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the wait the server asks for, from `retry-after-ms`, else `retry-after` (seconds or an HTTP date).
+
+    A date is measured against `now` (Unix seconds); one in the past gives 0. The order is the OpenAI SDK's.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    try:
+        date = parsedate_to_datetime(value)
+        return max(0.0, _utc(date).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
+    """Return what the `x-ratelimit-*` headers say, None if there are none that can be read.
+
+    Resets come as durations (`20ms`, `1s`, `6m0s`: OpenAI), as bare seconds, or as Unix or ISO times (others); times
+    are measured against `now` (Unix seconds). https://developers.openai.com/api/docs/guides/rate-limits
+    """
+    if not any(name.startswith("x-ratelimit-") for name in headers):
+        return None
+    limits = RateLimits(
+        limit_requests=_whole(headers.get("x-ratelimit-limit-requests")),
+        limit_tokens=_whole(headers.get("x-ratelimit-limit-tokens")),
+        remaining_requests=_whole(headers.get("x-ratelimit-remaining-requests")),
+        remaining_tokens=_whole(headers.get("x-ratelimit-remaining-tokens")),
+        reset_requests_s=_reset_s(headers.get("x-ratelimit-reset-requests"), now),
+        reset_tokens_s=_reset_s(headers.get("x-ratelimit-reset-tokens"), now),
+    )
+    return None if limits == RateLimits() else limits
+
+
+def _number(text: str | None) -> float | None:
+    """Return a finite number ≥ 0, else None."""
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _whole(text: str | None) -> int | None:
+    number = _number(text)
+    return None if number is None else int(number)
+
+
+def _reset_s(text: str | None, now: float) -> float | None:
+    if text is None:
+        return None
+    number = _number(text)
+    if number is not None:
+        moment = number / 1000 if number >= _EPOCH_MS else number
+        return max(0.0, moment - now) if moment >= _EPOCH_S else number
+    text = text.strip().lower()
+    if _DURATION.fullmatch(text):
+        return sum(float(amount) * _UNIT_S[unit] for amount, unit in _DURATION_PART.findall(text))
+    try:
+        return max(0.0, _utc(datetime.fromisoformat(text.upper())).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
