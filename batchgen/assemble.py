@@ -161,5 +161,7 @@ def _prices(
     if model and first is None:
         notes.append(table.suggestion(model, region))
     elif first is not None and first.is_stale(today):
-        notes.append(f"The price of {model} is of {first.price_date}, more than six months old: see {first.price_source}.")
+        notes.append(
+            f"The price of {model} is of {first.price_date}, more than six months old: see {first.price_source}."
+        )
     return price_of, currency

@@ -62,6 +62,10 @@ class Budget:
         """The most that may be spent; None if there is no cap."""
         return self._cap
 
+    def change_cap(self, cap: Decimal | None) -> None:
+        """Put another cap in force, also below what is counted already: then nothing more fits."""
+        self._cap = cap
+
     @property
     def spent(self) -> Decimal:
         """What settled requests really cost."""

@@ -32,7 +32,7 @@ from batchgen.runner import Runner
 from batchgen.source import Scan
 from batchgen.summary import Spent, Summary
 from batchgen.transport import Transport, open_transport
-from batchgen.values import Prompt, Result, Status
+from batchgen.values import Prompt, Result, Status, Usage
 from batchgen.watch import Watch
 from batchgen.writer import Writer
 

@@ -67,7 +67,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class PricingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[pricing]`: by default the region follows the host; `file` replaces or adds models."""
 
-    region: str | None = None
+    region: Literal["international", "beijing"] | None = None
     file: str | None = None
 
 

@@ -17,6 +17,7 @@ from batchgen.errors import BudgetStop
 from batchgen.pricing import ModelPrice
 from batchgen.values import Completion, Failure, Outcome, Prompt, Request
 
+
 class Reserve:
     """Holds back worst cases; counts what was abandoned and may be billed.
 
