@@ -1,0 +1,19 @@
+"""The sentence for a column that is not there: one wording for `input.id`, templates and parameters alike."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from difflib import get_close_matches
+
+_MOST_LISTED = 30  # a wide table would bury the sentence
+
+
+def missing_column(name: str, available: Collection[str]) -> str:
+    """Return `there is no column "x"; nearest is "y"; the columns are ...`, to be put after what asks for it."""
+    nearest = get_close_matches(name, available, n=1, cutoff=0.6) or [
+        column for column in available if column.strip().casefold() == name.strip().casefold()
+    ]
+    listed = ", ".join(f'"{column}"' for column in list(available)[:_MOST_LISTED])
+    more = f" and {len(available) - _MOST_LISTED} more" if len(available) > _MOST_LISTED else ""
+    hint = f'did you mean "{nearest[0]}"? ' if nearest else ""
+    return f'there is no column "{name}" in the input; {hint}The columns are {listed}{more}.'

@@ -1,0 +1,273 @@
+"""Where rows come from: Parquet, CSV, TSV or JSONL files as one table, streamed in bounded batches.
+
+`open` finds the files and fixes the schema, `scan` reads everything once before anything is sent, `batches` gives the
+rows. Rows are numbered from 0 over all files, in natural order of the files' names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from batchgen.columns import missing_column
+from batchgen.errors import InputError
+from batchgen.source.delimited import DelimitedReader
+from batchgen.source.files import File, Format, check_unchanged, find_files
+from batchgen.source.ids import Chunks, IdCheck
+from batchgen.source.jsonl import JsonlReader
+from batchgen.source.parquet import ParquetReader
+from batchgen.source.reader import Piece, Reader, map_type
+
+__all__ = ["Batch", "Scan", "ScannedFile", "Source"]
+
+
+class Batch(Struct, frozen=True):
+    """Consecutive rows from `first_row` on: at most 2,000 and about 16 MB, unless one row is larger.
+
+    `problems`: row number → why the row cannot be read (text that is not UTF-8, with column and byte); such a row
+    fails alone, of kind `prompt`. In `table` it stands mended, so that its columns can still be carried.
+    """
+
+    first_row: int
+    table: pa.RecordBatch
+    problems: dict[int, str]
+
+    def values(self, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Return each row's values in these columns as Python objects, for rendering.
+
+        Nanoseconds are cut to microseconds, which is what Python's times can hold.
+        """
+        table = self.table.select(list(columns))
+        for index, field in enumerate(table.schema):
+            if (kind := map_type(field.type, _in_microseconds)) != field.type:
+                table = table.set_column(index, field.name, pc.cast(table.column(index), kind, safe=False))
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return rows or [{} for _ in range(self.table.num_rows)]
+
+
+class ScannedFile(Struct, frozen=True):
+    """One file of the input: its rows (up to the limit), its bytes and the SHA-256 of these."""
+
+    name: str
+    rows: int
+    size: int
+    sha256: str
+
+
+class Scan(Struct, frozen=True):
+    """What reading everything once has shown. `fingerprint` changes with any byte, name or order of the files, and
+    with the limit."""
+
+    rows: int
+    fingerprint: str
+    schema: pa.Schema
+    files: tuple[ScannedFile, ...]
+
+
+class Source:
+    """The input table."""
+
+    def __init__(
+        self, path: str, files: Sequence[File], reader: Reader, id_column: str | None, limit: int | None
+    ) -> None:
+        self._path = path
+        self._files = files
+        self._reader = reader
+        self._id_column = id_column
+        self._limit = limit
+        self._rows: dict[str, int] = {}  # of files that were read to their end
+        self._scan: Scan | None = None
+
+    @classmethod
+    def open(cls, path: str, *, id_column: str | None = None, limit: int | None = None) -> Self:
+        """Find the files that `path` means and read the schema; of JSONL, every line.
+
+        `limit`: the first so many rows are the whole input. Raises `InputError` naming file, column and fix.
+        """
+        files = find_files(path)
+        reader: Reader
+        if files[0].format is Format.PARQUET:
+            reader = ParquetReader(files)
+        elif files[0].format is Format.JSONL:
+            reader = JsonlReader(files, limit)
+        else:
+            reader = DelimitedReader(files)
+        if id_column is not None:
+            if id_column not in reader.schema.names:
+                raise InputError(f"input.id: {missing_column(id_column, reader.schema.names)}")
+            kind = reader.schema.field(id_column).type
+            if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+                raise InputError(f'input.id: column "{id_column}" of {path} is {kind}; an id is a text or a number.')
+        return cls(path, files, reader, id_column, limit)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and their types."""
+        return self._reader.schema
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, in order."""
+        names: list[str] = self.schema.names
+        return names
+
+    def scan(self) -> Scan:
+        """Read everything once: count the rows, prove them readable, check the ids, take the fingerprint.
+
+        Kept, so that a second call costs nothing. Raises `InputError` for unreadable rows and for null, empty or
+        duplicate ids, naming file and rows.
+        """
+        if self._scan is None:
+            self._scan = self._read_everything()
+        return self._scan
+
+    def batches(self, start_row: int = 0, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+        """Yield the rows from `start_row` on, in input order; of `columns` (all by default) and always of the id.
+
+        Parquet row groups before `start_row` are not read. Raises `InputError` when a file was changed meanwhile.
+        """
+        wanted = self.columns if columns is None else list(columns)
+        if self._id_column is not None and self._id_column not in wanted:
+            wanted.append(self._id_column)
+        for first_row, piece in self._pieces(start_row, wanted):
+            problems = {first_row + index: problem for index, problem in piece.problems.items()}
+            yield Batch(first_row, piece.table, problems)
+
+    def row_ids(self, batch: Batch) -> pa.Array:
+        """Return the ids of a batch's rows as strings: the id column, or the row numbers."""
+        if self._id_column is None:
+            first = batch.first_row
+            return pa.array([str(row) for row in range(first, first + batch.table.num_rows)], pa.string())
+        return pc.cast(batch.table.column(self._id_column), pa.string())
+
+    def _pieces(self, start_row: int, columns: Sequence[str]) -> Iterator[tuple[int, Piece]]:
+        """Yield pieces from `start_row` to the limit, each with the number of its first row."""
+        row = 0  # that the file begins with
+        for file in self._files:
+            left = None if self._limit is None else self._limit - row
+            if left is not None and left <= 0:
+                return
+            known = self._rows.get(file.name, self._reader.rows(file))
+            if known is not None and row + known <= start_row:
+                row += known
+                continue
+            # the reader skips rows itself only where it is sure that the file has them
+            skip = max(0, start_row - row) if known is not None or file is self._files[-1] else 0
+            row += skip
+            for piece in self._read(file, skip, left if left is None else left - skip, columns):
+                count = piece.table.num_rows
+                ahead = max(0, start_row - row)
+                if ahead < count:
+                    yield row + ahead, _cut(piece, ahead, count)
+                row += count
+
+    def _read(self, file: File, skip: int, most: int | None, columns: Sequence[str]) -> Iterator[Piece]:
+        """Yield up to `most` rows of a file after the first `skip`."""
+        check_unchanged(file)
+        for piece in self._reader.read(file, skip, columns):
+            if most is None:
+                yield piece
+                continue
+            if most > 0:
+                yield _cut(piece, 0, min(most, piece.table.num_rows))
+            most -= piece.table.num_rows
+            if most <= 0:
+                return
+
+    def _read_everything(self) -> Scan:
+        check = IdCheck()
+        ids = [] if self._id_column is None else [self._id_column]
+        columns = ids if self._reader.proven else self.columns
+        files: list[ScannedFile] = []
+        row = 0
+        for file in self._files:
+            left = None if self._limit is None else self._limit - row
+            if left is not None and left <= 0:
+                break
+            known = self._reader.rows(file) if self._reader.proven else None
+            if known is None or ids:
+                known = 0
+                for piece in self._read(file, 0, left, columns):
+                    if ids:
+                        check.add(self._ids(file, known, piece))
+                    known += piece.table.num_rows
+            with open(file.path, "rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            files.append(ScannedFile(file.name, known, file.size, digest))
+            self._rows[file.name] = known
+            row += known
+        if ids and (found := check.duplicate(self._all_ids)):
+            value, rows = found
+            raise InputError(
+                f'input.id: column "{self._id_column}" of {self._path} has "{value}" more than once, in '
+                f"{_places(files, rows)} (rows are counted from 0). Ids have to differ: remove the repeated rows, or "
+                "leave out input.id so that the row numbers serve."
+            )
+        return Scan(row, _fingerprint(files, self._limit), self.schema, tuple(files))
+
+    def _all_ids(self) -> Chunks:
+        assert self._id_column is not None
+        for row, piece in self._pieces(0, [self._id_column]):
+            yield row, _comparable(piece.table.column(self._id_column))
+
+    def _ids(self, file: File, row: int, piece: Piece) -> pa.Array:
+        """Return a piece's ids for comparing; raise `InputError` if a row has none."""
+        ids = _comparable(piece.table.column(self._id_column))
+        empty = pc.equal(ids, "") if pa.types.is_string(ids.type) else pa.scalar(False)
+        place = pc.index(pc.or_(pc.is_null(ids), pc.fill_null(empty, False)), True).as_py()
+        if place >= 0:
+            raise InputError(
+                f'input.id: {file.path}, row {row + place} (counted from 0) has nothing in column "{self._id_column}". '
+                "Give it an id, or leave out input.id so that the row numbers serve."
+            )
+        return ids
+
+
+def _comparable(ids: pa.Array) -> pa.Array:
+    """Return ids as 64-bit integers if they are integers, else as the strings that they become."""
+    if pa.types.is_integer(ids.type) and not pa.types.is_uint64(ids.type):
+        return pc.cast(ids, pa.int64())
+    return pc.cast(ids, pa.string())
+
+
+def _cut(piece: Piece, start: int, stop: int) -> Piece:
+    if start == 0 and stop == piece.table.num_rows:
+        return piece
+    problems = {index - start: problem for index, problem in piece.problems.items() if start <= index < stop}
+    return Piece(piece.table.slice(start, stop - start), problems)
+
+
+def _places(files: Sequence[ScannedFile], rows: Sequence[int]) -> str:
+    """Return `rows 3 and 17`, or with several files `row 3 of a.csv and row 0 of b.csv`; the first five at most."""
+    named = []
+    for row in rows[:5]:
+        place = row
+        for file in files:
+            if place < file.rows:
+                named.append(f"row {place} of {file.name}" if len(files) > 1 else f"row {place}")
+                break
+            place -= file.rows
+    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+    return ", ".join(named) + more if more else f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def _fingerprint(files: Sequence[ScannedFile], limit: int | None) -> str:
+    digest = hashlib.sha256(f"limit {limit}\n".encode())
+    for file in files:
+        digest.update(f"{file.name}\0{file.size} {file.sha256}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _in_microseconds(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    if pa.types.is_duration(kind) and kind.unit == "ns":
+        return pa.duration("us")
+    if pa.types.is_time64(kind) and kind.unit == "ns":
+        return pa.time64("us")
+    return kind

@@ -1,0 +1,233 @@
+"""Which files an input path means, what format they have, and their bytes, unpacked and bounded."""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from msgspec import Struct
+
+from batchgen.errors import InputError
+
+EXPANSION_CAP = 200
+"""Most bytes that one byte of a .gz or .zst file may become, once `EXPANSION_FLOOR` is passed: text packs 3 to 20
+times, repetitive text 100 times, a bomb 1,000 times and more."""
+
+EXPANSION_FLOOR = 256 * 1024 * 1024
+"""Unpacked bytes below which nothing is called a bomb."""
+
+_BUFFER_BYTES = 1 << 18
+_HEAD_BYTES = 4096
+
+
+class Format(StrEnum):
+    """How a file holds its table."""
+
+    PARQUET = "Parquet"
+    CSV = "CSV"
+    TSV = "TSV"
+    JSONL = "JSONL"
+
+
+_EXTENSIONS = {
+    ".parquet": Format.PARQUET,
+    ".pq": Format.PARQUET,
+    ".csv": Format.CSV,
+    ".tsv": Format.TSV,
+    ".jsonl": Format.JSONL,
+    ".ndjson": Format.JSONL,
+    ".json": Format.JSONL,
+}
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+_KNOWN = "known are .parquet, .csv, .tsv, .jsonl and .ndjson, the text formats also with .gz or .zst"
+
+
+class File(Struct, frozen=True):
+    """One input file. `name` is relative to what all files of the input share; size and time are those at opening."""
+
+    path: str
+    name: str
+    format: Format
+    compression: str | None
+    size: int
+    modified_ns: int
+
+
+def find_files(path: str) -> tuple[File, ...]:
+    """Return the files that `path` (a file, a directory or a glob) means, in natural order, all of one format.
+
+    In a directory, names that begin with a dot or an underscore are left out, and so is `.json`, which beside data
+    is nearly always metadata. Raises `InputError` when nothing fits, formats are mixed or a file cannot be looked at.
+    """
+    try:
+        if os.path.isdir(path):
+            paths, root = _directory(Path(path)), Path(path)
+        elif os.path.lexists(path):
+            paths, root = [Path(path)], Path(path).parent
+        elif glob.has_magic(path):
+            paths = [found for found in map(Path, glob.glob(path, recursive=True)) if found.is_file()]
+            if not paths:
+                raise InputError(f"No file matches the glob {path}.")
+            root = Path(os.path.commonpath([found.parent for found in paths]))
+        else:
+            raise InputError(f"The input {path} does not exist.")
+        paths.sort(key=lambda found: natural_key(str(found)))
+        files = tuple(_file(found, root) for found in paths)
+    except PermissionError as error:
+        raise InputError(f"The input {error.filename} may not be read by this user: check its permissions.") from error
+    except OSError as error:
+        raise InputError(f"The input {path} cannot be read: {error.strerror}.") from error
+    for file in files:
+        if file.format is not files[0].format:
+            raise InputError(
+                f"{path} mixes {files[0].format} ({files[0].name}) and {file.format} ({file.name}): "
+                "name the files of one format with a glob."
+            )
+    return files
+
+
+def natural_key(text: str) -> list[tuple[bool, int, str]]:
+    """Return a sort key under which part-9 comes before part-10."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"([0-9]+)", text)]
+
+
+def _directory(root: Path) -> list[Path]:
+    found = []
+    for folder, folders, names in os.walk(root, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        for name in folders:
+            if "=" in name:
+                raise InputError(
+                    f"{root} is partitioned by folders ({name}): those keys would be lost. Write them as a column, "
+                    f"or name the files with a glob such as {root}/**/*.parquet to go without them."
+                )
+        found += [
+            Path(folder, name)
+            for name in names
+            if not name.startswith((".", "_")) and not name.endswith(".json") and _format(name) is not None
+        ]
+    if not found:
+        raise InputError(f"The directory {root} holds no input file; {_KNOWN}.")
+    return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _format(name: str) -> tuple[Format, str | None] | None:
+    stem, extension = os.path.splitext(name.lower())
+    compression = _COMPRESSIONS.get(extension)
+    if compression is not None:
+        extension = os.path.splitext(stem)[1]
+    found = _EXTENSIONS.get(extension)
+    if found is None or (found is Format.PARQUET and compression is not None):
+        return None
+    return found, compression
+
+
+def _file(path: Path, root: Path) -> File:
+    found = _format(path.name)
+    if found is None:
+        raise InputError(f'The format of {path} is not known by its extension "{path.suffix}"; {_KNOWN}.')
+    facts = path.stat()
+    name = str(path.relative_to(root))
+    file = File(str(path), name, *found, facts.st_size, facts.st_mtime_ns)
+    if not path.is_file():
+        raise InputError(
+            f"{path} is not a regular file: it is read more than once, so a pipe or a device cannot serve."
+        )
+    if file.size == 0:
+        raise InputError(f"{path} is empty (0 bytes).")
+    _check_content(file)
+    return file
+
+
+def check_unchanged(file: File) -> None:
+    """Raise `InputError` if the file is not the one that was opened (another size or time of change)."""
+    try:
+        facts = os.stat(file.path)
+    except OSError as error:
+        raise InputError(f"{file.path} was there when the run began and is not now: {error.strerror}.") from error
+    if (facts.st_size, facts.st_mtime_ns) != (file.size, file.modified_ns):
+        raise InputError(f"{file.path} was changed while it was being read: leave the input alone during a run.")
+
+
+def _check_content(file: File) -> None:
+    """Refuse a file whose first bytes contradict its extension; the sentence says what it is instead."""
+    if file.format is Format.PARQUET:
+        with open(file.path, "rb") as stream:
+            head = stream.read(4)
+        if head not in (b"PAR1", b"PARE"):
+            raise InputError(f"{file.path} is not a Parquet file: it begins with {head!r}, not with PAR1.")
+        return
+    with open_bytes(file) as stream:
+        head = stream.read(_HEAD_BYTES)
+    line = head.split(b"\n", 1)[0]
+    if not head:
+        raise InputError(f"{file.path} is empty (0 bytes after unpacking).")
+    for magic, what in _MAGIC.items():
+        if head.startswith(magic):
+            raise InputError(f"{file.path} is named {file.format} but {what}.")
+    if b"\0" in line:
+        raise InputError(
+            f"{file.path} has NUL bytes in its first line: it is UTF-16 or no text at all. Save it as UTF-8."
+        )
+
+
+_MAGIC = {
+    b"PAR1": "holds Parquet: rename it to .parquet",
+    b"\x1f\x8b": "is packed with gzip: add .gz to its name",
+    b"\x28\xb5\x2f\xfd": "is packed with Zstandard: add .zst to its name",
+    b"PK\x03\x04": "is a zip archive or an Excel workbook: unpack it, or save the sheet as CSV (UTF-8)",
+    b"\xff\xfe": "is written in UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
+    b"\xfe\xff": "is written in UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
+}
+
+
+class UnpackedBytes(io.RawIOBase):
+    """The bytes of a file after unpacking; `taken` counts those handed out so far, from which batches are bounded."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._inner: Any = (
+            pa.input_stream(file.path, compression=file.compression)
+            if file.compression
+            else open(file.path, "rb", buffering=0)  # noqa: SIM115 (closed with this object)
+        )
+        self.taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            count: int = self._inner.readinto(buffer)
+        except OSError as error:
+            raise InputError(f"{self._file.path} cannot be read after {self.taken} bytes: {error}.") from error
+        self.taken += count
+        if (
+            self._file.compression
+            and self.taken > EXPANSION_FLOOR
+            and self.taken > EXPANSION_CAP * max(1, self._file.size)
+        ):
+            raise InputError(
+                f"{self._file.path} unpacks to more than {EXPANSION_CAP} times its size, as a decompression bomb does: "
+                "if it is meant, unpack it yourself and name the unpacked file."
+            )
+        return count
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
+
+
+def open_bytes(file: File) -> io.BufferedReader:
+    """Open a file for reading, unpacked; its `raw` is the `UnpackedBytes`."""
+    return io.BufferedReader(UnpackedBytes(file), _BUFFER_BYTES)

@@ -1,0 +1,207 @@
+"""Parquet: columns as they are typed, except that a column is never wider than it says.
+
+Types are made plain, so that files of different writers agree: dictionaries are decoded, large and view strings become
+strings. Extension types are refused: their code would run on reading. A string that is not UTF-8 costs its row only.
+
+Memory: row groups are read page by page, in batches as small as the average row asks for. A column chunk that may
+hold few long values many times (a 50 KB file can mean 300 GB) is read as a dictionary and cut before it is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from batchgen.errors import InputError
+from batchgen.source.files import File
+from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, Piece, check_agreement, check_names, map_type
+
+_PAGE_BUFFER_BYTES = 1 << 20
+_DICTIONARY_BYTES = 8 * 1024 * 1024
+"""A chunk with a dictionary and no more than this beside 4 bytes an index may be nothing but repetition. Reading a
+chunk of unique strings as a dictionary after all costs 0.7 µs a row, measured, so the guess may be generous."""
+
+
+class ParquetReader:
+    """Parquet files."""
+
+    proven = False
+
+    def __init__(self, files: Sequence[File]) -> None:
+        self._metadata: dict[str, pq.FileMetaData] = {}
+        schemas = [self._open(file) for file in files]
+        self.schema = schemas[0]
+        for file, schema in zip(files[1:], schemas[1:], strict=True):
+            check_agreement((files[0], self.schema), (file, schema))
+
+    def rows(self, file: File) -> int | None:
+        rows: int = self._metadata[file.name].num_rows
+        return rows
+
+    def read(self, file: File, skip: int, columns: Sequence[str]) -> Iterator[Piece]:
+        metadata = self._metadata[file.name]
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        first = 0  # row of the file that the group begins with
+        try:
+            for group in range(metadata.num_row_groups):
+                rows = metadata.row_group(group).num_rows
+                if first + rows > skip:
+                    place = max(skip, first)
+                    for table in _group(file, metadata, group, place - first, columns):
+                        yield from _pieces(table, schema, f"{file.name}, row ", place)
+                        place += table.num_rows
+                first += rows
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{file.path} is damaged: {_first_line(error)}. Write it anew.") from error
+
+    def _open(self, file: File) -> pa.Schema:
+        try:
+            with pq.ParquetFile(file.path) as parquet:
+                self._metadata[file.name] = parquet.metadata
+                found = parquet.schema_arrow
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{file.path} is not a readable Parquet file: {_first_line(error)}.") from error
+        check_names(found.names, file.path)
+        for field in found:
+            if _has_extension(field):
+                raise InputError(
+                    f'{file.path}: column "{field.name}" has the extension type {field.type}, which is not read. '
+                    "Write it with its plain storage type, or leave it out."
+                )
+        return pa.schema([(field.name, map_type(field.type, _plain_leaf)) for field in found])
+
+
+def _plain_leaf(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain_leaf(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.binary()
+    return kind
+
+
+def _has_extension(field: pa.Field) -> bool:
+    kind = field.type
+    if isinstance(kind, pa.BaseExtensionType) or b"ARROW:extension:name" in (field.metadata or {}):
+        return True
+    return any(_has_extension(kind.field(index)) for index in range(kind.num_fields))
+
+
+def _group(
+    file: File, metadata: pq.FileMetaData, group: int, skip: int, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Yield one row group after its first `skip` rows, in bounded batches, repeated strings still as dictionaries."""
+    facts = metadata.row_group(group)
+    chunks = [facts.column(index) for index in range(facts.num_columns)]
+    wanted = [
+        chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in {name.split(".")[0] for name in columns}
+    ]
+    repeated = [chunk.path_in_schema for chunk in wanted if _may_repeat(chunk)]
+    size = sum(chunk.total_uncompressed_size for chunk in wanted)
+    batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES * facts.num_rows // max(1, size)))
+    # pre_buffer would load the whole row group, and without a buffer size each column chunk would be loaded whole
+    with pq.ParquetFile(
+        file.path, metadata=metadata, read_dictionary=repeated, buffer_size=_PAGE_BUFFER_BYTES, pre_buffer=False
+    ) as parquet:
+        for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=list(columns), use_threads=False):
+            if skip >= batch.num_rows:
+                skip -= batch.num_rows
+                continue
+            yield batch.slice(skip).select(columns)
+            skip = 0
+
+
+def _may_repeat(chunk: Any) -> bool:
+    return bool(
+        chunk.physical_type == "BYTE_ARRAY"
+        and chunk.has_dictionary_page
+        and chunk.total_uncompressed_size <= _DICTIONARY_BYTES + 4 * chunk.num_values
+    )
+
+
+def _pieces(batch: pa.RecordBatch, schema: pa.Schema, where: str, place: int) -> Iterator[Piece]:
+    """Cut a batch until its parts are small when decoded, then give the parts their plain types and check them."""
+    if batch.num_rows > 1 and _decoded_bytes(batch) > BATCH_BYTES:
+        half = batch.num_rows // 2
+        yield from _pieces(batch.slice(0, half), schema, where, place)
+        yield from _pieces(batch.slice(half), schema, where, place + half)
+        return
+    problems: dict[int, str] = {}
+    arrays = []
+    for name, array, kind in zip(schema.names, batch.columns, schema.types, strict=True):
+        plain = _plain(array, kind)
+        try:
+            plain.validate(full=True)
+        except pa.ArrowInvalid:
+            plain = _mended(plain, name, where, place, problems)
+        arrays.append(plain)
+    yield Piece(pa.RecordBatch.from_arrays(arrays, schema=schema), problems)
+
+
+def _plain(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if array.type == kind:
+        return array
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return array if array.type == kind else pc.cast(array, kind, safe=False)  # unsafe: bad UTF-8 is found afterwards
+
+
+def _decoded_bytes(batch: pa.RecordBatch) -> int:
+    return sum(_array_bytes(array) for array in batch.columns)
+
+
+def _array_bytes(array: pa.Array) -> int:
+    """Return how many bytes an array has once its dictionaries, at any depth, are decoded."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        if _plain_leaf(kind) not in (pa.string(), pa.binary()):
+            return int(array.nbytes)
+        lengths = pc.binary_length(pc.cast(array.dictionary, pa.large_binary()))
+        return int(pc.sum(lengths.cast(pa.int64()).take(array.indices)).as_py() or 0) + 4 * len(array)
+    if pa.types.is_struct(kind):
+        return sum(_array_bytes(member) for member in array.flatten())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _array_bytes(array.flatten()) + 4 * len(array)
+    return int(array.nbytes)
+
+
+def _mended(array: pa.Array, column: str, where: str, place: int, problems: dict[int, str]) -> pa.Array:
+    """Return a column without the text that is not UTF-8 (U+FFFD for it, null for a nested value); note its rows."""
+    values: list[Any] = []
+    for index in range(len(array)):
+        one = pc.take(array, pa.array([index]))  # a slice of a list would still hold its neighbours' values
+        detail = None
+        if pa.types.is_string(array.type):
+            data = one.view(pa.binary())[0].as_py()
+            try:
+                value = None if data is None else data.decode()
+            except UnicodeDecodeError as error:
+                value = data.decode("utf-8", "replace")
+                detail = f"byte {error.start} of the text is not UTF-8"
+        elif _is_broken(one):
+            value, detail = None, "a text in it is not UTF-8"
+        else:
+            value = one[0].as_py()
+        values.append(value)
+        if detail:
+            problems.setdefault(
+                index, f'{where}{place + index} (counted from 0), column "{column}": {detail}. Write the file anew.'
+            )
+    return pa.array(values, array.type)
+
+
+def _is_broken(array: pa.Array) -> bool:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return True
+    return False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")

@@ -1,0 +1,207 @@
+"""One template: Jinja2 over a row's columns, sandboxed, with null and JSON rules of its own (see `prompt`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from types import GeneratorType
+from typing import Any
+
+import jinja2
+import jinja2.meta
+from jinja2 import nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from batchgen.errors import JobError
+
+TEXT_CAP = 32 * 1024 * 1024
+"""Most characters one template may render to."""
+
+_ROW = "row"  # row["Customer Name"]
+_GLOBALS = ("range", "namespace")
+_FOREIGN: tuple[type[nodes.Node], ...] = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+_ROW_ERRORS = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What an expression over odd data can raise (a division by zero, an index past the end, `"a" * 10**12`)."""
+
+
+class PromptError(Exception):
+    """This row has no prompt; the text says why and names the column. Never leaves `PromptTemplate.render`."""
+
+
+class Template:
+    """A compiled template. `columns` are those it reads; `key` is the job key it stands under."""
+
+    def __init__(self, key: str, source: str) -> None:
+        """Compile. Raises `JobError` naming key and line."""
+        self.key = key
+        self.source = source
+        try:
+            tree = _environment.parse(source)
+            self._template = _environment.from_string(tree)
+        except jinja2.TemplateSyntaxError as error:
+            raise JobError(f"{key}, line {error.lineno}: {error.message}") from error
+        foreign = tree.find(_FOREIGN)
+        if foreign is not None:
+            raise JobError(f"{key}, line {foreign.lineno}: a template cannot include, import or extend another.")
+        names = jinja2.meta.find_undeclared_variables(tree)
+        self._names = sorted(names - {_ROW})
+        self._row_names = sorted(_row_columns(key, tree)) if _ROW in names else []
+        self.columns = frozenset((*self._names, *self._row_names))
+        self._parts = _plain_parts(tree, names)
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """Return the text for a row. Raises `PromptError`."""
+        try:
+            text = self._expanded(values) if self._parts is None else self._joined(self._parts, values)
+        except _ROW_ERRORS as error:
+            raise PromptError(f"{self.key}: {error or type(error).__name__}") from error
+        if len(text) > TEXT_CAP:
+            raise PromptError(f"{self.key}: the text is longer than {TEXT_CAP} characters")
+        return text
+
+    def _joined(self, parts: list[tuple[str, str | None]], values: Mapping[str, Any]) -> str:
+        """Render a template that is only text and columns: a tenth of Jinja2's time, and the same text."""
+        pieces = []
+        for text, column in parts:
+            if column is None:
+                pieces.append(text)
+                continue
+            value = values[column]
+            if type(value) is not str:
+                value = str(_finalize(_present(value, column)))
+            pieces.append(value)
+        return "".join(pieces)
+
+    def _expanded(self, values: Mapping[str, Any]) -> str:
+        variables = {name: _present(values[name], name) for name in self._names}
+        if self._row_names:
+            variables[_ROW] = {name: _present(values[name], name) for name in self._row_names}
+        pieces = []
+        size = 0
+        for piece in self._template.root_render_func(self._template.new_context(variables)):
+            pieces.append(piece)
+            size += len(piece)
+            if size > TEXT_CAP:
+                break
+        return "".join(pieces)
+
+
+class _Null(jinja2.Undefined):
+    """A null column: fails wherever it would become text, yet can be tested and given a default."""
+
+    __slots__ = ()
+    __iter__ = __str__ = __len__ = __contains__ = jinja2.Undefined._fail_with_undefined_error
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or isinstance(other, _Null)
+
+    def __hash__(self) -> int:
+        return hash(None)
+
+
+def _present(value: Any, name: str) -> Any:
+    return _Null(hint=f'column "{name}" is null') if value is None else value
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, dict) and attribute in obj:
+            return _present(obj[attribute], attribute)
+        return _present(super().getattr(obj, attribute), attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        return _present(super().getitem(obj, argument), str(argument))
+
+
+def _finalize(value: Any) -> Any:
+    """Return what `{{ value }}` writes; Jinja2 makes a string of it."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise TypeError("a null would enter the text; test it, or give it a default")
+    if isinstance(value, (dict, list, tuple)):
+        return _to_json(value)
+    if isinstance(value, GeneratorType):
+        return _to_json(list(value))
+    if isinstance(value, bytes):
+        raise TypeError("binary data would enter the text")
+    if callable(value) and not isinstance(value, jinja2.Undefined):
+        raise TypeError(f"a function would enter the text ({getattr(value, '__name__', value)}); call it")
+    return value
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=_json_default)
+
+
+def _json_default(value: Any) -> Any:
+    return list(value) if isinstance(value, GeneratorType) else str(_finalize(value))
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or isinstance(value, _Null)
+
+
+def _build_environment() -> _Environment:
+    environment = _Environment(undefined=jinja2.StrictUndefined, finalize=_finalize, autoescape=False)
+    environment.globals = {name: environment.globals[name] for name in _GLOBALS}
+    environment.filters["tojson"] = _to_json
+    environment.tests["none"] = _is_none
+    return environment
+
+
+_environment = _build_environment()
+
+
+def _row_columns(key: str, tree: nodes.Template) -> Iterator[str]:
+    """Yield the columns that are read as `row["name"]` or `row.name`."""
+    named = 0
+    for node in tree.find_all((nodes.Getitem, nodes.Getattr)):
+        column = _row_column(node)
+        if column is not None:
+            named += 1
+            yield column
+    rows = [name for name in tree.find_all(nodes.Name) if name.name == _ROW]
+    if len(rows) != named:
+        raise JobError(
+            f'{key}, line {rows[0].lineno}: row stands for a column only with its name, as in row["Customer Name"].'
+        )
+
+
+def _row_column(node: nodes.Node) -> str | None:
+    if (
+        isinstance(node, (nodes.Getitem, nodes.Getattr))
+        and isinstance(node.node, nodes.Name)
+        and node.node.name == _ROW
+    ):
+        if isinstance(node, nodes.Getattr):
+            return node.attr
+        if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+            return node.arg.value
+    return None
+
+
+def _plain_parts(tree: nodes.Template, names: set[str]) -> list[tuple[str, str | None]] | None:
+    """Return the template as (text, None) and ("", column) in order, or None if it is more than text and columns."""
+    parts: list[tuple[str, str | None]] = []
+    for output in tree.body:
+        if not isinstance(output, nodes.Output):
+            return None
+        for node in output.nodes:
+            column = node.name if isinstance(node, nodes.Name) and node.name in names else _row_column(node)
+            if isinstance(node, nodes.TemplateData):
+                parts.append((node.data, None))
+            elif column is not None:
+                parts.append(("", column))
+            else:
+                return None
+    return parts
