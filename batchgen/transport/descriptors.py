@@ -1,0 +1,29 @@
+"""How many connections this process may have open at once."""
+
+from __future__ import annotations
+
+try:
+    import resource
+except ImportError:  # not a POSIX system: sockets are not counted as files there
+    resource = None  # type: ignore[assignment]
+
+RESERVE = 128
+"""Open files besides connections: journal, parts, input, standard streams, the loops' own, and room for the rest."""
+
+
+def connections_allowed(wanted: int) -> int:
+    """Return how many of `wanted` connections fit, after raising the soft limit on open files as far as needed."""
+    if resource is None:
+        return wanted
+    needed = wanted + RESERVE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            soft = limit
+        except (OSError, ValueError):
+            pass  # macOS names no hard limit and yet has one (kern.maxfilesperproc); the soft one stays
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, soft - RESERVE))

@@ -1,0 +1,36 @@
+"""Whose certificates are believed: the system's authorities, or those of `SSL_CERT_FILE` / `SSL_CERT_DIR`.
+
+Both clients follow the two variables by themselves, but neither says so when the file cannot be read, and neither
+connects anywhere on a system without authorities (a bare container, a python.org build on macOS).
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+import certifi
+
+from batchgen.errors import JobError
+
+
+def extra_authorities() -> Path | None:
+    """Return a PEM file to trust besides what the environment gives: certifi's where the system has none of its own.
+
+    Raises `JobError` if `SSL_CERT_FILE` or `SSL_CERT_DIR` is set to what cannot be used.
+    """
+    file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+        except OSError as error:  # ssl.SSLError is one
+            raise JobError(f"SSL_CERT_FILE={file} cannot be read as certificates in PEM form: {error}") from None
+    if directory and not Path(directory).is_dir():
+        raise JobError(f"SSL_CERT_DIR={directory} is no directory")
+    if file or directory:
+        return None
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile or (paths.capath and any(Path(paths.capath).iterdir())):
+        return None
+    return Path(certifi.where())

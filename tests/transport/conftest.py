@@ -1,0 +1,50 @@
+"""Both transports, both event loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from batchgen.secret import Secret
+from batchgen.transport import OpenTransport, open_transport
+from tests.transport.faults import FaultServer
+
+CANARY = "sk-canary-7f3a9c51e2"
+
+Open = Callable[..., OpenTransport]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+
+
+@pytest.fixture(params=["fast", "httpx"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own proxies and certificates must not steer a test."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultServer]:
+    with FaultServer() as running:
+        yield running
+
+
+@pytest.fixture
+def transport_to(kind: str) -> Open:
+    """Open the transport under test for a URL."""
+
+    def open_to(url: str, **options: Any) -> OpenTransport:
+        return open_transport(kind, base_url=url, **{"key": Secret(CANARY), "concurrency": 8, **options})
+
+    return open_to

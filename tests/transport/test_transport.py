@@ -1,0 +1,397 @@
+"""Both transports against a server that misbehaves: every row of the network fault list."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+
+from batchgen.transport import BODY_CAP, OpenTransport
+from batchgen.values import Failure, FailureKind, Request, Response, Verdict
+from tests.transport.conftest import CANARY, Open
+from tests.transport.faults import ANSWER, EVENTS, FaultServer, closed_port
+
+pytestmark = pytest.mark.anyio
+
+LONG_S = 20.0  # never reached
+SHORT_S = 0.4  # reached by what hangs
+RETRY, STOP = Verdict.RETRY, Verdict.STOP
+HEADERS = {"content-type": "application/json", "X-Team": "a"}
+
+
+def request_to(url: str, *, streamed: bool = False, body: bytes = b'{"a": 1}') -> Request:
+    return Request(url, body, HEADERS, streamed=streamed)
+
+
+async def send(transport: OpenTransport, url: str, *, timeout_s: float = LONG_S, streamed: bool = False):
+    with anyio.fail_after(15):
+        return await transport.send(request_to(url, streamed=streamed), timeout_s=timeout_s)
+
+
+def check_message(failure: Failure) -> None:
+    """A message says what happened, names the host, and holds no key."""
+    assert re.search(r"127\.0\.0\.1|localhost|\.test|\.invalid", failure.message)
+    assert len(failure.message) > 30
+    assert "()" not in failure.message
+    assert CANARY not in repr(failure)
+
+
+# Good replies
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("ok", 200, ANSWER),
+        ("ok_chunked", 200, ANSWER),
+        ("ok_gzip", 200, ANSWER),
+        ("ok_after_100", 200, ANSWER),
+        ("ok_until_close", 200, ANSWER),
+        ("ok_events", 200, EVENTS),
+        ("early_refusal", 413, b"{}"),
+        ("html_200", 200, b"<html>log in</html>"),
+        ("html_502", 502, b"<html>502</html>"),
+        ("empty_204", 204, b""),
+        ("bad_utf8", 200, b'{"a": "\xff\xfe"}'),
+        ("bad_header_value", 200, ANSWER),
+        ("no_such_fault", 404, b'{"error": "no such fault"}'),
+    ],
+)
+async def test_hands_on_a_whole_reply(
+    transport_to: Open, server: FaultServer, path: str, status: int, body: bytes, streamed: bool
+) -> None:
+    """Whatever is a whole reply comes back as it is, plain or streamed, whatever its status and content."""
+    async with transport_to(server.url("")) as transport:
+        response = await send(transport, server.url(path), streamed=streamed)
+    assert isinstance(response, Response), response
+    assert (response.status, response.body) == (status, body)
+    assert type(response.body) is bytes
+
+
+async def test_sends_the_request_with_key_and_headers(transport_to: Open, server: FaultServer) -> None:
+    """The request arrives once, with its own headers, the key, no wish for compression, and its body."""
+    before = len(server.heads)
+    async with transport_to(server.url("")) as transport:
+        await send(transport, server.url("ok/chat/completions"))
+    assert len(server.heads) == before + 1
+    lines = server.heads[-1].decode().lower().split("\r\n")
+    assert lines[0] == "post /ok/chat/completions http/1.1"
+    for line in (f"authorization: bearer {CANARY}", "content-type: application/json", "x-team: a"):
+        assert lines.count(line) == 1
+    assert "accept-encoding: identity" in lines
+    assert "user-agent: batchgen" in lines
+    assert server.bodies[-1] == b'{"a": 1}'
+
+
+async def test_without_a_key_no_authorization_is_sent(transport_to: Open, server: FaultServer) -> None:
+    """A local server without keys gets none."""
+    async with transport_to(server.url(""), key=None) as transport:
+        assert isinstance(await send(transport, server.url("ok")), Response)
+    assert b"authorization" not in server.heads[-1].lower()
+
+
+async def test_keeps_only_the_headers_that_are_read(transport_to: Open, server: FaultServer) -> None:
+    """Headers come with lower-case names; those nobody reads are dropped."""
+    async with transport_to(server.url("")) as transport:
+        response = await send(transport, server.url("ok"))
+    assert isinstance(response, Response)
+    assert response.headers == {"content-type": "application/json", "x-request-id": "r-1", "retry-after": "7"}
+
+
+async def test_follows_no_redirect(transport_to: Open, server: FaultServer) -> None:
+    """A redirect comes back with its location; nothing is sent there."""
+    before = len(server.heads)
+    async with transport_to(server.url("")) as transport:
+        response = await send(transport, server.url("redirect"))
+    assert isinstance(response, Response)
+    assert (response.status, response.headers["location"]) == (307, "/ok")
+    assert len(server.heads) == before + 1
+
+
+async def test_keeps_connections(transport_to: Open) -> None:
+    """Requests one after the other take one connection, those at once no more than there are, and close frees them."""
+    with FaultServer() as server:
+        async with transport_to(server.url("")) as transport:
+            for _ in range(5):
+                await send(transport, server.url("ok"))
+            assert server.connections == 1
+            for _ in range(4):
+                async with anyio.create_task_group() as group:
+                    for _ in range(8):
+                        group.start_soon(send, transport, server.url("ok"))
+            assert server.connections <= 8
+        await until(lambda: server.open_connections == 0)
+
+
+# Breaks, nonsense, excess
+
+BROKEN = [
+    # path, kind, code, stale on a connection that may have been a kept one
+    ("close_before_reply", FailureKind.NETWORK, "closed", True),
+    ("reset_before_reply", FailureKind.NETWORK, "closed", True),
+    ("cut_head", FailureKind.NETWORK, "closed", True),
+    ("reset_in_body", FailureKind.NETWORK, "cut", False),
+    ("short_length", FailureKind.NETWORK, "cut", False),
+    ("cut_chunk", FailureKind.NETWORK, "cut", False),
+    ("cut_between_chunks", FailureKind.NETWORK, "cut", False),
+    ("cut_gzip", FailureKind.NETWORK, "cut", False),
+    ("gzip_garbage", FailureKind.UNREADABLE, "bad_encoding", False),
+    ("unknown_encoding", FailureKind.UNREADABLE, "bad_encoding", False),
+    ("bad_status_line", FailureKind.UNREADABLE, "bad_http", False),
+    ("huge_header", FailureKind.UNREADABLE, "bad_http", False),
+    ("two_lengths", FailureKind.UNREADABLE, "bad_http", False),
+    ("tls_alert", FailureKind.UNREADABLE, "bad_http", False),
+    ("endless", FailureKind.UNREADABLE, "too_large", False),
+    ("gzip_bomb", FailureKind.UNREADABLE, "too_large", False),
+]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("path", "kind_of_failure", "code", "_stale"), BROKEN)
+async def test_a_broken_reply_is_a_failure_that_may_be_billed(
+    transport_to: Open,
+    server: FaultServer,
+    path: str,
+    kind_of_failure: FailureKind,
+    code: str,
+    _stale: bool,
+    streamed: bool,
+) -> None:
+    """No part of a broken reply passes for an answer; the request was sent once, so it may be billed."""
+    before = len(server.heads)
+    async with transport_to(server.url("")) as transport:
+        failure = await send(transport, server.url(path), streamed=streamed)
+    assert isinstance(failure, Failure), failure.body[:100]
+    assert (failure.kind, failure.code, failure.verdict) == (kind_of_failure, code, RETRY)
+    assert failure.maybe_billed
+    assert not failure.stale, "a first connection is no kept one"
+    check_message(failure)
+    assert len(server.heads) == before + 1
+
+
+@pytest.mark.parametrize("path", ["stale_close", "stale_reset"])
+async def test_a_kept_connection_that_broke_is_stale(transport_to: Open, server: FaultServer, path: str) -> None:
+    """The second request of a connection meets its end: stale, sent once, and the next try gets a new connection."""
+    async with transport_to(server.url("")) as transport:
+        before = len(server.heads)
+        assert isinstance(await send(transport, server.url(path)), Response)
+        failure = await send(transport, server.url(path))
+        assert isinstance(failure, Failure)
+        assert (failure.code, failure.stale, failure.maybe_billed) == ("closed", True, True)
+        check_message(failure)
+        assert len(server.heads) == before + 2
+        assert isinstance(await send(transport, server.url(path)), Response)
+
+
+async def test_connections_closed_while_idle_cost_nothing(transport_to: Open, server: FaultServer) -> None:
+    """A server that closes behind each reply gets each request once: none is lost, none repeated once it was read."""
+    before = len(server.heads)
+    stale = 0
+    async with transport_to(server.url("")) as transport:
+        for _ in range(100):
+            outcome = await send(transport, server.url("close_after_reply"))
+            if isinstance(outcome, Failure):
+                assert outcome.stale
+                stale += 1
+    assert len(server.heads) - before <= 100
+    assert stale <= 10
+
+
+@pytest.mark.parametrize("path", ["endless", "gzip_bomb"])
+def test_a_bomb_stays_small(kind: str, server: FaultServer, path: str) -> None:
+    """A body beyond the cap costs at most a few times the cap of memory, in a process of its own."""
+    script = (
+        "import asyncio, resource, sys\n"
+        "from batchgen.transport import open_transport\n"
+        "from batchgen.values import Request\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "async def main(kind, url):\n"
+        "    async with open_transport(kind, base_url=url, key=None, concurrency=1) as transport:\n"
+        "        before = peak()\n"
+        "        failure = await transport.send(Request(url, b'{}', {}), timeout_s=60)\n"
+        "        print(failure.code, peak() - before)\n"
+        "asyncio.run(main(*sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", script, kind, server.url(path)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=root)
+    code, grown_mb = done.stdout.split()
+    assert code == "too_large"
+    assert int(grown_mb) < 4 * (BODY_CAP >> 20)
+
+
+# Time
+
+
+@pytest.mark.parametrize(
+    ("path", "streamed", "code"),
+    [
+        ("hang", False, "timeout"),
+        ("hang_in_body", False, "timeout"),
+        ("trickle", False, "timeout"),
+        ("trickle_head", False, "timeout"),
+        ("ok_slow_events", False, "timeout"),
+        ("hang", True, "silence"),
+        ("hang_in_body", True, "silence"),
+        ("trickle_head", True, "silence"),
+    ],
+)
+async def test_slowness_ends_in_time(
+    transport_to: Open, server: FaultServer, path: str, streamed: bool, code: str
+) -> None:
+    """A plain attempt ends after `timeout_s` whatever drips in; a streamed one when nothing came for that long."""
+    async with transport_to(server.url("")) as transport:
+        start = time.monotonic()
+        failure = await send(transport, server.url(path), timeout_s=SHORT_S, streamed=streamed)
+        elapsed_s = time.monotonic() - start
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.code, failure.verdict) == (FailureKind.TIMEOUT, code, RETRY)
+    assert failure.maybe_billed
+    assert not failure.stale
+    assert f"{SHORT_S} s" in failure.message
+    check_message(failure)
+    assert 0.9 * SHORT_S < elapsed_s < SHORT_S + 1
+
+
+async def test_a_stream_may_last_longer_than_its_longest_silence(transport_to: Open, server: FaultServer) -> None:
+    """Twenty events, one every 50 ms, pass under a timeout of 400 ms."""
+    async with transport_to(server.url("")) as transport:
+        response = await send(transport, server.url("ok_slow_events"), timeout_s=SHORT_S, streamed=True)
+    assert isinstance(response, Response)
+    assert response.body == EVENTS
+
+
+async def test_keep_alive_comments_do_not_keep_a_stream_for_ever(transport_to: Open, server: FaultServer) -> None:
+    """A stream that is never silent ends after twenty times its timeout."""
+    async with transport_to(server.url("")) as transport:
+        start = time.monotonic()
+        failure = await send(transport, server.url("drip_comments"), timeout_s=0.1, streamed=True)
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.code) == (FailureKind.TIMEOUT, "timeout")
+    assert 1.9 < time.monotonic() - start < 4
+
+
+async def test_cancelling_frees_the_connection(transport_to: Open) -> None:
+    """A cancelled attempt, plain or streamed, before or within the reply, closes its connection, and others go on."""
+    with FaultServer() as server:
+        async with transport_to(server.url("")) as transport:
+            for path in ("hang", "hang_in_body", "trickle"):
+                for streamed in (False, True):
+                    with anyio.move_on_after(0.15) as scope:
+                        await transport.send(request_to(server.url(path), streamed=streamed), timeout_s=LONG_S)
+                    assert scope.cancelled_caught
+            await until(lambda: server.open_connections == 0)
+            assert isinstance(await send(transport, server.url("ok")), Response)
+
+
+# Connecting
+
+
+async def test_refused_and_unknown_hosts_were_not_billed(transport_to: Open) -> None:
+    """Nothing was sent where nobody listens or no such name exists."""
+    for url, code in [(f"http://127.0.0.1:{closed_port()}/", "connect"), ("http://no-such-host.invalid/", "dns")]:
+        async with transport_to(url) as transport:
+            failure = await send(transport, url)
+        assert isinstance(failure, Failure)
+        assert (failure.kind, failure.code, failure.verdict) == (FailureKind.NETWORK, code, RETRY)
+        assert not failure.maybe_billed
+        assert not failure.stale
+        check_message(failure)
+
+
+async def test_a_connection_that_is_never_made_times_out_unbilled(transport_to: Open) -> None:
+    """A full backlog leaves the handshake without an answer: the connect timeout ends it."""
+    with socket.socket() as deaf, socket.socket() as filler, socket.socket() as filler_2:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for sock in (filler, filler_2):
+            sock.setblocking(False)
+            sock.connect_ex(deaf.getsockname())
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        async with transport_to(url, connect_timeout_s=SHORT_S) as transport:
+            failure = await send(transport, url)
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.code, failure.maybe_billed) == (FailureKind.TIMEOUT, "connect_timeout", False)
+    check_message(failure)
+
+
+async def test_exhausted_file_descriptors_are_told_apart(transport_to: Open) -> None:
+    """Without a free descriptor the failure is local: its code tells the caller to lower the concurrency."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        async with transport_to(url) as transport:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            taken = []
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 5, hard))
+                with contextlib.suppress(OSError):
+                    while True:
+                        taken.append(os.dup(0))
+                failure = await send(transport, url, timeout_s=2)
+            finally:
+                for descriptor in taken:
+                    os.close(descriptor)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.code, failure.verdict) == (FailureKind.NETWORK, "fd_limit", RETRY)
+    assert not failure.maybe_billed
+    check_message(failure)
+
+
+async def test_refuses_another_origin(transport_to: Open, server: FaultServer) -> None:
+    """A request for another host, port or scheme is not sent, so the key stays with its provider."""
+    origin = server.url("").rstrip("/")
+    async with transport_to(server.url("")) as transport:
+        before = len(server.heads)
+        for url in (f"http://localhost:{server.port}/ok", origin + "0/ok", origin + "@evil.test/ok"):
+            failure = await send(transport, url)
+            assert isinstance(failure, Failure)
+            assert (failure.kind, failure.verdict, failure.maybe_billed) == (FailureKind.ENDPOINT, STOP, False)
+        assert len(server.heads) == before
+
+
+async def test_a_header_no_request_can_carry_is_a_failure(transport_to: Open, server: FaultServer) -> None:
+    """A line break in a header is refused before anything is sent."""
+    async with transport_to(server.url("")) as transport:
+        before = len(server.heads)
+        request = Request(server.url("ok"), b"{}", {"x-team": "a\r\nx-evil: b"})
+        failure = await transport.send(request, timeout_s=LONG_S)
+        assert isinstance(failure, Failure)
+        assert (failure.kind, failure.verdict) == (FailureKind.INVALID_REQUEST, STOP)
+        assert not failure.maybe_billed
+        assert len(server.heads) == before
+
+
+async def test_the_key_shows_nowhere(
+    transport_to: Open, server: FaultServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At debug level, through every fault, no byte of the key is logged, printed or put into a failure."""
+    caplog.set_level(logging.DEBUG)
+    async with transport_to(server.url("")) as transport:
+        for path, *_ in [("ok",), ("redirect",), *BROKEN[:-2]]:
+            outcome = await send(transport, server.url(path))
+            assert CANARY not in repr(outcome)
+        assert CANARY not in repr(transport)
+        assert CANARY not in repr(vars(transport))
+    assert CANARY not in caplog.text
+    assert CANARY not in "".join(capfd.readouterr())
+
+
+async def until(condition) -> None:
+    """Wait for what another thread will have noticed soon."""
+    with anyio.fail_after(5):
+        while not condition():  # noqa: ASYNC110
+            await anyio.sleep(0.01)
