@@ -140,7 +140,9 @@ def compose(
     with finish_reason `length`, as `max_tokens` does when the answer is longer.
     """
     asked = next((text_of(m.get("content")) for m in reversed(messages) if m["role"] == "user"), "")
-    digest = blake2b(asked.encode("utf-8", "replace"), digest_size=12, key=seed.to_bytes(8, "big", signed=True)).digest()
+    digest = blake2b(
+        asked.encode("utf-8", "replace"), digest_size=12, key=seed.to_bytes(8, "big", signed=True)
+    ).digest()
     number = int.from_bytes(digest[6:])
     reasoning = ""
     if thinking_budget is not None:
@@ -149,9 +151,11 @@ def compose(
 
     called = _called_tool(tools, tool_choice, messages, asked)
     if called is not None:
-        arguments = _dump(Fitter(called.get("parameters") or {}, asked[:_READ_CHARACTERS], seed).fit(
-            called.get("parameters") or {"type": "object"}
-        ))
+        arguments = _dump(
+            Fitter(called.get("parameters") or {}, asked[:_READ_CHARACTERS], seed).fit(
+                called.get("parameters") or {"type": "object"}
+            )
+        )
         call = ToolCall(id=f"call_{digest.hex()}", name=called["name"], arguments=arguments)
         tokens = reasoning_tokens + count_tokens(call.name + arguments)
         return Answer("", "tool_calls", tokens, reasoning, reasoning_tokens, (call,))
@@ -214,11 +218,14 @@ def _task(text: str, as_json: bool) -> Task:
 
 def _read_task(text: str, as_json: bool) -> Task:
     """Return what a text asks for: JSON it speaks of and shows, else labels it lists, else `_NOTHING`."""
-    if as_json or "json" in text.lower():
+    lower = text.lower()
+    if as_json or "json" in lower:
         for shown in _objects(text):
             return Task(schema=shown) if isinstance(shown.get("properties"), dict) else Task(example=shown)
         if match := _KEYS_BESIDE.search(text):
             return Task(example=dict.fromkeys(_split(match[1]), ""))
+    if not any(word in lower for word in ("label", "categor", "class", "one of")):  # most texts: save two searches
+        return _NOTHING
     if match := _LABELS_BELOW.search(text):
         lines = (line.strip().lstrip("-*•").strip() for line in match[1].splitlines())
         pairs = (line.partition(":") for line in lines if line)

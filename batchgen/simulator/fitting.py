@@ -46,7 +46,9 @@ def choose(options: Mapping[str, str], text: str, number: int) -> str:
     text = text.lower()
     scores = {name: overlap(name, text) * 10 + overlap(told, text) for name, told in options.items()}
     best = max(scores.values())
-    return list(options)[number % len(options)] if best == 0 else next(n for n, score in scores.items() if score == best)
+    return (
+        list(options)[number % len(options)] if best == 0 else next(n for n, score in scores.items() if score == best)
+    )
 
 
 class Fitter:
@@ -155,14 +157,16 @@ class Fitter:
         if found is None or not low <= found <= high:
             least = low if math.isfinite(low) else min(0, high)
             found = least + self._pick(name) % (min(high - least, 1000) // step + 1) * step
-        value = math.ceil(round(found / step, 9)) * step
+        value: float = math.ceil(round(found / step, 9)) * step
         if value > high:
             value = low if math.isfinite(low) else high
         return round(value) if whole else round(value, 9)
 
     def _string(self, schema: Schema, name: str, *, nullable: bool) -> str | None:
-        form = schema.get("format")
-        value = lift(_FORMAT_FIELDS.get(form, name), self._text) if form is None or form in _FORMAT_FIELDS else None
+        form: str | None = schema.get("format")
+        value = (
+            lift(_FORMAT_FIELDS.get(form or "", name), self._text) if form is None or form in _FORMAT_FIELDS else None
+        )
         if value is None:
             if form is None and nullable:
                 return None

@@ -21,21 +21,31 @@ _VERSION = re.compile(r"(?:[A-Z][\w.-]* ){0,3}(?<![\w.])(?:[Vv]ersion |[Vv]\.? ?
 _SYSTEM = re.compile(
     r"\b(?:Windows(?: Server)? (?:XP|Vista|NT|\d[\d.]*)(?: (?:Pro|Home|Enterprise))?(?: (?:version )?\w*\d{2}\w{2})?"
     r"|(?:mac ?OS|OS X)(?: [A-Z][a-z]+(?: [A-Z][a-z]+)?)?(?: \d[\d.]*)?"
-    r"|(?:Ubuntu|Debian|Fedora|CentOS|RHEL|Red Hat(?: Enterprise Linux)?|openSUSE|SLES|Rocky Linux|Arch Linux|Linux Mint)"
+    r"|(?:Ubuntu|Debian|Fedora|CentOS|RHEL|Red Hat(?: Enterprise Linux)?|openSUSE|SLES|Rocky Linux|Arch Linux"
+    r"|Linux Mint)"
     r"(?: \d[\d.]*)?(?: LTS)?"
     r"|(?:Android|iOS|iPadOS|ChromeOS|FreeBSD)(?: \d[\d.]*)?|Win ?\d+|Windows|Linux)"
 )
 _FROM = re.compile(r"(?im)^\s*(?:from|von|de|da|van|发件人)\s*[:：]\s*\"?([^<\"\n]*[^<\"\s])")
 _SIGNED = re.compile(
-    r"(?im)^[ \t>]*(?:(?:kind|best|warm)?[ \t]*(?:regards|wishes)|best|thanks[^\n]{0,20}|thank you|cheers|sincerely|yours\b[^\n]*"
-    r"|(?:mit )?(?:freundlichen?|besten|viele|liebe) gr(?:ü|ue)(?:ß|ss)en?|cordialement|bien à vous|merci|saludos|atentamente|gracias"
-    r"|cordiali saluti|grazie|atenciosamente|obrigad[oa]|met vriendelijke groet|с уважением|此致|谢谢|敬上|よろしくお願いします)"
+    r"(?im)^[ \t>]*(?:(?:kind|best|warm)?[ \t]*(?:regards|wishes)|best|thanks[^\n]{0,20}|thank you"
+    r"|cheers|sincerely|yours\b[^\n]*"
+    r"|(?:mit )?(?:freundlichen?|besten|viele|liebe) gr(?:ü|ue)(?:ß|ss)en?|cordialement|bien à vous|merci"
+    r"|saludos|atentamente|gracias"
+    r"|cordiali saluti|grazie|atenciosamente|obrigad[oa]|met vriendelijke groet|с уважением"
+    r"|此致|谢谢|敬上|よろしくお願いします)"
     r"[^\w\n]*\n+[ \t>—-]*([^\W\d_][^\n<@]{1,50}?)[ \t]*$"
 )
-_I_AM = re.compile(r"\b(?:I am|I'm|[Mm]y name is|[Mm]ein Name ist|[Jj]e m'appelle|[Mm]e llamo) ([A-Z][\w'-]+(?: [A-Z][\w'-]+)?)")
-_SUBJECT = re.compile(r"(?im)^\s*(?:subject|betreff|objet|asunto|oggetto|主题)\s*[:：]\s*(?:(?:re|fwd?|aw|wg)\s*:\s*)*(\S[^\n]*)")
+_I_AM = re.compile(
+    r"\b(?:I am|I'm|[Mm]y name is|[Mm]ein Name ist|[Jj]e m'appelle|[Mm]e llamo) ([A-Z][\w'-]+(?: [A-Z][\w'-]+)?)"
+)
+_SUBJECT = re.compile(
+    r"(?im)^\s*(?:subject|betreff|objet|asunto|oggetto|主题)\s*[:：]\s*(?:(?:re|fwd?|aw|wg)\s*:\s*)*(\S[^\n]*)"
+)
 _SENTENCE = re.compile(r"(?:[^.!?。！？\n]|[.](?=\w)){6,300}[.!?。！？]?")
-_HEADER_LINE = re.compile(r"(?im)^\s*[\w-]{2,20}\s*[:：][^\n]*$|^\s*(?:dear|hello|hi|hallo|bonjour|hola|sehr geehrte)\b[^\n]*$")
+_HEADER_LINE = re.compile(
+    r"(?im)^\s*[\w-]{2,20}\s*[:：][^\n]*$|^\s*(?:dear|hello|hi|hallo|bonjour|hola|sehr geehrte)\b[^\n]*$"
+)
 _QUOTED = re.compile(r"(?m)^(?:>|-{3,} ?\w|On .{5,120} wrote:|Am .{5,120} schrieb|Le .{5,120} a écrit)")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _CONCERN = re.compile(
@@ -66,7 +76,11 @@ def _sentences(text: str) -> list[str]:
 
 def _problem(text: str) -> str | None:
     sentences = _sentences(text)
-    return next((s for s in sentences if _CONCERN.search(s)), None) or _first(_SUBJECT)(text) or next(iter(sentences), None)
+    return (
+        next((s for s in sentences if _CONCERN.search(s)), None)
+        or _first(_SUBJECT)(text)
+        or next(iter(sentences), None)
+    )
 
 
 def _details(text: str) -> str | None:

@@ -135,7 +135,5 @@ def _help(hint: Any) -> str:
     return next(meta.description for meta in hint.__metadata__ if isinstance(meta, Meta) and meta.description)
 
 
-FIELD_HELP: dict[str, str] = {
-    name: _help(hint) for name, hint in get_type_hints(Settings, include_extras=True).items()
-}
+FIELD_HELP: dict[str, str] = {name: _help(hint) for name, hint in get_type_hints(Settings, include_extras=True).items()}
 """Field of `Settings` → its one-line explanation, for command-line help and documentation."""
