@@ -1,0 +1,32 @@
+"""A simulated provider: a real HTTP server on a loopback port that speaks both wire formats, with faults to choose.
+
+It imports nothing of batchgen but `values`: its wire bodies are written from the vendors' pages a second time, so that
+a mistake in a provider cannot cancel itself out. Only tests and the command line import it.
+"""
+
+from batchgen.simulator.answers import count_input_tokens, count_tokens, expected_answer
+from batchgen.simulator.behaviour import Behaviour
+from batchgen.simulator.exchange import HttpRequest, Reply
+from batchgen.simulator.server import Simulator, SimulatorThread, serve, start_in_thread
+from batchgen.simulator.settings import FAULTS, FIELD_HELP, LOST, STREAM_FAULTS, TRAITS, Settings
+from batchgen.simulator.stats import request_digest
+
+__all__ = [
+    "FAULTS",
+    "FIELD_HELP",
+    "LOST",
+    "STREAM_FAULTS",
+    "TRAITS",
+    "Behaviour",
+    "HttpRequest",
+    "Reply",
+    "Settings",
+    "Simulator",
+    "SimulatorThread",
+    "count_input_tokens",
+    "count_tokens",
+    "expected_answer",
+    "request_digest",
+    "serve",
+    "start_in_thread",
+]

@@ -1,0 +1,255 @@
+"""What the simulated provider does with a request: (settings, what it has seen, request, time) → `Reply`. No I/O.
+
+The order is a vendor's: path, key, limits, body, model. Faults are drawn from a hash of (seed, request body, number
+of this try of it), never from the order of arrival, so that a run of many connections meets the same faults each time.
+Every admitted request has a `Ticket`; whoever carries out the reply gives it back to `settle` once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from math import exp
+from statistics import NormalDist
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from batchgen.simulator.answers import Answer, compose, count_input_tokens, text_of
+from batchgen.simulator.bodies import Reply200, models_body, stream_frames, whole_body
+from batchgen.simulator.calls import CHAT_PATHS, Call, read_call
+from batchgen.simulator.exchange import EVENTS, JSON, HttpRequest, Reply, Ticket, error_reply
+from batchgen.simulator.faults import broken_frames, drawn, failed_reply, fallen_on
+from batchgen.simulator.limits import Limits
+from batchgen.simulator.rules import Problem, Wire
+from batchgen.simulator.settings import FAULTS, LOST, STREAM_FAULTS, TRAITS, Settings
+from batchgen.simulator.stats import Stats, digest_of
+from batchgen.simulator.throttling import Headers, limit_headers, throttled, wait_headers
+
+_MODELS = ("qwen-max", "qwen-plus", "qwen-turbo", "qwen-flash", "qwq-plus", "qwen3-32b")
+_NORMAL = NormalDist()
+
+
+class Behaviour:
+    """The provider without its socket. Not for several threads at once."""
+
+    def __init__(self, settings: Settings, now: float = 0.0, wall_clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.stats = Stats()
+        self._wall_clock = wall_clock  # for Retry-After as a date
+        self._limits = Limits(settings, now)
+        self._tries: Counter[int] = Counter()
+        self._served = 0  # since the start, whatever was reset: `fatal_after` counts these
+
+    def change(self, settings: Settings, now: float) -> None:
+        """Go on with other settings: limits, faults and latencies change at once, what was counted stays."""
+        if settings.fatal_after != self.settings.fatal_after:
+            self._served = 0
+        self.settings = settings
+        self._limits.apply(settings, now)
+
+    def told(self, *, prompts: bool = False) -> dict[str, object]:
+        """Return the statistics (`GET /stats`)."""
+        limits = self._limits
+        return self.stats.as_dict(in_flight=limits.in_flight, peak_in_flight=limits.peak_in_flight, prompts=prompts)
+
+    def reset_stats(self) -> None:
+        """Count from zero again; limits, tries and open connections stay as they are."""
+        connections = self.stats.connections
+        self.stats = Stats(connections=connections, peak_connections=connections)
+        self._limits.peak_in_flight = self._limits.in_flight
+
+    def reply(self, request: HttpRequest, now: float) -> Reply:
+        """Return the reply to any request. `now` is in seconds of a clock that never goes back."""
+        parts = urlsplit(request.target)
+        if parts.path in CHAT_PATHS:
+            return self._chat(parts.path, request, now)
+        match request.method, parts.path:
+            case "GET", "/stats":
+                prompts = parse_qs(parts.query).get("prompts", ["0"])[-1] not in ("0", "")
+                return Reply(200, body=msgspec.json.encode(self.told(prompts=prompts)))
+            case "POST", "/reset-stats":
+                self.reset_stats()
+                return Reply(200, body=b"{}")
+            case "GET", "/settings":
+                shown = {k: v for k, v in msgspec.structs.asdict(self.settings).items() if k != "api_key"}
+                return Reply(200, body=msgspec.json.encode(shown))
+            case "POST", "/settings":
+                return self._changed(request.body, now)
+            case "GET", "/v1/models" | "/compatible-mode/v1/models" | "/models":
+                wire: Wire = "compatible" if parts.path.startswith("/comp") else "openai"
+                refused = self._key_problem(request)
+                if refused:
+                    return error_reply(wire, refused, _request_id(0, 0))
+                return Reply(200, body=models_body(self.settings.models or _MODELS))
+        wire = "native" if parts.path.startswith("/api/") else "compatible" if "/compatible" in parts.path else "openai"
+        problem = Problem(404, "NotFound", f"Invalid URL ({request.method} {parts.path})")
+        return error_reply(wire, problem, _request_id(0, 0))
+
+    def settle(self, ticket: Ticket, now: float, *, delivered: bool) -> None:
+        """End an admitted request: `delivered` if the whole reply went to the socket."""
+        stats = self.stats
+        self._limits.settle(ticket.output_tokens, now)
+        if not delivered:
+            stats.abandoned += 1
+        if not ticket.answer and not ticket.lost:
+            return
+        if ticket.lost or not delivered:
+            stats.billed_lost.add(ticket.input_tokens, ticket.output_tokens)
+            return
+        stats.served += 1
+        self._served += 1
+        stats.billed_delivered.add(ticket.input_tokens, ticket.output_tokens)
+        stats.answered[ticket.digest] += 1
+        if stats.answered[ticket.digest] == 2:
+            stats.answered_again += 1
+
+    def _changed(self, body: bytes, now: float) -> Reply:
+        try:
+            changes = msgspec.json.decode(body, type=dict[str, object])
+            changed = msgspec.convert(msgspec.structs.asdict(self.settings) | changes, Settings)
+        except (msgspec.MsgspecError, ValueError) as error:
+            return Reply(400, body=msgspec.json.encode({"error": str(error)}))
+        self.change(changed, now)
+        return Reply(200, body=b"{}")
+
+    def _chat(self, path: str, request: HttpRequest, now: float) -> Reply:
+        settings, stats = self.settings, self.stats
+        wire, _ = CHAT_PATHS[path]
+        stats.requests += 1
+        digest = digest_of(request.body)
+        if digest in stats.answered:
+            stats.requests_after_answer += 1
+        request_id = _request_id(digest, stats.requests)
+        if request.method != "POST":
+            return self._refused(wire, Problem(405, "InvalidParameter", "Method not allowed."), request_id)
+        problem = self._key_problem(request)
+        if problem is not None:
+            return self._refused(wire, problem, request_id)
+        call = read_call(path, request.headers, request.body, settings)
+        input_tokens = count_input_tokens(call.messages, call.tools) if isinstance(call, Call) else 1
+        refusal = self._limits.admit(input_tokens, now)
+        if refusal is not None:
+            stats.refused[refusal.limit] += 1
+            model = call.model if isinstance(call, Call) else ""
+            reply = error_reply(wire, throttled(wire, refusal, model, settings), request_id)
+            return msgspec.structs.replace(
+                reply,
+                headers=(
+                    *reply.headers,
+                    *self._limit_headers(wire),
+                    *wait_headers(settings, refusal, self._wall_clock),
+                ),
+            )
+        self._tries[digest] += 1
+        reply = self._admitted(
+            wire, call, digest, attempt=self._tries[digest], input_tokens=input_tokens, request_id=request_id
+        )
+        told = self._limit_headers(wire)
+        return msgspec.structs.replace(reply, headers=(*reply.headers, *told)) if told else reply
+
+    def _admitted(
+        self, wire: Wire, call: Call | Problem, digest: int, *, attempt: int, input_tokens: int, request_id: str
+    ) -> Reply:
+        settings, stats = self.settings, self.stats
+        no_answer = Ticket(digest, input_tokens, 0, answer=False, lost=False)
+        if isinstance(call, Problem):
+            return self._refused(wire, call, request_id, no_answer)
+        trait = fallen_on(settings, TRAITS, digest, 0)
+        poisoned = settings.poison is not None and any(
+            settings.poison in text_of(message.get("content")) for message in call.messages
+        )
+        if poisoned:
+            problem = Problem(400, "InvalidParameter", "The input is not acceptable to the model.", "messages")
+            return self._refused(wire, problem, request_id, no_answer)
+        if trait == "content_filter" and wire != "openai":
+            problem = Problem(400, "DataInspectionFailed", "Input text data may contain inappropriate content.")
+            return self._refused(wire, problem, request_id, no_answer)
+        fault = fallen_on(settings, FAULTS, digest, attempt)
+        if attempt <= settings.fail_first:
+            fault = "error_500"
+        if fault in STREAM_FAULTS and not call.stream:
+            fault = None
+        if fault is not None:
+            stats.faults[fault] += 1
+        wait_s = settings.latency_ms / 1000
+        if settings.latency_sigma and wait_s:
+            point = min(max(drawn("latency", settings.seed, digest, attempt), 1e-9), 1 - 1e-9)
+            wait_s *= exp(settings.latency_sigma * _NORMAL.inv_cdf(point))
+        failed = failed_reply(wire, fault, request_id)
+        if failed is not None:
+            return msgspec.structs.replace(failed, wait_s=wait_s, ticket=no_answer)
+
+        good = Reply200(
+            call,
+            _answers(call, settings, trait),
+            input_tokens,
+            request_id,
+            with_usage=not settings.no_usage,
+            null_content=fault == "null_content",
+        )
+        output_tokens = good.output_tokens
+        ticket = Ticket(digest, input_tokens, output_tokens, answer=fault != "stream_error", lost=fault in LOST)
+        headers = (("x-request-id", request_id),)
+        writing_s = output_tokens / settings.tokens_per_s if settings.tokens_per_s else 0.0
+        if fault == "hang":
+            return Reply(200, wait_s=settings.hang_s, fault=fault, ticket=ticket)
+        if call.stream:
+            frames = broken_frames(wire, stream_frames(good), fault, request_id)
+            return Reply(
+                200,
+                (EVENTS, *headers),
+                frames=tuple(frames),
+                wait_s=wait_s,
+                frame_s=writing_s / len(frames),
+                fault=fault,
+                ticket=ticket,
+            )
+        body = whole_body(good)
+        if fault == "malformed":
+            body = body[: len(body) // 2] + b"\n"
+        return Reply(200, (JSON, *headers), body, wait_s=wait_s + writing_s, fault=fault, ticket=ticket)
+
+    def _refused(self, wire: Wire, problem: Problem, request_id: str, ticket: Ticket | None = None) -> Reply:
+        self.stats.errors[problem.code] += 1
+        return msgspec.structs.replace(error_reply(wire, problem, request_id), ticket=ticket)
+
+    def _key_problem(self, request: HttpRequest) -> Problem | None:
+        settings = self.settings
+        kind, _, key = request.headers.get("authorization", "").partition(" ")
+        key = key.strip()
+        fatal = settings.fatal_after is not None and self._served >= settings.fatal_after
+        if fatal and settings.fatal_error == "arrearage":
+            return Problem(400, "Arrearage", "Access denied, please make sure your account is in good standing.")
+        valid = bool(key) and kind.lower() == "bearer" and (settings.api_key is None or key == settings.api_key)
+        return None if valid and not fatal else Problem(401, "InvalidApiKey", "Invalid API-key provided.")
+
+    def _limit_headers(self, wire: Wire) -> Headers:
+        return limit_headers(self._limits) if self.settings.headers and wire == "openai" else ()
+
+
+def _answers(call: Call, settings: Settings, trait: str | None) -> list[Answer]:
+    answers = [
+        compose(
+            call.messages,
+            seed=settings.seed + choice,
+            response_format=call.response_format,
+            tools=call.tools,
+            tool_choice=call.tool_choice,
+            max_tokens=call.max_tokens,
+            stop=call.stop,
+            answer_tokens=settings.answer_tokens,
+            thinking_budget=call.thinking_budget,
+            cut=trait is not None,
+        )
+        for choice in range(call.n)
+    ]
+    if trait == "content_filter":
+        return [msgspec.structs.replace(answer, finish_reason="content_filter") for answer in answers]
+    return answers
+
+
+def _request_id(digest: int, number: int) -> str:
+    hexed = f"{digest:016x}"
+    return f"{hexed[:8]}-{hexed[8:12]}-4{hexed[13:]}-8000-{number:012x}"

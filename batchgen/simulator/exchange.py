@@ -1,0 +1,54 @@
+"""A request as it came, and the reply to send: the nouns between the behaviour and its socket."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from batchgen.simulator.bodies import error_body
+from batchgen.simulator.rules import Problem, Wire
+
+JSON = ("content-type", "application/json")
+HTML = ("content-type", "text/html; charset=utf-8")
+EVENTS = ("content-type", "text/event-stream;charset=UTF-8")
+
+
+class HttpRequest(Struct, frozen=True, gc=False):
+    """A request as it came: `target` with its query, header names in lower case."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes = b""
+
+
+class Ticket(Struct, frozen=True, gc=False):
+    """What an admitted request will be charged when it ends. `answer` tells a good answer from an error."""
+
+    digest: int
+    input_tokens: int
+    output_tokens: int
+    answer: bool
+    lost: bool
+
+
+class Reply(Struct, frozen=True, gc=False):
+    """What to send back: after `wait_s`, `status` and `headers` with `body`, or with `frames` as a chunked stream.
+
+    Frames come `frame_s` apart. `fault` says what the socket does instead of an orderly reply: `reset`, `reset_body`,
+    `truncate`, `hang`, `slow`; all other faults are in the bytes already.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = (JSON,)
+    body: bytes = b""
+    frames: tuple[bytes, ...] = ()
+    wait_s: float = 0
+    frame_s: float = 0
+    fault: str | None = None
+    ticket: Ticket | None = None
+
+
+def error_reply(wire: Wire, problem: Problem, request_id: str) -> Reply:
+    """Return an error in the vendor's shape."""
+    status, body = error_body(wire, problem, request_id)
+    return Reply(status, (JSON, ("x-request-id", request_id)), body)

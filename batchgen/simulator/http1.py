@@ -1,0 +1,120 @@
+"""HTTP/1.1 requests out of bytes, in order, whatever way they are cut. Pure.
+
+Plain requests (HTTP/1.1, each header once, Content-Length or no body) are read here, because a 100,000-row test waits
+for it; any other, from chunked bodies to folded headers, is left to h11 for as long as that one request lasts.
+"""
+
+from __future__ import annotations
+
+import h11
+
+from batchgen.simulator.exchange import HttpRequest
+
+BODY_CAP = 64 * 1024 * 1024
+"""Most bytes of a request's body."""
+
+_HEAD_CAP = 64 * 1024
+_LEFT_TO_H11 = frozenset({"transfer-encoding", "expect", "upgrade"})
+
+
+class BadRequestError(Exception):
+    """The bytes are no HTTP/1.1, or too many of them; the connection is of no more use. `status` says which."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Reader:
+    """Collects bytes; `next_request` gives the next whole request, or None until there is one.
+
+    `continue_wanted` turns true when the client waits for `100 Continue`; who sends that turns it false.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._head: tuple[str, str, dict[str, str], int, int] | None = (
+            None  # method, target, headers, start, end of body
+        )
+        self._h11: h11.Connection | None = None
+        self._parts: list[bytes] = []
+        self._started: h11.Request | None = None
+        self.continue_wanted = False
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the socket."""
+        self._bytes += data
+
+    def next_request(self) -> HttpRequest | None:
+        """Return the next request that is whole. Raises BadRequestError."""
+        if self._h11 is not None:
+            return self._next_by_h11(self._h11)
+        if self._head is None:
+            end = self._bytes.find(b"\r\n\r\n")
+            if end < 0:
+                if len(self._bytes) > _HEAD_CAP:
+                    raise BadRequestError(431, "The head of the request is too large.")
+                return None
+            self._head = _plain_head(bytes(self._bytes[:end]), end + 4)
+            if self._head is None:
+                self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_CAP)
+                return self._next_by_h11(self._h11)
+        method, target, headers, start, end = self._head
+        if end - start > BODY_CAP:
+            raise BadRequestError(413, "The body of the request is too large.")
+        if len(self._bytes) < end:
+            return None
+        body = bytes(self._bytes[start:end])
+        del self._bytes[:end]
+        self._head = None
+        return HttpRequest(method, target, headers, body)
+
+    def _next_by_h11(self, connection: h11.Connection) -> HttpRequest | None:
+        try:
+            if self._bytes:
+                connection.receive_data(bytes(self._bytes))
+                self._bytes.clear()
+            while True:
+                event = connection.next_event()
+                if isinstance(event, h11.Request):
+                    self._started = event
+                elif isinstance(event, h11.Data):
+                    self._parts.append(bytes(event.data))
+                    if sum(map(len, self._parts)) > BODY_CAP:
+                        raise BadRequestError(413, "The body of the request is too large.")
+                elif isinstance(event, h11.EndOfMessage):
+                    break
+                else:
+                    self.continue_wanted = connection.they_are_waiting_for_100_continue
+                    return None
+        except h11.RemoteProtocolError as error:
+            raise BadRequestError(error.error_status_hint, str(error)) from error
+        self._bytes += connection.trailing_data[0]
+        self._h11 = None
+        self.continue_wanted = False
+        request, body = self._started, b"".join(self._parts)
+        self._started, self._parts = None, []
+        assert request is not None
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+        if request.http_version < b"1.1":
+            headers["connection"] = "close"
+        return HttpRequest(request.method.decode(), request.target.decode("latin-1"), headers, body)
+
+
+def _plain_head(head: bytes, start: int) -> tuple[str, str, dict[str, str], int, int] | None:
+    """Return method, target, headers, start and end of the body; None if h11 has to judge."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    words = first.split(" ")
+    if len(words) != 3 or words[2] != "HTTP/1.1":
+        return None
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name = name.lower()
+        if not colon or not name or name != name.strip() or name in headers or name in _LEFT_TO_H11:
+            return None
+        headers[name] = value.strip()
+    length = headers.get("content-length", "0")
+    if "host" not in headers or not (length.isascii() and length.isdigit()):
+        return None
+    return words[0], words[1], headers, start, start + int(length)

@@ -1,0 +1,139 @@
+"""What a simulated provider is to be like: one frozen value, each field with the line that explains it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_type_hints
+
+from msgspec import Meta, Struct
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Model, limits, latency and faults of a simulated provider. `FIELD_HELP` explains each field.
+
+    Fault rates are shares of the admitted requests, 0 to 1; at most one fault befalls a request, so the rates
+    together are at most 1 (else ValueError). `content_filter` and `length` belong to the prompt (the same prompt
+    meets them each time); all other faults are drawn anew for each try of it.
+    """
+
+    seed: Annotated[int, Meta(description="decides answers, faults and latencies; same seed, same run")] = 0
+    api_key: Annotated[str | None, Meta(description="the one valid key; without it any key but an empty one")] = None
+    models: Annotated[tuple[str, ...] | None, Meta(description="known model names; without it all are known")] = None
+    thinking: Annotated[tuple[str, ...], Meta(description="models that can think (name patterns)")] = ("*",)
+    thinking_default: Annotated[
+        tuple[str, ...], Meta(description="models that think unless told not to (name patterns)")
+    ] = ("qwq*", "qvq*", "*-thinking*", "qwen3-[0-9]*b*", "qwen3.[5-9]*", "qwen4*")
+    thinking_always: Annotated[tuple[str, ...], Meta(description="models that cannot stop thinking (patterns)")] = (
+        "qwq*",
+        "qvq*",
+        "*-thinking*",
+    )
+    stream_only: Annotated[tuple[str, ...], Meta(description="models that answer streamed requests only")] = (
+        "qwq*",
+        "qvq*",
+    )
+    stream_to_think: Annotated[tuple[str, ...], Meta(description="models that think only when streamed")] = (
+        "qwen3-[0-9]*b*",
+    )
+    multimodal: Annotated[tuple[str, ...], Meta(description="models of the native multimodal path (patterns)")] = (
+        "qwen3.[5-9]-plus*",
+        "qwen3.[5-9]-flash*",
+        "*-vl-*",
+        "qvq*",
+    )
+
+    latency_ms: Annotated[float, Meta(ge=0, description="time to the first byte; the median if sigma is set")] = 0
+    latency_sigma: Annotated[float, Meta(ge=0, description="spread of a lognormal latency; 0 is a fixed one")] = 0
+    tokens_per_s: Annotated[Positive | None, Meta(description="speed of an answer; adds output tokens / this")] = None
+    answer_tokens: Annotated[float, Meta(gt=0, description="median length of a prose answer, in tokens")] = 40
+
+    rpm: Annotated[Positive | None, Meta(description="requests per minute that are admitted")] = None
+    tpm: Annotated[Positive | None, Meta(description="tokens per minute, input at admission, output at the end")] = None
+    max_in_flight: Annotated[int | None, Meta(ge=1, description="requests admitted at the same time")] = None
+    burst_s: Annotated[Positive, Meta(description="depth of the buckets: seconds of the limit saved up")] = 1
+    count_refused: Annotated[bool, Meta(description="refused requests use up the request limit too")] = False
+    growth: Annotated[
+        Positive | None, Meta(description="refuse when the rate of 5 s exceeds this × the rate of 30 s + growth_floor")
+    ] = None
+    growth_floor: Annotated[float, Meta(ge=0, description="requests per second that are never too quick a growth")] = 10
+    tell: Annotated[bool, Meta(description="a 429 says which limit refused")] = True
+    headers: Annotated[bool, Meta(description="send x-ratelimit-* headers (paths without compatible-mode)")] = False
+    retry_after: Annotated[
+        Literal["none", "seconds", "ms", "date"], Meta(description="form of the wait named by a 429")
+    ] = "none"
+    retry_after_s: Annotated[
+        float | None, Meta(ge=0, description="seconds that Retry-After names, instead of the true wait")
+    ] = None
+
+    error_500: Annotated[Share, Meta(description="500 in the vendor's shape")] = 0
+    error_502_html: Annotated[Share, Meta(description="502 with a proxy's HTML page")] = 0
+    error_503: Annotated[Share, Meta(description="503, overloaded")] = 0
+    reset: Annotated[Share, Meta(description="connection reset instead of the reply (billed)")] = 0
+    reset_body: Annotated[Share, Meta(description="connection reset in the middle of the body (billed)")] = 0
+    truncate: Annotated[Share, Meta(description="connection closed in the middle of the body (billed)")] = 0
+    malformed: Annotated[Share, Meta(description="200 with broken JSON (billed)")] = 0
+    html_200: Annotated[Share, Meta(description="200 with a captive portal's HTML page")] = 0
+    cut_stream: Annotated[Share, Meta(description="stream that ends in order, but too soon (streamed; billed)")] = 0
+    stream_error: Annotated[Share, Meta(description="error frame in the middle of a stream (streamed)")] = 0
+    hang: Annotated[Share, Meta(description="no byte for hang_s, then the connection is closed (billed)")] = 0
+    hang_s: Annotated[Positive, Meta(description="how long a hung request hangs")] = 900
+    slow: Annotated[Share, Meta(description="reply dripping byte by byte, drip_s apart")] = 0
+    drip_s: Annotated[Positive, Meta(description="seconds between two bytes of a slow reply")] = 0.2
+    null_content: Annotated[Share, Meta(description="200 whose content is null")] = 0
+
+    content_filter: Annotated[Share, Meta(description="prompts refused by the content filter, each time")] = 0
+    length: Annotated[Share, Meta(description="prompts whose answer is cut with finish_reason length, each time")] = 0
+    poison: Annotated[str | None, Meta(description="a prompt with this text in it is refused with 400, each time")] = (
+        None
+    )
+    fail_first: Annotated[int, Meta(ge=0, description="so many first tries of every request fail with 500")] = 0
+    fatal_after: Annotated[
+        int | None, Meta(ge=0, description="after so many served answers every request meets fatal_error")
+    ] = None
+    fatal_error: Annotated[
+        Literal["invalid_key", "arrearage"], Meta(description="what fatal_after brings: 401, or the unpaid account")
+    ] = "invalid_key"
+    no_usage: Annotated[bool, Meta(description="answers come without usage")] = False
+
+    def __post_init__(self) -> None:
+        rates = [getattr(self, name) for name in (*FAULTS, *TRAITS)]
+        if min(rates) < 0 or sum(getattr(self, name) for name in FAULTS) > 1 + 1e-9:
+            raise ValueError("The fault rates must be 0 or more and add up to at most 1.")
+        if sum(getattr(self, name) for name in TRAITS) > 1 + 1e-9:
+            raise ValueError("`content_filter` and `length` must add up to at most 1.")
+
+
+STREAM_FAULTS = ("cut_stream", "stream_error")
+"""Faults that only a streamed request can meet; a plain request drawn for one is answered well."""
+
+FAULTS = (
+    "error_500",
+    "error_502_html",
+    "error_503",
+    "reset",
+    "reset_body",
+    "truncate",
+    "malformed",
+    "html_200",
+    *STREAM_FAULTS,
+    "hang",
+    "slow",
+    "null_content",
+)
+"""Faults drawn for each try, in the order in which their shares divide the interval [0, 1)."""
+
+TRAITS = ("content_filter", "length")
+"""What happens to a prompt every time."""
+
+LOST = frozenset({"reset", "reset_body", "truncate", "malformed", "cut_stream", "hang"})
+"""Faults whose answer was generated, and so billed, but cannot be read by the client."""
+
+
+def _help(hint: Any) -> str:
+    return next(meta.description for meta in hint.__metadata__ if isinstance(meta, Meta) and meta.description)
+
+
+FIELD_HELP: dict[str, str] = {name: _help(hint) for name, hint in get_type_hints(Settings, include_extras=True).items()}
+"""Field of `Settings` → its one-line explanation, for command-line help and documentation."""
