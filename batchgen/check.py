@@ -101,13 +101,11 @@ def _render(parts: Parts, show: int) -> tuple[list[Shown], int, dict[int, str]]:
     examples: dict[int, str] = {}
     columns = [name for name in parts.source.columns if name in parts.template.columns]
     for batch in parts.source.batches(0, columns):
-        cells = [(name, batch.table.column(name).to_pylist()) for name in batch.table.schema.names]
-        for offset in range(batch.table.num_rows):
-            row = batch.first_row + offset
+        for row, values in enumerate(batch.values(columns), batch.first_row):
             reason = batch.problems.get(row)
             outcome: Prompt | Failure | None = None
             if reason is None:
-                outcome = parts.template.render({name: values[offset] for name, values in cells})
+                outcome = parts.template.render(values)
                 reason = outcome.message if isinstance(outcome, Failure) else None
             if reason is not None:
                 unaskable += 1

@@ -31,7 +31,7 @@ from batchgen.rundir import RunDirectory, fingerprints
 from batchgen.runner import Runner
 from batchgen.source import Scan
 from batchgen.summary import Spent, Summary
-from batchgen.transport import Transport, open_transport
+from batchgen.transport import OpenTransport, Transport, open_transport
 from batchgen.values import Prompt, Result, Status, Usage
 from batchgen.watch import Watch
 from batchgen.writer import Writer
@@ -85,7 +85,13 @@ async def arun(
     """
     reporter = reporter or Reporter()
     parts = await anyio.to_thread.run_sync(assemble, job, endpoint or endpoint_of(job))
-    for note in parts.notes:
+    transport = open_transport(
+        job.model.transport,
+        base_url=parts.endpoint.base_url,
+        key=parts.endpoint.key,
+        concurrency=job.limits.concurrency,
+    )
+    for note in (*parts.notes, *transport.notes):
         reporter.note(note)
     scan = await anyio.to_thread.run_sync(parts.source.scan)
     directory = await anyio.to_thread.run_sync(
@@ -101,7 +107,7 @@ async def arun(
         if retry_failed:
             reopened = directory.reopen_failed(_input_cost(parts))
             reporter.note(f"{reopened:,} failed rows are tried again.")
-        return await _Run(parts, scan, directory, reporter).go(control or Control())
+        return await _Run(parts, scan, directory, transport, reporter).go(control or Control())
 
 
 def run(job: Job, *, endpoint: Endpoint | None = None, fresh: bool = False, retry_failed: bool = False) -> Summary:
@@ -121,14 +127,16 @@ def loop_options() -> dict[str, Any]:
 class _Run:
     """One execution of a job in a locked output directory."""
 
-    def __init__(self, parts: Parts, scan: Scan, directory: RunDirectory, reporter: Reporter) -> None:
+    def __init__(
+        self, parts: Parts, scan: Scan, directory: RunDirectory, transport: OpenTransport, reporter: Reporter
+    ) -> None:
         self._parts = parts
         self._scan = scan
         self._directory = directory
+        self._transport = transport
         self._reporter = reporter
         self._limits = parts.job.limits
-        self._pacer = Pacer(pace_limits(self._limits), random.Random())
-        self._limiter = Limiter(self._pacer)
+        self._limiter = Limiter(Pacer(self._pace_limits(), random.Random()))
         self._started_s = time.monotonic()
         sums = directory.journal.sums()
         before = directory.state.summary.get("possibly_billed", {}) if directory.state is not None else {}
@@ -156,14 +164,12 @@ class _Run:
         error: StoppedError | None = None
         try:
             async with AsyncExitStack() as stack:
-                transport = await stack.enter_async_context(
-                    open_transport(job.model.transport, key=parts.endpoint.key, concurrency=job.limits.concurrency)
-                )
+                transport = await stack.enter_async_context(self._transport)
                 self._writer = await stack.enter_async_context(
                     Writer(
                         self._directory,
                         parts.layout,
-                        concurrency=job.limits.concurrency,
+                        concurrency=transport.concurrency,
                         on_commit=self._committed,
                     )
                 )
@@ -177,7 +183,7 @@ class _Run:
                         parts.template,
                         self._writer,
                         carried=[*parts.layout.carried.names, *([job.input.id] if job.input.id else [])],
-                        open_shards=OPEN_SHARDS + 2 * job.limits.concurrency // SHARD_ROWS,
+                        open_shards=OPEN_SHARDS + 2 * transport.concurrency // SHARD_ROWS,
                         failed=lambda row, failure: self._completer.result(Work(row, Prompt(), Tally()), failure),
                     )
                 )
@@ -187,7 +193,7 @@ class _Run:
                 async with anyio.create_task_group() as side:
                     side.start_soon(self._watch_storage)
                     side.start_soon(self._save_state)
-                    await self.runner.run(job.limits.concurrency)
+                    await self.runner.run(transport.concurrency)
                     side.cancel_scope.cancel()
         except StoppedError as stopped:
             error = stopped
@@ -227,13 +233,22 @@ class _Run:
             problems.update(batch.problems)
             yield batch.first_row, batch.table
 
+    def _pace_limits(self) -> Limits:
+        limits = self._limits
+        return Limits(
+            concurrency=min(limits.concurrency, self._transport.concurrency),
+            requests_per_minute=limits.requests_per_minute,
+            tokens_per_minute=limits.tokens_per_minute,
+            timeout_s=limits.timeout_s,
+        )
+
     def change_limits(self, limits: LimitSettings) -> None:
         """Go on with other limits from now on."""
         self._limits = limits
-        self._limiter.change(pace_limits(limits))
+        self._limiter.change(self._pace_limits())
         self._budget.change_cap(limits.budget)
         self._standing.budget = limits.budget
-        self.runner.widen(limits.concurrency)
+        self.runner.widen(min(limits.concurrency, self._transport.concurrency))
 
     def _committed(self, results: Sequence[Result]) -> None:
         standing = self._standing
@@ -335,13 +350,3 @@ def _input_cost(parts: Parts) -> Callable[[Result], Decimal | None]:
         return cost.input if cost is not None else None
 
     return input_cost
-
-
-def pace_limits(limits: LimitSettings) -> Limits:
-    """The part of `[limits]` that paces."""
-    return Limits(
-        concurrency=limits.concurrency,
-        requests_per_minute=limits.requests_per_minute,
-        tokens_per_minute=limits.tokens_per_minute,
-        timeout_s=limits.timeout_s,
-    )

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import anyio
 import anyio.to_thread
-import pyarrow as pa
 
 from batchgen.complete import Work
 from batchgen.plan import Shard
 from batchgen.prompt import PromptTemplate
 from batchgen.retry import Tally
+from batchgen.source import row_values
 from batchgen.values import Failure, FailureKind, Result, Verdict
 
 SLICE_ROWS = 500
@@ -99,23 +99,18 @@ class Feed:
             return True
 
     def _works(self, shard: Shard, settled: set[int]) -> Iterator[Work | Result]:
-        table = shard.table.select([name for name in shard.table.column_names if name in self._template.columns])
+        columns = [name for name in shard.table.column_names if name in self._template.columns]
         for start in range(0, shard.rows, SLICE_ROWS):
-            values_of = _columns(table.slice(start, SLICE_ROWS))
-            for offset in range(min(SLICE_ROWS, shard.rows - start)):
-                row = shard.first_row + start + offset
+            rows = row_values(shard.table.slice(start, SLICE_ROWS), columns)
+            for row, values in enumerate(rows, shard.first_row + start):
                 if row in settled:
                     continue
                 problem = self._problems.pop(row, None)
                 if problem is not None:
                     yield self._failed(row, Failure(FailureKind.PROMPT, Verdict.FAIL, problem))
                     continue
-                prompt = self._template.render({name: cells[offset] for name, cells in values_of})
+                prompt = self._template.render(values)
                 if isinstance(prompt, Failure):
                     yield self._failed(row, prompt)
                 else:
                     yield Work(row, prompt, Tally())
-
-
-def _columns(table: pa.Table) -> list[tuple[str, list[Any]]]:
-    return [(name, table.column(name).to_pylist()) for name in table.column_names]

@@ -145,14 +145,14 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def answer_parts(job: Job, prompt_parts: Mapping[str, str]) -> dict[str, Any]:
-    """Return everything in the job that can alter an answer, as nested tables: what a run's fingerprint is made of.
+    """Return everything in the job that can alter an answer, by job key: what a run's fingerprint is made of.
 
-    `prompt_parts` are the templates' own texts, so that an edited `user_file` counts. Limits, retry, pricing, output
+    `prompt_parts` are the templates' own texts by dotted key, so that an edited `user_file` counts. Limits, retry, pricing, output
     and the way of sending are left out: they may change between two runs of one job.
     """
     return {
+        **prompt_parts,
         "input": {"id": job.input.id},
-        "prompt": dict(prompt_parts),
         "model": {
             "provider": job.model.provider,
             "name": msgspec.to_builtins(job.model.name),

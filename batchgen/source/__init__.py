@@ -23,7 +23,7 @@ from batchgen.source.jsonl import JsonlReader
 from batchgen.source.parquet import ParquetReader
 from batchgen.source.reader import Piece, Reader, map_type
 
-__all__ = ["Batch", "Scan", "ScannedFile", "Source"]
+__all__ = ["Batch", "Scan", "ScannedFile", "Source", "row_values"]
 
 
 class Batch(Struct, frozen=True):
@@ -38,16 +38,22 @@ class Batch(Struct, frozen=True):
     problems: dict[int, str]
 
     def values(self, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Return each row's values in these columns as Python objects, for rendering.
+        """Return each row's values in these columns as Python objects, for rendering."""
+        return row_values(self.table, columns)
 
-        Nanoseconds are cut to microseconds, which is what Python's times can hold.
-        """
-        table = self.table.select(list(columns))
-        for index, field in enumerate(table.schema):
-            if (kind := map_type(field.type, _in_microseconds)) != field.type:
-                table = table.set_column(index, field.name, pc.cast(table.column(index), kind, safe=False))
-        rows: list[dict[str, Any]] = table.to_pylist()
-        return rows or [{} for _ in range(self.table.num_rows)]
+
+def row_values(table: pa.RecordBatch | pa.Table, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return each row's values in these columns as Python objects.
+
+    Nanoseconds are cut to microseconds, which is what Python's times can hold.
+    """
+    height = table.num_rows
+    table = table.select(list(columns))
+    for index, field in enumerate(table.schema):
+        if (kind := map_type(field.type, _in_microseconds)) != field.type:
+            table = table.set_column(index, field.name, pc.cast(table.column(index), kind, safe=False))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows or [{} for _ in range(height)]
 
 
 class ScannedFile(Struct, frozen=True):
