@@ -29,6 +29,42 @@ class Spent(Struct, frozen=True, gc=False, array_like=True):
     output_cost: Decimal | None = None
 
 
+def with_spent(result: Result, spent: Spent) -> Result:
+    """Return the result with what its row had cost before added to its sums."""
+    sums = Totals()
+    sums.add(spent)
+    sums.add(result)
+    return msgspec.structs.replace(
+        result,
+        attempts=sums.attempts,
+        input_tokens=sums.input_tokens,
+        output_tokens=sums.output_tokens,
+        total_tokens=sums.total_tokens,
+        cached_tokens=sums.cached_tokens,
+        reasoning_tokens=sums.reasoning_tokens,
+        input_cost=sums.input_cost,
+        output_cost=sums.output_cost,
+    )
+
+
+def spent_on(row: int, *parts: Result | Spent) -> Spent:
+    """Return what all of these have cost, as spent on a row that has no result any more."""
+    sums = Totals()
+    for part in parts:
+        sums.add(part)
+    return Spent(
+        row,
+        sums.attempts,
+        sums.input_tokens,
+        sums.output_tokens,
+        sums.total_tokens,
+        sums.cached_tokens,
+        sums.reasoning_tokens,
+        sums.input_cost,
+        sums.output_cost,
+    )
+
+
 class Group(NamedTuple):
     """What the cost summary has a line for."""
 
