@@ -1,4 +1,4 @@
-"""The journal: results that are in no part yet, shard boundaries, and what unfinished rows have cost, in one SQLite file.
+"""The journal, one SQLite file: results that are in no part yet, shard boundaries, what unfinished rows have cost.
 
 WAL, `synchronous=FULL`, 16 KB pages, exclusive: 95,000 rows/s of 2 KB durable in groups of 1,000, and no acknowledged
 row lost in simulated power cuts. Rows and shard records carry a CRC, because most single-bit flips change data while
@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -53,6 +54,7 @@ PRAGMA cell_size_check = ON;
 PRAGMA trusted_schema = OFF;
 PRAGMA temp_store = MEMORY;
 """
+_COUNT_COMMIT = "UPDATE sessions SET commits = commits + 1, at_risk = max(at_risk, ?) WHERE number = ?"
 _INSERT_RESULT = "INSERT OR IGNORE INTO results VALUES (?, ?, ?)"
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -61,7 +63,7 @@ _decode_spent = msgspec.msgpack.Decoder(Spent).decode
 
 
 class Session(Struct, frozen=True):
-    """One run of the job. `clean`: it ended by itself. `at_risk`: most requests that a kill could have made paid twice."""
+    """One run of the job. `clean`: it ended by itself. `at_risk`: most requests that a kill makes paid twice."""
 
     number: int
     started_us: int
@@ -92,7 +94,8 @@ def clean_text(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _storable(result: Result) -> tuple[Result, bytes]:
+def storable(result: Result) -> tuple[Result, bytes]:
+    """Return the result as it is stored, and its body; texts are cleaned here, once, if they need it."""
     try:
         return result, _encode(result)
     except UnicodeEncodeError:
@@ -136,7 +139,7 @@ class Journal:
         """Open the file or make an empty one. Raises `OutputError` if a newer version wrote it; `salvage` mends."""
         self.path = path
         self.damage: list[str] = []
-        self._session = self._commits = 0
+        self._session = self._commits = self._concurrency = 0
         self._unsure: list[Result] | None = None
         self._connection = _connect(path)
         try:
@@ -201,12 +204,11 @@ class Journal:
     def shards(self) -> list[ShardRecord]:
         """Return the recorded shards, by number. Raises `sqlite3.DatabaseError` for a damaged record."""
         records = []
-        for number, first_row, rows, size, file_crc, sums, crc in self._connection.execute(
-            "SELECT number, first_row, rows, bytes, file_crc, sums, crc FROM shards ORDER BY number"
-        ):
-            record = read_record(number, first_row, rows, size, file_crc, sums, crc)
+        query = "SELECT number, first_row, rows, bytes, file_crc, sums, crc FROM shards ORDER BY number"
+        for line in self._connection.execute(query):
+            record = read_record(line)
             if record is None:
-                raise _damaged(f"the record of shard {number} does not match its checksum")
+                raise _damaged(f"the record of shard {line[0]} does not match its checksum")
             records.append(record)
         return records
 
@@ -250,9 +252,7 @@ class Journal:
         """Make a shard open again, with these of its rows settled unless they are so already, in one transaction."""
         with self._transaction() as db:
             self._write_record(ShardRecord(record.number, record.first_row, record.rows))
-            db.executemany(
-                _INSERT_RESULT, ((r.row, body, _row_crc(r.row, body)) for r, body in map(_storable, results))
-            )
+            db.executemany(_INSERT_RESULT, ((r.row, body, _row_crc(r.row, body)) for r, body in map(storable, results)))
             for item in spent:
                 self._add_spent(item)
 
@@ -276,7 +276,7 @@ class Journal:
             db.executemany(_INSERT_RESULT, self._rows(results, stored))
             if self._has_spent:
                 db.executemany("DELETE FROM spent WHERE row = ?", [(result.row,) for result in stored])
-            db.execute("UPDATE sessions SET commits = commits + 1 WHERE number = ?", (self._session,))
+            db.execute(_COUNT_COMMIT, (self._concurrency + 2 * len(stored), self._session))
             self._unsure = stored
         self._unsure = None
         self._commits += 1
@@ -285,7 +285,7 @@ class Journal:
     def _rows(self, results: Iterable[Result], stored: list[Result]) -> Iterator[tuple[int, bytes, int]]:
         for result in results:
             before = self._spent(result.row) if self._has_spent else None
-            final, body = _storable(with_spent(result, before) if before else result)
+            final, body = storable(with_spent(result, before) if before else result)
             stored.append(final)
             yield final.row, body, _row_crc(final.row, body)
 
@@ -361,11 +361,17 @@ class Journal:
 
     # Sessions
 
-    def begin_session(self, started_us: int, at_risk: int) -> None:
-        """Record that a run begins; it counts as killed until `end_session`."""
+    def begin_session(self, started_us: int, concurrency: int) -> None:
+        """Record that a run begins; it counts as killed until `end_session`.
+
+        What a kill can cost twice is what is in flight (`concurrency`), a group on its way to the disk, and one being
+        gathered: the largest commit so far, twice.
+        """
+        self._concurrency = concurrency
         with self._transaction() as db:
             cursor = db.execute(
-                "INSERT INTO sessions (started_us, clean, at_risk, commits) VALUES (?, 0, ?, 0)", (started_us, at_risk)
+                "INSERT INTO sessions (started_us, clean, at_risk, commits) VALUES (?, 0, ?, 0)",
+                (started_us, concurrency),
             )
         self._session, self._commits = cursor.lastrowid or 0, 0
 
@@ -397,10 +403,9 @@ def companions(path: Path) -> list[Path]:
     return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal", "")]
 
 
-def read_record(
-    number: int, first_row: int, rows: int, size: int | None, file_crc: int | None, sums: str | None, crc: int
-) -> ShardRecord | None:
+def read_record(line: tuple[Any, ...]) -> ShardRecord | None:
     """Return a line of `shards` as a record; None if it does not match its checksum."""
+    number, first_row, rows, size, file_crc, sums, crc = line
     part = None
     if sums is not None and size is not None and file_crc is not None:
         try:

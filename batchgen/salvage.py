@@ -100,7 +100,7 @@ def set_aside(path: Path, directory: Path | None = None) -> Path:
 def _copy(old: sqlite3.Connection, journal: Journal) -> int:
     """Copy what is sound; return the number of results."""
     columns = "number, first_row, rows, bytes, file_crc, sums, crc"
-    found = [record for line in _Readable(old, "shards", columns) if (record := read_record(*line)) is not None]
+    found = [record for line in _Readable(old, "shards", columns) if (record := read_record(line)) is not None]
     records = _consistent(list({record.number: record for record in found}.values()))
     journal.record(records)
     sealed = [record for record in records if record.sealed]
@@ -113,9 +113,8 @@ def _copy(old: sqlite3.Connection, journal: Journal) -> int:
     kept = 0
     while group := list(islice(results, _GROUP)):
         kept += len(journal.append(group))
-    for spent in _Readable(old, "spent", "row, body, crc"):
-        if (item := read_spent(*spent)) is not None:
-            journal.append([], [item])
+    spent = {item.row: item for line in _Readable(old, "spent", "row, body, crc") if (item := read_spent(*line))}
+    journal.append([], list(spent.values()))
     return kept
 
 
@@ -132,7 +131,7 @@ class _Readable:
     """The lines of a table that can be read, by halving the range of keys round every damaged page."""
 
     def __init__(self, old: sqlite3.Connection, table: str, columns: str) -> None:
-        key = columns.split(",")[0]
+        key = columns.split(",", maxsplit=1)[0]
         self._query = f"SELECT {columns} FROM {table} WHERE {key} >= ? AND {key} < ? ORDER BY {key}"  # noqa: S608
         self._old = old
         self._probes = _MOST_PROBES
@@ -142,7 +141,7 @@ class _Readable:
         while ranges and self._probes:
             low, high = ranges.pop()
             try:
-                yield from self._old.execute(self._query, (low, high)).fetchall()
+                yield from self._old.execute(self._query, (low, high))  # what comes twice is stored once
             except sqlite3.DatabaseError:
                 self._probes -= 1
                 if high - low > 1:

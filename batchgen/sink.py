@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -103,6 +104,12 @@ class DamagedPartError(Exception):
 def part_path(directory: Path, number: int) -> Path:
     """Return where a shard's part is published."""
     return directory / f"part-{number:05d}.parquet"
+
+
+def part_numbers(directory: Path) -> list[int]:
+    """Return the numbers of the parts published in a directory, in order."""
+    names = (path.stem.removeprefix("part-") for path in directory.glob("part-*.parquet"))
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def part_schema(layout: Layout) -> pa.Schema:
@@ -206,27 +213,46 @@ def sync_directory(path: Path) -> None:
 def read_part(path: Path) -> tuple[ShardRecord, pa.Table]:
     """Return what a part is and all its columns, every page checked. Raises `DamagedPartError`, `FileNotFoundError`."""
     body = path.read_bytes()
-    try:
+    with _as_damage(path):
         file = pq.ParquetFile(pa.BufferReader(body), page_checksum_verification=True)
-        notes = file.metadata.metadata or {}
-        note_text = notes.get(_NOTE, b"")
-        if notes.get(_NOTE_CRC) != b"%d" % zlib.crc32(note_text):
-            raise DamagedPartError(f"{path.name}: its footer is damaged or not batchgen's")
-        note = msgspec.json.decode(note_text, type=_Note)
-        sums = Sums.from_json(bytes(note.sums))
-        table = file.read()
+        record, table = _record(file, body), file.read()
+    if table.num_rows != record.rows or not _has_result_columns(table.schema):
+        raise DamagedPartError(f"{path.name} does not have the rows and columns that its footer names")
+    return record, table
+
+
+def read_part_record(path: Path, crc: int) -> ShardRecord:
+    """Return what a part is, the whole file being checked by its CRC-32. Raises `DamagedPartError`."""
+    body = path.read_bytes()
+    if zlib.crc32(body) != crc:
+        raise DamagedPartError(f"{path.name} has changed since it was written")
+    with _as_damage(path):
+        return _record(pq.ParquetFile(pa.BufferReader(body)), body)
+
+
+def _record(file: pq.ParquetFile, body: bytes) -> ShardRecord:
+    notes = file.metadata.metadata or {}
+    text = notes.get(_NOTE, b"")
+    if notes.get(_NOTE_CRC) != b"%d" % zlib.crc32(text):
+        raise ValueError("its footer is damaged or not batchgen's")
+    note = msgspec.json.decode(text, type=_Note)
+    part = PartRecord(len(body), zlib.crc32(body), Sums.from_json(bytes(note.sums)))
+    return ShardRecord(note.number, note.first_row, note.rows, part)
+
+
+@contextmanager
+def _as_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError, ValueError) as error:  # msgspec's and Unicode errors are ValueErrors
-        raise DamagedPartError(f"{path.name}: {error}") from None
-    if table.num_rows != note.rows or not _has_result_columns(table.schema):
-        raise DamagedPartError(f"{path.name}: it does not have the rows and columns that its footer names")
-    return ShardRecord(note.number, note.first_row, note.rows, PartRecord(len(body), zlib.crc32(body), sums)), table
+        raise DamagedPartError(f"{path.name} cannot be read ({error})") from None
 
 
 def _has_result_columns(schema: pa.Schema) -> bool:
     return all(schema.get_field_index(f.name) >= 0 and schema.field(f.name).type == f.type for f in RESULT_COLUMNS)
 
 
-def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result], Decimal | None]) -> Iterable[Result]:
+def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result], Decimal | None]) -> Iterator[Result]:
     """Yield a part's rows as results again.
 
     A part has only the row's cost: `input_cost` computes the input's share of it anew from the row's tokens; the rest
@@ -285,7 +311,7 @@ def read_results(path: Path | str) -> pa.Table:
     directory = Path(path)
     if (directory / "results").is_dir():
         directory = directory / "results"
-    parts = sorted(directory.glob("part-*.parquet"), key=lambda part: int(part.stem.removeprefix("part-")))
+    parts = [part_path(directory, number) for number in part_numbers(directory)]
     if not parts:
         raise OutputError(f"{path}: no part has been published there yet")
     try:
