@@ -16,8 +16,9 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from batchgen.errors import StorageStop
-from batchgen.journal import Journal, StoredRow, decode_results
+from batchgen.journal import Journal
 from batchgen.plan import PartRecord, Shard, ShardRecord
+from batchgen.records import StoredRow, decode_results
 from batchgen.sink import Layout, write_part
 from batchgen.spill import Spill
 from batchgen.summary import Spent

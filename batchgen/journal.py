@@ -9,41 +9,62 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from batchgen import __version__
-from batchgen.errors import OutputError, StorageStop
-from batchgen.plan import PartRecord, ShardRecord, without_gaps
+from batchgen.errors import OutputError
+from batchgen.plan import ShardRecord, without_gaps
+from batchgen.records import (
+    StoredRow,
+    read_record,
+    read_spent,
+    readable_text,
+    record_crc,
+    row_crc,
+    sound_result,
+    spent_body,
+    storable,
+)
 from batchgen.summary import Spent, Sums, spent_on, with_spent
 from batchgen.values import Result, Status
 
 _VERSION = 1
-_SCHEMA = """
--- what wrote the file; `version` repeats user_version, so that a flipped bit in one is not taken for a newer format
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
--- boundaries of every shard ever opened; sealed when `sums` (JSON by group) is set, with size and CRC of its part
-CREATE TABLE shards (
-    number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, rows INTEGER NOT NULL,
-    bytes INTEGER, file_crc INTEGER, sums TEXT, crc INTEGER NOT NULL
-);
--- settled rows that are in no part: `body` is a Result as MessagePack, `crc` covers row and body
-CREATE TABLE results (row INTEGER PRIMARY KEY, body BLOB NOT NULL, crc INTEGER NOT NULL);
--- what rows without a result have cost so far: `body` is a Spent as MessagePack
-CREATE TABLE spent (row INTEGER PRIMARY KEY, body BLOB NOT NULL, crc INTEGER NOT NULL);
--- one line per run: one that was killed is not clean, and at most `at_risk` of its requests can have been lost;
--- `commits` tells after an error whether the transaction has reached the disk all the same
-CREATE TABLE sessions (
-    number INTEGER PRIMARY KEY, started_us INTEGER NOT NULL, clean INTEGER NOT NULL, at_risk INTEGER NOT NULL,
-    commits INTEGER NOT NULL
-);
-"""
+_SCHEMA = (
+    """CREATE TABLE meta (  -- `version` repeats user_version: a flipped bit in one is not taken for a newer format
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    )""",
+    """CREATE TABLE shards (  -- the boundaries of every shard ever opened
+        number INTEGER PRIMARY KEY,
+        first_row INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        bytes INTEGER,         -- of its part, once it is sealed
+        file_crc INTEGER,      -- CRC-32 of its part
+        sums TEXT,             -- JSON, by group of the cost summary
+        crc INTEGER NOT NULL   -- of this line
+    )""",
+    """CREATE TABLE results (  -- settled rows that are in no part
+        row INTEGER PRIMARY KEY,
+        body BLOB NOT NULL,    -- values.Result as MessagePack
+        crc INTEGER NOT NULL   -- of row and body
+    )""",
+    """CREATE TABLE spent (  -- what rows without a result have cost so far
+        row INTEGER PRIMARY KEY,
+        body BLOB NOT NULL,    -- summary.Spent as MessagePack
+        crc INTEGER NOT NULL
+    )""",
+    """CREATE TABLE sessions (  -- one line per run
+        number INTEGER PRIMARY KEY,
+        started_us INTEGER NOT NULL,
+        clean INTEGER NOT NULL,    -- 0 while it runs, and for ever if it was killed
+        at_risk INTEGER NOT NULL,  -- most requests whose answers a kill loses
+        commits INTEGER NOT NULL   -- tells after an error whether the transaction reached the disk all the same
+    )""",
+)
 _PRAGMAS = """
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA page_size = 16384;
@@ -57,10 +78,6 @@ PRAGMA temp_store = MEMORY;
 _COUNT_COMMIT = "UPDATE sessions SET commits = commits + 1, at_risk = max(at_risk, ?) WHERE number = ?"
 _INSERT_RESULT = "INSERT OR IGNORE INTO results VALUES (?, ?, ?)"
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode_result = msgspec.msgpack.Decoder(Result).decode
-_decode_spent = msgspec.msgpack.Decoder(Spent).decode
-
 
 class Session(Struct, frozen=True):
     """One run of the job. `clean`: it ended by itself. `at_risk`: most requests that a kill makes paid twice."""
@@ -69,64 +86,6 @@ class Session(Struct, frozen=True):
     started_us: int
     clean: bool
     at_risk: int
-
-
-class StoredRow(Struct, frozen=True, gc=False):
-    """A row as it lies in the journal, not decoded yet."""
-
-    row: int
-    body: bytes
-    crc: int
-
-
-def _row_crc(row: int, body: bytes) -> int:
-    return zlib.crc32(body, row & 0xFFFFFFFF)
-
-
-def _record_crc(record: ShardRecord, sums: str | None) -> int:
-    part = record.part
-    file = (part.bytes, part.crc) if part else ()
-    return zlib.crc32(repr((record.number, record.first_row, record.rows, *file, sums)).encode())
-
-
-def clean_text(text: str) -> str:
-    """Return `text` with lone surrogates replaced by U+FFFD: neither MessagePack nor Arrow can hold them."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def storable(result: Result) -> tuple[Result, bytes]:
-    """Return the result as it is stored, and its body; texts are cleaned here, once, if they need it."""
-    try:
-        return result, _encode(result)
-    except UnicodeEncodeError:
-        texts = {name: clean_text(value) for name, value in _plain_texts(result)}
-        result = msgspec.structs.replace(result, **texts)
-        return result, _encode(result)
-
-
-def _plain_texts(result: Result) -> Iterator[tuple[str, str]]:
-    for name, value in msgspec.structs.asdict(result).items():
-        if type(value) is str:
-            yield name, value
-
-
-def decode_results(stored: Iterable[StoredRow]) -> list[Result]:
-    """Return the results in stored rows. Raises `StorageStop` for one that is damaged."""
-    results = []
-    for item in stored:
-        result = sound_result(item)
-        if result is None:
-            raise StorageStop(f"Row {item.row} was damaged in the journal on disk. Run the job again to do it anew.")
-        results.append(result)
-    return results
-
-
-def sound_result(item: StoredRow) -> Result | None:
-    """Return the result in a stored row; None if it does not match its checksum."""
-    if not isinstance(item.body, bytes) or _row_crc(item.row, item.body) != item.crc:
-        return None
-    result = _decode_result(item.body)
-    return result if result.row == item.row else None
 
 
 class Journal:
@@ -156,7 +115,7 @@ class Journal:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0 and db.execute("PRAGMA schema_version").fetchone() == (0,):
             with self._transaction():
-                for statement in _SCHEMA.split(";")[:-1]:
+                for statement in _SCHEMA:
                     db.execute(statement)
                 db.execute("INSERT INTO meta VALUES ('version', ?), ('batchgen', ?)", (str(_VERSION), __version__))
                 db.execute(f"PRAGMA user_version = {_VERSION}")
@@ -230,7 +189,7 @@ class Journal:
                 part.bytes if part else None,
                 part.crc if part else None,
                 sums,
-                _record_crc(record, sums),
+                record_crc(record, sums),
             ),
         )
 
@@ -252,7 +211,7 @@ class Journal:
         """Make a shard open again, with these of its rows settled unless they are so already, in one transaction."""
         with self._transaction() as db:
             self._write_record(ShardRecord(record.number, record.first_row, record.rows))
-            db.executemany(_INSERT_RESULT, ((r.row, body, _row_crc(r.row, body)) for r, body in map(storable, results)))
+            db.executemany(_INSERT_RESULT, ((r.row, body, row_crc(r.row, body)) for r, body in map(storable, results)))
             for item in spent:
                 self._add_spent(item)
 
@@ -287,7 +246,7 @@ class Journal:
             before = self._spent(result.row) if self._has_spent else None
             final, body = storable(with_spent(result, before) if before else result)
             stored.append(final)
-            yield final.row, body, _row_crc(final.row, body)
+            yield final.row, body, row_crc(final.row, body)
 
     def stored_rows(self, first_row: int, end_row: int) -> list[StoredRow]:
         """Return the rows of the range as they lie there, in order; nothing is checked."""
@@ -354,9 +313,9 @@ class Journal:
     def _add_spent(self, item: Spent) -> None:
         self._has_spent = True
         before = self._spent(item.row)
-        body = _encode(spent_on(item.row, before, item) if before else item)
+        body = spent_body(spent_on(item.row, before, item) if before else item)
         self._connection.execute(
-            "INSERT OR REPLACE INTO spent VALUES (?, ?, ?)", (item.row, body, _row_crc(item.row, body))
+            "INSERT OR REPLACE INTO spent VALUES (?, ?, ?)", (item.row, body, row_crc(item.row, body))
         )
 
     # Sessions
@@ -403,27 +362,6 @@ def companions(path: Path) -> list[Path]:
     return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal", "")]
 
 
-def read_record(line: tuple[Any, ...]) -> ShardRecord | None:
-    """Return a line of `shards` as a record; None if it does not match its checksum."""
-    number, first_row, rows, size, file_crc, sums, crc = line
-    part = None
-    if sums is not None and size is not None and file_crc is not None:
-        try:
-            part = PartRecord(size, file_crc, Sums.from_json(sums))
-        except (msgspec.MsgspecError, TypeError, ValueError):
-            return None
-    record = ShardRecord(number, first_row, rows, part)
-    return record if _record_crc(record, sums) == crc else None
-
-
-def read_spent(row: int, body: bytes, crc: int) -> Spent | None:
-    """Return a line of `spent`; None if it does not match its checksum."""
-    if not isinstance(body, bytes) or _row_crc(row, body) != crc:
-        return None
-    item = _decode_spent(body)
-    return item if item.row == row else None
-
-
 def _damaged(text: str) -> sqlite3.DatabaseError:
     error = sqlite3.DatabaseError(text)
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
@@ -438,8 +376,3 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     connection.text_factory = readable_text
     return connection
-
-
-def readable_text(raw: bytes) -> str:
-    """Decode a text that may be damaged; its checksum then tells."""
-    return raw.decode(errors="replace")

@@ -9,8 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batchgen.journal import Journal, StoredRow, companions, read_record, read_spent, readable_text, sound_result
+from batchgen.journal import Journal, companions
 from batchgen.plan import ShardRecord, without_gaps
+from batchgen.records import StoredRow, read_record, read_spent, readable_text, sound_result
 
 _LAST_ROW = 2**62
 _MOST_PROBES = 20_000  # failing queries before a table is given up: its root is gone, not a page of it

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from batchgen.journal import storable
+from batchgen.records import spent_body, storable
 from batchgen.summary import Spent
 from batchgen.values import Result
 
@@ -46,7 +46,7 @@ class Spill:
     def append(self, results: Sequence[Result], spent: Sequence[Spent]) -> None:
         """Add values; synced when it returns. Raises `OSError`: then none of them counts."""
         payloads = [_RESULT + storable(result)[1] for result in results]
-        payloads += [_SPENT + msgspec.msgpack.encode(item) for item in spent]
+        payloads += [_SPENT + spent_body(item) for item in spent]
         self._write(b"".join(_FRAME.pack(len(payload), zlib.crc32(payload)) + payload for payload in payloads))
 
     def _write(self, body: bytes) -> None:
