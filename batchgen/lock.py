@@ -1,0 +1,139 @@
+"""Entering the output directory: private, not somebody else's, on a disk to be relied on, one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from batchgen.errors import OutputError
+
+LOCK_FILE = "run.lock"
+
+_OUR_PREFIXES = (
+    "run.",
+    ".run.",
+    "journal.",
+    "results",
+    "cost_summary.",
+    ".cost_summary.",
+    "pace.",
+    "estimate.",
+    "report.",
+    "part-",
+)
+_LOCK_WAIT_S = 0.4  # a `status` holds the lock for microseconds; a starting run writes its name within one
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ncpfs", "ceph", "glusterfs"}
+    | {f"fuse.{name}" for name in ("glusterfs", "sshfs", "s3fs", "gcsfuse", "rclone", "goofys", "mount-s3")}
+)
+"""Where file locks and SQLite's log cannot be relied on: https://www.sqlite.org/wal.html, "same host"."""
+
+
+def enter(path: Path) -> int:
+    """Make the directory if need be, make sure that it is ours, and return the descriptor of the lock held on it."""
+    while True:
+        if path.is_symlink():
+            raise OutputError(f"{path} is a symbolic link; name the directory itself as --output.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path)
+        _refuse_foreign(path.iterdir(), path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.open(path / LOCK_FILE, flags, 0o600)
+        try:
+            _hold(lock, path)
+            if os.path.samestat(os.fstat(lock), os.stat(path / LOCK_FILE)):
+                os.fchmod(lock, 0o600)
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                return lock
+        except FileNotFoundError:
+            pass  # moved aside by a --fresh between open and lock: begin again
+        except BaseException:
+            os.close(lock)
+            raise
+        os.close(lock)
+
+
+def _hold(lock: int, path: Path) -> None:
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise OutputError(
+                    f"{path} is in use by {_holder(lock)}. Wait for it to end, stop it, or choose another --output."
+                ) from None
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _holder(lock: int) -> str:
+    return os.pread(lock, 400, 0).decode(errors="replace").strip() or "another process"
+
+
+def make_private(path: Path) -> None:
+    """Make a directory of mode 0700, whatever the umask; one that is there already is made so."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            raise OutputError(f"{path} is not a directory.") from None
+    path.chmod(0o700)
+
+
+def _refuse_foreign(entries: Iterable[Path], path: Path) -> None:
+    for entry in entries:
+        if not entry.name.startswith(_OUR_PREFIXES):
+            raise OutputError(
+                f"{path} is not empty and was not made by batchgen (it has {entry.name}); choose another --output."
+            )
+
+
+def refuse_network(path: Path, mounts: Path) -> None:
+    """Refuse a file system whose locks cannot be relied on, by its name in the table of mounts."""
+    kind, mount = _file_system(path, mounts)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise OutputError(
+            f"{path} is on {mount}, a network file system ({kind}), whose locks and synced writes cannot be "
+            "relied on; choose an --output on a local disk."
+        )
+
+
+def _file_system(path: Path, mounts: Path) -> tuple[str, str]:
+    """Return type and mount point of the file system that holds `path`, empty where that cannot be known."""
+    try:
+        lines = mounts.read_text(errors="replace").splitlines()
+    except OSError:
+        return "", ""
+    real = path.resolve()
+    best = Path("/")
+    kind = ""
+    for line in lines:
+        _, point, name, *_ = line.split(" ")
+        place = Path(point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\"))
+        if real.is_relative_to(place) and len(place.parts) >= len(best.parts):
+            best, kind = place, name
+    return kind, str(best)
+
+
+def holder(path: Path) -> str | None:
+    """Return who runs in the directory now, as `process 123 on host`; None if nobody does."""
+    try:
+        lock = os.open(path / LOCK_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(lock)
+    else:
+        return None
+    finally:
+        os.close(lock)

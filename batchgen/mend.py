@@ -1,0 +1,110 @@
+"""Making journal, parts and spill file agree when a run is taken up: whatever a crash or a damaged disk has left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from batchgen.errors import OutputError
+from batchgen.journal import Journal
+from batchgen.plan import ShardRecord
+from batchgen.salvage import set_aside
+from batchgen.sink import (
+    DamagedPartError,
+    part_numbers,
+    part_path,
+    read_part,
+    read_part_record,
+    sync_directory,
+    table_results,
+)
+from batchgen.spill import read_spill
+from batchgen.summary import spent_on
+from batchgen.values import Result, Status
+
+
+def check_parts(journal: Journal, directory: Path, expected: Sequence[int]) -> list[str]:
+    """Make sure that every sealed shard has its part and every part its record; return what was found damaged.
+
+    A part without record (the journal is new, or lost it) counts as published; `expected` are then the parts' CRC-32
+    by number, as far as known. Of a part whose shard is open (the journal lost rows, or was reopening failed ones) the
+    succeeded rows count. A damaged part is set aside beside the directory and its rows are done again.
+    """
+    damage = []
+    records = {record.number: record for record in journal.shards()}
+    numbers = part_numbers(directory)
+    for number in sorted(records.keys() - set(numbers)):
+        if records[number].sealed:
+            damage.append(f"part {number} is missing; its rows are done again")
+            journal.unseal(records[number], ())
+    for number in numbers:
+        path = part_path(directory, number)
+        known = records.get(number)
+        try:
+            if known is not None and known.part is not None:
+                read_part_record(path, known.part.crc)
+            elif known is not None:
+                journal.unseal(known, _succeeded(path, known))
+            elif number < len(expected):
+                journal.record([_of_number(read_part_record(path, expected[number]), number)])
+            else:
+                journal.record([_of_number(read_part(path)[0], number)])
+        except DamagedPartError as error:
+            aside = set_aside(path, directory.parent)
+            damage.append(f"{error}; it is kept as {aside.name} and its rows are done again")
+            if known is not None and known.sealed:
+                journal.unseal(known, ())
+    try:
+        journal.fill_gaps()
+    except ValueError as error:
+        raise OutputError(f"{directory} holds parts of different runs: {error}. Use --fresh.") from None
+    return damage
+
+
+def _of_number(record: ShardRecord, number: int) -> ShardRecord:
+    if record.number != number:
+        raise DamagedPartError(f"part {number} says of itself that it is part {record.number}")
+    return record
+
+
+def _succeeded(path: Path, known: ShardRecord) -> Iterator[Result]:
+    """Yield the succeeded rows of a part whose shard is open."""
+    found, table = read_part(path)
+    if (found.number, found.first_row, found.rows) != (known.number, known.first_row, known.rows):
+        raise DamagedPartError(f"{path.name} has other rows than its shard")
+    for result in table_results(table, found.first_row, _unknown):
+        if result.status is Status.SUCCEEDED:
+            yield result
+
+
+def _unknown(_: Result) -> Decimal | None:
+    return None
+
+
+def reopen_failed(journal: Journal, directory: Path, input_cost: Callable[[Result], Decimal | None]) -> int:
+    """Make every failed row pending again, keeping what it has cost; return how many there were.
+
+    Shard by shard in one transaction each; a part stays until its successor replaces it, so that a kill loses nothing.
+    """
+    count = journal.forget_failed()
+    for record in journal.shards():
+        if record.part is None or not record.part.sums.rows(Status.FAILED):
+            continue
+        _, table = read_part(part_path(directory, record.number))
+        results = list(table_results(table, record.first_row, input_cost))
+        failed = [spent_on(result.row, result) for result in results if result.status is Status.FAILED]
+        journal.unseal(record, (result for result in results if result.status is Status.SUCCEEDED), failed)
+        count += len(failed)
+    return count
+
+
+def take_spill(journal: Journal, path: Path) -> None:
+    """Take over what a run that stopped on a full disk has left in its spill file, and remove it."""
+    if not path.exists():
+        return
+    results, spent = read_spill(path)
+    sealed = [record for record in journal.shards() if record.sealed]
+    journal.append([r for r in results if not any(s.first_row <= r.row < s.end_row for s in sealed)], spent)
+    path.unlink()
+    sync_directory(path.parent)

@@ -1,0 +1,277 @@
+"""The output directory: whose it is, who has it open, and what state the run in it is in (`run.json`)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import pyarrow as pa
+from msgspec import Struct
+
+from batchgen import __version__
+from batchgen.errors import OutputError
+from batchgen.journal import Journal
+from batchgen.lock import LOCK_FILE, enter, holder, make_private, refuse_network
+from batchgen.mend import check_parts, reopen_failed, take_spill
+from batchgen.salvage import open_journal
+from batchgen.sink import PriceLabel, part_numbers, replace_file, write_cost_summary
+from batchgen.values import Result
+
+_STATE_FILE, _JOURNAL_FILE, _SPILL_FILE = "run.json", "journal.sqlite", "journal.spill"
+
+
+class RunState(Struct, frozen=True, kw_only=True):
+    """`run.json`. `state`: `running`, `stopped`, `interrupted` or `complete`; times are ISO 8601, UTC.
+
+    A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
+    `summary` is `summary.Summary` as JSON, the latest there is; `parts` has the CRC-32 of each part of a complete run.
+    """
+
+    state: str
+    job: str
+    started_at: str
+    updated_at: str
+    sessions: int
+    fingerprints: Mapping[str, str]
+    published: Mapping[str, str] = {}
+    summary: Mapping[str, Any] = {}
+    parts: Sequence[int] = ()
+    versions: Mapping[str, str] = {}
+
+
+def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return dotted key → digest for nested mappings of JSON values: what an answer depends on, without its text."""
+    digests: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            digests |= {f"{key}.{below}": digest for below, digest in fingerprints(value).items()}
+        else:
+            digests[key] = hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:32]
+    return digests
+
+
+class RunDirectory:
+    """A locked output directory; `with RunDirectory.open(...) as directory:`.
+
+    `state` is what the run before left, None for a new one; `damage` says what was found damaged and is done again.
+    """
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self.results_path = path / "results"
+        self.spill_path = path / _SPILL_FILE
+        self.state: RunState | None = None
+        self.damage: list[str] = []
+        self._lock = lock
+        self._journal: Journal | None = None
+        self._saved: RunState | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        job: str,
+        fingerprints: Mapping[str, str],
+        published: Mapping[str, str] | None = None,
+        fresh: bool = False,
+        mounts: Path = Path("/proc/mounts"),
+    ) -> RunDirectory:
+        """Create or reopen the directory, lock it, compare fingerprints, mend what a crash left, open the journal.
+
+        `published` are fingerprints that only count once a part is written (output columns). A complete run is left
+        as it is: its journal opens with `reopen_failed`. Raises `OutputError` when the directory is somebody else's, in
+        use, of another job, or not writable.
+        """
+        path = Path(path).absolute()
+        refuse_network(path, mounts)
+        try:
+            directory = cls(path, enter(path))
+            if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
+                directory = directory._moved_aside()
+            try:
+                directory._take_up(job, dict(fingerprints), dict(published or {}))
+            except BaseException:
+                directory.close()
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(
+                f"{path} cannot be used as output directory: {error}. Choose another --output."
+            ) from error
+        return directory
+
+    @property
+    def journal(self) -> Journal:
+        """The open journal; a complete run has none until `reopen_failed`."""
+        if self._journal is None:
+            raise RuntimeError("a complete run has no journal")
+        return self._journal
+
+    @property
+    def complete(self) -> bool:
+        """Whether all rows are settled and published: nothing is left to do."""
+        return self._journal is None
+
+    def _moved_aside(self) -> RunDirectory:
+        """Rename the directory, which stays locked until then, and begin an empty one."""
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        target = self.path.with_name(f"{self.path.name}.old-{stamp}")
+        number = 1
+        while target.exists():
+            number += 1
+            target = self.path.with_name(f"{self.path.name}.old-{stamp}-{number}")
+        self.path.rename(target)
+        self.close()
+        return RunDirectory(self.path, enter(self.path))
+
+    def _take_up(self, job: str, fingerprints: dict[str, str], published: dict[str, str]) -> None:
+        make_private(self.results_path)
+        for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
+            leftover.unlink()
+        self.state = _read_run_json(self.path / _STATE_FILE)
+        now = _now()
+        if self.state is None:
+            self._saved = RunState(
+                state="running", job=job, started_at=now, updated_at=now, sessions=0, fingerprints=fingerprints
+            )
+        else:
+            self._compare(fingerprints, published)
+            self._saved = self.state
+        if self.state is not None and self.state.state == "complete" and self._parts_present(self.state):
+            self._remove_journal()
+            return
+        self._save(
+            state="running",
+            sessions=self._saved.sessions + 1,
+            published=published,
+            versions={
+                "batchgen": __version__,
+                "python": platform.python_version(),
+                "pyarrow": pa.__version__,
+                "sqlite": sqlite3.sqlite_version,
+            },
+        )
+        self._open_journal()
+
+    def _compare(self, fingerprints: dict[str, str], published: dict[str, str]) -> None:
+        """Refuse a changed job or input, naming what changed."""
+        assert self.state is not None
+        changed = _differences(self.state.fingerprints, fingerprints)
+        if part_numbers(self.results_path):
+            changed += _differences(self.state.published, published)
+        if changed:
+            verb = "has" if len(changed) == 1 else "have"
+            raise OutputError(
+                f"{self.path} holds a run of another job or input: {', '.join(changed)} {verb} changed since. "
+                "Use --fresh to move that run aside and start anew, or choose another --output."
+            )
+
+    def _open_journal(self) -> None:
+        self._journal = open_journal(self.path / _JOURNAL_FILE)
+        expected = self.state.parts if self.state is not None else ()
+        self.damage += self._journal.damage + check_parts(self._journal, self.results_path, expected)
+        self._journal.damage.clear()
+        take_spill(self._journal, self.spill_path)
+
+    def _parts_present(self, state: RunState) -> bool:
+        return part_numbers(self.results_path) == list(range(len(state.parts)))
+
+    def _remove_journal(self) -> None:
+        for path in (*self.path.glob(f"{_JOURNAL_FILE}-*"), self.path / _JOURNAL_FILE, self.spill_path):
+            path.unlink(missing_ok=True)
+
+    # During a run
+
+    def reopen_failed(self, input_cost: Callable[[Result], Decimal | None]) -> int:
+        """Make all failed rows pending again (`--retry-failed`) and return how many.
+
+        `input_cost` gives the input's share of a row's cost from its tokens (a part has the sum only). Each shard goes
+        back to the journal in one transaction, and its part stays until the new one replaces it: a kill loses nothing.
+        """
+        if self._journal is None:
+            self._save(state="running")
+            self._open_journal()
+        return reopen_failed(self.journal, self.results_path, input_cost)
+
+    def save(self, state: str, summary: Mapping[str, Any]) -> None:
+        """Rewrite `run.json` atomically; `state` as in `RunState`."""
+        self._save(state=state, summary=summary)
+
+    def finish(
+        self, summary: Mapping[str, Any], label: Callable[[str | None], PriceLabel], state: str = "complete"
+    ) -> None:
+        """End a run: write the cost summary and `run.json`, and drop the journal of a complete one.
+
+        Raises `RuntimeError` for a complete run with open shards.
+        """
+        records = self.journal.shards()
+        crcs = [record.part.crc for record in records if record.part]
+        if state == "complete" and len(crcs) != len(records):
+            raise RuntimeError("a run with open shards is not complete")
+        write_cost_summary(self.path / "cost_summary.parquet", self.journal.sums(), label)
+        if state != "complete":
+            self._save(state=state, summary=summary)
+            return
+        self._save(state=state, summary=summary, parts=crcs)
+        self.journal.remove()
+        self._journal = None
+        self._remove_journal()
+
+    def _save(self, **changes: Any) -> None:
+        assert self._saved is not None
+        self._saved = msgspec.structs.replace(self._saved, updated_at=_now(), **changes)
+        body = msgspec.json.format(msgspec.json.encode(self._saved), indent=2)
+        replace_file(self.path / _STATE_FILE, body)
+
+    def close(self) -> None:
+        """Close the journal and let the lock go."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_state(path: Path) -> tuple[RunState, str | None]:
+    """Return `run.json` of a directory and who runs it now (`process 123 on host`), else None. Raises `OutputError`."""
+    state = _read_run_json(Path(path) / _STATE_FILE)
+    if state is None:
+        raise OutputError(f"{path} is not an output directory of batchgen: it has no {_STATE_FILE}.")
+    return state, holder(Path(path))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+
+
+def _read_run_json(path: Path) -> RunState | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunState)
+    except FileNotFoundError:
+        return None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise OutputError(
+            f"{path} cannot be read: {error}. Use --fresh to move that run aside, or choose another --output."
+        ) from None
