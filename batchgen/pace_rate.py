@@ -1,0 +1,156 @@
+"""One rate limit (requests/s or tokens/s), paced evenly and found by its refusals. Pure arithmetic, no clock.
+
+A provider's limit is a bucket that fills at a constant rate. A refusal is a measurement: at that moment the bucket is
+empty, so what was admitted between two refusals, divided by the time between them, is the provider's rate.
+"""
+
+from __future__ import annotations
+
+import math
+
+SAFETY = 0.985
+"""Share of a known rate that is used: the rest pays for clocks, retransmissions and refusals."""
+SLACK_S = 0.05
+"""How far a late send may be caught up: timers and event loops lag, a rate must not lose by it."""
+ENOUGH = 10
+"""Requests between two refusals from which their rate is believed; the error is about one request in that many."""
+
+UNSURE_STEP = 0.1
+
+class Rate:
+    """The pace of one quantity, in units per second; `math.inf` while nothing has ever refused it.
+
+    `ceiling` is never exceeded. `admitted` and `sent` arguments are running totals in the same units, seen from the
+    moment at which the request in question was sent.
+    """
+
+    __slots__ = (
+        "_clean", "_first_s", "_fit_s", "_grown_s", "_hold_s", "_least", "_measured", "_most_left", "_mark_admitted", "_mark_s",
+        "_mark_sent", "_resting_s", "_step", "_top_step", "brake", "ceiling", "cut_s", "next_s", "pace",
+    )  # fmt: skip
+
+    def __init__(self, limit_per_s: float | None, now_s: float) -> None:
+        self.ceiling = math.inf if limit_per_s is None else SAFETY * limit_per_s
+        self.pace = self.ceiling
+        self._measured = limit_per_s  # the provider's rate, as named or last measured
+        self.brake = 1.0  # > 1 while the provider says that hardly anything remains
+        self.next_s = now_s  # when the schedule allows the next request
+        self.cut_s = -math.inf  # refusals of requests sent before this say nothing new
+        self._first_s = now_s
+        self._mark_s: float | None = None  # the last refusal that counted, and the totals then
+        self._mark_admitted = self._mark_sent = 0.0
+        self._top_step = 0.25
+        self._most_left = 0.0
+        self._resting_s = -math.inf
+        self._settle(now_s, True)
+
+    def spend(self, now_s: float, cost: float) -> bool:
+        """Put one request on the schedule; True if the schedule was what held it back."""
+        cost *= self.brake
+        late = now_s - self.next_s
+        if late < SLACK_S:
+            self.next_s += cost / self.pace
+            return True
+        self.next_s = now_s - SLACK_S + cost / self.pace
+        return False
+
+    def limit(self, limit_per_s: float | None) -> None:
+        """Take over a limit that the job or the provider names, its `SAFETY` share at once; None goes on searching."""
+        self.ceiling = math.inf if limit_per_s is None else SAFETY * limit_per_s
+        if limit_per_s is not None or self._mark_s is None:
+            self.pace = self.ceiling
+            self._mark_s, self._measured = None, limit_per_s
+
+    def remains(self, share: float) -> None:
+        """Brake while under 5 % of a bucket remains that was seen fuller: others draw on it too."""
+        self._most_left = max(self._most_left, share)
+        self.brake = 1.25 if share < 0.05 and self._most_left > 0.2 else 1.0
+
+    def found(self) -> float:
+        """The provider's rate as last measured, else the pace."""
+        return self.pace if self._measured is None else self._measured
+
+    def held(self, now_s: float, sent_s: float) -> None:
+        """Count a request that was bound by this pace and was admitted; after enough of them the pace rises.
+
+        Only a pace that binds may grow: by 1 % after about 100 requests, then in growing steps, so that a constant
+        limit is touched seldom and a raised one is found within the minute.
+        """
+        if sent_s < self._grown_s:
+            return  # says nothing about this pace
+        self._clean += 1
+        if self._clean < self._least or now_s - self._grown_s < self._hold_s:
+            return
+        if now_s < self._resting_s or self.pace >= self.ceiling:
+            return
+        known = None if self._measured is None else SAFETY * self._measured
+        if known is not None and self.pace < known:  # back to what was measured, faster from far below
+            self.pace = min(self.pace * (1.5 if self.pace < 0.7 * known else 1.1), known, self.ceiling)
+            self._settle(now_s, self.pace >= known)
+            return
+        self.pace = min(self.pace * (1 + self._step), self.ceiling)
+        self._clean, self._grown_s = 0, now_s
+        if known is not None:
+            self._step = min(self._top_step, 1.7 * self._step)
+            self._hold_s = 3.0 if self.pace < 1.3 * known else 1.5
+
+    def refused(self, now_s: float, sent_s: float, admitted: float, sent: float, unit: float, stop_s: float) -> None:
+        """Learn from the first refusal since the last cut.
+
+        `unit` is the mean size of a request, `stop_s` what this refusal costs besides (a `Retry-After` obeyed by all).
+        """
+        self.cut_s = now_s
+        if self._mark_s is None:
+            if math.isinf(self.pace):  # the search ends: all that passed may have come out of a full bucket
+                self.pace = 0.5 * max(admitted, unit) / max(1.0, sent_s - self._first_s)
+                self.next_s = now_s
+            else:
+                self.pace *= 0.9
+            self._mark(sent_s, admitted, sent)
+            self._settle(now_s, False)
+            return
+        got, tried, span = admitted - self._mark_admitted, sent - self._mark_sent, sent_s - self._mark_s
+        if got < ENOUGH * unit or span <= 0:  # too early to know; keep the mark, so that the count grows
+            if self._measured is not None and self.pace <= self._measured:
+                self._measured *= 0.9
+            self.pace *= 0.75 if got >= unit or self.pace > unit else 0.5
+            if got < unit:
+                self._mark(sent_s, admitted, sent)
+            self._settle(now_s, False)
+            return
+        seen = got / span
+        if tried / span < 0.75 * self.pace:  # climbed far since the mark: the bucket may have run over meanwhile
+            seen = 0.5 * (seen + self.pace)
+        elif self._measured is not None and got > 0.9 * tried:
+            seen = max(seen, 0.98 * min(self._measured, self.pace))
+        self._measured = seen
+        self.pace = min(SAFETY * seen, 0.99 * self.pace)
+        self._mark(sent_s, admitted, sent)
+        self._settle(now_s, True, stop_s)
+
+    def storm(self, until_s: float) -> None:
+        """Nearly all was refused and everybody stops until `until_s`: go on from there at half the pace."""
+        self.pace *= 0.5
+        self.next_s = self.cut_s = until_s
+        self._settle(until_s, False)
+
+    def grew_too_fast(self, now_s: float, sent_s: float, admitted: float) -> None:
+        """The provider limits growth: step down, rest 5 s, and climb half as steeply from now on."""
+        self.cut_s = now_s
+        if math.isinf(self.pace):
+            self.pace = max(admitted, 1.0) / max(1.0, sent_s - self._first_s)
+            self.next_s = now_s
+        self.pace *= 0.7
+        self._top_step = max(0.03, self._top_step / 2)
+        self._settle(now_s, False)
+        self._resting_s = now_s + 5.0
+
+    def _mark(self, sent_s: float, admitted: float, sent: float) -> None:
+        self._mark_s, self._mark_admitted, self._mark_sent = sent_s, admitted, sent
+
+    def _settle(self, now_s: float, sure: bool, stop_s: float = 0.0) -> None:
+        """Hold the pace before it may rise: long and then gently if it was measured, else a second and by a tenth."""
+        self._least = ENOUGH if sure else 1
+        self._hold_s = max(8.0, 20 * stop_s) if sure else 1.0
+        self._step = min(self._top_step, 0.01 if sure else UNSURE_STEP)
+        self._clean, self._grown_s = 0, now_s

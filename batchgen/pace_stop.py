@@ -1,0 +1,51 @@
+"""A stop of everybody, after a storm of refusals or a row of failures, ended by one probe. Pure arithmetic."""
+
+from __future__ import annotations
+
+import math
+import random
+from enum import Enum
+
+
+class Why(Enum):
+    """What a stop waits for."""
+
+    REFUSALS = 30.0  # nearly all refused; the value is the longest stop in seconds
+    FAILURES = 15.0  # the service is down
+
+
+class Stop:
+    """Nobody sends before `until_s`; then one request, the probe, decides whether the others follow.
+
+    A probe that fails doubles the stop. A stop that a `Retry-After` asks for (`wait`) needs no probe.
+    """
+
+    __slots__ = ("_rng", "_stop_s", "began_s", "patience_s", "probe", "until_s", "why")
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self.until_s = self.began_s = -math.inf
+        self.why: Why | None = None
+        self.probe: int | None = None  # number of the request that is out
+        self.patience_s = 0.5  # a probe that is out for so long, and neither refused nor failed, has passed
+        self._stop_s = 1.0
+
+    def begin(self, now_s: float, why: Why, stop_s: float, patience_s: float) -> None:
+        """Stop everybody for `stop_s`, jittered so that several clients do not come back together."""
+        self.why, self.probe, self.began_s = why, None, now_s
+        self._stop_s = min(stop_s, why.value)
+        self.patience_s = patience_s
+        self.until_s = now_s + self._stop_s * self._rng.uniform(1.0, 1.25)
+
+    def again(self, now_s: float) -> None:
+        """The probe did not pass: wait twice as long before the next one."""
+        assert self.why is not None
+        self.begin(now_s, self.why, 2 * self._stop_s, self.patience_s)
+
+    def wait(self, now_s: float, wait_s: float) -> None:
+        """Everybody waits as long as the provider wished."""
+        self.began_s, self.until_s = now_s, max(self.until_s, now_s + wait_s)
+
+    def end(self) -> None:
+        """The probe passed."""
+        self.why = self.probe = None

@@ -1,0 +1,53 @@
+"""The pacer's nouns: limits, ticket, sample."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Limits(Struct, frozen=True):
+    """What the job allows: the bounds that hold whatever the provider would take. `timeout_s` bounds one attempt."""
+
+    concurrency: int = 64
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    timeout_s: float = 300.0
+
+
+class Ticket(Struct, gc=False):
+    """One request that was sent: when, as which, and what held it back. Goes back to the pacer with its outcome."""
+
+    sent_s: float
+    number: int  # of this run's requests, from 1
+    in_flight: int  # this one included
+    prompt_tokens: float  # the caller's estimate
+    tokens: float  # charged to the token pace: prompt and expected answer
+    total_tokens: float  # all charges up to this one
+    bound: int  # bits: `REQUESTS` and so on, below
+    retry: bool = False
+    admitted: bool = False
+    closed: bool = False
+
+
+REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SEARCH = 1, 2, 4, 8, 16
+"""What held a request back, as bits of `Ticket.bound`: the two paces, the cap that was found, the job's own bound;
+`SEARCH`: no pace was known yet."""
+
+
+class PaceSample(Struct, frozen=True):
+    """One line of `pace.parquet`: the state at `time_s` and the counts and latencies since the sample before.
+
+    Paces are None while nothing limits them; `cap` is what is used, found or given.
+    """
+
+    time_s: float
+    requests_per_s: float | None
+    tokens_per_s: float | None
+    in_flight: int
+    cap: int
+    sent: int
+    refused: int
+    failed: int
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    latency_p99_s: float | None
