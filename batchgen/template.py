@@ -49,7 +49,7 @@ class Template:
             self._template = _environment.from_string(tree)
         except jinja2.TemplateSyntaxError as error:
             raise JobError(f"{key}, line {error.lineno}: {error.message}") from error
-        foreign = tree.find(_FOREIGN)
+        foreign = next((node for kind in _FOREIGN for node in tree.find_all(kind)), None)
         if foreign is not None:
             raise JobError(f"{key}, line {foreign.lineno}: a template cannot include, import or extend another.")
         names = jinja2.meta.find_undeclared_variables(tree)

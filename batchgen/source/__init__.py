@@ -7,6 +7,7 @@ rows. Rows are numbered from 0 over all files, in natural order of the files' na
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -85,7 +86,7 @@ class Source:
         self._files = files
         self._reader = reader
         self._id_column = id_column
-        self._limit = limit
+        self._limit = sys.maxsize if limit is None else limit
         self._rows: dict[str, int] = {}  # of files that were read to their end
         self._scan: Scan | None = None
 
@@ -153,10 +154,12 @@ class Source:
 
     def _pieces(self, start_row: int, columns: Sequence[str]) -> Iterator[tuple[int, Piece]]:
         """Yield pieces from `start_row` to the limit, each with the number of its first row."""
+        if start_row >= self._limit:
+            return
         row = 0  # that the file begins with
         for file in self._files:
-            left = None if self._limit is None else self._limit - row
-            if left is not None and left <= 0:
+            left = self._limit - row
+            if left <= 0:
                 return
             known = self._rows.get(file.name, self._reader.rows(file))
             if known is not None and row + known <= start_row:
@@ -165,25 +168,13 @@ class Source:
             # the reader skips rows itself only where it is sure that the file has them
             skip = max(0, start_row - row) if known is not None or file is self._files[-1] else 0
             row += skip
-            for piece in self._read(file, skip, left if left is None else left - skip, columns):
+            check_unchanged(file)
+            for piece in self._reader.read(file, skip, left - skip, columns):
                 count = piece.table.num_rows
                 ahead = max(0, start_row - row)
                 if ahead < count:
                     yield row + ahead, _cut(piece, ahead, count)
                 row += count
-
-    def _read(self, file: File, skip: int, most: int | None, columns: Sequence[str]) -> Iterator[Piece]:
-        """Yield up to `most` rows of a file after the first `skip`."""
-        check_unchanged(file)
-        for piece in self._reader.read(file, skip, columns):
-            if most is None:
-                yield piece
-                continue
-            if most > 0:
-                yield _cut(piece, 0, min(most, piece.table.num_rows))
-            most -= piece.table.num_rows
-            if most <= 0:
-                return
 
     def _read_everything(self) -> Scan:
         check = IdCheck()
@@ -192,13 +183,14 @@ class Source:
         files: list[ScannedFile] = []
         row = 0
         for file in self._files:
-            left = None if self._limit is None else self._limit - row
-            if left is not None and left <= 0:
+            left = self._limit - row
+            if left <= 0:
                 break
+            check_unchanged(file)
             known = self._reader.rows(file) if self._reader.proven else None
             if known is None or ids:
                 known = 0
-                for piece in self._read(file, 0, left, columns):
+                for piece in self._reader.read(file, 0, left, columns):
                     if ids:
                         check.add(self._ids(file, known, piece))
                     known += piece.table.num_rows
@@ -262,7 +254,7 @@ def _places(files: Sequence[ScannedFile], rows: Sequence[int]) -> str:
     return ", ".join(named) + more if more else f"{', '.join(named[:-1])} and {named[-1]}"
 
 
-def _fingerprint(files: Sequence[ScannedFile], limit: int | None) -> str:
+def _fingerprint(files: Sequence[ScannedFile], limit: int) -> str:
     digest = hashlib.sha256(f"limit {limit}\n".encode())
     for file in files:
         digest.update(f"{file.name}\0{file.size} {file.sha256}\n".encode("utf-8", "surrogateescape"))

@@ -37,7 +37,7 @@ class DelimitedReader:
     def rows(self, file: File) -> int | None:
         return None
 
-    def read(self, file: File, skip: int, columns: Sequence[str]) -> Iterator[Piece]:
+    def read(self, file: File, skip: int, most: int, columns: Sequence[str]) -> Iterator[Piece]:
         header = self._headers[file.name]
         width = len(header)
         places = [header.index(column) for column in columns]
@@ -63,6 +63,8 @@ class DelimitedReader:
                         mark = raw.taken
                         continue
                     rows.append(record)
+                    if row == skip + most:
+                        break
                     if len(rows) == BATCH_ROWS or raw.taken - mark >= BATCH_BYTES:
                         yield _piece(file, row - len(rows), rows, places, schema)
                         rows = []

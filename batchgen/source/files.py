@@ -68,19 +68,21 @@ def find_files(path: str) -> tuple[File, ...]:
     try:
         if os.path.isdir(path):
             paths, root = _directory(Path(path)), Path(path)
-        elif os.path.lexists(path):
-            paths, root = [Path(path)], Path(path).parent
-        elif glob.has_magic(path):
+        elif glob.has_magic(path) and not os.path.lexists(path):
             paths = [found for found in map(Path, glob.glob(path, recursive=True)) if found.is_file()]
             if not paths:
                 raise InputError(f"No file matches the glob {path}.")
             root = Path(os.path.commonpath([found.parent for found in paths]))
         else:
-            raise InputError(f"The input {path} does not exist.")
+            paths, root = [Path(path)], Path(path).parent
         paths.sort(key=lambda found: natural_key(str(found)))
         files = tuple(_file(found, root) for found in paths)
+    except FileNotFoundError as error:
+        raise InputError(f"The input {error.filename or path} does not exist.") from error
     except PermissionError as error:
-        raise InputError(f"The input {error.filename} may not be read by this user: check its permissions.") from error
+        raise InputError(
+            f"The input {error.filename or path} may not be read by this user: check its permissions."
+        ) from error
     except OSError as error:
         raise InputError(f"The input {path} cannot be read: {error.strerror}.") from error
     for file in files:

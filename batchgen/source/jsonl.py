@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NoReturn
 
 import msgspec
@@ -37,18 +38,15 @@ class JsonlReader:
         left = limit
         for file in files:
             count = 0
-            if left != 0:
-                for row, _, _ in _objects(file, 0):
-                    count += 1
-                    for key, value in row.items():
-                        shape = columns.get(key)
-                        if shape is None:
-                            shape = columns[key] = _Shape()
-                        shape.observe(value)
-                    if count == left:
-                        break
-                if left is not None:
-                    left -= count
+            for row, _, _ in islice(_objects(file, 0), left):
+                count += 1
+                for key, value in row.items():
+                    shape = columns.get(key)
+                    if shape is None:
+                        shape = columns[key] = _Shape()
+                    shape.observe(value)
+            if left is not None:
+                left -= count
             self._rows[file.name] = count
         if not columns:
             raise InputError(f"{files[0].path} has no columns: no line holds an object with a key.")
@@ -59,11 +57,11 @@ class JsonlReader:
     def rows(self, file: File) -> int | None:
         return self._rows[file.name]
 
-    def read(self, file: File, skip: int, columns: Sequence[str]) -> Iterator[Piece]:
+    def read(self, file: File, skip: int, most: int, columns: Sequence[str]) -> Iterator[Piece]:
         rows: list[Object] = []
         problems: dict[int, str] = {}
         size = 0
-        for row, length, problem in _objects(file, skip):
+        for row, length, problem in islice(_objects(file, skip), most):
             if problem:
                 problems[len(rows)] = problem
             rows.append(row)

@@ -42,16 +42,19 @@ class ParquetReader:
         rows: int = self._metadata[file.name].num_rows
         return rows
 
-    def read(self, file: File, skip: int, columns: Sequence[str]) -> Iterator[Piece]:
+    def read(self, file: File, skip: int, most: int, columns: Sequence[str]) -> Iterator[Piece]:
         metadata = self._metadata[file.name]
         schema = pa.schema([self.schema.field(name) for name in columns])
         first = 0  # row of the file that the group begins with
         try:
             for group in range(metadata.num_row_groups):
                 rows = metadata.row_group(group).num_rows
-                if first + rows > skip:
+                if first + rows > skip and first < skip + most:
                     place = max(skip, first)
                     for table in _group(file, metadata, group, place - first, columns):
+                        if place >= skip + most:
+                            return
+                        table = table.slice(0, skip + most - place)  # noqa: PLW2901
                         yield from _pieces(table, schema, f"{file.name}, row ", place)
                         place += table.num_rows
                 first += rows

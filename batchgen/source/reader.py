@@ -41,8 +41,11 @@ class Reader(Protocol):
     def rows(self, file: File) -> int | None:
         """Return how many rows the file has, if that is known without reading it through."""
 
-    def read(self, file: File, skip: int, columns: Sequence[str]) -> Iterator[Piece]:
-        """Yield the rows of a file after the first `skip`, in order. Raises `InputError` at what no row can survive."""
+    def read(self, file: File, skip: int, most: int, columns: Sequence[str]) -> Iterator[Piece]:
+        """Yield up to `most` rows of a file after the first `skip`, in order; what follows them is not looked at.
+
+        Raises `InputError` at what no row can survive.
+        """
 
 
 def check_names(names: Sequence[str], path: str) -> None:

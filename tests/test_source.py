@@ -1,0 +1,242 @@
+"""The source over all formats: finding files, resume, limit, ids, fingerprint."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchgen.errors import InputError
+from batchgen.source import Source
+from batchgen.source.files import natural_key
+from batchgen.source.ids import IdCheck
+
+DATA = Path(__file__).parent / "data" / "input"
+ROWS = 2500
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """The same 2,500 rows in every format, Parquet also as three files with small row groups."""
+    folder = tmp_path_factory.mktemp("tables")
+    ids = [f"id-{i}" for i in range(ROWS)]
+    (folder / "a.csv").write_text("id,body\n" + "".join(f'{i},"text\n{i}"\n' for i in ids))
+    (folder / "a.tsv.gz").write_bytes(
+        gzip.compress(("id\tbody\n" + "".join(f'{i}\t"text\n{i}"\n' for i in ids)).encode())
+    )
+    (folder / "a.jsonl").write_text("".join(json.dumps({"id": i, "body": f"text\n{i}"}) + "\n" for i in ids))
+    table = pa.table({"id": ids, "body": [f"text\n{i}" for i in ids]})
+    pq.write_table(table, folder / "a.parquet", row_group_size=300)
+    for extension, write in (("parquet", pq.write_table), ("csv", write_csv)):
+        parts = folder / f"parts-{extension}"
+        parts.mkdir()
+        for number, (start, stop) in enumerate([(0, 700), (700, 701), (701, ROWS)], 8):
+            write(table.slice(start, stop - start), parts / f"part-{number}.{extension}")
+        (parts / "_SUCCESS").touch()
+    return folder
+
+
+def write_csv(table, path):
+    path.write_text("id,body\n" + "".join(f'{row["id"]},"{row["body"]}"\n' for row in table.to_pylist()))
+
+
+def read(source, start_row=0, columns=None):
+    """Return all rows from `start_row` on, checking that the batches follow one another."""
+    found = []
+    for batch in source.batches(start_row, columns):
+        assert batch.first_row == start_row + len(found)
+        assert batch.table.num_rows
+        found += batch.table.to_pylist()
+    return found
+
+
+FORMS = ["a.csv", "a.tsv.gz", "a.jsonl", "a.parquet", "parts-parquet", "parts-csv", "parts-*/*.csv"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_resume_is_a_slice(tables, form, data):
+    """Reading from a row on gives what a slice of the whole gives, scanned or not, under any limit."""
+    limit = data.draw(st.none() | st.integers(1, ROWS + 10))
+    start = data.draw(st.sampled_from([0, 299, 300, 699, 700, 701, 1999, 2000, ROWS]) | st.integers(0, ROWS + 10))
+    source = Source.open(str(tables / form), id_column="id", limit=limit)
+    if data.draw(st.booleans()):
+        assert source.scan().rows == min(ROWS, limit or ROWS)
+    whole = [{"id": f"id-{i}", "body": f"text\nid-{i}"} for i in range(ROWS)][:limit]
+    assert read(source, start) == whole[start:]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_columns_and_ids(tables, form):
+    """Only the wanted columns are read, the id always; without one the row number is the id."""
+    source = Source.open(str(tables / form), id_column="id")
+    batch = next(source.batches(700, columns=["body"]))
+    assert batch.table.schema.names == ["body", "id"]
+    assert source.row_ids(batch)[0].as_py() == "id-700"
+    source = Source.open(str(tables / form))
+    assert source.row_ids(next(source.batches(700, columns=["body"])))[0].as_py() == "700"
+
+
+def test_files_in_natural_order(tables):
+    """part-9 is read before part-10, and names that begin with an underscore are left out."""
+    assert [file.name for file in Source.open(str(tables / "parts-csv")).scan().files] == [
+        "part-8.csv",
+        "part-9.csv",
+        "part-10.csv",
+    ]
+    assert sorted(["b10", "b9", "a", "b"], key=natural_key) == ["a", "b", "b9", "b10"]
+
+
+def test_fingerprint(tables, tmp_path):
+    """The fingerprint is that of content, names and limit, wherever the files lie."""
+
+    def fingerprint(path, **options):
+        return Source.open(str(path), **options).scan().fingerprint
+
+    copy = tmp_path / "a.csv"
+    copy.write_bytes((tables / "a.csv").read_bytes())
+    first = fingerprint(tables / "a.csv")
+    assert fingerprint(copy) == first
+    assert fingerprint(copy, limit=5) != first
+    copy.write_bytes(copy.read_bytes().replace(b'id-2499"', b'id-249X"'))
+    assert fingerprint(copy) != first
+
+
+def test_a_file_changed_meanwhile(tmp_path):
+    """A file that changes between scan and reading is noticed."""
+    path = tmp_path / "a.csv"
+    path.write_text("id\n1\n")
+    source = Source.open(str(path))
+    source.scan()
+    path.write_text("id\n1\n2\n")
+    with pytest.raises(InputError, match="was changed while"):
+        read(source)
+    path.unlink()
+    with pytest.raises(InputError, match="is not now"):
+        read(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("nowhere.csv", ["nowhere.csv does not exist"]),
+        ("*.nothing", ["No file matches the glob"]),
+        ("book.xlsx", ['not known by its extension ".xlsx"', ".parquet"]),
+        ("empty", ["holds no input file"]),
+        ("mixed", ["mixes CSV (a.csv) and JSONL (b.jsonl)"]),
+        ("hive", ["day=1", "partitioned"]),
+        ("pipe.csv", ["not a regular file"]),
+    ],
+)
+def test_no_usable_files(tmp_path, name, parts):
+    """A path that means no usable file is one sentence."""
+    (tmp_path / "book.xlsx").write_bytes(b"PK")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("x")
+    (tmp_path / "empty" / "metadata.json").write_text("{}")
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "a.csv").write_text("id\n1\n")
+    (tmp_path / "mixed" / "b.jsonl").write_text('{"id": 1}\n')
+    (tmp_path / "hive" / "day=1").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError) as caught:
+        Source.open(str(tmp_path / name))
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_permissions(tmp_path):
+    """A file that may not be read is one sentence."""
+    path = tmp_path / "a.csv"
+    path.write_text("id\n1\n")
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # root may read anything: be somebody else for a moment
+        os.seteuid(65534)
+    try:
+        with pytest.raises(InputError, match="may not be read"):
+            Source.open(str(path))
+    finally:
+        os.seteuid(user)
+
+
+def test_missing_id_column():
+    """A missing id column names the nearest one and all there are."""
+    with pytest.raises(InputError, match=r'no column "ids" .*did you mean "id"\? The columns are "id", "body"'):
+        Source.open(str(DATA / "duplicate_ids.csv"), id_column="ids")
+    with pytest.raises(InputError, match="an id is a text or a number"):
+        Source.open(str(DATA / "types.jsonl"), id_column="tags")
+
+
+def test_duplicate_ids():
+    """A repeated id is named with its rows; within the limit it may be fine."""
+    with pytest.raises(
+        InputError, match=r'has "a" more than once, in row 0, row 2 and row 4 \(rows are counted from 0\)'
+    ):
+        Source.open(str(DATA / "duplicate_ids.csv"), id_column="id").scan()
+    assert Source.open(str(DATA / "duplicate_ids.csv"), id_column="id", limit=2).scan().rows == 2
+
+
+@pytest.mark.parametrize("ids", [[5, -1, 5], ["5", "x", "5"], [0.5, 1.0, 0.5]])
+def test_duplicate_ids_over_files(tmp_path, ids):
+    """Ids of any type are compared over all files, and the files are named."""
+    pq.write_table(pa.table({"id": ids[:2]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": ids[2:]}), tmp_path / "b.parquet")
+    with pytest.raises(
+        InputError, match=rf'has "{ids[0]}" more than once, in row 0 of a\.parquet and row 0 of b\.parquet'
+    ):
+        Source.open(str(tmp_path), id_column="id").scan()
+
+
+def test_empty_and_null_ids(tmp_path):
+    """An empty CSV cell or a null is no id."""
+    with pytest.raises(InputError, match=r'row 1 \(counted from 0\) has nothing in column "id"'):
+        Source.open(str(DATA / "empty_id.csv"), id_column="id").scan()
+    pq.write_table(pa.table({"id": pa.array([1, 2, None])}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"row 2 \(counted from 0\) has nothing"):
+        Source.open(str(tmp_path / "a.parquet"), id_column="id").scan()
+
+
+def test_equal_hashes_are_no_duplicates():
+    """-1 and -2 have the same hash in Python; so could two ids, which are then looked at again."""
+
+    class Collided(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            return 7
+
+    class Ids:
+        """Stands in for an Arrow array of colliding strings."""
+
+        type = pa.string()
+
+        def __init__(self, *values):
+            self.values = [Collided(value) for value in values]
+
+        def to_pylist(self):
+            return self.values
+
+    for values, expected in ((("a", "b"), None), (("a", "b", "a"), ("a", [0, 2]))):
+        check = IdCheck()
+        check.add(Ids(*values))
+        assert check.duplicate(lambda values=values: iter([(0, Ids(*values))])) == expected
+
+
+@pytest.mark.slow
+def test_many_ids():
+    """One duplicate among five million integers is found, in shares."""
+    check = IdCheck()
+    rows = 5_000_000
+    ids = pa.array(range(rows))
+    check.add(ids)
+    assert check.duplicate(lambda: iter(())) is None
+    check.add(pa.array([4_999_998]))
+    found = check.duplicate(lambda: iter([(0, ids), (rows, pa.array([4_999_998]))]))
+    assert found == ("4999998", [4_999_998, rows])

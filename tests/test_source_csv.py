@@ -1,0 +1,177 @@
+"""CSV and TSV: every cell stays the text it is, and each fault names file, line, column and fix."""
+
+import csv
+import gzip
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchgen.errors import InputError
+from batchgen.source import Source, files
+
+DATA = Path(__file__).parent / "data" / "input"
+
+
+def rows(path, **options):
+    return [row for batch in Source.open(str(path), **options).batches() for row in batch.table.to_pylist()]
+
+
+def test_cells_stay_text():
+    """No cell is guessed at: leading zeros, NA, null, empty, booleans and blanks are kept."""
+    assert [(row["code"], row["note"]) for row in rows(DATA / "as_text.csv")] == [
+        ("007", "NA"),
+        ("null", ""),
+        ("1e5", "True"),
+        ("-0", " padded "),
+    ]
+
+
+def test_byte_order_mark_and_crlf():
+    """A byte order mark is no part of the first name; quoted line breaks and doubled quotes survive."""
+    assert rows(DATA / "utf8_bom_crlf.csv") == [
+        {"id": "1", "body": 'naïve\r\n"quoted" 你好'},
+        {"id": "2", "body": "plain"},
+    ]
+
+
+def test_tsv():
+    """A .tsv file is separated by tabs; commas are text."""
+    assert [row["body"] for row in rows(DATA / "tabs.tsv")] == ['a, "b"', "c\nd"]
+
+
+def test_nul_in_a_cell_is_kept():
+    """A NUL inside a later cell is data."""
+    assert rows(DATA / "nul.csv") == [{"id": "1", "body": "a\0b"}]
+
+
+def test_blank_lines_are_no_rows():
+    """Blank lines before the header, between rows and at the end are skipped."""
+    assert [row["id"] for row in rows(DATA / "blank_lines.csv")] == ["1", "2"]
+
+
+def test_unnamed_column():
+    """The index that pandas writes without a name gets one."""
+    assert rows(DATA / "unnamed_column.csv") == [{"column_1": "0", "body": "x"}]
+
+
+def test_header_only():
+    """A header alone is an input of no rows, with its schema."""
+    source = Source.open(str(DATA / "header_only.csv"), id_column="id")
+    assert source.scan().rows == 0
+    assert source.schema == pa.schema([("id", pa.string()), ("body", pa.string())])
+    assert list(source.batches()) == []
+
+
+def test_bad_bytes_cost_their_row():
+    """A byte that is not UTF-8 is a problem of its row, which names column and offset; the others are untouched."""
+    (batch,) = Source.open(str(DATA / "bad_bytes.csv")).batches()
+    assert list(batch.problems) == [1]
+    assert 'bad_bytes.csv, row 1 (counted from 0), column "body": byte 3' in batch.problems[1]
+    assert batch.table.column("body").to_pylist() == ["fine", "caf\ufffd au lait", "fine too"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("empty.csv", ["empty.csv is empty (0 bytes)"]),
+        ("utf16.csv", ["UTF-16", "UTF-8"]),
+        ("utf16_no_bom.csv", ["NUL", "UTF-16"]),
+        ("bad_header.csv", ["line 1", "not UTF-8"]),
+        ("ragged.csv", ["line 4", "row 1", "3 cells", "has 2"]),
+        ("unclosed_quote.csv", ["row 1", "line 3", "never closed"]),
+        ("stray_quote.csv", ["row 0", "line 2", "doubled"]),
+        ("duplicate_columns.csv", ['two columns named "id"', "rename"]),
+        ("semicolons.csv", ["semicolons", "commas"]),
+        ("parquet_inside.csv", ["rename it to .parquet"]),
+        ("excel.csv", ["Excel", "save the sheet as CSV"]),
+    ],
+)
+def test_faults(name, parts):
+    """What no row can survive is refused before anything is sent, with file, place and fix."""
+    with pytest.raises(InputError) as caught:
+        Source.open(str(DATA / name)).scan()
+    for part in [name, *parts]:
+        assert part in str(caught.value)
+
+
+def test_ragged_row_in_a_later_batch(tmp_path):
+    """The line is right beyond the first batch too, with line breaks in cells on the way."""
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n" + '1,"x\ny"\n' * 2500 + "1\n")
+    with pytest.raises(InputError, match=r"line 5002 \(row 2500, counted from 0\): 1 cells"):
+        Source.open(str(path)).scan()
+
+
+def test_cells_of_ten_megabytes(tmp_path):
+    """A 12 MB cell is read whole, among small ones."""
+    path = tmp_path / "a.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["id", "body"], ["1", "x"], ["2", 'a,"\n' * 3_000_000], ["3", "y"]])
+    assert [len(row["body"]) for row in rows(path)] == [1, 12_000_000, 1]
+
+
+def test_batches_are_bounded(tmp_path):
+    """A batch has at most 2,000 rows and about 16 MB."""
+    path = tmp_path / "a.csv"
+    path.write_text("id,body\n" + "".join(f"{i},{'x' * 1_000_000}\n" for i in range(40)) + "1,x\n" * 4100)
+    batches = list(Source.open(str(path)).batches())
+    assert max(batch.table.nbytes for batch in batches) < 18_000_000
+    assert max(batch.table.num_rows for batch in batches) == 2000
+    assert sum(batch.table.num_rows for batch in batches) == 4140
+
+
+@pytest.mark.parametrize("extension", ["gz", "zst"])
+def test_compressed(tmp_path, extension):
+    """.gz and .zst are unpacked on the way."""
+    path = tmp_path / f"a.csv.{extension}"
+    with pa.output_stream(str(path), compression={"gz": "gzip", "zst": "zstd"}[extension]) as stream:
+        stream.write((DATA / "as_text.csv").read_bytes())
+    assert rows(path) == rows(DATA / "as_text.csv")
+
+
+def test_cut_gzip(tmp_path):
+    """A cut archive is a sentence, not a traceback."""
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"id,body\n" + bytes(range(48, 58)) * 9999)[:-20])
+    with pytest.raises(InputError, match=r"a\.csv\.gz cannot be read after"):
+        Source.open(str(path)).scan()
+
+
+def test_decompression_bomb(tmp_path, monkeypatch):
+    """Text that unpacks to more than 200 times its size is refused, once it is large."""
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"id,body\n" + b"1,x\n" * 1_000_000))
+    assert Source.open(str(path)).scan().rows == 1_000_000
+    monkeypatch.setattr(files, "EXPANSION_FLOOR", 1_000_000)
+    with pytest.raises(InputError, match="bomb"):
+        Source.open(str(path)).scan()
+
+
+def test_wrong_compression_extension(tmp_path):
+    """A packed file without .gz in its name says what to do."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(gzip.compress(b"id,body\n1,x\n"))
+    with pytest.raises(InputError, match=r"gzip: add \.gz"):
+        Source.open(str(path))
+
+
+CELLS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
+    ["NA", "007", '"', "\r", "\n", ",", "\ufeff"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(table=st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width))))
+def test_what_csv_writes_is_what_is_read(table, tmp_path_factory):
+    """Any table of texts that csv.writer writes comes back the same."""
+    width = len(table[0]) if table else 1
+    names = [f"c{index}" for index in range(width)]
+    text = io.StringIO()
+    csv.writer(text).writerows([names, *table])
+    path = tmp_path_factory.mktemp("round") / "a.csv"
+    path.write_bytes(text.getvalue().encode())
+    assert [list(row.values()) for row in rows(path)] == table

@@ -1,0 +1,177 @@
+"""Parquet: plain types, bad text as a problem of its row, bounded memory."""
+
+import datetime
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from batchgen.errors import InputError
+from batchgen.source import Source
+
+DATA = Path(__file__).parent / "data" / "input"
+
+
+def write(path, table, **options):
+    pq.write_table(pa.table(table), path, **options)
+    return str(path)
+
+
+def broken_text(*cells):
+    """Return a string array over bytes that need not be UTF-8."""
+    return pa.array(cells, pa.binary()).view(pa.string())
+
+
+def test_types_are_made_plain(tmp_path):
+    """Dictionaries, large and view strings come out as strings, nested ones too."""
+    large = pa.large_list(pa.struct([("role", pa.large_string()), ("content", pa.string())]))
+    table = {
+        "d": pa.array(["a", None, "a"]).dictionary_encode(),
+        "l": pa.array(["x", "y", "z"], pa.large_string()),
+        "v": pa.array(["x", "y", "z"], pa.string_view()),
+        "m": pa.array([[{"role": "user", "content": "hi"}], [], None], large),
+        "a.b": [1, 2, 3],
+    }
+    source = Source.open(write(tmp_path / "a.parquet", table))
+    plain = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    assert source.schema.types == [pa.string(), pa.string(), pa.string(), plain, pa.int64()]
+    (batch,) = source.batches()
+    assert batch.table.schema == source.schema
+    assert batch.table.to_pydict() == pa.table(table).to_pydict()
+    (narrow,) = source.batches(columns=["a.b", "d"])
+    assert narrow.table.to_pydict() == {"a.b": [1, 2, 3], "d": ["a", None, "a"]}
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_bad_text_costs_its_row(tmp_path, dictionary):
+    """Text that is not UTF-8, nested text too, is a problem of its row with column and byte."""
+    nested = pa.ListArray.from_arrays([0, 1, 2, 3, 3], broken_text(b"a", b"b", b"\xff"))
+    table = {"body": broken_text(b"ok", b"caf\xe9", None, b"end"), "tags": nested, "n": [1, 2, 3, 4]}
+    source = Source.open(write(tmp_path / "a.parquet", table, use_dictionary=dictionary))
+    assert source.scan().rows == 4
+    (batch,) = source.batches()
+    assert sorted(batch.problems) == [1, 2]
+    assert 'a.parquet, row 1 (counted from 0), column "body": byte 3' in batch.problems[1]
+    assert 'column "tags"' in batch.problems[2]
+    assert batch.table.to_pydict() == {
+        "body": ["ok", "caf\ufffd", None, "end"],
+        "tags": [["a"], ["b"], None, []],
+        "n": [1, 2, 3, 4],
+    }
+
+
+def test_extension_types_are_refused(tmp_path):
+    """An extension type is named and refused, registered here or not."""
+    uuids = pa.array([b"0" * 16], pa.uuid())
+    with pytest.raises(InputError, match='column "u" has the extension type'):
+        Source.open(write(tmp_path / "a.parquet", {"u": uuids}))
+    field = pa.field("x", pa.int64(), metadata={"ARROW:extension:name": "nobody.knows"})
+    table = pa.table([pa.array([1])], schema=pa.schema([field]))
+    with pytest.raises(InputError, match='column "x" has the extension type'):
+        Source.open(write(tmp_path / "b.parquet", table))
+
+
+def test_damage(tmp_path):
+    """No Parquet at all, a cut file and a damaged page are sentences."""
+    with pytest.raises(InputError, match="not a Parquet file"):
+        Source.open(str(DATA / "text.parquet"))
+    whole = Path(write(tmp_path / "a.parquet", {"x": [str(i) for i in range(20_000)]})).read_bytes()
+    cut = tmp_path / "cut.parquet"
+    cut.write_bytes(whole[:-100])
+    with pytest.raises(InputError, match=r"cut\.parquet is not a readable Parquet file"):
+        Source.open(str(cut))
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(whole[:4] + b"\xff" * 2000 + whole[2004:])
+    with pytest.raises(InputError, match=r"damaged\.parquet is damaged"):
+        Source.open(str(damaged)).scan()
+
+
+def test_files_have_to_agree(tmp_path):
+    """A file with another type is named; another order of columns or writer's type is not a difference."""
+    write(tmp_path / "part-2.parquet", {"a": [1], "b": ["x"]})
+    write(tmp_path / "part-10.parquet", {"b": pa.array(["y"], pa.large_string()), "a": [2]})
+    source = Source.open(str(tmp_path))
+    assert [row for batch in source.batches() for row in batch.table.to_pylist()] == [
+        {"a": 1, "b": "x"},
+        {"a": 2, "b": "y"},
+    ]
+    write(tmp_path / "part-11.parquet", {"a": [1.5], "b": ["x"]})
+    with pytest.raises(
+        InputError, match=r'part-11\.parquet has double in column "a" instead of int64, unlike .*part-2'
+    ):
+        Source.open(str(tmp_path))
+
+
+def test_nanoseconds_become_python_times(tmp_path):
+    """Nanoseconds, which Python cannot hold, are cut for rendering and kept in the table."""
+    kind = pa.timestamp("ns", "UTC")
+    source = Source.open(write(tmp_path / "a.parquet", {"t": pa.array([1_000_000_001], kind)}))
+    (batch,) = source.batches()
+    assert batch.table.schema.field("t").type == kind
+    assert batch.values(["t"])[0]["t"] == datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.UTC)
+    assert batch.values([]) == [{}]
+
+
+def test_a_parquet_bomb_stays_small(tmp_path):
+    """A small file of 100,000 times the same megabyte is read in batches of 16 MB."""
+    indices = pa.array([0] * 100_000, pa.int32())
+    table = {"x": pa.DictionaryArray.from_arrays(indices, pa.array(["x" * 1_000_000])), "n": range(100_000)}
+    path = write(tmp_path / "a.parquet", table, dictionary_pagesize_limit=8 << 20)
+    assert Path(path).stat().st_size < 1_000_000
+    batches = Source.open(path).batches()
+    found = [next(batches) for _ in range(3)]
+    assert [batch.first_row for batch in found][1] == found[0].table.num_rows
+    assert all(10 <= batch.table.num_rows and batch.table.nbytes <= 16 << 20 for batch in found)
+    assert found[0].table.column("x")[0].as_py() == "x" * 1_000_000
+
+
+def test_large_cells_are_bounded(tmp_path):
+    """Unique cells of 300 KB come in batches of about 16 MB."""
+    path = write(tmp_path / "a.parquet", {"x": [f"{i:06}" * 50_000 for i in range(200)]})
+    assert max(batch.table.nbytes for batch in Source.open(path).batches()) < 20 << 20
+
+
+PEAK = """
+import json, sys
+from batchgen.source import Source
+source = Source.open(sys.argv[1], id_column="id")
+rows = source.scan().rows
+for batch in source.batches():
+    pass
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps([rows, int(peak.split()[1])]))
+"""
+
+
+def peak_kb(path):
+    """Return rows and peak memory of a process that scans and reads the input (ru_maxrss would be the parent's)."""
+    done = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, check=True, cwd=Path.cwd())
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_memory_does_not_grow_with_rows(tmp_path, form):
+    """Four times the rows (400,000 of 500 bytes, one row group) cost the ids' 8 bytes a row, and little else."""
+    peaks = []
+    for rows in (100_000, 400_000):
+        path = tmp_path / f"{rows}.{form}"
+        body = "lorem ipsum dolor sit amet " * 18
+        if form == "parquet":
+            table = {"id": [str(i) for i in range(rows)], "body": [f"{i} {body}" for i in range(rows)]}
+            write(path, table, row_group_size=rows)
+        else:
+            line = '{{"id": "{0}", "body": "{0} {1}"}}\n' if form == "jsonl" else "{0},{0} {1}\n"
+            with path.open("w") as stream:
+                stream.write("" if form == "jsonl" else "id,body\n")
+                stream.writelines(line.format(i, body) for i in range(rows))
+        found, peak = peak_kb(path)
+        assert found == rows
+        peaks.append(peak)
+    assert peaks[1] < 300_000
+    assert peaks[1] - peaks[0] < 50_000
