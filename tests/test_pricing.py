@@ -129,6 +129,13 @@ def test_costs_fit_the_column_and_the_worst_case(
     assert 0 <= cost <= worst
 
 
+def test_the_worst_case_allows_for_cache_writes() -> None:
+    """An input that is all written to a cache costs more than plain input, and the bound covers it."""
+    top = price("qwen-max")
+    assert top.worst_case(1_000_000, 0) == 2
+    assert total(top.cost(Usage(1_000_000, 0, cache_write_tokens=1_000_000))) == 2
+
+
 def test_the_worst_case_may_lie_in_a_lower_tier(tmp_path: Path) -> None:
     """Where a higher tier is cheaper, the bound is that of the dearest tier a shorter input could fall into."""
     table = load_prices(
