@@ -167,6 +167,7 @@ class Fitter:
         value = (
             lift(_FORMAT_FIELDS.get(form or "", name), self._text) if form is None or form in _FORMAT_FIELDS else None
         )
+        most = schema.get("maxLength")
         if value is None:
             if form is None and nullable:
                 return None
@@ -174,9 +175,9 @@ class Fitter:
             value = _FORMATS.get(form or "", "unknown" if rule_for(name) else "value {n}").format(
                 n=n % 10**6, d=1 + n % 28, m=1 + n % 12, h=n % 10
             )
-        if form is None:
-            value = value.ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength")]
-        return value
+            if form is None and most:
+                value = value[-most:]  # the digits: they tell values apart
+        return value if form else value.ljust(schema.get("minLength", 0), ".")[:most]
 
 
 def _implied_type(schema: Schema) -> str:

@@ -111,7 +111,7 @@ def _plain_head(head: bytes, start: int) -> tuple[str, str, dict[str, str], int,
     for line in lines:
         name, colon, value = line.partition(":")
         name = name.lower()
-        if not colon or not name or name != name.strip() or name in headers or name in _LEFT_TO_H11:
+        if not colon or not name or " " in name or "\t" in name or name in headers or name in _LEFT_TO_H11:
             return None
         headers[name] = value.strip()
     length = headers.get("content-length", "0")

@@ -19,12 +19,12 @@ _ERROR_CODE = re.compile(
 )
 _VERSION = re.compile(r"(?:[A-Z][\w.-]* ){0,3}(?<![\w.])(?:[Vv]ersion |[Vv]\.? ?)?\d+\.\d+(?:\.\w+){0,2}(?![\w.]*@)")
 _SYSTEM = re.compile(
-    r"\b(?:Windows(?: Server)? (?:XP|Vista|NT|\d[\d.]*)(?: (?:Pro|Home|Enterprise))?(?: (?:version )?\w*\d{2}\w{2})?"
-    r"|(?:mac ?OS|OS X)(?: [A-Z][a-z]+(?: [A-Z][a-z]+)?)?(?: \d[\d.]*)?"
+    r"\b(?:Windows(?: Server)? (?:XP|Vista|NT|\d+(?:\.\d+)*)(?: (?:Pro|Home|Enterprise))?(?: (?:version )?\w*\d{2}\w{2})?"
+    r"|(?:mac ?OS|OS X)(?: [A-Z][a-z]+(?: [A-Z][a-z]+)?)?(?: \d+(?:\.\d+)*)?"
     r"|(?:Ubuntu|Debian|Fedora|CentOS|RHEL|Red Hat(?: Enterprise Linux)?|openSUSE|SLES|Rocky Linux|Arch Linux"
     r"|Linux Mint)"
-    r"(?: \d[\d.]*)?(?: LTS)?"
-    r"|(?:Android|iOS|iPadOS|ChromeOS|FreeBSD)(?: \d[\d.]*)?|Win ?\d+|Windows|Linux)"
+    r"(?: \d+(?:\.\d+)*)?(?: LTS)?"
+    r"|(?:Android|iOS|iPadOS|ChromeOS|FreeBSD)(?: \d+(?:\.\d+)*)?|Win ?\d+|Windows|Linux)"
 )
 _FROM = re.compile(r"(?im)^\s*(?:from|von|de|da|van|发件人)\s*[:：]\s*\"?([^<\"\n]*[^<\"\s])")
 _SIGNED = re.compile(

@@ -8,6 +8,9 @@ from msgspec import Meta, Struct
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+Many = Annotated[int, Meta(ge=1)]
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,27 +47,27 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "qvq*",
     )
 
-    latency_ms: Annotated[float, Meta(ge=0, description="time to the first byte; the median if sigma is set")] = 0
-    latency_sigma: Annotated[float, Meta(ge=0, description="spread of a lognormal latency; 0 is a fixed one")] = 0
+    latency_ms: Annotated[NotNegative, Meta(description="time to the first byte; the median if sigma is set")] = 0
+    latency_sigma: Annotated[NotNegative, Meta(description="spread of a lognormal latency; 0 is a fixed one")] = 0
     tokens_per_s: Annotated[Positive | None, Meta(description="speed of an answer; adds output tokens / this")] = None
-    answer_tokens: Annotated[float, Meta(gt=0, description="median length of a prose answer, in tokens")] = 40
+    answer_tokens: Annotated[Positive, Meta(description="median length of a prose answer, in tokens")] = 40
 
     rpm: Annotated[Positive | None, Meta(description="requests per minute that are admitted")] = None
     tpm: Annotated[Positive | None, Meta(description="tokens per minute, input at admission, output at the end")] = None
-    max_in_flight: Annotated[int | None, Meta(ge=1, description="requests admitted at the same time")] = None
+    max_in_flight: Annotated[Many | None, Meta(description="requests admitted at the same time")] = None
     burst_s: Annotated[Positive, Meta(description="depth of the buckets: seconds of the limit saved up")] = 1
     count_refused: Annotated[bool, Meta(description="refused requests use up the request limit too")] = False
     growth: Annotated[
         Positive | None, Meta(description="refuse when the rate of 5 s exceeds this × the rate of 30 s + growth_floor")
     ] = None
-    growth_floor: Annotated[float, Meta(ge=0, description="requests per second that are never too quick a growth")] = 10
+    growth_floor: Annotated[NotNegative, Meta(description="requests per second that are never too quick a growth")] = 10
     tell: Annotated[bool, Meta(description="a 429 says which limit refused")] = True
     headers: Annotated[bool, Meta(description="send x-ratelimit-* headers (paths without compatible-mode)")] = False
     retry_after: Annotated[
         Literal["none", "seconds", "ms", "date"], Meta(description="form of the wait named by a 429")
     ] = "none"
     retry_after_s: Annotated[
-        float | None, Meta(ge=0, description="seconds that Retry-After names, instead of the true wait")
+        NotNegative | None, Meta(description="seconds that Retry-After names, instead of the true wait")
     ] = None
 
     error_500: Annotated[Share, Meta(description="500 in the vendor's shape")] = 0
@@ -88,9 +91,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     poison: Annotated[str | None, Meta(description="a prompt with this text in it is refused with 400, each time")] = (
         None
     )
-    fail_first: Annotated[int, Meta(ge=0, description="so many first tries of every request fail with 500")] = 0
+    fail_first: Annotated[Count, Meta(description="so many first tries of every request fail with 500")] = 0
     fatal_after: Annotated[
-        int | None, Meta(ge=0, description="after so many served answers every request meets fatal_error")
+        Count | None, Meta(description="after so many served answers every request meets fatal_error")
     ] = None
     fatal_error: Annotated[
         Literal["invalid_key", "arrearage"], Meta(description="what fatal_after brings: 401, or the unpaid account")
