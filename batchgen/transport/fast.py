@@ -10,6 +10,7 @@ hyper repeats a request by itself only if no byte of it was written (the kept co
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -50,7 +51,6 @@ CONNECT_SIGNS = (
     ("proxy authorization required", failures.PROXY_LOGIN),
     ("tunnel", failures.PROXY),
     ("dns error", failures.DNS),
-    ("operation timed out", failures.CONNECT_TIMEOUT),
     ("", failures.CONNECT),
 )
 """Words in the causes of an error while connecting, and what they mean; the first match counts."""
@@ -59,7 +59,7 @@ REPLY_SIGNS = (
     ("connection closed before message completed", failures.CLOSED),
     ("end of file", failures.CUT),
     ("error reading a body from connection", failures.CUT),
-    ("error decoding response body", failures.BAD_ENCODING),
+    ("response body", failures.BAD_ENCODING),
     ("connection error", failures.CLOSED),
     ("", failures.BAD_HTTP),
 )
@@ -67,7 +67,12 @@ REPLY_SIGNS = (
 
 
 class FastTransport:
-    """Sends over pyreqwest. Made by `open_transport`."""
+    """Sends over pyreqwest. Made by `open_transport`.
+
+    pyreqwest 0.15 does not stop a request whose await is cancelled before the reply's head: its connection stays until
+    a timeout of the client's own. So each request carries one: plain ones their `timeout_s`, streamed ones a read
+    timeout, which only a whole client can have (`_client_for`). Silence itself is measured here, to the second.
+    """
 
     kind: Literal["fast"] = "fast"
 
@@ -84,7 +89,10 @@ class FastTransport:
         self.notes = notes
         self._secret = authorization
         self._prefix = f"{route.origin}/"
-        self._client = _build_client(route, authorization, concurrency, connect_timeout_s)
+        self._connect_timeout_s = connect_timeout_s
+        self._authorities = extra_authorities()
+        self._client = self._build_client(read_timeout_s=None)
+        self._streaming: dict[float, Client] = {}
         self._answered = False  # before the first whole reply no connection can be a kept one
 
     async def __aenter__(self) -> Self:
@@ -93,25 +101,31 @@ class FastTransport:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.close()
+        for client in (self._client, *self._streaming.values()):
+            await client.close()
         del self._client  # idle connections end with the client, not with its close()
+        self._streaming.clear()
 
     async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
         """See `Transport.send`."""
         if not request.url.startswith(self._prefix):
             return failure(failures.FOREIGN, self.route, self._secret, "")
         if not request.streamed:
-            return await self._attempt(request, timeout_s, None, timeout_s)
+            return await self._attempt(self._client, request, timeout_s, None, timeout_s)
+        client = self._client_for(timeout_s)
         with anyio.move_on_after(timeout_s) as silence:
-            return await self._attempt(request, timeout_s * STREAM_FACTOR, silence, timeout_s)
+            return await self._attempt(client, request, timeout_s * STREAM_FACTOR, silence, timeout_s)
         return failure(failures.SILENCE, self.route, self._secret, "", limit_s=timeout_s)
 
     async def _attempt(
-        self, request: Request, total_s: float, silence: anyio.CancelScope | None, silence_s: float
+        self, client: Client, request: Request, total_s: float, silence: anyio.CancelScope | None, silence_s: float
     ) -> Response | Failure:
         try:
-            builder = self._client.post(request.url).headers(request.headers).body_bytes(request.body)
-            sending = builder.timeout(timedelta(seconds=total_s)).build_streamed()
+            builder = client.post(request.url).headers(request.headers).body_bytes(request.body)
+            builder.timeout(timedelta(seconds=total_s))
+            if silence is not None:
+                builder.streamed_read_buffer_limit(0)  # else up to 64 KB are gathered before the first chunk is shown
+            sending = builder.build_streamed()
         except ValueError as error:  # a header or URL no request can have
             return failure(failures.UNSENDABLE, self.route, self._secret, f"{type(error).__name__}: {error}")
         try:
@@ -135,6 +149,43 @@ class FastTransport:
         except PyreqwestError as error:
             trouble, detail = read_error(error)
             return failure(trouble, self.route, self._secret, detail, limit_s=total_s, reused=self._answered)
+
+    def _client_for(self, timeout_s: float) -> Client:
+        """Return the client for streams of this patience: one for each power of two, so that they stay few."""
+        patience_s = 2.0 ** math.ceil(math.log2(timeout_s))
+        if patience_s not in self._streaming:
+            self._streaming[patience_s] = self._build_client(read_timeout_s=patience_s)
+        return self._streaming[patience_s]
+
+    def _build_client(self, *, read_timeout_s: float | None) -> Client:
+        headers = HeaderMap({"user-agent": "batchgen", "accept-encoding": "identity"})
+        if self._secret is not None:
+            headers.insert("authorization", self._secret.reveal(), is_sensitive=True)
+        builder = (
+            ClientBuilder()
+            .default_headers(headers)
+            .follow_redirects(False)
+            .referer(False)
+            .brotli(False)
+            .zstd(False)
+            .deflate(False)
+            .gzip(True)  # not asked for, yet unpacked if it comes, bit by bit
+            .connect_timeout(timedelta(seconds=self._connect_timeout_s))
+            .pool_max_idle_per_host(self.concurrency)
+            .pool_idle_timeout(timedelta(seconds=IDLE_S))
+            .tcp_nodelay(True)
+            .tcp_keepalive(timedelta(seconds=KEEPALIVE_S))
+            .tcp_keepalive_interval(timedelta(seconds=KEEPALIVE_INTERVAL_S))
+            .tcp_keepalive_retries(KEEPALIVE_COUNT)
+            .no_proxy()
+        )
+        if read_timeout_s is not None:
+            builder.read_timeout(timedelta(seconds=read_timeout_s))
+        if self.route.proxy is not None:
+            builder.proxy(ProxyBuilder.all(self.route.proxy))
+        if self._authorities is not None:
+            builder.add_root_certificate_pem(self._authorities.read_bytes())
+        return builder.build()
 
 
 def _header(reply: Reply, name: str) -> str | None:
@@ -166,37 +217,8 @@ def read_error(error: PyreqwestError) -> tuple[Trouble, str]:
     if isinstance(error, ClientClosedError):
         return failures.CLOSED_HERE, detail
     connecting = CONNECTING in causes
-    if isinstance(error, RequestTimeoutError) and not connecting:
-        return failures.DEADLINE, "TimeoutError"
+    if isinstance(error, RequestTimeoutError):
+        return (failures.CONNECT_TIMEOUT if connecting else failures.DEADLINE), ""
     words = "\n".join(causes)
     signs = CONNECT_SIGNS if connecting else REPLY_SIGNS
     return next(trouble for sign, trouble in signs if sign in words), detail
-
-
-def _build_client(route: Route, authorization: Secret | None, concurrency: int, connect_timeout_s: float) -> Client:
-    headers = HeaderMap({"user-agent": "batchgen", "accept-encoding": "identity"})
-    if authorization is not None:
-        headers.insert("authorization", authorization.reveal(), is_sensitive=True)
-    builder = (
-        ClientBuilder()
-        .default_headers(headers)
-        .follow_redirects(False)
-        .referer(False)
-        .brotli(False)
-        .zstd(False)
-        .deflate(False)
-        .gzip(True)  # not asked for, yet decoded if it comes, by the chunk
-        .connect_timeout(timedelta(seconds=connect_timeout_s))
-        .pool_max_idle_per_host(concurrency)
-        .pool_idle_timeout(timedelta(seconds=IDLE_S))
-        .tcp_nodelay(True)
-        .tcp_keepalive(timedelta(seconds=KEEPALIVE_S))
-        .tcp_keepalive_interval(timedelta(seconds=KEEPALIVE_INTERVAL_S))
-        .tcp_keepalive_retries(KEEPALIVE_COUNT)
-        .no_proxy()
-    )
-    if route.proxy is not None:
-        builder = builder.proxy(ProxyBuilder.all(route.proxy))
-    if (extra := extra_authorities()) is not None:
-        builder = builder.add_root_certificate_pem(extra.read_bytes())
-    return builder.build()

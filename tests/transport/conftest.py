@@ -1,4 +1,4 @@
-"""Both transports, both event loops."""
+"""Both transports; a server of faults for each module."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ CANARY = "sk-canary-7f3a9c51e2"
 Open = Callable[..., OpenTransport]
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+UVLOOP, ASYNCIO = ("asyncio", {"use_uvloop": True}), ("asyncio", {"use_uvloop": False})
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """The loop the program runs on; tests that touch timers or cancellation ask for both."""
+    return UVLOOP
 
 
 @pytest.fixture(params=["fast", "httpx"])

@@ -195,6 +195,23 @@ async def bad_header_value(exchange: Exchange) -> None:
     )
 
 
+# What a proxy says to CONNECT.
+
+
+@fault
+async def proxy_502(exchange: Exchange) -> None:
+    """The proxy does not reach the host."""
+    await exchange.reply(b"", status="502 Bad Gateway")
+    exchange.close()
+
+
+@fault
+async def proxy_407(exchange: Exchange) -> None:
+    """The proxy wants a user and password."""
+    await exchange.reply(b"", status="407 Proxy Authentication Required", headers="proxy-authenticate: Basic\r\n")
+    exchange.close()
+
+
 # The connection breaks.
 
 

@@ -1,0 +1,137 @@
+"""Directly or by a proxy, in the clear or not."""
+
+from __future__ import annotations
+
+import pytest
+
+from batchgen.errors import JobError
+from batchgen.transport.route import is_plaintext_to_elsewhere, route_to
+from batchgen.values import Failure, FailureKind, Response, Verdict
+from tests.transport.conftest import CANARY, Open
+from tests.transport.faults import ANSWER, FaultServer, closed_port
+from tests.transport.test_transport import check_message, send
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "proxied"),
+    [
+        ("http://api.test/v1", "", True),
+        ("https://api.test/v1", "", True),
+        ("http://127.0.0.1:80/", "", False),
+        ("http://localhost:80/", "", False),
+        ("http://[::1]:80/", "", False),
+        ("http://api.test/", "*", False),
+        ("http://api.test/", "other.test, api.test", False),
+        ("http://api.test/", ".test", False),
+        ("http://api.test/", "*.test", False),
+        ("http://api.test/", "pi.test", True),
+        ("http://api.test/", "api.test:80", False),
+        ("http://api.test/", "api.test:81", True),
+        ("http://10.1.2.3/", "10.0.0.0/8", False),
+        ("http://11.1.2.3/", "10.0.0.0/8", True),
+        ("http://[fd00::1]/", "fd00::/8", False),
+    ],
+)
+def test_proxy_by_environment(monkeypatch: pytest.MonkeyPatch, url: str, no_proxy: str, proxied: bool) -> None:
+    """The usual variables decide; loopback never goes out; NO_PROXY takes hosts, domains, ports and networks."""
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@gate.test:3128")
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@gate.test:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    route = route_to(url)
+    assert (route.proxy_host == "gate.test:3128") is proxied
+    assert (route.proxy is None) is not proxied
+    assert "secret" not in repr(route)
+
+
+@pytest.mark.parametrize("url", ["api.test/v1", "ftp://api.test", "https://", "http://a:b", "http://u:p@api.test/", ""])
+def test_refuses_what_is_no_url_of_a_provider(url: str) -> None:
+    """No scheme, no host, a port that is no number, a password in the URL."""
+    with pytest.raises(JobError, match=r"model\.base_url"):
+        route_to(url)
+
+
+def test_refuses_an_unusable_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of a kind nobody here speaks is named by its variable only."""
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://user:secret@gate.test")
+    with pytest.raises(JobError, match="HTTPS_PROXY") as caught:
+        route_to("https://api.test")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "answer"),
+    [
+        ("https://api.test", False),
+        ("http://api.test", True),
+        ("HTTP://10.0.0.1:80", True),
+        ("http://127.0.0.1:1", False),
+        ("http://127.9.9.9", False),
+        ("http://[::1]:1", False),
+        ("http://localhost:1", False),
+        ("http://localhost.evil.test", True),
+    ],
+)
+def test_plaintext_to_elsewhere(url: str, answer: bool) -> None:
+    """Only http:// beyond this machine sends a key in the clear."""
+    assert is_plaintext_to_elsewhere(url) is answer
+
+
+@pytest.mark.anyio
+async def test_plain_requests_go_through_the_proxy(
+    transport_to: Open, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy gets the whole URL and its own password; the user is told that it sees the requests."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@127.0.0.1:{server.port}")
+    async with transport_to("http://api.test/") as transport:
+        assert any(f"127.0.0.1:{server.port}" in note for note in transport.notes)
+        response = await send(transport, "http://api.test/ok")
+    assert isinstance(response, Response)
+    assert response.body == ANSWER
+    head = server.heads[-1].lower()
+    assert head.startswith(b"post http://api.test/ok http/1.1\r\n")
+    assert b"proxy-authorization: basic dxnlcjpwyxnz\r\n" in head  # user:pass, lower-cased with the head
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("fault", "kind_of_failure", "verdict", "code"),
+    [
+        ("proxy_502", FailureKind.NETWORK, Verdict.RETRY, "proxy"),
+        ("proxy_407", FailureKind.ENDPOINT, Verdict.STOP, "proxy_login"),
+        ("close_before_reply", FailureKind.NETWORK, Verdict.RETRY, None),
+    ],
+)
+async def test_a_proxy_that_makes_no_tunnel(
+    transport_to: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    kind_of_failure: FailureKind,
+    verdict: Verdict,
+    code: str | None,
+) -> None:
+    """Nothing was sent to the provider, the key did not go to the proxy, and the text names both."""
+    with FaultServer(choose=lambda _: fault) as server:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@127.0.0.1:{server.port}")
+        async with transport_to("https://api.test/") as transport:
+            failure = await send(transport, "https://api.test/ok")
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.verdict) == (kind_of_failure, verdict)
+    assert failure.code == code or code is None
+    assert not failure.maybe_billed
+    assert f"127.0.0.1:{server.port}" in failure.message
+    assert server.heads[0].startswith(b"CONNECT api.test:443")
+    assert CANARY.encode() not in b"".join(server.heads)
+    assert "pass" not in failure.message
+    check_message(failure)
+
+
+@pytest.mark.anyio
+async def test_a_proxy_that_is_not_there(transport_to: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text names the proxy: it is what has to be mended."""
+    port = closed_port()
+    monkeypatch.setenv("HTTP_PROXY", f"127.0.0.1:{port}")
+    async with transport_to("http://api.test/") as transport:
+        failure = await send(transport, "http://api.test/ok")
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.maybe_billed) == (FailureKind.NETWORK, False)
+    assert f"127.0.0.1:{port}" in failure.message
