@@ -41,7 +41,13 @@ def provider_for(server: str, **settings: Any) -> Provider:
 
 
 def read(
-    server: str, body: bytes, status: int = 200, *, stream: bool = False, headers: dict[str, str] | None = None, **settings: Any
+    server: str,
+    body: bytes,
+    status: int = 200,
+    *,
+    stream: bool = False,
+    headers: dict[str, str] | None = None,
+    **settings: Any,
 ) -> Completion | Failure:
     """Return what `body` means as the answer of `server`."""
     provider = provider_for(server, **settings)

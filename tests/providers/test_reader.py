@@ -45,7 +45,9 @@ def test_a_cut_body_is_never_a_wrong_success(sample: Sample) -> None:
             assert outcome.maybe_billed
 
 
-@pytest.mark.parametrize("ending", [b"\r\n", b"\r", b"\n\n", b"\n: keep-alive\n\n"], ids=["crlf", "cr", "blank", "ping"])
+@pytest.mark.parametrize(
+    "ending", [b"\r\n", b"\r", b"\n\n", b"\n: keep-alive\n\n"], ids=["crlf", "cr", "blank", "ping"]
+)
 @pytest.mark.parametrize("sample", [s for s in SAMPLES if s.streamed], ids=lambda s: s.file)
 def test_line_endings_and_keep_alives_change_nothing(sample: Sample, ending: bytes) -> None:
     """CRLF, CR, extra blank lines and comments between lines are the same stream."""
@@ -66,8 +68,7 @@ JSONISH = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
-        st.sampled_from("output choices choise message delta content text finish_reason usage input_tokens error code "
-                        "detail tool_calls function arguments index id logprobs reasoning_content status_code".split()),
+        st.sampled_from(["output", "choices", "choise", "message", "delta", "content", "text", "finish_reason", "usage", "input_tokens", "error", "code", "detail", "tool_calls", "function", "arguments", "index", "id", "logprobs", "reasoning_content", "status_code"]),
         inner, max_size=6),
     max_leaves=20,
 )  # fmt: skip
@@ -80,13 +81,15 @@ JSONISH = st.recursive(
     st.booleans(),
 )
 @settings(max_examples=300, deadline=None)
-def test_no_bytes_raise_and_no_success_lacks_a_finish_reason(server: str, body: bytes, status: int, framed: bool) -> None:
+def test_no_bytes_raise_and_no_success_lacks_a_finish_reason(
+    server: str, body: bytes, status: int, framed: bool
+) -> None:
     """Whatever comes, the reader gives a value, and a completion always has a reason and usable fields."""
     if framed:
         body = b"id:1\nevent:result\ndata:" + body + b"\n\n"
     outcome = read(server, body, status, stream=framed, headers={"retry-after": "\x00", "location": "http://[::1"})
     if isinstance(outcome, Completion):
-        assert status == 200
+        assert status < 300
         assert outcome.finish_reason not in ("", "null")
     msgspec.json.encode(outcome)
 
