@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -29,7 +30,7 @@ PROVIDERS: dict[str, WireFormat] = {
 
 
 def open_provider(provider: str, settings: ModelSettings, clock: Callable[[], float] = time.time) -> Provider:
-    """Return the wire format bound to `settings`. Raise JobError if there is none of that name.
+    """Return the wire format bound to `settings`. Raise JobError if there is none of that name, or no valid URL.
 
     `clock` gives Unix seconds; it is read only to measure dates in response headers.
     """
@@ -39,6 +40,10 @@ def open_provider(provider: str, settings: ModelSettings, clock: Callable[[], fl
         nearest = difflib.get_close_matches(provider, PROVIDERS, n=1, cutoff=0.4)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         raise JobError(f"model.provider: {provider!r} is not one of {', '.join(PROVIDERS)}{hint}") from None
+    try:
+        urlsplit(settings.base_url)
+    except ValueError as error:
+        raise JobError(f"model.base_url: {settings.base_url!r} is not a URL: {error}") from None
     return wire_format.open(settings, clock)
 
 

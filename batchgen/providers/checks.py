@@ -275,12 +275,8 @@ def _headers(headers: Mapping[str, str]) -> Iterator[_Finding]:
 
 
 def _base_url(base_url: str, *, native: bool) -> Iterator[_Finding]:
-    try:
-        parts = urlsplit(base_url)
-        host = parts.hostname or ""
-    except ValueError:
-        yield "base_url", f"{base_url!r} is not a URL", True
-        return
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host:
         yield "base_url", f"must start with https:// (or http://) and name a host, not {base_url!r}", True
         return

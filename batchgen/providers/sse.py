@@ -26,8 +26,8 @@ _STATUS = re.compile(rb":?\s*(?:HTTP_STATUS/|status:\s*)(\d{3})(?!\d)")
 
 
 class Frame(Struct, frozen=True, gc=False):
-    """One JSON document of a stream. `status` is what the frame says of itself (None: nothing), `failed` whether the
-    frame is an `event:error`; `text` replaces a document that an error frame could not give as JSON."""
+    """One JSON document of a stream (an error frame's may be plain text). `failed`: it came as `event:error` or with a
+    status of 400 and more; `status`: the one that the frame states, if any."""
 
     document: Any
     failed: bool = False

@@ -1,0 +1,64 @@
+"""Headers and text: waits, limits, and what may be shown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s
+from batchgen.values import RateLimits
+
+NOW = datetime(2026, 9, 21, 12, 0, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "Mon, 21 Sep 2026 12:01:00 GMT"}, 60.0),
+        ({"retry-after": "Mon, 21 Sep 2026 11:00:00 GMT"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "1814400"}, 1814400.0),
+    ],
+)
+def test_retry_after_in_every_form(headers: dict[str, str], expected: float | None) -> None:
+    """Milliseconds first, then seconds or a date against the given clock; nonsense is no wish."""
+    assert retry_after_s(headers, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("reset", "expected"),
+    [("20ms", 0.02), ("1s", 1.0), ("6m0s", 360.0), ("1h2m3.5s", 3723.5), ("1d", 86400.0), ("12", 12.0), ("soon", None),
+     (str(int(NOW) + 30), 30.0), (str(int(NOW * 1000) + 1500), 1.5), ("2026-09-21T12:00:10Z", 10.0), ("2026-09-21T12:00:10+00:00", 10.0)],
+)  # fmt: skip
+def test_resets_are_durations_or_times(reset: str, expected: float | None) -> None:
+    """OpenAI sends durations, others Unix or ISO times; all become seconds from now."""
+    limits = rate_limits({"x-ratelimit-limit-requests": "60", "x-ratelimit-reset-requests": reset}, NOW)
+    assert limits == RateLimits(
+        limit_requests=60, reset_requests_s=pytest.approx(expected, abs=0.01) if expected else None
+    )
+
+
+def test_no_rate_limit_headers_is_unknown() -> None:
+    """What no header says stays unknown, and nonsense says nothing."""
+    assert rate_limits({"retry-after": "1"}, NOW) is None
+    assert rate_limits({"x-ratelimit-limit-tokens": "many"}, NOW) is None
+
+
+def test_decoding_is_tolerant_but_not_credulous() -> None:
+    """Odd JSON is read, broken JSON is refused, whatever its depth."""
+    assert decode_json(b'{"a": [NaN, -Infinity], "b": "x\ny"}') == {"a": [None, None], "b": "x\ny"}
+    for broken in (b'{"a":', b"[" * 100_000 + b"]" * 100_000, b"", b"{'a': 1}"):
+        with pytest.raises(UnreadableError):
+            decode_json(broken)
+
+
+def test_printable_keeps_newlines_and_tabs() -> None:
+    """A traceback of a server stays readable; escapes and C1 codes go."""
+    assert printable("a\n\tb\x1b[0m\x9b\x00\ud800 ") == "a\n\tb[0m\ufffd"
