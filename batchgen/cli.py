@@ -159,11 +159,17 @@ async def _run_under_signals(
                         reporter.note("The limits of the job file have been read again.")
 
     ready = anyio.Event()
+    summary: Summary | BatchgenError
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(obey)
         await ready.wait()
-        summary = await arun(job, endpoint=endpoint, reporter=reporter, control=control, **options)
+        try:
+            summary = await arun(job, endpoint=endpoint, reporter=reporter, control=control, **options)
+        except BatchgenError as error:
+            summary = error  # raised outside: a task group would wrap it
         tasks.cancel_scope.cancel()
+    if isinstance(summary, BatchgenError):
+        raise summary
     return summary
 
 

@@ -13,22 +13,25 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import msgspec
 import pyarrow as pa
 
 from batchgen.assemble import Endpoint, Parts, assemble, endpoint_of
 from batchgen.budget import Budget, PossiblyBilled
 from batchgen.complete import Completer, Work
-from batchgen.errors import StoppedError
+from batchgen.errors import StoppedError, StorageStop
 from batchgen.feed import Feed
 from batchgen.job import Job, LimitSettings
 from batchgen.limiter import Limiter
-from batchgen.pace import Limits, Pacer
+from batchgen.pace import Pacer
+from batchgen.pace_values import Limits
 from batchgen.plan import SHARD_ROWS, cut, first_needed_row
 from batchgen.progress import Reporter, Standing
 from batchgen.reserve import Reserve
 from batchgen.retry import RetryPolicy, Tally
 from batchgen.rundir import RunDirectory, fingerprints
 from batchgen.runner import Runner
+from batchgen.sink import PriceLabel
 from batchgen.source import Scan
 from batchgen.summary import Spent, Summary
 from batchgen.transport import OpenTransport, Transport, open_transport
@@ -107,6 +110,9 @@ async def arun(
         if retry_failed:
             reopened = directory.reopen_failed(_input_cost(parts))
             reporter.note(f"{reopened:,} failed rows are tried again.")
+        if directory.complete:
+            assert directory.state is not None
+            return msgspec.convert(directory.state.summary, Summary)
         return await _Run(parts, scan, directory, transport, reporter).go(control or Control())
 
 
@@ -142,7 +148,7 @@ class _Run:
         before = directory.state.summary.get("possibly_billed", {}) if directory.state is not None else {}
         self._before = sums.totals()
         everything = sums.totals()
-        for unfinished in directory.journal.spent().values():
+        for unfinished in directory.journal.spent():
             everything.add(unfinished)
         spent = everything.cost or Decimal(0)
         self._budget = Budget(
@@ -182,7 +188,7 @@ class _Run:
                         problems,
                         parts.template,
                         self._writer,
-                        carried=[*parts.layout.carried.names, *([job.input.id] if job.input.id else [])],
+                        carried=self._kept_columns(),
                         open_shards=OPEN_SHARDS + 2 * transport.concurrency // SHARD_ROWS,
                         failed=lambda row, failure: self._completer.result(Work(row, Prompt(), Tally()), failure),
                     )
@@ -221,14 +227,15 @@ class _Run:
             key=parts.endpoint.key,
         )
 
+    def _kept_columns(self) -> list[str]:
+        """The input columns that parts are made of: the carried ones, and the id for `row_id`."""
+        layout = self._parts.layout
+        return [name for name in self._parts.source.columns if name in layout.carried.names or name == layout.id]
+
     def _batches(self, start_row: int, problems: dict[int, str]) -> Iterator[tuple[int, pa.RecordBatch]]:
         parts = self._parts
-        wanted = {
-            *parts.layout.carried.names,
-            *parts.template.columns,
-            *([parts.job.input.id] if parts.job.input.id else []),
-        }
-        columns = [name for name in parts.source.columns if name in wanted]
+        kept = self._kept_columns()
+        columns = [name for name in parts.source.columns if name in kept or name in parts.template.columns]
         for batch in parts.source.batches(start_row, columns):
             problems.update(batch.problems)
             yield batch.first_row, batch.table
@@ -276,7 +283,7 @@ class _Run:
 
     async def _save_state(self) -> None:
         while True:
-            await anyio.to_thread.run_sync(self._directory.save, "running", self._progress())
+            await anyio.to_thread.run_sync(self._directory.save, "running", msgspec.to_builtins(self._progress()))
             await anyio.sleep(STATE_EVERY_S)
 
     def _progress(self) -> dict[str, Any]:
@@ -299,12 +306,12 @@ class _Run:
         sums = journal.sums()
         totals = sums.totals()
         settled = totals.rows
-        unfinished = journal.spent().values()
+        unfinished = journal.spent()
         for spent in unfinished:
             totals.add(spent)
         wall_s = time.monotonic() - self._started_s
         pending = self._scan.rows - settled
-        if pending == 0:
+        if pending == 0 and not isinstance(error, StorageStop):
             state = "complete"
         elif error is None and self.runner.interrupted:
             state = "interrupted"
@@ -328,10 +335,14 @@ class _Run:
             rows_per_s=round((settled - self._before.rows) / wall_s, 3),
             limited_by=self._limiter.limited_by(),
             output=str(self._directory.path),
-            error=None if error is None or pending == 0 else {"kind": type(error).__name__, "message": str(error)},
+            error=None if error is None or state == "complete" else {"kind": type(error).__name__, "message": str(error)},
         )
-        self._directory.conclude(summary, self._parts.price_of)
+        self._directory.finish(msgspec.to_builtins(summary), self._label, state)
         return summary
+
+    def _label(self, model: str | None) -> PriceLabel:
+        price = self._parts.price_of(self._parts.model or model or "")
+        return PriceLabel(price.currency, price.price_date, price.price_source) if price else PriceLabel()
 
 
 def _input_cost(parts: Parts) -> Callable[[Result], Decimal | None]:

@@ -147,8 +147,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 def answer_parts(job: Job, prompt_parts: Mapping[str, str]) -> dict[str, Any]:
     """Return everything in the job that can alter an answer, by job key: what a run's fingerprint is made of.
 
-    `prompt_parts` are the templates' own texts by dotted key, so that an edited `user_file` counts. Limits, retry, pricing, output
-    and the way of sending are left out: they may change between two runs of one job.
+    `prompt_parts` are the templates' own texts by dotted key, so that an edited `user_file` counts. Limits, retry,
+    pricing, output and the way of sending are left out: they may change between two runs of one job.
     """
     return {
         **prompt_parts,

@@ -184,7 +184,7 @@ class Pacer:
             return 0.0
         if throttle is Throttle.UNKNOWN:
             # What held the request back let too much through; in the search nothing did, and it may be either.
-            full = ticket.bound & IN_FLIGHT and not ticket.bound & (REQUESTS | TOKENS) or ticket.bound == CONCURRENCY
+            full = (ticket.bound & IN_FLIGHT and not ticket.bound & (REQUESTS | TOKENS)) or ticket.bound == CONCURRENCY
             full = full or self._cap.suspect(ticket.in_flight)
             if full or ticket.bound & SEARCH:
                 self._cap.refused(now_s, ticket.sent_s, ticket.in_flight)

@@ -17,6 +17,7 @@ ENOUGH = 10
 
 UNSURE_STEP = 0.1
 
+
 class Rate:
     """The pace of one quantity, in units per second; `math.inf` while nothing has ever refused it.
 
@@ -25,8 +26,25 @@ class Rate:
     """
 
     __slots__ = (
-        "_clean", "_first_s", "_fit_s", "_grown_s", "_hold_s", "_least", "_measured", "_most_left", "_mark_admitted", "_mark_s",
-        "_mark_sent", "_resting_s", "_step", "_top_step", "brake", "ceiling", "cut_s", "next_s", "pace",
+        "_clean",
+        "_first_s",
+        "_fit_s",
+        "_grown_s",
+        "_hold_s",
+        "_least",
+        "_mark_admitted",
+        "_mark_s",
+        "_mark_sent",
+        "_measured",
+        "_most_left",
+        "_resting_s",
+        "_step",
+        "_top_step",
+        "brake",
+        "ceiling",
+        "cut_s",
+        "next_s",
+        "pace",
     )  # fmt: skip
 
     def __init__(self, limit_per_s: float | None, now_s: float) -> None:

@@ -174,6 +174,16 @@ class ModelPrice(Struct, frozen=True):
             ),
         )
 
+    def describe(self) -> str:
+        """Return the price in a line: tiers, currency, day and source."""
+        tiers = []
+        for price in self.tiers:
+            text = f"{price.input.normalize():f} in, {price.output.normalize():f} out"
+            if price.thinking_output != price.output:
+                text += f" ({price.thinking_output.normalize():f} when thinking)"
+            tiers.append(text if price.up_to is None else f"{text} up to {price.up_to:,} input tokens")
+        return f"{self.currency} per million tokens: {'; '.join(tiers)} ({self.price_date}, {self.price_source})"
+
     def is_stale(self, today: dt.date) -> bool:
         """Whether the price was read more than six months (183 days) before `today`."""
         return today - self.price_date > STALE_AFTER

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TextIO
+from typing import Any, TextIO
 
 from msgspec import Struct
 from tqdm import tqdm
@@ -54,7 +54,7 @@ class ProgressBar(Reporter):
         self._file = file if file is not None else sys.stderr
         self._clock = clock
         self._drawn_s = float("-inf")
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Any] | None = None
 
     def started(self, standing: Standing) -> None:
         if self._bar_wanted:

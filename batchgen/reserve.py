@@ -51,7 +51,8 @@ class Reserve:
         if price is None:
             return None
         parameters = {**self._parameters, **prompt.parameters} if prompt.parameters else self._parameters
-        return price.worst_case(len(request.body), price.output_bound(parameters))
+        longest = price.output_bound(parameters)
+        return None if longest is None else price.worst_case(len(request.body), longest)
 
     @property
     def capped(self) -> bool:
@@ -66,8 +67,9 @@ class Reserve:
         worst = self.worst_case(request, prompt)
         if worst is None:
             raise BudgetStop(
-                f"limits.budget needs a price and a longest answer for {prompt.model or self._model}: "
-                "set model.parameters.max_tokens, or give the model in a pricing.file."
+                f"limits.budget needs a price and a longest answer, which {prompt.model or self._model} lacks: set "
+                "max_completion_tokens, or max_tokens with enable_thinking = false or a thinking_budget, under "
+                "model.parameters."
             )
         while not self.budget.reserve(worst):
             if not self.budget.fits_later(worst):

@@ -165,15 +165,9 @@ class RunDirectory:
     def _compare(self, fingerprints: dict[str, str], published: dict[str, str]) -> None:
         """Refuse a changed job or input, naming what changed."""
         assert self.state is not None
-        changed = _differences(self.state.fingerprints, fingerprints)
-        if part_numbers(self.results_path):
-            changed += _differences(self.state.published, published)
-        if changed:
-            verb = "has" if len(changed) == 1 else "have"
-            raise OutputError(
-                f"{self.path} holds a run of another job or input: {', '.join(changed)} {verb} changed since. "
-                "Use --fresh to move that run aside and start anew, or choose another --output."
-            )
+        problem = _mismatch(self.path, self.state, fingerprints, published)
+        if problem is not None:
+            raise OutputError(problem)
 
     def _open_journal(self) -> None:
         self._journal = open_journal(self.path / _JOURNAL_FILE)
@@ -256,6 +250,28 @@ def read_state(path: Path) -> tuple[RunState, str | None]:
     if state is None:
         raise OutputError(f"{path} is not an output directory of batchgen: it has no {_STATE_FILE}.")
     return state, holder(Path(path))
+
+
+def problem_with(path: Path, fingerprints: Mapping[str, str], published: Mapping[str, str]) -> str | None:
+    """Return why a run of this job could not go on in `path`, None if it could; changes nothing (for `check`)."""
+    if not path.is_dir():
+        return None
+    state = _read_run_json(path / _STATE_FILE)
+    return None if state is None else _mismatch(path, state, fingerprints, published)
+
+
+def _mismatch(path: Path, state: RunState, fingerprints: Mapping[str, str], published: Mapping[str, str]) -> str | None:
+    """Return a sentence that names what has changed since the run in `path` began."""
+    changed = _differences(state.fingerprints, fingerprints)
+    if part_numbers(path / "results"):
+        changed += _differences(state.published, published)
+    if not changed:
+        return None
+    verb = "has" if len(changed) == 1 else "have"
+    return (
+        f"{path} holds a run of another job or input: {', '.join(changed)} {verb} changed since. "
+        "Use --fresh to move that run aside and start anew, or choose another --output."
+    )
 
 
 def _now() -> str:

@@ -39,7 +39,9 @@ class Feed(Protocol):
 class Outlet(Protocol):
     """Where results go."""
 
-    congested: bool
+    @property
+    def congested(self) -> bool:
+        """Whether to send no more requests for now."""
 
     def emit(self, result: Result) -> None:
         """Take a result; never blocks."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from batchgen.budget import PossiblyBilled
 from batchgen.values import FailureKind, Result, Status
 
 MONEY = Decimal("1e-12")
@@ -172,13 +173,6 @@ class Sums:
         if totals is None:
             totals = self.groups[group] = Totals()
         return totals
-
-
-class PossiblyBilled(Struct, frozen=True):
-    """Requests without an answer that the provider may charge for, and what that could cost at most."""
-
-    requests: int
-    cost: Decimal | None
 
 
 class Summary(Struct, frozen=True, kw_only=True):
