@@ -129,6 +129,7 @@ def test_a_parquet_bomb_stays_small(tmp_path, nested):
     found = [next(batches) for _ in range(3)]
     assert [batch.first_row for batch in found][1] == found[0].table.num_rows
     assert all(batch.table.num_rows >= 10 and batch.table.nbytes <= 16 << 20 for batch in found)
+    assert all(batch.table.get_total_buffer_size() <= 32 << 20 for batch in found)  # slices keep no more alive
     assert len(str(found[2].table.column("x")[0])) >= 1_000_000
 
 

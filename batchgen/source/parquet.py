@@ -182,6 +182,8 @@ def _plain(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return array
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    elif pa.types.is_nested(array.type):
+        array = pc.take(array, pa.array(range(len(array))))  # a cast would decode all that the slice was cut from
     return array if array.type == kind else pc.cast(array, kind, safe=False)  # unsafe: bad UTF-8 is found afterwards
 
 
