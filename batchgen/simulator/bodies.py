@@ -1,4 +1,4 @@
-"""Wire bodies of good replies in both formats, written from the vendors' pages, not with batchgen's own providers. Pure.
+"""Wire bodies of good replies in both formats. Pure. Written from the vendors' pages, not with batchgen's providers.
 
 Native: https://docs.qwencloud.com/api-reference/chat/dashscope ; chat completions:
 https://github.com/openai/openai-openapi .
