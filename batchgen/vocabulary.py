@@ -45,30 +45,33 @@ class VocabularyMissing(Exception):
 class Vocabulary:
     """Counts tokens of plain text: names of control tokens in it are text like any other.
 
-    `normalize`: the tokenizer works on NFC (Qwen's does).
+    `normalize`: the tokenizer works on NFC (Qwen's does). `longest`: how many characters it is given at once.
     """
 
-    __slots__ = ("_encode", "_normalize")
+    __slots__ = ("_encode", "_longest", "_normalize", "encoding")
 
-    def __init__(self, encoding: tiktoken.Encoding, *, normalize: bool) -> None:
+    def __init__(self, encoding: tiktoken.Encoding, *, normalize: bool, longest: int = SLICE) -> None:
+        self.encoding = encoding
         self._encode = encoding.encode_ordinary
         self._normalize = normalize
+        self._longest = longest
 
     def count(self, text: str) -> int:
         """Return the number of tokens.
 
-        Exact, with one exception: a run of more than `SLICE` characters without a safe place to cut (blanks, one
-        letter, a wall of symbols) is cut anyway, which adds at most a few tokens a cut. A lone surrogate counts as
-        U+FFFD.
+        Exact, with one exception: a run of more than half of `longest` characters without a safe place to cut
+        (blanks, one letter, a wall of symbols) is cut anyway, which adds at most a few tokens a cut. A lone surrogate
+        counts as U+FFFD.
         """
         if self._normalize and not text.isascii():
             text = unicodedata.normalize("NFC", text)
-        if len(text) <= SLICE:
+        longest = self._longest
+        if len(text) <= longest:
             return len(self._encode(text))
         total = start = 0
-        while len(text) - start > SLICE:
-            cut = _SAFE_CUT.search(text, start + SLICE // 2, start + SLICE)
-            end = cut.end() if cut else start + SLICE
+        while len(text) - start > longest:
+            cut = _SAFE_CUT.search(text, start + longest // 2, start + longest)
+            end = cut.end() if cut else start + longest
             total += len(self._encode(text[start:end]))
             start = end
         return total + len(self._encode(text[start:]))

@@ -144,8 +144,8 @@ def test_cut_gzip(tmp_path):
 def test_decompression_bomb(tmp_path, monkeypatch):
     """Text that unpacks to more than 200 times its size is refused, once it is large."""
     path = tmp_path / "a.csv.gz"
-    path.write_bytes(gzip.compress(b"id,body\n" + b"1,x\n" * 1_000_000))
-    assert Source.open(str(path)).scan().rows == 1_000_000
+    path.write_bytes(gzip.compress(b"id,body\n" + b"1,x\n" * 400_000))
+    assert Source.open(str(path)).scan().rows == 400_000
     monkeypatch.setattr(files, "EXPANSION_FLOOR", 1_000_000)
     with pytest.raises(InputError, match="bomb"):
         Source.open(str(path)).scan()

@@ -70,8 +70,6 @@ def test_plain_templates_take_the_plain_path():
         "{{ a | tojson }}",
         "{{ [a] | join }}",
         "{{ a + 'x' }}",
-    ]
-    + [
         "{{ a | length }}",
         "{% for x in a %}{% endfor %}",
         "{{ a.b }}",

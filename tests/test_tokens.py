@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchgen import tokens, vocabulary
+from batchgen import tokens
 from batchgen.token_rules import BAND, count_by_script
 from batchgen.tokens import counter_for, rough_tokens, upper_bound
 from batchgen.values import Prompt
-from batchgen.vocabulary import SLICE, VocabularyMissing, openai_vocabulary, qwen_vocabulary
+from batchgen.vocabulary import Vocabulary, VocabularyMissing, openai_vocabulary, qwen_vocabulary
 
 QWEN = counter_for("qwen2-72b-instruct")
 
@@ -141,25 +141,19 @@ def test_composed_and_decomposed_letters_count_alike() -> None:
     assert QWEN.count_text(unicodedata.normalize("NFD", text)) == QWEN.count_text(text)
 
 
-WORDS = st.text(st.sampled_from("abzÄé中文あ१2٣½ _-.,'’s/!\n\t\u3000😀\u0301"), max_size=300)
+ALPHABET = "abzÄé中文あ१2٣½ _-.,'’s/!\n\t\u3000😀\u0301"
+SHORT = Vocabulary(qwen_vocabulary().encoding, normalize=True, longest=64)
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(WORDS, min_size=1, max_size=5), st.integers(1, 400))
-@example(["it's, we'll "], 3000)
-@example(["x \n"], 9000)
-def test_slices_change_no_count(parts: list[str], times: int) -> None:
+@settings(deadline=None)
+@given(st.lists(st.text(st.sampled_from(ALPHABET), max_size=20), max_size=60))
+@example(["it's, we'll "] * 30)
+@example(["a    b."] * 60)
+@example(["x \n\n  y"] * 60)
+def test_slices_change_no_count(parts: list[str]) -> None:
     """A long text is cut for the tokenizer's sake only where its own pieces end."""
-    text = " ".join(parts * times)[: 3 * SLICE]
-    text = unicodedata.normalize("NFC", text)
-    whole = len(qwen_vocabulary()._encode(text))
-    hard_cuts = 0
-    start = 0
-    while len(text) - start > SLICE:
-        cut = vocabulary._SAFE_CUT.search(text, start + SLICE // 2, start + SLICE)
-        hard_cuts += cut is None
-        start = cut.end() if cut else start + SLICE
-    assert abs(qwen_vocabulary().count(text) - whole) <= 3 * hard_cuts
+    text = unicodedata.normalize("NFC", " and ".join(parts))
+    assert SHORT.count(text) == len(SHORT.encoding.encode_ordinary(text))
 
 
 @pytest.mark.parametrize(
@@ -295,7 +289,7 @@ ANYTHING = st.text(st.characters(codec=None), max_size=200)
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["system", "user", "assistant", "tool"]), ANYTHING), max_size=4))
-@example([("user", "\u0958\U0001d160" * 50)])
+@example([("user", "\U0001d160" * 2_000)])
 @example([("user", "\ud800")])
 def test_no_count_passes_the_upper_bound(turns: list[tuple[str, str]]) -> None:
     """Whatever the text, with tools or without, the bound holds."""

@@ -47,26 +47,28 @@ def read_frames(body: bytes) -> list[Frame]:
     """
     frames: list[Frame] = []
     failed, status = False, None
-    lines = body.removeprefix(_BOM).splitlines()
-    for number, line in enumerate(lines, 1):
+    line = b""
+    for line in body.removeprefix(_BOM).splitlines():
         if line.startswith(b"data:"):
             payload = line[5:].strip()
-            if payload.startswith((b"{", b"[")) and payload != _DONE:
+            if payload != _DONE and (payload.startswith((b"{", b"[")) or (failed and payload)):
                 frames.append(Frame(_document(payload, failed), failed, status))
                 failed, status = False, None
-            elif failed and payload:
-                frames.append(Frame(payload.decode("utf-8", "replace"), failed, status))
-                failed, status = False, None
-            elif payload != _DONE and number == len(lines) and not body.endswith((b"\n", b"\r")):
-                raise UnreadableError("an event stream cut in its last line")
         elif line.startswith(b"event:"):
             failed = line[6:].strip() == b"error"
         elif found := _STATUS.match(line):
             status = int(found[1])
             failed = failed or status >= 400
-        elif line and not line.startswith(b":") and number == len(lines) and not body.endswith((b"\n", b"\r")):
-            raise UnreadableError("an event stream cut in its last line")
+    told = bool(frames) and frames[-1].failed  # an error needs no tidy end
+    if not body.endswith((b"\n", b"\r")) and not told and not _is_whole(line):
+        raise UnreadableError("an event stream cut in its last line")
     return frames
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a last line without its end is complete all the same (a document in it has been decoded by now)."""
+    payload = line[5:].strip() if line.startswith(b"data:") else b""
+    return line.startswith(b":") or payload.startswith((b"{", b"["))
 
 
 def _document(payload: bytes, failed: bool) -> Any:

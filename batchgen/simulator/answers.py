@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchgen.simulator.fitting import Fitter, choose, like_example, overlap
+from batchgen.simulator.fitting import Fitter, choose, like_example, stems
 from batchgen.values import Message
 
 _MESSAGE_OVERHEAD = 5  # ChatML: start, role, newline, end, newline
@@ -274,8 +274,8 @@ def _called_tool(
         return next((f for f in functions if f["name"] == wanted), None)
     if messages[-1]["role"] != "user":
         return None
-    read = asked[:_READ_CHARACTERS].lower()
-    scores = [overlap(f"{f['name']} {f.get('description', '')}", read) for f in functions]
+    said = stems(asked[:_READ_CHARACTERS])
+    scores = [len(stems(f"{f['name']} {f.get('description', '')}") & said) for f in functions]
     best = max(scores)
     return functions[scores.index(best)] if best > 0 or tool_choice == "required" else None
 

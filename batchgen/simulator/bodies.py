@@ -1,8 +1,7 @@
-"""Wire bodies of both formats, written from the vendors' pages and not with batchgen's own providers. Pure.
+"""Wire bodies of good replies in both formats. Pure. Written from the vendors' pages, not with batchgen's providers.
 
 Native: https://docs.qwencloud.com/api-reference/chat/dashscope ; chat completions:
-https://github.com/openai/openai-openapi ; errors: https://docs.qwencloud.com/api-reference/preparation/error-messages
-and https://developers.openai.com/docs/guides/error-codes .
+https://github.com/openai/openai-openapi .
 """
 
 from __future__ import annotations
@@ -16,19 +15,12 @@ from msgspec import Struct
 
 from batchgen.simulator.answers import Answer, count_tokens
 from batchgen.simulator.calls import Call
-from batchgen.simulator.rules import Problem, Wire
 
 _CREATED = 1_790_000_000  # a fixed time: the same request gets the same bytes
 _PIECE_CHARACTERS = 24  # of a streamed answer in one frame,
 _MOST_PIECES = 24  # or more, so that a long answer has no more frames than this
 
 _encode = msgspec.json.encode
-
-HTML_PAGE = (
-    b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n"
-    b"<hr><center>proxy</center>\r\n</body>\r\n</html>\r\n"
-)
-PORTAL_PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in to the network.</body></html>"
 
 
 class Reply200(Struct, frozen=True):
@@ -166,13 +158,14 @@ def _native_frames(reply: Reply200) -> Iterator[bytes]:
             choice: dict[str, Any] = {"finish_reason": shown.finish_reason, "message": message}
             if len(reply.answers) > 1:
                 choice["index"] = i
-            yield _native_frame(
+            yield native_frame(
                 number, "result", 200, _native(reply, [choice], spent + (answer.output_tokens if last else tokens))
             )
         spent += answer.output_tokens
 
 
-def _native_frame(number: int, event: str, status: int, data: dict[str, Any]) -> bytes:
+def native_frame(number: int, event: str, status: int, data: dict[str, Any]) -> bytes:
+    """Return one event of the native dialect: the status is in a comment, no space follows the colons."""
     return b"id:%d\nevent:%s\n:HTTP_STATUS/%d\ndata:%s\n\n" % (number, event.encode(), status, _encode(data))
 
 
@@ -205,54 +198,6 @@ def _chat_frame(reply: Reply200, choices: list[dict[str, Any]]) -> bytes:
 
 def _data(value: Any) -> bytes:
     return b"data: %s\n\n" % _encode(value)
-
-
-# Native code → code and type of compatible mode, then status (None: the problem's own), code and type of OpenAI.
-_OTHER_CODES: dict[str, tuple[str, str, int | None, str | None, str | None]] = {
-    "InvalidApiKey": ("invalid_api_key", "invalid_request_error", None, "invalid_api_key", "invalid_request_error"),
-    "Arrearage": ("Arrearage", "Arrearage", 429, "insufficient_quota", "insufficient_quota"),
-    "AccessDenied": ("access_denied", "access_denied", None, None, "invalid_request_error"),
-    "ModelNotFound": ("model_not_found", "invalid_request_error", None, "model_not_found", "invalid_request_error"),
-    "NotFound": ("not_found", "invalid_request_error", None, None, "invalid_request_error"),
-    "BadRequest.TooLarge": ("request_too_large", "invalid_request_error", None, None, "invalid_request_error"),
-    "DataInspectionFailed": (
-        "data_inspection_failed",
-        "data_inspection_failed",
-        None,
-        "content_policy_violation",
-        "invalid_request_error",
-    ),
-    "InternalError": ("internal_error", "internal_error", None, None, "server_error"),
-    "ModelUnavailable": ("ModelUnavailable", "ModelUnavailable", None, "server_is_overloaded", "server_error"),
-    "Throttling": ("Throttling", "Throttling", None, "rate_limit_exceeded", None),
-    "Throttling.RateQuota": ("limit_requests", "limit_requests", None, "rate_limit_exceeded", "requests"),
-    "Throttling.AllocationQuota": ("insufficient_quota", "insufficient_quota", None, "rate_limit_exceeded", "tokens"),
-    "Throttling.BurstRate": ("limit_burst_rate", "limit_burst_rate", None, "slow_down", "requests"),
-}
-_ANY_OTHER = ("invalid_parameter_error", "invalid_request_error", None, None, "invalid_request_error")
-
-
-def error_body(wire: Wire, problem: Problem, request_id: str) -> tuple[int, bytes]:
-    """Return the status and the body of an error in the vendor's shape."""
-    if wire == "native":
-        return problem.status, _encode(_native_error(problem, request_id))
-    code, kind, status, openai_code, openai_kind = _OTHER_CODES.get(problem.code, _ANY_OTHER)
-    error = {"message": problem.message, "type": kind, "param": None, "code": code}
-    if wire == "compatible":
-        return problem.status, _encode({"error": error, "id": f"chatcmpl-{request_id}", "request_id": request_id})
-    error |= {"type": openai_kind, "param": problem.param, "code": openai_code}
-    return status or problem.status, _encode({"error": error})
-
-
-def error_frame(wire: Wire, problem: Problem, request_id: str) -> bytes:
-    """Return an error as a frame in the middle of a stream. Chat completions still end in `[DONE]`, as vLLM's do."""
-    if wire == "native":
-        return _native_frame(99, "error", problem.status, _native_error(problem, request_id))
-    return b"data: %s\n\ndata: [DONE]\n\n" % error_body(wire, problem, request_id)[1]
-
-
-def _native_error(problem: Problem, request_id: str) -> dict[str, str]:
-    return {"code": problem.code, "message": problem.message, "request_id": request_id}
 
 
 def models_body(models: Sequence[str]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from batchgen.simulator.bodies import error_body
+from batchgen.simulator.error_bodies import error_body
 from batchgen.simulator.rules import Problem, Wire
 
 JSON = ("content-type", "application/json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 
-from batchgen.simulator.bodies import HTML_PAGE, PORTAL_PAGE, error_frame
+from batchgen.simulator.error_bodies import HTML_PAGE, PORTAL_PAGE, error_frame
 from batchgen.simulator.exchange import HTML, Reply, error_reply
 from batchgen.simulator.rules import Problem, Wire
 from batchgen.simulator.settings import Settings

@@ -33,9 +33,55 @@ _FORMAT_FIELDS = {"email": "email", "uri": "url", "date": "date"}
 Schema = Mapping[str, Any]
 
 
-def overlap(words: str, text: str) -> int:
-    """Return how many words (or their first five letters) of `words` stand in `text`, which is in lower case."""
-    return sum(1 for word in set(re.findall(r"\w{3,}", words.lower().replace("_", " "))) if word[:5] in text)
+_STOP_WORDS = frozenset(
+    [
+        "the",
+        "and",
+        "for",
+        "not",
+        "but",
+        "are",
+        "with",
+        "that",
+        "this",
+        "from",
+        "have",
+        "has",
+        "does",
+        "into",
+        "than",
+        "them",
+        "they",
+        "your",
+        "our",
+        "you",
+        "all",
+        "any",
+        "one",
+        "out",
+        "who",
+        "something",
+        "somebody",
+        "should",
+        "would",
+        "could",
+        "already",
+        "other",
+        "others",
+        "none",
+        "these",
+        "those",
+        "what",
+        "which",
+        "where",
+        "when",
+    ]
+)
+
+
+def stems(text: str) -> set[str]:
+    """Return the first five letters of the words of a text, without the commonest."""
+    return {word[:5] for word in re.findall(r"[^\W_]{3,}", text.lower()) if word not in _STOP_WORDS}
 
 
 def choose(options: Mapping[str, str], text: str, number: int) -> str:
@@ -43,8 +89,8 @@ def choose(options: Mapping[str, str], text: str, number: int) -> str:
 
     A name in the text counts more than any explanation.
     """
-    text = text.lower()
-    scores = {name: overlap(name, text) * 10 + overlap(told, text) for name, told in options.items()}
+    said = stems(text)
+    scores = {name: 10 * len(stems(name) & said) + len(stems(told) & said) for name, told in options.items()}
     best = max(scores.values())
     return (
         list(options)[number % len(options)] if best == 0 else next(n for n, score in scores.items() if score == best)

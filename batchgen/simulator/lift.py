@@ -19,7 +19,8 @@ _ERROR_CODE = re.compile(
 )
 _VERSION = re.compile(r"(?:[A-Z][\w.-]* ){0,3}(?<![\w.])(?:[Vv]ersion |[Vv]\.? ?)?\d+\.\d+(?:\.\w+){0,2}(?![\w.]*@)")
 _SYSTEM = re.compile(
-    r"\b(?:Windows(?: Server)? (?:XP|Vista|NT|\d+(?:\.\d+)*)(?: (?:Pro|Home|Enterprise))?(?: (?:version )?\w*\d{2}\w{2})?"
+    r"\b(?:Windows(?: Server)? (?:XP|Vista|NT|\d+(?:\.\d+)*)(?: (?:Pro|Home|Enterprise))?"
+    r"(?: (?:version )?\w*\d{2}\w{2})?"
     r"|(?:mac ?OS|OS X)(?: [A-Z][a-z]+(?: [A-Z][a-z]+)?)?(?: \d+(?:\.\d+)*)?"
     r"|(?:Ubuntu|Debian|Fedora|CentOS|RHEL|Red Hat(?: Enterprise Linux)?|openSUSE|SLES|Rocky Linux|Arch Linux"
     r"|Linux Mint)"
@@ -70,6 +71,15 @@ def _customer(text: str) -> str | None:
     return None
 
 
+def _version(text: str) -> str | None:
+    """Return a version that is not the operating system's, nor a date or an address."""
+    for match in _VERSION.finditer(_SYSTEM.sub(" ", text)):
+        parts = re.findall(r"\d+", match[0].split()[-1])
+        if len(parts) < 4 and len(parts[-1]) < 4:
+            return match[0].strip()
+    return None
+
+
 def _sentences(text: str) -> list[str]:
     return [s for s in (m[0].strip() for m in _SENTENCE.finditer(_HEADER_LINE.sub("", text))) if len(s) >= 6]
 
@@ -98,7 +108,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[str], str | None]], ...] = (
     (("operating",), _first(_SYSTEM)),
     (("platform",), _first(_SYSTEM)),
     (("os",), _first(_SYSTEM)),
-    (("version",), _first(_VERSION)),
+    (("version",), _version),
     (("subject",), _first(_SUBJECT)),
     (("title",), _first(_SUBJECT)),
     (("date",), _first(_DATE)),

@@ -3,8 +3,8 @@
 Types are made plain, so that files of different writers agree: dictionaries are decoded, large and view strings become
 strings. Extension types are refused: their code would run on reading. A string that is not UTF-8 costs its row only.
 
-Memory: row groups are read page by page, in batches as small as the average row asks for. A column chunk that may
-hold few long values many times (a 50 KB file can mean 300 GB) is read as a dictionary and cut before it is decoded.
+Memory: row groups are read page by page, in batches as small as the average row asks for. A column chunk that
+repeats long values (a 50 KB file can mean 300 GB) is read as a dictionary and cut before it is decoded.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, Piece, check_agreeme
 
 _PAGE_BUFFER_BYTES = 1 << 20
 _DICTIONARY_BYTES = 8 * 1024 * 1024
-"""A chunk with a dictionary and no more than this beside 4 bytes an index may be nothing but repetition. Reading a
-chunk of unique strings as a dictionary after all costs 0.7 µs a row, measured, so the guess may be generous."""
+"""A chunk with a dictionary and no more than this beside 4 bytes an index may be nothing but repetition."""
+
+_LONG_BYTES = BATCH_BYTES // BATCH_ROWS
+"""Shorter values cannot pass the bound of a batch, however often they are repeated."""
 
 
 class ParquetReader:
@@ -104,7 +106,11 @@ def _group(
     wanted = [
         chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in {name.split(".")[0] for name in columns}
     ]
-    repeated = [chunk.path_in_schema for chunk in wanted if _may_repeat(chunk)]
+    repeated = [
+        chunk.path_in_schema
+        for chunk in wanted
+        if _may_repeat(chunk) and _has_long_values(file, metadata, group, chunk.path_in_schema)
+    ]
     size = sum(chunk.total_uncompressed_size for chunk in wanted)
     batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES * facts.num_rows // max(1, size)))
     # pre_buffer would load the whole row group, and without a buffer size each column chunk would be loaded whole
@@ -125,6 +131,31 @@ def _may_repeat(chunk: Any) -> bool:
         and chunk.has_dictionary_page
         and chunk.total_uncompressed_size <= _DICTIONARY_BYTES + 4 * chunk.num_values
     )
+
+
+def _has_long_values(file: File, metadata: pq.FileMetaData, group: int, path: str) -> bool:
+    """Whether a chunk's dictionary, which comes before its first value, holds a long one.
+
+    Reading every dictionary column as such would do too, but costs 50 MB for a column of unique ids, measured.
+    """
+    with pq.ParquetFile(file.path, metadata=metadata, read_dictionary=[path], pre_buffer=False) as parquet:
+        first = next(parquet.iter_batches(1, row_groups=[group], columns=[path], use_threads=False))
+    return any(_longest(dictionary) > _LONG_BYTES for array in first.columns for dictionary in _dictionaries(array))
+
+
+def _dictionaries(array: pa.Array) -> Iterator[pa.Array]:
+    """Yield the dictionaries in an array, at any depth."""
+    if pa.types.is_dictionary(array.type):
+        yield array.dictionary
+    elif pa.types.is_struct(array.type):
+        for index in range(array.type.num_fields):
+            yield from _dictionaries(array.field(index))
+    elif pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        yield from _dictionaries(array.values)
+
+
+def _longest(texts: pa.Array) -> int:
+    return pc.max(pc.binary_length(pc.cast(texts, pa.large_binary()))).as_py() or 0
 
 
 def _pieces(batch: pa.RecordBatch, schema: pa.Schema, where: str, place: int) -> Iterator[Piece]:
@@ -151,6 +182,8 @@ def _plain(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return array
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    elif pa.types.is_nested(array.type):
+        array = pc.take(array, pa.array(range(len(array))))  # a cast would decode all that the slice was cut from
     return array if array.type == kind else pc.cast(array, kind, safe=False)  # unsafe: bad UTF-8 is found afterwards
 
 

@@ -156,13 +156,13 @@ class _Progress:
         self.sending = sending  # bytes of the request itself may be out
         self.answered = False  # the head of the reply is there
 
-    async def note(self, event: str, _details: dict[str, Any]) -> None:
+    async def note(self, event: str, details: dict[str, Any]) -> None:
         if event == "http11.send_request_headers.started":
-            self.sending = True
+            self.sending = details["request"].method == b"POST"  # and not the CONNECT that asks a proxy for a tunnel
         elif event == "connection.connect_tcp.started":
             self.connected = True
         elif event == "http11.receive_response_headers.complete":
-            self.answered = True
+            self.answered = self.sending
 
 
 class _Gunzip:

@@ -18,8 +18,13 @@ CASES = [
     ("dashscope", 400, "InvalidURL", "x", "endpoint stop"),
     ("dashscope", 400, "InvalidParameter", "Model not exist.", "model_unavailable stop"),
     ("dashscope", 400, "InvalidParameter", "This model only support stream mode", "invalid_request retry needs_stream"),
-    ("dashscope", 400, "InvalidParameter", "enable_thinking must be set to false for non-streaming calls",
-     "invalid_request retry needs_stream"),
+    (
+        "dashscope",
+        400,
+        "InvalidParameter",
+        "enable_thinking must be set to false for non-streaming calls",
+        "invalid_request retry needs_stream",
+    ),
     ("dashscope", 400, "InvalidParameter.NotSupportEnableThinking", "x", "invalid_request fail setting"),
     ("dashscope", 400, "BadRequest.EmptyInput", "x", "invalid_request fail"),
     ("dashscope", 400, "BadRequest.TooLarge", "x", "too_long fail"),
@@ -74,7 +79,13 @@ CASES = [
     ("openai", 413, None, "x", "too_long fail"),
     ("openai", 422, None, "x", "invalid_request fail setting"),
     ("openai", 429, "rate_limit_exceeded", "Rate limit reached on tokens per min (TPM)", "rate_limited wait tokens"),
-    ("openai", 429, "rate_limit_exceeded", "Rate limit reached on requests per min (RPM)", "rate_limited wait requests"),
+    (
+        "openai",
+        429,
+        "rate_limit_exceeded",
+        "Rate limit reached on requests per min (RPM)",
+        "rate_limited wait requests",
+    ),
     ("openai", 429, "tokens", "x", "rate_limited wait tokens"),
     ("openai", 429, "rate_limit_exceeded", "Request too large for m on tokens per min (TPM)", "too_long fail"),
     ("openai", 429, "slow_down", "x", "rate_limited wait growth"),
@@ -93,7 +104,7 @@ CASES = [
     ("vllm", 400, "budget_exceeded", "LiteLLM", "account stop"),
     ("vllm", 429, "None", "Max parallel request limit reached", "rate_limited wait concurrency"),
     ("vllm", 500, None, "the request exceeds the available context size", "too_long fail"),
-]  # fmt: skip
+]
 
 
 def words(failure: Failure) -> str:
@@ -123,14 +134,17 @@ SHAPES = {
     "text in error": (b'{"error":"m"}', ("m", None)),
     "old vLLM": (b'{"object":"error","message":"m","type":"T","code":40001}', ("m", "T")),
     "detail text": (b'{"detail":"m"}', ("m", None)),
-    "detail list": (b'{"detail":[{"loc":["body","messages",0],"msg":"Field required"}]}', ("body.messages.0: Field required", None)),
+    "detail list": (
+        b'{"detail":[{"loc":["body","messages",0],"msg":"Field required"}]}',
+        ("body.messages.0: Field required", None),
+    ),
     "detail object": (b'{"detail":{"error":{"message":"m","code":"X"}}}', ("m", "X")),
     "in a list": (b'[{"error":{"message":"m","code":"X"}}]', ("m", "X")),
     "plain text": (b"upstream gone", ("upstream gone", None)),
     "HTML": (b"<html><head><title>502 Bad Gateway</title></head></html>", ("HTML page: 502 Bad Gateway", None)),
     "empty": (b"", ("HTTP 502 Bad Gateway", None)),
     "an event stream": (b'id:1\nevent:error\n:HTTP_STATUS/502\ndata:{"code":"X","message":"m"}\n\n', ("m", "X")),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -23,10 +23,19 @@ def body(server: str, prompt: Prompt, *, stream: bool = False, **settings: objec
 
 @pytest.mark.parametrize(
     "host",
-    ["https://dashscope.aliyuncs.com", "https://dashscope-intl.aliyuncs.com", "https://cn-hongkong.dashscope.aliyuncs.com",
-     "https://dashscope-us.aliyuncs.com", "https://ws_1.cn-beijing.maas.aliyuncs.com", "https://trial.eu-central-1.maas.aliyuncs.com",
-     "https://maas.qwencloudapi.com", "https://computevault.unodetech.xyz", "http://127.0.0.1:8080", "https://gw.example/team/qwen"],
-)  # fmt: skip
+    [
+        "https://dashscope.aliyuncs.com",
+        "https://dashscope-intl.aliyuncs.com",
+        "https://cn-hongkong.dashscope.aliyuncs.com",
+        "https://dashscope-us.aliyuncs.com",
+        "https://ws_1.cn-beijing.maas.aliyuncs.com",
+        "https://trial.eu-central-1.maas.aliyuncs.com",
+        "https://maas.qwencloudapi.com",
+        "https://computevault.unodetech.xyz",
+        "http://127.0.0.1:8080",
+        "https://gw.example/team/qwen",
+    ],
+)
 @pytest.mark.parametrize("suffix", ["", "/", "/api/v1", "/api/v1/", TEXT])
 def test_native_endpoints(host: str, suffix: str) -> None:
     """Every region, workspace and gateway, given as host, API root or complete endpoint."""
@@ -115,7 +124,12 @@ def test_extra_body_and_stream_options() -> None:
     """`extra_body` is merged; the job's stream options win, and none go out without a stream."""
     parameters = {"extra_body": {"top_k": 3}, "stream_options": {"include_usage": False}}
     assert body("vllm", Prompt(messages=HI), stream=True, parameters=parameters) == {
-        "model": "qwen-plus", "messages": HI, "top_k": 3, "stream": True, "stream_options": {"include_usage": False}}  # fmt: skip
+        "model": "qwen-plus",
+        "messages": HI,
+        "top_k": 3,
+        "stream": True,
+        "stream_options": {"include_usage": False},
+    }
     assert body("vllm", Prompt(messages=HI), parameters=parameters) == {
         "model": "qwen-plus",
         "messages": HI,
@@ -125,9 +139,14 @@ def test_extra_body_and_stream_options() -> None:
 
 @pytest.mark.parametrize(
     ("model", "parameters", "expected"),
-    [("qwen1.5-72b-chat", {}, True), ("qwen-plus", {"tools": [1]}, False), ("qwen3.5-plus", {"tools": [1]}, True),
-     ("qwen-plus", {"tools": [1], "enable_thinking": True}, True), ("qwen-plus", {"incremental_output": False}, False)],
-)  # fmt: skip
+    [
+        ("qwen1.5-72b-chat", {}, True),
+        ("qwen-plus", {"tools": [1]}, False),
+        ("qwen3.5-plus", {"tools": [1]}, True),
+        ("qwen-plus", {"tools": [1], "enable_thinking": True}, True),
+        ("qwen-plus", {"incremental_output": False}, False),
+    ],
+)
 def test_increments_by_default(model: str, parameters: dict, expected: bool) -> None:
     """A stream is incremental, unless the job says otherwise or older models' tools forbid it."""
     sent = body("dashscope", Prompt(messages=HI), stream=True, name=model, parameters=parameters)
@@ -136,10 +155,19 @@ def test_increments_by_default(model: str, parameters: dict, expected: bool) -> 
 
 @pytest.mark.parametrize(
     ("model", "parameters", "expected"),
-    [("qwq-plus", {}, True), ("qvq-max", {}, True), ("qwen3-32b", {}, True), ("qwen3-32b", {"enable_thinking": False}, False),
-     ("qwen3-235b-a22b-thinking-2507", {}, True), ("qwen3-30b-a3b-instruct-2507", {}, False), ("qwen-plus", {"enable_thinking": True}, False),
-     ("qwen3.5-plus", {}, False), ("qwen3-32b", {"enable_thinking": {"column": "t"}}, True), ("qwen-max", {}, False)],
-)  # fmt: skip
+    [
+        ("qwq-plus", {}, True),
+        ("qvq-max", {}, True),
+        ("qwen3-32b", {}, True),
+        ("qwen3-32b", {"enable_thinking": False}, False),
+        ("qwen3-235b-a22b-thinking-2507", {}, True),
+        ("qwen3-30b-a3b-instruct-2507", {}, False),
+        ("qwen-plus", {"enable_thinking": True}, False),
+        ("qwen3.5-plus", {}, False),
+        ("qwen3-32b", {"enable_thinking": {"column": "t"}}, True),
+        ("qwen-max", {}, False),
+    ],
+)
 def test_models_that_only_stream(model: str, parameters: dict, expected: bool) -> None:
     """Known by name and thinking switch, on both of DashScope's APIs and nowhere else."""
     assert provider_for("dashscope", parameters=parameters).must_stream(model) is expected

@@ -34,9 +34,20 @@ def test_retry_after_in_every_form(headers: dict[str, str], expected: float | No
 
 @pytest.mark.parametrize(
     ("reset", "expected"),
-    [("20ms", 0.02), ("1s", 1.0), ("6m0s", 360.0), ("1h2m3.5s", 3723.5), ("1d", 86400.0), ("12", 12.0), ("soon", None),
-     (str(int(NOW) + 30), 30.0), (str(int(NOW * 1000) + 1500), 1.5), ("2026-09-21T12:00:10Z", 10.0), ("2026-09-21T12:00:10+00:00", 10.0)],
-)  # fmt: skip
+    [
+        ("20ms", 0.02),
+        ("1s", 1.0),
+        ("6m0s", 360.0),
+        ("1h2m3.5s", 3723.5),
+        ("1d", 86400.0),
+        ("12", 12.0),
+        ("soon", None),
+        (str(int(NOW) + 30), 30.0),
+        (str(int(NOW * 1000) + 1500), 1.5),
+        ("2026-09-21T12:00:10Z", 10.0),
+        ("2026-09-21T12:00:10+00:00", 10.0),
+    ],
+)
 def test_resets_are_durations_or_times(reset: str, expected: float | None) -> None:
     """OpenAI sends durations, others Unix or ISO times; all become seconds from now."""
     limits = rate_limits({"x-ratelimit-limit-requests": "60", "x-ratelimit-reset-requests": reset}, NOW)

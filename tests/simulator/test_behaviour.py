@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -127,7 +128,7 @@ def test_native_stream(incremental: bool) -> None:
     assert len(texts) > 3
     assert ("".join(texts) if incremental else texts[-1]) == whole
     if not incremental:
-        assert all(later.startswith(text) for text, later in zip(texts, texts[1:], strict=False))
+        assert all(later.startswith(text) for text, later in pairwise(texts))
     reasons = [frame["output"]["choices"][0]["finish_reason"] for frame in frames]
     assert reasons == ["null"] * (len(frames) - 1) + ["stop"]
     spent = [frame["usage"]["output_tokens"] for frame in frames]

@@ -14,6 +14,7 @@ from batchgen.simulator.lift import lift
         ("customer_name", 'From: "Doe, John" <j@x.org>\n\nIt fails.', "Doe"),
         ("customer", "I am Tom from Acme, my user ID is 12345.", "Tom"),
         ("softwareVersion", "using version V3.1.8, it fails", "V3.1.8"),
+        ("version", "Since 12.03.2026 on macOS 13.4: Foo 2.7 fails", "Foo 2.7"),
         ("error_code", "an error code of ERR-2007, and", "ERR-2007"),
         ("error_code", "failed with 0x80070057.", "0x80070057"),
         ("error_code", "Fehlercode: 1603 erscheint", "1603"),

@@ -111,7 +111,7 @@ async def test_a_proxy_that_makes_no_tunnel(
 ) -> None:
     """Nothing was sent to the provider, the key did not go to the proxy, and the text names both."""
     with FaultServer(choose=lambda _: fault) as server:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@127.0.0.1:{server.port}")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:hidden@127.0.0.1:{server.port}")
         async with transport_to("https://api.test/") as transport:
             failure = await send(transport, "https://api.test/ok")
     assert isinstance(failure, Failure)
@@ -121,7 +121,7 @@ async def test_a_proxy_that_makes_no_tunnel(
     assert f"127.0.0.1:{server.port}" in failure.message
     assert server.heads[0].startswith(b"CONNECT api.test:443")
     assert CANARY.encode() not in b"".join(server.heads)
-    assert "pass" not in failure.message
+    assert "hidden" not in failure.message
     check_message(failure)
 
 

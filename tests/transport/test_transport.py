@@ -234,6 +234,24 @@ def test_a_bomb_stays_small(kind: str, server: FaultServer, path: str) -> None:
     assert int(grown_mb) < 4 * (BODY_CAP >> 20)
 
 
+@pytest.mark.parametrize("path", ["ok", "gzip_bomb", "hang_in_body"])
+def test_a_process_may_end_right_behind_its_last_reply(kind: str, server: FaultServer, path: str) -> None:
+    """The client's own thread is out of the interpreter when the transport is left: no abort at exit."""
+    script = (
+        "import asyncio, sys\n"
+        "from batchgen.transport import open_transport\n"
+        "from batchgen.values import Request\n"
+        "async def main(kind, url):\n"
+        "    async with open_transport(kind, base_url=url, key=None, concurrency=1) as transport:\n"
+        "        await transport.send(Request(url, b'{}', {}), timeout_s=1)\n"
+        "asyncio.run(main(*sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", script, kind, server.url(path)]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2]) for _ in range(6)]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 6, errors
+
+
 # Time
 
 
