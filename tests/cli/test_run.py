@@ -90,7 +90,7 @@ def test_parquet_rows_through_broken_connections_to_chat_completions(command, si
     assert server.stats()["requests_after_answer"] == 0
 
     pattern = str(tmp_path / "out" / "results" / "*.parquet")
-    assert duckdb.sql(f"select count(*), count(distinct row_id) from '{pattern}'").fetchone() == (1500, 1500)
+    assert duckdb.sql(f"select count(*), count(distinct row_id) from '{pattern}'").fetchall() == [(1500, 1500)]
     assert polars.read_parquet(pattern).height == 1500
     assert len(pandas.read_parquet(tmp_path / "out" / "results")) == 1500
 

@@ -137,7 +137,7 @@ def test_an_account_that_falls_overdue_in_mid_run(command, simulator, job, tmp_p
     path = job(write_csv(tmp_path / "in.csv", [f"row {n}" for n in range(1000)]), server.url)
     code, summary = command.summary(path)
     assert code == 3
-    assert summary["succeeded"] == 300
+    assert 300 <= summary["succeeded"] <= 300 + 64
     assert summary["failed"] == 0
     assert server.stats()["requests"] <= 300 + 2 * 64
     server.change(fatal_after=None)
@@ -158,11 +158,11 @@ def test_a_budget_is_never_passed(command, simulator, job, tmp_path):
     """Exit 3 before the cap; a higher one goes on."""
     server = simulator(latency_ms=5)
     path = job(write_csv(tmp_path / "in.csv", [f"row {n}" for n in range(600)]), server.url, concurrency=50)
-    code, summary = command.summary(path, "--budget", "0.05")
+    code, summary = command.summary(path, "--budget", "0.01")
     assert code == 3
-    assert 0 < float(summary["cost"]) <= 0.05
+    assert 0 < float(summary["cost"]) <= 0.01
     billed = server.stats()["billed"]
-    assert (billed["input_tokens"] * 0.4 + billed["output_tokens"] * 1.2) / 1e6 <= 0.05
+    assert (billed["input_tokens"] * 0.4 + billed["output_tokens"] * 1.2) / 1e6 <= 0.01
     assert "budget" in summary["error"]["message"]
     assert command.summary(path, "--budget", "50")[0] == 0
     assert server.stats()["requests_after_answer"] == 0
