@@ -37,7 +37,8 @@ _STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
         "the and for not but are with that this from have has does into than them they your our you "
-        "all any one out who something somebody should would could already other others none these those what which where when",
+        "all any one out who something somebody should would could already other others none these those "
+        "what which where when",
     )
 )
 
