@@ -60,6 +60,7 @@ async def run(path, rows, shard_rows, chance):
 def main():
     """Fork a run for every seed on stdin: a fresh process without the imports' half second."""
     path, rows, shard_rows = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    pa.array([0])  # imports pandas, once for all forks
     for line in sys.stdin:
         pid = os.fork()
         if not pid:
