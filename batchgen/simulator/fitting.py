@@ -34,48 +34,12 @@ Schema = Mapping[str, Any]
 
 
 _STOP_WORDS = frozenset(
-    [
-        "the",
-        "and",
-        "for",
-        "not",
-        "but",
-        "are",
-        "with",
-        "that",
-        "this",
-        "from",
-        "have",
-        "has",
-        "does",
-        "into",
-        "than",
-        "them",
-        "they",
-        "your",
-        "our",
-        "you",
-        "all",
-        "any",
-        "one",
-        "out",
-        "who",
-        "something",
-        "somebody",
-        "should",
-        "would",
-        "could",
-        "already",
-        "other",
-        "others",
-        "none",
-        "these",
-        "those",
-        "what",
-        "which",
-        "where",
-        "when",
-    ]
+    re.findall(
+        r"\w+",
+        "the and for not but are with that this from have has does into than them they your our you "
+        "all any one out who something somebody should would could already other others none these those "
+        "what which where when",
+    )
 )
 
 

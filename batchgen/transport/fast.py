@@ -41,8 +41,8 @@ from batchgen.transport.trust import extra_authorities
 from batchgen.values import KEPT_HEADERS, Failure, Request, Response
 
 LEAVE_S = 0.05
-"""Time for pyreqwest's thread to leave the interpreter after the last reply. A process that ends while it is still inside
-dies of SIGABRT (`PyGILState_Release`, seen in 5-50 % of runs that end at once, in none with 20 ms)."""
+"""Time for pyreqwest's thread to leave the interpreter after the last reply. A process that ends while it is still
+inside dies of SIGABRT (`PyGILState_Release`; 5-50 % of processes that ended at once did so, with 20 ms none)."""
 
 CONNECTING = "client error (Connect)"
 """The cause by which pyreqwest's errors tell connecting from all that follows (their classes do not)."""

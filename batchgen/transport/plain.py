@@ -207,7 +207,7 @@ def read_error(error: BaseException, way: _Progress) -> tuple[Trouble, str]:
     )
     if trouble is failures.CUT and not way.answered:
         trouble = failures.CLOSED if way.sending else failures.CONNECT
-    return trouble, detail
+    return trouble, "" if trouble is failures.CONNECT_TIMEOUT else detail
 
 
 def _leaves(chain: Sequence[BaseException]) -> Iterator[BaseException]:

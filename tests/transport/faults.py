@@ -18,6 +18,7 @@ import socket
 import ssl
 import struct
 import threading
+import weakref
 import zlib
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -425,6 +426,7 @@ class FaultServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault server", daemon=True)
         self._running: set[asyncio.Task[None]] = set()
+        self._writers: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
         self.port = 0
         self.connections = 0
         self.heads: list[bytes] = []
@@ -462,12 +464,15 @@ class FaultServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # lets the aborted transports call connection_lost before the loop ends
+        for writer in self._writers:  # a TLS one may still wait for the peer's goodbye
+            writer.transport.abort()
+        await asyncio.sleep(0.01)  # lets the aborted transports call connection_lost before the loop ends
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
+        self._writers.add(writer)
         self.connections += 1
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
