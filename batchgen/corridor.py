@@ -236,6 +236,8 @@ class _Run:
         parts = self._parts
         kept = self._kept_columns()
         columns = [name for name in parts.source.columns if name in kept or name in parts.template.columns]
+        if not self._scan.rows:  # one empty part, so that readers of the results find the columns
+            yield 0, pa.RecordBatch.from_pylist([], schema=pa.schema([parts.source.schema.field(c) for c in columns]))
         for batch in parts.source.batches(start_row, columns):
             problems.update(batch.problems)
             yield batch.first_row, batch.table
