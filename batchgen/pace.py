@@ -169,17 +169,8 @@ class Pacer:
                 self._requests.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
             return 0.0
         if throttle is Throttle.UNKNOWN:
-<<<<<<< HEAD
-            # What held the request back let too much through; in the search nothing did, and it may be either.
-            full = (ticket.bound & IN_FLIGHT and not ticket.bound & (REQUESTS | TOKENS)) or ticket.bound == CONCURRENCY
-            full = full or self._cap.suspect(ticket.in_flight)
-            if full or ticket.bound & SEARCH:
-                self._cap.refused(now_s, ticket.sent_s, ticket.in_flight)
-            if full:
-=======
             # What held the request back let too much through; the pace is blamed unless the level betrays a cap.
             if late or self._is_cap(now_s, ticket):
->>>>>>> pace
                 return 0.0
             throttle = Throttle.TOKENS if ticket.bound & (REQUESTS | TOKENS) == TOKENS else Throttle.REQUESTS
         if not late:
@@ -346,6 +337,11 @@ class Pacer:
         self.limits = limits
         self._log.timeout_s = limits.timeout_s
         self._log.learn_deadline()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the service has failed so often in a row that everybody waits for one probe."""
+        return self._stop.why is Why.FAILURES
 
     @property
     def deadline_s(self) -> float:
