@@ -70,8 +70,9 @@ def example_turns(
 ) -> list[Message]:
     """Return a table's rows as turns: what each asks, as the job's own prompt has it, and the wanted answer.
 
-    `render` gives a row's prompt, of which the system message is left out; `answer` the text wanted for the row.
-    Raises `InputError`, naming the row (from 0), if one cannot be rendered.
+    `render` gives a row's prompt, of which the system message is left out; `answer` the text wanted for the row, or a
+    `ValueError` that says why it cannot be (`StructuredAnswers.example_answer`). Raises `InputError`, naming the row
+    (from 0) and what is wrong with it.
     """
     turns: list[Message] = []
     for number, row in enumerate(rows):
@@ -79,7 +80,10 @@ def example_turns(
         if isinstance(prompt, Failure):
             raise InputError(f"prompt.examples: row {number}: {prompt.message}")
         turns += [message for message in as_messages(prompt) if message["role"] not in _FIRST_ROLES]
-        turns.append({"role": "assistant", "content": answer(row)})
+        try:
+            turns.append({"role": "assistant", "content": answer(row)})
+        except ValueError as error:
+            raise InputError(f"prompt.examples: row {number}: the wanted answer does not fit: {error}") from None
     return turns
 
 

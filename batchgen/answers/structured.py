@@ -19,6 +19,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.answers.conversation import as_json, instructed, repair_messages, worded
+from batchgen.answers.duplicates import dedupe_default
 from batchgen.answers.kinds import AnswerKind, Invalid, LabelAnswers, Parsed, SchemaAnswers, invalid
 from batchgen.answers.labels import Label, Vote, labels_instruction, labels_schema, majority, token_confidence
 from batchgen.answers.means import TOOL, Shaping, Target, shape_request
@@ -70,22 +71,16 @@ Next = Done | Repair | Longer | GiveUp
 class StructuredAnswers:
     """A job's `[response]`, made ready: what is sent, how answers are read, what comes next, the `parsed` column.
 
-    `shaping` has the parameters to merge into `model.parameters`, and the instruction; `examples` are few-shot turns
-    (`conversation.example_turns`). Raises `JobError`, naming key and fix.
+    `shaping` has the parameters to merge into `model.parameters`, and the instruction.
     """
 
-    def __init__(
-        self,
-        settings: ResponseSettings,
-        target: Target,
-        *,
-        schema: AnswerSchema | None = None,
-        examples: Sequence[Message] = (),
-    ) -> None:
-        """`schema`: already read; else it is read from the file `settings.schema`."""
+    def __init__(self, settings: ResponseSettings, target: Target, schema: AnswerSchema | None = None) -> None:
+        """`schema`: already read; else it is read from the file `settings.schema`.
+
+        Raises `JobError`, naming key and fix.
+        """
         settings.check()
         self.settings = settings
-        self.examples = tuple(examples)
         self._parameters = target.parameters
         self.kind: AnswerKind
         if settings.labels is not None:
@@ -126,20 +121,18 @@ class StructuredAnswers:
     def remarks(self) -> list[Remark]:
         """What `check` should say about the settings, nothing of it fatal but votes that cannot differ."""
         remarks = list(self.kind.remarks)
-        if self.settings.votes > 1:
-            temperature, seed = self._parameters.get("temperature"), self._parameters.get("seed")
-            if temperature == 0 or isinstance(seed, int):
-                text = "needs samples that can differ: leave out temperature = 0 and seed in model.parameters"
-                remarks.append(Remark("response.votes", text, True))
+        if self.settings.votes > 1 and dedupe_default(self._parameters):
+            text = "needs samples that can differ: leave out temperature = 0 and seed in model.parameters"
+            remarks.append(Remark("response.votes", text, True))
         mentions_json = self.shaping.instruction is not None and "json" in self.shaping.instruction.lower()
         if self.shaping.means == "json_object" and not mentions_json:
             text = 'leaves it to the prompt to contain the word "JSON": json_object is refused without it'
             remarks.append(Remark("response.instruction", text, False))
         return remarks
 
-    def prepare(self, prompt: Prompt) -> Prompt:
-        """Return a row's prompt with the instruction and the examples."""
-        return instructed(prompt, self.shaping.instruction, self.examples)
+    def prepare(self, prompt: Prompt, examples: Sequence[Message] = ()) -> Prompt:
+        """Return a row's prompt with the instruction; `examples` are few-shot turns (`example_turns`)."""
+        return instructed(prompt, self.shaping.instruction, examples)
 
     def read(self, completion: Completion) -> Parsed | Invalid:
         """Return the answer in a completion. A label has its confidence, if asked from logprobs."""
