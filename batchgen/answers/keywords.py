@@ -59,6 +59,8 @@ def check_keywords(schema: Any, path: str, refusal: Callable[[str, str], JobErro
             raise refusal(here, f"{name} is not supported: {REFUSED[name]}")
         if name == "$id" and path:
             raise refusal(here, "an $id inside the schema is not supported: use $ref to #/$defs/...")
+        if name == "$ref" and not str(value).startswith("#"):
+            raise refusal(here, f"{value} is not in this file: copy it into $defs")
         if name not in _KNOWN and (near := difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.85)):
             raise refusal(here, f"unknown keyword; did you mean {near[0]}?")
         if name == "allOf" and isinstance(value, list) and len(value) > 1:

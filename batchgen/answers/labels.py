@@ -4,7 +4,8 @@ The rule, in its order; letters' case, and `_` or `-` for a space, never matter:
 
 1. The whole text is a label, after quotes, brackets, Markdown marks and final punctuation are taken off.
 2. The text holds one JSON object: its `label`, or its only value, is taken for the text.
-3. `label:`, `category:`, `class:`, `classification:` or `answer:` (also with `=` or `is`) introduces a label.
+3. `label:`, `category:`, `class:`, `classification:` or `answer:` (also with `=` or `is`) before a label: only these
+   lines, from there on, are looked at in step 4.
 4. Exactly one label is mentioned, as whole words; a longer label hides a shorter one inside it.
 
 Two different labels are ambiguous, and a label just after a negation (`not a bug`) is not one: both are invalid. An
@@ -27,7 +28,9 @@ from batchgen.errors import JobError
 
 _EDGES = " \t\r\n\"'“”‘’«»`*_#<>()[]{}.,:;!?-–—。，！？：；「」『』【】"
 _GAPS = re.compile(r"[\s_\-‐-―]+")
+_GAPS_IN_LINE = re.compile(r"[^\S\n]*[ \t_\-‐-―]+")
 _WIDE = 0x2E80  # from here on scripts are written without spaces: a label's edge needs no word boundary
+_NEGATION_REACH = 40  # characters before a label in which a negation is looked for
 _NEGATION = re.compile(
     r"(?:\b(?:not|no|never|neither|nor|without|isn't|isn’t|nicht|kein|keine|pas)\b\W*(?:\w+\W+)?|[不非没]是?)$"
 )
@@ -86,17 +89,16 @@ class LabelSet:
             return whole
         if whole is not None:
             return whole
-        plain = _GAPS.sub(" ", text.casefold())
-        marked = {match[1] for match in self._marked.finditer(plain)}
-        if len(marked) == 1:
-            return self._by_plain[marked.pop()]
-        mentions = list(self._mention.finditer(plain))
+        plain = _GAPS_IN_LINE.sub(" ", text.casefold())
+        marked = [plain[m.start(1) :].partition("\n")[0] for m in self._marked.finditer(plain)]
+        mentions = [m for line in marked for m in self._mention.finditer(line)] or list(self._mention.finditer(plain))
         named = list(dict.fromkeys(self._by_plain[match[0]] for match in mentions))
         if not named:
             return NoLabel(f"the answer names none of the labels {', '.join(self.labels)}")
         if len(named) > 1:
             return NoLabel(f"the answer names several labels: {', '.join(named)}")
-        if any(_NEGATION.search(plain[: match.start()]) for match in mentions):
+        before = (match.string[max(0, match.start() - _NEGATION_REACH) : match.start()] for match in mentions)
+        if any(map(_NEGATION.search, before)):
             return NoLabel(f"the answer says what it is not: {named[0]}")
         return named[0]
 

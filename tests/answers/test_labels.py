@@ -44,6 +44,8 @@ LOST = [
     ("complaint", "none of the labels"),
     ("bug or billing", "several labels: bug, billing"),
     ("label: bug\nlabel: billing", "several labels"),
+    ("Answer: bug or billing", "several labels: bug, billing"),
+    ("The label is not bug.", "what it is not"),
     ("not a bug", "what it is not"),
     ("This isn't billing", "what it is not"),
 ]
@@ -87,7 +89,7 @@ def test_labels_must_be_told_apart(labels, words):
 
 
 def test_majority():
-    """The most frequent label wins; its share counts unreadable samples; the first sampled wins a tie, which is told."""
+    """The most frequent label wins; its share counts unreadable samples; a tie is told, and the first sampled wins."""
     assert majority(["a", "b", "b"]) == Vote("b", 2 / 3, False)
     assert majority(["b", None, "b", None, "a"]) == Vote("b", 2 / 5, False)
     assert majority(["b", "a", "a", "b"]) == Vote("b", 1 / 2, True)
