@@ -26,7 +26,7 @@ from msgspec import Struct
 from batchgen.answers.reading import Found, read_object
 from batchgen.errors import JobError
 
-_EDGES = " \t\r\n\"'“”‘’«»`*_#<>()[]{}.,:;!?-–—。，！？：；「」『』【】"
+_EDGES = " \t\r\n\"'“”‘’«»`*_<>()[]{}.,:;!?-–—。，！？：；「」『』【】"
 _GAPS = re.compile(r"[\s_\-‐-―]+")
 _GAPS_IN_LINE = re.compile(r"[^\S\n]*[ \t_\-‐-―]+")
 _WIDE = 0x2E80  # from here on scripts are written without spaces: a label's edge needs no word boundary
@@ -79,16 +79,14 @@ class LabelSet:
         text = text.strip().rpartition("</think>")[2]
         if not text.strip():
             return NoLabel("the answer is empty")
-        if "{" in text and (inner := _labelled_value(text, complete=complete)) is not None:
-            text, complete = inner, True
         plain = _plain(text)
         whole = self._by_plain.get(plain)
+        if whole is not None and (complete or not self._may_go_on(plain)):
+            return whole
+        if "{" in text and (inner := _labelled_value(text, complete=complete)) is not None:
+            return self.find(inner)
         if not complete:
-            if whole is None or any(other != plain and other.startswith(plain) for other in self._by_plain):
-                return NoLabel("the answer was cut off at its limit before the label was complete", cut=True)
-            return whole
-        if whole is not None:
-            return whole
+            return NoLabel("the answer was cut off at its limit before the label was complete", cut=True)
         plain = _GAPS_IN_LINE.sub(" ", text.casefold())
         marked = [plain[m.start(1) :].partition("\n")[0] for m in self._marked.finditer(plain)]
         mentions = [m for line in marked for m in self._mention.finditer(line)] or list(self._mention.finditer(plain))
@@ -101,6 +99,10 @@ class LabelSet:
         if any(map(_NEGATION.search, before)):
             return NoLabel(f"the answer says what it is not: {named[0]}")
         return named[0]
+
+    def _may_go_on(self, plain: str) -> bool:
+        """Whether a label could be the beginning of a longer one."""
+        return any(other != plain and other.startswith(plain) for other in self._by_plain)
 
 
 def labels_schema(labels: Sequence[str]) -> dict[str, Any]:
@@ -178,7 +180,8 @@ def _tokens(logprobs: str | None) -> list[tuple[bytes, float]]:
 
 
 def _plain(text: str) -> str:
-    return _GAPS.sub(" ", text.casefold().strip(_EDGES))
+    text = _GAPS.sub(" ", text.casefold()).strip(_EDGES)
+    return text.lstrip("#").lstrip(_EDGES)  # a Markdown heading; at the end, C# is meant
 
 
 def _bounded(plain: str) -> str:

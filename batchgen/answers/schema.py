@@ -76,7 +76,7 @@ class AnswerSchema:
             path = "".join(f"/{pointer(str(step))}" for step in getattr(error, "instance_path", ()))
             raise self._refusal(path, f"not a valid JSON Schema: {str(error).partition(chr(10))[0]}") from None
         self.remarks: list[Remark] = []
-        shape, _ = self._shape(document, "", ("#",))
+        shape = self._shape(document, "", ("#",))
         if not isinstance(shape, Record):
             raise self._refusal("", 'the answer must be an object: "type": "object" with "properties"')
         self.shape: Record = shape
@@ -97,10 +97,10 @@ class AnswerSchema:
     def _refusal(self, path: str, text: str) -> JobError:
         return JobError(f"response.schema {self._where}: at {path or '/'}: {text}.")
 
-    def _shape(self, schema: Any, path: str, refs: tuple[str, ...]) -> tuple[Shape | None, bool]:
-        """Return the shape of a schema, None where only null fits, and whether null fits too."""
+    def _shape(self, schema: Any, path: str, refs: tuple[str, ...]) -> Shape | None:
+        """Return the shape of a schema, None where only null fits. `refs` are the references it was reached by."""
         if not isinstance(schema, Mapping):
-            return self._json_text(path, "any value fits"), True
+            return self._json_text(path, "any value fits")
         indirect = schema.get("$ref") or (schema["allOf"][0] if schema.get("allOf") else None)
         if indirect is not None:
             beside = sorted((SHAPING & schema.keys()) - {"$ref", "allOf"})
@@ -109,7 +109,7 @@ class AnswerSchema:
             if not isinstance(indirect, str):
                 return self._shape(indirect, f"{path}/allOf/0", refs)
             if indirect in refs:
-                return self._json_text(path, "it contains itself"), True
+                return self._json_text(path, "it contains itself")
             return self._shape(self._resolved(indirect, path), path, (*refs, indirect))
         if "enum" in schema or "const" in schema:
             return self._from_values(schema.get("enum", [schema.get("const")]), path)
@@ -120,11 +120,9 @@ class AnswerSchema:
         if types is None:
             implied = next((_IMPLIES[name] for name in _IMPLIES if name in schema), None)
             hint = f'; add "type": "{implied}" if that is meant' if implied else ""
-            return self._json_text(path, f"no type is given{hint}"), True
-        words = [types] if isinstance(types, str) else list(types)
-        nullable = "null" in words
-        shapes = [self._from_type(word, schema, path, refs) for word in words if word != "null"]
-        return self._one_of(shapes, path), nullable
+            return self._json_text(path, f"no type is given{hint}")
+        words = [types] if isinstance(types, str) else types
+        return self._one_of([self._from_type(word, schema, path, refs) for word in words if word != "null"], path)
 
     def _resolved(self, ref: str, path: str) -> Any:
         """Return what a local reference points to."""
@@ -138,31 +136,27 @@ class AnswerSchema:
         check_keywords(found, ref.removeprefix("#"), self._refusal)
         return found
 
-    def _from_values(self, values: Sequence[Any], path: str) -> tuple[Shape | None, bool]:
+    def _from_values(self, values: Sequence[Any], path: str) -> Shape | None:
+        values = [value for value in values if value is not None]
         kinds = {type(value) for value in values}
-        nullable = type(None) in kinds
-        kinds.discard(type(None))
         if not kinds:
-            return None, True
+            return None
         if kinds == {str}:
-            return Word(list(dict.fromkeys(value for value in values if value is not None))), nullable
+            return Word(list(dict.fromkeys(values)))
         if kinds == {bool}:
-            return Plain(pa.bool_()), nullable
+            return Plain(pa.bool_())
         if kinds == {int}:
-            return Whole(), nullable
+            return Whole()
         if kinds <= {int, float}:
-            return Real(), nullable
-        return self._json_text(path, "its values have several types"), nullable
+            return Real()
+        return self._json_text(path, "its values have several types")
 
-    def _from_union(
-        self, schema: Mapping[str, Any], union: str, path: str, refs: tuple[str, ...]
-    ) -> tuple[Shape | None, bool]:
+    def _from_union(self, schema: Mapping[str, Any], union: str, path: str, refs: tuple[str, ...]) -> Shape | None:
         beside = sorted((SHAPING & schema.keys()) - {union, "type"})
         if beside:
             raise self._refusal(f"{path}/{beside[0]}", f"beside {union} is not supported: move it into each branch")
         branches = [self._shape(inner, f"{path}/{union}/{n}", refs) for n, inner in enumerate(schema[union])]
-        nullable = any(is_null for _, is_null in branches)
-        return self._one_of([shape for shape, _ in branches if shape is not None], path), nullable
+        return self._one_of([shape for shape in branches if shape is not None], path)
 
     def _one_of(self, shapes: Sequence[Shape], path: str) -> Shape | None:
         """Return the one shape that holds all of `shapes`."""
@@ -200,27 +194,24 @@ class AnswerSchema:
     def _array(self, schema: Mapping[str, Any], path: str, refs: tuple[str, ...]) -> Shape:
         if "items" not in schema:
             return self._json_text(path, "its items have no schema")
-        item, _ = self._shape(schema["items"], f"{path}/items", refs)
+        item = self._shape(schema["items"], f"{path}/items", refs)
         return self._json_text(path, "its items are all null") if item is None else Several(item)
 
     def _object(self, schema: Mapping[str, Any], path: str, refs: tuple[str, ...]) -> Shape:
         properties: Mapping[str, Any] = schema.get("properties", {})
         fields: dict[str, Shape] = {}
-        nullable: set[str] = set()
         for name, inner in properties.items():
-            shape, is_null = self._shape(inner, f"{path}/properties/{pointer(name)}", refs)
-            fields[name] = shape or self._json_text(f"{path}/properties/{pointer(name)}", "only null fits")
-            if is_null:
-                nullable.add(name)
+            here = f"{path}/properties/{pointer(name)}"
+            fields[name] = self._shape(inner, here, refs) or self._json_text(here, "only null fits")
         rest: OpenMap | None = None
         if schema.get("additionalProperties", False) is not False:
-            item, _ = self._shape(schema["additionalProperties"], f"{path}/additionalProperties", refs)
+            item = self._shape(schema["additionalProperties"], f"{path}/additionalProperties", refs)
             rest = None if item is None else OpenMap(item)
         if not fields:
             return rest or self._json_text(path, "it names no properties")
         if rest is not None and REST in fields:
             raise self._refusal(f"{path}/properties/{REST}", "the name is needed for additionalProperties: rename it")
-        return Record(fields, frozenset(fields) - frozenset(schema.get("required", ())) - nullable, rest)
+        return Record(fields, frozenset(fields) - frozenset(schema.get("required", ())), rest)
 
     def _json_text(self, path: str, why: str) -> JsonText:
         self.remarks.append(Remark("response.schema", f"{path or '/'} is kept as JSON text: {why}", False))

@@ -208,7 +208,7 @@ REST = "additional_properties"
 class Record(Shape):
     """Objects with named properties as a struct; `rest` is the shape of the free keys, if the schema gives them one.
 
-    `optional` are the properties that may be absent and may not be null: models write null for what they do not find.
+    `optional` are the properties that may be absent: models write null for what they do not find, allowed or not.
     """
 
     def __init__(self, fields: Mapping[str, Shape], optional: frozenset[str], rest: OpenMap | None) -> None:

@@ -4,6 +4,8 @@ import json
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchgen.answers.labels import LabelSet, NoLabel, Vote, majority, token_confidence
 from batchgen.errors import JobError
@@ -37,6 +39,20 @@ def test_labels_are_found(text, label):
     assert LABELS.find(text) == label
 
 
+@given(st.lists(st.text(min_size=1, max_size=12), min_size=2, max_size=5, unique=True), st.text(max_size=60))
+def test_any_label_is_found_in_itself(labels, text):
+    """Whatever the labels are: each is found as written, in quotes, and as JSON; no text raises."""
+    try:
+        label_set = LabelSet(labels)
+    except JobError:
+        return
+    for label in labels:
+        for written in (label, f' "{label}".\n', json.dumps({"label": label})):
+            assert label_set.find(written) == label
+    found = label_set.find(text)
+    assert isinstance(found, NoLabel) or found in labels
+
+
 LOST = [
     ("", "empty"),
     ("<think>bug</think> ", "empty"),
@@ -66,6 +82,13 @@ def test_labels_in_scripts_without_spaces():
     assert labels.find("这是表扬") == "表扬"
     assert isinstance(labels.find("这不是投诉"), NoLabel)
     assert isinstance(labels.find("投诉和表扬"), NoLabel)
+
+
+def test_labels_that_are_marks():
+    """Languages, grades, signs: what stands at a label's end belongs to it."""
+    labels = LabelSet(["C", "C#", "C++", "👍"])
+    for text, label in {"c#": "C#", "## **C++**": "C++", "It is C#.": "C#", "I say C.": "C", "👍!": "👍"}.items():
+        assert labels.find(text) == label
 
 
 def test_a_cut_answer_counts_only_where_it_cannot_go_on():

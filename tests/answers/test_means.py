@@ -172,7 +172,14 @@ def test_the_strict_subset_of_nested_schemas():
 
 @pytest.mark.parametrize(
     "property_",
-    [True, {}, {"type": "array"}, {"type": "object"}, {"type": "object", "additionalProperties": {"type": "string"}}],
+    [
+        True,
+        {},
+        {"type": "array"},
+        {"type": "object"},
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "string"}},
+    ],
 )
 def test_free_values_have_no_strict_subset(property_):
     """A schema that strict mode cannot hold is sent as it is, not strict, and shown in words."""

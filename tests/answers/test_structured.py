@@ -20,6 +20,7 @@ from batchgen.answers import (
     Target,
 )
 from batchgen.errors import JobError
+from batchgen.providers import ModelSettings, open_provider
 from batchgen.values import Completion, FailureKind, Prompt, Result, Status, Usage
 
 SCHEMA = AnswerSchema(
@@ -276,3 +277,24 @@ def test_more_room_must_be_more(parameters, words):
     target = Target(provider="openai", base_url="https://api.openai.com", model="gpt-4o", parameters=parameters)
     with pytest.raises(JobError, match=words):
         _answers(target, on_length={"max_tokens": 2048})
+
+
+@pytest.mark.parametrize(
+    ("provider", "base_url", "model"),
+    [
+        ("dashscope", "https://dashscope-intl.aliyuncs.com", "qwen-plus"),
+        ("openai", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "qwen-flash"),
+        ("openai", "https://api.openai.com/v1", "gpt-4o-mini"),
+        ("openai", "http://localhost:8000/v1", "m"),
+    ],
+)
+@pytest.mark.parametrize("means", [None, "json_schema", "json_object", "tool", "instruction"])
+def test_what_is_added_passes_the_providers_own_checks(provider, base_url, model, means):
+    """The parameters of every means go out in the body as they are, and no check refuses them."""
+    answers = _answers(Target(provider=provider, base_url=base_url, model=model), means=means)
+    settings = ModelSettings(name=model, base_url=base_url, parameters=answers.shaping.parameters)
+    wire_format = open_provider(provider, settings)
+    assert [remark for remark in wire_format.remarks() if remark.fatal] == []
+    body = json.loads(wire_format.build_request(answers.prepare(ASKED), stream=False).body)
+    sent = body["parameters"] if provider == "dashscope" else body
+    assert {name: sent[name] for name in answers.shaping.parameters} == answers.shaping.parameters
