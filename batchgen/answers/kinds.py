@@ -85,10 +85,9 @@ class SchemaAnswers:
 class LabelAnswers:
     """One of a list of labels."""
 
-    remarks: list[Remark] = []  # noqa: RUF012 - never changed
-
     def __init__(self, settings: ResponseSettings, labels: Sequence[str], *, as_object: bool) -> None:
         self.set = LabelSet(labels)
+        self.remarks: list[Remark] = []
         form = 'one JSON object, its only key "label", the value' if as_object else "nothing but"
         self.wanted = f"Answer again with {form} one of: {', '.join(labels)}"
         self._word = Word(labels)

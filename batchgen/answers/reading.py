@@ -67,7 +67,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         for key, value in pairs:
-            if found[key] != value:
+            if found[key] != value or type(found[key]) is not type(value):  # True == 1 in Python, not in JSON
                 raise _AmbiguousError(f'the key "{key}" appears twice with different values')
     return found
 

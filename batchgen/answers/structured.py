@@ -38,6 +38,9 @@ class Spent(Struct, frozen=True):
     longer: bool = False
 
 
+NOTHING_SPENT = Spent()
+
+
 class Done(Struct, frozen=True):
     """The row has its answer."""
 
@@ -147,7 +150,7 @@ class StructuredAnswers:
             return Parsed(Label(label, token_confidence(completion.logprobs, label)), read.stage)
         return read
 
-    def next(self, prompt: Prompt, completion: Completion, spent: Spent = Spent()) -> Next:  # noqa: B008 - frozen
+    def next(self, prompt: Prompt, completion: Completion, spent: Spent = NOTHING_SPENT) -> Next:
         """Return what to do after `prompt` (as it was sent) was answered by `completion`."""
         read = self.read(completion)
         if isinstance(read, Parsed):

@@ -52,6 +52,7 @@ LOST = [
     ("a number", "12", "a bare JSON value", False),
     ("two different objects", f'{PLAIN} or {{"customer": "Bob"}}', "2 different JSON objects", False),
     ("a key with two values", '{"a": 1, "a": 2}', 'the key "a" appears twice', False),
+    ("a key with two values that Python takes for one", '{"a": 1, "a": true}', 'the key "a" appears twice', False),
     ("a nested key with two values", '{"b": {"a": 1, "a": 2}}', 'the key "a" appears twice', False),
     ("a key with two values in a fence", '```\n{"a": 1, "a": 2}\n```', 'the key "a" appears twice', False),
     ("cut in a string", '{"customer": "An', "not closed", True),
