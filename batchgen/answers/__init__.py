@@ -5,7 +5,7 @@
 
 from batchgen.answers.conversation import example_turns
 from batchgen.answers.duplicates import dedupe_default, request_key
-from batchgen.answers.kinds import Invalid, Parsed
+from batchgen.answers.kinds import Answer, Invalid
 from batchgen.answers.labels import Label, Vote
 from batchgen.answers.means import Shaping, Target
 from batchgen.answers.reading import Stage
@@ -22,6 +22,7 @@ from batchgen.answers.structured import (
 )
 
 __all__ = [
+    "Answer",
     "AnswerSchema",
     "Done",
     "GiveUp",
@@ -30,7 +31,6 @@ __all__ = [
     "Longer",
     "Next",
     "OnLength",
-    "Parsed",
     "Repair",
     "ResponseSettings",
     "Shaping",

@@ -17,7 +17,7 @@ from batchgen.providers.protocol import Remark
 from batchgen.values import Result
 
 
-class Parsed(Struct, frozen=True):
+class Answer(Struct, frozen=True):
     """An answer that fits: the object of a schema, or a label. `stage`: which step of the rule read an object."""
 
     value: dict[str, Any] | Label
@@ -48,7 +48,7 @@ class AnswerKind(Protocol):
     remarks: list[Remark]
     wanted: str
 
-    def read(self, text: str, *, complete: bool) -> Parsed | Invalid:
+    def read(self, text: str, *, complete: bool) -> Answer | Invalid:
         """Return the answer in a text."""
 
     def column(self, results: Sequence[Result], texts: Sequence[str | None]) -> pa.Array:
@@ -65,17 +65,17 @@ class SchemaAnswers:
         self.type: pa.DataType = schema.type
         self.remarks = schema.remarks
 
-    def read(self, text: str, *, complete: bool) -> Parsed | Invalid:
+    def read(self, text: str, *, complete: bool) -> Answer | Invalid:
         found = read_object(text, complete=complete)
         if isinstance(found, NoObject):
             return invalid(found.message, cut=found.cut)
         value = found.value
         problems = self.schema.problems(value)
         if problems is None:
-            return Parsed(value, found.stage)
+            return Answer(value, found.stage)
         bare = self.schema.shape.without_nulls(value)
         if bare != value and self.schema.problems(bare) is None:
-            return Parsed(bare, found.stage)
+            return Answer(bare, found.stage)
         return Invalid(problems.first.path, problems.first.message, problems.all)
 
     def column(self, results: Sequence[Result], texts: Sequence[str | None]) -> pa.Array:
@@ -97,11 +97,11 @@ class LabelAnswers:
         self._fields += [pa.field(name, pa.float64()) for name in self._measures]
         self.type = pa.struct(self._fields)
 
-    def read(self, text: str, *, complete: bool) -> Parsed | Invalid:
+    def read(self, text: str, *, complete: bool) -> Answer | Invalid:
         found = self.set.find(text, complete=complete)
         if isinstance(found, NoLabel):
             return invalid(found.message, cut=found.cut)
-        return Parsed(Label(found))
+        return Answer(Label(found))
 
     def column(self, results: Sequence[Result], texts: Sequence[str | None]) -> pa.Array:
         known: dict[str, str | None] = {}  # labels repeat: a text is looked at once

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from batchgen.answers.conversation import as_json, instructed, repair_messages, worded
 from batchgen.answers.duplicates import dedupe_default
-from batchgen.answers.kinds import AnswerKind, Invalid, LabelAnswers, Parsed, SchemaAnswers, invalid
+from batchgen.answers.kinds import Answer, AnswerKind, Invalid, LabelAnswers, SchemaAnswers, invalid
 from batchgen.answers.labels import Label, Vote, labels_instruction, labels_schema, majority, token_confidence
 from batchgen.answers.means import TOOL, Shaping, Target, shape_request
 from batchgen.answers.schema import AnswerSchema, load_schema
@@ -44,7 +44,7 @@ NOTHING_SPENT = Spent()
 class Done(Struct, frozen=True):
     """The row has its answer."""
 
-    parsed: Parsed
+    answer: Answer
 
 
 class Repair(Struct, frozen=True):
@@ -137,7 +137,7 @@ class StructuredAnswers:
         """Return a row's prompt with the instruction; `examples` are few-shot turns (`example_turns`)."""
         return instructed(prompt, self.shaping.instruction, examples)
 
-    def read(self, completion: Completion) -> Parsed | Invalid:
+    def read(self, completion: Completion) -> Answer | Invalid:
         """Return the answer in a completion. A label has its confidence, if asked from logprobs."""
         if completion.refusal:
             return invalid(f"the model refused: {completion.refusal}")
@@ -145,15 +145,15 @@ class StructuredAnswers:
         if text is None:
             return invalid("there is no text in the answer")
         read = self.kind.read(text, complete=completion.finish_reason not in ("length", "content_filter"))
-        if isinstance(read, Parsed) and isinstance(read.value, Label) and self.settings.confidence == "logprobs":
+        if isinstance(read, Answer) and isinstance(read.value, Label) and self.settings.confidence == "logprobs":
             label = read.value.label
-            return Parsed(Label(label, token_confidence(completion.logprobs, label)), read.stage)
+            return Answer(Label(label, token_confidence(completion.logprobs, label)), read.stage)
         return read
 
     def next(self, prompt: Prompt, completion: Completion, spent: Spent = NOTHING_SPENT) -> Next:
         """Return what to do after `prompt` (as it was sent) was answered by `completion`."""
         read = self.read(completion)
-        if isinstance(read, Parsed):
+        if isinstance(read, Answer):
             return Done(read)
         on_length = self.settings.on_length
         if completion.finish_reason == "length":

@@ -53,8 +53,8 @@ def test_an_answer_that_fits_is_done():
     """The value and the stage that read it."""
     found = _answers().next(ASKED, _completion(f"```\n{GOOD}\n```"))
     assert isinstance(found, Done)
-    assert found.parsed.value == {"name": "Ann", "age": 7, "note": None}
-    assert found.parsed.stage is Stage.FENCED
+    assert found.answer.value == {"name": "Ann", "age": 7, "note": None}
+    assert found.answer.stage is Stage.FENCED
 
 
 def test_null_for_what_may_be_absent_is_absent():
@@ -62,7 +62,7 @@ def test_null_for_what_may_be_absent_is_absent():
     answers = _answers()
     found = answers.next(ASKED, _completion('{"name": "Ann", "age": null, "note": null}'))
     assert isinstance(found, Done)
-    assert found.parsed.value == {"name": "Ann", "note": None}
+    assert found.answer.value == {"name": "Ann", "note": None}
     assert isinstance(answers.next(ASKED, _completion('{"name": null, "note": null}')), Repair)
 
 
@@ -192,7 +192,7 @@ def test_labels_end_to_end():
     assert answers.shaping.parameters == {}
     prepared = answers.prepare(ASKED)
     assert prepared.messages[0]["content"].startswith("Read.\n\nAnswer with exactly one of these labels")
-    assert answers.next(prepared, _completion("Label: How to")).parsed.value == Label("how_to")
+    assert answers.next(prepared, _completion("Label: How to")).answer.value == Label("how_to")
     repair = answers.next(prepared, _completion("bug or how_to"))
     assert "several labels" in repair.prompt.messages[-1]["content"]
     assert "bug, how_to" in repair.prompt.messages[-1]["content"]
@@ -206,7 +206,7 @@ def test_labels_as_json_where_asked():
     answers = _answers(labels=["bug", "how_to"], means="json_object")
     assert answers.shaping.parameters == {"response_format": {"type": "json_object"}}
     assert '"enum":["bug","how_to"]' in answers.shaping.instruction
-    assert answers.next(ASKED, _completion('{"label": "bug"}')).parsed.value == Label("bug")
+    assert answers.next(ASKED, _completion('{"label": "bug"}')).answer.value == Label("bug")
     assert answers.example_answer("Bug") == '{"label":"bug"}'
 
 
