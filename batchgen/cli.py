@@ -5,6 +5,7 @@ Heavy imports (pyarrow, the clients) happen inside the commands, so that `--help
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -225,7 +226,7 @@ def _simulate_command() -> click.Command:
     def simulate(port: int, **settings: Any) -> int:
         """Serve a simulated provider on 127.0.0.1, both wire formats, until Ctrl-C.
 
-        GET /stats tells what was served and billed.
+        GET /stats tells what was served and billed; the same is printed at the end.
 
         \b
         Example:
@@ -233,7 +234,7 @@ def _simulate_command() -> click.Command:
         """
         from batchgen.simulated import serve_settings
 
-        serve_settings(settings, port)
+        click.echo(json.dumps(serve_settings(settings, port), indent=2))
         return EXIT_COMPLETE
 
     for option in setting_options():

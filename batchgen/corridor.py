@@ -254,7 +254,8 @@ class _Run:
     def change_limits(self, limits: LimitSettings) -> None:
         """Go on with other limits from now on."""
         self._limits = limits
-        self._limiter.change(self._pace_limits())
+        self._limiter.pacer.change(self._pace_limits())
+        self._limiter.changed()
         self._budget.change_cap(limits.budget)
         self._standing.budget = limits.budget
         self.runner.widen(min(limits.concurrency, self._transport.concurrency))
@@ -335,7 +336,7 @@ class _Run:
             possibly_billed=self._budget.possibly_billed,
             wall_s=round(wall_s, 3),
             rows_per_s=round((settled - self._before.rows) / wall_s, 3),
-            limited_by=self._limiter.limited_by(),
+            limited_by=self._limiter.pacer.limited_by(),
             output=str(self._directory.path),
             error=None if error is None or state == "complete" else {"kind": type(error).__name__, "message": str(error)},
         )
