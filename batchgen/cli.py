@@ -244,7 +244,14 @@ def _simulate_command() -> click.Command:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with the contract's code; the one place where exceptions become exit codes."""
-    sys.exit(_code(arguments))
+    code = _code(arguments)
+    if "pyreqwest" in sys.modules:
+        # Its runtime's threads can still be reporting when the interpreter is torn down, which aborts the process
+        # (pyreqwest 0.15.1). Everything of ours is closed by now; leave without the teardown.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _code(arguments: list[str] | None) -> int:
