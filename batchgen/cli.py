@@ -27,13 +27,10 @@ EXIT_COMPLETE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 0,
 
 
 class _Group(click.Group):
-    """Lists the commands in the order of a user's day; `simulate` is built when asked for, from the simulator."""
+    """Lists the commands in the order of a user's day, not of the alphabet."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self.commands, "simulate"]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _simulate_command() if cmd_name == "simulate" else super().get_command(ctx, cmd_name)
+        return list(self.commands)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -217,29 +214,31 @@ def status(directory: str, as_json: bool) -> int:
     return EXIT_COMPLETE
 
 
-def _simulate_command() -> click.Command:
-    """`simulate`, its options made from the simulator's own settings, so that none is forgotten."""
-    from batchgen.simulated import setting_options
+class _Simulate(click.Command):
+    """Gets its options when they are asked for: they are made from the simulator's own settings, so that none is
+    forgotten, and importing the simulator takes longer than `batchgen --help` may."""
 
-    @click.command(name="simulate")
-    @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-    def simulate(port: int, **settings: Any) -> int:
-        """Serve a simulated provider on 127.0.0.1, both wire formats, until Ctrl-C.
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        from batchgen.simulated import setting_options
 
-        GET /stats tells what was served and billed; the same is printed at the end.
+        return [*setting_options(), *super().get_params(ctx)]
 
-        \b
-        Example:
-          batchgen simulate --port 8080 --rpm 600 --error-500 0.03
-        """
-        from batchgen.simulated import serve_settings
 
-        click.echo(json.dumps(serve_settings(settings, port), indent=2))
-        return EXIT_COMPLETE
+@cli.command(cls=_Simulate)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+def simulate(port: int, **settings: Any) -> int:
+    """Serve a simulated provider on 127.0.0.1, both wire formats, until Ctrl-C.
 
-    for option in setting_options():
-        simulate = option(simulate)
-    return simulate
+    GET /stats tells what was served and billed; the same is printed at the end.
+
+    \b
+    Example:
+      batchgen simulate --port 8080 --rpm 600 --error-500 0.03
+    """
+    from batchgen.simulated import serve_settings
+
+    click.echo(json.dumps(serve_settings(settings, port), indent=2))
+    return EXIT_COMPLETE
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -41,7 +41,7 @@ concurrency = {concurrency}
 [output]
 path = "{output}"
 """
-_WORDS = "the of order invoice router customer was not delivered again and before noon printer reports error code".split()
+_WORDS = ["the", "order", "invoice", "router", "was", "not", "delivered", "again", "before", "noon", "printer", "code"]
 
 
 def write_input(path: Path, rows: int) -> Path:
@@ -71,7 +71,7 @@ class Measured(NamedTuple):
     summary: dict[str, object]
 
 
-def run_process(command: list[str], *, core: int = 0, directory: Path | None = None) -> tuple[Measured, str]:
+def run_process(command: list[str], *, core: int = 0) -> tuple[Measured, str]:
     """Run a command pinned to a core; return what it took and what it printed. Ends the program if it fails."""
     environment = {
         **os.environ,
@@ -81,7 +81,11 @@ def run_process(command: list[str], *, core: int = 0, directory: Path | None = N
     }
     start = time.perf_counter()
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=environment, cwd=directory, preexec_fn=lambda: pin(core)
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: pin(core),  # noqa: PLW1509 - there are no other threads here
     )
     assert process.stdout is not None
     out = process.stdout.read()
