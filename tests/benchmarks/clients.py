@@ -57,19 +57,37 @@ async def semaphore_loop(ask: Ask, in_flight: int, prompts: list[str], kept: Tex
 
 
 async def bare_aiohttp(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
-    """Post and keep what comes: no status is looked at, no answer is decoded."""
+    """Post JSON, keep the JSON that comes as a line: no status is looked at, nothing is tried again."""
+    import aiohttp
+
+    url = f"{base_url}/api/v1/services/aigc/text-generation/generation"
+    headers = {"authorization": f"Bearer {KEY}"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers) as session:
+
+        async def ask(prompt: str) -> str:
+            body = {"model": MODEL, "input": {"messages": messages_of(prompt)}, "parameters": {}}
+            async with session.post(url, json=body) as reply:
+                return json.dumps(await reply.json()) + "\n"
+
+        await work_off(ask, in_flight, prompts, kept)
+
+
+async def stripped_aiohttp(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
+    """The same with all taken out that can be: bytes made before go out, bytes are kept as they come."""
     import aiohttp
 
     url = f"{base_url}/api/v1/services/aigc/text-generation/generation"
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    bodies = [
+        json.dumps({"model": MODEL, "input": {"messages": messages_of(prompt)}, "parameters": {}}) for prompt in prompts
+    ]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers) as session:
 
-        async def ask(prompt: str) -> str:
-            body = json.dumps({"model": MODEL, "input": {"messages": messages_of(prompt)}, "parameters": {}})
-            async with session.post(url, data=body) as reply:
-                return await reply.text() + "\n"
+        async def ask(body: str) -> str:
+            async with session.post(url, data=body.encode()) as reply:
+                return (await reply.read()).decode() + "\n"
 
-        await work_off(ask, in_flight, prompts, kept)
+        await work_off(ask, in_flight, bodies, kept)
 
 
 async def transport_alone(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
@@ -169,6 +187,7 @@ async def async_batch_llm(base_url: str, in_flight: int, prompts: list[str], kep
 
 CLIENTS: dict[str, tuple[Client, str, str | None]] = {
     "bare aiohttp": (bare_aiohttp, "aiohttp", "aiohttp"),
+    "stripped aiohttp": (stripped_aiohttp, "aiohttp", "aiohttp"),
     "dashscope SDK": (dashscope_sdk, "dashscope", "dashscope"),
     "openai SDK": (openai_sdk, "openai", "openai"),
     "openai over aiohttp": (openai_aiohttp, "openai", "httpx_aiohttp"),
@@ -181,7 +200,7 @@ CLIENTS: dict[str, tuple[Client, str, str | None]] = {
 
 async def measure(client: Client, base_url: str, in_flight: int, prompts: list[str], path: str) -> dict[str, float]:
     """Warm up with a few prompts (imports, first connections), then measure."""
-    with open(f"{path}.warm-up", "w") as kept:  # noqa: ASYNC230 - a line each now and then, as the loops write too
+    with open(f"{path}.warm-up.jsonl", "w") as kept:  # noqa: ASYNC230 - a line each now and then, as the loops write too
         await client(base_url, WARM_ROWS, prompts[:WARM_ROWS], kept)
     with open(path, "w") as kept:  # noqa: ASYNC230
         before = resource.getrusage(resource.RUSAGE_SELF)
