@@ -244,6 +244,8 @@ def simulate(port: int, **settings: Any) -> int:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with the contract's code; the one place where exceptions become exit codes."""
+    # pyarrow imports pandas, where there is one, at the first list it converts: 0.3 s and 35 MB for nothing.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     code = _code(arguments)
     if "pyreqwest" in sys.modules:
         # Its runtime's threads can still be reporting when the interpreter is torn down, which aborts the process
