@@ -172,7 +172,6 @@ class _Run:
     async def go(self, control: Control) -> Summary:
         """Work until the end, an interruption or a stop; leave the directory in a state that says which."""
         parts = self._parts
-        job = parts.job
         error: StoppedError | None = None
         try:
             async with AsyncExitStack() as stack:
@@ -363,6 +362,10 @@ class _Run:
     def _label(self, model: str | None) -> PriceLabel:
         price = self._parts.price_of(self._parts.model or model or "")
         return PriceLabel(price.currency, price.price_date, price.price_source) if price else PriceLabel()
+
+
+def _told(error: StoppedError) -> dict[str, str]:
+    return {"kind": type(error).__name__, "message": str(error)}
 
 
 def _input_cost(parts: Parts) -> Callable[[Result], Decimal | None]:

@@ -148,12 +148,10 @@ class Pacer:
         if limits is not None:
             self._read_limits(limits)
         stop = self._stop
-        if ticket is stop.probe:
-            if stop.why is Why.REFUSALS:
-                stop.again(now_s)
-                self._wish(now_s, retry_after_s)
-                return 0.0
-            self._resume(now_s)
+        if ticket is stop.probe:  # still refused: wait longer, learn nothing from it
+            stop.again(now_s)
+            self._wish(now_s, retry_after_s)
+            return 0.0
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
         wish_s = 0.0 if late else self._wish(now_s, retry_after_s)
         if throttle is Throttle.OVERLOAD:
@@ -261,14 +259,11 @@ class Pacer:
             cap.guess(self._sent, level)
             self._requests.release(now_s, 2.0)
             return True
-        if level <= cap.found and not cap.old_news(ticket.number):
-            if cap.refuted(level):
-                self._requests.release(now_s, 0.5)
-                return False
-            if ticket.bound & (REQUESTS | TOKENS):
-                return False
+        if not cap.old_news(ticket.number) and cap.refuted(level):
+            self._requests.release(now_s, 0.5)
+            return False
         cap.refused(ticket.number, self._sent, level)
-        return not cap.falling
+        return True
 
     def _wish(self, now_s: float, retry_after_s: float | None) -> float:
         """Obey a long `Retry-After`; return the seconds that everybody stops."""
