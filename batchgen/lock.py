@@ -14,13 +14,11 @@ from batchgen.errors import OutputError
 
 LOCK_FILE = "run.lock"
 
-_OUR_PREFIXES = (
+_OUR_PREFIXES = (  # behind a dot: a file that a kill has left half written
     "run.",
-    ".run.",
     "journal.",
     "results",
     "cost_summary.",
-    ".cost_summary.",
     "pace.",
     "estimate.",
     "report.",
@@ -90,7 +88,7 @@ def make_private(path: Path) -> None:
 
 def _refuse_foreign(entries: Iterable[Path], path: Path) -> None:
     for entry in entries:
-        if not entry.name.startswith(_OUR_PREFIXES):
+        if not entry.name.removeprefix(".").startswith(_OUR_PREFIXES):
             raise OutputError(
                 f"{path} is not empty and was not made by batchgen (it has {entry.name}); choose another --output."
             )

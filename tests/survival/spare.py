@@ -11,10 +11,10 @@ import select
 import signal
 import sys
 
-import anyio._backends._asyncio
+import anyio._backends._asyncio  # noqa: F401
 import pyarrow as pa
-import pyreqwest.client
-import uvloop
+import pyreqwest.client  # noqa: F401
+import uvloop  # noqa: F401
 
 import batchgen.corridor
 import batchgen.show
@@ -27,14 +27,17 @@ def become(order):
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(order["cwd"])
     os.environ.update(order["env"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         cli.main(order["arguments"])
+    except KeyboardInterrupt:  # as the interpreter ends when nobody catches it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     except SystemExit as end:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -48,12 +51,12 @@ def become(order):
 def main():
     """Fork on demand, until stdin ends."""
     pa.array([0])  # imports pandas, once for all forks
-    assert uvloop and pyreqwest.client and anyio._backends._asyncio
     news, tell = os.pipe()
     os.set_blocking(tell, False)
     os.set_blocking(news, False)
     signal.set_wakeup_fd(tell)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # until a child is ready for it
     waiting = b""
     while True:
         ready, _, _ = select.select([0, news], [], [])

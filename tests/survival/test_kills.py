@@ -1,4 +1,4 @@
-"""SIGKILL, SIGTERM and SIGINT at random moments of the real command: every row once, right, in order, rarely paid twice."""
+"""SIGKILL, SIGTERM and SIGINT at random moments: every row once, right, in order, seldom paid twice."""
 
 import random
 import signal
@@ -84,6 +84,7 @@ def test_interruptions_at_random_moments(spare, simulator, job, tmp_path, seed, 
     lost_before = 0
     for number in range(signals):
         twice = number % 2 == 1
+        requests = server.stats()["requests"]
         run = spare.start("run", path, "--json", "--no-progress")
         time.sleep(chance.uniform(0, 0.9))
         first = signal.SIGINT if twice else chance.choice([signal.SIGTERM, signal.SIGINT])
@@ -94,8 +95,8 @@ def test_interruptions_at_random_moments(spare, simulator, job, tmp_path, seed, 
         signalled = time.monotonic()
         code = run.wait(30)
         took = time.monotonic() - signalled
-        # Before the command has come to its own handlers SIGTERM ends it as it ends any process.
-        assert code in (130, 0, -signal.SIGTERM), (code, run.err)
+        # Before the command has come to its own handlers a signal ends it as it ends any process; nothing was sent.
+        assert code in (130, 0) or (code == -first and server.stats()["requests"] == requests), (code, run.err)
         assert "Traceback" not in run.err, run.err
         assert took < (3 if twice else 10)
         after = server.stats()
