@@ -86,7 +86,8 @@ class Limiter:
     def settle(self, ticket: Ticket, outcome: Outcome | None) -> float:
         """Give a permit back with its outcome, None if the attempt was given up without one.
 
-        Returns the seconds this row should wait before it asks again, besides waiting for its permit then.
+        Returns the seconds this row should wait before it asks again, besides waiting for its permit then: after an
+        overload. What a row waits after a failure of its own is `retry`'s.
         """
         now_s, pacer = self._clock(), self.pacer
         wait_s = 0.0
@@ -98,7 +99,7 @@ class Limiter:
             throttle = outcome.throttle or Throttle.UNKNOWN
             wait_s = pacer.refused(now_s, ticket, throttle, outcome.retry_after_s, outcome.limits)
         elif outcome.verdict is Verdict.RETRY:
-            wait_s = pacer.broken(now_s, ticket)
+            pacer.broken(now_s, ticket)
         else:
             pacer.succeeded(now_s, ticket, outcome.usage, outcome.limits)
         self._wake()

@@ -175,8 +175,8 @@ class Pacer:
             self._refused_rate(now_s, ticket, throttle, retry_after_s if wish_s == 0 else None, wish_s)
         return 0.0
 
-    def broken(self, now_s: float, ticket: Ticket) -> float:
-        """The service failed (5xx, network, timeout, unreadable). Returns the least seconds this row should wait.
+    def broken(self, now_s: float, ticket: Ticket) -> None:
+        """The service failed (5xx, network, timeout, unreadable).
 
         Five in a row within 10 s stop everybody; then one probe at a time, 1 s doubling to 15 s.
         """
@@ -185,14 +185,10 @@ class Pacer:
         stop = self._stop
         if ticket is stop.probe:
             stop.again(now_s)
-            return 0.0
-        if ticket.sent_s >= stop.began_s and stop.why is None:
+        elif ticket.sent_s >= stop.began_s and stop.why is None:
             self._failures.append(now_s)
             if len(self._failures) == 5 and now_s - self._failures[0] <= 10.0:
                 stop.begin(now_s, Why.FAILURES, 1.0, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
-        if stop.why is not None:
-            return 0.0
-        return self._rng.uniform(0.0, min(30.0, 2.0 ** len(self._failures)))
 
     def abandoned(self, ticket: Ticket) -> None:
         """The request was given up without an outcome (cancelled, stopped)."""

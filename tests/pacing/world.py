@@ -244,7 +244,8 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
             if what == "hung":
                 provider.finish(now_s, row)
             assert ticket
-            wait_s = pacer.broken(now_s, ticket)
+            pacer.broken(now_s, ticket)
+            wait_s = 0.0 if pacer.is_down else rng.uniform(0.0, min(30.0, 2.0 ** (row.attempts - 1)))
         if wait_s:
             later(wait_s, "due", row)
         else:
