@@ -165,8 +165,11 @@ def durable_rows(directory, scratch):
         shutil.rmtree(copy)
 
 
-def assert_whole(directory, texts, *, seed=0, failed=()):
-    """Every row once, in input order, with the one right answer; nothing left over from the work."""
+def assert_whole(directory, texts, *, failed=(), **answers):
+    """Every row once, in input order, with the one right answer; nothing left over from the work.
+
+    `answers` are the simulator's settings that decide what it answers.
+    """
     table = read_results(directory)
     assert table["row_id"].to_pylist() == [str(n) for n in range(len(texts))]
     assert table["text"].to_pylist() == list(texts)
@@ -176,7 +179,7 @@ def assert_whole(directory, texts, *, seed=0, failed=()):
         if row in failed:
             assert (status, completion) == ("failed", None), f"row {row}"
         else:
-            assert completion == expected_answer(messages(text), seed=seed), f"row {row}: {status} {completion!r}"
+            assert completion == expected_answer(messages(text), **answers), f"row {row}: {status} {completion!r}"
     left = {entry.name for entry in directory.iterdir() if not entry.name.startswith("pace.")}
     assert left == {"results", "cost_summary.parquet", "run.json", "run.lock"}
     assert not [entry for entry in (directory / "results").iterdir() if not entry.name.startswith("part-")]

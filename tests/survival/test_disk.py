@@ -1,4 +1,4 @@
-"""Disks that are full, broken, read-only or gone, under the real command: a sentence, exit 3, and nothing is paid twice."""
+"""Disks that are full, broken, read-only or gone: a sentence, exit 3, and nothing is paid twice."""
 
 import json
 import os
@@ -65,19 +65,20 @@ def stopped(run):
 def test_a_disk_that_fills_up_in_mid_run(spare, simulator, job, tmp_path, disk):
     """Dispatch stops, the message says how much room is needed; with room the next run asks nothing twice."""
     server = simulator(latency_ms=10, answer_tokens=2500)
-    texts = [f"row {n}" for n in range(1500)]
+    texts = [f"row {n}" for n in range(4000)]
     path = job(write_csv(tmp_path / "in.csv", texts), server.url, concurrency=32)
+    more = ("--set", "model.parameters.max_tokens=8000")
     out = disk.place / "out"
-    run = spare.start("run", path, "--json", "--no-progress", "--output", out)
+    run = spare.start("run", path, "--json", "--no-progress", "--output", out, *more)
     sentence = stopped(run)
     assert re.search(r"make room for about \d+ MB, \d+ MB are free", sentence), sentence
-    assert 0 < run.summary["succeeded"] < 1500
+    assert 0 < run.summary["succeeded"] < 4000
     answered = server.stats()["prompts_answered"]
-    assert answered < 1500
+    assert answered < 4000
     disk.mount("-o", "remount,size=200m")
-    code, summary = spare.run(path, "--output", out)
-    assert (code, summary["succeeded"]) == (0, 1500)
-    assert_whole(out, texts)
+    code, summary = spare.run(path, "--output", out, *more)
+    assert (code, summary["succeeded"]) == (0, 4000)
+    assert_whole(out, texts, answer_tokens=2500, max_tokens=8000)
     assert server.stats()["prompts_answered_again"] == 0
 
 
@@ -87,8 +88,9 @@ def test_no_room_for_the_part(spare, simulator, job, tmp_path, disk):
     server = simulator(latency_ms=5, answer_tokens=2500)
     texts = [f"row {n}" for n in range(700)]
     path = job(write_csv(tmp_path / "in.csv", texts), server.url, concurrency=8)
+    more = ("--set", "model.parameters.max_tokens=8000")
     out = disk.place / "out"
-    run = spare.start("run", path, "--json", "--no-progress", "--output", out)
+    run = spare.start("run", path, "--json", "--no-progress", "--output", out, *more)
     wait_until(lambda: server.stats()["served"] >= 680)
     server.change(latency_ms=1500)
     time.sleep(0.7)
@@ -98,14 +100,14 @@ def test_no_room_for_the_part(spare, simulator, job, tmp_path, disk):
     assert re.search(r"make room for about \d+ MB, \d+ MB are free", sentence), sentence
     (disk.place / "ballast").unlink()
     asked = server.stats()["requests"]
-    assert spare.run(path, "--output", out)[0] == 0
+    assert spare.run(path, "--output", out, *more)[0] == 0
     assert server.stats()["requests"] == asked == 700
-    assert_whole(out, texts)
+    assert_whole(out, texts, answer_tokens=2500, max_tokens=8000)
 
 
-@pytest.mark.parametrize("leave", [0, 64 * 1024, 5 * MIB])
+@pytest.mark.parametrize("leave", [0, 64 * 1024, MIB, 3 * MIB, 6 * MIB])
 def test_no_room_to_begin(spare, simulator, job, tmp_path, disk, leave):
-    """Where not even the journal or the spill file fits, hardly anything is sent, and a sentence names the directory."""
+    """Where not even journal and spill file fit nothing is sent, and a sentence names the directory."""
     server = simulator()
     path = job(write_csv(tmp_path / "in.csv", [f"row {n}" for n in range(50)]), server.url)
     out = disk.place / "out"
@@ -113,7 +115,7 @@ def test_no_room_to_begin(spare, simulator, job, tmp_path, disk, leave):
     run = spare.start("run", path, "--json", "--no-progress", "--output", out)
     code = run.wait()
     assert "Traceback" not in run.err
-    if leave == 5 * MIB:
+    if leave == 6 * MIB:
         assert code == 0
         return
     assert code in (2, 3)
@@ -140,7 +142,7 @@ def test_a_disk_that_fills_up_at_the_very_end(spare, simulator, job, tmp_path, d
     )
     done = driven(script, tmp_path, "run", path, "--no-progress", "--output", out)
     assert done.returncode == 3, done.stderr
-    assert "cannot be written" in done.stderr
+    assert "cannot be written" in done.stdout + done.stderr
     (disk.place / "ballast").unlink()
     assert spare.run(path, "--output", out)[0] == 0
     assert server.stats()["requests"] == 2
@@ -218,6 +220,7 @@ def test_what_a_kill_leaves_half_written_is_ours(spare, simulator, job, tmp_path
     path = job(write_csv(tmp_path / "in.csv", ["a"]), server.url)
     out = tmp_path / "out"
     (out / "results").mkdir(parents=True)
+    (out / "run.lock").touch()
     names = ("run.json", "cost_summary.parquet", "pace.parquet", "estimate.parquet", "results/part-00000.parquet")
     for name in names:
         half = (out / name).with_name(f".{Path(name).name}.partial")
@@ -268,7 +271,12 @@ def test_two_per_cent_of_all_writes_fail(simulator, job, spare, tmp_path, errno,
         done = subprocess.run(
             [FIU, "-x", *controls, sys.executable, "-m", "batchgen", "run", path, "--json", "--no-progress"],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "DASHSCOPE_API_KEY": KEY},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "DASHSCOPE_API_KEY": KEY,
+                "JE_ARROW_MALLOC_CONF": "background_thread:false",  # its start within libfiu's own is a deadlock
+            },
             capture_output=True,
             text=True,
             timeout=90,
