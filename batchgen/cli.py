@@ -5,6 +5,7 @@ Heavy imports (pyarrow, the clients) happen inside the commands, so that `--help
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -225,7 +226,7 @@ def _simulate_command() -> click.Command:
     def simulate(port: int, **settings: Any) -> int:
         """Serve a simulated provider on 127.0.0.1, both wire formats, until Ctrl-C.
 
-        GET /stats tells what was served and billed.
+        GET /stats tells what was served and billed; the same is printed at the end.
 
         \b
         Example:
@@ -233,7 +234,7 @@ def _simulate_command() -> click.Command:
         """
         from batchgen.simulated import serve_settings
 
-        serve_settings(settings, port)
+        click.echo(json.dumps(serve_settings(settings, port), indent=2))
         return EXIT_COMPLETE
 
     for option in setting_options():
@@ -243,7 +244,14 @@ def _simulate_command() -> click.Command:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with the contract's code; the one place where exceptions become exit codes."""
-    sys.exit(_code(arguments))
+    code = _code(arguments)
+    if "pyreqwest" in sys.modules:
+        # Its runtime's threads can still be reporting when the interpreter is torn down, which aborts the process
+        # (pyreqwest 0.15.1). Everything of ours is closed by now; leave without the teardown.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _code(arguments: list[str] | None) -> int:

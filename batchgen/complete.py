@@ -111,7 +111,7 @@ class Completer:
                 work.refused_at_s = None
             work.tally.requests += 1
             started_s = self._clock()
-            response = await self._transport.send(request, timeout_s=self._limiter.deadline_s)
+            response = await self._transport.send(request, timeout_s=self._limiter.pacer.deadline_s)
             answered_s = self._clock()
             work.latency_ms = (answered_s - started_s) * 1000
             outcome = response if isinstance(response, Failure) else self._provider.read_response(request, response)
@@ -119,7 +119,7 @@ class Completer:
             if ticket is None:
                 self._reserve.release(held)
             else:
-                self._limiter.settle(ticket, outcome)
+                work.tally.asked_s = self._limiter.settle(ticket, outcome)
                 self._reserve.settle(held, request, work.prompt, outcome)
         if isinstance(outcome, Failure):
             self._count(work, outcome)
@@ -148,7 +148,8 @@ class Completer:
             if failure.needs_stream:
                 self._streamed_models[work.prompt.model or self._model] = True
                 work.request = None
-            if self._limiter.outage:
+            work.tally.shared = self._limiter.pacer.is_down
+            if work.tally.shared:
                 work.refused_at_s = self._clock()
             else:
                 work.tally.attempts += 1

@@ -24,6 +24,7 @@ from batchgen.feed import Feed
 from batchgen.job import Job, LimitSettings
 from batchgen.limiter import Limiter
 from batchgen.pace import Pacer
+from batchgen.pace_record import PaceRecord
 from batchgen.pace_values import Limits
 from batchgen.plan import SHARD_ROWS, cut, first_needed_row
 from batchgen.progress import Reporter, Standing
@@ -107,11 +108,14 @@ async def arun(
         )
     )
     with directory:
+        for damage in directory.damage:
+            reporter.note(damage)
         if retry_failed:
             reopened = directory.reopen_failed(_input_cost(parts))
             reporter.note(f"{reopened:,} failed rows are tried again.")
         if directory.complete:
             assert directory.state is not None
+            reporter.note("This run was complete already; nothing was sent.")
             return msgspec.convert(directory.state.summary, Summary)
         return await _Run(parts, scan, directory, transport, reporter).go(control or Control())
 
@@ -144,6 +148,8 @@ class _Run:
         self._limits = parts.job.limits
         self._limiter = Limiter(Pacer(self._pace_limits(), random.Random()))
         self._started_s = time.monotonic()
+        session = directory.state.sessions + 1 if directory.state is not None else 1
+        self._pace = PaceRecord(session, self._started_s, time.time_ns() // 1_000)
         sums = directory.journal.sums()
         before = directory.state.summary.get("possibly_billed", {}) if directory.state is not None else {}
         self._before = sums.totals()
@@ -199,6 +205,7 @@ class _Run:
                 async with anyio.create_task_group() as side:
                     side.start_soon(self._watch_storage)
                     side.start_soon(self._save_state)
+                    side.start_soon(self._record_pace)
                     await self.runner.run(transport.concurrency)
                     side.cancel_scope.cancel()
         except StoppedError as stopped:
@@ -236,6 +243,8 @@ class _Run:
         parts = self._parts
         kept = self._kept_columns()
         columns = [name for name in parts.source.columns if name in kept or name in parts.template.columns]
+        if not self._scan.rows:  # one empty part, so that readers of the results find the columns
+            yield 0, pa.RecordBatch.from_pylist([], schema=pa.schema([parts.source.schema.field(c) for c in columns]))
         for batch in parts.source.batches(start_row, columns):
             problems.update(batch.problems)
             yield batch.first_row, batch.table
@@ -252,7 +261,8 @@ class _Run:
     def change_limits(self, limits: LimitSettings) -> None:
         """Go on with other limits from now on."""
         self._limits = limits
-        self._limiter.change(self._pace_limits())
+        self._limiter.pacer.change(self._pace_limits())
+        self._limiter.changed()
         self._budget.change_cap(limits.budget)
         self._standing.budget = limits.budget
         self.runner.widen(min(limits.concurrency, self._transport.concurrency))
@@ -286,6 +296,12 @@ class _Run:
             await anyio.to_thread.run_sync(self._directory.save, "running", msgspec.to_builtins(self._progress()))
             await anyio.sleep(STATE_EVERY_S)
 
+    async def _record_pace(self) -> None:
+        while True:
+            now_s = time.monotonic()
+            self._pace.add(self._limiter.pacer.snapshot(now_s))
+            await anyio.sleep(self._pace.interval_s(now_s))
+
     def _progress(self) -> dict[str, Any]:
         standing = self._standing
         return {
@@ -302,6 +318,8 @@ class _Run:
 
     def _conclude(self, error: StoppedError | None) -> Summary:
         """Sum up what is stored, write the cost summary, and leave `run.json` saying how the run ended."""
+        self._pace.add(self._limiter.pacer.snapshot(time.monotonic()))
+        self._pace.save(self._directory.path)
         journal = self._directory.journal
         sums = journal.sums()
         totals = sums.totals()
@@ -333,9 +351,11 @@ class _Run:
             possibly_billed=self._budget.possibly_billed,
             wall_s=round(wall_s, 3),
             rows_per_s=round((settled - self._before.rows) / wall_s, 3),
-            limited_by=self._limiter.limited_by(),
+            limited_by=self._limiter.pacer.limited_by(),
             output=str(self._directory.path),
-            error=None if error is None or state == "complete" else {"kind": type(error).__name__, "message": str(error)},
+            error=None
+            if error is None or state == "complete"
+            else {"kind": type(error).__name__, "message": str(error)},
         )
         self._directory.finish(msgspec.to_builtins(summary), self._label, state)
         return summary

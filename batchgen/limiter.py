@@ -1,87 +1,161 @@
+"""The gate as coroutines see it: one queue, one timer for its head, retries ahead of fresh rows.
+
+All decisions are the pacer's; this file only makes callers wait. A permit covers one attempt and goes back with its
+outcome. Not thread-safe: one event loop owns it.
+"""
+
 from __future__ import annotations
 
 import asyncio
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 
 from batchgen.pace import Pacer
-from batchgen.pace_values import Limits, Ticket
+from batchgen.pace_values import Ticket
 from batchgen.values import Completion, Outcome, Throttle, Verdict
 
 
-class LimiterClosed(Exception): ...
+class LimiterClosed(Exception):
+    """The limiter was stopped: no permit will come. A signal between coroutines, never an error of the run."""
+
+
+class _Waiter:
+    __slots__ = ("future", "retry", "tokens")
+
+    def __init__(self, future: asyncio.Future[Ticket], tokens: float, retry: bool) -> None:
+        self.future, self.tokens, self.retry = future, tokens, retry
 
 
 class Limiter:
-    def __init__(self, pacer: Pacer) -> None:
-        self._p = pacer
-        self._again: deque[asyncio.Future[None]] = deque()
-        self._fresh: deque[asyncio.Future[None]] = deque()
-        self._timer = None
+    """Hands out permits in the order of the calls, retries first, as fast as the pacer allows."""
+
+    def __init__(self, pacer: Pacer, clock: Callable[[], float] = time.monotonic) -> None:
+        self.pacer = pacer
+        self._clock = clock
+        self._retries: deque[_Waiter] = deque()
+        self._fresh: deque[_Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle: asyncio.Event | None = None
         self._closed = False
 
-    outage = False
-
-    def try_acquire(self, tokens: float, *, retry: bool = False) -> Ticket | None:
-        if self._closed:
-            raise LimiterClosed
-        if self._again or (self._fresh and not retry):
-            return None
-        now = time.monotonic()
-        return self._p.sent(now, tokens, retry=retry) if self._p.gate(now) <= 0 else None
-
-    async def acquire(self, tokens: float, *, retry: bool = False) -> Ticket:
-        f = asyncio.get_running_loop().create_future()
-        (self._again if retry else self._fresh).append((f, tokens, retry))
-        self._pump()
-        return await f
-
-    def _pump(self) -> None:
-        while self._again or self._fresh:
-            q = self._again or self._fresh
-            if q[0][0].done():
-                q.popleft()
-                continue
-            now = time.monotonic()
-            w = self._p.gate(now)
-            if w > 0:
-                if self._timer:
-                    self._timer.cancel()
-                if w < math.inf:
-                    self._timer = asyncio.get_running_loop().call_later(w, self._pump)
-                return
-            f, t, r = q.popleft()
-            f.set_result(self._p.sent(now, t, retry=r))
-
-    def settle(self, ticket: Ticket, outcome: Outcome | None) -> None:
-        now = time.monotonic()
-        if outcome is None:
-            self._p.abandoned(ticket)
-        elif isinstance(outcome, Completion):
-            self._p.succeeded(now, ticket, outcome.usage, outcome.limits)
-        elif outcome.verdict is Verdict.WAIT:
-            self._p.refused(now, ticket, outcome.throttle or Throttle.UNKNOWN, outcome.retry_after_s, outcome.limits)
-        elif outcome.verdict is Verdict.RETRY:
-            self._p.broken(now, ticket, outcome.kind)
-        else:
-            self._p.succeeded(now, ticket, outcome.usage, outcome.limits)
-        self._pump()
-
-    def stop(self) -> None:
-        self._closed = True
-        for q in (self._again, self._fresh):
-            for f, _, _ in q:
-                if not f.done():
-                    f.set_exception(LimiterClosed())
-            q.clear()
-
-    def change(self, limits: Limits) -> None:
-        self._p.change(limits, time.monotonic())
+    @property
+    def waiting(self) -> int:
+        """Callers in the queue."""
+        return len(self._retries) + len(self._fresh)
 
     @property
-    def deadline_s(self) -> float:
-        return self._p.deadline_s
+    def in_flight(self) -> int:
+        """Permits that are out."""
+        return self.pacer.in_flight
 
-    def limited_by(self) -> str | None:
-        return self._p.limited_by()
+    def try_acquire(self, tokens: float, *, retry: bool = False) -> Ticket | None:
+        """Return a permit if one is free and nobody waits for it; `tokens` estimates the prompt.
+
+        Raises `LimiterClosed` after `stop`.
+        """
+        if self._closed:
+            raise LimiterClosed
+        if self._retries or (self._fresh and not retry):
+            return None
+        now_s = self._clock()
+        if self.pacer.gate(now_s) > 0:
+            return None
+        return self.pacer.sent(now_s, tokens, retry=retry)
+
+    async def acquire(self, tokens: float, *, retry: bool = False) -> Ticket:
+        """Wait for a permit. Raises `LimiterClosed` if the limiter is stopped before one comes."""
+        ticket = self.try_acquire(tokens, retry=retry)
+        if ticket is not None:
+            return ticket
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens, retry)
+        queue = self._retries if retry else self._fresh
+        queue.append(waiter)
+        self._arm()
+        try:
+            return await waiter.future
+        except asyncio.CancelledError:
+            if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
+                self.pacer.abandoned(waiter.future.result())  # the permit came in the same turn as the cancellation
+            self._wake()
+            raise
+
+    def settle(self, ticket: Ticket, outcome: Outcome | None) -> float:
+        """Give a permit back with its outcome, None if the attempt was given up without one.
+
+        Returns the seconds this row should wait before it asks again, besides waiting for its permit then.
+        """
+        now_s, pacer = self._clock(), self.pacer
+        wait_s = 0.0
+        if outcome is None:
+            pacer.abandoned(ticket)
+        elif isinstance(outcome, Completion):
+            pacer.succeeded(now_s, ticket, outcome.usage, outcome.limits)
+        elif outcome.verdict is Verdict.WAIT:
+            throttle = outcome.throttle or Throttle.UNKNOWN
+            wait_s = pacer.refused(now_s, ticket, throttle, outcome.retry_after_s, outcome.limits)
+        elif outcome.verdict is Verdict.RETRY:
+            wait_s = pacer.broken(now_s, ticket)
+        else:
+            pacer.succeeded(now_s, ticket, outcome.usage, outcome.limits)
+        self._wake()
+        return wait_s
+
+    def changed(self) -> None:
+        """Look again after `pacer.change`."""
+        self._wake()
+
+    def stop(self) -> None:
+        """Hand out nothing more: whoever waits or comes gets `LimiterClosed`. Permits that are out stay valid."""
+        self._closed = True
+        self._disarm()
+        for queue in (self._retries, self._fresh):
+            while queue:
+                future = queue.popleft().future
+                if not future.done():
+                    future.set_exception(LimiterClosed())
+
+    async def wait_until_idle(self) -> None:
+        """Return when no permit is out."""
+        while self.pacer.in_flight:
+            if self._idle is None:
+                self._idle = asyncio.Event()
+            await self._idle.wait()
+
+    def _wake(self) -> None:
+        """Serve whoever may go now; called whenever the pacer may have changed its mind."""
+        if self._idle is not None and not self.pacer.in_flight:
+            self._idle.set()
+            self._idle = None
+        if self._retries or self._fresh:
+            self._serve()
+
+    def _serve(self) -> None:
+        self._disarm()
+        while (queue := self._retries or self._fresh) and not self._closed:
+            if queue[0].future.done():  # cancelled while it waited
+                queue.popleft()
+                continue
+            now_s = self._clock()
+            if self.pacer.gate(now_s) > 0:
+                self._arm()
+                return
+            waiter = queue.popleft()
+            waiter.future.set_result(self.pacer.sent(now_s, waiter.tokens, retry=waiter.retry))
+
+    def _arm(self) -> None:
+        """Set the one timer for the head of the queue."""
+        if self._timer is None:
+            wait_s = self.pacer.gate(self._clock())
+            if wait_s < math.inf:
+                self._timer = asyncio.get_running_loop().call_later(wait_s, self._ring)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._serve()

@@ -13,12 +13,12 @@ import random
 from collections import deque
 
 from batchgen.pace_cap import Cap
-from batchgen.pace_latency import Latencies
-from batchgen.pace_rate import SAFETY, Rate
+from batchgen.pace_log import PaceLog
+from batchgen.pace_rate import Rate
 from batchgen.pace_stop import Stop, Why
 from batchgen.pace_tokens import TokenCost
 from batchgen.pace_values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
-from batchgen.values import FailureKind, RateLimits, Throttle, Usage
+from batchgen.values import RateLimits, Throttle, Usage
 
 FIRST_WINDOW = 6
 """Requests sent before anything is known: one round trip of refusals at worst."""
@@ -28,8 +28,6 @@ LONG_WISH_S = 5.0
 """A `Retry-After` above this stops everybody; a shorter one is only pacing."""
 LONGEST_STOP_S = 120.0
 """Cap on a `Retry-After` that is obeyed: values of days have been seen."""
-DEADLINE_S = 120.0
-"""Least deadline of an attempt, whatever the latencies are."""
 
 
 class Pacer:
@@ -43,13 +41,13 @@ class Pacer:
         self.in_flight = 0
         self._rng = rng
         self._requests = Rate(_per_s(limits.requests_per_minute), now_s)
-        self._tokens = Rate(_per_s(limits.tokens_per_minute), now_s)
+        self._tokens = Rate(_per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.0)
         self._cap = Cap(limits.concurrency)
         self._stop = Stop(rng)
         self._unsure: deque[Ticket] = deque()  # sent lately, admitted or not
         self._refusal_s = REFUSAL_S
         # Running totals: sent, and not admitted (refused, failed, given back); the same in tokens.
-        self._sent = self._refused = self._failed = self._lost = 0
+        self._sent = self._lost = 0
         self._sent_tokens = self._lost_tokens = 0.0
         # The search: requests permitted in all while no pace is known, and how they are spread.
         self._permitted = FIRST_WINDOW
@@ -58,12 +56,9 @@ class Pacer:
         self._run_from, self._run_refused = 0, 0
         self._failures: deque[float] = deque(maxlen=5)
         self._cost = TokenCost()
-        self._latencies, self._window = Latencies(), Latencies()
-        self._deadline_s = limits.timeout_s
-        self._told: tuple[float | None, float | None] = (None, None)
-        self._sampled = (0, 0, 0)
+        self._log = PaceLog(limits.timeout_s)
+        self._told: tuple[int | None, int | None] = (None, None)  # limits that the headers named last
         self._full = False  # the next request waits for a place in flight, not for the pace
-        self._held_by = dict.fromkeys((REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY), 0)
 
     # ---- sending
 
@@ -99,6 +94,7 @@ class Pacer:
         """Count a request that goes out now; `tokens` is the estimate of its prompt."""
         cost = self._cost.expected(tokens)
         self._sent += 1
+        self._log.sent += 1
         self._sent_tokens += cost
         self.in_flight += 1
         bound = 0
@@ -112,19 +108,13 @@ class Pacer:
         if self.in_flight >= self._cap.limit:
             bound |= IN_FLIGHT if self._cap.limit < self._cap.bound else CONCURRENCY
         if bound:
-            self._count(bound)
+            self._log.bound(bound)
         ticket = Ticket(now_s, self._sent, self.in_flight, tokens, cost, self._sent_tokens, bound, retry)
         self._full = False
         self._unsure.append(ticket)
         if self._stop.why is not None:
             self._stop.probe = ticket
         return ticket
-
-    def _count(self, bound: int) -> None:
-        held_by = self._held_by
-        for bit in held_by:
-            if bound & bit:
-                held_by[bit] += 1
 
     # ---- outcomes
 
@@ -138,11 +128,7 @@ class Pacer:
             used = self._cost.learn(ticket.prompt_tokens, usage)
             if used is not None and self._tokens.pace != math.inf:
                 self._tokens.next_s += (used - ticket.tokens) / self._tokens.pace
-        latency_s = now_s - ticket.sent_s
-        self._window.add(latency_s)
-        self._latencies.add(latency_s)
-        if self._latencies.count >= 200 and self._latencies.count % 100 == 0:
-            self._learn_deadline()
+        self._log.answered(now_s - ticket.sent_s)
         if limits is not None:
             self._read_limits(limits)
 
@@ -156,7 +142,7 @@ class Pacer:
     ) -> float:
         """A limit spoke. Returns the seconds this row should wait besides the gate (only overload asks for any)."""
         self._lose(ticket)
-        self._refused += 1
+        self._log.refused += 1
         self._answered(now_s, ticket)
         self._refusal_s = min(5.0, max(REFUSAL_S, self._refusal_s * 0.95, 2 * (now_s - ticket.sent_s)))
         if limits is not None:
@@ -171,37 +157,33 @@ class Pacer:
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
         wish_s = 0.0 if late else self._wish(now_s, retry_after_s)
         if throttle is Throttle.OVERLOAD:
-            self._cap.overloaded(now_s, ticket.sent_s, ticket.in_flight)
+            self._cap.overloaded(ticket.number, self._sent, ticket.in_flight)
             if not late:
                 self._storm(now_s, ticket, 1.0)
             return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run_refused))
         if throttle is Throttle.CONCURRENCY:
-            self._cap.refused(now_s, ticket.sent_s, ticket.in_flight)
+            self._cap.refused(ticket.number, self._sent, ticket.in_flight)
             return 0.0
         if throttle is Throttle.GROWTH:
             if ticket.sent_s > self._requests.cut_s:
                 self._requests.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
             return 0.0
         if throttle is Throttle.UNKNOWN:
-            # What held the request back let too much through; in the search nothing did, and it may be either.
-            full = (ticket.bound & IN_FLIGHT and not ticket.bound & (REQUESTS | TOKENS)) or ticket.bound == CONCURRENCY
-            full = full or self._cap.suspect(ticket.in_flight)
-            if full or ticket.bound & SEARCH:
-                self._cap.refused(now_s, ticket.sent_s, ticket.in_flight)
-            if full:
+            # What held the request back let too much through; the pace is blamed unless the level betrays a cap.
+            if late or self._is_cap(now_s, ticket):
                 return 0.0
             throttle = Throttle.TOKENS if ticket.bound & (REQUESTS | TOKENS) == TOKENS else Throttle.REQUESTS
         if not late:
             self._refused_rate(now_s, ticket, throttle, retry_after_s if wish_s == 0 else None, wish_s)
         return 0.0
 
-    def broken(self, now_s: float, ticket: Ticket, kind: FailureKind) -> float:
+    def broken(self, now_s: float, ticket: Ticket) -> float:
         """The service failed (5xx, network, timeout, unreadable). Returns the least seconds this row should wait.
 
         Five in a row within 10 s stop everybody; then one probe at a time, 1 s doubling to 15 s.
         """
         self._lose(ticket)
-        self._failed += 1
+        self._log.failed += 1
         stop = self._stop
         if ticket is stop.probe:
             stop.again(now_s)
@@ -238,13 +220,12 @@ class Pacer:
         """The request was taken: the search may go on, and what bound it may rise."""
         ticket.admitted = True
         self._permitted += 2
+        self._cap.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
         bound = ticket.bound
         if bound & REQUESTS:
             self._requests.held(now_s, ticket.sent_s)
         if bound & TOKENS:
             self._tokens.held(now_s, ticket.sent_s)
-        if bound & IN_FLIGHT:
-            self._cap.held(now_s, ticket.sent_s)
         if ticket is self._stop.probe and self._stop.why is Why.REFUSALS:
             self._resume(now_s)
 
@@ -270,6 +251,25 @@ class Pacer:
         self._permitted = self._sent + FIRST_WINDOW
         self._run_from, self._run_refused = self._sent, 0
 
+    def _is_cap(self, now_s: float, ticket: Ticket) -> bool:
+        """Whether a cap in flight is to blame for a refusal of unknown kind; then it is set."""
+        cap, level = self._cap, ticket.in_flight
+        if cap.found is None:
+            rate = self._tokens if ticket.bound & TOKENS else self._requests
+            if ticket.sent_s <= rate.cut_s or not cap.betrays_itself(level):
+                return False
+            cap.guess(self._sent, level)
+            self._requests.release(now_s, 2.0)
+            return True
+        if level <= cap.found and not cap.old_news(ticket.number):
+            if cap.refuted(level):
+                self._requests.release(now_s, 0.5)
+                return False
+            if ticket.bound & (REQUESTS | TOKENS):
+                return False
+        cap.refused(ticket.number, self._sent, level)
+        return not cap.falling
+
     def _wish(self, now_s: float, retry_after_s: float | None) -> float:
         """Obey a long `Retry-After`; return the seconds that everybody stops."""
         if retry_after_s is None or not retry_after_s > LONG_WISH_S:  # NaN is no wish
@@ -289,7 +289,7 @@ class Pacer:
         else:
             rate, unit, sent, lost = self._requests, 1.0, float(ticket.number), float(self._lost)
         if ticket.sent_s > rate.cut_s:
-            rate.refused(now_s, ticket.sent_s, sent - lost, sent, unit, stop_s)
+            rate.refused(now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s)
         self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.
         rate.next_s = max(rate.next_s, now_s) + unit / rate.pace
@@ -307,13 +307,6 @@ class Pacer:
                 self._stop.begin(now_s, Why.REFUSALS, stop_s, self._refusal_s)
                 if rate is not None:
                     rate.storm(self._stop.until_s)
-
-    def _learn_deadline(self) -> None:
-        p99_s = self._latencies.quantile(0.99)
-        assert p99_s is not None
-        self._deadline_s = min(self.limits.timeout_s, max(DEADLINE_S, 5 * p99_s))
-        if self._latencies.count >= 4000:
-            self._latencies.halve()
 
     def _read_limits(self, limits: RateLimits) -> None:
         """Limits in the headers are ceilings, taken at once when they change; what remains can only brake."""
@@ -333,7 +326,7 @@ class Pacer:
 
     # ---- settings and what is seen from outside
 
-    def change(self, limits: Limits, now_s: float) -> None:
+    def change(self, limits: Limits) -> None:
         """Take over other limits while running; what was found stays where the new limits allow it."""
         if limits.requests_per_minute != self.limits.requests_per_minute:
             self._requests.limit(_per_s(limits.requests_per_minute))
@@ -342,54 +335,26 @@ class Pacer:
         if limits.concurrency != self.limits.concurrency:
             self._cap.rebound(limits.concurrency)
         self.limits = limits
-        self._deadline_s = min(self._deadline_s, limits.timeout_s)
-        if self._latencies.count >= 200:
-            self._learn_deadline()
-        else:
-            self._deadline_s = limits.timeout_s
+        self._log.timeout_s = limits.timeout_s
+        self._log.learn_deadline()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the service has failed so often in a row that everybody waits for one probe."""
+        return self._stop.why is Why.FAILURES
 
     @property
     def deadline_s(self) -> float:
         """Seconds an attempt may take: 5 x p99 of recent latencies, at least 120, at most `limits.timeout_s`."""
-        return self._deadline_s
+        return self._log.deadline_s
 
     def snapshot(self, now_s: float) -> PaceSample:
         """Return the state and what happened since the last snapshot."""
-        window, before = self._window, self._sampled
-        self._sampled = (self._sent, self._refused, self._failed)
-        sample = PaceSample(
-            time_s=now_s,
-            requests_per_s=_finite(self._requests.pace),
-            tokens_per_s=_finite(self._tokens.pace),
-            in_flight=self.in_flight,
-            cap=self._cap.limit,
-            sent=self._sent - before[0],
-            refused=self._refused - before[1],
-            failed=self._failed - before[2],
-            latency_p50_s=window.quantile(0.5),
-            latency_p95_s=window.quantile(0.95),
-            latency_p99_s=window.quantile(0.99),
-        )
-        window.clear()
-        return sample
+        return self._log.sample(now_s, self._requests, self._tokens, self.in_flight, self._cap.limit)
 
     def limited_by(self) -> str | None:
-        """Say in one phrase what held most requests back; None if nothing held a fifth of them."""
-        bound, count = max(self._held_by.items(), key=lambda item: item[1])
-        if count * 5 <= self._sent or not count:
-            return None
-        if bound == CONCURRENCY:
-            return f"concurrency ({self._cap.bound})"
-        if bound == IN_FLIGHT:
-            return f"the provider's in-flight cap, about {self._cap.limit} found"
-        rate, name, given = (
-            (self._requests, "requests per minute", self.limits.requests_per_minute)
-            if bound == REQUESTS
-            else (self._tokens, "tokens per minute", self.limits.tokens_per_minute)
-        )
-        if rate.pace >= rate.ceiling:
-            return f"{name}, {rate.ceiling / SAFETY * 60:,.0f} {'given' if given else 'named by the provider'}"
-        return f"{name}, about {60 * rate.found():,.0f} found"
+        """Say in one phrase what held most requests back, for the summary; None if nothing did."""
+        return self._log.limited_by(self.limits, self._requests, self._tokens, self._cap.limit)
 
 
 def _per_s(per_minute: float | None) -> float | None:
@@ -398,7 +363,3 @@ def _per_s(per_minute: float | None) -> float | None:
 
 def _lesser(named: float, given: float | None) -> float:
     return (named if given is None else min(named, given)) / 60
-
-
-def _finite(pace: float) -> float | None:
-    return None if math.isinf(pace) else pace

@@ -3,61 +3,113 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+
+TRIAL = 20
+"""Requests admitted at a cap that was only guessed before it is believed."""
 
 
 class Cap:
     """A provider's in-flight cap refuses the request that would exceed it, so each refusal names the cap exactly.
 
-    `bound` is the job's `limits.concurrency` and always holds; `limit` ≤ `bound` is what is used.
+    Requests are known by their number in the run; `last` is the number of the last one sent so far.
+
+    `bound` is the job's `limits.concurrency` and always holds; `limit` ≤ `bound` is what is used. `found` is the
+    highest level known to be admitted since a cap has spoken, None while none has.
     """
 
-    __slots__ = ("_clean", "_drop", "_found", "_hold", "_patience", "_set_s", "_step", "bound", "limit")
+    __slots__ = (
+        "_before", "_clean", "_drop", "_highest", "_hold", "_levels", "_patience", "_set_at", "_step", "_trial",
+        "_turned_s", "bound", "found", "limit",
+    )  # fmt: skip
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
         self.limit = bound
-        self._set_s = -math.inf  # when the cap was set: what was sent before says nothing about it
+        self.found: int | None = None
+        self._trial = 0
+        self._set_at = 0  # number of the last request before the limit was set: what it and earlier ones met is old
         self._clean = 0
-        self._found: int | None = None  # the cap as the last refusal named it
-        self._patience = self._hold = 2  # clean requests before the next step up: few while the cap is a guess
+        self._patience = self._hold = 20  # clean requests before the next step up
         self._step = 1
         self._drop = 1
+        # For refusals that do not say what refused: levels of the last ones, and the highest level admitted,
+        # in this half minute and in the one before.
+        self._levels: deque[int] = deque(maxlen=3)
+        self._highest = self._before = 0
+        self._turned_s = -math.inf
 
     def rebound(self, bound: int) -> None:
         """Take over another bound from the job."""
-        self.limit = bound if self.limit == self.bound else min(self.limit, bound)
+        self.limit = bound if self.found is None else min(self.limit, bound)
         self.bound = bound
 
-    def held(self, now_s: float, sent_s: float) -> None:
-        """Count a request that was bound by the cap and was admitted; after enough of them the cap rises."""
-        if self.limit >= self.bound or sent_s <= self._set_s:
+    def admitted(self, now_s: float, number: int, last: int, in_flight: int) -> None:
+        """Count an admitted request; after enough of them at the limit, the limit rises."""
+        if now_s - self._turned_s > 30.0:
+            self._before, self._highest, self._turned_s = self._highest, 0, now_s
+        self._highest = max(self._highest, in_flight)
+        if self.found is None or in_flight < self.limit or number <= self._set_at:
             return
         self._drop = 1
         self._clean += 1
-        if self._clean >= self._hold:
+        if self._trial:
+            self._trial -= 1
+        if self._clean >= self._hold and self.limit < self.bound:
+            self.found = self.limit
             self.limit = min(self.bound, self.limit + self._step)
             self._step = min(max(1, self.limit // 4), 2 * self._step)
             self._hold = min(self._hold, max(8, self.limit // 2))
-            self._clean, self._set_s = 0, now_s
+            self._clean, self._set_at = 0, last
 
-    def suspect(self, in_flight: int) -> bool:
-        """Whether a refusal at this level is most likely the cap's: one was found, just below."""
-        found = self._found
-        return found is not None and in_flight > found and self.limit <= found + max(2, found // 25)
-
-    def refused(self, now_s: float, sent_s: float, in_flight: int) -> None:
+    def refused(self, number: int, last: int, in_flight: int) -> None:
         """One less than what was refused; refused again at once, the cap has fallen: twice as many less each time."""
-        if sent_s > self._set_s:
-            self.limit = max(1, min(self.limit, in_flight - self._drop))
+        if number > self._set_at:
+            self.limit = max(1, min(self.limit, max(in_flight - self._drop, in_flight // 2)))
+            self._hold = self._patience
+            self._patience = 20 if self.falling else min(max(200, 2 * self.limit), 10 * self._patience)
             self._drop *= 2
-            self._set_s, self._clean, self._step, self._hold = now_s, 0, 1, self._patience
-            self._patience = min(max(200, 2 * self.limit), 10 * self._patience)
+            self._set_at, self._clean, self._step = last, 0, 1
         else:
             self.limit = max(1, min(self.limit, in_flight - 1))
-        self._found = self.limit
+        self.found = self.limit
 
-    def overloaded(self, now_s: float, sent_s: float, in_flight: int) -> None:
+    def overloaded(self, number: int, last: int, in_flight: int) -> None:
         """The service is busy, whatever its cap: four fifths of the load, and up again as after any refusal."""
-        if sent_s > self._set_s:
-            self.limit = max(1, min(self.limit, int(0.8 * in_flight)))
-            self._set_s, self._clean, self._step, self._hold = now_s, 0, 1, max(8, self.limit // 2)
+        if number > self._set_at:
+            self.limit = self.found = max(1, min(self.limit, int(0.8 * in_flight)))
+            self._set_at, self._clean, self._step, self._hold = last, 0, 1, max(8, self.limit // 2)
+
+    @property
+    def falling(self) -> bool:
+        """Refused again and again while the limit came down: the cap has fallen far, or it is not the cap at all."""
+        return self._drop > 8
+
+    # ---- refusals that do not say what refused
+
+    def betrays_itself(self, in_flight: int) -> bool:
+        """Whether a cap may be what refuses: always at one level, above all that was admitted lately."""
+        levels = self._levels
+        levels.append(in_flight)
+        if in_flight < 2 or in_flight < max(self._highest, self._before):
+            levels.clear()
+            return False
+        return len(levels) >= (2 if in_flight >= 20 else 3) and max(levels) - min(levels) <= max(2, in_flight // 25)
+
+    def guess(self, last: int, in_flight: int) -> None:
+        """Set a cap on trial: the first refusal at or below it refutes it."""
+        self.limit = self.found = in_flight - 1
+        self._trial, self._drop, self._step = TRIAL, 1, 1
+        self._set_at, self._clean, self._hold, self._patience = last, 0, 20, 200
+        self._levels.clear()
+
+    def refuted(self, in_flight: int) -> bool:
+        """Whether a refusal at this level shows that the cap on trial is none; then it is forgotten."""
+        if self.found is None or not self._trial or in_flight > self.found:
+            return False
+        self.limit, self.found, self._trial = self.bound, None, 0
+        return True
+
+    def old_news(self, number: int) -> bool:
+        """Whether a request was sent before the limit was last set."""
+        return number <= self._set_at

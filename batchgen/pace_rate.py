@@ -9,55 +9,48 @@ from __future__ import annotations
 import math
 
 SAFETY = 0.985
-"""Share of a known rate that is used: the rest pays for clocks, retransmissions and refusals."""
+"""Share of a measured rate that is used: the rest pays for its error."""
+NAMED = 0.99
+"""Share of a limit that somebody named: the rest pays for clocks and for jitter on the way."""
 SLACK_S = 0.05
 """How far a late send may be caught up: timers and event loops lag, a rate must not lose by it."""
 ENOUGH = 10
 """Requests between two refusals from which their rate is believed; the error is about one request in that many."""
-
 UNSURE_STEP = 0.1
+"""Step of the pace, once a second, while its limit has not been measured."""
+EATEN = 0.5
+"""Share of the refused that is counted as admitted: with some vendors they eat quota too, with others they do not."""
 
 
 class Rate:
     """The pace of one quantity, in units per second; `math.inf` while nothing has ever refused it.
 
     `ceiling` is never exceeded. `admitted` and `sent` arguments are running totals in the same units, seen from the
-    moment at which the request in question was sent.
+    moment at which the request in question was sent. `caution` slows the climb: tokens are charged when answers
+    end, seconds after the pace has let them through.
     """
 
     __slots__ = (
-        "_clean",
-        "_first_s",
-        "_fit_s",
-        "_grown_s",
-        "_hold_s",
-        "_least",
-        "_mark_admitted",
-        "_mark_s",
-        "_mark_sent",
-        "_measured",
-        "_most_left",
-        "_resting_s",
-        "_step",
-        "_top_step",
-        "brake",
-        "ceiling",
-        "cut_s",
-        "next_s",
-        "pace",
+        "_caution", "_clean", "_first_s", "_grown_s", "_hold_s", "_least", "_mark_admitted", "_mark_s",
+        "_mark_sent", "_measured", "_most_left", "_resting_s", "_slack_s", "_step", "_top_step", "brake", "ceiling",
+        "cut_s", "named", "next_s", "pace",
     )  # fmt: skip
 
-    def __init__(self, limit_per_s: float | None, now_s: float) -> None:
-        self.ceiling = math.inf if limit_per_s is None else SAFETY * limit_per_s
+    def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
+        self.named = math.inf if limit_per_s is None else limit_per_s
+        self.ceiling = NAMED * self.named
         self.pace = self.ceiling
         self._measured = limit_per_s  # the provider's rate, as named or last measured
         self.brake = 1.0  # > 1 while the provider says that hardly anything remains
         self.next_s = now_s  # when the schedule allows the next request
         self.cut_s = -math.inf  # refusals of requests sent before this say nothing new
         self._first_s = now_s
+        self._clean, self._least, self._hold_s, self._step, self._grown_s = 0, ENOUGH, 0.0, 0.0, now_s
         self._mark_s: float | None = None  # the last refusal that counted, and the totals then
         self._mark_admitted = self._mark_sent = 0.0
-        self._top_step = 0.25
+        self._caution = caution
+        self._top_step = 0.25 / caution
+        self._slack_s = slack_s
         self._most_left = 0.0
         self._resting_s = -math.inf
         self._settle(now_s, True)
@@ -66,15 +59,16 @@ class Rate:
         """Put one request on the schedule; True if the schedule was what held it back."""
         cost *= self.brake
         late = now_s - self.next_s
-        if late < SLACK_S:
+        if late < self._slack_s:
             self.next_s += cost / self.pace
             return True
-        self.next_s = now_s - SLACK_S + cost / self.pace
+        self.next_s = now_s - self._slack_s + cost / self.pace
         return False
 
     def limit(self, limit_per_s: float | None) -> None:
-        """Take over a limit that the job or the provider names, its `SAFETY` share at once; None goes on searching."""
-        self.ceiling = math.inf if limit_per_s is None else SAFETY * limit_per_s
+        """Take over a limit that the job or the provider names, its `NAMED` share at once; None goes on searching."""
+        self.named = math.inf if limit_per_s is None else limit_per_s
+        self.ceiling = NAMED * self.named
         if limit_per_s is not None or self._mark_s is None:
             self.pace = self.ceiling
             self._mark_s, self._measured = None, limit_per_s
@@ -110,9 +104,9 @@ class Rate:
         self._clean, self._grown_s = 0, now_s
         if known is not None:
             self._step = min(self._top_step, 1.7 * self._step)
-            self._hold_s = 3.0 if self.pace < 1.3 * known else 1.5
+            self._hold_s = self._caution * (3.0 if self._step < self._top_step else 1.5)
 
-    def refused(self, now_s: float, sent_s: float, admitted: float, sent: float, unit: float, stop_s: float) -> None:
+    def refused(self, now_s: float, sent_s: float, *, admitted: float, sent: float, unit: float, stop_s: float) -> None:
         """Learn from the first refusal since the last cut.
 
         `unit` is the mean size of a request, `stop_s` what this refusal costs besides (a `Retry-After` obeyed by all).
@@ -124,8 +118,11 @@ class Rate:
                 self.next_s = now_s
             else:
                 self.pace *= 0.9
+            if unit < self.pace * stop_s <= 20 * unit:
+                self.pace = 1.5 * unit / stop_s
             self._mark(sent_s, admitted, sent)
             self._settle(now_s, False)
+            self._step = self._top_step  # until the next refusal there is nothing to be careful of
             return
         got, tried, span = admitted - self._mark_admitted, sent - self._mark_sent, sent_s - self._mark_s
         if got < ENOUGH * unit or span <= 0:  # too early to know; keep the mark, so that the count grows
@@ -136,7 +133,7 @@ class Rate:
                 self._mark(sent_s, admitted, sent)
             self._settle(now_s, False)
             return
-        seen = got / span
+        seen = (got + EATEN * (tried - got)) / span
         if tried / span < 0.75 * self.pace:  # climbed far since the mark: the bucket may have run over meanwhile
             seen = 0.5 * (seen + self.pace)
         elif self._measured is not None and got > 0.9 * tried:
@@ -145,6 +142,15 @@ class Rate:
         self.pace = min(SAFETY * seen, 0.99 * self.pace)
         self._mark(sent_s, admitted, sent)
         self._settle(now_s, True, stop_s)
+
+    def release(self, now_s: float, factor: float) -> None:
+        """The refusals were not this limit's: raise the pace by `factor` at once (or take that back)."""
+        if math.isinf(self.pace):
+            return
+        self.pace = min(factor * self.pace, self.ceiling)
+        if factor > 1 and math.isinf(self.ceiling):
+            self._measured = None
+        self._settle(now_s, False)
 
     def storm(self, until_s: float) -> None:
         """Nearly all was refused and everybody stops until `until_s`: go on from there at half the pace."""
@@ -159,9 +165,10 @@ class Rate:
             self.pace = max(admitted, 1.0) / max(1.0, sent_s - self._first_s)
             self.next_s = now_s
         self.pace *= 0.7
-        self._top_step = max(0.03, self._top_step / 2)
+        self._top_step = max(0.08, self._top_step / 2)
         self._settle(now_s, False)
         self._resting_s = now_s + 5.0
+        self.next_s = max(self.next_s, now_s + 1.0)
 
     def _mark(self, sent_s: float, admitted: float, sent: float) -> None:
         self._mark_s, self._mark_admitted, self._mark_sent = sent_s, admitted, sent
@@ -169,6 +176,6 @@ class Rate:
     def _settle(self, now_s: float, sure: bool, stop_s: float = 0.0) -> None:
         """Hold the pace before it may rise: long and then gently if it was measured, else a second and by a tenth."""
         self._least = ENOUGH if sure else 1
-        self._hold_s = max(8.0, 20 * stop_s) if sure else 1.0
+        self._hold_s = max(8.0 * self._caution, 20 * stop_s) if sure else 1.0
         self._step = min(self._top_step, 0.01 if sure else UNSURE_STEP)
         self._clean, self._grown_s = 0, now_s

@@ -6,6 +6,8 @@ import math
 import random
 from enum import Enum
 
+from batchgen.pace_values import Ticket
+
 
 class Why(Enum):
     """What a stop waits for."""
@@ -26,7 +28,7 @@ class Stop:
         self._rng = rng
         self.until_s = self.began_s = -math.inf
         self.why: Why | None = None
-        self.probe: int | None = None  # number of the request that is out
+        self.probe: Ticket | None = None  # the one request that is out
         self.patience_s = 0.5  # a probe that is out for so long, and neither refused nor failed, has passed
         self._stop_s = 1.0
 

@@ -30,13 +30,17 @@ class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Tally(Struct):
     """What one row has used up so far: requests sent, those that count as attempts, seconds spent refused.
 
-    `stale`: its one immediate retry on a new connection has been had.
+    `stale`: its one immediate retry on a new connection has been had. `shared`: the last failure was an outage that
+    everybody waits out together, so it draws on patience like a refusal. `asked_s`: what the limiter wants this row
+    to wait, besides waiting for its permit.
     """
 
     requests: int = 0
     attempts: int = 0
     refused_s: float = 0.0
     stale: bool = False
+    shared: bool = False
+    asked_s: float = 0.0
 
 
 def is_retryable(outcome: Outcome) -> bool:
@@ -53,18 +57,18 @@ class RetryPolicy:
 
     def exhausted(self, tally: Tally, failure: Failure) -> bool:
         """Whether the budget that this failure draws on is used up."""
-        if failure.verdict is Verdict.WAIT:
+        if failure.verdict is Verdict.WAIT or tally.shared:
             return tally.refused_s >= self.settings.rate_limit_patience_s
         return tally.attempts >= self.settings.max_attempts
 
     def wait_s(self, tally: Tally, failure: Failure) -> float:
         """Seconds this row waits before it asks the limiter again.
 
-        A refusal waits for nothing here (the limiter paces everybody); a connection that had gone stale is worth one
-        immediate retry; anything else gets full jitter, or the server's own wish if that is longer.
+        After a refusal, or in an outage, the limiter paces everybody and knows best; a connection that had gone stale
+        is worth one immediate retry; anything else gets full jitter, or the server's own wish if that is longer.
         """
-        if failure.verdict is Verdict.WAIT:
-            return 0.0
+        if failure.verdict is Verdict.WAIT or tally.shared:
+            return tally.asked_s
         if failure.stale and not tally.stale:
             tally.stale = True
             return 0.0

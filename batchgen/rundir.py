@@ -6,7 +6,8 @@ import hashlib
 import os
 import platform
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from batchgen import __version__
-from batchgen.errors import OutputError
+from batchgen.errors import OutputError, StorageStop
 from batchgen.journal import Journal
 from batchgen.lock import LOCK_FILE, enter, holder, make_private, refuse_network
 from batchgen.mend import check_parts, reopen_failed, take_spill
@@ -96,9 +97,9 @@ class RunDirectory:
         refuse_network(path, mounts)
         try:
             directory = cls(path, enter(path))
-            if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
-                directory = directory._moved_aside()
             try:
+                if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
+                    directory = directory._moved_aside()
                 directory._take_up(job, dict(fingerprints), dict(published or {}))
             except BaseException:
                 directory.close()
@@ -197,28 +198,38 @@ class RunDirectory:
         return reopen_failed(self.journal, self.results_path, input_cost)
 
     def save(self, state: str, summary: Mapping[str, Any]) -> None:
-        """Rewrite `run.json` atomically; `state` as in `RunState`."""
-        self._save(state=state, summary=summary)
+        """Rewrite `run.json` atomically; `state` as in `RunState`. Raises `StorageStop`."""
+        with self._disk_stops():
+            self._save(state=state, summary=summary)
 
     def finish(
         self, summary: Mapping[str, Any], label: Callable[[str | None], PriceLabel], state: str = "complete"
     ) -> None:
         """End a run: write the cost summary and `run.json`, and drop the journal of a complete one.
 
-        Raises `RuntimeError` for a complete run with open shards.
+        Raises `StorageStop` when the disk refuses (what is settled stays), `RuntimeError` for open shards in a
+        complete run.
         """
-        records = self.journal.shards()
-        crcs = [record.part.crc for record in records if record.part]
-        if state == "complete" and len(crcs) != len(records):
-            raise RuntimeError("a run with open shards is not complete")
-        write_cost_summary(self.path / "cost_summary.parquet", self.journal.sums(), label)
-        if state != "complete":
-            self._save(state=state, summary=summary)
-            return
-        self._save(state=state, summary=summary, parts=crcs)
-        self.journal.remove()
-        self._journal = None
-        self._remove_journal()
+        with self._disk_stops():
+            records = self.journal.shards()
+            crcs = [record.part.crc for record in records if record.part]
+            if state == "complete" and len(crcs) != len(records):
+                raise RuntimeError("a run with open shards is not complete")
+            write_cost_summary(self.path / "cost_summary.parquet", self.journal.sums(), label)
+            if state != "complete":
+                self._save(state=state, summary=summary)
+                return
+            self._save(state=state, summary=summary, parts=crcs)
+            self.journal.remove()
+            self._journal = None
+            self._remove_journal()
+
+    @contextmanager
+    def _disk_stops(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise StorageStop(f"{self.path} cannot be written ({error}). Running the job again goes on.") from error
 
     def _save(self, **changes: Any) -> None:
         assert self._saved is not None

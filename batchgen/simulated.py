@@ -58,17 +58,27 @@ def setting_options() -> list[Callable[[Any], Any]]:
                 help=FIELD_HELP[field.name],
             )
         )
-    return list(reversed(options))
+    return options
 
 
-def serve_settings(values: dict[str, Any], port: int) -> None:
-    """Serve until interrupted. Raises `UsageError` for settings out of range."""
+def serve_settings(values: dict[str, Any], port: int) -> dict[str, Any]:
+    """Serve until interrupted and return what was counted. Raises `UsageError` for settings out of range."""
     given = {name: value for name, value in values.items() if value not in (None, ())}
     try:
         settings = msgspec.convert(given, Settings)
     except (msgspec.ValidationError, ValueError) as error:
         raise UsageError(f"simulate: {error}") from None
-    serve(settings, port)
+    try:
+        return serve(settings, port, on_ready=_tell)
+    except OSError as error:
+        raise UsageError(f"simulate: port {port} cannot be used: {error}.") from None
+
+
+def _tell(url: str) -> None:
+    click.echo(f"Serving on {url}, until Ctrl-C. In a job: model.base_url =", err=True)
+    for provider, path in BASE_PATHS.items():
+        click.echo(f'  "{url}{path}"  (provider {provider})', err=True)
+    click.echo(f"What was served and billed: {url}/stats", err=True)
 
 
 def _without_none(kind: Any) -> Any:

@@ -140,7 +140,9 @@ def test_sealing_moves_rows_out(journal):
 def test_a_damaged_row_is_done_again(journal):
     """A row whose bytes changed on disk is dropped and reported; SQLite's own check does not see it."""
     journal.append([answered(0), answered(1)])
-    journal._connection.execute("UPDATE results SET body = replace(body, 'answer 1', 'answer 7') WHERE row = 1")
+    journal._connection.execute(
+        "UPDATE results SET body = CAST(replace(body, 'answer 1', 'answer 7') AS BLOB) WHERE row = 1"
+    )
     assert journal.settled(0, 10) == {0}
     assert "row 1" in journal.damage[0]
 

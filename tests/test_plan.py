@@ -1,5 +1,7 @@
 """Shards: contiguous, bounded, and cut in the same places by every later run."""
 
+from itertools import pairwise
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -47,7 +49,7 @@ def test_bytes_bound_a_shard(sizes, size, limit):
     shards = list(cut(source, max_bytes=limit))
     assert [t for shard in shards for t in shard.table["t"].to_pylist()] == texts
     assert all(shard.rows == 1 or shard.table.nbytes <= limit for shard in shards)
-    for one, next_one in zip(shards, shards[1:], strict=False):
+    for one, next_one in pairwise(shards):
         assert one.table.nbytes + next_one.table.slice(0, 1).nbytes > limit
 
 

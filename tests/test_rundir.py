@@ -6,14 +6,16 @@ import signal
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batchgen import rundir
-from batchgen.errors import OutputError
+from batchgen import lock
+from batchgen.errors import OutputError, StorageStop
+from batchgen.journal import Journal
 from batchgen.plan import Shard, ShardRecord
 from batchgen.rundir import RunDirectory, fingerprints, read_state
 from batchgen.sink import Layout, PriceLabel, part_path, read_results, write_part
@@ -83,6 +85,30 @@ def test_everything_is_private(tmp_path):
     assert stat.S_IMODE(out.stat().st_mode) == 0o700
     for path in out.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_an_empty_directory_is_made_private(tmp_path):
+    """A directory that the user has made beforehand is taken over and closed to others."""
+    (tmp_path / "out").mkdir(mode=0o755)
+    enter(tmp_path / "out").close()
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
+
+
+def test_a_directory_moved_away_while_entering(tmp_path, monkeypatch):
+    """When another process's --fresh moves the directory between opening and locking, the new one is locked."""
+    flock = lock.fcntl.flock
+
+    def moved_first(*arguments):
+        if not (tmp_path / "old").exists():
+            (tmp_path / "out").rename(tmp_path / "old")
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "run.lock").touch()
+        flock(*arguments)
+
+    monkeypatch.setattr(lock.fcntl, "flock", moved_first)
+    with enter(tmp_path / "out"):
+        assert read_state(tmp_path / "out")[1]
+        assert not (tmp_path / "old" / "run.lock").read_text()
 
 
 def test_run_json_has_state_and_no_texts(tmp_path):
@@ -162,7 +188,9 @@ def test_network_file_systems_are_refused_by_name(tmp_path):
     """The nearest mount decides; a local one inside a network one is fine."""
     mounts = tmp_path / "mounts"
     mounts.write_text(
-        f"/dev/a / ext4 rw 0 0\nserver:/x {tmp_path}/my\\040nfs nfs4 rw 0 0\n/dev/b {tmp_path}/my\\040nfs/disk xfs rw 0 0\n"
+        "/dev/a / ext4 rw 0 0\n"
+        f"server:/x {tmp_path}/my\\040nfs nfs4 rw 0 0\n"
+        f"/dev/b {tmp_path}/my\\040nfs/disk xfs rw 0 0\n"
     )
     with pytest.raises(OutputError, match="nfs4"):
         enter(tmp_path / "my nfs" / "out", mounts=mounts)
@@ -241,6 +269,21 @@ def test_a_stopped_run_has_a_cost_summary(tmp_path):
         assert directory.journal.sums().totals().rows == 6
 
 
+def test_a_disk_that_refuses_the_end_stops_the_run(tmp_path, monkeypatch):
+    """State or summary that cannot be written is a `StorageStop`; the old state stays readable."""
+    with enter(tmp_path / "out") as directory:
+        publish(directory, 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left")))
+            with pytest.raises(StorageStop, match="No space left"):
+                directory.save("running", {})
+            with pytest.raises(StorageStop, match="No space left"):
+                directory.finish({}, no_label)
+        assert read_state(tmp_path / "out")[0].state == "running"
+        directory.finish({}, no_label)
+        assert read_state(tmp_path / "out")[0].state == "complete"
+
+
 def test_failed_rows_of_a_complete_run_are_reopened(tmp_path):
     """From the parts alone: good rows stay settled, failed ones are pending and keep attempts and cost."""
     completed(tmp_path / "out", shards=3)
@@ -256,37 +299,28 @@ def test_failed_rows_of_a_complete_run_are_reopened(tmp_path):
     assert read_results(tmp_path / "out").num_rows == 15
 
 
-def test_a_kill_while_reopening_loses_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("survived", range(4))
+def test_a_kill_while_reopening_loses_nothing(tmp_path, monkeypatch, survived):
     """Killed after any number of shards, the next run has every row settled, pending, or in its part."""
-    for survived in range(4):
-        path = tmp_path / f"out{survived}"
-        completed(path, shards=3)
-        directory = enter(path)
-        calls = 0
+    completed(tmp_path / "out", shards=3)
+    unseal = Journal.unseal
+    left = iter(range(survived))
 
-        def die(record, *arguments, journal_unseal=rundir.Journal.unseal, limit=survived):
-            nonlocal calls
-            if calls == limit:
-                raise KeyboardInterrupt
-            calls += 1
-            return journal_unseal(directory.journal, record, *arguments)
+    def die_in_time(journal, *arguments):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        unseal(journal, *arguments)
 
-        directory.complete or pytest.fail("not complete")
-        with monkeypatch.context() as patch:
-            patch.setattr(rundir.Journal, "unseal", lambda self, *arguments: die(*arguments))
-            try:
-                directory.reopen_failed(lambda result: Decimal("0.1"))
-            except KeyboardInterrupt:
-                pass
-        directory.close()
-        with enter(path) as directory:
-            assert not directory.damage
-            records = directory.journal.shards()
-            assert [record.sealed for record in records] == [False] * survived + [True] * (3 - survived)
-            settled = directory.journal.settled(0, 15)
-            assert settled == {row for row in range(5 * survived) if row % 3 != 2}
-            assert [s.row for s in directory.journal.spent()] == [r for r in range(5 * survived) if r % 3 == 2]
-            assert directory.reopen_failed(lambda result: Decimal("0.1")) == 5 - len(range(2, 5 * survived, 3))
+    with enter(tmp_path / "out") as directory, monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(Journal, "unseal", die_in_time)
+        directory.reopen_failed(lambda result: Decimal("0.1"))
+    with enter(tmp_path / "out") as directory:
+        assert not directory.damage
+        journal = directory.journal
+        assert [record.sealed for record in journal.shards()] == [False] * survived + [True] * (3 - survived)
+        assert journal.settled(0, 15) == {row for row in range(5 * survived) if row % 3 != 2}
+        assert [item.row for item in journal.spent()] == list(range(2, 5 * survived, 3))
+        assert directory.reopen_failed(lambda result: Decimal("0.1")) == 5 - len(range(2, 5 * survived, 3))
 
 
 def test_damaged_and_missing_parts_are_done_again(tmp_path):

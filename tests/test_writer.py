@@ -173,7 +173,9 @@ async def test_a_refused_commit_is_tried_again(directory, monkeypatch, error):
     """The batch is kept, dispatch stops meanwhile, the journal is reopened, and nothing is lost or doubled."""
     refusing = Refusing(Journal.append, error, times=2)
     monkeypatch.setattr(Journal, "append", refusing)
-    committed, waits, congested = [], [], []
+    committed, waits, congested, reopened = [], [], [], []
+    reopen = Journal.reopen
+    monkeypatch.setattr(Journal, "reopen", lambda self: (reopen(self), reopened.append(1)))
     async with make(directory, committed, group_wait_s=0, sleep=waits.append) as out:
         take = out.take_trouble
         monkeypatch.setattr(out, "take_trouble", lambda *news: (take(*news), congested.append(out.congested)))
@@ -184,6 +186,7 @@ async def test_a_refused_commit_is_tried_again(directory, monkeypatch, error):
             await out.wait_for_room(open_shards=0)
     assert len(committed) == 10
     assert congested == [True, True, False]
+    assert reopened == [1, 1]
     assert waits == [0.1, 0.3]
     assert read_results(directory.path).num_rows == 10
 
@@ -192,7 +195,7 @@ async def test_a_full_disk_ends_the_run_and_keeps_the_answers(directory, monkeyp
     """Waiters are woken with the room that is needed; what was and what still comes in flight survives in the spill."""
     monkeypatch.setattr(Journal, "append", Refusing(Journal.append, full()))
     committed = []
-    with pytest.raises(StorageStop, match=r"make room for about \d+ MB"):
+    with pytest.raises(StorageStop, match=r"make room for about \d+ MB"):  # noqa: PT012
         async with make(directory, committed, group_wait_s=0) as out:
             await out.open_shard(shard_of(0))
             out.emit(answered(0))
@@ -221,7 +224,7 @@ async def test_a_part_that_cannot_be_written_stops_the_run(directory, monkeypatc
     """The rows stay in the journal, the run stops, and the next one publishes them."""
     monkeypatch.setattr(committer, "write_part", Refusing(committer.write_part, OSError(28, "No space left on device")))
     committed = []
-    with pytest.raises(StorageStop, match="part .* make room"):
+    with pytest.raises(StorageStop, match=r"part .* make room"):  # noqa: PT012
         async with make(directory, committed) as out:
             await out.open_shard(shard_of(0))
             for row in range(10):
@@ -247,7 +250,7 @@ async def test_a_part_refused_once_is_written_again(directory, monkeypatch):
 async def test_a_dead_writer_ends_the_run(directory, monkeypatch, where):
     """Whatever kills the thread, every waiter gets `StorageStop` with the cause at once, and answers are spilled."""
     monkeypatch.setattr(Journal, where, Refusing(getattr(Journal, where), ZeroDivisionError("boom")))
-    with anyio.fail_after(10), pytest.raises(StorageStop, match="ZeroDivisionError: boom") as caught:
+    with anyio.fail_after(10), pytest.raises(StorageStop, match="ZeroDivisionError: boom") as caught:  # noqa: PT012
         async with make(directory, [], group_wait_s=0) as out:
             await out.open_shard(shard_of(0))
             for row in range(10):
@@ -261,7 +264,7 @@ async def test_a_dead_writer_ends_the_run(directory, monkeypatch, where):
 async def test_an_error_of_the_run_is_not_replaced(directory, monkeypatch):
     """Leaving through another error keeps that error, and still commits what there is."""
     committed = []
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError):  # noqa: PT012
         async with make(directory, committed) as out:
             await out.open_shard(shard_of(0))
             out.emit(answered(0))

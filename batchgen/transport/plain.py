@@ -205,8 +205,10 @@ def read_error(error: BaseException, way: _Progress) -> tuple[Trouble, str]:
         ),
         failures.UNSENDABLE,
     )
-    if trouble is failures.CUT and not way.answered:
-        trouble = failures.CLOSED if way.sending else failures.CONNECT
+    if not way.sending and not trouble.unsent:  # it broke on the way there: a handshake, a proxy's tunnel
+        trouble = failures.CONNECT
+    elif trouble is failures.CUT and not way.answered:
+        trouble = failures.CLOSED
     return trouble, "" if trouble is failures.CONNECT_TIMEOUT else detail
 
 

@@ -67,9 +67,13 @@ class Answering(asyncio.Protocol):
                 return
             self._buffer = self._buffer[whole:]
             if self._latency_s:
-                asyncio.get_running_loop().call_later(self._latency_s, self._transport.write, REPLY)
+                asyncio.get_running_loop().call_later(self._latency_s, self._answer)
             else:
-                self._transport.write(REPLY)
+                self._answer()
+
+    def _answer(self) -> None:
+        if not self._transport.is_closing():  # wrk leaves in the midst of its requests
+            self._transport.write(REPLY)
 
 
 async def serve(port: int, latency_s: float) -> None:

@@ -1,0 +1,81 @@
+"""The ready jobs run as a stranger would run them: from the checkout, with the simulator, no key."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+JOBS = sorted(path.name for path in (CHECKOUT / "jobs").glob("*.toml"))
+
+
+def batchgen(*arguments):
+    """Run the command in the checkout without any key in the environment."""
+    environ = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    return subprocess.run(
+        [sys.executable, "-m", "batchgen", *map(str, arguments)],
+        cwd=CHECKOUT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_ready_job_runs_against_the_simulator(name, tmp_path):
+    """Every row is answered; the results have the columns that the job's own settings promise."""
+    out = tmp_path / "out"
+    quick = ("--set", "limits.requests_per_minute=60000", "--set", "limits.tokens_per_minute=100000000")
+    done = batchgen("run", f"jobs/{name}", "--simulate", "--output", out, "--json", "--no-progress", *quick)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["state"] == "complete"
+    assert summary["succeeded"] == summary["rows"] > 0
+    assert float(summary["cost"]) > 0
+    rows = pq.read_table(out / "results").to_pylist()
+    assert len(rows) == summary["rows"]
+    for row in rows:
+        assert row["completion"] or row["tool_calls"]
+        assert row["finish_reason"] in {"stop", "length", "tool_calls"}
+        assert row["input_tokens"] > 0
+        assert row["cost"] > 0
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_ready_job_passes_its_check(name, tmp_path):
+    """`check --simulate` says how it would be sent, with the key masked, and sends nothing."""
+    done = batchgen("check", f"jobs/{name}", "--simulate", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "POST http://127.0.0.1" in done.stdout
+    assert "Bearer ***" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_extracted_emails_fill_the_six_fields(tmp_path):
+    """The simulated answers are JSON with the six fields of the vendor's example."""
+    out = tmp_path / "out"
+    batchgen(
+        "run", "jobs/email_extraction.toml", "--simulate", "--output", out, "--set", "limits.requests_per_minute=60000"
+    )
+    answers = [json.loads(row["completion"]) for row in pq.read_table(out / "results").to_pylist()]
+    fields = {"customer", "software_version", "error_code", "problem", "operating_system", "details"}
+    assert all(set(answer) == fields for answer in answers)
+    for field in fields:
+        assert sum(1 for answer in answers if answer[field]) > len(answers) / 4
+
+
+def test_labelled_texts_have_labels_of_the_job(tmp_path):
+    """Each answer is one of the labels that the job's prompt lists."""
+    out = tmp_path / "out"
+    batchgen("run", "jobs/dataset_labelling.toml", "--simulate", "--output", out)
+    rows = pq.read_table(out / "results").to_pylist()
+    system = tomllib.loads((CHECKOUT / "jobs" / "dataset_labelling.toml").read_text())["prompt"]["system"]
+    for row in rows:
+        assert row["completion"].strip() in system

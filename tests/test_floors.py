@@ -1,0 +1,108 @@
+"""Imports point down: every module stands on a floor and knows only what is below it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "batchgen"
+OWNED = {
+    "httpx": {"transport.plain"},
+    "pyreqwest": {"transport.fast"},
+    "tenacity": {"retry"},
+    "tqdm": {"progress"},
+    "click": {"cli", "simulated"},
+    "jinja2": {"template"},
+    "sqlite3": None,
+    "tiktoken": {"vocabulary"},
+    "h11": {"simulator.http1"},
+}
+"""Libraries that are imported in one place (None: see the journal's own modules)."""
+
+
+def modules():
+    """Yield (dotted name below the package, its tree)."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+TREES = {}
+
+
+def imported(tree):
+    """Yield the dotted names that a module imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            below = [f"{node.module}.{alias.name}" for alias in node.names]
+            submodules = [name for name in below if name.removeprefix("batchgen.") in TREES]
+            yield from submodules
+            if len(submodules) < len(below):
+                yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+TREES |= modules()
+
+
+@pytest.mark.parametrize("library", [name for name, homes in OWNED.items() if homes])
+def test_a_library_has_one_home(library):
+    """So that it can be replaced there."""
+    homes = {name for name, tree in TREES.items() if any(i.split(".")[0] == library for i in imported(tree))}
+    assert homes <= OWNED[library]
+
+
+def test_the_simulator_knows_nothing_of_what_it_tests():
+    """It imports values and errors only, so that a mistake cannot cancel itself out."""
+    for name, tree in TREES.items():
+        if name.startswith("simulator"):
+            ours = {i for i in imported(tree) if i.startswith("batchgen.") and not i.startswith("batchgen.simulator")}
+            assert ours <= {"batchgen.values", "batchgen.errors"}, name
+
+
+def test_only_the_commands_import_the_simulator():
+    """A run knows an endpoint, not who serves it."""
+    users = {
+        name
+        for name, tree in TREES.items()
+        if not name.startswith("simulator") and any(i.startswith("batchgen.simulator") for i in imported(tree))
+    }
+    assert users <= {"simulated"}
+
+
+def test_protocol_code_does_no_input_or_output():
+    """Providers know no sockets, files, clocks of their own or loops."""
+    for name, tree in TREES.items():
+        if name.startswith("providers"):
+            roots = {i.split(".")[0] for i in imported(tree)}
+            assert not roots & {"socket", "asyncio", "anyio", "httpx", "pyreqwest", "os", "pathlib", "sqlite3"}, name
+
+
+def test_imports_make_no_circles():
+    """Module by module, leaving out what is imported inside a function or for types only."""
+    graph = {}
+    for name, tree in TREES.items():
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        below = {i.removeprefix("batchgen.") for node in top for i in imported(node) if i.startswith("batchgen.")}
+        graph[name] = {target for target in below if target in TREES}
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, " → ".join([*path[path.index(name) :], name])
+        if name in done:
+            return
+        path.append(name)
+        for target in sorted(graph[name]):
+            visit(target)
+        path.pop()
+        done.add(name)
+
+    for name in graph:
+        visit(name)
+
+
+def test_no_module_is_too_long_to_hold_in_the_head():
+    """Past 400 lines a file is split along a noun."""
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path.name
