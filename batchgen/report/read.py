@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from batchgen.errors import OutputError
 from batchgen.report.fold import Fold, added, part_batches
+from batchgen.pace_record import PACE_FILE
 from batchgen.report.pace import pace_moments
 from batchgen.report.values import Count, Estimate, Line, Report
 from batchgen.rundir import read_state
@@ -108,7 +109,7 @@ def read_report(
         wall_s=told.get("wall_s"),
         limited_by=told.get("limited_by"),
         stopped_by=(told.get("error") or {}).get("message"),
-        pace=pace_moments(path / "pace.parquet"),
+        pace=pace_moments(path / PACE_FILE),
         estimate=msgspec.convert(estimate, Estimate, strict=False) if estimate is not None else extras.estimate,
         settings=settings if settings is not None else extras.settings,
         versions=state.versions,

@@ -13,8 +13,10 @@ from batchgen.report.values import Moment
 _FINEST_US = 250_000
 _MOST_SPANS = 4_096
 _MONEY_SUM = pa.decimal128(38, 12)
-MOST_MOMENTS = 120
-"""Points of a plot: more are not seen on a screen of 400 points."""
+MOST_MOMENTS, FEWEST_MOMENTS = 120, 24
+"""Points of a plot: more are not seen in a drawing 400 wide."""
+
+_ROWS_PER_MOMENT = 10  # with fewer, a rate is mostly noise
 
 SHORTEST_PAUSE_S = 30.0
 """Quiet times below this are part of the run, however short it was."""
@@ -62,11 +64,13 @@ class Timeline:
 
     def moments(self) -> list[Moment]:
         """Return the run in at most `MOST_MOMENTS` moments of equal length, quiet ones included, pauses left out."""
+        settled = sum(values[0] for values in self._spans.values())
+        most = min(MOST_MOMENTS, max(FEWEST_MOMENTS, settled // _ROWS_PER_MOMENT))
         while True:
             starts = [span * self._span_us / 1e6 for span in sorted(self._spans)]
             stretches = without_pauses(starts, self._span_us / 1e6)
             spans = [round((last - first) * 1e6 / self._span_us) + 1 for first, last in stretches]
-            if sum(spans) <= MOST_MOMENTS:
+            if sum(spans) <= most:
                 break
             self._widen()
         moments = []
