@@ -48,11 +48,12 @@ def prices_text(listed: Sequence[Listed]) -> str:
     remarks = {note: number for number, note in enumerate(_notes(listed), 1)}
     for region, currency in sorted({(one.price.region, one.price.currency) for one in listed}, reverse=True):
         rows = [
-            row for one in listed if (one.price.region, one.price.currency) == (region, currency)
+            row
+            for one in listed
+            if (one.price.region, one.price.currency) == (region, currency)
             for row in _rows(one, remarks)
         ]
         head = ["model", "up to", "input", "output", "thinking", "cached", "batch", "read on", ""]
-        # The last column is words: a figure to the left of it would run into it.
         sections.append([f"{region}, {currency} per million tokens", *table(head, rows)])
     if remarks:
         sections.append(["Notes", *(f"  [{number}] {note}" for note, number in remarks.items())])

@@ -20,6 +20,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 20, 34
 _PLOT_WIDTH, _PLOT_HEIGHT = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 _BASE = _TOP + _PLOT_HEIGHT
 _CLOSEST_LABELS = 50  # points between two labels of the horizontal axis
+_MARK_ROOM = 28  # points that the name of a mark takes
 
 Format = Callable[[float], str]
 
@@ -43,16 +44,17 @@ class Mark(Struct, frozen=True):
 def time_chart(
     chart_id: str,
     title: str,
+    *,
     starts: Sequence[float],
-    span_s: Sequence[float],
+    spans: Sequence[float],
     series: Sequence[Series],
     form: Format,
 ) -> Markup:
     """Draw series over time. Times between two moments that do not follow on each other are cut and marked.
 
-    `starts` and `span_s` are seconds; the horizontal axis counts seconds of activity from 0.
+    `starts` and `spans` are seconds; the horizontal axis counts seconds of activity from 0.
     """
-    places, cuts, total = _activity(starts, span_s)
+    places, cuts, total = _activity(starts, spans)
     highest = max((value for one in series for value in one.values if value is not None), default=0.0)
     top, ticks = _axis(highest)
 
@@ -74,13 +76,13 @@ def time_chart(
             + _text(at + shift, _TOP + 10, f"pause {duration(pause_s)}", "label", anchor)
         )
     for one in series:
-        parts.append(_line(one, places, span_s, dict(cuts), x, y))
+        parts.append(_line(one, places, spans, cuts=dict(cuts), x=x, y=y))
     parts.append(_legend(series))
     return _svg(chart_id, title, parts)
 
 
 def histogram(
-    chart_id: str, title: str, bins: Sequence[Bin], marks: Sequence[Mark], form: Format, unit: str
+    chart_id: str, title: str, *, bins: Sequence[Bin], marks: Sequence[Mark], form: Format, unit: str
 ) -> Markup:
     """Draw bins side by side in equal width; `marks` (ascending) are placed on the scale of the bins."""
     top, ticks = _axis(max((found.rows for found in bins), default=0))
@@ -101,19 +103,20 @@ def histogram(
                     '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
                 ).format(left + 0.5, _BASE - tall, max(1.0, width - 1), tall, f"{span} {unit}: {found.rows:,} rows")
             )
-    label_end = -math.inf
-    for mark in marks:
-        at = _LEFT + width * _position(bins, mark.value)
+    places = [_LEFT + width * _position(bins, mark.value) for mark in marks]
+    for number, (mark, at) in enumerate(zip(marks, places, strict=True)):
         parts.append(
             Markup('<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(at, _TOP - 4, _BASE)
         )
-        if at - label_end > 24:
-            parts.append(_text(at, _TOP - 8, mark.name, "label", "end" if at > WIDTH - 30 else "middle"))
-            label_end = at
+        crowded_left = number > 0 and at - places[number - 1] < _MARK_ROOM
+        crowded_right = number + 1 < len(marks) and places[number + 1] - at < _MARK_ROOM
+        if not (crowded_left and crowded_right):
+            anchor = "end" if crowded_right or at > WIDTH - 30 else "start" if crowded_left else "middle"
+            parts.append(_text(at, _TOP - 8, mark.name, "label", anchor))
     return _svg(chart_id, title, parts)
 
 
-def range_chart(chart_id: str, title: str, low: float, expected: float, high: float, actual: float | None) -> Markup:
+def range_chart(chart_id: str, title: str, *, low: float, expected: float, high: float, actual: float | None) -> Markup:
     """Draw an interval with its expected value, and the actual one against it."""
     ends = [low, high] + ([actual] if actual is not None else [])
     start, end = min(ends), max(ends)
@@ -134,9 +137,7 @@ def range_chart(chart_id: str, title: str, low: float, expected: float, high: fl
     return _svg(chart_id, title, parts, height=40)
 
 
-def _activity(
-    starts: Sequence[float], spans: Sequence[float]
-) -> tuple[list[float], list[tuple[float, float]], float]:
+def _activity(starts: Sequence[float], spans: Sequence[float]) -> tuple[list[float], list[tuple[float, float]], float]:
     """Return each moment's place in seconds of activity, the cuts (place, length of the pause), and the whole."""
     places, cuts = [], []
     at = 0.0
@@ -154,6 +155,7 @@ def _line(
     one: Series,
     places: Sequence[float],
     spans: Sequence[float],
+    *,
     cuts: dict[float, float],
     x: Callable[[float], float],
     y: Callable[[float], float],
@@ -199,7 +201,7 @@ def _grid(ticks: Sequence[float], y: Callable[[float], float], form: Format) -> 
     parts = Markup("")
     for tick in ticks:
         parts += Markup('<line class="{}" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>').format(
-            "grid" if tick else "base", _LEFT, WIDTH - _RIGHT, y=y(tick)
+            "rule" if tick else "base", _LEFT, WIDTH - _RIGHT, y=y(tick)
         )
         parts += _text(_LEFT - 6, y(tick) + 4, form(tick), "tick", "end")
     return parts

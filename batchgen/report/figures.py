@@ -9,8 +9,8 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from batchgen.report.charts import Format, Mark, Series, histogram, range_chart, time_chart
-from batchgen.report.shown import UNKNOWN, amount, count, duration, figure, latency
-from batchgen.report.values import Moment, PaceMoment, Range, Report, Spread
+from batchgen.report.shown import amount, count, duration, figure, latency
+from batchgen.report.values import PaceMoment, Range, Report, Spread
 
 _TABLE_ROWS = 24
 
@@ -43,9 +43,7 @@ def progress_figures(report: Report) -> list[Figure]:
     rows = _thinned(
         [
             [duration(at), figure(rate), figure(failed), figure(out), amount(cost, report.currency)]
-            for at, rate, failed, out, cost in zip(
-                accumulate(spans), rates, failing, tokens, money, strict=True
-            )
+            for at, rate, failed, out, cost in zip(accumulate(spans), rates, failing, tokens, money, strict=True)
         ]
     )
     best = max(rates)
@@ -54,7 +52,14 @@ def progress_figures(report: Report) -> list[Figure]:
             "throughput",
             "Rows settled per second",
             f"{figure(report.rows_per_s)} on average, {figure(best)} at best; time without pauses.",
-            time_chart("throughput-chart", "Rows settled per second over time", starts, spans, series, figure),
+            time_chart(
+                "throughput-chart",
+                "Rows settled per second over time",
+                starts=starts,
+                spans=spans,
+                series=series,
+                form=figure,
+            ),
             [*head[:3]],
             [row[:3] for row in rows],
         )
@@ -69,10 +74,10 @@ def progress_figures(report: Report) -> list[Figure]:
                 time_chart(
                     "cost-chart",
                     "Cost so far over time",
-                    starts,
-                    spans,
-                    [Series("cost", money, "s2", area=True)],
-                    lambda value: f"{value:,.6g}",
+                    starts=starts,
+                    spans=spans,
+                    series=[Series("cost", money, "s2", area=True)],
+                    form=lambda value: f"{value:,.6g}",
                 ),
                 [head[0], head[4]],
                 [[row[0], row[4]] for row in rows],
@@ -87,10 +92,10 @@ def progress_figures(report: Report) -> list[Figure]:
                 time_chart(
                     "tokens-out-chart",
                     "Output tokens per second over time",
-                    starts,
-                    spans,
-                    [Series("tokens", tokens, "s1", area=True)],
-                    _short,
+                    starts=starts,
+                    spans=spans,
+                    series=[Series("tokens", tokens, "s1", area=True)],
+                    form=_short,
                 ),
                 [head[0], head[3]],
                 [[row[0], row[3]] for row in rows],
@@ -123,7 +128,7 @@ def _spread(name: str, title: str, spread: Spread, form: Format, unit: str) -> l
             title,
             f"Half of {quantiles.rows:,} rows up to {whole(quantiles.p50)}, 95 % up to {whole(quantiles.p95)}, "
             f"99 % up to {whole(quantiles.p99)}; logarithmic scale.",
-            histogram(f"{name}-chart", f"{title}: histogram", spread.bins, marks, form, unit),
+            histogram(f"{name}-chart", f"{title}: histogram", bins=spread.bins, marks=marks, form=form, unit=unit),
             ["from", "to below", "rows"],
             [
                 [whole(found.low), whole(found.high) if found.high > found.low else whole(found.low), count(found.rows)]
@@ -157,7 +162,14 @@ def pace_figures(report: Report) -> list[Figure]:
             "Requests per second, pace and refusals",
             f"{all_sent:,} requests sent, {all_refused:,} of them refused"
             + (f"; limited by {report.limited_by}." if report.limited_by else "."),
-            time_chart("pace-chart", "Requests sent and refused per second over time", starts, spans, series, figure),
+            time_chart(
+                "pace-chart",
+                "Requests sent and refused per second over time",
+                starts=starts,
+                spans=spans,
+                series=series,
+                form=figure,
+            ),
             ["after", "sent/s", "pace/s", "refused", "broken"],
             _thinned(
                 [
@@ -180,24 +192,20 @@ def _in_flight(pace: Sequence[PaceMoment], starts: list[float], spans: list[floa
         time_chart(
             "in-flight-chart",
             "Requests in flight over time",
-            starts,
-            spans,
-            [
+            starts=starts,
+            spans=spans,
+            series=[
                 Series("in flight", [found.in_flight for found in pace], "s1", area=True),
                 Series("allowed", [found.cap for found in pace], "s2"),
             ],
-            _short,
+            form=_short,
         ),
         ["after", "in flight", "allowed"],
-        _thinned(
-            [[at, count(found.in_flight), count(found.cap)] for at, found in zip(after, pace, strict=True)]
-        ),
+        _thinned([[at, count(found.in_flight), count(found.cap)] for at, found in zip(after, pace, strict=True)]),
     )
 
 
-def _latencies(
-    pace: Sequence[PaceMoment], starts: list[float], spans: list[float], after: list[str]
-) -> list[Figure]:
+def _latencies(pace: Sequence[PaceMoment], starts: list[float], spans: list[float], after: list[str]) -> list[Figure]:
     """Latencies in milliseconds over time; nothing if no answer was timed."""
 
     def scaled(name: str) -> list[float | None]:
@@ -214,15 +222,13 @@ def _latencies(
             time_chart(
                 "latency-over-time-chart",
                 "Latency quantiles over time",
-                starts,
-                spans,
-                [Series("p50", half, "s1"), Series("p95", most, "s2"), Series("p99", nearly, "s3")],
-                latency,
+                starts=starts,
+                spans=spans,
+                series=[Series("p50", half, "s1"), Series("p95", most, "s2"), Series("p99", nearly, "s3")],
+                form=latency,
             ),
             ["after", "p50", "p95", "p99"],
-            _thinned(
-                [[at, *map(latency, values)] for at, *values in zip(after, half, most, nearly, strict=True)]
-            ),
+            _thinned([[at, *map(latency, values)] for at, *values in zip(after, half, most, nearly, strict=True)]),
         )
     ]
 
@@ -246,10 +252,10 @@ def estimate_charts(report: Report) -> list[Markup | None]:
         else range_chart(
             f"estimate-{number}",
             f"Estimated and actual {name}",
-            float(span.low),
-            float(span.expected),
-            float(span.high),
-            actual,
+            low=float(span.low),
+            expected=float(span.expected),
+            high=float(span.high),
+            actual=actual,
         )
         for number, (name, span, actual) in enumerate(found)
     ]

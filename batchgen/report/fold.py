@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -75,7 +76,7 @@ class Fold:
         self.latency_ms = Distribution(whole=False)
         self.cost = Distribution(whole=False)
         self._lines: dict[tuple[str | None, ...], Line] = {}
-        self._errors: dict[tuple[Any, ...], ErrorLine] = {}
+        self._errors: dict[tuple[str | None, int | None, str | None], ErrorLine] = {}
         self._slowest: list[RowLine] = []
         self._most_expensive: list[RowLine] = []
         self._truncated = Truncated()
@@ -115,19 +116,23 @@ class Fold:
             [([], "count_all"), ("row_id", "first"), ("error_message", "first")]
         )
         for found in grouped.to_pylist():
-            key: tuple[Any, ...] = tuple(found[name] for name in _ERROR)
-            if key not in self._errors and len(self._errors) >= _MOST_ERRORS:
-                key = (found["error_kind"], None, "(other codes)")  # a vendor that puts an id into its codes
+            message = found["error_message_first"]
+            line = ErrorLine(
+                kind=found["error_kind"],
+                http_status=found["http_status"],
+                code=found["error_code"],
+                rows=found["count_all"],
+                row_id=found["row_id_first"],
+                message=message[:_MESSAGE_CAP] if message else message,
+            )
+            key = (line.kind, line.http_status, line.code)
+            if key not in self._errors and len(self._errors) >= _MOST_ERRORS:  # a vendor that puts an id into its codes
+                line = msgspec.structs.replace(line, http_status=None, code="(other codes)")
+                key = (line.kind, None, line.code)
             before = self._errors.get(key)
-            if before is None:
-                message = found["error_message_first"]
-                self._errors[key] = ErrorLine(
-                    *key, found["count_all"], found["row_id_first"], message[:_MESSAGE_CAP] if message else message
-                )
-            else:
-                self._errors[key] = ErrorLine(
-                    *key, before.rows + found["count_all"], before.row_id, before.message
-                )
+            self._errors[key] = (
+                line if before is None else msgspec.structs.replace(before, rows=before.rows + line.rows)
+            )
 
     def _add_truncated(self, rows: pa.Table) -> None:
         if rows.num_rows:

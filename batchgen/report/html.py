@@ -9,7 +9,6 @@ from __future__ import annotations
 from importlib import resources
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
 
 from batchgen import __version__
 from batchgen.report import figures, shown
@@ -22,7 +21,6 @@ def report_html(report: Report) -> str:
     page = _environment().get_template("page.html")
     return page.render(
         report=report,
-        style=Markup(_text("page.css")),
         version=__version__,
         notes=missing(report),
         progress=figures.progress_figures(report),

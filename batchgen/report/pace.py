@@ -52,7 +52,7 @@ def _moments(samples: Sequence[_Sample], shortest_s: float) -> list[PaceMoment]:
 def _joined(samples: Sequence[_Sample], span_s: float) -> PaceMoment:
     last = samples[-1]
 
-    def seen(name: str) -> list[float]:
+    def seen(name: str) -> list[Any]:
         return [sample[name] for sample in samples if sample[name] is not None]
 
     medians = seen("latency_p50_s")

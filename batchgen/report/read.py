@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from batchgen.errors import OutputError
-from batchgen.report.fold import Fold, added, part_batches
 from batchgen.pace_record import PACE_FILE
+from batchgen.report.fold import Fold, added, part_batches
 from batchgen.report.pace import pace_moments
 from batchgen.report.values import Count, Estimate, Line, Report
 from batchgen.rundir import read_state
@@ -155,7 +155,9 @@ def _totals(lines: Iterable[Line]) -> Line | None:
     total = None
     for line in lines:
         total = line if total is None else added(total, line)
-    return msgspec.structs.replace(total, model=None, status="all", finish_reason=None, error_kind=None) if total else None
+    return (
+        msgspec.structs.replace(total, model=None, status="all", finish_reason=None, error_kind=None) if total else None
+    )
 
 
 def _rows(lines: Iterable[Line], status: str) -> int:

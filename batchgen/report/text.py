@@ -118,10 +118,15 @@ def _money(report: Report) -> list[str]:
     totals = report.totals
     if totals is None:
         return []
-    tokens = f"{count(totals.input_tokens)} in, {count(totals.output_tokens)} out, {count(totals.total_tokens)} together"
+    tokens = (
+        f"{count(totals.input_tokens)} in, {count(totals.output_tokens)} out, {count(totals.total_tokens)} together"
+    )
     more = [
         f"{number:,} {word}"
-        for number, word in ((totals.cached_tokens, "of the input cached"), (totals.reasoning_tokens, "of it reasoning"))
+        for number, word in (
+            (totals.cached_tokens, "of the input cached"),
+            (totals.reasoning_tokens, "of it reasoning"),
+        )
         if number
     ]
     lines = [_label("tokens", tokens + (f" ({', '.join(more)})" if more else ""))]
@@ -137,7 +142,9 @@ def _money(report: Report) -> list[str]:
             del each[1:]
         lines.append(_label("cost", f"{amount(totals.cost, report.currency)} ({', '.join(each)})"))
     if report.possibly_billed_requests:
-        most = f", at most {amount(report.possibly_billed_cost, report.currency)}" if report.possibly_billed_cost else ""
+        most = (
+            f", at most {amount(report.possibly_billed_cost, report.currency)}" if report.possibly_billed_cost else ""
+        )
         lines.append(_label("", f"{report.possibly_billed_requests:,} requests got no answer and may be billed{most}"))
     if report.price_sources:
         lines.append(_label("prices", f"of {', '.join(report.price_dates)}: {plain(', '.join(report.price_sources))}"))
@@ -195,9 +202,7 @@ def _estimate(report: Report) -> list[str]:
     estimate = report.estimate
     if estimate is None:
         return []
-    rows = [
-        [name, *figures] for name, *figures in estimate_lines(report)
-    ]
+    rows = [[name, *figures] for name, *figures in estimate_lines(report)]
     sure = f", {estimate.confidence:.0%} sure" if estimate.confidence is not None else ""
     how = ", ".join(filter(None, (f"input {estimate.input_method}", f"output from {estimate.output_method}")))
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,7 +48,12 @@ class Timeline:
         )
         for line in grouped:
             if line["span"] is not None:
-                values = (line["count_all"], line["failed_sum"], line["tokens_sum"] or 0, line["cost_sum"] or Decimal(0))
+                values = (
+                    line["count_all"],
+                    line["failed_sum"],
+                    line["tokens_sum"] or 0,
+                    line["cost_sum"] or Decimal(0),
+                )
                 self._put(line["span"], values)
         while len(self._spans) > _MOST_SPANS:
             self._widen()
@@ -93,12 +99,12 @@ def without_pauses(starts: Sequence[float], span_s: float) -> list[tuple[float, 
     if not starts:
         return []
     least_s = max(SHORTEST_PAUSE_S, 10 * span_s)
-    gaps = [after - before - span_s for before, after in zip(starts, starts[1:], strict=False)]
+    gaps = [after - before - span_s for before, after in pairwise(starts)]
     busy_s = len(starts) * span_s + sum(gap for gap in gaps if gap < least_s)
     least_s = max(least_s, busy_s / 4)
     stretches = []
     first = starts[0]
-    for before, after in zip(starts, starts[1:], strict=False):
+    for before, after in pairwise(starts):
         if after - before - span_s >= least_s:
             stretches.append((first, before))
             first = after
