@@ -21,6 +21,7 @@ _PLOT_WIDTH, _PLOT_HEIGHT = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 _BASE = _TOP + _PLOT_HEIGHT
 _CLOSEST_LABELS = 50  # points between two labels of the horizontal axis
 _MARK_ROOM = 28  # points that the name of a mark takes
+_CUTS_NAMED = 3
 
 Format = Callable[[float], str]
 
@@ -68,13 +69,14 @@ def time_chart(
     step = _nice_duration(total / 4)
     for number in range(math.floor(total / step + 1e-9) + 1):
         parts.append(_under(x(number * step), duration(number * step) if number else "0"))
-    for place, pause_s in cuts:
+    longest = sorted(cuts, key=lambda cut: -cut[1])[:_CUTS_NAMED]
+    for number, (place, pause_s) in enumerate(cuts):
         at = x(place)
-        anchor, shift = ("end", -4) if at > WIDTH / 2 else ("start", 4)
-        parts.append(
-            Markup('<line class="cut" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(at, _TOP, _BASE)
-            + _text(at + shift, _TOP + 10, f"pause {duration(pause_s)}", "label", anchor)
-        )
+        parts.append(Markup('<line class="cut" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(at, _TOP, _BASE))
+        if (place, pause_s) in longest:
+            anchor, shift = ("end", -4) if at > WIDTH / 2 else ("start", 4)
+            height = _TOP + 12 + 13 * (number % _CUTS_NAMED)
+            parts.append(_text(at + shift, height, f"pause {duration(pause_s)}", "label", anchor))
     for one in series:
         parts.append(_line(one, places, spans, cuts=dict(cuts), x=x, y=y))
     parts.append(_legend(series))
@@ -103,16 +105,19 @@ def histogram(
                     '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
                 ).format(left + 0.5, _BASE - tall, max(1.0, width - 1), tall, f"{span} {unit}: {found.rows:,} rows")
             )
-    places = [_LEFT + width * _position(bins, mark.value) for mark in marks]
-    for number, (mark, at) in enumerate(zip(marks, places, strict=True)):
+    names: list[tuple[float, str]] = []  # those too close to each other share a label
+    for mark in marks:
+        at = _LEFT + width * _position(bins, mark.value)
         parts.append(
             Markup('<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(at, _TOP - 4, _BASE)
         )
-        crowded_left = number > 0 and at - places[number - 1] < _MARK_ROOM
-        crowded_right = number + 1 < len(marks) and places[number + 1] - at < _MARK_ROOM
-        if not (crowded_left and crowded_right):
-            anchor = "end" if crowded_right or at > WIDTH - 30 else "start" if crowded_left else "middle"
-            parts.append(_text(at, _TOP - 8, mark.name, "label", anchor))
+        if names and at - names[-1][0] < _MARK_ROOM:
+            names[-1] = (at, f"{names[-1][1]} {mark.name}")
+        else:
+            names.append((at, mark.name))
+    for at, name in names:
+        shared = " " in name
+        parts.append(_text(at + 4 if shared else at, _TOP - 8, name, "label", "end" if shared else "middle"))
     return _svg(chart_id, title, parts)
 
 

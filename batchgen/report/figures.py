@@ -9,8 +9,9 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from batchgen.report.charts import Format, Mark, Series, histogram, range_chart, time_chart
+from batchgen.report.estimate import compared
 from batchgen.report.shown import amount, count, duration, figure, latency
-from batchgen.report.values import PaceMoment, Range, Report, Spread
+from batchgen.report.values import PaceMoment, Report, Spread
 
 _TABLE_ROWS = 24
 
@@ -234,30 +235,19 @@ def _latencies(pace: Sequence[PaceMoment], starts: list[float], spans: list[floa
 
 
 def estimate_charts(report: Report) -> list[Markup | None]:
-    """Return a chart for each line of `text.estimate_lines`, None where there is no interval."""
-    estimate, totals = report.estimate, report.totals
-    if estimate is None or totals is None:
-        return []
-    found: list[tuple[str, Range | None, float | None]] = [
-        ("input tokens", None, None),
-        ("output tokens", estimate.output_tokens, totals.output_tokens),
-    ]
-    if estimate.cost is not None:
-        found.append(("cost", estimate.cost, None if totals.cost is None else float(totals.cost)))
-    if estimate.duration_s is not None:
-        found.append(("duration", estimate.duration_s, report.active_s))
+    """Return a chart for each line of `compared`, None where nothing was foreseen but one figure."""
     return [
         None
-        if span is None
+        if line.range is None
         else range_chart(
-            f"estimate-{number}",
-            f"Estimated and actual {name}",
-            low=float(span.low),
-            expected=float(span.expected),
-            high=float(span.high),
-            actual=actual,
+            f"estimate-{line.name.replace(' ', '-')}",
+            f"Estimated and actual {line.name}",
+            low=float(line.range.low),
+            expected=float(line.range.expected),
+            high=float(line.range.high),
+            actual=None if line.came is None else float(line.came),
         )
-        for number, (name, span, actual) in enumerate(found)
+        for line in compared(report)
     ]
 
 

@@ -12,7 +12,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from batchgen import __version__
 from batchgen.report import figures, shown
-from batchgen.report.text import estimate_lines, missing
+from batchgen.report.estimate import compared, how_estimated
+from batchgen.report.text import missing
 from batchgen.report.values import Count, Report
 
 
@@ -26,7 +27,8 @@ def report_html(report: Report) -> str:
         progress=figures.progress_figures(report),
         spreads=figures.spread_figures(report),
         pace=figures.pace_figures(report),
-        estimates=list(zip(estimate_lines(report), figures.estimate_charts(report), strict=True)),
+        estimates=list(zip(compared(report), figures.estimate_charts(report), strict=True)),
+        how_estimated=how_estimated(report.estimate) if report.estimate else "",
         breakdowns=_breakdowns(report),
         settings={key: value for key, value in report.settings.items() if value is not None},
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from itertools import zip_longest
 
+from batchgen.report.estimate import compared, how_estimated
 from batchgen.report.read import KILLED, RUNNING, counts
 from batchgen.report.shown import UNKNOWN, amount, count, duration, figure, latency, moment, plain, share
 from batchgen.report.values import Count, Line, Quantiles, Report, RowLine
@@ -70,23 +70,17 @@ def _head(report: Report) -> list[str]:
         lines[-1] += f", in {report.sessions:,} sessions"
     if report.stopped_by:
         lines.append(_label("stopped by", plain(report.stopped_by, 400)))
-    lines += missing(report)
-    return lines
+    return lines + [_label("note", note) for note in missing(report)]
 
 
 def missing(report: Report) -> list[str]:
-    """Return a sentence for rows that this report cannot see yet."""
+    """Return a sentence for settled rows that this report cannot see yet."""
     settled = report.succeeded + report.failed
     unseen = settled - report.published
     if unseen <= 0:
         return []
-    what = "Spreads, examples and row lists"
-    if report.lines_of == "parts":
-        what = "This report"
-    return [
-        f"note        {what} cover {report.published:,} rows; {unseen:,} more are settled, "
-        "but their part is not published yet."
-    ]
+    what = "This report covers" if report.lines_of == "parts" else "Spreads, examples and row lists cover"
+    return [f"{what} {report.published:,} rows; {unseen:,} more are settled, but their part is not published yet."]
 
 
 def _rows(report: Report) -> list[str]:
@@ -202,58 +196,11 @@ def _estimate(report: Report) -> list[str]:
     estimate = report.estimate
     if estimate is None:
         return []
-    rows = [[name, *figures] for name, *figures in estimate_lines(report)]
-    sure = f", {estimate.confidence:.0%} sure" if estimate.confidence is not None else ""
-    how = ", ".join(filter(None, (f"input {estimate.input_method}", f"output from {estimate.output_method}")))
+    rows = [[line.name, line.low, line.expected, line.high, line.actual, line.verdict] for line in compared(report)]
     return [
-        f"Estimate against actual ({how}{sure})",
+        f"Estimate against actual ({how_estimated(estimate)})",
         *table(["", "low", "expected", "high", "actual", ""], rows),
     ]
-
-
-def estimate_lines(report: Report) -> list[tuple[str, str, str, str, str, str]]:
-    """Return name, low, expected, high, actual and a verdict for each figure that was foreseen.
-
-    Of an unfinished run the actual is what its settled rows took, and there is no verdict.
-    """
-    estimate, totals = report.estimate, report.totals
-    if estimate is None or totals is None:
-        return []
-    done = report.state == "complete" and estimate.rows == report.rows
-
-    def verdict(actual: Decimal | float | None, low: Decimal | float, high: Decimal | float) -> str:
-        if actual is None or not done:
-            return "" if done else "not comparable yet" if report.pending else "another number of rows"
-        if actual < low:
-            return "below the estimate"
-        return "above the estimate" if actual > high else "inside"
-
-    lines = []
-    known = totals.input_tokens
-    exact = count(estimate.input_tokens)
-    difference = "" if known is None else verdict(known, estimate.input_tokens, estimate.input_tokens)
-    lines.append(("input tokens", "", exact, "", count(known), "exact" if difference == "inside" else difference))
-    output = estimate.output_tokens
-    lines.append(
-        (
-            "output tokens",
-            count(float(output.low)),
-            count(float(output.expected)),
-            count(float(output.high)),
-            count(totals.output_tokens),
-            verdict(totals.output_tokens, output.low, output.high),
-        )
-    )
-    if estimate.cost is not None:
-        cost = estimate.cost
-        shown = [amount(value, estimate.currency) for value in (cost.low, cost.expected, cost.high)]
-        lines.append(("cost", *shown, amount(totals.cost, report.currency), verdict(totals.cost, cost.low, cost.high)))  # type: ignore[arg-type]
-    if estimate.duration_s is not None:
-        span = estimate.duration_s
-        shown = [duration(float(value)) for value in (span.low, span.expected, span.high)]
-        actual = report.active_s or None
-        lines.append(("duration", *shown, duration(actual), verdict(actual, float(span.low), float(span.high))))  # type: ignore[arg-type]
-    return lines
 
 
 def _lines(report: Report) -> list[str]:

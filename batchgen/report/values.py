@@ -90,7 +90,10 @@ class Spread(Struct, frozen=True):
 
 
 class Moment(Struct, frozen=True):
-    """Rows settled in the `span_s` seconds from `start_s` on (seconds since the epoch)."""
+    """Rows settled in the `span_s` seconds from `start_s` on (seconds since the epoch).
+
+    All moments are equally long but those at either end of a stretch of activity, which end with it.
+    """
 
     start_s: float
     span_s: float
