@@ -15,7 +15,7 @@ from msgspec import Struct
 from batchgen.errors import UsageError
 from batchgen.price_file import REGIONS
 from batchgen.pricing import ModelPrice, Price, PriceTable, load_prices
-from batchgen.report.text import table
+from batchgen.text_table import table
 
 
 class Listed(Struct, frozen=True):

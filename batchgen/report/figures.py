@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from batchgen.report.charts import Format, Mark, Series, histogram, range_chart, time_chart
 from batchgen.report.estimate import compared
-from batchgen.report.shown import amount, count, duration, figure, latency
+from batchgen.report.shown import amount, count, duration, figure, latency, plain
 from batchgen.report.values import PaceMoment, Report, Spread
 
 _TABLE_ROWS = 24
@@ -162,7 +162,7 @@ def pace_figures(report: Report) -> list[Figure]:
             "pace",
             "Requests per second, pace and refusals",
             f"{all_sent:,} requests sent, {all_refused:,} of them refused"
-            + (f"; limited by {report.limited_by}." if report.limited_by else "."),
+            + (f"; limited by {plain(report.limited_by)}." if report.limited_by else "."),
             time_chart(
                 "pace-chart",
                 "Requests sent and refused per second over time",

@@ -20,7 +20,7 @@ from batchgen.report.values import Count, Report
 def report_html(report: Report) -> str:
     """Return the page."""
     page = _environment().get_template("page.html")
-    return page.render(
+    text = page.render(
         report=report,
         version=__version__,
         notes=missing(report),
@@ -32,6 +32,7 @@ def report_html(report: Report) -> str:
         breakdowns=_breakdowns(report),
         settings={key: value for key, value in report.settings.items() if value is not None},
     )
+    return text.lstrip()  # the macros before it leave blank lines
 
 
 def _breakdowns(report: Report) -> list[tuple[str, str, list[Count], int]]:

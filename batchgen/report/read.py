@@ -16,6 +16,7 @@ from batchgen.errors import OutputError
 from batchgen.pace_record import PACE_FILE
 from batchgen.report.fold import Fold, added, part_batches
 from batchgen.report.pace import pace_moments
+from batchgen.report.shown import plain
 from batchgen.report.values import Count, Estimate, Line, Report
 from batchgen.rundir import read_state
 from batchgen.sink import part_numbers, part_path
@@ -171,5 +172,5 @@ def _per_1000(totals: Line | None, rows: int) -> Decimal | None:
 def _currency(told: Mapping[str, Any], summary: CostSummary | None) -> str | None:
     """The run has one currency: money is never added across currencies."""
     if told.get("currency"):
-        return str(told["currency"])
+        return plain(str(told["currency"]), 20)
     return summary.currencies[0] if summary is not None and len(summary.currencies) == 1 else None

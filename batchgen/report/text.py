@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import zip_longest
+from collections.abc import Sequence
 
 from batchgen.report.estimate import compared, how_estimated
 from batchgen.report.read import KILLED, RUNNING, counts
 from batchgen.report.shown import UNKNOWN, amount, count, duration, figure, latency, moment, plain, share
 from batchgen.report.values import Count, Line, Quantiles, Report, RowLine
+from batchgen.text_table import table
 
 _LINES_SHOWN = 20
 
@@ -177,7 +177,7 @@ def _pace(report: Report) -> list[str]:
         if len(report.moments) > 1:
             lines[-1] += f", at best {figure(best.rows / best.span_s)} rows/s for {duration(best.span_s)}"
     if report.limited_by:
-        lines.append(_label("limited by", report.limited_by))
+        lines.append(_label("limited by", plain(report.limited_by)))
     if report.pace:
         sent = sum(found.sent for found in report.pace)
         refused = sum(found.refused for found in report.pace)
@@ -262,16 +262,3 @@ def _truncated(report: Report) -> list[str]:
     ids = ", ".join(plain(row_id, 40) for row_id in report.truncated.first_ids)
     more = "" if report.truncated.rows <= len(report.truncated.first_ids) else ", ..."
     return ["Truncated rows", f"    {ids}{more}"]
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> list[str]:
-    """Return lines of a table: the first `words` columns to the left, figures to the right."""
-    lines = [list(head), *(list(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip_longest(*lines, fillvalue="")]
-    return [
-        "  ".join(
-            cell.ljust(width) if place < words else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
