@@ -241,6 +241,33 @@ def _simulate_command() -> click.Command:
     return simulate
 
 
+@cli.command(name="mail")
+@click.argument("path", type=click.Path())
+@click.argument("output", metavar="OUT.parquet", type=click.Path())
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the counts.")
+def mail_command(path: str, output: str, no_progress: bool, as_json: bool) -> int:
+    """Turn mails into a table that a job can read.
+
+    PATH is a .eml file, an mbox, a Maildir or a directory of these. A mail that cannot be decoded is a row whose
+    column `error` says why; the exit code is then 1. The column `source` is unique and can serve as input.id.
+
+    \b
+    Example:
+      batchgen mail ~/Mail/support.mbox mails.parquet
+      batchgen run jobs/email_extraction.toml --input mails.parquet --set input.id=source
+    """
+    import msgspec
+
+    from batchgen.mail import convert_mails, summary_text
+    from batchgen.mail_progress import mail_progress
+
+    with mail_progress(path, shown=not no_progress) as moved:
+        summary = convert_mails(path, output, moved)
+    click.echo(msgspec.json.encode(summary) if as_json else summary_text(summary))
+    return EXIT_ROWS_FAILED if summary.with_error else EXIT_COMPLETE
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with the contract's code; the one place where exceptions become exit codes."""
     sys.exit(_code(arguments))
