@@ -200,7 +200,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min
 @settings(max_examples=80, deadline=None)
 def test_mails_written_by_the_standard_library_come_back(subject, name, text, encoding):
     """Any subject, body and attachment name, in each transfer encoding."""
-    # The older policy writes the headers: folding of the newer one loses spaces and can run forever.
+    # The older policy writes the headers: folding of the newer one was seen to lose spaces between encoded words.
     message = MIMEMultipart()
     message["Subject"] = Header(subject, "utf-8")
     inner = EmailMessage(policy=email.policy.SMTP)
