@@ -65,8 +65,8 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     """What `evaluate` found. `rows` have gold; `unanswered` of them failed or gave no value (and count as wrong).
 
     Either `labels` or `fields` is filled; with fields, `accuracy` is the share of rows with every one right.
-    `disagreements` begin with the surest answers (model or gold is wrong there), `unsure` are right answers with the least agreement
-    or confidence.
+    `disagreements` begin with the surest answers (model or gold is wrong there), `unsure` are right answers with the
+    least agreement or confidence.
     """
 
     directory: str

@@ -1,6 +1,7 @@
 """`batchgen evaluate` and `batchgen diff` on finished runs, in processes of their own."""
 
 import json
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,5 +67,5 @@ def test_diff_of_two_prompts(command, run, tmp_path):
     assert "only A right: 30, only B right: 0" in done.stdout
     assert pq.read_table(tmp_path / "changed.parquet").num_rows == 40
     told = json.loads(command("diff", "out", "other", "--json").stdout)
-    assert told["b"]["cost"] == other[1]["cost"]
+    assert Decimal(told["b"]["cost"]) == Decimal(other[1]["cost"])
     assert told["gold"] is None
