@@ -29,7 +29,7 @@ def test_agreement_and_changes_are_counted(tmp_path):
     assert (found.status.same, found.answer.rows, found.answer.same, found.completion.same) == (3, 3, 2, 1)
     assert [(row.row_id, row.completion_a, row.completion_b) for row in found.changed] == [
         ("2", "three", "3"),
-        ("3", "four", None),
+        ("3", "four", "four"),
     ]
     assert found.changed_rows == 2
     assert difference(a, b, show=1).changed == found.changed[:1]

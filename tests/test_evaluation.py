@@ -39,7 +39,7 @@ def publish(directory, carried, answers, parsed=None, failed=(), per_part=3):
                 status=Status.FAILED if row in failed else Status.SUCCEEDED,
                 attempts=1,
                 finished_at_us=0,
-                completion=None if row in failed else answers[row],
+                completion=answers[row],  # an answer that does not fit fails, and keeps its text
             )
             for row in rows
         ]
@@ -93,12 +93,12 @@ def test_parsed_labels_come_with_what_to_look_at_first(tmp_path):
     type_ = pa.struct(
         [("label", pa.dictionary(pa.int32(), pa.string())), ("confidence", pa.float64()), ("agreement", pa.float64())]
     )
-    sure = [0.9, 0.2, 0.99, 0.5, 1.0, 0.7]
+    sure = [0.9, 0.2, 0.5, 0.99, 1.0, 0.7]
     said = ["a", "a", "b", "b", "a", "b"]
     values = [{"label": label, "confidence": c, "agreement": 1.0} for label, c in zip(said, sure, strict=True)]
     run = publish(tmp_path / "run", {"label": ["a", "a", "a", "a", "a", "b"]}, ["?"] * 6, (type_, values))
     found = evaluate(run, LABELS, show=2)
-    assert [(row.row_id, row.confidence) for row in found.disagreements] == [("2", 0.99), ("3", 0.5)]
+    assert [(row.row_id, row.confidence) for row in found.disagreements] == [("3", 0.99), ("2", 0.5)]
     assert [(row.row_id, row.confidence) for row in found.unsure] == [("1", 0.2), ("5", 0.7)]
     assert found.accuracy.value == 4 / 6
     assert evaluate(run, LABELS, show=0).disagreements == []
@@ -126,7 +126,7 @@ def check_fields(found):
     assert (customer.missed, customer.invented, customer.wrong) == (1, 1, 0)
     assert (customer.precision.value, customer.recall.value) == (2 / 3, 2 / 3)
     assert customer.f1.value == pytest.approx(2 / 3)
-    assert (version.exact.value, version.match.value, version.wrong) == (2 / 4, 3 / 4, 1)
+    assert (version.exact.value, version.match.value, version.wrong, version.invented) == (2 / 4, 3 / 4, 1, 0)
     assert found.accuracy.value == 1 / 4
 
 

@@ -93,12 +93,16 @@ def test_an_mbox_is_cut_where_the_mailbox_module_joined_it(tmp_path):
 
 
 def test_an_unquoted_from_line_without_a_date_stays_in_its_mail(tmp_path):
-    """Programs that do not quote are common: a From line without time or year is text."""
+    """Programs that do not quote are common: a From line without time or year, or inside a paragraph, is text."""
     path = tmp_path / "x.mbox"
     head = b"From a@example.org Mon Feb  2 08:41:09 2026\n"
-    path.write_bytes(head + b"Subject: one\n\nHello\n\nFrom now on\n\n" + head + b"Subject: two\n\nBye\n")
+    text = b"Subject: one\n\nHello\n\nFrom now on\nFrom 08:30 to 17:00\n\n"
+    path.write_bytes(head + text + head + b"Subject: two\n\nBye\n")
     rows, _ = converted(path, tmp_path)
-    assert [(row["subject"], row["body"]) for row in rows] == [("one", "Hello\n\nFrom now on"), ("two", "Bye")]
+    assert [(row["subject"], row["body"]) for row in rows] == [
+        ("one", "Hello\n\nFrom now on\nFrom 08:30 to 17:00"),
+        ("two", "Bye"),
+    ]
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
