@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.errors import InputError, JobError, UsageError
@@ -101,8 +102,8 @@ def assemble(job: Job, endpoint: Endpoint) -> Parts:
     region = job.pricing.region or region_of(endpoint.base_url)
     table = load_prices(Path(job.pricing.file) if job.pricing.file else None)
     price_of, currency = _prices(table, region, model, notes, dt.datetime.now(dt.UTC).date())
-    if job.limits.budget is not None and model and price_of(model) is None:
-        raise JobError(f"limits.budget needs a price. {table.suggestion(model, region)}")
+    if job.limits.budget is not None and model:
+        _check_budget(job, price_of(model), bool(parameter_columns), table.suggestion(model, region))
     parts = answer_parts(job, template.fingerprint_parts())
     parts["model"]["base_url"] = endpoint.identity
     return Parts(
@@ -120,6 +121,17 @@ def assemble(job: Job, endpoint: Endpoint) -> Parts:
     )
 
 
+def _check_budget(job: Job, price: ModelPrice | None, varies: bool, suggestion: str) -> None:
+    """Refuse a budget that could not be kept; `varies`: rows bring parameters of their own, so only they can tell."""
+    if price is None:
+        raise JobError(f"limits.budget needs a price. {suggestion}")
+    if not varies and price.output_bound(job.model.parameters) is None:
+        raise JobError(
+            f"limits.budget needs a longest answer, and nothing bounds what {price.model} may think: set "
+            "max_completion_tokens, enable_thinking = false or a thinking_budget under model.parameters."
+        )
+
+
 def _layout(job: Job, source: Source) -> Layout:
     wanted = source.columns if job.output.columns == "all" else tuple(job.output.columns)
     missing = [column for column in wanted if column not in source.columns]
@@ -135,7 +147,7 @@ def _layout(job: Job, source: Source) -> Layout:
             f"The input column {clash[0]!r} of {job.input.path} has the name of a result column; rename it, or leave "
             f"it out of the results with output.columns = [{others}]."
         )
-    return Layout(carried=source.schema.empty_table().select(list(wanted)).schema, id=job.input.id)
+    return Layout(carried=pa.schema([source.schema.field(name) for name in wanted]), id=job.input.id)
 
 
 def _prices(

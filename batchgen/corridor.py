@@ -146,7 +146,7 @@ class _Run:
         self._transport = transport
         self._reporter = reporter
         self._limits = parts.job.limits
-        self._limiter = Limiter(Pacer(self._pace_limits(), random.Random()))
+        self._limiter = Limiter(Pacer(self._pace_limits(), random.Random(), time.monotonic()))
         self._started_s = time.monotonic()
         session = directory.state.sessions + 1 if directory.state is not None else 1
         self._pace = PaceRecord(session, self._started_s, time.time_ns() // 1_000)
@@ -172,11 +172,11 @@ class _Run:
     async def go(self, control: Control) -> Summary:
         """Work until the end, an interruption or a stop; leave the directory in a state that says which."""
         parts = self._parts
-        job = parts.job
         error: StoppedError | None = None
         try:
             async with AsyncExitStack() as stack:
                 transport = await stack.enter_async_context(self._transport)
+                self._completer = self._completer_over(transport)
                 self._writer = await stack.enter_async_context(
                     Writer(
                         self._directory,
@@ -185,7 +185,6 @@ class _Run:
                         on_commit=self._committed,
                     )
                 )
-                self._completer = self._completer_over(transport)
                 known = self._directory.journal.shards()
                 problems: dict[int, str] = {}
                 feed = stack.enter_context(
@@ -293,7 +292,13 @@ class _Run:
 
     async def _save_state(self) -> None:
         while True:
-            await anyio.to_thread.run_sync(self._directory.save, "running", msgspec.to_builtins(self._progress()))
+            try:
+                await anyio.to_thread.run_sync(self._directory.save, "running", msgspec.to_builtins(self._progress()))
+            except StorageStop as error:
+                # A disk that refuses this refuses the journal too, and that is what decides. But in a directory that
+                # is gone SQLite writes on, into files that nobody finds again.
+                if not self._directory.in_place:
+                    self.runner.stop(error)
             await anyio.sleep(STATE_EVERY_S)
 
     async def _record_pace(self) -> None:
@@ -317,9 +322,18 @@ class _Run:
         }
 
     def _conclude(self, error: StoppedError | None) -> Summary:
-        """Sum up what is stored, write the cost summary, and leave `run.json` saying how the run ended."""
+        """Write the cost summary and `run.json`, and say how the run ended; a disk that refuses these stops it."""
         self._pace.add(self._limiter.pacer.snapshot(time.monotonic()))
-        self._pace.save(self._directory.path)
+        summary = self._summary(error)
+        try:
+            self._pace.save(self._directory.path)
+            self._directory.finish(msgspec.to_builtins(summary), self._label, summary.state)
+        except StorageStop as refused:
+            summary = msgspec.structs.replace(summary, state="stopped", error=summary.error or _told(refused))
+        return summary
+
+    def _summary(self, error: StoppedError | None) -> Summary:
+        """Sum up what is stored."""
         journal = self._directory.journal
         sums = journal.sums()
         totals = sums.totals()
@@ -335,7 +349,7 @@ class _Run:
             state = "interrupted"
         else:
             state = "stopped"
-        summary = Summary(
+        return Summary(
             state=state,
             rows=self._scan.rows,
             succeeded=sums.rows(Status.SUCCEEDED),
@@ -357,12 +371,14 @@ class _Run:
             if error is None or state == "complete"
             else {"kind": type(error).__name__, "message": str(error)},
         )
-        self._directory.finish(msgspec.to_builtins(summary), self._label, state)
-        return summary
 
     def _label(self, model: str | None) -> PriceLabel:
         price = self._parts.price_of(self._parts.model or model or "")
         return PriceLabel(price.currency, price.price_date, price.price_source) if price else PriceLabel()
+
+
+def _told(error: StoppedError) -> dict[str, str]:
+    return {"kind": type(error).__name__, "message": str(error)}
 
 
 def _input_cost(parts: Parts) -> Callable[[Result], Decimal | None]:

@@ -8,6 +8,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchgen.errors import StorageStop
 from batchgen.pace_values import PaceSample
 from batchgen.sink import replace_file
 
@@ -56,17 +57,19 @@ class PaceRecord:
         self._samples.append(sample)
 
     def save(self, directory: Path) -> None:
-        """Write the session's samples behind those that earlier sessions left."""
+        """Write the session's samples behind those that earlier sessions left. Raises `StorageStop`."""
         path = directory / PACE_FILE
         rows = [self._row(sample) for sample in self._samples]
         table = pa.Table.from_pylist(rows, schema=PACE_SCHEMA)
-        if path.exists():
-            earlier = pq.read_table(path)
-            if earlier.schema.equals(PACE_SCHEMA):
-                table = pa.concat_tables([earlier, table])
+        earlier = _read_record(path)
+        if earlier is not None and earlier.schema.equals(PACE_SCHEMA):
+            table = pa.concat_tables([earlier, table])
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
-        replace_file(path, sink.getvalue())
+        try:
+            replace_file(path, sink.getvalue())
+        except OSError as error:
+            raise StorageStop(f"{path} cannot be written ({error}). Running the job again goes on.") from error
 
     def _row(self, sample: PaceSample) -> dict[str, object]:
         values = msgspec.structs.asdict(sample)
@@ -77,3 +80,11 @@ class PaceRecord:
             "elapsed_s": elapsed_s,
             **values,
         }
+
+
+def _read_record(path: Path) -> pa.Table | None:
+    """Return what earlier sessions left; None if there is nothing, or nothing that can be read."""
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException):
+        return None
