@@ -134,7 +134,7 @@ def run_command(retry_failed: bool, fresh: bool, no_progress: bool, as_json: boo
 
 
 async def _run_under_signals(
-    job: Job, reload: Callable[[], Job], endpoint: Endpoint | None, reporter: Any, **options: bool
+    job: Job, reload: Callable[[], Job], endpoint: Endpoint | None, reporter: Any, **options: Any
 ) -> Summary:
     """Run the job; SIGINT and SIGTERM interrupt it, SIGHUP takes over the limits of the edited job file."""
     import anyio
