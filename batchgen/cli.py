@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -240,6 +241,74 @@ def _simulate_command() -> click.Command:
     for option in setting_options():
         simulate = option(simulate)
     return simulate
+
+
+@cli.command()
+@_job_options
+@click.option("--pilot", metavar="N", type=click.IntRange(min=2), help="Really send N random rows; a run keeps them.")
+@click.option("--compare", metavar="MODELS", help="Price other models too: names with commas between them.")
+@click.option("--prices", metavar="FILE", help="Prices that replace or add models, as pricing.file.")
+@click.option("--seed", default=0, show_default=True, help="Which random rows a pilot sends.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def estimate(
+    pilot: int | None,
+    compare: str | None,
+    prices: str | None,
+    seed: int,
+    no_progress: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Say what a job will cost before it is paid: tokens, money, time.
+
+    Every row is counted. Without --pilot nothing is sent and answers are bounded by max_tokens, or taken from an
+    earlier run of the job. --output DIR writes DIR/estimate.parquet, a line per row; the pilot's answers go where the
+    job's own output.path says.
+
+    \b
+    Example:
+      batchgen estimate jobs/cost_estimation.toml
+      batchgen estimate jobs/cost_estimation.toml --pilot 100 --compare qwen-turbo,qwen-plus,qwen-max
+    """
+    import anyio
+
+    from batchgen.corridor import loop_options
+    from batchgen.estimating import PilotReporter
+    from batchgen.estimating import estimate as estimate_job
+    from batchgen.estimating_show import estimate_text
+    from batchgen.progress import ProgressBar
+
+    def load() -> Job:
+        return _load({**options, "output": None})
+
+    job = load()
+    reporter = ProgressBar(bar=not no_progress)
+    with _simulated(job, options["simulate"]) as endpoint:
+
+        def send(rows: AbstractSet[int]) -> Summary:
+            async def main() -> Summary:
+                below = PilotReporter(reporter, len(rows))
+                return await _run_under_signals(job, load, endpoint, below, only=rows)
+
+            summary = anyio.run(main, backend_options=loop_options())
+            if summary.state == "interrupted":
+                raise click.Abort
+            return summary
+
+        made = estimate_job(
+            job,
+            pilot=pilot or 0,
+            compare=[name.strip() for name in (compare or "").split(",") if name.strip()],
+            prices=prices,
+            output=options["output"],
+            seed=seed,
+            endpoint=endpoint,
+            reporter=reporter,
+            send=send,
+        )
+    click.echo(made.to_json() if as_json else estimate_text(made))
+    return EXIT_COMPLETE
 
 
 def main(arguments: list[str] | None = None) -> None:

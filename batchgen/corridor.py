@@ -116,7 +116,7 @@ async def arun(
         if directory.complete:
             assert directory.state is not None
             return msgspec.convert(directory.state.summary, Summary)
-        return await _Run(parts, scan, directory, transport, reporter, only).go(control or Control())
+        return await _Run(parts, scan, directory, transport, reporter, only=only).go(control or Control())
 
 
 def run(job: Job, *, endpoint: Endpoint | None = None, fresh: bool = False, retry_failed: bool = False) -> Summary:
@@ -143,7 +143,8 @@ class _Run:
         directory: RunDirectory,
         transport: OpenTransport,
         reporter: Reporter,
-        only: AbstractSet[int] | None = None,
+        *,
+        only: AbstractSet[int] | None,
     ) -> None:
         self._parts = parts
         self._scan = scan
@@ -350,7 +351,9 @@ class _Run:
             rows_per_s=round((settled - self._before.rows) / wall_s, 3),
             limited_by=self._limiter.pacer.limited_by(),
             output=str(self._directory.path),
-            error=None if error is None or state == "complete" else {"kind": type(error).__name__, "message": str(error)},
+            error=None
+            if error is None or state == "complete"
+            else {"kind": type(error).__name__, "message": str(error)},
         )
         self._directory.finish(msgspec.to_builtins(summary), self._label, state)
         return summary

@@ -199,8 +199,7 @@ def count_rows(
     `each` gets the ids and findings of consecutive rows, in input order (a string: why the row cannot be asked).
     """
     census = Census()
-    for model, edges in others.items():
-        census.others[model] = Histogram(edges)
+    census.others = {model: Histogram(edges) for model, edges in others.items()}
     standing = Standing(rows=parts.source.scan().rows)
     reporter.started(standing)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -267,17 +266,16 @@ def _take(census: Census, found: _Slice, parts: Parts, ruler: Ruler, wanted: Abs
             continue
         if number in wanted:
             census.wanted[number] = row
-        histogram = census.groups.get(row.asked)
-        if histogram is None:
+        if row.asked not in census.groups:
             edges = ruler.edges(row.asked.model, [parts.price_of(row.asked.model)])
-            histogram = census.groups[row.asked] = Histogram(edges)
+            census.groups[row.asked] = Histogram(edges)
         longest = ruler.max_input(row.asked.model)
         if longest is not None and row.tokens > longest:
             census.too_long += 1
             if len(census.too_long_ids) < EXAMPLES:
                 ids = parts.source.row_ids(found.batch) if ids is None else ids
                 census.too_long_ids.append(ids[index].as_py())
-        histogram.add(row.tokens, row.answer)
+        census.groups[row.asked].add(row.tokens, row.answer)
 
 
 def _remembering(counter: TokenCounter) -> TokenCounter:
