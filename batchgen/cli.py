@@ -53,7 +53,9 @@ def _job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.argument("job_path", metavar="JOB.toml", type=click.Path()),
         click.option("--input", "input_path", metavar="PATH", help="Read rows from here instead of input.path."),
-        click.option("--output", metavar="DIR", help="Write here instead of output.path."),
+        click.option(
+            "--output", metavar="DIR", help="Write here instead of output.path (estimate: estimate.parquet alone)."
+        ),
         click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N rows only."),
         click.option(
             "--set",
@@ -252,13 +254,7 @@ def _simulate_command() -> click.Command:
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def estimate(
-    pilot: int | None,
-    compare: str | None,
-    prices: str | None,
-    seed: int,
-    no_progress: bool,
-    as_json: bool,
-    **options: Any,
+    *, pilot: int | None, compare: str | None, prices: str | None, no_progress: bool, as_json: bool, **options: Any
 ) -> int:
     """Say what a job will cost before it is paid: tokens, money, time.
 
@@ -293,6 +289,7 @@ def estimate(
 
             summary = anyio.run(main, backend_options=loop_options())
             if summary.state == "interrupted":
+                click.echo("Interrupted; what the pilot has been answered is kept for the run.", err=True)
                 raise click.Abort
             return summary
 
@@ -302,7 +299,7 @@ def estimate(
             compare=[name.strip() for name in (compare or "").split(",") if name.strip()],
             prices=prices,
             output=options["output"],
-            seed=seed,
+            seed=options["seed"],
             endpoint=endpoint,
             reporter=reporter,
             send=send,

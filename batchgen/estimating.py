@@ -111,7 +111,7 @@ def load_estimate(output_dir: str | Path) -> Estimate | None:
     if (directory / "run.json").is_file():
         state, _ = read_state(directory)
         if state.estimate is not None:
-            return msgspec.convert(state.estimate, Estimate)
+            return msgspec.json.decode(msgspec.json.encode(state.estimate), type=Estimate)
     return read_table_estimate(directory)
 
 
@@ -167,7 +167,7 @@ class PilotReporter(Reporter):
         self._below.moved(self._seen(standing))
 
     def note(self, text: str) -> None:
-        """Nothing: what there is to say about the job is in the estimate's notes."""
+        self._below.note(text)
 
     def finished(self, standing: Standing) -> None:
         self._below.finished(self._seen(standing))

@@ -22,6 +22,7 @@ from batchgen.estimating_cost import (
 from batchgen.estimating_count import Asked, Census, Row
 from batchgen.estimating_observed import Observations
 from batchgen.estimating_values import Span
+from batchgen.intervals import Interval
 from batchgen.pricing import ModelPrice
 
 FEW_ROWS = 30
@@ -75,7 +76,7 @@ class Basis:
 
     @property
     def _priced(self) -> bool:
-        return all(price is not None for price in self.prices.values()) and bool(self.prices)
+        return all(price is not None for price in self.prices.values())
 
     def output_tokens(self) -> Span[int]:
         """Return the output tokens of all rows."""
@@ -198,8 +199,11 @@ class Basis:
                 price = price.batch()
             if price is None:
                 return None
-            band = self.census.counters[asked.model].band if self.bill is None else (1.0, 1.0)
-            total = _sum(total, offered_cost(histogram, price, asked.thinks, band, answers))
+            low, high = self.census.counters[asked.model].band
+            counted = Interval(low, 1.0, high)
+            if self.bill is not None:
+                counted = Interval(self._calibration, self._calibration, self._calibration)
+            total = _sum(total, offered_cost(histogram, price, asked.thinks, counted, answers))
         return total
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from batchgen.estimating_cost import Answers, bounded_answers, input_cost, predicted_answers
 from batchgen.estimating_count import Census, Histogram, Ruler, answer_bound, thinks
 from batchgen.estimating_values import Offer, Span
+from batchgen.intervals import Interval
 from batchgen.price_file import REGIONS
 from batchgen.pricing import ModelPrice, PriceTable
 from batchgen.summary import MONEY
@@ -49,6 +50,7 @@ class Comparison:
         answers: Answers | None,
     ) -> list[Offer]:
         counter = self._ruler.counter(model)
+        counted = Interval(counter.band[0], 1.0, counter.band[1])
         histogram = census.others[self._counted_as[counter.name]]
         longest = self._ruler.max_input(model)
         too_long = sum(histogram.rows[p] for p, length in histogram.places() if longest and length > longest)
@@ -78,10 +80,8 @@ class Comparison:
                     region=price.region,
                     input_tokens=tokens,
                     input_method=counter.method,
-                    cost=offered_cost(bounded, price, thinking, counter.band, answers),
-                    batch_cost=offered_cost(bounded, batch, thinking, counter.band, answers)
-                    if batch is not None
-                    else None,
+                    cost=offered_cost(bounded, price, thinking, counted, answers),
+                    batch_cost=offered_cost(bounded, batch, thinking, counted, answers) if batch is not None else None,
                     currency=price.currency,
                     price_date=price.price_date,
                     rows_too_long=too_long,
@@ -109,7 +109,11 @@ def offered_cost(
     else:
         expected = Decimal(predicted_answers(histogram, price, thinking, answers)[2])
         low, high = expected * _exact(answers.low), expected * _exact(answers.high)
-    return Span(money(put_in * _exact(band[0]) + low), money(put_in + expected), money(put_in * _exact(band[1]) + high))
+    return Span(
+        money(put_in * _exact(counted.low) + low),
+        money(put_in * _exact(counted.expected) + expected),
+        money(put_in * _exact(counted.high) + high),
+    )
 
 
 def money(amount: Decimal) -> Decimal:

@@ -90,7 +90,7 @@ def _compared(offers: list[Offer]) -> list[list[str]]:
     rows = [["model", "region", "input tokens", "low", "expected", "high", "in file batches", "too long"]]
     for offer in offers:
         count = f"{offer.input_tokens:,}" if offer.input_method == "exact" else f"about {offer.input_tokens:,}"
-        batch = offer.batch_cost and offer.batch_cost.expected
+        batch = None if offer.batch_cost is None else offer.batch_cost.expected
         rows.append(
             [
                 offer.model,
