@@ -7,7 +7,7 @@ really sent, and their answers kept for the run), from an earlier run of the job
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
 from functools import partial
@@ -53,8 +53,9 @@ def estimate(
 ) -> Estimate:
     """Count every row's tokens and say what the job will cost.
 
-    `pilot`: so many random rows (at least 2) are sent and paid; a later `run` keeps their answers. The same `seed`
-    draws the same rows, a larger pilot draws more to them. `compare`: models to price as well. `prices`: a file of
+    `pilot`: so many random rows (at least 2) are sent and paid; a later `run` keeps their answers. Rows that hold more
+    than 1/`pilot` of the input tokens alone are always among them. The same `seed` draws the same rows, a larger pilot
+    draws more to them. `compare`: models to price as well. `prices`: a file of
     prices over the job's. `output`: a directory for `estimate.parquet`. `endpoint` replaces the job's own;
     `send` how the pilot is run. Raises `UsageError` for what is wrong, `StoppedError` if the pilot was stopped.
     """
@@ -70,10 +71,10 @@ def estimate(
     notes = list(parts.notes)
     observations = None
     if pilot:
-        wanted = drawn_rows(scan.rows, pilot, seed)
+        drawn = drawn_rows(scan.rows, pilot, seed)
     else:
         observations = _earlier_run(parts, scan.fingerprint, notes, seed)
-        wanted = {item.row for item in observations.sample} if observations else set()
+        drawn = [item.row for item in observations.sample] if observations else []
     ruler = Ruler(parts, table.limits)
     comparison = Comparison(compare, table, ruler, job.pricing.region or region_of(parts.endpoint.base_url))
     with EstimateTable(Path(output)) if output is not None else nullcontext() as rows:
@@ -81,17 +82,19 @@ def estimate(
             parts,
             ruler,
             others=comparison.edges,
-            wanted=wanted,
+            wanted=frozenset(drawn),
             reporter=reporter,
             each=rows.add if rows is not None else None,
         )
         if scan.rows and census.unaskable == scan.rows:
             row, reason = next(iter(census.unaskable_examples.items()))
             raise InputError(f"None of the {scan.rows:,} rows can be asked; row {row}: {reason}")
-        if pilot and wanted:
-            _run_pilot(send or partial(_send, job, parts.endpoint, reporter), wanted)
-            observations = observe(parts, scan.fingerprint, only=wanted, seed=seed)
-        basis = Basis(parts, census, observations)
+        dominating = census.dominating(len(drawn), len(drawn) // 2)
+        if pilot and drawn:
+            chosen = pilot_rows(drawn, dominating)
+            _run_pilot(send or partial(_send, job, parts.endpoint, reporter), chosen)
+            observations = observe(parts, scan.fingerprint, only=chosen, seed=seed)
+        basis = Basis(parts, census, observations, dominating)
         made = _put_together(job, scan.rows, basis, comparison, method="pilot" if pilot else "earlier run", notes=notes)
         if rows is not None:
             rows.write(made, basis.expected)
@@ -115,15 +118,20 @@ def load_estimate(output_dir: str | Path) -> Estimate | None:
     return read_table_estimate(directory)
 
 
-def drawn_rows(rows: int, count: int, seed: int) -> set[int]:
-    """Return `count` row numbers drawn at random, all of them if there are fewer; of one seed, more contain fewer."""
+def drawn_rows(rows: int, count: int, seed: int) -> list[int]:
+    """Return `count` row numbers drawn at random, all of them if there are fewer; of one seed, more begin as fewer."""
     if count >= rows:
-        return set(range(rows))
+        return list(range(rows))
     rng = random.Random(seed)
-    drawn: set[int] = set()
+    drawn: dict[int, None] = {}
     while len(drawn) < count:
-        drawn.add(rng.randrange(rows))
-    return drawn
+        drawn[rng.randrange(rows)] = None
+    return list(drawn)
+
+
+def pilot_rows(drawn: Sequence[int], dominating: Collection[int]) -> frozenset[int]:
+    """Return as many rows as were drawn: the dominating ones first, and of the others the first drawn."""
+    return frozenset([*dominating, *(row for row in drawn if row not in dominating)][: len(drawn)])
 
 
 def _earlier_run(parts: Parts, input_fingerprint: str, notes: list[str], seed: int) -> Observations | None:
@@ -215,7 +223,7 @@ def _put_together(
         input=job.input.path,
         input_rule=", ".join(sorted({counter.name for counter in census.counters.values()})),
         input_band=basis.band,
-        sampled=len(basis.sample),
+        sampled=len(basis.known),
         paid=Paid(seen.settled, seen.paid) if seen is not None else None,
         batch_cost=basis.batch_cost(),
         price=price.describe() if price is not None else None,

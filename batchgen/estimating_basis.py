@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal
 
@@ -20,7 +21,7 @@ from batchgen.estimating_cost import (
     sampled_bill,
 )
 from batchgen.estimating_count import Asked, Census, Row
-from batchgen.estimating_observed import Observations
+from batchgen.estimating_observed import Observations, Observed
 from batchgen.estimating_values import Span
 from batchgen.intervals import Interval
 from batchgen.pricing import ModelPrice
@@ -34,10 +35,14 @@ _NOTABLE = 0.005  # a difference between counted and reported input tokens that 
 class Basis:
     """Counted rows priced, and answers predicted from a sample where there is one (`bill`), else only bounded.
 
-    `fitting` rows are asked and fit their model; `input_tokens` are theirs.
+    `fitting` rows are asked and fit their model; `input_tokens` are theirs. `dominating` rows count for themselves
+    (`apart`) if they are settled; of what is left the observed rows are a random sample.
     """
 
-    def __init__(self, parts: Parts, census: Census, observations: Observations | None) -> None:
+    def __init__(
+        self, parts: Parts, census: Census, observations: Observations | None, dominating: Mapping[int, Row]
+    ) -> None:
+        counted_rows = {**census.wanted, **dominating}
         self.parts = parts
         self.census = census
         self.observations = observations
@@ -45,20 +50,32 @@ class Basis:
             asked: parts.price_of(asked.model) for asked in census.groups if asked.model
         }
         self.fitting, counted = self._count_fitting()
-        self.sample = [
+        known = [
             Sampled(row, observed)
             for observed in (observations.sample if observations else ())
-            if (row := census.wanted.get(observed.row)) is not None and fits(self.prices[row.asked], row.tokens)
+            if (row := counted_rows.get(observed.row)) is not None and fits(self.prices[row.asked], row.tokens)
         ]
+        self.apart = [item for item in known if item.observed.row in dominating]
+        self.sample = [item for item in known if item.observed.row not in dominating]
+        self.unseen = len(dominating) - len(self.apart)
+        self._settled: dict[int, Observed] = {item.observed.row: item.observed for item in known}
         methods = {counter.method for counter in census.counters.values()}
         self.input_method: Literal["exact", "rule"] = "rule" if "rule" in methods else "exact"
         self.bill: Bill | None = None
         self._answers = Answers(0.0)
         self._calibration = 1.0
-        if len(self.sample) >= min(2, max(1, self.fitting)):
+        left = self.fitting - len(self.apart)
+        if self.sample and len(self.sample) >= min(2, left):
             self._answers = fit_answers(self.sample)
             self._calibration = calibration_of(self.sample)
-            self.bill = sampled_bill(census, self.prices, self.sample, self._answers, self._calibration)
+            self.bill = sampled_bill(
+                census,
+                self.prices,
+                self.sample,
+                self.apart,
+                answers=self._answers,
+                calibration=self._calibration,
+            )
         # what the provider reported mends a rule; an exact count stays what it is
         mended = self.bill is not None and self.input_method == "rule"
         self.input_tokens = round(counted * self._calibration) if mended else counted
@@ -75,6 +92,11 @@ class Basis:
         return rows, tokens
 
     @property
+    def known(self) -> list[Sampled]:
+        """All rows that are observed."""
+        return [*self.apart, *self.sample]
+
+    @property
     def _priced(self) -> bool:
         return all(price is not None for price in self.prices.values())
 
@@ -82,7 +104,7 @@ class Basis:
         """Return the output tokens of all rows."""
         if self.bill is not None:
             seen = self.bill.output_tokens
-            low = max(seen.low, sum(item.observed.output_tokens for item in self.sample))
+            low = max(seen.low, sum(item.observed.output_tokens for item in self.known))
             return Span(round(low), round(max(low, seen.expected)), round(max(low, self._capped_tokens(seen.high))))
         bound = self._bound()[0]
         return Span(0, bound, bound)
@@ -96,8 +118,8 @@ class Basis:
         seen = self.bill.cost
         if seen is None:
             return None
-        paid = sum((item.observed.cost or Decimal(0) for item in self.sample), Decimal(0))
-        if len(self.sample) >= self.fitting:
+        paid = sum((item.observed.cost or Decimal(0) for item in self.known), Decimal(0))
+        if len(self.known) >= self.fitting:
             return Span(money(paid), money(paid), money(paid))
         low, expected, high = (max(paid, Decimal(value)) for value in (seen.low, seen.expected, seen.high))
         most = self._offered(None)
@@ -119,9 +141,12 @@ class Basis:
         low, high = (seen.low / seen.expected, seen.high / seen.expected) if seen.expected else (1.0, 1.0)
         return Answers(self._answers.base + self.bill.more_tokens, self._answers.slope, low, high)
 
-    def expected(self, row: Row) -> tuple[float | None, Decimal | None]:
-        """Return a row's expected output tokens and cost; both 0 if it does not fit."""
+    def expected(self, number: int, row: Row) -> tuple[float | None, Decimal | None]:
+        """Return a row's expected output tokens and cost, the real ones where known; both 0 if it does not fit."""
         price = self.prices[row.asked]
+        if self.bill is not None and (settled := self._settled.get(number)) is not None:
+            free = None if price is None else Decimal(0)
+            return settled.output_tokens, free if settled.cost is None else settled.cost
         if not fits(price, row.tokens):
             return 0.0, None if price is None else Decimal(0)
         if self.bill is None:
@@ -145,11 +170,15 @@ class Basis:
         if self.bill is None:
             notes += self._bound_remarks()
             return notes
-        failed = sum(item.observed.failed for item in self.sample)
+        failed = sum(item.observed.failed for item in self.known)
         if failed:
-            notes.append(f"{failed:,} of the {len(self.sample):,} sampled rows failed; they count with what they cost.")
-        if len(self.sample) < min(FEW_ROWS, self.fitting):
-            notes.append(f"A sample of {len(self.sample)} rows is small: take {FEW_ROWS} or more for a sound interval.")
+            notes.append(f"{failed:,} of the {len(self.known):,} sampled rows failed; they count with what they cost.")
+        if len(self.known) < min(FEW_ROWS, self.fitting):
+            notes.append(f"A sample of {len(self.known)} rows is small: take {FEW_ROWS} or more for a sound interval.")
+        if self.unseen:
+            notes.append(
+                f"{self.unseen:,} rows that hold much of the input have not been answered yet; a --pilot would send them."
+            )
         if self.input_method == "exact" and abs(self._calibration - 1) > _NOTABLE:
             notes.append(
                 f"The provider reported {self._calibration:.3f} times the input tokens counted here; the cost follows "
@@ -173,7 +202,7 @@ class Basis:
     @property
     def _bounds_hold(self) -> bool:
         """Whether no sampled row cost more than one attempt of its counted tokens."""
-        once = all(item.observed.attempts == 1 for item in self.sample)
+        once = all(item.observed.attempts == 1 for item in self.known)
         return once and self.input_method == "exact" and self._calibration <= 1
 
     def _capped_tokens(self, tokens: float) -> float:

@@ -152,15 +152,26 @@ def sampled_bill(
     census: Census,
     prices: Mapping[Asked, ModelPrice | None],
     sample: Sequence[Sampled],
+    apart: Sequence[Sampled],
+    *,
     answers: Answers,
     calibration: float,
 ) -> Bill:
-    """Return output tokens and cost of all rows, from the rows of `sample`, drawn at random from them."""
+    """Return output tokens and cost of all rows, from those of `sample`, drawn at random from all but those `apart`,
+    which were chosen for their size and count with what they cost."""
     rows = 0
     tokens = cost = 0.0
     priced = all(price is not None for price in prices.values()) and all(
-        item.observed.cost is not None or not item.observed.output_tokens for item in sample
+        item.observed.cost is not None or not item.observed.output_tokens for item in (*sample, *apart)
     )
+
+    def more_tokens(item: Sampled) -> float:
+        return item.observed.output_tokens - answers.tokens(item.row.tokens)
+
+    def more_cost(item: Sampled) -> float:
+        predicted = predicted_cost(item.row, prices[item.row.asked], answers, calibration)
+        return float(item.observed.cost or 0) - predicted
+
     for asked, histogram in census.groups.items():
         price = prices[asked]
         fitting, answer_tokens, answer_cost = predicted_answers(histogram, price, asked.thinks, answers)
@@ -169,18 +180,14 @@ def sampled_bill(
         cost += answer_cost
         if price is not None:
             cost += float(input_cost(histogram, price)) * calibration
-    population = max(rows, len(sample))
-    surplus_tokens = [item.observed.output_tokens - answers.tokens(item.row.tokens) for item in sample]
-    more_tokens = mean_interval(surplus_tokens, population)
-    output = _added(tokens, rows, more_tokens)
+    rest = max(rows - len(apart), len(sample))
+    tokens += math.fsum(map(more_tokens, apart))
+    each = mean_interval(list(map(more_tokens, sample)), rest)
     if not priced:
-        return Bill(output, None, more_tokens.expected, 0.0)
-    surplus_cost = [
-        float(item.observed.cost or 0) - predicted_cost(item.row, prices[item.row.asked], answers, calibration)
-        for item in sample
-    ]
-    more_cost = mean_interval(surplus_cost, population)
-    return Bill(output, _added(cost, rows, more_cost), more_tokens.expected, more_cost.expected)
+        return Bill(_added(tokens, rest, each), None, each.expected, 0.0)
+    cost += math.fsum(map(more_cost, apart))
+    each_cost = mean_interval(list(map(more_cost, sample)), rest)
+    return Bill(_added(tokens, rest, each), _added(cost, rest, each_cost), each.expected, each_cost.expected)
 
 
 def predicted_cost(row: Row, price: ModelPrice | None, answers: Answers, calibration: float) -> float:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from heapq import heappush, heapreplace
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +34,9 @@ from batchgen.values import Prompt
 
 SLICE_ROWS = 250
 """Rows that a thread takes at a time: few enough that a small input keeps all cores busy."""
+
+LARGEST = 500
+"""So many of the rows with the longest input are kept: single ones may decide what the job costs."""
 
 EXAMPLES = 5
 """Rows that cannot be asked or do not fit are counted; so many of them are named."""
@@ -113,6 +117,21 @@ class Census:
         self.too_long = 0
         self.too_long_ids: list[str] = []
         self.wanted: dict[int, Row] = {}
+        self._largest: list[tuple[int, int, Row]] = []  # a heap, the shortest first
+
+    def consider(self, number: int, row: Row) -> None:
+        """Keep the row if it is among the longest."""
+        entry = (row.tokens, -number, row)
+        if len(self._largest) < LARGEST:
+            heappush(self._largest, entry)
+        elif row.tokens > self._largest[0][0]:
+            heapreplace(self._largest, entry)
+
+    def dominating(self, share: int, most: int) -> dict[int, Row]:
+        """Return the rows, `most` at most, that hold more than 1/`share` of the input tokens each."""
+        total = sum(sum(histogram.tokens) for histogram in self.groups.values())
+        longest = sorted(self._largest, key=lambda entry: entry[:2], reverse=True)[:most]
+        return {-number: row for tokens, number, row in longest if tokens * share > total}
 
 
 class Ruler:
@@ -275,6 +294,8 @@ def _take(census: Census, found: _Slice, parts: Parts, ruler: Ruler, wanted: Abs
             if len(census.too_long_ids) < EXAMPLES:
                 ids = parts.source.row_ids(found.batch) if ids is None else ids
                 census.too_long_ids.append(ids[index].as_py())
+        else:
+            census.consider(number, row)
         census.groups[row.asked].add(row.tokens, row.answer)
 
 

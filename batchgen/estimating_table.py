@@ -22,6 +22,9 @@ from batchgen.estimating_count import Asked, Row
 from batchgen.estimating_values import Estimate
 from batchgen.sink import sync_directory
 
+Expected = Callable[[int, Row], tuple[float | None, Decimal | None]]
+"""A row's number and what was counted → its expected output tokens and cost."""
+
 TABLE_FILE = "estimate.parquet"
 
 _METADATA = b"batchgen.estimate"
@@ -71,7 +74,7 @@ class EstimateTable:
         ]
         self._writer.write_batch(pa.record_batch(columns, schema=_COUNTED))
 
-    def write(self, estimate: Estimate, expected: Callable[[Row], tuple[float | None, Decimal | None]]) -> Path:
+    def write(self, estimate: Estimate, expected: Expected) -> Path:
         """Write the file aside and rename it; `expected` gives a row's output tokens and cost."""
         self._writer.close()
         self._file.seek(0)
@@ -79,8 +82,10 @@ class EstimateTable:
         path = self._directory / TABLE_FILE
         aside = path.with_name(f".{TABLE_FILE}.partial")
         with pa.ipc.open_stream(self._file) as counted, pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer:
+            first_row = 0
             for batch in counted:
-                writer.write_batch(_priced(batch, asked, expected))
+                writer.write_batch(_priced(batch, first_row, asked, expected))
+                first_row += batch.num_rows
             writer.add_key_value_metadata({_METADATA: estimate.to_json()})
         with open(aside, "rb") as file:
             os.fsync(file.fileno())
@@ -89,21 +94,20 @@ class EstimateTable:
         return path
 
 
-def _priced(
-    batch: pa.RecordBatch, asked: list[Asked], expected: Callable[[Row], tuple[float | None, Decimal | None]]
-) -> pa.RecordBatch:
+def _priced(batch: pa.RecordBatch, first_row: int, asked: list[Asked], expected: Expected) -> pa.RecordBatch:
     tokens: list[float | None] = []
     costs: list[Decimal | None] = []
-    for count, answer, index in zip(*(batch.column(place).to_pylist() for place in (1, 2, 3)), strict=True):
+    columns = [batch.column(place).to_pylist() for place in (1, 2, 3)]
+    for number, (count, answer, index) in enumerate(zip(*columns, strict=True), first_row):
         if count is None:
             tokens.append(None)
             costs.append(None)
             continue
-        output_tokens, cost = expected(Row(asked[index], count, answer))
+        output_tokens, cost = expected(number, Row(asked[index], count, answer))
         tokens.append(output_tokens)
         costs.append(None if cost is None else cost.quantize(_PLACES))
-    columns = [batch.column(0), batch.column(1), pa.array(tokens, pa.float64()), pa.array(costs, _SCHEMA.field(3).type)]
-    return pa.record_batch(columns, schema=_SCHEMA)
+    arrays = [batch.column(0), batch.column(1), pa.array(tokens, pa.float64()), pa.array(costs, _SCHEMA.field(3).type)]
+    return pa.record_batch(arrays, schema=_SCHEMA)
 
 
 def read_table_estimate(directory: Path) -> Estimate | None:
