@@ -177,7 +177,7 @@ class Basis:
             notes.append(f"A sample of {len(self.known)} rows is small: take {FEW_ROWS} or more for a sound interval.")
         if self.unseen:
             notes.append(
-                f"{self.unseen:,} rows that hold much of the input have not been answered yet; a --pilot would send them."
+                f"{self.unseen:,} rows that hold much of the input are not answered yet; a --pilot would send them."
             )
         if self.input_method == "exact" and abs(self._calibration - 1) > _NOTABLE:
             notes.append(

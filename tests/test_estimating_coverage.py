@@ -33,7 +33,7 @@ def counted(parts):
 
 
 def share_held(parts, census, settled, pilot, repetitions=200):
-    """Return in which share of the pilots cost and output tokens of all rows were inside; `settled`: what each costs."""
+    """Return in which share of the pilots cost, and output tokens, of all rows (`settled`) were inside."""
     cost = sum(item.cost for item in settled.values())
     tokens = sum(item.output_tokens for item in settled.values())
     held = [0, 0]
