@@ -101,8 +101,8 @@ def assemble(job: Job, endpoint: Endpoint) -> Parts:
     region = job.pricing.region or region_of(endpoint.base_url)
     table = load_prices(Path(job.pricing.file) if job.pricing.file else None)
     price_of, currency = _prices(table, region, model, notes, dt.datetime.now(dt.UTC).date())
-    if job.limits.budget is not None and model and price_of(model) is None:
-        raise JobError(f"limits.budget needs a price. {table.suggestion(model, region)}")
+    if job.limits.budget is not None and model:
+        _check_budget(job, price_of(model), bool(parameter_columns), table.suggestion(model, region))
     parts = answer_parts(job, template.fingerprint_parts())
     parts["model"]["base_url"] = endpoint.identity
     return Parts(
@@ -118,6 +118,17 @@ def assemble(job: Job, endpoint: Endpoint) -> Parts:
         fingerprint=parts,
         notes=notes,
     )
+
+
+def _check_budget(job: Job, price: ModelPrice | None, varies: bool, suggestion: str) -> None:
+    """Refuse a budget that could not be kept; `varies`: rows bring parameters of their own, so only they can tell."""
+    if price is None:
+        raise JobError(f"limits.budget needs a price. {suggestion}")
+    if not varies and price.output_bound(job.model.parameters) is None:
+        raise JobError(
+            f"limits.budget needs a longest answer, and nothing bounds what {price.model} may think: set "
+            "max_completion_tokens, enable_thinking = false or a thinking_budget under model.parameters."
+        )
 
 
 def _layout(job: Job, source: Source) -> Layout:

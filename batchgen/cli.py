@@ -28,13 +28,21 @@ EXIT_COMPLETE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 0,
 
 
 class _Group(click.Group):
-    """Lists the commands in the order of a user's day; `simulate` is built when asked for, from the simulator."""
+    """Lists the commands in the order of a user's day, which is that of this file."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self.commands, "simulate"]
+        return list(self.commands)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _simulate_command() if cmd_name == "simulate" else super().get_command(ctx, cmd_name)
+
+class _SimulateCommand(click.Command):
+    """Takes its options from the simulator's settings, read when they are needed: `--help` of the whole does not."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if len(self.params) == 1:
+            from batchgen.simulated import setting_options
+
+            self.params += setting_options()
+        return super().get_params(ctx)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -220,29 +228,21 @@ def status(directory: str, as_json: bool) -> int:
     return EXIT_COMPLETE
 
 
-def _simulate_command() -> click.Command:
-    """`simulate`, its options made from the simulator's own settings, so that none is forgotten."""
-    from batchgen.simulated import setting_options
+@cli.command(cls=_SimulateCommand)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+def simulate(port: int, **settings: Any) -> int:
+    """Serve a simulated provider on 127.0.0.1, both wire formats, until Ctrl-C.
 
-    @click.command(name="simulate")
-    @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-    def simulate(port: int, **settings: Any) -> int:
-        """Serve a simulated provider on 127.0.0.1, both wire formats, until Ctrl-C.
+    GET /stats tells what was served and billed; the same is printed at the end.
 
-        GET /stats tells what was served and billed; the same is printed at the end.
+    \b
+    Example:
+      batchgen simulate --port 8080 --rpm 600 --error-500 0.03
+    """
+    from batchgen.simulated import serve_settings
 
-        \b
-        Example:
-          batchgen simulate --port 8080 --rpm 600 --error-500 0.03
-        """
-        from batchgen.simulated import serve_settings
-
-        click.echo(json.dumps(serve_settings(settings, port), indent=2))
-        return EXIT_COMPLETE
-
-    for option in setting_options():
-        simulate = option(simulate)
-    return simulate
+    click.echo(json.dumps(serve_settings(settings, port), indent=2))
+    return EXIT_COMPLETE
 
 
 @cli.command()
@@ -310,7 +310,14 @@ def estimate(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with the contract's code; the one place where exceptions become exit codes."""
-    sys.exit(_code(arguments))
+    code = _code(arguments)
+    if "pyreqwest" in sys.modules:
+        # Its runtime's threads can still be reporting when the interpreter is torn down, which aborts the process
+        # (pyreqwest 0.15.1). Everything of ours is closed by now; leave without the teardown.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _code(arguments: list[str] | None) -> int:

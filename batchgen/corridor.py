@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from batchgen.feed import Feed
 from batchgen.job import Job, LimitSettings
 from batchgen.limiter import Limiter
 from batchgen.pace import Pacer
+from batchgen.pace_record import PaceRecord
 from batchgen.pace_values import Limits
 from batchgen.plan import SHARD_ROWS, cut, first_needed_row
 from batchgen.progress import Reporter, Standing
@@ -110,11 +111,14 @@ async def arun(
         )
     )
     with directory:
+        for damage in directory.damage:
+            reporter.note(damage)
         if retry_failed:
             reopened = directory.reopen_failed(_input_cost(parts))
             reporter.note(f"{reopened:,} failed rows are tried again.")
         if directory.complete:
             assert directory.state is not None
+            reporter.note("This run was complete already; nothing was sent.")
             return msgspec.convert(directory.state.summary, Summary)
         return await _Run(parts, scan, directory, transport, reporter, only=only).go(control or Control())
 
@@ -153,8 +157,10 @@ class _Run:
         self._reporter = reporter
         self._only = only
         self._limits = parts.job.limits
-        self._limiter = Limiter(Pacer(self._pace_limits(), random.Random()))
+        self._limiter = Limiter(Pacer(self._pace_limits(), random.Random(), time.monotonic()))
         self._started_s = time.monotonic()
+        session = directory.state.sessions + 1 if directory.state is not None else 1
+        self._pace = PaceRecord(session, self._started_s, time.time_ns() // 1_000)
         sums = directory.journal.sums()
         before = directory.state.summary.get("possibly_billed", {}) if directory.state is not None else {}
         self._before = sums.totals()
@@ -177,7 +183,6 @@ class _Run:
     async def go(self, control: Control) -> Summary:
         """Work until the end, an interruption or a stop; leave the directory in a state that says which."""
         parts = self._parts
-        job = parts.job
         error: StoppedError | None = None
         try:
             async with AsyncExitStack() as stack:
@@ -212,6 +217,7 @@ class _Run:
                 async with anyio.create_task_group() as side:
                     side.start_soon(self._watch_storage)
                     side.start_soon(self._save_state)
+                    side.start_soon(self._record_pace)
                     await self.runner.run(transport.concurrency)
                     side.cancel_scope.cancel()
         except StoppedError as stopped:
@@ -299,8 +305,16 @@ class _Run:
 
     async def _save_state(self) -> None:
         while True:
-            await anyio.to_thread.run_sync(self._directory.save, "running", msgspec.to_builtins(self._progress()))
+            # A disk that refuses this refuses the journal too, and that is what decides.
+            with suppress(StorageStop):
+                await anyio.to_thread.run_sync(self._directory.save, "running", msgspec.to_builtins(self._progress()))
             await anyio.sleep(STATE_EVERY_S)
+
+    async def _record_pace(self) -> None:
+        while True:
+            now_s = time.monotonic()
+            self._pace.add(self._limiter.pacer.snapshot(now_s))
+            await anyio.sleep(self._pace.interval_s(now_s))
 
     def _progress(self) -> dict[str, Any]:
         standing = self._standing
@@ -317,7 +331,18 @@ class _Run:
         }
 
     def _conclude(self, error: StoppedError | None) -> Summary:
-        """Sum up what is stored, write the cost summary, and leave `run.json` saying how the run ended."""
+        """Write the cost summary and `run.json`, and say how the run ended; a disk that refuses these stops it."""
+        self._pace.add(self._limiter.pacer.snapshot(time.monotonic()))
+        summary = self._summary(error)
+        try:
+            self._pace.save(self._directory.path)
+            self._directory.finish(msgspec.to_builtins(summary), self._label, summary.state)
+        except StorageStop as refused:
+            summary = msgspec.structs.replace(summary, state="stopped", error=summary.error or _told(refused))
+        return summary
+
+    def _summary(self, error: StoppedError | None) -> Summary:
+        """Sum up what is stored."""
         journal = self._directory.journal
         sums = journal.sums()
         totals = sums.totals()
@@ -333,7 +358,7 @@ class _Run:
             state = "interrupted"
         else:
             state = "stopped"
-        summary = Summary(
+        return Summary(
             state=state,
             rows=self._scan.rows,
             succeeded=sums.rows(Status.SUCCEEDED),
@@ -355,12 +380,14 @@ class _Run:
             if error is None or state == "complete"
             else {"kind": type(error).__name__, "message": str(error)},
         )
-        self._directory.finish(msgspec.to_builtins(summary), self._label, state)
-        return summary
 
     def _label(self, model: str | None) -> PriceLabel:
         price = self._parts.price_of(self._parts.model or model or "")
         return PriceLabel(price.currency, price.price_date, price.price_source) if price else PriceLabel()
+
+
+def _told(error: StoppedError) -> dict[str, str]:
+    return {"kind": type(error).__name__, "message": str(error)}
 
 
 def _input_cost(parts: Parts) -> Callable[[Result], Decimal | None]:
