@@ -1,8 +1,8 @@
 """Counting the tokens of every row, streamed, on all cores.
 
 Threads, not processes: tiktoken encodes without holding the interpreter's lock, and what holds it (rendering, bucket
-sums) is a hundredth of a row of prose. Measured with 500 tokens a row: 3.5 million tokens/s on one core, and a process
-would need 0.7 s to start and load the vocabulary.
+sums) is a tenth of a row of prose. Measured end to end: 2 million tokens for each second of one core, with rows of 600
+tokens and of 60; two threads took 0.55 of the time of one. A process would need most of a second before its first row.
 
 What is kept is a histogram per model: rows and tokens between the input lengths at which a price or a limit changes.
 All costs follow from it, so memory does not grow with the number of rows.
