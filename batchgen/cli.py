@@ -259,8 +259,8 @@ def estimate(
     """Say what a job will cost before it is paid: tokens, money, time.
 
     Every row is counted. Without --pilot nothing is sent and answers are bounded by max_tokens, or taken from an
-    earlier run of the job. --output DIR writes DIR/estimate.parquet, a line per row; the pilot's answers go where the
-    job's own output.path says.
+    earlier run of the job. Rows that alone hold more than 1/N of the input are always in a pilot of N. --output DIR
+    writes DIR/estimate.parquet, a line per row; the pilot's answers go where the job's own output.path says.
 
     \b
     Example:

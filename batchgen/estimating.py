@@ -192,7 +192,7 @@ def _put_together(
 ) -> Estimate:
     parts, census = basis.parts, basis.census
     output_tokens, cost = basis.output_tokens(), basis.cost()
-    notes += basis.remarks()
+    notes += basis.remarks(chosen=method == "pilot")
     if cost is not None and job.limits.budget is not None and cost.high is not None and cost.high > job.limits.budget:
         sure = cost.low is not None and cost.low > job.limits.budget
         notes.append(

@@ -159,8 +159,8 @@ class Basis:
             max(0.0, predicted_cost(row, price, self._answers, self._calibration) + self.bill.more_cost)
         )
 
-    def remarks(self) -> list[str]:
-        """Return what a reader has to know about the figures."""
+    def remarks(self, *, chosen: bool) -> list[str]:
+        """Return what a reader has to know about the figures. `chosen`: the observed rows are a pilot's."""
         notes = [counter.note for counter in self.census.counters.values() if counter.note]
         names = ", ".join(sorted({asked.model for asked, price in self.prices.items() if price is None}))
         if names and not self.parts.model:
@@ -175,6 +175,8 @@ class Basis:
             notes.append(f"{failed:,} of the {len(self.known):,} sampled rows failed; they count with what they cost.")
         if len(self.known) < min(FEW_ROWS, self.fitting):
             notes.append(f"A sample of {len(self.known)} rows is small: take {FEW_ROWS} or more for a sound interval.")
+        if not chosen and len(self.known) < self.fitting:
+            notes.append("The rows settled so far are taken as a random sample; an interrupted run has the first ones.")
         if self.unseen:
             notes.append(
                 f"{self.unseen:,} rows that hold much of the input are not answered yet; a --pilot would send them."

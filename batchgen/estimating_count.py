@@ -2,7 +2,7 @@
 
 Threads, not processes: tiktoken encodes without holding the interpreter's lock, and what holds it (rendering, bucket
 sums) is a tenth of a row of prose. Measured end to end: 2 million tokens for each second of one core, with rows of 600
-tokens and of 60; two threads took 0.55 of the time of one. A process would need most of a second before its first row.
+tokens and of 60; two threads took 0.55 to 0.8 of the time of one (busy machine). Processes start in most of a second.
 
 What is kept is a histogram per model: rows and tokens between the input lengths at which a price or a limit changes.
 All costs follow from it, so memory does not grow with the number of rows.
