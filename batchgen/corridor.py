@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,7 @@ class _Run:
         try:
             async with AsyncExitStack() as stack:
                 transport = await stack.enter_async_context(self._transport)
+                self._completer = self._completer_over(transport)
                 self._writer = await stack.enter_async_context(
                     Writer(
                         self._directory,
@@ -196,7 +197,6 @@ class _Run:
                         publish=self._only is None,
                     )
                 )
-                self._completer = self._completer_over(transport)
                 known = self._directory.journal.shards()
                 problems: dict[int, str] = {}
                 feed = stack.enter_context(
@@ -305,9 +305,13 @@ class _Run:
 
     async def _save_state(self) -> None:
         while True:
-            # A disk that refuses this refuses the journal too, and that is what decides.
-            with suppress(StorageStop):
+            try:
                 await anyio.to_thread.run_sync(self._directory.save, "running", msgspec.to_builtins(self._progress()))
+            except StorageStop as error:
+                # A disk that refuses this refuses the journal too, and that is what decides. But in a directory that
+                # is gone SQLite writes on, into files that nobody finds again.
+                if not self._directory.in_place:
+                    self.runner.stop(error)
             await anyio.sleep(STATE_EVERY_S)
 
     async def _record_pace(self) -> None:

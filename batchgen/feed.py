@@ -82,7 +82,11 @@ class Feed:
         return self._reader.submit(next, self._shards, None)
 
     def __iter__(self) -> Iterator[Work | Result]:
-        return self._rows
+        return self
+
+    def __next__(self) -> Work | Result:
+        # Always of the newest shard: who ends a row of the one before goes on here, instead of asking for one more.
+        return next(self._rows)
 
     async def more(self) -> bool:
         """Bring the next shard; False when the input is at its end. Raises `InputStop` and `StorageStop`."""

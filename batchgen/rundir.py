@@ -120,6 +120,14 @@ class RunDirectory:
         return self._journal
 
     @property
+    def in_place(self) -> bool:
+        """Whether the path still leads to the directory that is locked; False once it was removed or replaced."""
+        try:
+            return os.path.samestat(os.fstat(self._lock), os.stat(self.path / LOCK_FILE))
+        except FileNotFoundError:
+            return False
+
+    @property
     def complete(self) -> bool:
         """Whether all rows are settled and published: nothing is left to do."""
         return self._journal is None
@@ -228,6 +236,10 @@ class RunDirectory:
 
     @contextmanager
     def _disk_stops(self) -> Iterator[None]:
+        if not self.in_place:
+            raise StorageStop(
+                f"{self.path} was removed or replaced while the run went on; what it held is lost and is asked again."
+            )
         try:
             yield
         except (OSError, sqlite3.Error) as error:
@@ -265,7 +277,7 @@ def read_state(path: Path) -> tuple[RunState, str | None]:
 
 
 def keep_estimate(path: Path, estimate: Mapping[str, Any]) -> None:
-    """Write an estimate into `run.json`, if there is one, to be held against what the run costs.
+    """Write an estimate into the `run.json` of an unfinished run, to be held against what it costs in the end.
 
     Raises `OutputError` while somebody else runs there.
     """
@@ -274,7 +286,7 @@ def keep_estimate(path: Path, estimate: Mapping[str, Any]) -> None:
     lock = enter(path.absolute())
     try:
         state = _read_run_json(path / _STATE_FILE)
-        if state is not None:
+        if state is not None and state.state != "complete":
             _write_run_json(path / _STATE_FILE, msgspec.structs.replace(state, estimate=estimate))
     finally:
         os.close(lock)

@@ -127,3 +127,25 @@ async def test_an_input_that_breaks_in_mid_run_stops_it():
         assert await rows.more()
         with pytest.raises(InputStop, match=r"in\.csv was changed"):
             await rows.more()
+
+
+async def test_a_worker_late_with_one_shard_goes_on_with_the_newest():
+    """It asks for no further shard while rows are left, or it would leave at the end of the input, others with it."""
+    given, left = [], []
+
+    async def worker(rows, turns):
+        while True:
+            for item in rows:
+                given.append(item.row)
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+            if not await rows.more():
+                left.append(len(given))
+                return
+
+    with feed(shards(10, 10, 10, 10), Writer()) as rows:
+        async with anyio.create_task_group() as tasks:
+            for number in range(4):
+                tasks.start_soon(worker, rows, 1 + 5 * number)
+    assert given == list(range(40))
+    assert left == [40, 40, 40, 40]

@@ -110,6 +110,10 @@ def test_a_pilot_is_not_paid_again_and_its_interval_holds_what_the_run_costs(com
     assert str(load_estimate(tmp_path / "out").cost.expected) == earlier["cost"]["expected"]
     exact = estimated(command, path)
     assert {Decimal(value) for value in exact["cost"].values()} == {Decimal(summary["cost"])}
+    assert str(load_estimate(tmp_path / "out").cost.expected) == earlier["cost"]["expected"]
+    report = command("report", "out").stdout
+    assert "Estimate against actual" in report
+    assert "inside" in report
 
 
 @pytest.mark.slow
