@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,9 @@ def _job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.argument("job_path", metavar="JOB.toml", type=click.Path()),
         click.option("--input", "input_path", metavar="PATH", help="Read rows from here instead of input.path."),
-        click.option("--output", metavar="DIR", help="Write here instead of output.path."),
+        click.option(
+            "--output", metavar="DIR", help="Write here instead of output.path (estimate: estimate.parquet alone)."
+        ),
         click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N rows only."),
         click.option(
             "--set",
@@ -146,7 +149,7 @@ def run_command(retry_failed: bool, fresh: bool, no_progress: bool, as_json: boo
 
 
 async def _run_under_signals(
-    job: Job, reload: Callable[[], Job], endpoint: Endpoint | None, reporter: Any, **options: bool
+    job: Job, reload: Callable[[], Job], endpoint: Endpoint | None, reporter: Any, **options: Any
 ) -> Summary:
     """Run the job; SIGINT and SIGTERM interrupt it, SIGHUP takes over the limits of the edited job file."""
     import anyio
@@ -243,6 +246,69 @@ def simulate(port: int, **settings: Any) -> int:
     from batchgen.simulated import serve_settings
 
     click.echo(json.dumps(serve_settings(settings, port), indent=2))
+    return EXIT_COMPLETE
+
+
+@cli.command()
+@_job_options
+@click.option("--pilot", metavar="N", type=click.IntRange(min=2), help="Really send N random rows; a run keeps them.")
+@click.option("--compare", metavar="MODELS", help="Price other models too: names with commas between them.")
+@click.option("--prices", metavar="FILE", help="Prices that replace or add models, as pricing.file.")
+@click.option("--seed", default=0, show_default=True, help="Which random rows a pilot sends.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def estimate(
+    *, pilot: int | None, compare: str | None, prices: str | None, no_progress: bool, as_json: bool, **options: Any
+) -> int:
+    """Say what a job will cost before it is paid: tokens, money, time.
+
+    Every row is counted. Without --pilot nothing is sent and answers are bounded by max_tokens, or taken from an
+    earlier run of the job. Rows that alone hold more than 1/N of the input are always in a pilot of N. --output DIR
+    writes DIR/estimate.parquet, a line per row; the pilot's answers go where the job's own output.path says.
+
+    \b
+    Example:
+      batchgen estimate jobs/cost_estimation.toml
+      batchgen estimate jobs/cost_estimation.toml --pilot 100 --compare qwen-turbo,qwen-plus,qwen-max
+    """
+    import anyio
+
+    from batchgen.corridor import loop_options
+    from batchgen.estimating import PilotReporter
+    from batchgen.estimating import estimate as estimate_job
+    from batchgen.estimating_show import estimate_text
+    from batchgen.progress import ProgressBar
+
+    def load() -> Job:
+        return _load({**options, "output": None})
+
+    job = load()
+    reporter = ProgressBar(bar=not no_progress)
+    with _simulated(job, options["simulate"]) as endpoint:
+
+        def send(rows: AbstractSet[int]) -> Summary:
+            async def main() -> Summary:
+                below = PilotReporter(reporter, len(rows))
+                return await _run_under_signals(job, load, endpoint, below, only=rows)
+
+            summary = anyio.run(main, backend_options=loop_options())
+            if summary.state == "interrupted":
+                click.echo("Interrupted; what the pilot has been answered is kept for the run.", err=True)
+                raise click.Abort
+            return summary
+
+        made = estimate_job(
+            job,
+            pilot=pilot or 0,
+            compare=[name.strip() for name in (compare or "").split(",") if name.strip()],
+            prices=prices,
+            output=options["output"],
+            seed=options["seed"],
+            endpoint=endpoint,
+            reporter=reporter,
+            send=send,
+        )
+    click.echo(made.to_json() if as_json else estimate_text(made))
     return EXIT_COMPLETE
 
 
