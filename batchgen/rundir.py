@@ -35,7 +35,8 @@ class RunState(Struct, frozen=True, kw_only=True):
 
     A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
     `summary` is `summary.Summary` as JSON, the latest there is; `parts` has the CRC-32 of each part of a complete run;
-    `estimate` is the latest estimate that was made while the run was there.
+    `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
+    showing, without prompts and secrets.
     """
 
     state: str
@@ -49,6 +50,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     parts: Sequence[int] = ()
     versions: Mapping[str, str] = {}
     estimate: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = {}
 
 
 def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
@@ -86,6 +88,7 @@ class RunDirectory:
         job: str,
         fingerprints: Mapping[str, str],
         published: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
         fresh: bool = False,
         mounts: Path = Path("/proc/mounts"),
     ) -> RunDirectory:
@@ -102,7 +105,7 @@ class RunDirectory:
             try:
                 if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
                     directory = directory._moved_aside()
-                directory._take_up(job, dict(fingerprints), dict(published or {}))
+                directory._take_up(job, dict(fingerprints), dict(published or {}), settings or {})
             except BaseException:
                 directory.close()
                 raise
@@ -144,7 +147,9 @@ class RunDirectory:
         self.close()
         return RunDirectory(self.path, enter(self.path))
 
-    def _take_up(self, job: str, fingerprints: dict[str, str], published: dict[str, str]) -> None:
+    def _take_up(
+        self, job: str, fingerprints: dict[str, str], published: dict[str, str], settings: Mapping[str, Any]
+    ) -> None:
         make_private(self.results_path)
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
             leftover.unlink()
@@ -164,6 +169,7 @@ class RunDirectory:
             state="running",
             sessions=self._saved.sessions + 1,
             published=published,
+            settings=settings,
             versions={
                 "batchgen": __version__,
                 "python": platform.python_version(),
