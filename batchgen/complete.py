@@ -106,6 +106,8 @@ class Completer:
             ticket = self._limiter.try_acquire(tokens, retry=retry)
             if ticket is None:
                 ticket = await self._limiter.acquire(tokens, retry=retry)
+                if not request.streamed and self._streams(work.prompt):  # learnt while this row waited for its permit
+                    request = work.request = self._provider.build_request(work.prompt, stream=True)
             if work.refused_at_s is not None:
                 work.tally.refused_s += self._clock() - work.refused_at_s
                 work.refused_at_s = None

@@ -4,13 +4,115 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
-from contextlib import contextmanager
+import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cli.conftest import results_of
 from tests.cli.test_run import write_csv
 from tests.servers.litellm_keys import KEYS
 from tests.servers.server import Server
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+
+HERE = Path(__file__).parent
+OFFLINE = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # the price map that came with the package, none from the network
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_TELEMETRY": "False",
+    "NO_PROXY": "*",
+}
+UNLIMITED, LIMITED = KEYS
+ROWS = 200
+
+
+def start(command, directory, extra=""):
+    """Return LiteLLM's proxy over the mock models, not started yet; `extra` is added to its configuration."""
+    config = directory / "litellm.yaml"
+    config.write_text((HERE / "litellm.yaml").read_text() + extra)
+    shutil.copy(HERE / "litellm_keys.py", directory)
+    return Server(
+        [command, "--config", str(config), "--host", "127.0.0.1", "--port", "{port}", "--telemetry", "False"],
+        directory / "litellm.log",
+        ready="/health/liveliness",
+        env={**OFFLINE, "LITELLM_MASTER_KEY": f"sk-{secrets.token_hex(24)}"},
+        start_s=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def proxy(litellm, tmp_path_factory):
+    """A proxy that knows `KEYS`."""
+    custom = "general_settings:\n  custom_auth: litellm_keys.check\n"
+    with start(litellm, tmp_path_factory.mktemp("litellm"), custom) as server:
+        yield server
+
+
+@pytest.fixture
+def table(tmp_path):
+    """As many rows as the issue asks for."""
+    return write_csv(tmp_path / "in.csv", [f"Question {n}: why?" for n in range(ROWS)])
+
+
+def test_limits_are_waited_out(command, job, table, proxy, tmp_path):
+    """200 rows against 150 a minute: by wall-clock minutes, plain and streamed, and by a key's own; nothing is lost.
+
+    The three runs go on at the same time, each against a limit of its own.
+    """
+    cases = {"plain": ("mock-plain", UNLIMITED), "stream": ("mock-stream", UNLIMITED), "key": ("mock", LIMITED)}
+    running = {}
+    for name, (model, key) in cases.items():
+        path = job(table, proxy.url + "/v1", provider="openai", model=model, name=f"{name}.toml")
+        options = ("--output", name, "--set", f"model.stream={'true' if name == 'stream' else 'false'}")
+        running[name] = command.start(
+            "run", path, "--json", "--no-progress", *options, env={"OPENAI_API_KEY": key}
+        )
+    for name, process in running.items():
+        out, err = process.communicate(timeout=300)
+        summary = json.loads(out)
+        print(name, summary)
+        assert (process.returncode, summary["succeeded"], summary["failed"]) == (0, ROWS, 0), err
+        assert summary["refused"] > 0, "the limit was never met"
+        assert summary["wall_s"] < 150  # the ideal is the rest of a minute and a little
+        rows, _ = results_of(tmp_path / name)
+        assert [row["completion"] for row in rows] == ["A mock answer."] * ROWS
+        assert all(row["input_tokens"] and row["output_tokens"] and row["finish_reason"] == "stop" for row in rows)
+
+
+def test_a_refusal_has_no_retry_after_and_speaks_of_its_limit(proxy):
+    """What the run above relies on: a model's 429 has no Retry-After, and the limit is enforced."""
+    asked = {"model": "mock-plain", "messages": [{"role": "user", "content": "hi"}]}
+    with httpx.Client(base_url=proxy.url, headers={"Authorization": f"Bearer {UNLIMITED}"}, trust_env=False) as client:
+        for _ in range(2 * 150 + 2):  # two minutes' worth: one of them may turn meanwhile
+            answer = client.post("/v1/chat/completions", json=asked)
+            if answer.status_code == 429:
+                break
+    assert answer.status_code == 429
+    assert "retry-after" not in answer.headers
+    assert "RPM limit=150" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_refusals_for_good_stop_the_run(command, job, table, proxy, stream):
+    """A wrong key and an unknown model: exit 3 with the proxy's own words, no row is failed."""
+    option = ("--set", f"model.stream={str(stream).lower()}")
+    for model, key, words in (
+        ("mock", "sk-wrong-0123456789abcdef", "this key is not known"),
+        ("no-such-model", UNLIMITED, "Invalid model name passed in model=no-such-model"),
+    ):
+        path = job(table, proxy.url + "/v1", provider="openai", model=model)
+        code, summary = command.summary(path, "--fresh", *option, env={"OPENAI_API_KEY": key})
+        assert (code, summary["state"], summary["failed"], summary["pending"]) == (3, "stopped", 0, ROWS)
+        assert words in summary["error"]["message"]
+        assert summary["attempts"] <= 64
+
+
+def test_a_key_that_only_a_database_could_know_stops_the_run(command, job, table, litellm, tmp_path):
+    """Without a database the proxy answers 400 "No connected db." to every key but its master's."""
+    with start(litellm, tmp_path) as server:
+        path = job(table, server.url + "/v1", provider="openai", model="mock")
+        code, summary = command.summary(path, env={"OPENAI_API_KEY": "sk-wrong-0123456789abcdef"})
+        assert (code, summary["failed"], summary["pending"]) == (3, 0, ROWS)
+        assert "No connected db" in summary["error"]["message"]
