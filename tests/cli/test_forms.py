@@ -164,7 +164,9 @@ def test_the_text_result_format(forms, stream):
 @pytest.mark.parametrize("stop", ['"."', '[".", "!"]', "[108386, 104307]", "[[108386, 103924], [35946]]"])
 def test_stops_of_every_kind(forms, stop):
     """A string, strings, token ids, lists of token ids: all as they stand in the job."""
-    results, seen = forms.run([{"text": "hello"}], 'user = "{{ text }}"', provider="dashscope", parameters=f"stop = {stop}")
+    results, seen = forms.run(
+        [{"text": "hello"}], 'user = "{{ text }}"', provider="dashscope", parameters=f"stop = {stop}"
+    )
     value = json.loads(stop)
     assert seen[0].body["parameters"]["stop"] == value
     words = [value] if isinstance(value, str) else [part for part in value if isinstance(part, str)]
