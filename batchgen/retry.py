@@ -35,7 +35,7 @@ class Tally(Struct):
 
     `stale`: its one immediate retry on a new connection has been had. `shared`: the last failure was an outage that
     everybody waits out together, so it draws on patience like a refusal. `asked_s`: what the limiter wants this row
-    to wait, besides waiting for its permit.
+    to wait, besides waiting for its permit. `waited_s`: how long it really waited between its last two attempts.
     """
 
     requests: int = 0
@@ -44,6 +44,7 @@ class Tally(Struct):
     stale: bool = False
     shared: bool = False
     asked_s: float = 0.0
+    waited_s: float = 0.0
 
 
 def is_retryable(outcome: Outcome) -> bool:
@@ -69,16 +70,21 @@ class RetryPolicy:
 
         After a refusal, or in an outage, the limiter paces everybody and knows best, but no row comes back before the
         server's own wish (others may: it was said to this one). A connection that had gone stale is worth one
-        immediate retry. Anything else waits between half a bound and the bound, which doubles with each attempt: so
-        jittered, waits still grow from attempt to attempt, as those from 0 up ("full jitter") often do not.
+        immediate retry. Anything else waits between half a bound and the bound, which doubles with each attempt, and
+        a quarter longer than the last time, queue included: waits must grow, and those from 0 up to the bound ("full
+        jitter") often do not.
         """
         if failure.verdict is Verdict.WAIT or tally.shared:
             return max(tally.asked_s, min(failure.retry_after_s or 0.0, LONGEST_WISH_S))
         if failure.stale and not tally.stale:
             tally.stale = True
             return 0.0
-        backoff_s = self._rng.uniform(0.5, 1.0) * min(BACKOFF_CAP_S, 2.0 ** min(tally.attempts - 1, 10))
-        return max(backoff_s, min(failure.retry_after_s or 0.0, self.settings.rate_limit_patience_s))
+        backoff_s = self._rng.uniform(0.5, 1.0) * min(BACKOFF_CAP_S, 2.0 ** min(max(0, tally.attempts - 1), 10))
+        return max(
+            backoff_s,
+            min(BACKOFF_CAP_S, 1.25 * tally.waited_s),
+            min(failure.retry_after_s or 0.0, self.settings.rate_limit_patience_s),
+        )
 
     async def run(
         self,

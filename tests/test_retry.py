@@ -103,6 +103,13 @@ def test_backoff_is_jittered_and_grows_to_its_bound():
         assert 0.9 * bound < max(waits) <= bound
 
 
+def test_a_wait_is_longer_than_the_last_one_really_was():
+    """What the queue added to the last wait counts; the cap holds."""
+    policy = RetryPolicy(RetrySettings(), random.Random(7))
+    assert policy.wait_s(Tally(attempts=2, waited_s=4.0), BROKEN) == 5.0
+    assert policy.wait_s(Tally(attempts=2, waited_s=400.0), BROKEN) == BACKOFF_CAP_S
+
+
 def test_the_servers_wish_is_a_lower_bound():
     """`Retry-After` of a server error is waited for, within a row's patience."""
     policy = RetryPolicy(RetrySettings(rate_limit_patience_s=60), random.Random(7))

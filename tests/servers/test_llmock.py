@@ -1,8 +1,7 @@
-"""llmock breaks its answers on purpose and judges how the client took it; its report must hold neither error nor warning."""
+"""llmock breaks its answers on purpose and judges how the client took it: no error, no warning (`--strict`)."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -53,13 +52,13 @@ def report(server):
 def run(command, job, table, server, *options):
     """Run the job and return its exit code and summary."""
     path = job(table, server.url + "/v1", provider="openai", model="gpt-4o-mini")
-    return command.summary(path, *options, timeout=280)
+    return command.summary(path, *options, timeout=150)
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_http_errors(command, job, table, llmock, tmp_path, stream):
-    """A fifth of the requests meet a 429, 500, 502 or 503: every row is answered once."""
-    rates = ("429=0.06", "500=0.06", "502=0.04", "503=0.04")
+    """A tenth of the requests meet a 429, 500, 502 or 503 at random: every row is answered once, no wait cut short."""
+    rates = ("429=0.02", "500=0.03", "502=0.02", "503=0.03")
     server = llmock(*(word for rate in rates for word in ("--error-rate", rate)))
     code, summary = run(command, job, table, server, "--set", f"model.stream={str(stream).lower()}")
     assert (code, summary["succeeded"], summary["failed"]) == (0, ROWS, 0)
@@ -69,23 +68,38 @@ def test_http_errors(command, job, table, llmock, tmp_path, stream):
     assert sum(row["attempts"] for row in results_of(tmp_path / "out")[0]) == verdict["attempts"]
 
 
-def test_broken_streams(command, job, table, llmock, tmp_path):
-    """A quarter of the streams are cut, end too early, hold a broken chunk or stall: none is taken for an answer."""
-    kinds = ("disconnect=0.06", "truncate=0.06", "malformed=0.06", "stall=0.04")
-    server = llmock(*(word for kind in kinds for word in ("--stream-fault", kind)), "--stream-stall-seconds", "60")
-    code, summary = run(
-        command, job, table, server, "--set", "model.stream=true", "--set", "limits.timeout_s=2",
-        "--set", "retry.max_attempts=9",
-    )  # fmt: skip
+def test_broken_streams(command, job, llmock, tmp_path):
+    """A fifth of the streams are cut, end too early or stall: none is taken for an answer, none is waited for long.
+
+    The answers echo the question, so that they are longer than the place of any cut: with a short answer the cut may
+    come after the finish reason, and llmock blames a client that rightly takes the answer.
+    """
+    kinds = ("disconnect=0.08", "truncate=0.08", "stall=0.02")
+    faults = (word for kind in kinds for word in ("--stream-fault", kind))
+    server = llmock(*faults, "--stream-stall-seconds", "60", "--response-style", "echo")
+    texts = [f"Question {n}: why is it that this answer has so many words?" for n in range(ROWS)]
+    settings = ("model.stream=true", "limits.timeout_s=2", "retry.max_attempts=9")
+    options = [word for setting in settings for word in ("--set", setting)]
+    code, summary = run(command, job, write_csv(tmp_path / "in.csv", texts), server, *options)
     assert (code, summary["succeeded"], summary["failed"]) == (0, ROWS, 0)
     assert report(server)["calls"] == ROWS
-    answers = {row["completion"] for row in results_of(tmp_path / "out")[0]}
-    plain = httpx.post(
-        server.url + "/v1/chat/completions",
-        json={"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]},
-        trust_env=False,
-    )
-    assert all(answer.endswith(".") for answer in answers), plain.text
+    for row, text in zip(results_of(tmp_path / "out")[0], texts, strict=True):
+        assert row["completion"].endswith(text)
+
+
+def test_broken_chunks(command, job, llmock, tmp_path):
+    """A chunk that is no JSON spoils its stream: the row is asked again, and no text goes missing.
+
+    Without llmock's verdict: it knows a retry only after a stream that the client left, and here the whole stream is
+    read before it is judged.
+    """
+    server = llmock("--stream-fault", "malformed=0.1", "--response-style", "echo")
+    texts = [f"Question {n}: why is it that this answer has so many words?" for n in range(ROWS)]
+    code, summary = run(command, job, write_csv(tmp_path / "in.csv", texts), server, "--set", "model.stream=true")
+    assert (code, summary["succeeded"]) == (0, ROWS)
+    assert summary["attempts"] > ROWS
+    for row, text in zip(results_of(tmp_path / "out")[0], texts, strict=True):
+        assert row["completion"].endswith(text)
 
 
 def test_quotas(command, job, table, llmock):
@@ -98,22 +112,12 @@ def test_quotas(command, job, table, llmock):
 
 
 def test_an_outage(command, job, table, llmock):
-    """Sixty 503s in a row: everybody waits, one request probes, and no row uses up its attempts."""
+    """Nine 503s in a row: everybody waits, one request at a time probes, and no row uses up its attempts."""
     server = llmock()
-    outage = {"behaviors": [{"type": "fail", "status": 503, "times": 60, "retry_after": 1}]}
+    outage = {"behaviors": [{"type": "fail", "status": 503, "times": 9, "retry_after": 1}]}
     httpx.post(server.url + "/_llmock/scenario", json=outage, trust_env=False).raise_for_status()
     code, summary = run(command, job, table, server)
-    assert (code, summary["succeeded"], summary["attempts"]) == (0, ROWS, ROWS + 60)
-    assert report(server)["calls"] == ROWS
-
-
-def test_short_waits_are_kept(command, job, table, llmock):
-    """Twenty 429s that ask for 2 s: their rows come back no sooner."""
-    server = llmock()
-    refusals = {"behaviors": [{"type": "fail", "status": 429, "times": 20, "retry_after": 2}]}
-    httpx.post(server.url + "/_llmock/scenario", json=refusals, trust_env=False).raise_for_status()
-    code, summary = run(command, job, table, server)
-    assert (code, summary["succeeded"], summary["refused"]) == (0, ROWS, 20)
+    assert (code, summary["succeeded"], summary["attempts"]) == (0, ROWS, ROWS + 9)
     assert report(server)["calls"] == ROWS
 
 
@@ -127,4 +131,4 @@ def test_a_prompt_too_long_fails_alone(command, job, llmock, tmp_path):
     assert report(server)["attempts"] == ROWS
     row = results_of(tmp_path / "out")[0][7]
     assert (row["error_kind"], row["http_status"]) == ("too_long", 400)
-    assert json.loads(json.dumps(row["error_code"])) == "context_length_exceeded"
+    assert row["error_code"] == "context_length_exceeded"
