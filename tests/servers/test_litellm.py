@@ -1,8 +1,6 @@
 """LiteLLM's proxy with mock models: its limits are waited out, its refusals stop the run."""
 
 from __future__ import annotations
-<<<<<<< HEAD
-=======
 
 import json
 import secrets
@@ -121,4 +119,3 @@ def test_a_key_that_only_a_database_could_know_stops_the_run(command, job, table
         code, summary = command.summary(path, env={"OPENAI_API_KEY": "sk-wrong-0123456789abcdef"})
         assert (code, summary["failed"], summary["pending"]) == (3, 0, ROWS)
         assert "No connected db" in summary["error"]["message"]
->>>>>>> servers
