@@ -6,7 +6,7 @@ import importlib.util
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,7 @@ class _Run:
         self._transport = transport
         self._reporter = reporter
         self._limits = parts.job.limits
-        self._limiter = Limiter(Pacer(self._pace_limits(), random.Random()))
+        self._limiter = Limiter(Pacer(self._pace_limits(), random.Random(), time.monotonic()))
         self._started_s = time.monotonic()
         session = directory.state.sessions + 1 if directory.state is not None else 1
         self._pace = PaceRecord(session, self._started_s, time.time_ns() // 1_000)
@@ -292,7 +292,9 @@ class _Run:
 
     async def _save_state(self) -> None:
         while True:
-            await anyio.to_thread.run_sync(self._directory.save, "running", msgspec.to_builtins(self._progress()))
+            # A disk that refuses this refuses the journal too, and that is what decides.
+            with suppress(StorageStop):
+                await anyio.to_thread.run_sync(self._directory.save, "running", msgspec.to_builtins(self._progress()))
             await anyio.sleep(STATE_EVERY_S)
 
     async def _record_pace(self) -> None:
@@ -316,9 +318,18 @@ class _Run:
         }
 
     def _conclude(self, error: StoppedError | None) -> Summary:
-        """Sum up what is stored, write the cost summary, and leave `run.json` saying how the run ended."""
+        """Write the cost summary and `run.json`, and say how the run ended; a disk that refuses these stops it."""
         self._pace.add(self._limiter.pacer.snapshot(time.monotonic()))
-        self._pace.save(self._directory.path)
+        summary = self._summary(error)
+        try:
+            self._pace.save(self._directory.path)
+            self._directory.finish(msgspec.to_builtins(summary), self._label, summary.state)
+        except StorageStop as refused:
+            summary = msgspec.structs.replace(summary, state="stopped", error=summary.error or _told(refused))
+        return summary
+
+    def _summary(self, error: StoppedError | None) -> Summary:
+        """Sum up what is stored."""
         journal = self._directory.journal
         sums = journal.sums()
         totals = sums.totals()
@@ -334,7 +345,7 @@ class _Run:
             state = "interrupted"
         else:
             state = "stopped"
-        summary = Summary(
+        return Summary(
             state=state,
             rows=self._scan.rows,
             succeeded=sums.rows(Status.SUCCEEDED),
@@ -356,8 +367,6 @@ class _Run:
             if error is None or state == "complete"
             else {"kind": type(error).__name__, "message": str(error)},
         )
-        self._directory.finish(msgspec.to_builtins(summary), self._label, state)
-        return summary
 
     def _label(self, model: str | None) -> PriceLabel:
         price = self._parts.price_of(self._parts.model or model or "")

@@ -37,6 +37,7 @@ class Limiter:
         self._retries: deque[_Waiter] = deque()
         self._fresh: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_s = 0.0
         self._idle: asyncio.Event | None = None
         self._closed = False
 
@@ -72,7 +73,8 @@ class Limiter:
         waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens, retry)
         queue = self._retries if retry else self._fresh
         queue.append(waiter)
-        self._arm()
+        if self._timer is None:
+            self._serve()
         try:
             return await waiter.future
         except asyncio.CancelledError:
@@ -84,7 +86,8 @@ class Limiter:
     def settle(self, ticket: Ticket, outcome: Outcome | None) -> float:
         """Give a permit back with its outcome, None if the attempt was given up without one.
 
-        Returns the seconds this row should wait before it asks again, besides waiting for its permit then.
+        Returns the seconds this row should wait before it asks again, besides waiting for its permit then: after an
+        overload. What a row waits after a failure of its own is `retry`'s.
         """
         now_s, pacer = self._clock(), self.pacer
         wait_s = 0.0
@@ -96,7 +99,7 @@ class Limiter:
             throttle = outcome.throttle or Throttle.UNKNOWN
             wait_s = pacer.refused(now_s, ticket, throttle, outcome.retry_after_s, outcome.limits)
         elif outcome.verdict is Verdict.RETRY:
-            wait_s = pacer.broken(now_s, ticket)
+            pacer.broken(now_s, ticket)
         else:
             pacer.succeeded(now_s, ticket, outcome.usage, outcome.limits)
         self._wake()
@@ -109,7 +112,8 @@ class Limiter:
     def stop(self) -> None:
         """Hand out nothing more: whoever waits or comes gets `LimiterClosed`. Permits that are out stay valid."""
         self._closed = True
-        self._disarm()
+        if self._timer is not None:
+            self._timer.cancel()
         for queue in (self._retries, self._fresh):
             while queue:
                 future = queue.popleft().future
@@ -132,29 +136,29 @@ class Limiter:
             self._serve()
 
     def _serve(self) -> None:
-        self._disarm()
-        while (queue := self._retries or self._fresh) and not self._closed:
+        """Hand out permits until the gate closes, then see to it that somebody looks again."""
+        while queue := self._retries or self._fresh:
             if queue[0].future.done():  # cancelled while it waited
                 queue.popleft()
                 continue
             now_s = self._clock()
-            if self.pacer.gate(now_s) > 0:
-                self._arm()
+            wait_s = self.pacer.gate(now_s)
+            if wait_s > 0:
+                self._arm(now_s, wait_s)
                 return
             waiter = queue.popleft()
             waiter.future.set_result(self.pacer.sent(now_s, waiter.tokens, retry=waiter.retry))
 
-    def _arm(self) -> None:
-        """Set the one timer for the head of the queue."""
-        if self._timer is None:
-            wait_s = self.pacer.gate(self._clock())
-            if wait_s < math.inf:
-                self._timer = asyncio.get_running_loop().call_later(wait_s, self._ring)
-
-    def _disarm(self) -> None:
+    def _arm(self, now_s: float, wait_s: float) -> None:
+        """Set the one timer for the head of the queue; one that rings earlier will do, it looks again then."""
+        if wait_s == math.inf:
+            return  # an answer will wake the queue
         if self._timer is not None:
+            if self._rings_s <= now_s + wait_s:
+                return
             self._timer.cancel()
-            self._timer = None
+        self._rings_s = now_s + wait_s
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._ring)
 
     def _ring(self) -> None:
         self._timer = None

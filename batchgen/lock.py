@@ -7,25 +7,14 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from batchgen.errors import OutputError
 
 LOCK_FILE = "run.lock"
 
-_OUR_PREFIXES = (
-    "run.",
-    ".run.",
-    "journal.",
-    "results",
-    "cost_summary.",
-    ".cost_summary.",
-    "pace.",
-    "estimate.",
-    "report.",
-    "part-",
-)
+_OUR_FILES = frozenset({LOCK_FILE, "run.json"})
+"""One of these makes a directory ours, whatever people put beside it later (a report, notes)."""
 _LOCK_WAIT_S = 0.4  # a `status` holds the lock for microseconds; a starting run writes its name within one
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ncpfs", "ceph", "glusterfs"}
@@ -41,7 +30,7 @@ def enter(path: Path) -> int:
             raise OutputError(f"{path} is a symbolic link; name the directory itself as --output.")
         path.parent.mkdir(parents=True, exist_ok=True)
         make_private(path)
-        _refuse_foreign(path.iterdir(), path)
+        _refuse_foreign(path)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         lock = os.open(path / LOCK_FILE, flags, 0o600)
         try:
@@ -88,12 +77,12 @@ def make_private(path: Path) -> None:
     path.chmod(0o700)
 
 
-def _refuse_foreign(entries: Iterable[Path], path: Path) -> None:
-    for entry in entries:
-        if not entry.name.startswith(_OUR_PREFIXES):
-            raise OutputError(
-                f"{path} is not empty and was not made by batchgen (it has {entry.name}); choose another --output."
-            )
+def _refuse_foreign(path: Path) -> None:
+    names = {entry.name for entry in path.iterdir()}
+    if names and not names & _OUR_FILES:
+        raise OutputError(
+            f"{path} is not empty and was not made by batchgen (it has {min(names)}); choose another --output."
+        )
 
 
 def refuse_network(path: Path, mounts: Path) -> None:

@@ -148,12 +148,10 @@ class Pacer:
         if limits is not None:
             self._read_limits(limits)
         stop = self._stop
-        if ticket is stop.probe:
-            if stop.why is Why.REFUSALS:
-                stop.again(now_s)
-                self._wish(now_s, retry_after_s)
-                return 0.0
-            self._resume(now_s)
+        if ticket is stop.probe:  # still refused: wait longer, learn nothing from it
+            stop.again(now_s)
+            self._wish(now_s, retry_after_s)
+            return 0.0
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
         wish_s = 0.0 if late else self._wish(now_s, retry_after_s)
         if throttle is Throttle.OVERLOAD:
@@ -177,8 +175,8 @@ class Pacer:
             self._refused_rate(now_s, ticket, throttle, retry_after_s if wish_s == 0 else None, wish_s)
         return 0.0
 
-    def broken(self, now_s: float, ticket: Ticket) -> float:
-        """The service failed (5xx, network, timeout, unreadable). Returns the least seconds this row should wait.
+    def broken(self, now_s: float, ticket: Ticket) -> None:
+        """The service failed (5xx, network, timeout, unreadable).
 
         Five in a row within 10 s stop everybody; then one probe at a time, 1 s doubling to 15 s.
         """
@@ -187,14 +185,10 @@ class Pacer:
         stop = self._stop
         if ticket is stop.probe:
             stop.again(now_s)
-            return 0.0
-        if ticket.sent_s >= stop.began_s and stop.why is None:
+        elif ticket.sent_s >= stop.began_s and stop.why is None:
             self._failures.append(now_s)
             if len(self._failures) == 5 and now_s - self._failures[0] <= 10.0:
                 stop.begin(now_s, Why.FAILURES, 1.0, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
-        if stop.why is not None:
-            return 0.0
-        return self._rng.uniform(0.0, min(30.0, 2.0 ** len(self._failures)))
 
     def abandoned(self, ticket: Ticket) -> None:
         """The request was given up without an outcome (cancelled, stopped)."""
@@ -261,14 +255,11 @@ class Pacer:
             cap.guess(self._sent, level)
             self._requests.release(now_s, 2.0)
             return True
-        if level <= cap.found and not cap.old_news(ticket.number):
-            if cap.refuted(level):
-                self._requests.release(now_s, 0.5)
-                return False
-            if ticket.bound & (REQUESTS | TOKENS):
-                return False
+        if not cap.old_news(ticket.number) and cap.refuted(level):
+            self._requests.release(now_s, 0.5)
+            return False
         cap.refused(ticket.number, self._sent, level)
-        return not cap.falling
+        return True
 
     def _wish(self, now_s: float, retry_after_s: float | None) -> float:
         """Obey a long `Retry-After`; return the seconds that everybody stops."""

@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 
-TRIAL = 20
-"""Requests admitted at a cap that was only guessed before it is believed."""
-
 
 class Cap:
     """A provider's in-flight cap refuses the request that would exceed it, so each refusal names the cap exactly.
@@ -19,7 +16,7 @@ class Cap:
     """
 
     __slots__ = (
-        "_before", "_clean", "_drop", "_highest", "_hold", "_levels", "_patience", "_set_at", "_step", "_trial",
+        "_before", "_clean", "_drop", "_highest", "_hold", "_levels", "_patience", "_set_at", "_step",
         "_turned_s", "bound", "found", "limit",
     )  # fmt: skip
 
@@ -27,7 +24,6 @@ class Cap:
         self.bound = bound
         self.limit = bound
         self.found: int | None = None
-        self._trial = 0
         self._set_at = 0  # number of the last request before the limit was set: what it and earlier ones met is old
         self._clean = 0
         self._patience = self._hold = 20  # clean requests before the next step up
@@ -53,8 +49,6 @@ class Cap:
             return
         self._drop = 1
         self._clean += 1
-        if self._trial:
-            self._trial -= 1
         if self._clean >= self._hold and self.limit < self.bound:
             self.found = self.limit
             self.limit = min(self.bound, self.limit + self._step)
@@ -82,7 +76,7 @@ class Cap:
 
     @property
     def falling(self) -> bool:
-        """Refused again and again while the limit came down: the cap has fallen far, or it is not the cap at all."""
+        """Refused again and again while the limit came down: the cap has fallen far."""
         return self._drop > 8
 
     # ---- refusals that do not say what refused
@@ -97,17 +91,17 @@ class Cap:
         return len(levels) >= (2 if in_flight >= 20 else 3) and max(levels) - min(levels) <= max(2, in_flight // 25)
 
     def guess(self, last: int, in_flight: int) -> None:
-        """Set a cap on trial: the first refusal at or below it refutes it."""
+        """Set the cap that was betrayed; a later refusal at or below it refutes it."""
         self.limit = self.found = in_flight - 1
-        self._trial, self._drop, self._step = TRIAL, 1, 1
+        self._drop, self._step = 1, 1
         self._set_at, self._clean, self._hold, self._patience = last, 0, 20, 200
         self._levels.clear()
 
     def refuted(self, in_flight: int) -> bool:
-        """Whether a refusal at this level shows that the cap on trial is none; then it is forgotten."""
-        if self.found is None or not self._trial or in_flight > self.found:
+        """Whether a refusal at this level, known to be admitted, shows that the cap is none; then it is forgotten."""
+        if self.found is None or in_flight > self.found:
             return False
-        self.limit, self.found, self._trial = self.bound, None, 0
+        self.limit, self.found = self.bound, None
         return True
 
     def old_news(self, number: int) -> bool:

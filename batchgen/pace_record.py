@@ -8,6 +8,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchgen.errors import StorageStop
 from batchgen.pace_values import PaceSample
 from batchgen.sink import replace_file
 
@@ -56,7 +57,7 @@ class PaceRecord:
         self._samples.append(sample)
 
     def save(self, directory: Path) -> None:
-        """Write the session's samples behind those that earlier sessions left."""
+        """Write the session's samples behind those that earlier sessions left. Raises `StorageStop`."""
         path = directory / PACE_FILE
         rows = [self._row(sample) for sample in self._samples]
         table = pa.Table.from_pylist(rows, schema=PACE_SCHEMA)
@@ -66,7 +67,10 @@ class PaceRecord:
                 table = pa.concat_tables([earlier, table])
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
-        replace_file(path, sink.getvalue())
+        try:
+            replace_file(path, sink.getvalue())
+        except OSError as error:
+            raise StorageStop(f"{path} cannot be written ({error}). Running the job again goes on.") from error
 
     def _row(self, sample: PaceSample) -> dict[str, object]:
         values = msgspec.structs.asdict(sample)

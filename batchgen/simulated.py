@@ -39,20 +39,19 @@ def setting_options() -> list[click.Parameter]:
     options: list[click.Parameter] = []
     hints = typing.get_type_hints(Settings)
     for field in msgspec.structs.fields(Settings):
-        kind = _without_none(hints[field.name])
-        words = field.name.replace("_", "-")
+        name, default = field.name, field.default
+        flag = "--" + name.replace("_", "-")
+        kind = _without_none(hints[name])
         if kind is bool:
-            flag = f"--{words}/--no-{words}" if field.default else f"--{words}"
-            option = click.Option([flag, field.name], is_flag=True, default=field.default, help=FIELD_HELP[field.name])
+            flags = [f"{flag}/--no-{flag[2:]}" if default else flag, name]
+            options.append(click.Option(flags, is_flag=True, default=default, help=FIELD_HELP[name]))
         else:
-            option = click.Option(
-                [f"--{words}", field.name],
-                default=field.default,
-                multiple=typing.get_origin(kind) is tuple,
-                type=_click_type(kind),
-                help=FIELD_HELP[field.name],
+            many = typing.get_origin(kind) is tuple
+            options.append(
+                click.Option(
+                    [flag, name], default=default, multiple=many, type=_click_type(kind), help=FIELD_HELP[name]
+                )
             )
-        options.append(option)
     return options
 
 

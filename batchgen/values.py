@@ -202,7 +202,8 @@ class Result(Struct, frozen=True, gc=False, array_like=True):
 
     `row` is the 0-based number in the input; `row_id` and the carried columns are joined when a part is written.
     `finished_at_us` is microseconds since the epoch, UTC. `input_cost` + `output_cost` = the row's cost; both None
-    when the model has no known price. Fields may be appended, never reordered: the journal stores them by position.
+    when the model has no known price. `confidence` and `agreement` (0 to 1) are a label's, if the job asks for them.
+    Fields may be appended, never reordered: the journal stores them by position.
     """
 
     row: int
@@ -227,3 +228,5 @@ class Result(Struct, frozen=True, gc=False, array_like=True):
     error_kind: FailureKind | None = None
     error_code: str | None = None
     error_message: str | None = None
+    confidence: float | None = None
+    agreement: float | None = None

@@ -1,0 +1,46 @@
+"""Structured answers: what is asked for, how it is read, what comes next, and the column it becomes.
+
+`StructuredAnswers` is all a completer and a sink need; the modules below it are pure and can be used alone.
+"""
+
+from batchgen.answers.conversation import example_turns
+from batchgen.answers.duplicates import dedupe_default, request_key
+from batchgen.answers.kinds import Answer, Invalid
+from batchgen.answers.labels import Label, Vote
+from batchgen.answers.means import Shaping, Target
+from batchgen.answers.reading import Stage
+from batchgen.answers.schema import AnswerSchema, load_schema
+from batchgen.answers.settings import OnLength, ResponseSettings
+from batchgen.answers.structured import (
+    Done,
+    GiveUp,
+    Longer,
+    Next,
+    Repair,
+    Spent,
+    StructuredAnswers,
+)
+
+__all__ = [
+    "Answer",
+    "AnswerSchema",
+    "Done",
+    "GiveUp",
+    "Invalid",
+    "Label",
+    "Longer",
+    "Next",
+    "OnLength",
+    "Repair",
+    "ResponseSettings",
+    "Shaping",
+    "Spent",
+    "Stage",
+    "StructuredAnswers",
+    "Target",
+    "Vote",
+    "dedupe_default",
+    "example_turns",
+    "load_schema",
+    "request_key",
+]

@@ -1,0 +1,116 @@
+"""The two kinds of structured answer, objects of a schema and labels: read from text, and turned into a column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+from msgspec import Struct
+
+from batchgen.answers.labels import Label, LabelSet, NoLabel
+from batchgen.answers.reading import NoObject, Stage, read_object, reread_object
+from batchgen.answers.schema import AnswerSchema
+from batchgen.answers.settings import ResponseSettings
+from batchgen.answers.shape import Misfit, Word
+from batchgen.providers.protocol import Remark
+from batchgen.values import Result
+
+
+class Answer(Struct, frozen=True):
+    """An answer that fits: the object of a schema, or a label. `stage`: which step of the rule read an object."""
+
+    value: dict[str, Any] | Label
+    stage: Stage | None = None
+
+
+class Invalid(Struct, frozen=True):
+    """An answer that does not fit: the JSON pointer of the first error ("" is the top) and what is wrong there.
+
+    `problems` are the first few errors; `cut`: the answer ends too early.
+    """
+
+    path: str
+    message: str
+    problems: tuple[Misfit, ...]
+    cut: bool = False
+
+
+def invalid(message: str, *, cut: bool = False) -> Invalid:
+    """Return an answer's failing as a whole."""
+    return Invalid("", message, (Misfit("", message),), cut)
+
+
+class AnswerKind(Protocol):
+    """What differs between a schema and labels."""
+
+    type: pa.DataType
+    remarks: list[Remark]
+    wanted: str
+
+    def read(self, text: str, *, complete: bool) -> Answer | Invalid:
+        """Return the answer in a text."""
+
+    def column(self, results: Sequence[Result], texts: Sequence[str | None]) -> pa.Array:
+        """Return the accepted answers as a column; a text of None is a null."""
+
+
+class SchemaAnswers:
+    """Objects of a JSON Schema."""
+
+    wanted = "Answer again with the whole corrected JSON object and nothing else."
+
+    def __init__(self, schema: AnswerSchema) -> None:
+        self.schema = schema
+        self.type: pa.DataType = schema.type
+        self.remarks = schema.remarks
+
+    def read(self, text: str, *, complete: bool) -> Answer | Invalid:
+        found = read_object(text, complete=complete)
+        if isinstance(found, NoObject):
+            return invalid(found.message, cut=found.cut)
+        value = found.value
+        problems = self.schema.problems(value)
+        if problems is None:
+            return Answer(value, found.stage)
+        bare = self.schema.shape.without_nulls(value)
+        if bare != value and self.schema.problems(bare) is None:
+            return Answer(bare, found.stage)
+        return Invalid(problems.first.path, problems.first.message, problems.all)
+
+    def column(self, results: Sequence[Result], texts: Sequence[str | None]) -> pa.Array:
+        return self.schema.shape.column([None if text is None else reread_object(text) for text in texts])
+
+
+class LabelAnswers:
+    """One of a list of labels."""
+
+    def __init__(self, settings: ResponseSettings, labels: Sequence[str], *, as_object: bool) -> None:
+        self.set = LabelSet(labels)
+        self.remarks: list[Remark] = []
+        form = 'one JSON object, its only key "label", the value' if as_object else "nothing but"
+        self.wanted = f"Answer again with {form} one of: {', '.join(labels)}"
+        self._word = Word(labels)
+        measures = {"confidence": settings.confidence is not None, "agreement": settings.votes > 1}
+        self._measures = [name for name, asked in measures.items() if asked]
+        self._fields = [pa.field("label", self._word.type)]
+        self._fields += [pa.field(name, pa.float64()) for name in self._measures]
+        self.type = pa.struct(self._fields)
+
+    def read(self, text: str, *, complete: bool) -> Answer | Invalid:
+        found = self.set.find(text, complete=complete)
+        if isinstance(found, NoLabel):
+            return invalid(found.message, cut=found.cut)
+        return Answer(Label(found))
+
+    def column(self, results: Sequence[Result], texts: Sequence[str | None]) -> pa.Array:
+        known: dict[str, str | None] = {}  # labels repeat: a text is looked at once
+        for text in set(texts) - {None}:
+            assert text is not None
+            found = self.set.find(text)
+            known[text] = found if isinstance(found, str) else None
+        children = [self._word.column([None if text is None else known[text] for text in texts])]
+        for name in self._measures:
+            children.append(pa.array([getattr(result, name) for result in results], pa.float64()))
+        mask = pa.array([text is None for text in texts], pa.bool_())
+        return pa.StructArray.from_arrays(children, fields=self._fields, mask=mask)

@@ -1,0 +1,266 @@
+"""The shapes answers take: a JSON Schema's Arrow types, and the way of decoded JSON into columns of them.
+
+Values are turned by column, not by row: `pa.array` over dicts costs 37 µs a row of six strings, this 0.4 µs.
+
+A shape also says what its schema allows and its Arrow type cannot hold (`misfit`): a number beyond 64 bits, a date
+before the year 1, a leap second. Such an answer is invalid, so that a column can always be built from valid ones.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+from msgspec import Struct
+
+_INT64 = 2**63
+
+
+class Misfit(Struct, frozen=True):
+    """Where (JSON pointer) and why a value does not fit."""
+
+    path: str
+    message: str
+
+
+class Shape(ABC):
+    """A node of the answer's type. `exact` is False where every valid value fits and `misfit` need not be asked."""
+
+    type: pa.DataType
+    exact: bool = False
+
+    @abstractmethod
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        """Return `values` (decoded JSON, None for null or absent) as an Arrow array of `type`."""
+
+    def misfit(self, value: Any, path: str) -> Misfit | None:
+        """Return why a valid value cannot be held, or None. `value` is never None."""
+        return None
+
+    def without_nulls(self, value: Any) -> Any:
+        """Return a value without the null properties that need not be there (and so may as well be absent)."""
+        return value
+
+
+class Plain(Shape):
+    """Strings and booleans: what JSON decodes to is what Arrow takes."""
+
+    def __init__(self, kind: pa.DataType) -> None:
+        self.type = kind
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        return pa.array(values, self.type)
+
+
+class Whole(Shape):
+    """Integers as int64; 3.0 is an integer in JSON Schema."""
+
+    type = pa.int64()
+    exact = True
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        return pa.array([int(v) if type(v) is float else v for v in values], self.type)
+
+    def misfit(self, value: Any, path: str) -> Misfit | None:
+        if -_INT64 <= value < _INT64:
+            return None
+        return Misfit(path, "the number is beyond a 64-bit integer")
+
+
+class Real(Shape):
+    """Numbers as float64."""
+
+    type = pa.float64()
+    exact = True
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        return pa.array([v if v is None else float(v) for v in values], self.type)
+
+    def misfit(self, value: Any, path: str) -> Misfit | None:
+        try:
+            float(value)
+        except OverflowError:
+            return Misfit(path, "the number is beyond a 64-bit float")
+        return None
+
+
+class Day(Shape):
+    """`format: date` as date32."""
+
+    type = pa.date32()
+    exact = True
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        return pa.array([v if v is None else date.fromisoformat(v) for v in values], self.type)
+
+    def misfit(self, value: Any, path: str) -> Misfit | None:
+        try:
+            date.fromisoformat(value)
+        except ValueError:
+            return Misfit(path, f"{value!r} is no day of the years 1 to 9999")
+        return None
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.upper()).astimezone(UTC)
+
+
+class Moment(Shape):
+    """`format: date-time` as microseconds in UTC; further digits of a second are dropped."""
+
+    type = pa.timestamp("us", tz="UTC")
+    exact = True
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        return pa.array([v if v is None else _moment(v) for v in values], self.type)
+
+    def misfit(self, value: Any, path: str) -> Misfit | None:
+        try:
+            _moment(value)
+        except (ValueError, OverflowError):
+            return Misfit(path, f"{value!r} is no moment of the years 1 to 9999 (leap seconds are not taken)")
+        return None
+
+
+class Word(Shape):
+    """String enums as a dictionary that holds all the schema's words in their order, the same in every part."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.type = pa.dictionary(pa.int32(), pa.string())
+        self.words = tuple(words)
+        self._indices: dict[str | None, int | None] = {word: place for place, word in enumerate(words)}
+        self._dictionary = pa.array(self.words, pa.string())
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        indices = pa.array([self._indices.get(v) for v in values], pa.int32())
+        return pa.DictionaryArray.from_arrays(indices, self._dictionary)
+
+
+class JsonText(Shape):
+    """What has no single type: kept as compact JSON text. `why` is for the remark of `check`."""
+
+    type = pa.string()
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        texts = [v if v is None else json.dumps(v, ensure_ascii=False, separators=(",", ":")) for v in values]
+        return pa.array(texts, self.type)
+
+
+class Several(Shape):
+    """Arrays as lists."""
+
+    def __init__(self, item: Shape) -> None:
+        self.type = pa.list_(item.type)
+        self.item = item
+        self.exact = item.exact
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        items = self.item.column([item for v in values if v is not None for item in v])
+        return pa.ListArray.from_arrays(_offsets(values), items)
+
+    def misfit(self, value: Any, path: str) -> Misfit | None:
+        for place, item in enumerate(value):
+            if item is not None and (found := self.item.misfit(item, f"{path}/{place}")):
+                return found
+        return None
+
+    def without_nulls(self, value: Any) -> Any:
+        return [self.item.without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+class OpenMap(Shape):
+    """Objects with free keys and values of one schema (`additionalProperties`) as a map."""
+
+    def __init__(self, item: Shape) -> None:
+        self.type = pa.map_(pa.string(), item.type)
+        self.item = item
+        self.exact = item.exact
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        present = [v for v in values if v is not None]
+        keys = pa.array([key for v in present for key in v], pa.string())
+        items = self.item.column([item for v in present for item in v.values()])
+        return pa.MapArray.from_arrays(_offsets(values), keys, items)
+
+    def misfit(self, value: Any, path: str) -> Misfit | None:
+        for key, item in value.items():
+            if item is not None and (found := self.item.misfit(item, f"{path}/{pointer(key)}")):
+                return found
+        return None
+
+    def without_nulls(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: self.item.without_nulls(item) for key, item in value.items()}
+
+
+REST = "additional_properties"
+"""The field that holds the free keys of an object which names others."""
+
+
+class Record(Shape):
+    """Objects with named properties as a struct; `rest` is the shape of the free keys, if the schema gives them one.
+
+    `optional` are the properties that may be absent: models write null for what they do not find, allowed or not.
+    """
+
+    def __init__(self, fields: Mapping[str, Shape], optional: frozenset[str], rest: OpenMap | None) -> None:
+        self.fields = dict(fields)
+        self.optional = optional
+        self.rest = rest
+        shown: dict[str, Shape] = self.fields if rest is None else {**self.fields, REST: rest}
+        self._arrow_fields = [pa.field(name, shape.type) for name, shape in shown.items()]
+        self.type = pa.struct(self._arrow_fields)
+        self._exact = [(name, shape) for name, shape in self.fields.items() if shape.exact]
+        self.exact = bool(self._exact) or (rest is not None and rest.exact)
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        empty: dict[str, Any] = {}
+        present = [empty if v is None else v for v in values]
+        children = [shape.column([v.get(name) for v in present]) for name, shape in self.fields.items()]
+        if self.rest is not None:
+            children.append(self.rest.column([v if v is None else self._free(v) for v in values]))
+        mask = pa.array([v is None for v in values], pa.bool_())
+        return pa.StructArray.from_arrays(children, fields=self._arrow_fields, mask=mask)
+
+    def misfit(self, value: Any, path: str) -> Misfit | None:
+        for name, shape in self._exact:
+            item = value.get(name)
+            if item is not None and (found := shape.misfit(item, f"{path}/{pointer(name)}")):
+                return found
+        return None if self.rest is None else self.rest.misfit(self._free(value), path)
+
+    def without_nulls(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: self.fields[name].without_nulls(item) if name in self.fields else item
+            for name, item in value.items()
+            if item is not None or name not in self.optional
+        }
+
+    def _free(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: item for name, item in value.items() if name not in self.fields}
+
+
+def pointer(name: str) -> str:
+    """Return a property's name as a token of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _offsets(values: Sequence[Any]) -> pa.Array:
+    """Return where each list starts in the items put end to end; null where there is no list."""
+    offsets: list[int | None] = []
+    end = 0
+    for value in values:
+        offsets.append(None if value is None else end)
+        end += 0 if value is None else len(value)
+    offsets.append(end)
+    return pa.array(offsets, pa.int32())

@@ -1,0 +1,238 @@
+"""One row's way to an answer that fits: what comes after a completion, and the `parsed` column of those that fit.
+
+Pure: a completer sends prompts and asks `next` what each completion means:
+
+    first prompt ──> completion ──> Done | Repair(prompt) | Longer(prompt) | GiveUp(failure)
+                        ^──────────────────┴───────────────┘
+
+`Spent` is what a row has used up; usage and cost of all its turns belong to the row and are the completer's to add up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from msgspec import Struct
+
+from batchgen.answers.conversation import as_json, instructed, repair_messages, worded
+from batchgen.answers.duplicates import dedupe_default
+from batchgen.answers.kinds import Answer, AnswerKind, Invalid, LabelAnswers, SchemaAnswers, invalid
+from batchgen.answers.labels import Label, Vote, labels_instruction, labels_schema, majority, token_confidence
+from batchgen.answers.means import TOOL, Shaping, Target, shape_request
+from batchgen.answers.schema import AnswerSchema, load_schema
+from batchgen.answers.settings import ResponseSettings
+from batchgen.errors import JobError
+from batchgen.providers.dashscope import as_messages
+from batchgen.providers.protocol import Remark
+from batchgen.values import Completion, Failure, FailureKind, Message, Prompt, Result, Status, Verdict
+
+
+class Spent(Struct, frozen=True):
+    """What a row has used up of its further turns."""
+
+    repairs: int = 0
+    longer: bool = False
+
+
+NOTHING_SPENT = Spent()
+
+
+class Done(Struct, frozen=True):
+    """The row has its answer."""
+
+    answer: Answer
+
+
+class Repair(Struct, frozen=True):
+    """Send `prompt` next: the conversation goes on, with the problem told to the model."""
+
+    prompt: Prompt
+    spent: Spent
+
+
+class Longer(Struct, frozen=True):
+    """Send `prompt` next: the same once more, with more room."""
+
+    prompt: Prompt
+    spent: Spent
+
+
+class GiveUp(Struct, frozen=True):
+    """The row fails. `completion` has the text to be kept; the failure's usage is that of this completion alone."""
+
+    failure: Failure
+    completion: Completion
+
+
+Next = Done | Repair | Longer | GiveUp
+
+
+class StructuredAnswers:
+    """A job's `[response]`, made ready: what is sent, how answers are read, what comes next, the `parsed` column.
+
+    `shaping` has the parameters to merge into `model.parameters`, and the instruction.
+    """
+
+    def __init__(self, settings: ResponseSettings, target: Target, schema: AnswerSchema | None = None) -> None:
+        """`schema`: already read; else it is read from the file `settings.schema`.
+
+        Raises `JobError`, naming key and fix.
+        """
+        settings.check()
+        self.settings = settings
+        self._parameters = target.parameters
+        self.kind: AnswerKind
+        if settings.labels is not None:
+            self.as_object = settings.means not in (None, "instruction") or "response_format" in target.parameters
+            self.kind = LabelAnswers(settings, settings.labels, as_object=self.as_object)
+            if self.as_object:
+                document = labels_schema(settings.labels)
+                self.shaping = shape_request(document, settings.means, target, settings.instruction)
+            else:
+                own = settings.instruction
+                text = labels_instruction(settings.labels) if own is None else own
+                self.shaping = Shaping("instruction", {}, text or None)
+            if settings.confidence == "logprobs":
+                more = {**self.shaping.parameters, "logprobs": True}
+                self.shaping = msgspec.structs.replace(self.shaping, parameters=more)
+        else:
+            assert settings.schema is not None
+            self.as_object = True
+            schema = schema or load_schema(settings.schema)
+            self.kind = SchemaAnswers(schema)
+            self.shaping = shape_request(schema.document, settings.means, target, settings.instruction)
+        self.type = self.kind.type
+        self._check_room()
+
+    def _check_room(self) -> None:
+        on_length = self.settings.on_length
+        if on_length is None:
+            return
+        [(name, room)] = on_length.parameters.items()
+        other = "max_tokens" if name == "max_completion_tokens" else "max_completion_tokens"
+        if other in self._parameters:
+            raise JobError(f"response.on_length.{name} and model.parameters.{other} exclude each other: use one name.")
+        now = self._parameters.get(name)
+        if isinstance(now, int) and now >= room:
+            raise JobError(f"response.on_length.{name} is {room}: it must be above model.parameters.{name} ({now}).")
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """What `check` should say about the settings, nothing of it fatal but votes that cannot differ."""
+        remarks = list(self.kind.remarks)
+        if self.settings.votes > 1 and dedupe_default(self._parameters):
+            text = "needs samples that can differ: leave out temperature = 0 and seed in model.parameters"
+            remarks.append(Remark("response.votes", text, True))
+        mentions_json = self.shaping.instruction is not None and "json" in self.shaping.instruction.lower()
+        if self.shaping.means == "json_object" and not mentions_json:
+            text = 'leaves it to the prompt to contain the word "JSON": json_object is refused without it'
+            remarks.append(Remark("response.instruction", text, False))
+        return remarks
+
+    def prepare(self, prompt: Prompt, examples: Sequence[Message] = ()) -> Prompt:
+        """Return a row's prompt with the instruction; `examples` are few-shot turns (`example_turns`)."""
+        return instructed(prompt, self.shaping.instruction, examples)
+
+    def read(self, completion: Completion) -> Answer | Invalid:
+        """Return the answer in a completion. A label has its confidence, if asked from logprobs."""
+        if completion.refusal:
+            return invalid(f"the model refused: {completion.refusal}")
+        text = _answer_text(completion.text, completion.tool_calls)
+        if text is None:
+            return invalid("there is no text in the answer")
+        read = self.kind.read(text, complete=completion.finish_reason not in ("length", "content_filter"))
+        if isinstance(read, Answer) and isinstance(read.value, Label) and self.settings.confidence == "logprobs":
+            label = read.value.label
+            return Answer(Label(label, token_confidence(completion.logprobs, label)), read.stage)
+        return read
+
+    def next(self, prompt: Prompt, completion: Completion, spent: Spent = NOTHING_SPENT) -> Next:
+        """Return what to do after `prompt` (as it was sent) was answered by `completion`."""
+        read = self.read(completion)
+        if isinstance(read, Answer):
+            return Done(read)
+        on_length = self.settings.on_length
+        if completion.finish_reason == "length":
+            if on_length is None or spent.longer:
+                hint = "raise max_tokens, or set response.on_length" if on_length is None else "even with more room"
+                return self._give_up(read, completion, f" ({hint})")
+            more = {**(prompt.parameters or {}), **on_length.parameters}
+            return Longer(msgspec.structs.replace(prompt, parameters=more), Spent(spent.repairs, True))
+        hopeless = completion.refusal or completion.finish_reason == "content_filter"
+        if hopeless or spent.repairs >= self.settings.max_repairs:
+            return self._give_up(read, completion)
+        messages = repair_messages(as_messages(prompt), completion, worded(read.problems), self.kind.wanted)
+        further = msgspec.structs.replace(prompt, messages=messages, text=None, history=())
+        return Repair(further, Spent(spent.repairs + 1, spent.longer))
+
+    def _give_up(self, why: Invalid, completion: Completion, hint: str = "") -> GiveUp:
+        at = f"at {why.path}: " if why.path else ""
+        failure = Failure(
+            kind=FailureKind.INVALID_OUTPUT,
+            verdict=Verdict.FAIL,
+            message=f"{at}{why.message}{hint}",
+            http_status=completion.http_status,
+            request_id=completion.request_id,
+            model=completion.model,
+            finish_reason=completion.finish_reason,
+            usage=completion.usage,
+        )
+        return GiveUp(failure, completion)
+
+    def vote(self, samples: Sequence[Label | None]) -> tuple[Label, Vote] | None:
+        """Return the label of a row with several samples (None: one that gave up), or None if no sample has one.
+
+        Its confidence is the agreement, or from logprobs the mean over the samples that have the label.
+        """
+        vote = majority([None if sample is None else sample.label for sample in samples])
+        if vote is None:
+            return None
+        if self.settings.confidence == "logprobs":
+            sure = [
+                s.confidence for s in samples if s is not None and s.label == vote.label and s.confidence is not None
+            ]
+            confidence = math.fsum(sure) / len(sure) if sure else None
+        else:
+            confidence = vote.agreement if self.settings.confidence == "votes" else None
+        return Label(vote.label, confidence, vote.agreement), vote
+
+    def column(self, results: Sequence[Result]) -> pa.Array:
+        """Return `parsed` for a part: rebuilt from what the results keep, null where a row failed."""
+        texts = [
+            _answer_text(result.completion, result.tool_calls) if result.status is Status.SUCCEEDED else None
+            for result in results
+        ]
+        return self.kind.column(results, texts)
+
+    def example_answer(self, wanted: Any) -> str:
+        """Return an example's wanted answer as the model should give it, checked against schema or labels.
+
+        `wanted`: a label, or an object (or its JSON text). Raises `ValueError` with the first problem.
+        """
+        text = wanted if isinstance(wanted, str) else as_json(wanted)
+        read = self.kind.read(text, complete=True)
+        if isinstance(read, Invalid):
+            raise ValueError(f"at {read.path or 'the top'}: {read.message}")
+        if isinstance(read.value, Label):
+            return as_json({"label": read.value.label}) if self.as_object else read.value.label
+        return as_json(read.value)
+
+
+def _answer_text(text: str | None, tool_calls: str | None) -> str | None:
+    """Return where the answer stands: the arguments of the call of our function, else the text."""
+    if tool_calls is not None:
+        calls = msgspec.json.decode(tool_calls)
+        for call in calls if isinstance(calls, list) else ():
+            function = call.get("function") if isinstance(call, dict) else None
+            if (
+                isinstance(function, dict)
+                and function.get("name") == TOOL
+                and isinstance(function.get("arguments"), str)
+            ):
+                arguments: str = function["arguments"]
+                return arguments
+    return text
