@@ -27,7 +27,7 @@ from pathlib import Path
 
 from tests.benchmarks.clients import CLIENTS
 from tests.benchmarks.server import pin, serving
-from tests.benchmarks.whole_run import describe_machine, run_batchgen, write_input
+from tests.benchmarks.whole_run import describe_machine, make_input, run_batchgen
 
 CASES = [(64, 0.0), (512, 0.0), (2000, 0.0), (2000, 0.2)]
 """Requests in flight, and the server's latency in seconds."""
@@ -169,7 +169,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
-        input_path = write_input(directory / "input.parquet", int(ROWS["batchgen"] * options.scale))
+        input_path = make_input(directory / "input.parquet", int(ROWS["batchgen"] * options.scale))
         runs, notes = runs_of(options.peers, directory, input_path)
         print(describe_machine(), *notes, sep="\n")
         wanted = {name: run for name, run in runs.items() if any(text in name for text in options.only.split(","))}
