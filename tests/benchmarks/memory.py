@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks.server import serving
-from tests.benchmarks.whole_run import describe_machine, run_batchgen, write_input
+from tests.benchmarks.whole_run import describe_machine, make_input, run_batchgen
 
 MOST_MB = 300
 
@@ -31,7 +31,7 @@ def main() -> None:
     peaks = []
     with tempfile.TemporaryDirectory() as name, serving() as base_url:
         directory = Path(name)
-        input_path = write_input(directory / "input.parquet", max(sizes))
+        input_path = make_input(directory / "input.parquet", max(sizes))
         for rows in sizes:
             done = run_batchgen(base_url, input_path, directory, concurrency=options.in_flight, rows=rows)
             peaks.append(done.peak_mb)

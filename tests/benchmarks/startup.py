@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks.server import serving
-from tests.benchmarks.whole_run import Measured, describe_machine, run_batchgen, run_process, write_input
+from tests.benchmarks.whole_run import Measured, describe_machine, make_input, run_batchgen, run_process
 
 MOST_S = {"batchgen --help": 0.2, "run of one row": 1.0}
 
@@ -27,7 +27,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, serving() as base_url:
         directory = Path(scratch)
-        input_path = write_input(directory / "input.parquet", 1)
+        input_path = make_input(directory / "input.parquet", 1)
         processes: dict[str, Callable[[], Measured]] = {
             "python -c pass": lambda: run_process([sys.executable, "-c", "pass"])[0],
             "batchgen --help": lambda: run_process([sys.executable, "-m", "batchgen", "--help"])[0],

@@ -44,7 +44,13 @@ path = "{output}"
 _WORDS = ["the", "order", "invoice", "router", "was", "not", "delivered", "again", "before", "noon", "printer", "code"]
 
 
-def write_input(path: Path, rows: int) -> Path:
+def make_input(path: Path, rows: int) -> Path:
+    """Have the input written by another process: a child's peak memory includes what its parent had at the fork."""
+    subprocess.run([sys.executable, "-m", __name__, str(path), str(rows)], check=True)
+    return path
+
+
+def write_input(path: Path, rows: int) -> None:
     """Write `rows` rows of a number and 2,000 characters of text each, 10,000 rows to a row group."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -58,7 +64,6 @@ def write_input(path: Path, rows: int) -> Path:
             numbers = range(start, min(start + 10_000, rows))
             texts = [f"{number:<10}{middles[number % 997]}" for number in numbers]
             writer.write_table(pa.table({"number": list(numbers), "text": texts}, schema=schema))
-    return path
 
 
 class Measured(NamedTuple):
@@ -140,3 +145,7 @@ def describe_machine() -> str:
 def _cpuinfo() -> list[str]:
     path = Path("/proc/cpuinfo")
     return path.read_text().splitlines() if path.exists() else []
+
+
+if __name__ == "__main__":
+    write_input(Path(sys.argv[1]), int(sys.argv[2]))
