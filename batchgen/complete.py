@@ -196,7 +196,13 @@ class Completer:
         """The exception for an answer that no row can survive, in the vendor's own words."""
         status = f"HTTP {failure.http_status}" if failure.http_status is not None else "no answer"
         code = f", {failure.code}" if failure.code else ""
-        return ProviderStop(f"The provider refused for good ({status}{code}): {self._shown(failure.message)}")
+        return ProviderStop(
+            f"The provider refused for good ({self._shown(status + code)}): {self._shown(failure.message)}"
+        )
+
+    def _masked(self, text: str | None) -> str | None:
+        """A vendor's word as it may be kept: some quote the key in whatever field they have."""
+        return text if text is None or self._key is None else self._key.mask(text)
 
     def _shown(self, text: str) -> str:
         text = self._key.mask(text) if self._key is not None else text
@@ -233,8 +239,8 @@ class Completer:
                 reasoning_tokens=usage.reasoning_tokens,
                 input_cost=input_cost,
                 output_cost=output_cost,
-                model=outcome.model,
-                request_id=outcome.request_id,
+                model=self._masked(outcome.model),
+                request_id=self._masked(outcome.request_id),
                 latency_ms=work.latency_ms,
                 http_status=outcome.http_status,
             )
@@ -251,11 +257,11 @@ class Completer:
             reasoning_tokens=usage.reasoning_tokens if usage else None,
             input_cost=input_cost,
             output_cost=output_cost,
-            model=outcome.model,
-            request_id=outcome.request_id,
+            model=self._masked(outcome.model),
+            request_id=self._masked(outcome.request_id),
             latency_ms=work.latency_ms if outcome.kind is not FailureKind.PROMPT else None,
             http_status=outcome.http_status,
             error_kind=outcome.kind,
-            error_code=outcome.code,
+            error_code=self._masked(outcome.code),
             error_message=self._shown(outcome.message),
         )

@@ -7,6 +7,7 @@ import re
 _KEY_SHAPE = re.compile(r"\bsk-[A-Za-z0-9_\-*.]{8,}")
 _MASK = "***"
 _SHORTEST_LITERAL = 4  # a key of three letters would mask half of every sentence
+_SHORTEST_PIECE = 6  # what five letters at the end of a text tell of a key is nothing
 
 
 class Secret:
@@ -30,7 +31,15 @@ class Secret:
         return self._value
 
     def mask(self, text: str) -> str:
-        """Return `text` with this key, and whatever has the shape of a key, replaced by `***`."""
+        """Return `text` with this key, and whatever has the shape of a key, replaced by `***`.
+
+        So is the beginning of the key at the end of the text: where a long message was cut within it.
+        """
         if len(self._value) >= _SHORTEST_LITERAL:
             text = text.replace(self._value, _MASK)
+        if self._value[:_SHORTEST_PIECE] in text:
+            for length in range(len(self._value) - 1, _SHORTEST_PIECE - 1, -1):
+                if text.endswith(self._value[:length]):
+                    text = text[:-length] + _MASK
+                    break
         return _KEY_SHAPE.sub(_MASK, text)

@@ -28,3 +28,11 @@ def test_masking_takes_the_key_and_what_looks_like_one():
     secret = Secret("topsecretvalue")
     masked = secret.mask("Incorrect API key topsecretvalue or sk-abc123456789 or sk-proj-****wxyz, see docs")
     assert masked == "Incorrect API key *** or *** or ***, see docs"
+
+
+def test_a_key_that_was_cut_off_at_the_end_is_masked():
+    """A message cut within the key shows none of it; a few letters that happen to be its first ones stay."""
+    key = Secret("abcdefghijklmnop")
+    assert key.mask("no such key: abcdefghij") == "no such key: ***"
+    assert key.mask("abcdef and abcdefg") == "abcdef and ***"
+    assert key.mask("the letters abcde") == "the letters abcde"

@@ -1,0 +1,88 @@
+"""Flipped bits and cut files between two runs of the command: no silently wrong row, what is damaged is kept aside."""
+
+import random
+import shutil
+import signal
+
+import pytest
+
+from batchgen.simulator import Settings, start_in_thread
+from tests.cli.conftest import JOB
+from tests.cli.test_run import write_csv
+from tests.survival.harness import Spare, assert_whole, wait_until
+
+TEXTS = [f"row {n}" for n in range(12_000)]
+"""More than a part, so that a killed run leaves a part, a journal and a log."""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Return simulator, job, starter and the directory of a run killed behind its first part."""
+    place = tmp_path_factory.mktemp("corruption")
+    with start_in_thread(Settings()) as server, Spare(place) as spare:
+        path = place / "job.toml"
+        table = write_csv(place / "in.csv", TEXTS)
+        path.write_text(
+            JOB.format(input=str(table), provider="dashscope", model="qwen-plus", base_url=server.url, concurrency=128)
+        )
+        server.change(latency_ms=5)
+        run = spare.start("run", path, "--no-progress", "--output", place / "killed")
+        part = place / "killed" / "results" / "part-00000.parquet"
+        wait_until(lambda: part.exists() and server.stats()["served"] > 10_900)
+        run.send(signal.SIGKILL)
+        assert run.wait() == -signal.SIGKILL
+        server.change(latency_ms=0)
+        yield server, path, spare, place / "killed"
+
+
+def damaged(body, chance):
+    """Return the bytes with some bits flipped, cut short, zeroed in the middle, or with a piece of them twice."""
+    kind = chance.choice(["flip", "flip", "flips", "cut", "zeros", "twice"])
+    place = chance.randrange(len(body))
+    if kind == "cut":
+        return body[:place]
+    changed = bytearray(body)
+    if kind == "zeros":
+        changed[place : place + 4096] = bytes(len(changed[place : place + 4096]))
+    elif kind == "twice":
+        changed[place:place] = changed[place : place + 512]
+    else:
+        for _ in range(1 if kind == "flip" else 20):
+            changed[chance.randrange(len(body))] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
+FILES = ("journal.sqlite", "journal.sqlite-wal", "results/part-00000.parquet", "run.json")
+
+
+@pytest.mark.parametrize("tries", [8, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.timeout(1200)
+def test_no_silently_wrong_row(killed, tmp_path, tries):
+    """Damage of any kind in any file: the next run ends whole, or refuses with a sentence and --fresh begins anew."""
+    server, path, spare, original = killed
+    chance = random.Random(7)
+    asked_again, aside, refused = [], 0, 0
+    for number in range(tries):
+        name = FILES[number % len(FILES)]
+        out = tmp_path / f"out-{number}"
+        shutil.copytree(original, out)
+        (out / name).write_bytes(damaged((out / name).read_bytes(), chance))
+        before = server.stats()["prompts_answered_again"]
+        run = spare.start("run", path, "--json", "--no-progress", "--output", out)
+        code = run.wait(60)
+        assert "Traceback" not in run.err, f"{name}: {run.err}"
+        if code == 2:
+            assert name == "run.json", f"{name}: {run.err}"
+            assert "--fresh" in run.err or "not made by batchgen" in run.err
+            refused += 1
+        else:
+            assert code == 0, f"{name}: {run.err}"
+            set_aside = list(out.glob("*.damaged-*"))
+            aside += len(set_aside)
+            for file in set_aside:
+                file.unlink()
+            assert_whole(out, TEXTS)
+        asked_again.append(server.stats()["prompts_answered_again"] - before)
+        shutil.rmtree(out)
+    print(f"{tries} damages: {aside} files kept aside, {refused} refused, rows asked again at most {max(asked_again)}")
+    assert sum(asked_again) < tries * len(TEXTS) * 0.6

@@ -1,0 +1,261 @@
+"""The key is in no file, stream, traceback, title or argument, whatever goes wrong and however much is logged."""
+
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.cli.test_run import write_csv
+from tests.survival.harness import ROOT, wait_until
+from tests.survival.vendor import WHOLE_FAULTS, Vendor, answer
+from tests.transport.fault_scripts import fault
+from tests.transport.faults import FAULTS
+
+KEYS = ["sk-canary-7f3a9c51e2d84b06", "canary+7f3a9c51/e2d84b06=="]
+"""One in the vendor's own shape, one that only its letters give away."""
+
+DEBUG = (
+    "import logging, sys; logging.basicConfig(level=logging.DEBUG); from batchgen import cli; cli.main(sys.argv[1:])"
+)
+
+LOUD = {"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1", "RUST_LOG": "trace", "RUST_BACKTRACE": "full"}
+
+
+def key_of(exchange):
+    """Return the key that a request carried."""
+    for line in exchange.head.decode().split("\r\n"):
+        if line.lower().startswith("authorization:"):
+            return line.split(" ", 2)[2]
+    return "no key"
+
+
+@fault
+async def quotes_key_401(exchange):
+    """A gateway that says which key it does not know."""
+    told = {"error": {"message": f"Incorrect API key provided: {key_of(exchange)}.", "code": "invalid_api_key"}}
+    await exchange.reply(json.dumps(told).encode(), status="401 Unauthorized")
+
+
+@fault
+async def quotes_key_400(exchange):
+    """A row's refusal with the key in every field that is kept, and once more where the message is cut.
+
+    Not in the headers: the httpx transport's own client logs those as they came, once somebody asks it to.
+    """
+    key = key_of(exchange)
+    message = f"bad {key}: " + "x" * (1990 - 6 - len(key)) + key
+    told = {"code": f"Bad-{key}", "message": message, "request_id": f"r-{key}", "model": key}
+    await exchange.reply(json.dumps(told).encode(), status="400 Bad Request")
+
+
+@fault
+async def quotes_key_502(exchange):
+    """A proxy's page that shows the request it could not send on."""
+    page = f"<html><title>502 {key_of(exchange)}</title><pre>Authorization: Bearer {key_of(exchange)}</pre></html>"
+    await exchange.reply(page.encode(), status="502 Bad Gateway")
+
+
+@fault
+async def quotes_key_200(exchange):
+    """A good answer whose ids quote the key."""
+    key = key_of(exchange)
+    choice = {"finish_reason": "stop", "message": {"role": "assistant", "content": "fine"}}
+    told = {"output": {"choices": [choice]}, "usage": {}, "request_id": key, "model": key}
+    await exchange.reply(json.dumps(told).encode())
+
+
+@fault
+async def redirects_with_key(exchange):
+    """A redirect whose target has the key in it."""
+    where = f"location: https://example.org/{key_of(exchange)}?key={key_of(exchange)}\r\n"
+    await exchange.reply(b"", status="302 Found", headers=where)
+
+
+def pieces(key):
+    """What must not be found: the key and what is left of it when it is cut off at either end."""
+    return {key, key[:12], key[-12:]}
+
+
+def readable(path):
+    """Return a file's bytes, with what is compressed or in pages in plain text behind them."""
+    body = path.read_bytes()
+    if path.suffix == ".parquet":
+        file = pq.ParquetFile(path)
+        body += repr(file.read().to_pylist()).encode() + repr(file.metadata.metadata).encode()
+    return body
+
+
+def assert_clean(key, directory, *texts):
+    """No piece of the key in any file below the directory, in any file's name, or in these texts."""
+    for path in directory.rglob("*"):
+        body = str(path).encode() + (readable(path) if path.is_file() else b"")
+        for piece in pieces(key):
+            assert piece.encode() not in body, f"{path}: {body[max(0, body.find(piece.encode()) - 80) :][:200]}"
+    for text in texts:
+        for piece in pieces(key):
+            assert piece not in text, text[max(0, text.find(piece) - 200) :][:300]
+
+
+def loud(key, *arguments, cwd, env=None, **options):
+    """Start the command with everything logged that can be."""
+    return subprocess.Popen(
+        [sys.executable, "-c", DEBUG, *map(str, arguments)],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "DASHSCOPE_API_KEY": key,
+            "OPENAI_API_KEY": key,
+            **LOUD,
+            **(env or {}),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def shown(pid):
+    """Return what any user of the machine sees of a process: title, arguments, thread names."""
+    place = Path(f"/proc/{pid}")
+    return "".join(
+        file.read_text(errors="replace")
+        for file in (place / "cmdline", place / "comm", place / "status", *place.glob("task/*/comm"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "transport"),
+    [
+        (KEYS[0], "httpx"),
+        (KEYS[1], "fast"),
+        *(pytest.param(k, t, marks=pytest.mark.slow) for k, t in zip(KEYS, ("fast", "httpx"), strict=True)),
+    ],
+)
+def test_through_every_fault_at_debug_level(job, tmp_path, key, transport):
+    """All faults, and a vendor who quotes the key in every field: streams, journal, parts and summary are clean."""
+    faults = [name for name in WHOLE_FAULTS if name not in ("drip_comments", "endless")]
+    texts = [f"fault:{name}" for name in faults] + [f"row {n}" for n in range(60)]
+    texts += ["always:quotes_key_400", "always:quotes_key_200", "fault:quotes_key_502", "always:quotes_key_502"]
+    with Vendor() as vendor:
+        path = job(write_csv(tmp_path / "in.csv", texts), vendor.url(""))
+        more = (
+            "limits.timeout_s=1",
+            "retry.max_attempts=2",
+            f"model.transport={transport}",
+            "retry.rate_limit_patience_s=1",
+        )
+        process = loud(
+            key, "run", path, "--json", "--no-progress", *(w for text in more for w in ("--set", text)), cwd=tmp_path
+        )
+        wait_until(lambda: len(vendor.heads) > 20)
+        seen = shown(process.pid)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err[-3000:]
+    assert json.loads(out)["failed"] == 2
+    assert any(key.encode() in head for head in vendor.heads), "the key was not even sent"
+    assert transport == "fast" or "DEBUG" in err  # the fast client logs nothing by itself
+    assert_clean(key, tmp_path, out, err, seen)
+
+
+@pytest.mark.parametrize("name", ["quotes_key_401", "redirects_with_key"])
+@pytest.mark.parametrize("key", KEYS)
+def test_in_the_reason_of_a_stop(job, tmp_path, spare, key, name):
+    """The vendor's message is shown when the run stops, without the key in it; in run.json and status too."""
+    with Vendor() as vendor:
+        path = job(write_csv(tmp_path / "in.csv", [f"always:{name}"] * 5), vendor.url(""))
+        run = spare.start("run", path, env={"DASHSCOPE_API_KEY": key})
+        assert run.wait() == 3
+        looked = spare.start("status", "out")
+        assert looked.wait() == 0
+    assert_clean(key, tmp_path, run.out, run.err, looked.out)
+    assert name == "redirects_with_key" or "***" in run.out
+
+
+def test_in_a_traceback(job, tmp_path):
+    """A bug anywhere on the way, at debug level: the traceback has no key."""
+    key = KEYS[0]
+    with Vendor() as vendor:
+        path = job(write_csv(tmp_path / "in.csv", ["a", "b"]), vendor.url(""))
+        script = DEBUG.replace(
+            "from batchgen import cli;",
+            "from batchgen import cli, complete; from batchgen.transport import fast;"
+            "fast.FastTransport.send = lambda self, request, timeout_s: (_ for _ in ()).throw("
+            "RuntimeError(f'bug {self!r} {request!r} {vars(self)!r}'));",
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script, "run", path, "--no-progress"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "DASHSCOPE_API_KEY": key, **LOUD},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert "RuntimeError" in done.stderr
+    assert_clean(key, tmp_path, done.stdout, done.stderr)
+
+
+def test_by_a_proxy_that_makes_no_tunnel(job, tmp_path):
+    """An https:// provider behind a proxy that refuses: neither key nor the proxy's password is shown or sent on."""
+    key = KEYS[0]
+    with Vendor() as proxy:
+        path = job(write_csv(tmp_path / "in.csv", ["a"] * 3), "https://provider.invalid")
+        env = {"HTTPS_PROXY": proxy.url("").replace("//", "//user:open-sesame-proxy@"), "NO_PROXY": ""}
+        process = loud(key, "run", path, "--no-progress", cwd=tmp_path, env=env)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 3, err
+        assert proxy.heads
+        assert not any(key.encode() in head for head in proxy.heads)
+    assert f"127.0.0.1:{proxy.port}" in err
+    assert_clean(key, tmp_path, out, err)
+    assert "open-sesame" not in out + err
+
+
+def test_files_are_private_under_any_umask(job, simulator, tmp_path):
+    """Umask 0: directories 0700, files 0600, while it runs, after a kill and at the end."""
+    key = KEYS[0]
+    server = simulator(latency_ms=30)
+    path = job(write_csv(tmp_path / "in.csv", [f"row {n}" for n in range(400)]), server.url, concurrency=8)
+
+    def modes():
+        found = {}
+        for entry in [tmp_path / "out", *(tmp_path / "out").rglob("*")]:
+            try:
+                mode = entry.lstat().st_mode
+            except FileNotFoundError:
+                continue
+            found[entry.name] = (stat.S_ISDIR(mode), stat.S_IMODE(mode))
+        return found
+
+    process = loud(key, "run", path, "--no-progress", cwd=tmp_path, umask=0)
+    wait_until(lambda: server.stats()["served"] > 40)
+    running = modes()
+    assert {"journal.sqlite", "journal.sqlite-wal", "journal.spill", "run.json", "run.lock", "results"} <= set(running)
+    process.kill()
+    process.communicate()
+    with sqlite3.connect(shutil.copy(tmp_path / "out" / "journal.sqlite", tmp_path / "copy.sqlite")):
+        pass
+    killed = modes()
+    process = loud(key, "run", path, "--no-progress", cwd=tmp_path, umask=0)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    done = modes()
+    assert {"part-00000.parquet", "cost_summary.parquet"} <= set(done)
+    for name, (is_directory, mode) in [*running.items(), *killed.items(), *done.items()]:
+        assert mode == (0o700 if is_directory else 0o600), f"{name}: {mode:o}"
+    assert_clean(key, tmp_path / "out", out, err)
+
+
+def test_scripts_are_known():
+    """The vendor's scripts of this module are registered beside the transport's."""
+    assert {"quotes_key_401", "quotes_key_400", "quotes_key_502", "quotes_key_200", "redirects_with_key"} <= set(FAULTS)
+    assert FAULTS["answer"] is answer
