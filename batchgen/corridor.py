@@ -42,8 +42,8 @@ from batchgen.values import Prompt, Result, Status, Usage
 from batchgen.watch import Watch
 from batchgen.writer import Writer
 
-OPEN_SHARDS = 3
-"""Shards that may be unfinished at a time: one being worked off, one ending, one waiting for its slowest rows."""
+OPEN_SHARDS = 2
+"""Shards that may be unfinished at a time: one being worked off, one waiting for its slowest rows. Each is 20 MB."""
 
 STATE_EVERY_S = 2.0
 """How often a running process rewrites `run.json`, which is what `status` shows."""
