@@ -17,6 +17,7 @@ from batchgen.complete import Work
 from batchgen.plan import Shard
 from batchgen.prompt import PromptTemplate
 from batchgen.retry import Tally
+from batchgen.sharing import Sharing
 from batchgen.source import row_values
 from batchgen.values import Failure, FailureKind, Result, Verdict
 
@@ -38,8 +39,8 @@ class Feed:
     """Rows that have no result yet, as `Work`, or as a `Result` (made by `failed`) where nothing can be asked.
 
     `problems` are rows that the source could not read, filled while it reads. `carried` are the columns that the
-    parts keep; `open_shards` bounds how many shards may be unfinished at a time. Use it as a context manager: it
-    keeps a reading thread.
+    parts keep; `open_shards` bounds how many shards may be unfinished at a time; `sharing` takes out rows that are not
+    asked themselves. Use it as a context manager: it keeps a reading thread.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Feed:
         carried: Sequence[str],
         open_shards: int,
         failed: Callable[[int, Failure], Result],
+        sharing: Sharing | None = None,
     ) -> None:
         self._shards = shards
         self._problems = problems
@@ -60,6 +62,7 @@ class Feed:
         self._carried = list(carried)
         self._open_shards = open_shards
         self._failed = failed
+        self._sharing = sharing
         self._rows: Iterator[Work | Result] = iter(())
         self._lock = anyio.Lock()
         self._generation = 0
@@ -112,5 +115,7 @@ class Feed:
                 prompt = self._template.render(values)
                 if isinstance(prompt, Failure):
                     yield self._failed(row, prompt)
-                else:
+                elif self._sharing is None:
                     yield Work(row, prompt, Tally())
+                elif (admitted := self._sharing.admit(Work(row, prompt, Tally()))) is not None:
+                    yield admitted

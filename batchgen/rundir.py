@@ -27,7 +27,7 @@ from batchgen.salvage import open_journal
 from batchgen.sink import PriceLabel, part_numbers, replace_file, write_cost_summary
 from batchgen.values import Result
 
-_STATE_FILE, _JOURNAL_FILE, _SPILL_FILE = "run.json", "journal.sqlite", "journal.spill"
+_STATE_FILE, _JOURNAL_FILE, _SPILL_FILE, _SHARED_FILE = "run.json", "journal.sqlite", "journal.spill", "shared.sqlite"
 
 
 class RunState(Struct, frozen=True, kw_only=True):
@@ -70,6 +70,7 @@ class RunDirectory:
         self.path = path
         self.results_path = path / "results"
         self.spill_path = path / _SPILL_FILE
+        self.shared_path = path / _SHARED_FILE
         self.state: RunState | None = None
         self.damage: list[str] = []
         self._lock = lock
@@ -181,7 +182,8 @@ class RunDirectory:
         return part_numbers(self.results_path) == list(range(len(state.parts)))
 
     def _remove_journal(self) -> None:
-        for path in (*self.path.glob(f"{_JOURNAL_FILE}-*"), self.path / _JOURNAL_FILE, self.spill_path):
+        companions = (*self.path.glob(f"{_JOURNAL_FILE}-*"), *self.path.glob(f"{_SHARED_FILE}*"))
+        for path in (*companions, self.path / _JOURNAL_FILE, self.spill_path):
             path.unlink(missing_ok=True)
 
     # During a run
