@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 from msgspec import Struct, to_builtins
 
 from batchgen.answers import StructuredAnswers, Target, dedupe_default, instructed
@@ -197,7 +198,8 @@ def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layo
             f"it out of the results with output.columns = [{others}]."
         )
     parsed = None if answers is None else Parsed(answers.type, answers.column)
-    return Layout(carried=source.schema.empty_table().select(list(wanted)).schema, id=job.input.id, parsed=parsed)
+    carried = pa.schema([source.schema.field(name) for name in wanted])
+    return Layout(carried=carried, id=job.input.id, parsed=parsed)
 
 
 def _prices(

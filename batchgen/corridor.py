@@ -6,7 +6,7 @@ import importlib.util
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -163,6 +163,7 @@ class _Run:
         self._budget = Budget(
             self._limits.budget, spent, PossiblyBilled(before.get("requests", 0), Decimal(before.get("cost") or 0))
         )
+        self._sharing: Sharing | None = None
         self._standing = Standing(
             rows=scan.rows,
             settled=self._before.rows,
@@ -182,6 +183,7 @@ class _Run:
                 if repeats is not None:
                     stack.callback(repeats.store.close)
                 transport = await stack.enter_async_context(self._transport)
+                self._completer = self._completer_over(transport)
                 self._writer = await stack.enter_async_context(
                     Writer(
                         self._directory,
@@ -190,7 +192,6 @@ class _Run:
                         on_commit=self._committed,
                     )
                 )
-                self._completer = self._completer_over(transport)
                 known = self._directory.journal.shards()
                 self._sharing = Sharing(repeats, self._writer) if repeats is not None else None
                 problems: dict[int, str] = {}
@@ -309,9 +310,13 @@ class _Run:
 
     async def _save_state(self) -> None:
         while True:
-            # A disk that refuses this refuses the journal too, and that is what decides.
-            with suppress(StorageStop):
+            try:
                 await anyio.to_thread.run_sync(self._directory.save, "running", msgspec.to_builtins(self._progress()))
+            except StorageStop as error:
+                # A disk that refuses this refuses the journal too, and that is what decides. But in a directory that
+                # is gone SQLite writes on, into files that nobody finds again.
+                if not self._directory.in_place:
+                    self.runner.stop(error)
             await anyio.sleep(STATE_EVERY_S)
 
     async def _record_pace(self) -> None:

@@ -12,8 +12,10 @@ from typing import Protocol, Self
 
 import anyio
 import anyio.to_thread
+import pyarrow as pa
 
 from batchgen.complete import Work
+from batchgen.errors import InputError, InputStop
 from batchgen.plan import Shard
 from batchgen.prompt import PromptTemplate
 from batchgen.retry import Tally
@@ -80,10 +82,14 @@ class Feed:
         return self._reader.submit(next, self._shards, None)
 
     def __iter__(self) -> Iterator[Work | Result]:
-        return self._rows
+        return self
+
+    def __next__(self) -> Work | Result:
+        # Always of the newest shard: who ends a row of the one before goes on here, instead of asking for one more.
+        return next(self._rows)
 
     async def more(self) -> bool:
-        """Bring the next shard; False when the input is at its end."""
+        """Bring the next shard; False when the input is at its end. Raises `InputStop` and `StorageStop`."""
         seen = self._generation
         async with self._lock:
             if self._generation != seen:
@@ -91,7 +97,10 @@ class Feed:
             if self._next is None:
                 return False
             await self._writer.wait_for_room(self._open_shards - 1)
-            shard = await anyio.to_thread.run_sync(self._next.result)
+            try:
+                shard = await anyio.to_thread.run_sync(self._next.result)
+            except (InputError, OSError, ValueError, pa.ArrowException) as error:
+                raise InputStop(f"The input could be read when the run began and cannot any more: {error}") from error
             if shard is None:
                 self._next = None
                 return False

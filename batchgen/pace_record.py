@@ -61,10 +61,9 @@ class PaceRecord:
         path = directory / PACE_FILE
         rows = [self._row(sample) for sample in self._samples]
         table = pa.Table.from_pylist(rows, schema=PACE_SCHEMA)
-        if path.exists():
-            earlier = pq.read_table(path)
-            if earlier.schema.equals(PACE_SCHEMA):
-                table = pa.concat_tables([earlier, table])
+        earlier = _read_record(path)
+        if earlier is not None and earlier.schema.equals(PACE_SCHEMA):
+            table = pa.concat_tables([earlier, table])
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         try:
@@ -81,3 +80,11 @@ class PaceRecord:
             "elapsed_s": elapsed_s,
             **values,
         }
+
+
+def _read_record(path: Path) -> pa.Table | None:
+    """Return what earlier sessions left; None if there is nothing, or nothing that can be read."""
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException):
+        return None

@@ -119,6 +119,14 @@ class RunDirectory:
         return self._journal
 
     @property
+    def in_place(self) -> bool:
+        """Whether the path still leads to the directory that is locked; False once it was removed or replaced."""
+        try:
+            return os.path.samestat(os.fstat(self._lock), os.stat(self.path / LOCK_FILE))
+        except FileNotFoundError:
+            return False
+
+    @property
     def complete(self) -> bool:
         """Whether all rows are settled and published: nothing is left to do."""
         return self._journal is None
@@ -228,6 +236,10 @@ class RunDirectory:
 
     @contextmanager
     def _disk_stops(self) -> Iterator[None]:
+        if not self.in_place:
+            raise StorageStop(
+                f"{self.path} was removed or replaced while the run went on; what it held is lost and is asked again."
+            )
         try:
             yield
         except (OSError, sqlite3.Error) as error:

@@ -1,0 +1,130 @@
+"""llmock breaks its answers on purpose and judges how the client took it; its report must hold neither error nor warning."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.conftest import results_of
+from tests.cli.test_run import write_csv
+from tests.servers.server import Server
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+
+LLMOCK = str(Path(sys.executable).with_name("llmock"))
+ROWS = 200
+
+
+@pytest.fixture
+def llmock(tmp_path):
+    """Start llmock with options; all are ended with the test."""
+    started = []
+
+    def start(*options):
+        server = Server([LLMOCK, "serve", "--port", "{port}", *options], tmp_path / "llmock.log", ready="/health")
+        started.append(server.__enter__())
+        return server
+
+    yield start
+    for server in started:
+        server.__exit__()
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Rows that differ, so that llmock tells one call from another by its body."""
+    return write_csv(tmp_path / "in.csv", [f"Question {n}: why?" for n in range(ROWS)])
+
+
+def report(server):
+    """Return llmock's verdict; fail with its own words unless it passes strictly."""
+    told = subprocess.run(
+        [LLMOCK, "report", "--url", server.url, "--strict"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    return httpx.get(server.url + "/_llmock/verdict", trust_env=False).json()
+
+
+def run(command, job, table, server, *options):
+    """Run the job and return its exit code and summary."""
+    path = job(table, server.url + "/v1", provider="openai", model="gpt-4o-mini")
+    return command.summary(path, *options, timeout=280)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_http_errors(command, job, table, llmock, tmp_path, stream):
+    """A fifth of the requests meet a 429, 500, 502 or 503: every row is answered once."""
+    rates = ("429=0.06", "500=0.06", "502=0.04", "503=0.04")
+    server = llmock(*(word for rate in rates for word in ("--error-rate", rate)))
+    code, summary = run(command, job, table, server, "--set", f"model.stream={str(stream).lower()}")
+    assert (code, summary["succeeded"], summary["failed"]) == (0, ROWS, 0)
+    verdict = report(server)
+    assert verdict["calls"] == ROWS
+    assert verdict["attempts"] == summary["attempts"] > ROWS
+    assert sum(row["attempts"] for row in results_of(tmp_path / "out")[0]) == verdict["attempts"]
+
+
+def test_broken_streams(command, job, table, llmock, tmp_path):
+    """A quarter of the streams are cut, end too early, hold a broken chunk or stall: none is taken for an answer."""
+    kinds = ("disconnect=0.06", "truncate=0.06", "malformed=0.06", "stall=0.04")
+    server = llmock(*(word for kind in kinds for word in ("--stream-fault", kind)), "--stream-stall-seconds", "60")
+    code, summary = run(
+        command, job, table, server, "--set", "model.stream=true", "--set", "limits.timeout_s=2",
+        "--set", "retry.max_attempts=9",
+    )  # fmt: skip
+    assert (code, summary["succeeded"], summary["failed"]) == (0, ROWS, 0)
+    assert report(server)["calls"] == ROWS
+    answers = {row["completion"] for row in results_of(tmp_path / "out")[0]}
+    plain = httpx.post(
+        server.url + "/v1/chat/completions",
+        json={"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]},
+        trust_env=False,
+    )
+    assert all(answer.endswith(".") for answer in answers), plain.text
+
+
+def test_quotas(command, job, table, llmock):
+    """Requests per minute that a bucket grants, a Retry-After that says the true wait, limits in the headers."""
+    server = llmock("--rpm", "180")
+    code, summary = run(command, job, table, server)
+    assert (code, summary["succeeded"]) == (0, ROWS)
+    assert report(server)["calls"] == ROWS
+    assert summary["wall_s"] < 90  # 200 rows at 3 a second are 67 s; the bucket's first 180 may come at once
+
+
+def test_an_outage(command, job, table, llmock):
+    """Sixty 503s in a row: everybody waits, one request probes, and no row uses up its attempts."""
+    server = llmock()
+    outage = {"behaviors": [{"type": "fail", "status": 503, "times": 60, "retry_after": 1}]}
+    httpx.post(server.url + "/_llmock/scenario", json=outage, trust_env=False).raise_for_status()
+    code, summary = run(command, job, table, server)
+    assert (code, summary["succeeded"], summary["attempts"]) == (0, ROWS, ROWS + 60)
+    assert report(server)["calls"] == ROWS
+
+
+def test_short_waits_are_kept(command, job, table, llmock):
+    """Twenty 429s that ask for 2 s: their rows come back no sooner."""
+    server = llmock()
+    refusals = {"behaviors": [{"type": "fail", "status": 429, "times": 20, "retry_after": 2}]}
+    httpx.post(server.url + "/_llmock/scenario", json=refusals, trust_env=False).raise_for_status()
+    code, summary = run(command, job, table, server)
+    assert (code, summary["succeeded"], summary["refused"]) == (0, ROWS, 20)
+    assert report(server)["calls"] == ROWS
+
+
+def test_a_prompt_too_long_fails_alone(command, job, llmock, tmp_path):
+    """The 400 is never sent again, and the other rows are answered."""
+    server = llmock("--context-window", "200")
+    texts = [f"Question {n}" for n in range(ROWS)]
+    texts[7] += " why" * 2000
+    code, summary = run(command, job, write_csv(tmp_path / "in.csv", texts), server)
+    assert (code, summary["succeeded"], summary["failed"]) == (1, ROWS - 1, 1)
+    assert report(server)["attempts"] == ROWS
+    row = results_of(tmp_path / "out")[0][7]
+    assert (row["error_kind"], row["http_status"]) == ("too_long", 400)
+    assert json.loads(json.dumps(row["error_code"])) == "context_length_exceeded"
