@@ -189,6 +189,13 @@ def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layo
             f"output.columns names {missing[0]!r}, which {job.input.path} does not have; "
             f"it has {', '.join(source.columns)}."
         )
+    if job.evaluate is not None:
+        left_out = [column for column in job.evaluate.columns if column not in wanted]
+        if left_out:
+            raise InputError(
+                f"evaluate.gold needs column {left_out[0]!r} in the results: it has to be in {job.input.path} and in "
+                "output.columns."
+            )
     taken = {*RESULT_COLUMNS.names, *(("parsed",) if answers is not None else ())}
     clash = [column for column in wanted if column in taken]
     if clash:

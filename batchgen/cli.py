@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,9 @@ def _job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.argument("job_path", metavar="JOB.toml", type=click.Path()),
         click.option("--input", "input_path", metavar="PATH", help="Read rows from here instead of input.path."),
-        click.option("--output", metavar="DIR", help="Write here instead of output.path."),
+        click.option(
+            "--output", metavar="DIR", help="Write here instead of output.path (estimate: estimate.parquet alone)."
+        ),
         click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N rows only."),
         click.option(
             "--set",
@@ -146,12 +149,13 @@ def run_command(retry_failed: bool, fresh: bool, no_progress: bool, as_json: boo
 
 
 async def _run_under_signals(
-    job: Job, reload: Callable[[], Job], endpoint: Endpoint | None, reporter: Any, **options: bool
+    job: Job, reload: Callable[[], Job], endpoint: Endpoint | None, reporter: Any, **options: Any
 ) -> Summary:
     """Run the job; SIGINT and SIGTERM interrupt it, SIGHUP takes over the limits of the edited job file."""
     import anyio
 
-    from batchgen.corridor import Control, arun
+    from batchgen.control import Control
+    from batchgen.corridor import arun
 
     control = Control()
 
@@ -246,6 +250,69 @@ def simulate(port: int, **settings: Any) -> int:
     return EXIT_COMPLETE
 
 
+@cli.command()
+@_job_options
+@click.option("--pilot", metavar="N", type=click.IntRange(min=2), help="Really send N random rows; a run keeps them.")
+@click.option("--compare", metavar="MODELS", help="Price other models too: names with commas between them.")
+@click.option("--prices", metavar="FILE", help="Prices that replace or add models, as pricing.file.")
+@click.option("--seed", default=0, show_default=True, help="Which random rows a pilot sends.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def estimate(
+    *, pilot: int | None, compare: str | None, prices: str | None, no_progress: bool, as_json: bool, **options: Any
+) -> int:
+    """Say what a job will cost before it is paid: tokens, money, time.
+
+    Every row is counted. Without --pilot nothing is sent and answers are bounded by max_tokens, or taken from an
+    earlier run of the job. Rows that alone hold more than 1/N of the input are always in a pilot of N. --output DIR
+    writes DIR/estimate.parquet, a line per row; the pilot's answers go where the job's own output.path says.
+
+    \b
+    Example:
+      batchgen estimate jobs/cost_estimation.toml
+      batchgen estimate jobs/cost_estimation.toml --pilot 100 --compare qwen-turbo,qwen-plus,qwen-max
+    """
+    import anyio
+
+    from batchgen.corridor import loop_options
+    from batchgen.estimating import PilotReporter
+    from batchgen.estimating import estimate as estimate_job
+    from batchgen.estimating_show import estimate_text
+    from batchgen.progress import ProgressBar
+
+    def load() -> Job:
+        return _load({**options, "output": None})
+
+    job = load()
+    reporter = ProgressBar(bar=not no_progress)
+    with _simulated(job, options["simulate"]) as endpoint:
+
+        def send(rows: AbstractSet[int]) -> Summary:
+            async def main() -> Summary:
+                below = PilotReporter(reporter, len(rows))
+                return await _run_under_signals(job, load, endpoint, below, only=rows)
+
+            summary = anyio.run(main, backend_options=loop_options())
+            if summary.state == "interrupted":
+                click.echo("Interrupted; what the pilot has been answered is kept for the run.", err=True)
+                raise click.Abort
+            return summary
+
+        made = estimate_job(
+            job,
+            pilot=pilot or 0,
+            compare=[name.strip() for name in (compare or "").split(",") if name.strip()],
+            prices=prices,
+            output=options["output"],
+            seed=options["seed"],
+            endpoint=endpoint,
+            reporter=reporter,
+            send=send,
+        )
+    click.echo(made.to_json() if as_json else estimate_text(made))
+    return EXIT_COMPLETE
+
+
 class _WithoutPandas(MetaPathFinder):
     """pyarrow imports pandas, where there is one, at the first list it converts: 0.3 s and 35 MB for nothing."""
 
@@ -288,6 +355,140 @@ def prices(model: str | None, region: str | None, prices: str | None, as_json: b
     from batchgen.price_list import show_prices
 
     show_prices(prices, model=model, region=region, as_json=as_json)
+    return EXIT_COMPLETE
+
+
+@cli.command(name="mail")
+@click.argument("path", type=click.Path())
+@click.argument("output", metavar="OUT.parquet", type=click.Path())
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the counts.")
+def mail_command(path: str, output: str, no_progress: bool, as_json: bool) -> int:
+    """Turn mails into a table that a job can read.
+
+    PATH is a .eml file, an mbox, a Maildir or a directory of these. A mail that cannot be decoded is a row whose
+    column `error` says why; the exit code is then 1. The column `source` is unique and can serve as input.id.
+
+    \b
+    Example:
+      batchgen mail ~/Mail/support.mbox mails.parquet
+      batchgen run jobs/email_extraction.toml --input mails.parquet --set input.id=source
+    """
+    import msgspec
+
+    from batchgen.mail import convert_mails, summary_text
+    from batchgen.mail_progress import mail_progress
+
+    with mail_progress(path, shown=not no_progress) as moved:
+        summary = convert_mails(path, output, moved)
+    click.echo(msgspec.json.encode(summary) if as_json else summary_text(summary))
+    return EXIT_ROWS_FAILED if summary.with_error else EXIT_COMPLETE
+
+
+@cli.command(name="evaluate")
+@click.argument("directory", metavar="DIR", type=click.Path())
+@click.option(
+    "--gold",
+    multiple=True,
+    metavar="[FIELD=]COLUMN",
+    help="The column with the right label; or FIELD=COLUMN for each field of the answers. Default: see [evaluate].",
+)
+@click.option(
+    "--rows",
+    "show",
+    metavar="N",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="List N rows to look at first.",
+)
+@click.option("--seed", default=None, type=int, help="Of the intervals' resampling.  [default: the job's, else 0]")
+@click.option("--parquet", metavar="FILE", type=click.Path(), help="Write all measures with their intervals.")
+@click.option(
+    "--compared", metavar="FILE", type=click.Path(), help="Write every answer beside its gold value, as Parquet."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def evaluate_command(
+    *,
+    directory: str,
+    gold: tuple[str, ...],
+    show: int,
+    seed: int | None,
+    parquet: str | None,
+    compared: str | None,
+    as_json: bool,
+) -> int:
+    """Compare a run's answers with gold columns: accuracy, precision, recall, F1, confusion, fields.
+
+    Values are compared exactly, and normalised: Unicode form, case, white space and loose punctuation do not matter,
+    and null, empty and "none" are the same.
+
+    \b
+    Example:
+      batchgen evaluate out/dataset-labelling --gold label
+      batchgen evaluate out/email-extraction --gold customer=gold_customer --gold error_code=gold_error_code
+    """
+    import msgspec
+
+    from batchgen.evaluation import evaluate, gold_setting, settings_of_run, write_measures
+    from batchgen.evaluation_settings import EvaluationSettings
+    from batchgen.evaluation_text import evaluation_text
+
+    settings = EvaluationSettings(gold=gold_setting(gold)) if gold else settings_of_run(directory)
+    if seed is not None:
+        settings = msgspec.structs.replace(settings, seed=seed)
+    evaluation = evaluate(directory, settings, show=show, compared=compared)
+    if parquet is not None:
+        write_measures(evaluation, parquet)
+    click.echo(evaluation.to_json() if as_json else evaluation_text(evaluation))
+    return EXIT_COMPLETE
+
+
+@cli.command(name="diff")
+@click.argument("directory_a", metavar="DIR_A", type=click.Path())
+@click.argument("directory_b", metavar="DIR_B", type=click.Path())
+@click.option(
+    "--gold", multiple=True, metavar="[FIELD=]COLUMN", help="Also say which run is right more often; as for evaluate."
+)
+@click.option(
+    "--rows",
+    "show",
+    metavar="N",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="List the first N changed rows.",
+)
+@click.option("--seed", default=0, show_default=True, type=int, help="Of the interval's resampling.")
+@click.option("--parquet", metavar="FILE", type=click.Path(), help="Write all changed rows, both answers side by side.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def diff_command(
+    *,
+    directory_a: str,
+    directory_b: str,
+    gold: tuple[str, ...],
+    show: int,
+    seed: int,
+    parquet: str | None,
+    as_json: bool,
+) -> int:
+    """Compare two runs over the same rows: agreement, changed answers, cost and latency side by side.
+
+    Rows are joined by row_id; those that one run does not have are counted.
+
+    \b
+    Example:
+      batchgen diff out/prompt-a out/prompt-b
+      batchgen diff out/qwen-plus out/qwen-max --gold label --parquet changed.parquet
+    """
+    from batchgen.difference import difference
+    from batchgen.difference_text import difference_text
+    from batchgen.evaluation import gold_setting
+    from batchgen.evaluation_settings import EvaluationSettings
+
+    settings = EvaluationSettings(gold=gold_setting(gold), seed=seed) if gold else None
+    found = difference(directory_a, directory_b, settings, show=show, changed=parquet)
+    click.echo(found.to_json() if as_json else difference_text(found))
     return EXIT_COMPLETE
 
 

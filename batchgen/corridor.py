@@ -6,6 +6,7 @@ import importlib.util
 import random
 import time
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from functools import partial
@@ -20,6 +21,7 @@ import pyarrow as pa
 from batchgen.assemble import Endpoint, Parts, assemble, endpoint_of, input_cost_of
 from batchgen.budget import Budget, PossiblyBilled
 from batchgen.complete import Completer, Work
+from batchgen.control import Control
 from batchgen.errors import StoppedError, StorageStop
 from batchgen.feed import Feed
 from batchgen.job import Job, LimitSettings
@@ -50,31 +52,6 @@ STATE_EVERY_S = 2.0
 """How often a running process rewrites `run.json`, which is what `status` shows."""
 
 
-class Control:
-    """A caller's hand on a run in progress, from the same event loop (signal handlers, notebooks)."""
-
-    def __init__(self) -> None:
-        self._run: _Run | None = None
-        self._interrupts = 0
-
-    def attach(self, run: _Run) -> None:
-        """Connect to the run that has begun, and pass on what was asked for before it had."""
-        self._run = run
-        for _ in range(self._interrupts):
-            run.runner.interrupt()
-
-    def interrupt(self) -> None:
-        """Stop sending and let what is in flight finish; a second call cancels it."""
-        self._interrupts += 1
-        if self._run is not None:
-            self._run.runner.interrupt()
-
-    def change_limits(self, limits: LimitSettings) -> None:
-        """Go on with other limits (the budget included) from now on."""
-        if self._run is not None:
-            self._run.change_limits(limits)
-
-
 async def arun(
     job: Job,
     *,
@@ -83,12 +60,14 @@ async def arun(
     control: Control | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
+    only: AbstractSet[int] | None = None,
 ) -> Summary:
     """Run a job, or go on with an unfinished run of it in the same output directory.
 
     `endpoint` replaces the job's own (the simulator's). `fresh` moves an existing run aside; `retry_failed` tries the
-    rows again that failed. Raises `UsageError` before anything is sent; a run that stops early is a `Summary` with
-    state `stopped` or `interrupted`.
+    rows again that failed. `only` (row numbers from 0) makes it a pilot: no other rows are sent, no part is published,
+    and the run ends as `stopped`, its answers kept for the next one. Raises `UsageError` before anything is sent; a
+    run that stops early is a `Summary` with state `stopped` or `interrupted`.
     """
     reporter = reporter or Reporter()
     parts = await anyio.to_thread.run_sync(assemble, job, endpoint or endpoint_of(job))
@@ -107,6 +86,7 @@ async def arun(
             job=job.name,
             fingerprints={**fingerprints(parts.fingerprint), "input": scan.fingerprint},
             published=fingerprints({"output": {"columns": job.output.columns}}),
+            evaluate=msgspec.to_builtins(job.evaluate),
             fresh=fresh,
         )
     )
@@ -120,7 +100,7 @@ async def arun(
             assert directory.state is not None
             reporter.note("This run was complete already; nothing was sent.")
             return msgspec.convert(directory.state.summary, Summary)
-        return await _Run(parts, scan, directory, transport, reporter).go(control or Control())
+        return await _Run(parts, scan, directory, transport, reporter, only=only).go(control or Control())
 
 
 def run(job: Job, *, endpoint: Endpoint | None = None, fresh: bool = False, retry_failed: bool = False) -> Summary:
@@ -141,13 +121,21 @@ class _Run:
     """One execution of a job in a locked output directory."""
 
     def __init__(
-        self, parts: Parts, scan: Scan, directory: RunDirectory, transport: OpenTransport, reporter: Reporter
+        self,
+        parts: Parts,
+        scan: Scan,
+        directory: RunDirectory,
+        transport: OpenTransport,
+        reporter: Reporter,
+        *,
+        only: AbstractSet[int] | None,
     ) -> None:
         self._parts = parts
         self._scan = scan
         self._directory = directory
         self._transport = transport
         self._reporter = reporter
+        self._only = only
         self._limits = parts.job.limits
         self._limiter = Limiter(Pacer(self._pace_limits(), random.Random(), time.monotonic()))
         self._started_s = time.monotonic()
@@ -190,6 +178,7 @@ class _Run:
                         parts.layout,
                         concurrency=transport.concurrency,
                         on_commit=self._committed,
+                        publish=self._only is None,
                     )
                 )
                 known = self._directory.journal.shards()
@@ -205,6 +194,7 @@ class _Run:
                         open_shards=OPEN_SHARDS + 2 * transport.concurrency // SHARD_ROWS,
                         failed=lambda row, failure: self._completer.result(Work(row, Prompt(), Tally()), failure),
                         sharing=self._sharing,
+                        only=self._only,
                     )
                 )
                 outlet: Outlet = self._writer if self._sharing is None else self._sharing
@@ -226,7 +216,7 @@ class _Run:
         parts, directory = self._parts, self._directory
         if not parts.dedupe:
             return None
-        return find_repeats(parts.source, parts.template, self._scan.rows, directory.journal, directory.shared_path)
+        return find_repeats(parts, self._scan.rows, directory.journal, directory.shared_path)
 
     def _completer_over(self, transport: Transport) -> Completer:
         parts = self._parts
@@ -273,6 +263,10 @@ class _Run:
             tokens_per_minute=limits.tokens_per_minute,
             timeout_s=limits.timeout_s,
         )
+
+    def interrupt(self) -> None:
+        """Stop sending and let what is in flight finish; a second call cancels it."""
+        self.runner.interrupt()
 
     def change_limits(self, limits: LimitSettings) -> None:
         """Go on with other limits from now on."""
@@ -361,7 +355,7 @@ class _Run:
             totals.add(spent)
         wall_s = time.monotonic() - self._started_s
         pending = self._scan.rows - settled
-        if pending == 0 and not isinstance(error, StorageStop):
+        if pending == 0 and self._only is None and not isinstance(error, StorageStop):
             state = "complete"
         elif error is None and self.runner.interrupted:
             state = "interrupted"

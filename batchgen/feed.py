@@ -7,6 +7,7 @@ registered with the writer before its first row goes out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, Self
 
@@ -41,8 +42,9 @@ class Feed:
     """Rows that have no result yet, as `Work`, or as a `Result` (made by `failed`) where nothing can be asked.
 
     `problems` are rows that the source could not read, filled while it reads. `carried` are the columns that the
-    parts keep; `open_shards` bounds how many shards may be unfinished at a time; `sharing` takes out rows that are not
-    asked themselves. Use it as a context manager: it keeps a reading thread.
+    parts keep; `open_shards` bounds how many shards may be unfinished at a time. With `only` all other rows are passed
+    over; `sharing` takes out rows that are not asked themselves. Use it as a context manager: it keeps a reading
+    thread.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Feed:
         carried: Sequence[str],
         open_shards: int,
         failed: Callable[[int, Failure], Result],
+        only: AbstractSet[int] | None = None,
         sharing: Sharing | None = None,
     ) -> None:
         self._shards = shards
@@ -64,6 +67,7 @@ class Feed:
         self._carried = list(carried)
         self._open_shards = open_shards
         self._failed = failed
+        self._only = only
         self._sharing = sharing
         self._rows: Iterator[Work | Result] = iter(())
         self._lock = anyio.Lock()
@@ -113,9 +117,12 @@ class Feed:
     def _works(self, shard: Shard, settled: set[int]) -> Iterator[Work | Result]:
         columns = [name for name in shard.table.column_names if name in self._template.columns]
         for start in range(0, shard.rows, SLICE_ROWS):
+            first = shard.first_row + start
+            if self._only is not None and self._only.isdisjoint(range(first, first + SLICE_ROWS)):
+                continue
             rows = row_values(shard.table.slice(start, SLICE_ROWS), columns)
-            for row, values in enumerate(rows, shard.first_row + start):
-                if row in settled:
+            for row, values in enumerate(rows, first):
+                if row in settled or (self._only is not None and row not in self._only):
                     continue
                 problem = self._problems.pop(row, None)
                 if problem is not None:

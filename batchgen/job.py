@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 
 from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import JobError
+from batchgen.evaluation_settings import EvaluationSettings
 from batchgen.prompt import PromptSettings
 from batchgen.providers import PROVIDERS
 from batchgen.retry import RetrySettings
@@ -96,6 +97,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry: RetrySettings = RetrySettings()
     pricing: PricingSettings = PricingSettings()
     response: ResponseSettings | None = None
+    evaluate: EvaluationSettings | None = None
 
 
 def load_job(path: str | Path, **overrides: Any) -> Job:

@@ -34,7 +34,8 @@ class RunState(Struct, frozen=True, kw_only=True):
     """`run.json`. `state`: `running`, `stopped`, `interrupted` or `complete`; times are ISO 8601, UTC.
 
     A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
-    `summary` is `summary.Summary` as JSON, the latest there is; `parts` has the CRC-32 of each part of a complete run.
+    `summary` is `summary.Summary` as JSON, the latest there is; `parts` has the CRC-32 of each part of a complete run;
+    `estimate` is the latest estimate that was made while the run was there, `evaluate` the job's table of that name.
     """
 
     state: str
@@ -47,6 +48,8 @@ class RunState(Struct, frozen=True, kw_only=True):
     summary: Mapping[str, Any] = {}
     parts: Sequence[int] = ()
     versions: Mapping[str, str] = {}
+    estimate: Mapping[str, Any] | None = None
+    evaluate: Mapping[str, Any] | None = None
 
 
 def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
@@ -85,14 +88,15 @@ class RunDirectory:
         job: str,
         fingerprints: Mapping[str, str],
         published: Mapping[str, str] | None = None,
+        evaluate: Mapping[str, Any] | None = None,
         fresh: bool = False,
         mounts: Path = Path("/proc/mounts"),
     ) -> RunDirectory:
         """Create or reopen the directory, lock it, compare fingerprints, mend what a crash left, open the journal.
 
-        `published` are fingerprints that only count once a part is written (output columns). A complete run is left
-        as it is: its journal opens with `reopen_failed`. Raises `OutputError` when the directory is somebody else's, in
-        use, of another job, or not writable.
+        `published` are fingerprints that only count once a part is written (output columns); `evaluate` is kept for
+        `batchgen evaluate`. A complete run is left as it is: its journal opens with `reopen_failed`. Raises
+        `OutputError` when the directory is somebody else's, in use, of another job, or not writable.
         """
         path = Path(path).absolute()
         refuse_network(path, mounts)
@@ -102,6 +106,7 @@ class RunDirectory:
                 if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
                     directory = directory._moved_aside()
                 directory._take_up(job, dict(fingerprints), dict(published or {}))
+                directory._keep_evaluate(evaluate)
             except BaseException:
                 directory.close()
                 raise
@@ -171,6 +176,11 @@ class RunDirectory:
             },
         )
         self._open_journal()
+
+    def _keep_evaluate(self, evaluate: Mapping[str, Any] | None) -> None:
+        assert self._saved is not None
+        if evaluate != self._saved.evaluate:
+            self._save(evaluate=evaluate)
 
     def _compare(self, fingerprints: dict[str, str], published: dict[str, str]) -> None:
         """Refuse a changed job or input, naming what changed."""
@@ -248,8 +258,7 @@ class RunDirectory:
     def _save(self, **changes: Any) -> None:
         assert self._saved is not None
         self._saved = msgspec.structs.replace(self._saved, updated_at=_now(), **changes)
-        body = msgspec.json.format(msgspec.json.encode(self._saved), indent=2)
-        replace_file(self.path / _STATE_FILE, body)
+        _write_run_json(self.path / _STATE_FILE, self._saved)
 
     def close(self) -> None:
         """Close the journal and let the lock go."""
@@ -275,6 +284,22 @@ def read_state(path: Path) -> tuple[RunState, str | None]:
     if state is None:
         raise OutputError(f"{path} is not an output directory of batchgen: it has no {_STATE_FILE}.")
     return state, holder(Path(path))
+
+
+def keep_estimate(path: Path, estimate: Mapping[str, Any]) -> None:
+    """Write an estimate into the `run.json` of an unfinished run, to be held against what it costs in the end.
+
+    Raises `OutputError` while somebody else runs there.
+    """
+    if not (path / _STATE_FILE).is_file():
+        return
+    lock = enter(path.absolute())
+    try:
+        state = _read_run_json(path / _STATE_FILE)
+        if state is not None and state.state != "complete":
+            _write_run_json(path / _STATE_FILE, msgspec.structs.replace(state, estimate=estimate))
+    finally:
+        os.close(lock)
 
 
 def problem_with(path: Path, fingerprints: Mapping[str, str], published: Mapping[str, str]) -> str | None:
@@ -305,6 +330,10 @@ def _now() -> str:
 
 def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+
+
+def _write_run_json(path: Path, state: RunState) -> None:
+    replace_file(path, msgspec.json.format(msgspec.json.encode(state), indent=2))
 
 
 def _read_run_json(path: Path) -> RunState | None:

@@ -21,12 +21,12 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.answers import RepeatFilter, prompt_key
+from batchgen.assemble import Parts
 from batchgen.complete import Work
 from batchgen.journal import Journal
-from batchgen.prompt import PromptTemplate
+from batchgen.rendering import prompt_columns, rendered
 from batchgen.shared import SharedAnswers
-from batchgen.source import Source
-from batchgen.values import Failure, Result, Status
+from batchgen.values import Result, Status
 
 _NOTHING = Decimal(0)
 
@@ -38,9 +38,7 @@ class Repeats(Struct, frozen=True):
     store: SharedAnswers
 
 
-def find_repeats(
-    source: Source, template: PromptTemplate, rows: int, journal: Journal, store_path: Path
-) -> Repeats | None:
+def find_repeats(parts: Parts, rows: int, journal: Journal, store_path: Path) -> Repeats | None:
     """Render every row and find which prompts come more than once; None if none does.
 
     Answers that an earlier run has left in the journal are put into the store, at `store_path`: what it holds is what
@@ -49,13 +47,9 @@ def find_repeats(
     found = RepeatFilter(rows)
     open_rows = [range(record.first_row, record.end_row) for record in journal.shards() if not record.sealed]
     open_keys: dict[int, bytes] = {}
-    columns = [name for name in source.columns if name in template.columns]
-    for batch in source.batches(0, columns):
-        for row, values in enumerate(batch.values(columns), batch.first_row):
-            if row in batch.problems:
-                continue
-            prompt = template.render(values)
-            if isinstance(prompt, Failure):
+    for batch in parts.source.batches(0, prompt_columns(parts)):
+        for row, prompt in rendered(parts, batch):
+            if isinstance(prompt, str):
                 continue
             key = prompt_key(prompt)
             found.add(key)

@@ -43,7 +43,7 @@ def summary_text(summary: Summary) -> str:
         if summary.possibly_billed.cost:
             most = f", at most {money(summary.possibly_billed.cost, summary.currency or '')}"
         lines.append(f"            {summary.possibly_billed.requests:,} requests got no answer and may be billed{most}")
-    lines.append(f"time        {_duration(summary.wall_s)}, {summary.rows_per_s:,.1f} rows/s")
+    lines.append(f"time        {duration_text(summary.wall_s)}, {summary.rows_per_s:,.1f} rows/s")
     if summary.limited_by:
         lines.append(f"limited by  {summary.limited_by}")
     lines.append(f"results     {summary.output}/results")
@@ -120,7 +120,8 @@ def _count(tokens: int | None) -> str:
     return "unknown" if tokens is None else f"{tokens:,}"
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """Return a duration as people read it."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)

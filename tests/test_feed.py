@@ -39,7 +39,7 @@ def shards(*sizes):
         first += size
 
 
-def feed(source, writer, problems=None):
+def feed(source, writer, problems=None, only=None):
     """Return a feed over a template with one column."""
     return Feed(
         source,
@@ -49,13 +49,14 @@ def feed(source, writer, problems=None):
         carried=["note"],
         open_shards=3,
         failed=lambda row, failure: Result(row, Status.FAILED, 0, 0, error_kind=failure.kind),
+        only=only,
     )
 
 
-async def drained(source, writer, problems=None):
+async def drained(source, writer, problems=None, only=None):
     """Return everything that a feed gives."""
     items = []
-    with feed(source, writer, problems) as rows:
+    with feed(source, writer, problems, only) as rows:
         while await rows.more():
             items += rows
     return items
@@ -84,6 +85,16 @@ async def test_a_row_that_cannot_be_read_comes_as_its_failure():
     assert [type(item) for item in items] == [Work, Result, Work]
     assert items[1].error_kind is FailureKind.PROMPT
     assert problems == {}
+
+
+async def test_a_pilot_gets_its_rows_only_and_opens_every_shard():
+    """Chosen rows that are not settled, problems of others left alone; boundaries of all shards are put on record."""
+    writer = Writer(settled={1})
+    problems = {0: "bad bytes"}
+    items = await drained(shards(3, 2 * SLICE_ROWS, 1), writer, problems, only={1, 2, SLICE_ROWS + 8})
+    assert [item.row for item in items] == [2, SLICE_ROWS + 8]
+    assert [number for number, _ in writer.opened] == [0, 1, 2]
+    assert problems == {0: "bad bytes"}
 
 
 async def test_workers_share_one_feed():
