@@ -25,6 +25,7 @@ from batchgen.control import Control
 from batchgen.errors import StoppedError, StorageStop
 from batchgen.feed import Feed
 from batchgen.job import Job, LimitSettings
+from batchgen.job_settings import key_settings
 from batchgen.limiter import Limiter
 from batchgen.pace import Pacer
 from batchgen.pace_record import PaceRecord
@@ -86,6 +87,7 @@ async def arun(
             job=job.name,
             fingerprints={**fingerprints(parts.fingerprint), "input": scan.fingerprint},
             published=fingerprints({"output": {"columns": job.output.columns}}),
+            settings=key_settings(job),
             evaluate=msgspec.to_builtins(job.evaluate),
             fresh=fresh,
         )

@@ -35,7 +35,8 @@ class RunState(Struct, frozen=True, kw_only=True):
 
     A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
     `summary` is `summary.Summary` as JSON, the latest there is; `parts` has the CRC-32 of each part of a complete run;
-    `estimate` is the latest estimate that was made while the run was there, `evaluate` the job's table of that name.
+    `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
+    showing, without prompts and secrets; `evaluate` is the job's table of that name.
     """
 
     state: str
@@ -49,6 +50,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     parts: Sequence[int] = ()
     versions: Mapping[str, str] = {}
     estimate: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = {}
     evaluate: Mapping[str, Any] | None = None
 
 
@@ -88,6 +90,7 @@ class RunDirectory:
         job: str,
         fingerprints: Mapping[str, str],
         published: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
         evaluate: Mapping[str, Any] | None = None,
         fresh: bool = False,
         mounts: Path = Path("/proc/mounts"),
@@ -105,7 +108,7 @@ class RunDirectory:
             try:
                 if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
                     directory = directory._moved_aside()
-                directory._take_up(job, dict(fingerprints), dict(published or {}))
+                directory._take_up(job, dict(fingerprints), dict(published or {}), settings or {})
                 directory._keep_evaluate(evaluate)
             except BaseException:
                 directory.close()
@@ -148,7 +151,9 @@ class RunDirectory:
         self.close()
         return RunDirectory(self.path, enter(self.path))
 
-    def _take_up(self, job: str, fingerprints: dict[str, str], published: dict[str, str]) -> None:
+    def _take_up(
+        self, job: str, fingerprints: dict[str, str], published: dict[str, str], settings: Mapping[str, Any]
+    ) -> None:
         make_private(self.results_path)
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
             leftover.unlink()
@@ -168,6 +173,7 @@ class RunDirectory:
             state="running",
             sessions=self._saved.sessions + 1,
             published=published,
+            settings=settings,
             versions={
                 "batchgen": __version__,
                 "python": platform.python_version(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,13 +15,14 @@ from batchgen.rundir import RunState
 from batchgen.summary import Summary
 
 
-def summary_text(summary: Summary) -> str:
-    """Return the end of a run in a few lines."""
+def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
+    """Return the end of a run in a few lines; `breakdown` are lines on how the rows ended."""
     lines = [
         f"{_STATES[summary.state]}: {summary.rows:,} rows, {summary.succeeded:,} succeeded, {summary.failed:,} failed"
     ]
     if summary.pending:
         lines[0] += f", {summary.pending:,} still to do"
+    lines += breakdown
     if summary.error is not None:
         lines.append(f"stopped by  {summary.error['message']}")
     lines.append(f"requests    {summary.attempts:,} sent in all, {summary.refused:,} refused by a limit in this run")

@@ -4,8 +4,7 @@
 """
 
 from batchgen.report.read import read_cost_summary, read_report
-from batchgen.report.settings import key_settings
 from batchgen.report.text import breakdown_text, report_text
 from batchgen.report.values import Report
 
-__all__ = ["Report", "breakdown_text", "key_settings", "read_cost_summary", "read_report", "report_text"]
+__all__ = ["Report", "breakdown_text", "read_cost_summary", "read_report", "report_text"]

@@ -1,7 +1,7 @@
 """The settings a report shows."""
 
 from batchgen import load_job
-from batchgen.report import key_settings
+from batchgen.job_settings import key_settings
 
 JOB = """
 name = "shown"
