@@ -5,22 +5,26 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
+from batchgen.answers import StructuredAnswers, Target, dedupe_default, instructed
 from batchgen.errors import InputError, JobError, UsageError
+from batchgen.examples import load_examples
 from batchgen.job import ColumnReference, Job, answer_parts
 from batchgen.pricing import ModelPrice, PriceTable, load_prices, region_of
 from batchgen.prompt import PromptTemplate
 from batchgen.providers import PROVIDERS, open_provider
 from batchgen.providers.protocol import ModelSettings, Provider
 from batchgen.secret import Secret
-from batchgen.sink import RESULT_COLUMNS, Layout
+from batchgen.sink import RESULT_COLUMNS, Layout, Parsed
 from batchgen.source import Source
+from batchgen.values import Message, Result, Usage
 
 
 class Endpoint(Struct, frozen=True):
@@ -37,7 +41,10 @@ class Endpoint(Struct, frozen=True):
 
 
 class Parts(Struct, frozen=True):
-    """A job with everything built that reads or writes no row yet. `notes` are warnings for the user."""
+    """A job with everything built that reads or writes no row yet. `notes` are warnings for the user.
+
+    `answers`: `[response]` made ready, None where the job has none; `dedupe`: rows with the same request share it.
+    """
 
     job: Job
     endpoint: Endpoint
@@ -50,6 +57,8 @@ class Parts(Struct, frozen=True):
     layout: Layout
     fingerprint: Mapping[str, Any]
     notes: list[str]
+    answers: StructuredAnswers | None
+    dedupe: bool
 
 
 def endpoint_of(job: Job, environ: Mapping[str, str] = os.environ) -> Endpoint:
@@ -88,24 +97,26 @@ def assemble(job: Job, endpoint: Endpoint) -> Parts:
     model_column = name.column if isinstance(name, ColumnReference) else None
     model = "" if isinstance(name, ColumnReference) else name
     template = PromptTemplate(job.prompt, parameter_columns, model_column)
-    settings = ModelSettings(
-        name=model, base_url=endpoint.base_url, parameters=job.model.parameters, headers=job.model.headers
-    )
+    answers = _answers(job, model)
+    dedupe = _dedupe(job, answers)
+    parameters = job.model.parameters if answers is None else {**job.model.parameters, **answers.shaping.parameters}
+    settings = ModelSettings(name=model, base_url=endpoint.base_url, parameters=parameters, headers=job.model.headers)
     provider = open_provider(job.model.provider, settings)
-    for remark in provider.remarks():
+    for remark in (*provider.remarks(), *(answers.remarks if answers is not None else ())):
         if remark.fatal:
             raise JobError(f"{remark.key}: {remark.text}")
         notes.append(f"{remark.key}: {remark.text}")
     source = Source.open(job.input.path, id_column=job.input.id, limit=job.input.limit)
     template.check_columns(source.columns, job.input.path)
-    layout = _layout(job, source)
+    parts = answer_parts(job, template.fingerprint_parts())
+    parts["model"]["base_url"] = endpoint.identity
+    parts |= _shape_prompts(job, template, answers)
+    layout = _layout(job, source, answers)
     region = job.pricing.region or region_of(endpoint.base_url)
     table = load_prices(Path(job.pricing.file) if job.pricing.file else None)
     price_of, currency = _prices(table, region, model, notes, dt.datetime.now(dt.UTC).date())
     if job.limits.budget is not None and model:
         _check_budget(job, price_of(model), bool(parameter_columns), table.suggestion(model, region))
-    parts = answer_parts(job, template.fingerprint_parts())
-    parts["model"]["base_url"] = endpoint.identity
     return Parts(
         job=job,
         endpoint=endpoint,
@@ -118,7 +129,45 @@ def assemble(job: Job, endpoint: Endpoint) -> Parts:
         layout=layout,
         fingerprint=parts,
         notes=notes,
+        answers=answers,
+        dedupe=dedupe,
     )
+
+
+def _answers(job: Job, model: str) -> StructuredAnswers | None:
+    """Return `[response]` made ready. The job's own server decides how it is asked for, also when it is simulated."""
+    if job.response is None:
+        return None
+    base_url = job.model.base_url or PROVIDERS[job.model.provider].base_url
+    target = Target(
+        provider=job.model.provider, base_url=base_url, model=model or None, parameters=job.model.parameters
+    )
+    return StructuredAnswers(job.response, target)
+
+
+def _dedupe(job: Job, answers: StructuredAnswers | None) -> bool:
+    votes = answers is not None and answers.settings.votes > 1
+    if job.input.dedupe is None:
+        return not votes and dedupe_default(job.model.parameters)
+    if job.input.dedupe and votes:
+        raise JobError("input.dedupe does not go with response.votes: leave it out, each vote is an answer of its own.")
+    return job.input.dedupe
+
+
+def _shape_prompts(job: Job, template: PromptTemplate, answers: StructuredAnswers | None) -> dict[str, Any]:
+    """Have instruction and examples put into every prompt; return what they are, for the fingerprint."""
+    parts: dict[str, Any] = {}
+    examples: list[Message] = []
+    if job.prompt.examples is not None:
+        column = job.prompt.examples_answer or "answer"
+        examples = load_examples(job.prompt.examples, column, template, answers)
+        parts["prompt.examples"] = examples
+    if answers is not None:
+        parts["response"] = {**to_builtins(answers.settings), "schema": answers.document}
+        template.finish_with(lambda prompt: answers.prepare(prompt, examples))
+    elif examples:
+        template.finish_with(lambda prompt: instructed(prompt, None, examples))
+    return parts
 
 
 def _check_budget(job: Job, price: ModelPrice | None, varies: bool, suggestion: str) -> None:
@@ -132,7 +181,7 @@ def _check_budget(job: Job, price: ModelPrice | None, varies: bool, suggestion: 
         )
 
 
-def _layout(job: Job, source: Source) -> Layout:
+def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layout:
     wanted = source.columns if job.output.columns == "all" else tuple(job.output.columns)
     missing = [column for column in wanted if column not in source.columns]
     if missing:
@@ -140,14 +189,24 @@ def _layout(job: Job, source: Source) -> Layout:
             f"output.columns names {missing[0]!r}, which {job.input.path} does not have; "
             f"it has {', '.join(source.columns)}."
         )
-    clash = [column for column in wanted if column in RESULT_COLUMNS]
+    if job.evaluate is not None:
+        left_out = [column for column in job.evaluate.columns if column not in wanted]
+        if left_out:
+            raise InputError(
+                f"evaluate.gold needs column {left_out[0]!r} in the results: it has to be in {job.input.path} and in "
+                "output.columns."
+            )
+    taken = {*RESULT_COLUMNS.names, *(("parsed",) if answers is not None else ())}
+    clash = [column for column in wanted if column in taken]
     if clash:
-        others = ", ".join(repr(column) for column in wanted if column not in RESULT_COLUMNS)
+        others = ", ".join(repr(column) for column in wanted if column not in taken)
         raise InputError(
             f"The input column {clash[0]!r} of {job.input.path} has the name of a result column; rename it, or leave "
             f"it out of the results with output.columns = [{others}]."
         )
-    return Layout(carried=pa.schema([source.schema.field(name) for name in wanted]), id=job.input.id)
+    parsed = None if answers is None else Parsed(answers.type, answers.column)
+    carried = pa.schema([source.schema.field(name) for name in wanted])
+    return Layout(carried=carried, id=job.input.id, parsed=parsed)
 
 
 def _prices(
@@ -177,3 +236,21 @@ def _prices(
             f"The price of {model} is of {first.price_date}, more than six months old: see {first.price_source}."
         )
     return price_of, currency
+
+
+def input_cost_of(parts: Parts) -> Callable[[Result], Decimal | None]:
+    """Return how a stored result's input cost is found again: parts keep only input and output together."""
+
+    def input_cost(result: Result) -> Decimal | None:
+        price = parts.price_of(parts.model or result.model or "")
+        usage = Usage(
+            input_tokens=result.input_tokens,
+            output_tokens=result.output_tokens,
+            total_tokens=result.total_tokens,
+            cached_tokens=result.cached_tokens,
+            reasoning_tokens=result.reasoning_tokens,
+        )
+        cost = price.cost(usage) if price is not None else None
+        return cost.input if cost is not None else None
+
+    return input_cost

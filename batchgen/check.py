@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from batchgen.answers import RepeatFilter, StructuredAnswers, prompt_key
 from batchgen.assemble import Endpoint, Parts, assemble
 from batchgen.job import Job
 from batchgen.rendering import keyless_endpoint, prompt_columns, rendered
@@ -27,8 +29,20 @@ class Shown(Struct, frozen=True):
     body: Any
 
 
+class ResponseShape(Struct, frozen=True):
+    """How `[response]` is asked for: the means, what it adds to parameters and system message, and the column types."""
+
+    means: str
+    parameters: Mapping[str, Any]
+    instruction: str | None
+    parsed: dict[str, str]
+
+
 class Checked(Struct, frozen=True):
-    """What `check` found. `unaskable` rows will fail with `prompt`; `problem` is what `run` would refuse."""
+    """What `check` found. `unaskable` rows will fail with `prompt`; `problem` is what `run` would refuse.
+
+    `repeats`: about how many rows ask the same as an earlier one and are not sent; None where that is not looked for.
+    """
 
     job: str
     input: str
@@ -44,6 +58,8 @@ class Checked(Struct, frozen=True):
     unaskable_examples: dict[int, str]
     notes: list[str]
     problem: str | None
+    response: ResponseShape | None = None
+    repeats: int | None = None
 
     def to_json(self) -> bytes:
         """Return everything as one JSON object."""
@@ -57,7 +73,8 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> C
         endpoint, problem = keyless_endpoint(job)
     parts = assemble(job, endpoint)
     scan = parts.source.scan()
-    requests, unaskable, examples = _render(parts, show)
+    repeats = RepeatFilter(scan.rows) if parts.dedupe else None
+    requests, unaskable, examples = _render(parts, show, repeats)
     if scan.rows and unaskable == scan.rows:
         first = next(iter(examples.items()))
         problem = f"None of the {scan.rows:,} rows can be asked; row {first[0]}: {first[1]}"
@@ -85,10 +102,18 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> C
         unaskable_examples=examples,
         notes=parts.notes,
         problem=problem,
+        response=_response(parts.answers) if parts.answers is not None else None,
+        repeats=repeats.repeats if repeats is not None else None,
     )
 
 
-def _render(parts: Parts, show: int) -> tuple[list[Shown], int, dict[int, str]]:
+def _response(answers: StructuredAnswers) -> ResponseShape:
+    shaping = answers.shaping
+    fields = {field.name: str(field.type) for field in answers.type}
+    return ResponseShape(shaping.means, shaping.parameters, shaping.instruction, fields)
+
+
+def _render(parts: Parts, show: int, repeats: RepeatFilter | None) -> tuple[list[Shown], int, dict[int, str]]:
     """Render all rows; return the first requests, how many rows cannot be asked, and why the first of those."""
     shown: list[Shown] = []
     unaskable = 0
@@ -99,7 +124,10 @@ def _render(parts: Parts, show: int) -> tuple[list[Shown], int, dict[int, str]]:
                 unaskable += 1
                 if len(examples) < UNASKABLE_SHOWN:
                     examples[row] = prompt
-            elif len(shown) < show:
+                continue
+            if repeats is not None:
+                repeats.add(prompt_key(prompt))
+            if len(shown) < show:
                 shown.append(_shown(parts, row, prompt))
     return shown, unaskable, examples
 

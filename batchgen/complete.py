@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -16,8 +17,9 @@ from batchgen.limiter import Limiter
 from batchgen.pricing import ModelPrice
 from batchgen.providers.protocol import Provider
 from batchgen.reserve import Reserve
-from batchgen.retry import RetryPolicy, Tally
+from batchgen.retry import RetryPolicy, Tally, is_retryable
 from batchgen.secret import Secret
+from batchgen.summary import Spent, spent_on, with_spent
 from batchgen.tokens import rough_tokens
 from batchgen.transport import Transport
 from batchgen.values import (
@@ -30,18 +32,25 @@ from batchgen.values import (
     Request,
     Result,
     Status,
+    Usage,
     Verdict,
 )
 from batchgen.watch import Watch
 
+if TYPE_CHECKING:
+    from batchgen.turns import Dialogue
+
 MESSAGE_CAP = 2_000
 """Most characters kept of a vendor's error message."""
+
+_FREE = Cost(Decimal(0), Decimal(0))
 
 
 class Work(Struct):
     """A row on its way: what it asks and what it has used up in this run.
 
-    `input_cost` and `output_cost` are what attempts before the last were billed.
+    `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `dialogue` is the
+    state of a structured answer (`turns`).
     """
 
     row: int
@@ -51,8 +60,8 @@ class Work(Struct):
     refused_at_s: float | None = None
     failed_at_s: float | None = None
     latency_ms: float | None = None
-    input_cost: Decimal = Decimal(0)
-    output_cost: Decimal = Decimal(0)
+    billed: Spent | None = None
+    dialogue: Dialogue | None = None
 
 
 class Completer:
@@ -160,11 +169,24 @@ class Completer:
                 work.refused_at_s = self._clock()
             else:
                 work.tally.attempts += 1
-        if failure.usage is not None and failure.verdict in (Verdict.RETRY, Verdict.WAIT):
-            billed = self._cost(work, failure)
-            if billed is not None:
-                work.input_cost += billed.input
-                work.output_cost += billed.output
+        if failure.usage is not None and is_retryable(failure):
+            self._bill(work, failure.usage)
+
+    def _bill(self, work: Work, usage: Usage) -> None:
+        """Charge the row for an attempt that does not settle it."""
+        cost = self._cost(work, usage)
+        item = Spent(
+            work.row,
+            0,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.total_tokens,
+            usage.cached_tokens,
+            usage.reasoning_tokens,
+            None if cost is None else cost.input,
+            None if cost is None else cost.output,
+        )
+        work.billed = item if work.billed is None else spent_on(work.row, work.billed, item)
 
     async def again(self, work: Work, failure: Failure, sleep: Callable[[float], Awaitable[None]]) -> Outcome:
         """Go on with a row whose attempt failed in a way that another try can mend; return its final outcome.
@@ -186,11 +208,9 @@ class Completer:
             known = self._streamed_models[model] = self._provider.must_stream(model)
         return known
 
-    def _cost(self, work: Work, outcome: Outcome) -> Cost | None:
+    def _cost(self, work: Work, usage: Usage) -> Cost | None:
         price = self._price_of(work.prompt.model or self._model)
-        if price is None or outcome.usage is None:
-            return None
-        return price.cost(outcome.usage)
+        return None if price is None else price.cost(usage)
 
     def stop_reason(self, failure: Failure) -> ProviderStop:
         """The exception for an answer that no row can survive, in the vendor's own words."""
@@ -210,16 +230,17 @@ class Completer:
 
     def result(self, work: Work, outcome: Outcome) -> Result:
         """What is recorded for the row: the final outcome with the sums over all its attempts."""
+        result = self._last(work, outcome)
+        return result if work.billed is None else with_spent(result, work.billed)
+
+    def _last(self, work: Work, outcome: Outcome) -> Result:
+        """The outcome as a result, with the usage and cost of the last attempt alone."""
         usage = outcome.usage
-        price = self._price_of(work.prompt.model or self._model)
-        input_cost: Decimal | None = None
-        output_cost: Decimal | None = None
-        if price is not None:
-            last = price.cost(usage) if usage is not None else None
-            if last is not None:
-                input_cost, output_cost = work.input_cost + last.input, work.output_cost + last.output
-            elif isinstance(outcome, Failure):
-                input_cost, output_cost = work.input_cost, work.output_cost
+        if usage is not None and is_retryable(outcome):
+            usage = None  # it was billed when it was counted
+        cost = self._cost(work, usage) if usage is not None else None
+        if cost is None and isinstance(outcome, Failure) and self._price_of(work.prompt.model or self._model):
+            cost = _FREE
         attempts = work.tally.requests
         if isinstance(outcome, Completion):
             assert usage is not None
@@ -237,8 +258,8 @@ class Completer:
                 total_tokens=usage.total_tokens,
                 cached_tokens=usage.cached_tokens,
                 reasoning_tokens=usage.reasoning_tokens,
-                input_cost=input_cost,
-                output_cost=output_cost,
+                input_cost=cost.input if cost else None,
+                output_cost=cost.output if cost else None,
                 model=self._masked(outcome.model),
                 request_id=self._masked(outcome.request_id),
                 latency_ms=work.latency_ms,
@@ -255,8 +276,8 @@ class Completer:
             total_tokens=usage.total_tokens if usage else None,
             cached_tokens=usage.cached_tokens if usage else None,
             reasoning_tokens=usage.reasoning_tokens if usage else None,
-            input_cost=input_cost,
-            output_cost=output_cost,
+            input_cost=cost.input if cost else None,
+            output_cost=cost.output if cost else None,
             model=self._masked(outcome.model),
             request_id=self._masked(outcome.request_id),
             latency_ms=work.latency_ms if outcome.kind is not FailureKind.PROMPT else None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import anyio.to_thread
 import msgspec
 import pyarrow as pa
 
-from batchgen.assemble import Endpoint, Parts, assemble, endpoint_of
+from batchgen.assemble import Endpoint, Parts, assemble, endpoint_of, input_cost_of
 from batchgen.budget import Budget, PossiblyBilled
 from batchgen.complete import Completer, Work
+from batchgen.control import Control
 from batchgen.errors import StoppedError, StorageStop
 from batchgen.feed import Feed
 from batchgen.job import Job, LimitSettings
@@ -33,12 +35,14 @@ from batchgen.progress import Reporter, Standing
 from batchgen.reserve import Reserve
 from batchgen.retry import RetryPolicy, Tally
 from batchgen.rundir import RunDirectory, fingerprints
-from batchgen.runner import Runner
+from batchgen.runner import Outlet, Runner
+from batchgen.sharing import Repeats, Sharing, find_repeats
 from batchgen.sink import PriceLabel
 from batchgen.source import Scan
 from batchgen.summary import Spent, Summary
 from batchgen.transport import OpenTransport, Transport, open_transport
-from batchgen.values import Prompt, Result, Status, Usage
+from batchgen.turns import StructuredCompleter
+from batchgen.values import Prompt, Result, Status
 from batchgen.watch import Watch
 from batchgen.writer import Writer
 
@@ -47,31 +51,6 @@ OPEN_SHARDS = 2
 
 STATE_EVERY_S = 2.0
 """How often a running process rewrites `run.json`, which is what `status` shows."""
-
-
-class Control:
-    """A caller's hand on a run in progress, from the same event loop (signal handlers, notebooks)."""
-
-    def __init__(self) -> None:
-        self._run: _Run | None = None
-        self._interrupts = 0
-
-    def attach(self, run: _Run) -> None:
-        """Connect to the run that has begun, and pass on what was asked for before it had."""
-        self._run = run
-        for _ in range(self._interrupts):
-            run.runner.interrupt()
-
-    def interrupt(self) -> None:
-        """Stop sending and let what is in flight finish; a second call cancels it."""
-        self._interrupts += 1
-        if self._run is not None:
-            self._run.runner.interrupt()
-
-    def change_limits(self, limits: LimitSettings) -> None:
-        """Go on with other limits (the budget included) from now on."""
-        if self._run is not None:
-            self._run.change_limits(limits)
 
 
 async def arun(
@@ -109,6 +88,7 @@ async def arun(
             fingerprints={**fingerprints(parts.fingerprint), "input": scan.fingerprint},
             published=fingerprints({"output": {"columns": job.output.columns}}),
             settings=key_settings(job),
+            evaluate=msgspec.to_builtins(job.evaluate),
             fresh=fresh,
         )
     )
@@ -116,7 +96,7 @@ async def arun(
         for damage in directory.damage:
             reporter.note(damage)
         if retry_failed:
-            reopened = directory.reopen_failed(_input_cost(parts))
+            reopened = directory.reopen_failed(input_cost_of(parts))
             reporter.note(f"{reopened:,} failed rows are tried again.")
         if directory.complete:
             assert directory.state is not None
@@ -173,6 +153,7 @@ class _Run:
         self._budget = Budget(
             self._limits.budget, spent, PossiblyBilled(before.get("requests", 0), Decimal(before.get("cost") or 0))
         )
+        self._sharing: Sharing | None = None
         self._standing = Standing(
             rows=scan.rows,
             settled=self._before.rows,
@@ -188,6 +169,9 @@ class _Run:
         error: StoppedError | None = None
         try:
             async with AsyncExitStack() as stack:
+                repeats = await anyio.to_thread.run_sync(self._find_repeats)
+                if repeats is not None:
+                    stack.callback(repeats.store.close)
                 transport = await stack.enter_async_context(self._transport)
                 self._completer = self._completer_over(transport)
                 self._writer = await stack.enter_async_context(
@@ -200,6 +184,7 @@ class _Run:
                     )
                 )
                 known = self._directory.journal.shards()
+                self._sharing = Sharing(repeats, self._writer) if repeats is not None else None
                 problems: dict[int, str] = {}
                 feed = stack.enter_context(
                     Feed(
@@ -210,10 +195,12 @@ class _Run:
                         carried=self._kept_columns(),
                         open_shards=OPEN_SHARDS + 2 * transport.concurrency // SHARD_ROWS,
                         failed=lambda row, failure: self._completer.result(Work(row, Prompt(), Tally()), failure),
+                        sharing=self._sharing,
                         only=self._only,
                     )
                 )
-                self.runner = Runner(self._completer, self._limiter, feed, self._writer, self._leave)
+                outlet: Outlet = self._writer if self._sharing is None else self._sharing
+                self.runner = Runner(self._completer, self._limiter, feed, outlet, self._leave)
                 self._reporter.started(self._standing)
                 control.attach(self)
                 async with anyio.create_task_group() as side:
@@ -227,9 +214,16 @@ class _Run:
         self._reporter.finished(self._standing)
         return await anyio.to_thread.run_sync(self._conclude, error or self.runner.error)
 
+    def _find_repeats(self) -> Repeats | None:
+        parts, directory = self._parts, self._directory
+        if not parts.dedupe:
+            return None
+        return find_repeats(parts, self._scan.rows, directory.journal, directory.shared_path)
+
     def _completer_over(self, transport: Transport) -> Completer:
         parts = self._parts
-        return Completer(
+        build = Completer if parts.answers is None else partial(StructuredCompleter, parts.answers)
+        return build(
             provider=parts.provider,
             model=parts.model,
             transport=transport,
@@ -272,6 +266,10 @@ class _Run:
             timeout_s=limits.timeout_s,
         )
 
+    def interrupt(self) -> None:
+        """Stop sending and let what is in flight finish; a second call cancels it."""
+        self.runner.interrupt()
+
     def change_limits(self, limits: LimitSettings) -> None:
         """Go on with other limits from now on."""
         self._limits = limits
@@ -282,6 +280,8 @@ class _Run:
         self.runner.widen(min(limits.concurrency, self._transport.concurrency))
 
     def _committed(self, results: Sequence[Result]) -> None:
+        if self._sharing is not None:
+            self._sharing.committed(results)
         standing = self._standing
         standing.settled += len(results)
         for result in results:
@@ -295,9 +295,8 @@ class _Run:
     def _leave(self, work: Work) -> None:
         """Put on record what a row has used up that stays pending."""
         if work.tally.requests:
-            self._writer.spend(
-                Spent(work.row, work.tally.requests, input_cost=work.input_cost, output_cost=work.output_cost)
-            )
+            billed = work.billed or Spent(work.row, 0)
+            self._writer.spend(msgspec.structs.replace(billed, attempts=work.tally.requests))
 
     async def _watch_storage(self) -> None:
         try:
@@ -382,6 +381,7 @@ class _Run:
             rows_per_s=round((settled - self._before.rows) / wall_s, 3),
             limited_by=self._limiter.pacer.limited_by(),
             output=str(self._directory.path),
+            shared=totals.shared,
             error=None
             if error is None or state == "complete"
             else {"kind": type(error).__name__, "message": str(error)},
@@ -394,21 +394,3 @@ class _Run:
 
 def _told(error: StoppedError) -> dict[str, str]:
     return {"kind": type(error).__name__, "message": str(error)}
-
-
-def _input_cost(parts: Parts) -> Callable[[Result], Decimal | None]:
-    """Return how a stored result's input cost is found again: parts keep only input and output together."""
-
-    def input_cost(result: Result) -> Decimal | None:
-        price = parts.price_of(parts.model or result.model or "")
-        usage = Usage(
-            input_tokens=result.input_tokens,
-            output_tokens=result.output_tokens,
-            total_tokens=result.total_tokens,
-            cached_tokens=result.cached_tokens,
-            reasoning_tokens=result.reasoning_tokens,
-        )
-        cost = price.cost(usage) if price is not None else None
-        return cost.input if cost is not None else None
-
-    return input_cost

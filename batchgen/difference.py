@@ -19,8 +19,9 @@ from msgspec import Struct
 from batchgen.difference_join import Pair, joined
 from batchgen.difference_sides import Side, SideTally
 from batchgen.errors import OutputError, UsageError
-from batchgen.evaluation import EvaluationSettings, compared_row
+from batchgen.evaluation import compared_row
 from batchgen.evaluation_rows import PublishedRows
+from batchgen.evaluation_settings import EvaluationSettings
 from batchgen.evaluation_statistics import Bootstrap, Measure
 from batchgen.evaluation_values import normalised, written
 from batchgen.table_file import table_file

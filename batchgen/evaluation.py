@@ -23,28 +23,13 @@ from batchgen.errors import InputError, UsageError
 from batchgen.evaluation_fields import FieldScore, FieldTally
 from batchgen.evaluation_labels import NO_LABEL, OTHER_LABEL, LabelScores, label_scores
 from batchgen.evaluation_rows import PublishedRows
+from batchgen.evaluation_settings import EvaluationSettings
 from batchgen.evaluation_statistics import Bootstrap, Measure
 from batchgen.evaluation_values import normalised, predicted_field, predicted_label, written
 from batchgen.table_file import table_file
 
 MOST_LABELS = 1_000
 """More different gold values than this are no labels but free text."""
-
-
-class EvaluationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[evaluate]`: `gold` is the column with the right label, or a table of fields and their gold columns.
-
-    A field's dots lead into nested objects. `seed` and `resamples` are of the intervals.
-    """
-
-    gold: str | dict[str, str]
-    seed: int = 0
-    resamples: int = 2_000
-
-    @property
-    def columns(self) -> list[str]:
-        """The gold columns; they have to be among the carried ones."""
-        return [self.gold] if isinstance(self.gold, str) else list(self.gold.values())
 
 
 class Compared(Struct, frozen=True):

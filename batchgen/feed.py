@@ -20,6 +20,7 @@ from batchgen.errors import InputError, InputStop
 from batchgen.plan import Shard
 from batchgen.prompt import PromptTemplate
 from batchgen.retry import Tally
+from batchgen.sharing import Sharing
 from batchgen.source import row_values
 from batchgen.values import Failure, FailureKind, Result, Verdict
 
@@ -42,7 +43,8 @@ class Feed:
 
     `problems` are rows that the source could not read, filled while it reads. `carried` are the columns that the
     parts keep; `open_shards` bounds how many shards may be unfinished at a time. With `only` all other rows are passed
-    over. Use it as a context manager: it keeps a reading thread.
+    over; `sharing` takes out rows that are not asked themselves. Use it as a context manager: it keeps a reading
+    thread.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Feed:
         open_shards: int,
         failed: Callable[[int, Failure], Result],
         only: AbstractSet[int] | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         self._shards = shards
         self._problems = problems
@@ -65,6 +68,7 @@ class Feed:
         self._open_shards = open_shards
         self._failed = failed
         self._only = only
+        self._sharing = sharing
         self._rows: Iterator[Work | Result] = iter(())
         self._lock = anyio.Lock()
         self._generation = 0
@@ -127,5 +131,7 @@ class Feed:
                 prompt = self._template.render(values)
                 if isinstance(prompt, Failure):
                     yield self._failed(row, prompt)
-                else:
+                elif self._sharing is None:
                     yield Work(row, prompt, Tally())
+                elif (admitted := self._sharing.admit(Work(row, prompt, Tally()))) is not None:
+                    yield admitted

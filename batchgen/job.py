@@ -19,7 +19,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import JobError
+from batchgen.evaluation_settings import EvaluationSettings
 from batchgen.prompt import PromptSettings
 from batchgen.providers import PROVIDERS
 from batchgen.retry import RetrySettings
@@ -34,11 +36,16 @@ class ColumnReference(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[input]`: `path` is a Parquet, CSV or JSONL file, a directory or a glob; `limit` takes the first rows only."""
+    """`[input]`: `path` is a Parquet, CSV or JSONL file, a directory or a glob; `limit` takes the first rows only.
+
+    `dedupe`: rows whose requests are the same are asked once and share the answer; by default at temperature 0 or with
+    a fixed seed.
+    """
 
     path: str
     id: str | None = None
     limit: Annotated[int, Meta(ge=1)] | None = None
+    dedupe: bool | None = None
 
 
 class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +96,8 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limits: LimitSettings = LimitSettings()
     retry: RetrySettings = RetrySettings()
     pricing: PricingSettings = PricingSettings()
+    response: ResponseSettings | None = None
+    evaluate: EvaluationSettings | None = None
 
 
 def load_job(path: str | Path, **overrides: Any) -> Job:

@@ -15,7 +15,7 @@ trusted like code.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,9 @@ class PromptSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """`[prompt]` of a job: templates (inline or from UTF-8 files), or the column that holds the conversation.
 
     One of `user`, `user_file`, `messages` or `prompt` is needed. `prompt` with `history` (a column of
-    {user, bot} lists) is the older form that only DashScope's native API takes.
+    {user, bot} lists) is the older form that only DashScope's native API takes. `examples` is a table with the
+    prompt's columns and the wanted answer (column `examples_answer`, by default "answer"), put before every row as
+    turns.
     """
 
     system: str | None = None
@@ -46,6 +48,8 @@ class PromptSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     messages: str | None = None
     prompt: str | None = None
     history: str | None = None
+    examples: str | None = None
+    examples_answer: str | None = None
 
 
 class PromptTemplate:
@@ -69,6 +73,7 @@ class PromptTemplate:
         self._system = _template("system", settings.system, settings.system_file)
         self._user = _template("user", settings.user, settings.user_file)
         self._prompt = _template("prompt", settings.prompt, None)
+        self._finish: Callable[[Prompt], Prompt] | None = None
         self._asked: dict[str, str] = {}  # column → the key that asks for it
         for template in (self._system, self._user, self._prompt):
             if template is not None:
@@ -99,8 +104,16 @@ class PromptTemplate:
         }
         return parts | {key: f"column {column}" for key, column in columns.items() if column is not None}
 
+    def finish_with(self, finish: Callable[[Prompt], Prompt]) -> None:
+        """Pass every prompt through `finish` from now on, which puts instruction and examples into it."""
+        self._finish = finish
+
     def render(self, values: Mapping[str, Any]) -> Prompt | Failure:
         """Return the prompt of a row, given at least `columns`, or a failure of kind prompt that says why not."""
+        prompt = self._render(values)
+        return prompt if self._finish is None or isinstance(prompt, Failure) else self._finish(prompt)
+
+    def _render(self, values: Mapping[str, Any]) -> Prompt | Failure:
         try:
             model = None if self._model is None else _model(values[self._model], self._model)
             parameters = {
@@ -143,6 +156,8 @@ def _check_keys(settings: PromptSettings) -> None:
         raise JobError(f"prompt.{forms[0]} and prompt.{forms[1]} exclude each other: keep one.")
     if settings.history is not None and settings.prompt is None:
         raise JobError("prompt.history goes with prompt.prompt only; with chat messages, use prompt.messages.")
+    if settings.examples_answer is not None and settings.examples is None:
+        raise JobError("prompt.examples_answer goes with prompt.examples only: name the table.")
     if settings.prompt is not None and (settings.system is not None or settings.system_file is not None):
         raise JobError("prompt.prompt has no system message: use prompt.user with prompt.system, or one text.")
 

@@ -27,7 +27,7 @@ from batchgen.salvage import open_journal
 from batchgen.sink import PriceLabel, part_numbers, replace_file, write_cost_summary
 from batchgen.values import Result
 
-_STATE_FILE, _JOURNAL_FILE, _SPILL_FILE = "run.json", "journal.sqlite", "journal.spill"
+_STATE_FILE, _JOURNAL_FILE, _SPILL_FILE, _SHARED_FILE = "run.json", "journal.sqlite", "journal.spill", "shared.sqlite"
 
 
 class RunState(Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
     `summary` is `summary.Summary` as JSON, the latest there is; `parts` has the CRC-32 of each part of a complete run;
     `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
-    showing, without prompts and secrets.
+    showing, without prompts and secrets; `evaluate` is the job's table of that name.
     """
 
     state: str
@@ -51,6 +51,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = {}
     estimate: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = {}
+    evaluate: Mapping[str, Any] | None = None
 
 
 def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
@@ -74,6 +75,7 @@ class RunDirectory:
         self.path = path
         self.results_path = path / "results"
         self.spill_path = path / _SPILL_FILE
+        self.shared_path = path / _SHARED_FILE
         self.state: RunState | None = None
         self.damage: list[str] = []
         self._lock = lock
@@ -89,14 +91,15 @@ class RunDirectory:
         fingerprints: Mapping[str, str],
         published: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        evaluate: Mapping[str, Any] | None = None,
         fresh: bool = False,
         mounts: Path = Path("/proc/mounts"),
     ) -> RunDirectory:
         """Create or reopen the directory, lock it, compare fingerprints, mend what a crash left, open the journal.
 
-        `published` are fingerprints that only count once a part is written (output columns). A complete run is left
-        as it is: its journal opens with `reopen_failed`. Raises `OutputError` when the directory is somebody else's, in
-        use, of another job, or not writable.
+        `published` are fingerprints that only count once a part is written (output columns); `evaluate` is kept for
+        `batchgen evaluate`. A complete run is left as it is: its journal opens with `reopen_failed`. Raises
+        `OutputError` when the directory is somebody else's, in use, of another job, or not writable.
         """
         path = Path(path).absolute()
         refuse_network(path, mounts)
@@ -106,6 +109,7 @@ class RunDirectory:
                 if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
                     directory = directory._moved_aside()
                 directory._take_up(job, dict(fingerprints), dict(published or {}), settings or {})
+                directory._keep_evaluate(evaluate)
             except BaseException:
                 directory.close()
                 raise
@@ -179,6 +183,11 @@ class RunDirectory:
         )
         self._open_journal()
 
+    def _keep_evaluate(self, evaluate: Mapping[str, Any] | None) -> None:
+        assert self._saved is not None
+        if evaluate != self._saved.evaluate:
+            self._save(evaluate=evaluate)
+
     def _compare(self, fingerprints: dict[str, str], published: dict[str, str]) -> None:
         """Refuse a changed job or input, naming what changed."""
         assert self.state is not None
@@ -197,7 +206,8 @@ class RunDirectory:
         return part_numbers(self.results_path) == list(range(len(state.parts)))
 
     def _remove_journal(self) -> None:
-        for path in (*self.path.glob(f"{_JOURNAL_FILE}-*"), self.path / _JOURNAL_FILE, self.spill_path):
+        companions = (*self.path.glob(f"{_JOURNAL_FILE}-*"), *self.path.glob(f"{_SHARED_FILE}*"))
+        for path in (*companions, self.path / _JOURNAL_FILE, self.spill_path):
             path.unlink(missing_ok=True)
 
     # During a run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
     if summary.error is not None:
         lines.append(f"stopped by  {summary.error['message']}")
     lines.append(f"requests    {summary.attempts:,} sent in all, {summary.refused:,} refused by a limit in this run")
+    if summary.shared:
+        lines.append(f"shared      {summary.shared:,} answers are another row's, which asked the same{_saved(summary)}")
     lines.append(
         f"tokens      {_count(summary.input_tokens)} in, {_count(summary.output_tokens)} out, "
         f"{_count(summary.total_tokens)} together"
@@ -53,6 +56,14 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
+def _saved(summary: Summary) -> str:
+    """Return what rows that were not sent would have cost, at the mean of those that were."""
+    asked = summary.succeeded + summary.failed - summary.shared
+    if not summary.cost or asked <= 0:
+        return ""
+    return f": about {money(summary.cost / asked * summary.shared, summary.currency or '')} saved"
+
+
 def check_text(checked: Checked) -> str:
     """Return what `check` found, the first requests last."""
     lines = [
@@ -61,6 +72,13 @@ def check_text(checked: Checked) -> str:
         f"model     {checked.model} by {checked.provider} at {checked.endpoint}",
         f"price     {checked.price or 'unknown: costs will be empty'}",
     ]
+    if checked.response is not None:
+        fields = ", ".join(f"{name} {kind}" for name, kind in checked.response.parsed.items())
+        lines += [f"response  asked for by {checked.response.means}", f"parsed    {fields}"]
+        if checked.response.instruction is not None:
+            lines += ["added to the system message:", textwrap.indent(checked.response.instruction, "  ")]
+    if checked.repeats:
+        lines.append(f"repeats   {checked.repeats:,} of the requests, about, come a second time and are not sent")
     if checked.unaskable:
         lines.append(f"rows that cannot be asked: {checked.unaskable:,}; they will fail with error_kind prompt")
         lines += [f"  row {row}: {reason}" for row, reason in checked.unaskable_examples.items()]

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec import Struct
 
@@ -61,6 +62,7 @@ RESULT_COLUMNS = pa.schema(
 _PARSED_AFTER = "tool_calls"
 _FREE_TEXT = frozenset({"row_id", "completion", "reasoning", "tool_calls", "request_id", "error_message"})
 _LONGEST_WORD = 64  # bytes, on average
+_LABEL_MEASURES = ("confidence", "agreement")
 _NOTE, _NOTE_CRC = b"batchgen", b"batchgen.crc"
 
 
@@ -256,16 +258,18 @@ def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result]
     """Yield a part's rows as results again.
 
     A part has only the row's cost: `input_cost` computes the input's share of it anew from the row's tokens; the rest
-    is the output's, so that the total never changes.
+    is the output's, so that the total never changes. How sure a label is stands in `parsed`.
     """
     names = [name for name in Result.__struct_fields__ if name in RESULT_COLUMNS.names]
     columns = [table.column(name).to_pylist() for name in names]
     kinds = columns[names.index("error_kind")]
     costs = table.column("cost").to_pylist()
     times = table.column("finished_at").cast(pa.int64()).to_pylist()
+    measures = _label_measures(table)
     for place, values in enumerate(zip(*columns, strict=True)):
         fields = dict(zip(names, values, strict=True))
         fields["status"] = Status(fields["status"])
+        fields.update((name, values[place]) for name, values in measures.items())
         fields["error_kind"] = None if kinds[place] is None else FailureKind(kinds[place])
         result = Result(row=first_row + place, finished_at_us=times[place], **fields)
         cost = costs[place]
@@ -273,6 +277,18 @@ def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result]
             share = min(max(input_cost(result) or Decimal(0), Decimal(0)), cost)
             result = msgspec.structs.replace(result, input_cost=share, output_cost=cost - share)
         yield result
+
+
+def _label_measures(table: pa.Table) -> dict[str, list[float | None]]:
+    """Return what `parsed` says of labels beside the label itself, by field of `Result`."""
+    if table.schema.get_field_index("parsed") < 0:
+        return {}
+    fields = {field.name: field.type for field in table.schema.field("parsed").type}
+    if not fields.keys() <= {"label", *_LABEL_MEASURES}:
+        return {}  # a schema's own fields
+    parsed = table.column("parsed").combine_chunks()
+    names = [name for name in _LABEL_MEASURES if fields.get(name) == pa.float64()]
+    return {name: pc.struct_field(parsed, name).to_pylist() for name in names}
 
 
 def write_cost_summary(path: Path, sums: Sums, label: Callable[[str | None], PriceLabel]) -> None:

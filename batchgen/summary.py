@@ -76,7 +76,10 @@ class Group(NamedTuple):
 
 
 class Totals(Struct):
-    """Sums over rows. A sum of tokens or money is None while no row has reported any, as SQL's `sum` has it."""
+    """Sums over rows. A sum of tokens or money is None while no row has reported any, as SQL's `sum` has it.
+
+    `shared` rows were not asked: they share the answer to another row's request.
+    """
 
     rows: int = 0
     attempts: int = 0
@@ -87,6 +90,7 @@ class Totals(Struct):
     reasoning_tokens: int | None = None
     input_cost: Decimal | None = None
     output_cost: Decimal | None = None
+    shared: int = 0
 
     @property
     def cost(self) -> Decimal | None:
@@ -123,6 +127,8 @@ class Sums:
         """Count one settled row."""
         totals = self._totals(Group(result.model, result.status, result.finish_reason, result.error_kind))
         totals.rows += 1
+        if not result.attempts and result.error_kind is not FailureKind.PROMPT:
+            totals.shared += 1
         totals.add(result)
 
     def add_all(self, results: Iterable[Result]) -> None:
@@ -135,6 +141,7 @@ class Sums:
         for group, totals in other.groups.items():
             mine = self._totals(group)
             mine.rows += totals.rows
+            mine.shared += totals.shared
             mine.add(totals)
 
     def rows(self, status: Status) -> int:
@@ -146,6 +153,7 @@ class Sums:
         everything = Totals()
         for totals in self.groups.values():
             everything.rows += totals.rows
+            everything.shared += totals.shared
             everything.add(totals)
         return everything
 
@@ -179,7 +187,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     """How a run ended: `run --json`, and what `batchgen.run` returns.
 
     `rows` is the size of the job; `succeeded`, `failed`, `attempts`, tokens and `cost` count every run of it so far,
-    `refused` (answers 429), `wall_s` and `rows_per_s` only this one.
+    `refused` (answers 429), `wall_s` and `rows_per_s` only this one. `shared` rows were not asked: they have the answer
+    to another row's request, which was the same.
     """
 
     state: str
@@ -200,6 +209,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     limited_by: str | None
     output: str
     error: dict[str, Any] | None = None
+    shared: int = 0
 
     def to_json(self) -> bytes:
         """Return the object of `run --json`; money as decimal strings."""

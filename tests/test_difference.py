@@ -15,7 +15,7 @@ from batchgen.difference import difference
 from batchgen.difference_join import joined
 from batchgen.difference_text import difference_text
 from batchgen.errors import InputError, OutputError
-from batchgen.evaluation import EvaluationSettings
+from batchgen.evaluation_settings import EvaluationSettings
 from batchgen.simulator import Settings, start_in_thread
 from tests.test_evaluation import publish
 

@@ -114,6 +114,7 @@ def test_summary_json():
         "limited_by": None,
         "output": "out/x",
         "error": None,
+        "shared": 0,
     }
 
 

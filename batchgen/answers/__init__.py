@@ -3,8 +3,8 @@
 `StructuredAnswers` is all a completer and a sink need; the modules below it are pure and can be used alone.
 """
 
-from batchgen.answers.conversation import example_turns
-from batchgen.answers.duplicates import dedupe_default, request_key
+from batchgen.answers.conversation import example_turns, instructed
+from batchgen.answers.duplicates import RepeatFilter, dedupe_default, prompt_key
 from batchgen.answers.kinds import Answer, Invalid
 from batchgen.answers.labels import Label, Vote
 from batchgen.answers.means import Shaping, Target
@@ -32,6 +32,7 @@ __all__ = [
     "Next",
     "OnLength",
     "Repair",
+    "RepeatFilter",
     "ResponseSettings",
     "Shaping",
     "Spent",
@@ -41,6 +42,7 @@ __all__ = [
     "Vote",
     "dedupe_default",
     "example_turns",
+    "instructed",
     "load_schema",
-    "request_key",
+    "prompt_key",
 ]

@@ -1,4 +1,4 @@
-"""Rows that ask the same: which requests are one, and when sharing an answer changes nothing."""
+"""Rows that ask the same: which prompts are one, and when sharing an answer changes nothing."""
 
 from __future__ import annotations
 
@@ -6,24 +6,52 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from batchgen.values import Request
+import msgspec
+
+from batchgen.values import Prompt
+
+_LEAST_BITS, _MOST_BITS = 20, 27  # of a filter's two tables: 128 KB to 16 MB each
+_BITS_A_ROW = 256  # a single prompt is taken for a repeated one once in so many, about, in a full table
+
+_encode = msgspec.json.Encoder().encode
 
 
-def request_key(request: Request) -> bytes:
-    """Return 16 bytes that two requests share if, and only if for all practice, they are the same to the provider.
+def prompt_key(prompt: Prompt) -> bytes:
+    """Return 16 bytes that two prompts share if, and only if for all practice, their requests in one run are the same.
 
-    URL, body, headers (in any order) and the way of answering count. A key is no secret, but it comes from a prompt.
+    All else in a request comes from the job. A key is no secret, but it comes from a prompt.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (
-        request.url.encode(),
-        b"stream" if request.streamed else b"whole",
-        request.body,
-        *(f"{name.lower()}:{request.headers[name]}".encode() for name in sorted(request.headers, key=str.lower)),
-    ):
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.digest()
+    return hashlib.blake2b(_encode(prompt), digest_size=16).digest()
+
+
+class RepeatFilter:
+    """Which keys came more than once, in at most 32 MB however many there are.
+
+    It never misses one; now and then it takes a single key for a repeated one. `repeats` counts the keys that had come
+    before, by the same measure.
+    """
+
+    def __init__(self, rows: int) -> None:
+        """`rows`: about how many keys will come."""
+        bits = min(max((rows * _BITS_A_ROW).bit_length(), _LEAST_BITS), _MOST_BITS)
+        self._mask = (1 << bits) - 1
+        self._once = bytearray(1 << (bits - 3))
+        self._twice = bytearray(1 << (bits - 3))
+        self.repeats = 0
+
+    def add(self, key: bytes) -> None:
+        """Take note of a key."""
+        place = int.from_bytes(key[:8]) & self._mask
+        byte, bit = place >> 3, 1 << (place & 7)
+        if self._once[byte] & bit:
+            self._twice[byte] |= bit
+            self.repeats += 1
+        else:
+            self._once[byte] |= bit
+
+    def __contains__(self, key: bytes) -> bool:
+        place = int.from_bytes(key[:8]) & self._mask
+        return bool(self._twice[place >> 3] & (1 << (place & 7)))
 
 
 def dedupe_default(parameters: Mapping[str, Any]) -> bool:

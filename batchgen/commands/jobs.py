@@ -84,7 +84,8 @@ async def _run_under_signals(
     """Run the job; SIGINT and SIGTERM interrupt it, SIGHUP takes over the limits of the edited job file."""
     import anyio
 
-    from batchgen.corridor import Control, arun
+    from batchgen.control import Control
+    from batchgen.corridor import arun
 
     control = Control()
 

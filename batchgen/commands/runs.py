@@ -90,7 +90,8 @@ def evaluate_command(
     """
     import msgspec
 
-    from batchgen.evaluation import EvaluationSettings, evaluate, gold_setting, settings_of_run, write_measures
+    from batchgen.evaluation import evaluate, gold_setting, settings_of_run, write_measures
+    from batchgen.evaluation_settings import EvaluationSettings
     from batchgen.evaluation_text import evaluation_text
 
     settings = EvaluationSettings(gold=gold_setting(gold)) if gold else settings_of_run(directory)
@@ -142,7 +143,8 @@ def diff_command(
     """
     from batchgen.difference import difference
     from batchgen.difference_text import difference_text
-    from batchgen.evaluation import EvaluationSettings, gold_setting
+    from batchgen.evaluation import gold_setting
+    from batchgen.evaluation_settings import EvaluationSettings
 
     settings = EvaluationSettings(gold=gold_setting(gold), seed=seed) if gold else None
     found = difference(directory_a, directory_b, settings, show=show, changed=parquet)

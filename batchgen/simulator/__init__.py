@@ -8,10 +8,11 @@ from batchgen.simulator.answers import count_input_tokens, count_tokens, expecte
 from batchgen.simulator.behaviour import Behaviour
 from batchgen.simulator.exchange import HttpRequest, Reply
 from batchgen.simulator.server import Simulator, SimulatorThread, serve, start_in_thread
-from batchgen.simulator.settings import FAULTS, FIELD_HELP, LOST, STREAM_FAULTS, TRAITS, Settings
+from batchgen.simulator.settings import BLEMISHES, FAULTS, FIELD_HELP, LOST, STREAM_FAULTS, TRAITS, Settings
 from batchgen.simulator.stats import request_digest
 
 __all__ = [
+    "BLEMISHES",
     "FAULTS",
     "FIELD_HELP",
     "LOST",

@@ -4,6 +4,7 @@
 - A fitting JSON object if the request carries a schema (`response_format`), or if its messages speak of JSON and
   show a schema or an example object, with values lifted from the last user message.
 - One of the labels if the messages list them after a word such as "Labels:", in one line or one per line behind dashes.
+- What a message asks for that wants the last answer again is what the user message before it asked for.
 - A tool call if tools are offered and one is demanded, or shares a word with the last user message.
 
 Tokens are counted by one rule everywhere: a token for every four bytes of UTF-8 begun, at least one.
@@ -22,6 +23,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from batchgen.simulator.blemishes import blemished
 from batchgen.simulator.fitting import Fitter, choose, like_example, stems
 from batchgen.values import Message
 
@@ -37,6 +39,7 @@ _SPREAD = [NormalDist(0, 0.6).inv_cdf((i + 0.5) / 64) for i in range(64)]  # 64 
 _LABEL_WORDS = r"\b(?:labels?|categor(?:y|ies)|class(?:es)?|one of)\b"
 _LABELS_BELOW = re.compile(rf"(?im)^[^\n]*{_LABEL_WORDS}[^:\n]*:[ \t]*\n+((?:[ \t]*[-*•][ \t]+[^\n]+(?:\n|\Z)){{2,}})")
 _LABELS_BESIDE = re.compile(rf"(?im){_LABEL_WORDS}[^:\n]{{0,60}}:[ \t]*([^\n]+)$")
+_AGAIN = re.compile(r"(?i)\b(?:answer|reply|try|write it) (?:once )?again\b|\bcorrect (?:it|that|your answer)\b")
 _KEYS_BESIDE = re.compile(r"(?im)\b(?:keys|fields)\b[^:\n]{0,60}:[ \t]*([^\n]+)$")
 
 
@@ -49,7 +52,10 @@ class ToolCall(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """What the model says, before a wire format wraps it. `output_tokens` includes `reasoning_tokens`."""
+    """What the model says, before a wire format wraps it. `output_tokens` includes `reasoning_tokens`.
+
+    `blemish`: what is wrong with it, by its name in the settings, if anything is.
+    """
 
     text: str
     finish_reason: str
@@ -57,6 +63,7 @@ class Answer(Struct, frozen=True):
     reasoning: str = ""
     reasoning_tokens: int = 0
     tool_calls: tuple[ToolCall, ...] = ()
+    blemish: str = ""
 
 
 class Task(Struct, frozen=True):
@@ -133,13 +140,15 @@ def compose(
     answer_tokens: float = 40,
     thinking_budget: int | None = None,
     cut: bool = False,
+    blemish: str = "",
 ) -> Answer:
     """Return the answer to a prompt.
 
     `thinking_budget` (tokens) is the most it may reason, None for no reasoning. `cut` ends the answer in its middle
-    with finish_reason `length`, as `max_tokens` does when the answer is longer.
+    with finish_reason `length`, as `max_tokens` does when the answer is longer. `blemish` (one of `BLEMISHES`) befalls
+    an answer that is JSON or a label.
     """
-    asked = next((text_of(m.get("content")) for m in reversed(messages) if m["role"] == "user"), "")
+    asked = _asked(messages)
     digest = blake2b(
         asked.encode("utf-8", "replace"), digest_size=12, key=seed.to_bytes(8, "big", signed=True)
     ).digest()
@@ -156,13 +165,20 @@ def compose(
                 called.get("parameters") or {"type": "object"}
             )
         )
+        good, arguments = arguments, blemished(blemish, arguments, (), number)
         call = ToolCall(id=f"call_{digest.hex()}", name=called["name"], arguments=arguments)
         tokens = reasoning_tokens + count_tokens(call.name + arguments)
-        return Answer("", "tool_calls", tokens, reasoning, reasoning_tokens, (call,))
+        befallen = blemish if arguments != good else ""
+        return Answer("", "tool_calls", tokens, reasoning, reasoning_tokens, (call,), befallen)
 
     text = _text(messages, asked, response_format, seed, number)
+    befallen = ""
     if text is None:
         text = _prose("Answer", digest, number, answer_tokens)
+    elif blemish:
+        labels = _asked_for(messages, asked[:_READ_CHARACTERS], as_json=False).labels or {}
+        good, text = text, blemished(blemish, text, list(labels), number)
+        befallen = blemish if text != good else ""
     for mark in stop:
         text = text.split(mark, 1)[0]
     finish_reason = "stop"
@@ -170,7 +186,16 @@ def compose(
     if cut or (allowed is not None and count_tokens(text) > allowed):
         finish_reason = "length"
         text = text.encode("utf-8", "replace")[: 4 * (allowed or 1)].decode("utf-8", "ignore")
-    return Answer(text, finish_reason, reasoning_tokens + count_tokens(text), reasoning, reasoning_tokens)
+    tokens = reasoning_tokens + count_tokens(text)
+    return Answer(text, finish_reason, tokens, reasoning, reasoning_tokens, blemish=befallen)
+
+
+def _asked(messages: Sequence[Message]) -> str:
+    """Return the last user message; of a conversation that asks for its last answer again, the one it was about."""
+    said = [text_of(message.get("content")) for message in messages if message["role"] == "user"]
+    while len(said) > 1 and _AGAIN.search(said[-1][:_READ_CHARACTERS]):
+        said.pop()
+    return said[-1] if said else ""
 
 
 def _prose(opening: str, digest: bytes, number: int, median_tokens: float) -> str:

@@ -23,7 +23,7 @@ from batchgen.simulator.exchange import EVENTS, JSON, HttpRequest, Reply, Ticket
 from batchgen.simulator.faults import broken_frames, drawn, failed_reply, fallen_on
 from batchgen.simulator.limits import Limits
 from batchgen.simulator.rules import Problem, Wire
-from batchgen.simulator.settings import FAULTS, LOST, STREAM_FAULTS, TRAITS, Settings
+from batchgen.simulator.settings import BLEMISHES, FAULTS, LOST, STREAM_FAULTS, TRAITS, Settings
 from batchgen.simulator.stats import Stats, digest_of
 from batchgen.simulator.throttling import Headers, limit_headers, throttled, wait_headers
 
@@ -181,9 +181,12 @@ class Behaviour:
         if failed is not None:
             return msgspec.structs.replace(failed, wait_s=wait_s, ticket=no_answer)
 
+        answers = _answers(call, settings, trait, fallen_on(settings, BLEMISHES, digest, attempt) or "")
+        if answers[0].blemish:
+            stats.faults[answers[0].blemish] += 1
         good = Reply200(
             call,
-            _answers(call, settings, trait),
+            answers,
             input_tokens,
             request_id,
             with_usage=not settings.no_usage,
@@ -229,7 +232,7 @@ class Behaviour:
         return limit_headers(self._limits) if self.settings.headers and wire == "openai" else ()
 
 
-def _answers(call: Call, settings: Settings, trait: str | None) -> list[Answer]:
+def _answers(call: Call, settings: Settings, trait: str | None, blemish: str) -> list[Answer]:
     answers = [
         compose(
             call.messages,
@@ -242,6 +245,7 @@ def _answers(call: Call, settings: Settings, trait: str | None) -> list[Answer]:
             answer_tokens=settings.answer_tokens,
             thinking_budget=call.thinking_budget,
             cut=trait is not None,
+            blemish=blemish,
         )
         for choice in range(call.n)
     ]

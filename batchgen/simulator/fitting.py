@@ -179,7 +179,7 @@ class Fitter:
         )
         most = schema.get("maxLength")
         if value is None:
-            if form is None and nullable:
+            if nullable and (form is None or form in _FORMAT_FIELDS):
                 return None
             n = self._pick(name)
             value = _FORMATS.get(form or "", "unknown" if rule_for(name) else "value {n}").format(

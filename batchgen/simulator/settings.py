@@ -18,7 +18,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Fault rates are shares of the admitted requests, 0 to 1; at most one fault befalls a request, so the rates
     together are at most 1 (else ValueError). `content_filter` and `length` belong to the prompt (the same prompt
-    meets them each time); all other faults are drawn anew for each try of it.
+    meets them each time); all other faults are drawn anew for each try of it. So is what is wrong with an answer that
+    is JSON or a label (`BLEMISHES`, one at most): the request succeeds all the same.
     """
 
     seed: Annotated[int, Meta(description="decides answers, faults and latencies; same seed, same run")] = 0
@@ -98,14 +99,24 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fatal_error: Annotated[
         Literal["invalid_key", "arrearage"], Meta(description="what fatal_after brings: 401, or the unpaid account")
     ] = "invalid_key"
+    fenced: Annotated[Share, Meta(description="JSON answers in a Markdown fence")] = 0
+    wrapped: Annotated[Share, Meta(description="JSON answers and labels with prose round them")] = 0
+    trailing_comma: Annotated[Share, Meta(description="JSON answers with a comma before the last brace")] = 0
+    single_quoted: Annotated[Share, Meta(description="JSON answers in single quotes, as Python writes them")] = 0
+    cut_json: Annotated[Share, Meta(description="JSON answers that end in the middle, with finish_reason stop")] = 0
+    wrong_type: Annotated[Share, Meta(description="JSON answers with one value of another type")] = 0
+    missing_field: Annotated[Share, Meta(description="JSON answers without one of their fields")] = 0
+    wrong_label: Annotated[Share, Meta(description="labels that are another of those listed")] = 0
     no_usage: Annotated[bool, Meta(description="answers come without usage")] = False
 
     def __post_init__(self) -> None:
-        rates = [getattr(self, name) for name in (*FAULTS, *TRAITS)]
+        rates = [getattr(self, name) for name in (*FAULTS, *TRAITS, *BLEMISHES)]
         if min(rates) < 0 or sum(getattr(self, name) for name in FAULTS) > 1 + 1e-9:
             raise ValueError("The fault rates must be 0 or more and add up to at most 1.")
         if sum(getattr(self, name) for name in TRAITS) > 1 + 1e-9:
             raise ValueError("`content_filter` and `length` must add up to at most 1.")
+        if sum(getattr(self, name) for name in BLEMISHES) > 1 + 1e-9:
+            raise ValueError("The rates of what is wrong with structured answers must add up to at most 1.")
 
 
 STREAM_FAULTS = ("cut_stream", "stream_error")
@@ -129,6 +140,18 @@ FAULTS = (
 
 TRAITS = ("content_filter", "length")
 """What happens to a prompt every time."""
+
+BLEMISHES = (
+    "fenced",
+    "wrapped",
+    "trailing_comma",
+    "single_quoted",
+    "cut_json",
+    "wrong_type",
+    "missing_field",
+    "wrong_label",
+)
+"""What is wrong with an answer that is JSON or a label, drawn for each try."""
 
 LOST = frozenset({"reset", "reset_body", "truncate", "malformed", "cut_stream", "hang"})
 """Faults whose answer was generated, and so billed, but cannot be read by the client."""

@@ -1,33 +1,54 @@
-"""Which requests are the same, and when sharing an answer is right by default."""
+"""Which prompts are the same, which come twice, and when sharing an answer is right by default."""
 
 import pytest
 from msgspec.structs import replace
 
-from batchgen.answers import dedupe_default, request_key
-from batchgen.values import Request
+from batchgen.answers import RepeatFilter, dedupe_default, prompt_key
+from batchgen.values import Prompt
 
-REQUEST = Request("https://a/v1", b'{"model":"m"}', {"Accept": "x", "X-B": "y"}, model="m")
+PROMPT = Prompt(messages=[{"role": "user", "content": "a"}])
 
 
-def test_requests_with_the_same_bytes_share_a_key():
-    """Order and case of header names do not matter."""
-    assert request_key(REQUEST) == request_key(replace(REQUEST, headers={"x-b": "y", "accept": "x"}))
-    assert len(request_key(REQUEST)) == 16
+def test_equal_prompts_share_a_key():
+    """Built twice, the same 16 bytes."""
+    assert prompt_key(PROMPT) == prompt_key(Prompt(messages=[{"role": "user", "content": "a"}]))
+    assert len(prompt_key(PROMPT)) == 16
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"url": "https://a/v2"},
-        {"body": b'{"model":"n"}'},
-        {"streamed": True},
-        {"headers": {"Accept": "x"}},
-        {"headers": {"Accept": "xx-b:y"}},
+        {"messages": [{"role": "user", "content": "b"}]},
+        {"messages": [{"role": "system", "content": "a"}]},
+        {"text": "a"},
+        {"model": "m"},
+        {"parameters": {"max_tokens": 5}},
     ],
 )
 def test_any_difference_is_another_key(change):
-    """URL, body, headers and streaming count, and parts cannot run into each other."""
-    assert request_key(REQUEST) != request_key(replace(REQUEST, **change))
+    """Messages, the row's own model and its own parameters count."""
+    assert prompt_key(PROMPT) != prompt_key(replace(PROMPT, **change))
+
+
+def keys(first, last):
+    """Return the keys of some prompts."""
+    return [prompt_key(Prompt(text=str(n))) for n in range(first, last)]
+
+
+def test_a_filter_misses_no_repeat():
+    """Every key that came twice is in it; of 20,000 that came once hardly any."""
+    seen = RepeatFilter(25_000)
+    for key in keys(0, 25_000) + keys(0, 5_000):
+        seen.add(key)
+    assert all(key in seen for key in keys(0, 5_000))
+    assert sum(key in seen for key in keys(5_000, 25_000)) < 200
+    assert 5_000 <= seen.repeats < 5_100
+
+
+def test_a_filter_has_a_bounded_size():
+    """However many rows: two tables of 16 MB."""
+    huge = RepeatFilter(10**12)
+    assert len(huge._once) + len(huge._twice) == 32 * 2**20
 
 
 @pytest.mark.parametrize(

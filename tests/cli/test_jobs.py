@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -58,24 +59,46 @@ def test_a_ready_job_passes_its_check(name, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_extracted_emails_fill_the_six_fields(tmp_path):
-    """The simulated answers are JSON with the six fields of the vendor's example."""
+def test_extracted_emails_fill_the_fields(tmp_path):
+    """The six fields of the vendor's example and two more, each in the type that the schema gives it."""
     out = tmp_path / "out"
     batchgen(
         "run", "jobs/email_extraction.toml", "--simulate", "--output", out, "--set", "limits.requests_per_minute=60000"
     )
-    answers = [json.loads(row["completion"]) for row in pq.read_table(out / "results").to_pylist()]
-    fields = {"customer", "software_version", "error_code", "problem", "operating_system", "details"}
-    assert all(set(answer) == fields for answer in answers)
-    for field in fields:
+    table = pq.read_table(out / "results")
+    text = pa.string()
+    types = {"customer": text, "software_version": text, "error_code": text, "problem": text}
+    types |= {"operating_system": text, "details": text, "deadline": pa.date32()}
+    types |= {"urgency": pa.dictionary(pa.int32(), text)}
+    assert table.schema.field("parsed").type == pa.struct(list(types.items()))
+    answers = table["parsed"].to_pylist()
+    for field in types.keys() - {"deadline"}:
         assert sum(1 for answer in answers if answer[field]) > len(answers) / 4
 
 
 def test_labelled_texts_have_labels_of_the_job(tmp_path):
-    """Each answer is one of the labels that the job's prompt lists."""
+    """Each answer is one of the job's labels, in a column of its own."""
     out = tmp_path / "out"
     batchgen("run", "jobs/dataset_labelling.toml", "--simulate", "--output", out)
+    job = tomllib.loads((CHECKOUT / "jobs" / "dataset_labelling.toml").read_text())
     rows = pq.read_table(out / "results").to_pylist()
-    system = tomllib.loads((CHECKOUT / "jobs" / "dataset_labelling.toml").read_text())["prompt"]["system"]
-    for row in rows:
-        assert row["completion"].strip() in system
+    assert {row["parsed"]["label"] for row in rows} == set(job["response"]["labels"])
+    explained = [line for line in job["prompt"]["system"].splitlines() if line.startswith("- ")]
+    assert [line[2:].partition(":")[0] for line in explained] == job["response"]["labels"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("dataset_labelling", "accuracy"), ("email_extraction", "operating_system")],
+)
+def test_a_job_with_gold_is_evaluated_without_options(name, words, tmp_path):
+    """`[evaluate]` is kept with the run; `batchgen evaluate DIR` finds it there."""
+    out = tmp_path / "out"
+    quick = ("--set", "limits.requests_per_minute=60000")
+    assert batchgen("run", f"jobs/{name}.toml", "--simulate", "--output", out, *quick).returncode == 0
+    done = batchgen("evaluate", out)
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+    done = batchgen("run", f"jobs/{name}.toml", "--simulate", "--output", out, "--set", "output.columns=[]", "--fresh")
+    assert done.returncode == 2
+    assert "evaluate.gold" in done.stderr

@@ -1,0 +1,120 @@
+"""Structured answers in the completer: a row goes on, turn by turn, until its answer fits or is given up.
+
+What comes after a completion is `answers`' decision; here the turns are sent. Each has the attempts of a row of its
+own (`retry.max_attempts`); what all of them were billed belongs to the row. With votes a row's samples are taken one
+after the other, each with a permit of its own, since other rows fill the permits meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from batchgen.answers import Done, GiveUp, Label, Spent, StructuredAnswers
+from batchgen.complete import Completer, Work
+from batchgen.values import Completion, Failure, Outcome, Prompt, Result
+
+
+class Sample(Struct, frozen=True):
+    """One of a row's votes: its label, None where it was given up."""
+
+    label: Label | None
+    completion: Completion
+    latency_ms: float | None
+
+
+class Dialogue(Struct):
+    """A row on its way to an answer. `first` is its prompt; `kept` the answer that was given up, as it was."""
+
+    first: Prompt
+    spent: Spent = Spent()
+    samples: list[Sample] = []
+    label: Label | None = None
+    kept: Completion | None = None
+
+
+class StructuredCompleter(Completer):
+    """A completer whose attempts end with an answer that fits; built with a completer's parts."""
+
+    def __init__(self, answers: StructuredAnswers, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._answers = answers
+
+    async def attempt(self, work: Work, *, retry: bool = False) -> Outcome:
+        """Send the row's turn, and the turns after it, until one ends the row or fails; raises what an attempt raises.
+
+        A failure that another try can mend is the turn's: trying again goes on with that turn.
+        """
+        while True:
+            outcome = await super().attempt(work, retry=retry)
+            if isinstance(outcome, Failure):
+                return outcome
+            final = self._read(work, outcome)
+            if final is not None:
+                return final
+            retry = False
+
+    def _read(self, work: Work, completion: Completion) -> Outcome | None:
+        """Return the row's outcome, None if another turn has been made ready."""
+        dialogue = work.dialogue
+        if dialogue is None:
+            dialogue = work.dialogue = Dialogue(work.prompt)
+        step = self._answers.next(work.prompt, completion, dialogue.spent)
+        if isinstance(step, Done):
+            label = step.answer.value if isinstance(step.answer.value, Label) else None
+            if self._answers.settings.votes > 1:
+                return self._vote(work, dialogue, Sample(label, completion, work.latency_ms), None)
+            dialogue.label = label
+            return completion
+        if isinstance(step, GiveUp):
+            if self._answers.settings.votes > 1:
+                return self._vote(work, dialogue, Sample(None, completion, work.latency_ms), step.failure)
+            dialogue.kept = completion
+            return step.failure
+        self._go_on(work, completion, step.prompt)
+        dialogue.spent = step.spent
+        return None
+
+    def _vote(self, work: Work, dialogue: Dialogue, sample: Sample, failure: Failure | None) -> Outcome | None:
+        """Count a sample; after the last one, return one with the winning label."""
+        samples = dialogue.samples
+        samples.append(sample)
+        if len(samples) < self._answers.settings.votes:
+            self._go_on(work, sample.completion, dialogue.first)
+            dialogue.spent = Spent()
+            return None
+        winner = self._answers.vote([one.label for one in samples])
+        if winner is None:
+            dialogue.kept = sample.completion
+            return failure
+        dialogue.label = winner[0]
+        chosen = next(one for one in samples if one.label is not None and one.label.label == winner[0].label)
+        work.latency_ms = chosen.latency_ms
+        # The chosen sample's own usage is billed already, unless it is the last: the last one's is what is still open.
+        return msgspec.structs.replace(chosen.completion, usage=sample.completion.usage)
+
+    def _go_on(self, work: Work, completion: Completion, prompt: Prompt) -> None:
+        """Bill a turn that does not settle the row and make the next one ready, with all its attempts before it."""
+        self._bill(work, completion.usage)
+        work.prompt, work.request = prompt, None
+        work.tally.attempts = 0
+        work.tally.stale = False
+
+    def result(self, work: Work, outcome: Outcome) -> Result:
+        """What is recorded for the row; an answer that was given up keeps its text."""
+        result = super().result(work, outcome)
+        dialogue = work.dialogue
+        if dialogue is None:
+            return result
+        if isinstance(outcome, Completion):
+            label = dialogue.label
+            if label is None:
+                return result
+            return msgspec.structs.replace(result, confidence=label.confidence, agreement=label.agreement)
+        kept = dialogue.kept
+        if kept is None:
+            return result
+        text = kept.text if kept.text is not None else kept.refusal
+        return msgspec.structs.replace(result, completion=text, reasoning=kept.reasoning, tool_calls=kept.tool_calls)
