@@ -48,9 +48,9 @@ def test_a_ready_job_runs_against_the_simulator(name, tmp_path):
         if row["attempts"]:
             assert row["input_tokens"] > 0
             assert row["cost"] > 0
-        else:  # an email that asks the same as another has its answer, and costs nothing
-            assert row["input_tokens"] is None
-            assert row["cost"] == 0
+        else:  # the request was another row's
+            assert (row["input_tokens"], row["cost"]) == (None, 0)
+    assert sum(not row["attempts"] for row in rows) == summary["shared"]
 
 
 @pytest.mark.parametrize("name", JOBS)

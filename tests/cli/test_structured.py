@@ -229,7 +229,8 @@ def test_a_killed_run_pays_no_shared_answer_again(command, simulator, job, tmp_p
         time.sleep(0.3)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    (tmp_path / "out" / "shared.sqlite").write_bytes(b"damaged")
+    for file in (tmp_path / "out").glob("shared.sqlite*"):
+        file.unlink()  # the worst that can befall the cache: the journal has them all the same
     code, summary = command.summary(path, *sharing)
     rows, _ = results_of(tmp_path / "out")
     assert (code, summary["succeeded"]) == (0, 1800)
@@ -362,3 +363,24 @@ def test_a_budget_holds_with_repairs(command, simulator, job, tmp_path, schema):
     billed = server.stats()["billed"]
     cost = (PRICE_IN * billed["input_tokens"] + PRICE_OUT * billed["output_tokens"]) / 1_000_000
     assert Decimal(summary["cost"]) == cost <= Decimal("0.01")
+
+
+def test_check_shows_what_is_asked_for(command, simulator, job, tmp_path, schema):
+    """Means, instruction, columns, and how many requests come twice; a remark on what is kept as text."""
+    server = simulator()
+    path = job(write_csv(tmp_path / "in.csv", emails(3, same=2)), server.url, more=schema)
+    done = command("check", path, "--set", "input.dedupe=true")
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "asked for by json_object",
+        "count int64",
+        "Answer with one JSON object and nothing else",
+        "repeats   3 of the requests",
+        '"type": "json_object"',
+    ):
+        assert words in done.stdout
+    loose = {**SCHEMA, "properties": {**SCHEMA["properties"], "tags": {}}}
+    (tmp_path / "answer.schema.json").write_text(json.dumps(loose), encoding="utf-8")
+    done = command("check", path)
+    assert "/properties/tags is kept as JSON text" in done.stdout
+    assert server.stats()["requests"] == 0
