@@ -12,6 +12,8 @@ from batchgen.errors import BatchgenError
 
 if TYPE_CHECKING:
     from batchgen.corridor import arun, run
+    from batchgen.estimating import estimate, load_estimate
+    from batchgen.estimating_values import Estimate
     from batchgen.job import Job, load_job
     from batchgen.sink import read_results
     from batchgen.summary import Summary
@@ -19,15 +21,30 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Estimate": "batchgen.estimating_values",
     "Job": "batchgen.job",
     "Summary": "batchgen.summary",
     "arun": "batchgen.corridor",
+    "estimate": "batchgen.estimating",
+    "load_estimate": "batchgen.estimating",
     "load_job": "batchgen.job",
     "read_results": "batchgen.sink",
     "run": "batchgen.corridor",
 }
 
-__all__ = ["BatchgenError", "Job", "Summary", "__version__", "arun", "load_job", "read_results", "run"]
+__all__ = [
+    "BatchgenError",
+    "Estimate",
+    "Job",
+    "Summary",
+    "__version__",
+    "arun",
+    "estimate",
+    "load_estimate",
+    "load_job",
+    "read_results",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.errors import InputError, JobError, UsageError
@@ -146,7 +147,7 @@ def _layout(job: Job, source: Source) -> Layout:
             f"The input column {clash[0]!r} of {job.input.path} has the name of a result column; rename it, or leave "
             f"it out of the results with output.columns = [{others}]."
         )
-    return Layout(carried=source.schema.empty_table().select(list(wanted)).schema, id=job.input.id)
+    return Layout(carried=pa.schema([source.schema.field(name) for name in wanted]), id=job.input.id)
 
 
 def _prices(

@@ -8,12 +8,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchgen.assemble import Endpoint, Parts, assemble, endpoint_of
-from batchgen.errors import UsageError
+from batchgen.assemble import Endpoint, Parts, assemble
 from batchgen.job import Job
-from batchgen.providers import PROVIDERS
+from batchgen.rendering import keyless_endpoint, prompt_columns, rendered
 from batchgen.rundir import fingerprints, problem_with
-from batchgen.values import Failure, Prompt
+from batchgen.values import Prompt
 
 UNASKABLE_SHOWN = 3
 """Rows that cannot be asked are counted; so many of them are told with their reason."""
@@ -55,12 +54,7 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> C
     """Check a job as `run` would and render every row. Raises `UsageError` where nothing can be shown at all."""
     problem: str | None = None
     if endpoint is None:
-        try:
-            endpoint = endpoint_of(job)
-        except UsageError as error:
-            problem = str(error)
-            base_url = (job.model.base_url or PROVIDERS[job.model.provider].base_url).rstrip("/")
-            endpoint = Endpoint(base_url, None, base_url)
+        endpoint, problem = keyless_endpoint(job)
     parts = assemble(job, endpoint)
     scan = parts.source.scan()
     requests, unaskable, examples = _render(parts, show)
@@ -99,21 +93,14 @@ def _render(parts: Parts, show: int) -> tuple[list[Shown], int, dict[int, str]]:
     shown: list[Shown] = []
     unaskable = 0
     examples: dict[int, str] = {}
-    columns = [name for name in parts.source.columns if name in parts.template.columns]
-    for batch in parts.source.batches(0, columns):
-        for row, values in enumerate(batch.values(columns), batch.first_row):
-            reason = batch.problems.get(row)
-            outcome: Prompt | Failure | None = None
-            if reason is None:
-                outcome = parts.template.render(values)
-                reason = outcome.message if isinstance(outcome, Failure) else None
-            if reason is not None:
+    for batch in parts.source.batches(0, prompt_columns(parts)):
+        for row, prompt in rendered(parts, batch):
+            if isinstance(prompt, str):
                 unaskable += 1
                 if len(examples) < UNASKABLE_SHOWN:
-                    examples[row] = reason
+                    examples[row] = prompt
             elif len(shown) < show:
-                assert isinstance(outcome, Prompt)
-                shown.append(_shown(parts, row, outcome))
+                shown.append(_shown(parts, row, prompt))
     return shown, unaskable, examples
 
 

@@ -1,39 +1,29 @@
-"""The command: arguments, environment, exit codes, error text. A thin layer over the Python functions.
+"""The command: exceptions become exit codes and error text here, once. A thin layer over the Python functions.
 
 Heavy imports (pyarrow, the clients) happen inside the commands, so that `--help` answers at once.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from importlib.abc import MetaPathFinder
 
 import click
 
 from batchgen import __version__
-from batchgen.errors import BatchgenError, StoppedError, UsageError
-
-if TYPE_CHECKING:
-    from batchgen.assemble import Endpoint
-    from batchgen.job import Job
-    from batchgen.summary import Summary
-
-EXIT_COMPLETE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+from batchgen.commands.jobs import check, estimate, run_command
+from batchgen.commands.options import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
+from batchgen.commands.runs import diff_command, evaluate_command, report, status
+from batchgen.commands.tools import mail_command, prices, simulate
+from batchgen.errors import BatchgenError, StoppedError
 
 
 class _Group(click.Group):
-    """Lists the commands in the order of a user's day; `simulate` is built when asked for, from the simulator."""
+    """Lists the commands in the order of a user's day, as they are added below."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self.commands, "simulate"]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _simulate_command() if cmd_name == "simulate" else super().get_command(ctx, cmd_name)
+        return list(self.commands)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,203 +37,32 @@ def cli() -> None:
     """
 
 
-def _job_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that `run`, `check` and `estimate` share."""
-    options = [
-        click.argument("job_path", metavar="JOB.toml", type=click.Path()),
-        click.option("--input", "input_path", metavar="PATH", help="Read rows from here instead of input.path."),
-        click.option("--output", metavar="DIR", help="Write here instead of output.path."),
-        click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N rows only."),
-        click.option(
-            "--set",
-            "assignments",
-            metavar="KEY=VALUE",
-            multiple=True,
-            help="Set any job key by its dotted path, for example --set limits.concurrency=8. Repeatable.",
-        ),
-        click.option("--budget", metavar="AMOUNT", help="Stop before the cost could pass this amount."),
-        click.option("--simulate", is_flag=True, help="Use the built-in simulated provider; no key is needed."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+for command in (
+    run_command,
+    check,
+    estimate,
+    status,
+    report,
+    evaluate_command,
+    diff_command,
+    mail_command,
+    prices,
+    simulate,
+):
+    cli.add_command(command)
 
 
-def _load(options: dict[str, Any]) -> Job:
-    from batchgen.job import load_job, parse_assignment
+class _WithoutPandas(MetaPathFinder):
+    """pyarrow imports pandas, where there is one, at the first list it converts: 0.3 s and 35 MB for nothing."""
 
-    overrides: dict[str, Any] = dict(parse_assignment(text) for text in options["assignments"])
-    budget = options["budget"]
-    if budget is not None:
-        try:
-            budget = float(budget)
-        except ValueError:
-            raise UsageError(f"--budget {budget}: expected an amount, for example --budget 5.00.") from None
-    overrides |= {"input": options["input_path"], "output": options["output"], "limit": options["limit"]}
-    return load_job(options["job_path"], **overrides, budget=budget)
-
-
-def _simulated(job: Job, wanted: bool) -> AbstractContextManager[Endpoint | None]:
-    if not wanted:
-        return nullcontext()
-    from batchgen.simulated import simulated_endpoint
-
-    return simulated_endpoint(job)
-
-
-@cli.command(name="run")
-@_job_options
-@click.option("--retry-failed", is_flag=True, help="Try the rows again that failed; the rest is kept.")
-@click.option("--fresh", is_flag=True, help="Move an existing run aside and start over.")
-@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the final summary.")
-def run_command(retry_failed: bool, fresh: bool, no_progress: bool, as_json: bool, **options: Any) -> int:
-    """Run a job, or go on with an unfinished run of it.
-
-    Ctrl-C stops sending and waits for what is in flight; twice stops at once. Running again goes on. SIGHUP reads the
-    [limits] of the job file again, without a restart.
-
-    \b
-    Example:
-      batchgen run jobs/email_extraction.toml --simulate
-      batchgen run jobs/email_extraction.toml --limit 20 --output out/trial
-    """
-    import anyio
-
-    from batchgen.corridor import loop_options
-    from batchgen.progress import ProgressBar
-    from batchgen.show import summary_text
-
-    job = _load(options)
-    with _simulated(job, options["simulate"]) as endpoint:
-
-        async def main() -> Summary:
-            reporter = ProgressBar(bar=not no_progress)
-            return await _run_under_signals(
-                job, lambda: _load(options), endpoint, reporter, fresh=fresh, retry_failed=retry_failed
-            )
-
-        summary = anyio.run(main, backend_options=loop_options())
-    if as_json:
-        click.echo(summary.to_json())
-    else:
-        click.echo(summary_text(summary))
-    if summary.state == "complete":
-        return EXIT_ROWS_FAILED if summary.failed else EXIT_COMPLETE
-    return EXIT_INTERRUPTED if summary.state == "interrupted" else EXIT_STOPPED
-
-
-async def _run_under_signals(
-    job: Job, reload: Callable[[], Job], endpoint: Endpoint | None, reporter: Any, **options: bool
-) -> Summary:
-    """Run the job; SIGINT and SIGTERM interrupt it, SIGHUP takes over the limits of the edited job file."""
-    import anyio
-
-    from batchgen.corridor import Control, arun
-
-    control = Control()
-
-    async def obey() -> None:
-        watched = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-        with anyio.open_signal_receiver(*watched) as signals:
-            ready.set()
-            async for number in signals:
-                if number in (signal.SIGINT, signal.SIGTERM):
-                    reporter.note("Interrupted: waiting for what is in flight. Once more stops at once.")
-                    control.interrupt()
-                else:
-                    try:
-                        control.change_limits(reload().limits)
-                    except UsageError as error:
-                        reporter.note(f"The limits stay as they are. {error}")
-                    else:
-                        reporter.note("The limits of the job file have been read again.")
-
-    ready = anyio.Event()
-    summary: Summary | BatchgenError
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(obey)
-        await ready.wait()
-        try:
-            summary = await arun(job, endpoint=endpoint, reporter=reporter, control=control, **options)
-        except BatchgenError as error:
-            summary = error  # raised outside: a task group would wrap it
-        tasks.cancel_scope.cancel()
-    if isinstance(summary, BatchgenError):
-        raise summary
-    return summary
-
-
-@cli.command()
-@_job_options
-@click.option("--show", metavar="N", default=1, show_default=True, help="Print the first N rendered requests.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(show: int, as_json: bool, **options: Any) -> int:
-    """Check job, input, templates and price; print the first request. Sends nothing.
-
-    \b
-    Example:
-      batchgen check jobs/email_extraction.toml --show 2
-    """
-    from batchgen.check import check_job
-    from batchgen.show import check_text
-
-    job = _load(options)
-    with _simulated(job, options["simulate"]) as endpoint:
-        checked = check_job(job, endpoint=endpoint, show=show)
-    click.echo(checked.to_json() if as_json else check_text(checked))
-    if checked.problem is not None:
-        raise UsageError(checked.problem)
-    return EXIT_COMPLETE
-
-
-@cli.command()
-@click.argument("directory", metavar="DIR", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(directory: str, as_json: bool) -> int:
-    """Show where a run stands, also while another process runs it.
-
-    \b
-    Example:
-      batchgen status out/email-extraction
-    """
-    from pathlib import Path
-
-    from batchgen.rundir import read_state
-    from batchgen.show import status_json, status_text
-
-    state, holder = read_state(Path(directory))
-    click.echo(status_json(state, holder) if as_json else status_text(directory, state, holder))
-    return EXIT_COMPLETE
-
-
-def _simulate_command() -> click.Command:
-    """`simulate`, its options made from the simulator's own settings, so that none is forgotten."""
-    from batchgen.simulated import setting_options
-
-    @click.command(name="simulate")
-    @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-    def simulate(port: int, **settings: Any) -> int:
-        """Serve a simulated provider on 127.0.0.1, both wire formats, until Ctrl-C.
-
-        GET /stats tells what was served and billed; the same is printed at the end.
-
-        \b
-        Example:
-          batchgen simulate --port 8080 --rpm 600 --error-500 0.03
-        """
-        from batchgen.simulated import serve_settings
-
-        click.echo(json.dumps(serve_settings(settings, port), indent=2))
-        return EXIT_COMPLETE
-
-    for option in setting_options():
-        simulate = option(simulate)
-    return simulate
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("pandas is not used in the command's process", name=fullname)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with the contract's code; the one place where exceptions become exit codes."""
+    sys.meta_path.insert(0, _WithoutPandas())
     code = _code(arguments)
     if "pyreqwest" in sys.modules:
         # Its runtime's threads can still be reporting when the interpreter is torn down, which aborts the process

@@ -49,6 +49,7 @@ class Work(Struct):
     tally: Tally
     request: Request | None = None
     refused_at_s: float | None = None
+    failed_at_s: float | None = None
     latency_ms: float | None = None
     input_cost: Decimal = Decimal(0)
     output_cost: Decimal = Decimal(0)
@@ -106,11 +107,16 @@ class Completer:
             ticket = self._limiter.try_acquire(tokens, retry=retry)
             if ticket is None:
                 ticket = await self._limiter.acquire(tokens, retry=retry)
+                if not request.streamed and self._streams(work.prompt):  # learnt while this row waited for its permit
+                    request = work.request = self._provider.build_request(work.prompt, stream=True)
             if work.refused_at_s is not None:
                 work.tally.refused_s += self._clock() - work.refused_at_s
                 work.refused_at_s = None
             work.tally.requests += 1
             started_s = self._clock()
+            if work.failed_at_s is not None:
+                work.tally.waited_s = started_s - work.failed_at_s
+                work.failed_at_s = None
             response = await self._transport.send(request, timeout_s=self._limiter.pacer.deadline_s)
             answered_s = self._clock()
             work.latency_ms = (answered_s - started_s) * 1000
@@ -145,6 +151,7 @@ class Completer:
                 )
         elif failure.verdict is Verdict.RETRY:
             self.retried += 1
+            work.failed_at_s = self._clock()
             if failure.needs_stream:
                 self._streamed_models[work.prompt.model or self._model] = True
                 work.request = None

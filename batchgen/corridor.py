@@ -6,6 +6,7 @@ import importlib.util
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +23,7 @@ from batchgen.complete import Completer, Work
 from batchgen.errors import StoppedError, StorageStop
 from batchgen.feed import Feed
 from batchgen.job import Job, LimitSettings
+from batchgen.job_settings import key_settings
 from batchgen.limiter import Limiter
 from batchgen.pace import Pacer
 from batchgen.pace_record import PaceRecord
@@ -80,12 +82,14 @@ async def arun(
     control: Control | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
+    only: AbstractSet[int] | None = None,
 ) -> Summary:
     """Run a job, or go on with an unfinished run of it in the same output directory.
 
     `endpoint` replaces the job's own (the simulator's). `fresh` moves an existing run aside; `retry_failed` tries the
-    rows again that failed. Raises `UsageError` before anything is sent; a run that stops early is a `Summary` with
-    state `stopped` or `interrupted`.
+    rows again that failed. `only` (row numbers from 0) makes it a pilot: no other rows are sent, no part is published,
+    and the run ends as `stopped`, its answers kept for the next one. Raises `UsageError` before anything is sent; a
+    run that stops early is a `Summary` with state `stopped` or `interrupted`.
     """
     reporter = reporter or Reporter()
     parts = await anyio.to_thread.run_sync(assemble, job, endpoint or endpoint_of(job))
@@ -104,6 +108,7 @@ async def arun(
             job=job.name,
             fingerprints={**fingerprints(parts.fingerprint), "input": scan.fingerprint},
             published=fingerprints({"output": {"columns": job.output.columns}}),
+            settings=key_settings(job),
             fresh=fresh,
         )
     )
@@ -117,7 +122,7 @@ async def arun(
             assert directory.state is not None
             reporter.note("This run was complete already; nothing was sent.")
             return msgspec.convert(directory.state.summary, Summary)
-        return await _Run(parts, scan, directory, transport, reporter).go(control or Control())
+        return await _Run(parts, scan, directory, transport, reporter, only=only).go(control or Control())
 
 
 def run(job: Job, *, endpoint: Endpoint | None = None, fresh: bool = False, retry_failed: bool = False) -> Summary:
@@ -138,13 +143,21 @@ class _Run:
     """One execution of a job in a locked output directory."""
 
     def __init__(
-        self, parts: Parts, scan: Scan, directory: RunDirectory, transport: OpenTransport, reporter: Reporter
+        self,
+        parts: Parts,
+        scan: Scan,
+        directory: RunDirectory,
+        transport: OpenTransport,
+        reporter: Reporter,
+        *,
+        only: AbstractSet[int] | None,
     ) -> None:
         self._parts = parts
         self._scan = scan
         self._directory = directory
         self._transport = transport
         self._reporter = reporter
+        self._only = only
         self._limits = parts.job.limits
         self._limiter = Limiter(Pacer(self._pace_limits(), random.Random(), time.monotonic()))
         self._started_s = time.monotonic()
@@ -183,6 +196,7 @@ class _Run:
                         parts.layout,
                         concurrency=transport.concurrency,
                         on_commit=self._committed,
+                        publish=self._only is None,
                     )
                 )
                 known = self._directory.journal.shards()
@@ -196,6 +210,7 @@ class _Run:
                         carried=self._kept_columns(),
                         open_shards=OPEN_SHARDS + 2 * transport.concurrency // SHARD_ROWS,
                         failed=lambda row, failure: self._completer.result(Work(row, Prompt(), Tally()), failure),
+                        only=self._only,
                     )
                 )
                 self.runner = Runner(self._completer, self._limiter, feed, self._writer, self._leave)
@@ -343,7 +358,7 @@ class _Run:
             totals.add(spent)
         wall_s = time.monotonic() - self._started_s
         pending = self._scan.rows - settled
-        if pending == 0 and not isinstance(error, StorageStop):
+        if pending == 0 and self._only is None and not isinstance(error, StorageStop):
             state = "complete"
         elif error is None and self.runner.interrupted:
             state = "interrupted"

@@ -8,6 +8,7 @@ BatchgenError
 └── StoppedError       the run ended early and can go on (exit 3)
     ├── ProviderStop   an answer no row can survive: wrong key, unknown model, overdue account
     ├── BudgetStop     the next request could pass the budget
+    ├── InputStop      the input can no longer be read as it was when the run began
     └── StorageStop    journal or parts cannot be written: disk full, directory gone, writer dead
 """
 
@@ -42,6 +43,10 @@ class ProviderStop(StoppedError):
 
 class BudgetStop(StoppedError):
     """The next request could pass `limits.budget`."""
+
+
+class InputStop(StoppedError):
+    """The input table can no longer be read as it was when the run began."""
 
 
 class StorageStop(StoppedError):

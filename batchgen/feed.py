@@ -7,13 +7,16 @@ registered with the writer before its first row goes out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, Self
 
 import anyio
 import anyio.to_thread
+import pyarrow as pa
 
 from batchgen.complete import Work
+from batchgen.errors import InputError, InputStop
 from batchgen.plan import Shard
 from batchgen.prompt import PromptTemplate
 from batchgen.retry import Tally
@@ -38,8 +41,8 @@ class Feed:
     """Rows that have no result yet, as `Work`, or as a `Result` (made by `failed`) where nothing can be asked.
 
     `problems` are rows that the source could not read, filled while it reads. `carried` are the columns that the
-    parts keep; `open_shards` bounds how many shards may be unfinished at a time. Use it as a context manager: it
-    keeps a reading thread.
+    parts keep; `open_shards` bounds how many shards may be unfinished at a time. With `only` all other rows are passed
+    over. Use it as a context manager: it keeps a reading thread.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Feed:
         carried: Sequence[str],
         open_shards: int,
         failed: Callable[[int, Failure], Result],
+        only: AbstractSet[int] | None = None,
     ) -> None:
         self._shards = shards
         self._problems = problems
@@ -60,6 +64,7 @@ class Feed:
         self._carried = list(carried)
         self._open_shards = open_shards
         self._failed = failed
+        self._only = only
         self._rows: Iterator[Work | Result] = iter(())
         self._lock = anyio.Lock()
         self._generation = 0
@@ -84,7 +89,7 @@ class Feed:
         return next(self._rows)
 
     async def more(self) -> bool:
-        """Bring the next shard; False when the input is at its end."""
+        """Bring the next shard; False when the input is at its end. Raises `InputStop` and `StorageStop`."""
         seen = self._generation
         async with self._lock:
             if self._generation != seen:
@@ -92,7 +97,10 @@ class Feed:
             if self._next is None:
                 return False
             await self._writer.wait_for_room(self._open_shards - 1)
-            shard = await anyio.to_thread.run_sync(self._next.result)
+            try:
+                shard = await anyio.to_thread.run_sync(self._next.result)
+            except (InputError, OSError, ValueError, pa.ArrowException) as error:
+                raise InputStop(f"The input could be read when the run began and cannot any more: {error}") from error
             if shard is None:
                 self._next = None
                 return False
@@ -105,9 +113,12 @@ class Feed:
     def _works(self, shard: Shard, settled: set[int]) -> Iterator[Work | Result]:
         columns = [name for name in shard.table.column_names if name in self._template.columns]
         for start in range(0, shard.rows, SLICE_ROWS):
+            first = shard.first_row + start
+            if self._only is not None and self._only.isdisjoint(range(first, first + SLICE_ROWS)):
+                continue
             rows = row_values(shard.table.slice(start, SLICE_ROWS), columns)
-            for row, values in enumerate(rows, shard.first_row + start):
-                if row in settled:
+            for row, values in enumerate(rows, first):
+                if row in settled or (self._only is not None and row not in self._only):
                     continue
                 problem = self._problems.pop(row, None)
                 if problem is not None:

@@ -98,7 +98,7 @@ class Limiter:
         elif outcome.verdict is Verdict.WAIT:
             throttle = outcome.throttle or Throttle.UNKNOWN
             wait_s = pacer.refused(now_s, ticket, throttle, outcome.retry_after_s, outcome.limits)
-        elif outcome.verdict is Verdict.RETRY:
+        elif outcome.verdict is Verdict.RETRY and not outcome.needs_stream:  # that one is a refusal of the form
             pacer.broken(now_s, ticket)
         else:
             pacer.succeeded(now_s, ticket, outcome.usage, outcome.limits)

@@ -17,7 +17,10 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from batchgen.values import Failure, Outcome, Verdict
 
 BACKOFF_CAP_S = 30.0
-"""Longest wait of one row between two attempts; AWS's "full jitter" below it, doubling from one second."""
+"""Longest wait of one row between two attempts; below it the bound doubles from one second."""
+
+LONGEST_WISH_S = 120.0
+"""Cap on the `Retry-After` of a refusal that a row waits for, as for everybody in `pace`: days have been seen."""
 
 
 class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +35,7 @@ class Tally(Struct):
 
     `stale`: its one immediate retry on a new connection has been had. `shared`: the last failure was an outage that
     everybody waits out together, so it draws on patience like a refusal. `asked_s`: what the limiter wants this row
-    to wait, besides waiting for its permit.
+    to wait, besides waiting for its permit. `waited_s`: how long it really waited between its last two attempts.
     """
 
     requests: int = 0
@@ -41,6 +44,7 @@ class Tally(Struct):
     stale: bool = False
     shared: bool = False
     asked_s: float = 0.0
+    waited_s: float = 0.0
 
 
 def is_retryable(outcome: Outcome) -> bool:
@@ -64,16 +68,23 @@ class RetryPolicy:
     def wait_s(self, tally: Tally, failure: Failure) -> float:
         """Seconds this row waits before it asks the limiter again.
 
-        After a refusal, or in an outage, the limiter paces everybody and knows best; a connection that had gone stale
-        is worth one immediate retry; anything else gets full jitter, or the server's own wish if that is longer.
+        After a refusal, or in an outage, the limiter paces everybody and knows best, but no row comes back before the
+        server's own wish (others may: it was said to this one). A connection that had gone stale is worth one
+        immediate retry. Anything else waits between half a bound and the bound, which doubles with each attempt, and
+        a quarter longer than the last time, queue included: waits must grow, and those from 0 up to the bound ("full
+        jitter") often do not.
         """
         if failure.verdict is Verdict.WAIT or tally.shared:
-            return tally.asked_s
+            return max(tally.asked_s, min(failure.retry_after_s or 0.0, LONGEST_WISH_S))
         if failure.stale and not tally.stale:
             tally.stale = True
             return 0.0
-        backoff_s = self._rng.uniform(0, min(BACKOFF_CAP_S, 2.0 ** min(tally.attempts - 1, 10)))
-        return max(backoff_s, min(failure.retry_after_s or 0.0, self.settings.rate_limit_patience_s))
+        backoff_s = self._rng.uniform(0.5, 1.0) * min(BACKOFF_CAP_S, 2.0 ** min(max(0, tally.attempts - 1), 10))
+        return max(
+            backoff_s,
+            min(BACKOFF_CAP_S, 1.25 * tally.waited_s),
+            min(failure.retry_after_s or 0.0, self.settings.rate_limit_patience_s),
+        )
 
     async def run(
         self,

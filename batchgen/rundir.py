@@ -34,7 +34,9 @@ class RunState(Struct, frozen=True, kw_only=True):
     """`run.json`. `state`: `running`, `stopped`, `interrupted` or `complete`; times are ISO 8601, UTC.
 
     A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
-    `summary` is `summary.Summary` as JSON, the latest there is; `parts` has the CRC-32 of each part of a complete run.
+    `summary` is `summary.Summary` as JSON, the latest there is; `parts` has the CRC-32 of each part of a complete run;
+    `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
+    showing, without prompts and secrets.
     """
 
     state: str
@@ -47,6 +49,8 @@ class RunState(Struct, frozen=True, kw_only=True):
     summary: Mapping[str, Any] = {}
     parts: Sequence[int] = ()
     versions: Mapping[str, str] = {}
+    estimate: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = {}
 
 
 def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
@@ -84,6 +88,7 @@ class RunDirectory:
         job: str,
         fingerprints: Mapping[str, str],
         published: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
         fresh: bool = False,
         mounts: Path = Path("/proc/mounts"),
     ) -> RunDirectory:
@@ -100,7 +105,7 @@ class RunDirectory:
             try:
                 if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
                     directory = directory._moved_aside()
-                directory._take_up(job, dict(fingerprints), dict(published or {}))
+                directory._take_up(job, dict(fingerprints), dict(published or {}), settings or {})
             except BaseException:
                 directory.close()
                 raise
@@ -142,7 +147,9 @@ class RunDirectory:
         self.close()
         return RunDirectory(self.path, enter(self.path))
 
-    def _take_up(self, job: str, fingerprints: dict[str, str], published: dict[str, str]) -> None:
+    def _take_up(
+        self, job: str, fingerprints: dict[str, str], published: dict[str, str], settings: Mapping[str, Any]
+    ) -> None:
         make_private(self.results_path)
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
             leftover.unlink()
@@ -162,6 +169,7 @@ class RunDirectory:
             state="running",
             sessions=self._saved.sessions + 1,
             published=published,
+            settings=settings,
             versions={
                 "batchgen": __version__,
                 "python": platform.python_version(),
@@ -246,8 +254,7 @@ class RunDirectory:
     def _save(self, **changes: Any) -> None:
         assert self._saved is not None
         self._saved = msgspec.structs.replace(self._saved, updated_at=_now(), **changes)
-        body = msgspec.json.format(msgspec.json.encode(self._saved), indent=2)
-        replace_file(self.path / _STATE_FILE, body)
+        _write_run_json(self.path / _STATE_FILE, self._saved)
 
     def close(self) -> None:
         """Close the journal and let the lock go."""
@@ -273,6 +280,22 @@ def read_state(path: Path) -> tuple[RunState, str | None]:
     if state is None:
         raise OutputError(f"{path} is not an output directory of batchgen: it has no {_STATE_FILE}.")
     return state, holder(Path(path))
+
+
+def keep_estimate(path: Path, estimate: Mapping[str, Any]) -> None:
+    """Write an estimate into the `run.json` of an unfinished run, to be held against what it costs in the end.
+
+    Raises `OutputError` while somebody else runs there.
+    """
+    if not (path / _STATE_FILE).is_file():
+        return
+    lock = enter(path.absolute())
+    try:
+        state = _read_run_json(path / _STATE_FILE)
+        if state is not None and state.state != "complete":
+            _write_run_json(path / _STATE_FILE, msgspec.structs.replace(state, estimate=estimate))
+    finally:
+        os.close(lock)
 
 
 def problem_with(path: Path, fingerprints: Mapping[str, str], published: Mapping[str, str]) -> str | None:
@@ -303,6 +326,10 @@ def _now() -> str:
 
 def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+
+
+def _write_run_json(path: Path, state: RunState) -> None:
+    replace_file(path, msgspec.json.format(msgspec.json.encode(state), indent=2))
 
 
 def _read_run_json(path: Path) -> RunState | None:

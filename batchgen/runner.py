@@ -63,6 +63,7 @@ class Runner:
         self._leave = leave
         self._stopped = anyio.Event()
         self._abort = anyio.CancelScope()
+        self._feeding: set[anyio.CancelScope] = set()
         self._tasks: TaskGroup | None = None
         self._workers = 0
         self._wanted = 0
@@ -103,6 +104,8 @@ class Runner:
     def _halt(self) -> None:
         self._stopped.set()
         self._limiter.stop()
+        for scope in self._feeding:
+            scope.cancel()
 
     async def _sleep(self, seconds: float) -> None:
         """A row's backoff, cut short by `LimiterClosed` when the run stops."""
@@ -123,12 +126,22 @@ class Runner:
                         await self._guarded(item, self._start(item))
                     if self._stopped.is_set() or self._workers > self._wanted:
                         return
-                if not await self._feed.more():
+                if not await self._more():
                     return
         except StoppedError as error:
             self.stop(error)
         finally:
             self._workers -= 1
+
+    async def _more(self) -> bool:
+        """Bring the next shard; a stop ends the wait, since the room it waits for may never come then."""
+        with anyio.CancelScope() as scope:
+            self._feeding.add(scope)
+            try:
+                return await self._feed.more()
+            finally:
+                self._feeding.discard(scope)
+        return False
 
     async def _start(self, work: Work) -> None:
         outcome = await self._completer.attempt(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,13 +14,14 @@ from batchgen.rundir import RunState
 from batchgen.summary import Summary
 
 
-def summary_text(summary: Summary) -> str:
-    """Return the end of a run in a few lines."""
+def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
+    """Return the end of a run in a few lines; `breakdown` are lines on how the rows ended."""
     lines = [
         f"{_STATES[summary.state]}: {summary.rows:,} rows, {summary.succeeded:,} succeeded, {summary.failed:,} failed"
     ]
     if summary.pending:
         lines[0] += f", {summary.pending:,} still to do"
+    lines += breakdown
     if summary.error is not None:
         lines.append(f"stopped by  {summary.error['message']}")
     lines.append(f"requests    {summary.attempts:,} sent in all, {summary.refused:,} refused by a limit in this run")
@@ -40,7 +42,7 @@ def summary_text(summary: Summary) -> str:
         if summary.possibly_billed.cost:
             most = f", at most {money(summary.possibly_billed.cost, summary.currency or '')}"
         lines.append(f"            {summary.possibly_billed.requests:,} requests got no answer and may be billed{most}")
-    lines.append(f"time        {_duration(summary.wall_s)}, {summary.rows_per_s:,.1f} rows/s")
+    lines.append(f"time        {duration_text(summary.wall_s)}, {summary.rows_per_s:,.1f} rows/s")
     if summary.limited_by:
         lines.append(f"limited by  {summary.limited_by}")
     lines.append(f"results     {summary.output}/results")
@@ -102,7 +104,8 @@ def _count(tokens: int | None) -> str:
     return "unknown" if tokens is None else f"{tokens:,}"
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """Return a duration as people read it."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,30 +34,24 @@ def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
         handle.close()
 
 
-def setting_options() -> list[Callable[[Any], Any]]:
+def setting_options() -> list[click.Parameter]:
     """Return one command line option for each setting of the simulator, in their order."""
-    options = []
+    options: list[click.Parameter] = []
     hints = typing.get_type_hints(Settings)
     for field in msgspec.structs.fields(Settings):
-        kind = hints[field.name]
-        flag = "--" + field.name.replace("_", "-")
+        name, default = field.name, field.default
+        flag = "--" + name.replace("_", "-")
+        kind = _without_none(hints[name])
         if kind is bool:
-            flag = f"{flag}/--no-{field.name.replace('_', '-')}" if field.default else flag
+            flags = [f"{flag}/--no-{flag[2:]}" if default else flag, name]
+            options.append(click.Option(flags, is_flag=True, default=default, help=FIELD_HELP[name]))
+        else:
+            many = typing.get_origin(kind) is tuple
             options.append(
-                click.option(flag, field.name, is_flag=True, default=field.default, help=FIELD_HELP[field.name])
+                click.Option(
+                    [flag, name], default=default, multiple=many, type=_click_type(kind), help=FIELD_HELP[name]
+                )
             )
-            continue
-        many = typing.get_origin(_without_none(kind)) is tuple
-        options.append(
-            click.option(
-                flag,
-                field.name,
-                default=field.default,
-                multiple=many,
-                type=_click_type(_without_none(kind)),
-                help=FIELD_HELP[field.name],
-            )
-        )
     return options
 
 

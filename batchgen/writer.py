@@ -41,7 +41,8 @@ class Writer:
     """`async with Writer(directory, layout, concurrency=64, on_commit=f) as writer:`; called on the loop's thread only.
 
     `on_commit` gets the results of each commit as stored, on the loop: only then do they count. `concurrency` is the
-    most requests in flight: it bounds what a kill can cost twice, and the room that is kept for a full disk.
+    most requests in flight: it bounds what a kill can cost twice, and the room that is kept for a full disk. Without
+    `publish` all results stay in the journal and no shard is held in memory: a pilot opens nearly all of them.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Writer:
         *,
         concurrency: int,
         on_commit: Callable[[Sequence[Result]], None],
+        publish: bool = True,
         group_wait_s: float = GROUP_WAIT_S,
         retry_waits_s: Sequence[float] = RETRY_WAITS_S,
         sleep: Callable[[float], None] = time.sleep,
@@ -59,6 +61,7 @@ class Writer:
         self._directory = directory
         self._concurrency = concurrency
         self._on_commit = on_commit
+        self._publishes = publish
         self._group_wait_s = group_wait_s
         self._clock_us = clock_us
         self._committer = Committer(
@@ -67,6 +70,7 @@ class Writer:
             layout,
             _OnLoop(self),
             concurrency=concurrency,
+            publish=publish,
             retry_waits_s=retry_waits_s,
             sleep=sleep,
         )
@@ -115,7 +119,8 @@ class Writer:
         self._raise_failure()
         answer: asyncio.Future[set[int]] = self.loop.create_future()
         self._openings[shard.number] = answer
-        self._open_shards.add(shard.number)
+        if self._publishes:
+            self._open_shards.add(shard.number)
         self._committer.queue.put(Opening(shard))
         return await answer
 

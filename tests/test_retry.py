@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from batchgen.retry import BACKOFF_CAP_S, RetryPolicy, RetrySettings, Tally
+from batchgen.retry import BACKOFF_CAP_S, LONGEST_WISH_S, RetryPolicy, RetrySettings, Tally
 from batchgen.values import Completion, Failure, FailureKind, Usage, Verdict
 
 pytestmark = pytest.mark.anyio
@@ -81,14 +81,33 @@ async def test_a_final_failure_ends_the_retries():
     assert script.outcomes == [DONE]
 
 
-def test_backoff_is_full_jitter_and_bounded():
-    """Between 0 and a bound that doubles from one second up to the cap."""
+async def test_a_refused_row_keeps_to_the_servers_wish():
+    """It comes back no sooner than `Retry-After` said, nor later than the cap on absurd wishes, also in an outage."""
+    wish = Failure(FailureKind.RATE_LIMITED, Verdict.WAIT, "later", retry_after_s=2.0)
+    script = Script(wish, DONE)
+    await script.run(wish)
+    assert script.sleeps == [2.0, 2.0]
+    policy = RetryPolicy(RetrySettings(), random.Random(7))
+    assert policy.wait_s(Tally(asked_s=3.0), wish) == 3.0
+    busy = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "later", retry_after_s=1e9)
+    assert policy.wait_s(Tally(shared=True), busy) == LONGEST_WISH_S
+
+
+def test_backoff_is_jittered_and_grows_to_its_bound():
+    """Between half a bound and the bound, which doubles from one second up to the cap."""
     policy = RetryPolicy(RetrySettings(), random.Random(7))
     for attempts in range(1, 40):
         bound = min(BACKOFF_CAP_S, 2.0 ** (attempts - 1))
         waits = [policy.wait_s(Tally(attempts=attempts), BROKEN) for _ in range(200)]
-        assert min(waits) >= 0
-        assert bound / 2 < max(waits) <= bound
+        assert bound / 2 <= min(waits) < 0.6 * bound
+        assert 0.9 * bound < max(waits) <= bound
+
+
+def test_a_wait_is_longer_than_the_last_one_really_was():
+    """What the queue added to the last wait counts; the cap holds."""
+    policy = RetryPolicy(RetrySettings(), random.Random(7))
+    assert policy.wait_s(Tally(attempts=2, waited_s=4.0), BROKEN) == 5.0
+    assert policy.wait_s(Tally(attempts=2, waited_s=400.0), BROKEN) == BACKOFF_CAP_S
 
 
 def test_the_servers_wish_is_a_lower_bound():

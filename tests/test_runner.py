@@ -196,6 +196,30 @@ async def test_a_second_interrupt_cancels_what_hangs():
     assert sorted(work.row for work in left) == [0, 1]
 
 
+async def test_a_stop_ends_the_wait_for_the_next_shard():
+    """The room that the feed waits for may never come: rows left pending keep their shards open."""
+    entered = anyio.Event()
+
+    async def attempt(work):
+        await entered.wait()
+        return WRONG_KEY
+
+    made, _, left, _ = runner(attempt, 1)
+    feed_more = made._feed.more
+
+    async def more():
+        if made._feed.next_row:
+            entered.set()
+            await anyio.sleep_forever()
+        return await feed_more()
+
+    made._feed.more = more
+    with anyio.fail_after(10):
+        await made.run(4)
+    assert "wrong key" in str(made.error)
+    assert len(left) == 1
+
+
 async def test_storage_that_fails_ends_the_run():
     """The storage's own exception is the reason."""
     made, outlet, _, _ = runner(soon, 100, storage_error=StorageStop("disk full"))

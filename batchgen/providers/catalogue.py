@@ -132,6 +132,7 @@ RULES: tuple[Rule, ...] = (
               "project_spend_limit_exceeded organization_usage_limit_exceeded", _K.ACCOUNT, _STOP, OAI),
     _rule(OA, "budget_exceeded", _K.ACCOUNT, _STOP, LITELLM),
     _rule(OA, "invalid_api_key", _K.AUTHENTICATION, _STOP, OAI),
+    _rule(OA, "no_db_connection", _K.AUTHENTICATION, _STOP, LITELLM),  # 400: any key but the master's, no database
     _rule(OA, "model_not_found", _K.MODEL_UNAVAILABLE, _STOP, OAI),
     _rule(OA, "", _K.MODEL_UNAVAILABLE, _STOP, VLLM, status="404", message=r"\bmodel\b.*(?:not exist|not found)"),
     _rule(OA, "", _K.MODEL_UNAVAILABLE, _STOP, LITELLM, status="400", message=r"invalid model name passed"),

@@ -72,6 +72,7 @@ CASES = [
     ("openai", 400, "unsupported_value", "x", "invalid_request fail setting"),
     ("openai", 400, "invalid_request_error", "no such thing", "invalid_request fail"),
     ("openai", 401, "invalid_api_key", "x", "authentication stop"),
+    ("openai", 400, "no_db_connection", "No connected db.", "authentication stop"),
     ("openai", 403, "unsupported_country_region_territory", "x", "authentication stop"),
     ("openai", 404, "model_not_found", "x", "model_unavailable stop"),
     ("openai", 408, None, "x", "timeout retry maybe_billed"),

@@ -1,0 +1,92 @@
+"""What one side of a comparison cost and how long it took, over the rows both runs have."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+_STEP = math.log(1.01)  # latencies are counted in steps of 1 %
+
+
+class Side(Struct, frozen=True):
+    """One run. `models` by rows; `cost` is None if no row has one, `unpriced` rows have none; latencies within 1 %."""
+
+    directory: str
+    models: Mapping[str, int]
+    succeeded: int
+    failed: int
+    cost: Decimal | None
+    unpriced: int
+    currency: str | None
+    input_tokens: int
+    output_tokens: int
+    latency_p50_ms: float | None
+    latency_p95_ms: float | None
+
+
+class SideTally:
+    """Sums over the rows of one run, in memory that does not grow with them."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self._models: Counter[str] = Counter()
+        self._latencies: Counter[int] = Counter()
+        self._succeeded = self._failed = self._unpriced = self._input = self._output = 0
+        self._cost: Decimal | None = None
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Count one row."""
+        if row["status"] == "succeeded":
+            self._succeeded += 1
+        else:
+            self._failed += 1
+        if row["model"] is not None:
+            self._models[row["model"]] += 1
+        if row["cost"] is None:
+            self._unpriced += 1
+        else:
+            self._cost = row["cost"] + (self._cost or 0)
+        self._input += row["input_tokens"] or 0
+        self._output += row["output_tokens"] or 0
+        if row["latency_ms"]:
+            self._latencies[round(math.log(row["latency_ms"]) / _STEP)] += 1
+
+    def side(self) -> Side:
+        """Return the sums."""
+        return Side(
+            self.directory,
+            dict(self._models.most_common()),
+            self._succeeded,
+            self._failed,
+            self._cost,
+            self._unpriced,
+            _currency(Path(self.directory)),
+            self._input,
+            self._output,
+            self._percentile(0.5),
+            self._percentile(0.95),
+        )
+
+    def _percentile(self, share: float) -> float | None:
+        wanted = share * self._latencies.total()
+        for step, number in sorted(self._latencies.items()):
+            wanted -= number
+            if wanted <= 0:
+                return math.exp(step * _STEP)
+        return None
+
+
+def _currency(directory: Path) -> str | None:
+    """Return the currency of a run, as its `run.json` has it."""
+    try:
+        currency = json.loads((directory / "run.json").read_bytes())["summary"]["currency"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return currency if isinstance(currency, str) else None

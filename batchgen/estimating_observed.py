@@ -1,0 +1,136 @@
+"""What a pilot or an earlier run has shown about the rows' answers: read from its parts and its journal."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from pathlib import Path
+
+from msgspec import Struct
+
+from batchgen.assemble import Parts
+from batchgen.errors import OutputError
+from batchgen.journal import Journal
+from batchgen.lock import enter
+from batchgen.plan import ShardRecord
+from batchgen.rundir import fingerprints, read_state
+from batchgen.sink import DamagedPartError, part_numbers, part_path, read_part, table_results
+from batchgen.values import FailureKind, Result
+
+MOST_OBSERVED = 10_000
+"""Rows of an earlier run that are looked at, drawn at random from all it has: more would narrow nothing that counts."""
+
+_NOT_BILLED = frozenset({FailureKind.PROMPT, FailureKind.TOO_LONG})
+
+
+class Observed(Struct, frozen=True, gc=False):
+    """A settled row: tokens as reported, all its attempts together; `cost` None without a price, `latency_ms` of an
+    answer only."""
+
+    row: int
+    attempts: int
+    input_tokens: int | None
+    output_tokens: int
+    cost: Decimal | None
+    latency_ms: float | None
+    failed: bool
+
+
+class Observations(Struct, frozen=True):
+    """A random sample of what is settled; `settled` rows have cost `paid` so far."""
+
+    sample: list[Observed]
+    settled: int
+    paid: Decimal | None
+
+
+def observe(
+    parts: Parts, input_fingerprint: str, *, only: AbstractSet[int] | None = None, seed: int = 0
+) -> Observations | None:
+    """Return what the job's output directory holds of this job on this input; None if nothing.
+
+    `only` looks at these rows (a pilot's). Raises `OutputError` if the directory is of another job or input, or in use.
+    """
+    path = Path(parts.job.output.path)
+    if not (path / "run.json").is_file():
+        return None
+    state, holder = read_state(path)
+    if holder is not None:
+        raise OutputError(f"{path} is in use by {holder}; its results cannot be read meanwhile.")
+    if state.fingerprints != {**fingerprints(parts.fingerprint), "input": input_fingerprint}:
+        raise OutputError(f"{path} holds a run of another job or input, whose results say nothing about this one.")
+    rng = random.Random(seed)
+    sample: list[Observed] = []
+    seen = settled = 0
+    paid = None
+    for result in _stored_results(path):
+        if only is not None and result.row not in only:
+            continue
+        settled += 1
+        cost = None
+        if result.input_cost is not None and result.output_cost is not None:
+            cost = result.input_cost + result.output_cost
+            paid = (paid or Decimal(0)) + cost
+        observed = _observed(result, cost)
+        if observed is None:
+            continue
+        seen += 1
+        if len(sample) < MOST_OBSERVED:
+            sample.append(observed)
+        elif (place := rng.randrange(seen)) < MOST_OBSERVED:
+            sample[place] = observed
+    return Observations(sample, settled, paid) if settled else None
+
+
+def _observed(result: Result, cost: Decimal | None) -> Observed | None:
+    """Return the row as a sample of billed rows; None if it says nothing (never billed, or no usage reported)."""
+    if result.error_kind in _NOT_BILLED:
+        return None
+    if result.error_kind is None and result.output_tokens is None:
+        return None
+    return Observed(
+        result.row,
+        result.attempts,
+        result.input_tokens,
+        result.output_tokens or 0,
+        cost,
+        result.latency_ms if result.error_kind is None else None,
+        result.error_kind is not None,
+    )
+
+
+def _stored_results(path: Path) -> Iterator[Result]:
+    """Yield all settled rows of an output directory that nobody else uses, from its parts and its journal."""
+    directory = path / "results"
+    lock = enter(path.absolute())
+    try:
+        if not (path / "journal.sqlite").is_file():
+            for number in part_numbers(directory):
+                yield from _part_results(part_path(directory, number))
+            return
+        journal = Journal(path / "journal.sqlite")
+        try:
+            for record in journal.shards():
+                if record.sealed:
+                    yield from _part_results(part_path(directory, record.number))
+                else:
+                    yield from journal.results(record.first_row, record.end_row)
+        finally:
+            journal.close()
+    except (sqlite3.Error, DamagedPartError, FileNotFoundError) as error:
+        raise OutputError(
+            f"{path} holds a damaged run ({error}); run the job again to mend it, or estimate with another --set "
+            "output.path=DIR."
+        ) from error
+    finally:
+        os.close(lock)
+
+
+def _part_results(path: Path) -> Iterator[Result]:
+    record: ShardRecord
+    record, table = read_part(path)
+    return table_results(table, record.first_row, lambda result: Decimal(0))

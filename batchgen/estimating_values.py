@@ -1,0 +1,87 @@
+"""What `estimate` returns, and how it reads as JSON (README, "Estimate")."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+T = TypeVar("T", int, float, Decimal)
+
+
+class Span(Struct, Generic[T], frozen=True):
+    """Low, expected, high. None: nothing bounds it."""
+
+    low: T | None
+    expected: T | None
+    high: T | None
+
+
+class Paid(Struct, frozen=True):
+    """Rows that are settled already, and what they have cost."""
+
+    rows: int
+    cost: Decimal | None
+
+
+class Offer(Struct, frozen=True, kw_only=True):
+    """What the same rows would cost with another model or region; `batch_cost` in half-price file batches.
+
+    All None for a model without a price. `rows_too_long` do not fit the model and are in no figure.
+    """
+
+    model: str
+    region: str | None
+    input_tokens: int
+    input_method: Literal["exact", "rule"]
+    cost: Span[Decimal] | None = None
+    batch_cost: Span[Decimal] | None = None
+    currency: str | None = None
+    price_date: dt.date | None = None
+    rows_too_long: int = 0
+    note: str | None = None
+
+
+class Estimate(Struct, frozen=True, kw_only=True):
+    """Tokens, cost and duration of a job before it is paid. Money in `currency`, times in seconds.
+
+    `rows` is the size of the input. `unaskable` rows cannot be rendered, `rows_too_long` do not fit the model; both
+    will fail without a charge and are in no other figure. `output_method` "max_tokens": nothing is known about the
+    answers; `low` is the input alone, `expected` and `high` the longest answers allowed, `confidence` is None. Else
+    the figures come from `sampled` rows, and `confidence` is that of each interval. `input_rule` names the vocabulary
+    or rule; the true count lies between `input_tokens` × `input_band`. `paid` is what is settled already, a part of
+    `cost`.
+    """
+
+    rows: int
+    model: str
+    input_tokens: int
+    input_method: Literal["exact", "rule"]
+    output_tokens: Span[int]
+    output_method: Literal["pilot", "earlier run", "max_tokens"]
+    confidence: float | None
+    cost: Span[Decimal] | None
+    currency: str | None
+    price_date: dt.date | None
+    duration_s: Span[float] | None
+    rows_too_long: int
+    too_long_ids: list[str]
+    unaskable: int
+    unaskable_examples: dict[int, str]
+    job: str
+    input: str
+    input_rule: str
+    input_band: tuple[float, float]
+    sampled: int
+    paid: Paid | None
+    batch_cost: Span[Decimal] | None
+    price: str | None
+    compare: list[Offer]
+    notes: list[str]
+
+    def to_json(self) -> bytes:
+        """Return the object of `estimate --json`; money as decimal strings."""
+        return msgspec.json.encode(self)

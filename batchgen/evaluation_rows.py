@@ -1,0 +1,71 @@
+"""The published rows of a run, streamed: only the columns asked for, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batchgen.columns import missing_column
+from batchgen.errors import InputError, OutputError
+from batchgen.sink import RESULT_COLUMNS, part_numbers, part_path
+
+_BATCH_ROWS = 2_000
+
+
+class PublishedRows:
+    """The results of an output directory, in input order; `schema` is that of its parts."""
+
+    def __init__(self, directory: Path | str) -> None:
+        """Raise `OutputError` when nothing has been published there or a part cannot be opened."""
+        self.directory = Path(directory)
+        results = self.directory / "results" if (self.directory / "results").is_dir() else self.directory
+        self._parts = [part_path(results, number) for number in part_numbers(results)]
+        if not self._parts:
+            raise OutputError(f"{directory}: no part has been published there yet; run the job first.")
+        self.schema: pa.Schema = _opened(self._parts[0]).schema_arrow
+        self.rows = sum(_opened(part).metadata.num_rows for part in self._parts)
+
+    @property
+    def carried(self) -> list[str]:
+        """The input columns that were carried into the results."""
+        return [name for name in self.schema.names if name not in RESULT_COLUMNS.names and name != "parsed"]
+
+    def parsed_fields(self) -> list[str]:
+        """The fields of `parsed`, none when the job had no `[response]`."""
+        index = self.schema.get_field_index("parsed")
+        return [] if index < 0 else [field.name for field in self.schema.field(index).type]
+
+    def check_carried(self, columns: Sequence[str]) -> None:
+        """Raise `InputError` for a column that the results do not have."""
+        for column in columns:
+            if column not in self.carried:
+                raise InputError(
+                    f"{self.directory}: {missing_column(column, self.carried)} "
+                    "Gold columns have to be among output.columns of the job."
+                )
+
+    def batches(self, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+        """Yield the rows as dictionaries, every page checked. Raises `OutputError` for a damaged part."""
+        names = list(dict.fromkeys(name for name in columns if name in self.schema.names))
+        for part in self._parts:
+            file = _opened(part)
+            try:
+                for batch in file.iter_batches(_BATCH_ROWS, columns=names):
+                    yield batch.to_pylist()
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise OutputError(f"{part} is damaged ({error}). Run the job again to do its rows anew.") from None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self.batches(self.schema.names):
+            yield from batch
+
+
+def _opened(part: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(part, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise OutputError(f"{part} cannot be read ({error}). Run the job again to do its rows anew.") from None

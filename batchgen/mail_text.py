@@ -1,0 +1,232 @@
+"""Bytes of a mail → text: charsets declared, wrong or missing; encoded words in headers; format=flowed.
+
+What is declared is believed only as far as the bytes bear it out. In order: UTF-8 that stands under the name of a
+one-byte charset; the declared charset, strictly; UTF-8; what charset-normalizer (MIT, typed) finds; windows-1252,
+with U+FFFD for what it does not have. Text that is almost all in the declared charset is damaged rather than
+mislabelled, and keeps it, also with U+FFFD.
+"""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import quopri
+import re
+
+from msgspec import Struct
+
+REPLACEMENT = "\ufffd"
+_DETECTED_BYTES = 1 << 16  # enough to tell a charset by; detection costs milliseconds per 10 KB
+_FEWEST_DETECTED = 24  # non-ASCII bytes: fewer tell nothing, and windows-1252 is the likeliest
+_ASCII = bytes(range(128))
+_DAMAGED_SHARE = 0.1  # of the non-ASCII characters: up to here text is damaged, beyond it mislabelled
+_DAMAGED_SHARE_UTF8 = 0.5  # what is well-formed UTF-8 is so by intention
+
+_WIDER = {
+    # A charset's name → the one that is meant by those who use it. https://encoding.spec.whatwg.org/#names-and-labels
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "euc_kr": "cp949",
+    "johab": "cp949",
+    "shift_jis": "cp932",
+    "big5": "big5hkscs",
+}
+_ALIASES = {
+    "iso-8859-8-i": "iso8859-8",
+    "iso-8859-8-e": "iso8859-8",
+    "ks_c_5601-1987": "cp949",
+    "ks_c_5601": "cp949",
+    "x-sjis": "cp932",
+    "x-gbk": "gb18030",
+    "x-euc-jp": "euc_jp",
+    "x-mac-roman": "mac_roman",
+    "macintosh": "mac_roman",
+    "unicode-1-1-utf-7": "utf-7",
+    "cp-850": "cp850",
+    "x-unknown": "",
+    "unknown-8bit": "",
+    "default": "",
+    "_autodetect": "",
+}
+_NO_CHARSETS = frozenset(("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"))
+_MULTIBYTE = re.compile(r"utf|gb|big5|euc|cp9[345]|shift|iso2022|hz")
+_ENCODED_WORD = re.compile(r"=\?([^?\s]+)\?([bBqQ])\?([^?]*)\?=")
+_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_SPECIALS = re.compile(r'[()<>\[\]:;@\\,."]')
+_META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{2,40})""", re.IGNORECASE)
+_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+class Decoded(Struct, frozen=True):
+    """Text, and how many characters of it stand as U+FFFD because the bytes mean nothing in `charset`."""
+
+    text: str
+    charset: str
+    lost: int = 0
+
+
+def decode_bytes(body: bytes, declared: str | None, *, html: bool = False) -> Decoded:
+    """Return the text of a part under the rule of this module; line ends become `\\n`."""
+    found = _decode(body, declared, html=html)
+    text = found.text.replace("\r\n", "\n").replace("\r", "\n")
+    return Decoded(whole_text(text), found.charset, found.lost)
+
+
+def whole_text(text: str) -> str:
+    """Return text with lone surrogates, which no UTF-8 can hold, as U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _decode(body: bytes, declared: str | None, *, html: bool) -> Decoded:
+    for mark, marked in _BOMS:
+        if body.startswith(mark) and (text := _strictly(body, marked)) is not None:
+            return Decoded(text, marked)
+    charset = _codec(declared)
+    if charset is None and html and (meta := _META_CHARSET.search(body[:4096])) is not None:
+        charset = _codec(meta[1].decode("ascii", "replace"))
+        if charset is not None and charset.startswith("utf-16"):  # it could not be read here if it were
+            charset = "utf-8"
+    seven_bit = body.isascii()
+    if seven_bit and (charset is None or not _MULTIBYTE.match(charset)):
+        return Decoded(body.decode("ascii"), charset or "ascii")
+    if charset == "ascii":  # what the body disproves says nothing
+        charset = None
+    utf8 = _strictly(body, "utf-8")
+    if utf8 is not None and not seven_bit and (charset is None or not _MULTIBYTE.match(charset)):
+        return Decoded(utf8, "utf-8")
+    if charset is not None:
+        text = _strictly(body, charset)
+        if text is not None:
+            return Decoded(text, charset)
+        text = body.decode(charset, "replace")
+        lost = text.count(REPLACEMENT)
+        share = _DAMAGED_SHARE_UTF8 if charset == "utf-8" else _DAMAGED_SHARE
+        if utf8 is None and lost <= share * sum(not character.isascii() for character in text):
+            return Decoded(text, charset, lost)
+    if utf8 is not None:
+        return Decoded(utf8, "utf-8")
+    found = _detected(body)
+    if found is not None:
+        return found
+    text = body.decode("cp1252", "replace")
+    return Decoded(text, "cp1252", text.count(REPLACEMENT))
+
+
+def _detected(body: bytes) -> Decoded | None:
+    if len(body.translate(None, _ASCII)) < _FEWEST_DETECTED:
+        return None
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(body[:_DETECTED_BYTES]).best()
+    if best is None:
+        return None
+    text = _strictly(body, best.encoding)
+    return None if text is None else Decoded(text, best.encoding)
+
+
+def _strictly(body: bytes, charset: str) -> str | None:
+    try:
+        return body.decode(charset)
+    except (UnicodeError, ValueError):  # utf-7 and punycode raise bare ValueErrors
+        return None
+
+
+def _codec(declared: str | None) -> str | None:
+    """Return Python's name of a text codec, the wider one where senders mean that; None for unknown names."""
+    if not declared:
+        return None
+    name = declared.strip().strip("\"'").lower()
+    name = _ALIASES.get(name, name)
+    try:
+        found = codecs.lookup(name)
+    except (LookupError, ValueError, UnicodeError):  # a name may hold anything, NUL too
+        return None
+    if not found._is_text_encoding or found.name in _NO_CHARSETS:
+        return None
+    return _WIDER.get(found.name, found.name)
+
+
+# Headers
+
+
+def header_text(raw: str, *, structured: bool = False) -> str:
+    """Return a header's value as text: unfolded, encoded words decoded, 8-bit bytes under the rule of this module.
+
+    Neighbouring encoded words of one charset are joined before they are decoded, since many senders cut in the middle
+    of a character. `structured` (addresses): a decoded name with special characters is put into quotes (RFC 2047,
+    section 5), so that `=?utf-8?q?Doe=2C_Jo?= <j@x.example>` does not become two addresses.
+    """
+    raw = re.sub(r"\r?\n[ \t]*|\r", " ", raw)
+    pieces: list[str] = []
+    pending: list[bytes] = []
+    charset = ""
+
+    def flush() -> None:
+        if pending:
+            text = _decode(b"".join(pending), charset, html=False).text
+            if structured and _SPECIALS.search(text) and not "".join(pieces[-1:]).endswith('"'):
+                escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+                text = f'"{escaped}"'
+            pieces.append(text)
+            pending.clear()
+
+    end = 0
+    for match in _ENCODED_WORD.finditer(raw):
+        between, end = raw[end : match.start()], match.end()
+        word_charset = match[1].partition("*")[0].lower()  # RFC 2231 adds a language after *
+        if not pending or between.strip() or word_charset != charset:
+            flush()
+            if between.strip() or not pieces:
+                pieces.append(_eight_bit(between))
+        charset = word_charset
+        pending.append(_word_bytes(match[2], match[3]))
+    flush()
+    pieces.append(_eight_bit(raw[end:]))
+    return " ".join(whole_text("".join(pieces)).split())
+
+
+def _word_bytes(encoding: str, text: str) -> bytes:
+    raw = text.encode("utf-8", "surrogateescape")
+    if encoding in "qQ":
+        return quopri.decodestring(raw, header=True)
+    digits = _NO_BASE64.sub(b"", raw)
+    if len(digits) % 4 == 1:  # a character is missing or too many: what stands before it still counts
+        digits = digits[:-1]
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
+
+
+def _eight_bit(text: str) -> str:
+    """Decode the raw bytes that the parser keeps as surrogates."""
+    if text.isascii():
+        return text
+    return _decode(text.encode("utf-8", "surrogateescape"), None, html=False).text
+
+
+# Soft line breaks
+
+
+def unflowed(text: str, *, delete_space: bool = False) -> str:
+    """Return format=flowed text (RFC 3676) with its soft line breaks taken out, quoting kept."""
+    lines: list[str] = []
+    open_depth: int | None = None  # quote depth of the paragraph that goes on
+    for line in text.split("\n"):
+        content = line.lstrip(">")
+        depth = len(line) - len(content)
+        content = content.removeprefix(" ")  # space-stuffing
+        signature = content == "-- "
+        soft = content.endswith(" ") and not signature
+        kept = content[:-1] if soft and delete_space else content
+        if open_depth == depth and not signature:
+            lines[-1] += kept
+        else:
+            lines.append(">" * depth + (" " if depth and content else "") + kept)
+        open_depth = depth if soft else None
+    return "\n".join(line if line.endswith("-- ") else line.rstrip(" ") for line in lines)

@@ -1,0 +1,32 @@
+"""`batchgen report`: text or JSON on stdout, the page into a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from batchgen.errors import UsageError
+from batchgen.report.read import read_report
+from batchgen.report.text import report_text
+
+
+def show_report(directory: str, *, html: str | None, as_json: bool) -> None:
+    """Print the report; with `html`, write the page there and say so on stderr.
+
+    Raises `OutputError` where there is no run or its parts are damaged, `UsageError` if the page cannot be written.
+    """
+    report = read_report(directory)
+    if html is not None:
+        from batchgen.report.html import report_html
+
+        try:
+            Path(html).write_text(report_html(report), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--html {html}: the page cannot be written: {error.strerror}.") from None
+        click.echo(f"The page is in {html}.", err=True)
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    elif html is None:
+        click.echo(report_text(report))

@@ -1,0 +1,111 @@
+"""What was foreseen against what came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from msgspec import Struct
+
+from batchgen.report.shown import amount, count, duration, plain
+from batchgen.report.values import Estimate, Range, Report
+
+INSIDE, BELOW, ABOVE = "inside", "below the estimate", "above the estimate"
+
+
+class Compared(Struct, frozen=True):
+    """One figure as shown; `range` is None where one number was foreseen, `came` where the actual is not known."""
+
+    name: str
+    low: str
+    expected: str
+    high: str
+    actual: str
+    verdict: str
+    range: Range | None
+    came: Decimal | None
+
+
+def compared(report: Report) -> list[Compared]:
+    """Return tokens, cost and duration as estimated and as they came; nothing if there was no estimate.
+
+    Of an unfinished run, or one of another number of rows, the actual is what was settled, and there is no verdict.
+    """
+    estimate, totals = report.estimate, report.totals
+    if estimate is None or totals is None:
+        return []
+    problem = ""
+    if estimate.rows != report.rows:
+        problem = f"for {estimate.rows:,} rows"
+    elif report.state != "complete":
+        problem = "not complete yet"
+
+    def line(name: str, span: Range, came: Decimal | None, shown: Callable[[Decimal | None], str]) -> Compared:
+        return Compared(
+            name=name,
+            low=shown(span.low),
+            expected=shown(span.expected),
+            high=shown(span.high),
+            actual=shown(came),
+            verdict=problem or _verdict(span, came),
+            range=span,
+            came=came,
+        )
+
+    lines = [
+        Compared(
+            name="input tokens",
+            low="",
+            expected=count(estimate.input_tokens),
+            high="",
+            actual=count(totals.input_tokens),
+            verdict=problem or _difference(estimate.input_tokens, totals.input_tokens),
+            range=None,
+            came=None,
+        ),
+        line("output tokens", estimate.output_tokens, _decimal(totals.output_tokens), _whole),
+    ]
+    if estimate.cost is not None and estimate.currency == report.currency:
+        lines.append(line("cost", estimate.cost, totals.cost, lambda value: amount(value, report.currency)))
+    if estimate.duration_s is not None:
+        lines.append(line("duration", estimate.duration_s, _decimal(report.active_s or None), _time))
+    return lines
+
+
+def how_estimated(estimate: Estimate) -> str:
+    """Return the methods and the confidence in a phrase."""
+    parts = [
+        f"input tokens {plain(estimate.input_method)}" if estimate.input_method else "",
+        f"output tokens from {plain(estimate.output_method)}" if estimate.output_method else "",
+        f"{100 * estimate.confidence:.3g} % confidence" if estimate.confidence is not None else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _verdict(span: Range, came: Decimal | None) -> str:
+    if came is None:
+        return ""
+    if came < span.low:
+        return BELOW
+    return ABOVE if came > span.high else INSIDE
+
+
+def _difference(foreseen: int, came: int | None) -> str:
+    """Say by how much a single figure was missed. Failed rows report no tokens, so that a little less is usual."""
+    if came is None:
+        return ""
+    if came == foreseen:
+        return "exact"
+    return f"{100 * (came - foreseen) / foreseen:+.2g} %" if foreseen else ""
+
+
+def _decimal(number: float | None) -> Decimal | None:
+    return None if number is None else Decimal(repr(number))
+
+
+def _whole(value: Decimal | None) -> str:
+    return count(None if value is None else float(value))
+
+
+def _time(value: Decimal | None) -> str:
+    return duration(None if value is None else float(value))

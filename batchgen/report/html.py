@@ -1,0 +1,76 @@
+"""The report as one HTML page that needs nothing else: no network, no scripts, drawings inline.
+
+All text is escaped by the template engine; what comes from rows or the vendor also loses control characters and is
+isolated from the direction of the text around it (`<bdi>`). A content security policy forbids all but inline styles.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from batchgen import __version__
+from batchgen.report import figures, shown
+from batchgen.report.estimate import compared, how_estimated
+from batchgen.report.text import missing
+from batchgen.report.values import Count, Report
+
+
+def report_html(report: Report) -> str:
+    """Return the page."""
+    page = _environment().get_template("page.html")
+    text = page.render(
+        report=report,
+        version=__version__,
+        notes=missing(report),
+        progress=figures.progress_figures(report),
+        spreads=figures.spread_figures(report),
+        pace=figures.pace_figures(report),
+        estimates=list(zip(compared(report), figures.estimate_charts(report), strict=True)),
+        how_estimated=how_estimated(report.estimate) if report.estimate else "",
+        breakdowns=_breakdowns(report),
+        settings={key: value for key, value in report.settings.items() if value is not None},
+    )
+    return text.lstrip()  # the macros before it leave blank lines
+
+
+def _breakdowns(report: Report) -> list[tuple[str, str, list[Count], int]]:
+    """Return id, title, counts and the whole they are shares of."""
+    by_number = [
+        Count(f"{number:,} request" if number == 1 else f"{number:,} requests", rows)
+        for number, rows in report.attempts.by_number.items()
+    ]
+    tables = [
+        ("by-status", "Status", list(report.by_status)),
+        ("by-finish", "Finish reason", list(report.by_finish_reason)),
+        ("by-error", "Error kind", list(report.by_error_kind)),
+        ("by-requests", "Requests per row", by_number),
+    ]
+    return [(name, title, counts, sum(found.rows for found in counts)) for name, title, counts in tables if counts]
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_text),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (
+        shown.amount,
+        shown.count,
+        shown.duration,
+        shown.figure,
+        shown.latency,
+        shown.moment,
+        shown.plain,
+        shown.share,
+    ):
+        environment.filters[function.__name__] = function
+    return environment
+
+
+def _text(name: str) -> str:
+    return resources.files("batchgen.report").joinpath(name).read_text("utf-8")

@@ -1,0 +1,176 @@
+"""An output directory → `Report`. Only reads; works on finished, stopped, killed and running runs alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from msgspec import Struct
+
+from batchgen.errors import OutputError
+from batchgen.pace_record import PACE_FILE
+from batchgen.report.fold import Fold, added, part_batches
+from batchgen.report.pace import pace_moments
+from batchgen.report.shown import plain
+from batchgen.report.values import Count, Estimate, Line, Report
+from batchgen.rundir import read_state
+from batchgen.sink import part_numbers, part_path
+
+RUNNING, KILLED = "running", "killed"
+
+
+class _Extras(Struct):
+    """What `run.json` may hold beside `RunState`: the job's key settings, and the estimate made before the run."""
+
+    settings: Mapping[str, Any] = {}
+    estimate: Estimate | None = None
+
+
+class CostSummary(Struct, frozen=True):
+    """`cost_summary.parquet`: its lines, and where the prices are from."""
+
+    lines: Sequence[Line]
+    currencies: Sequence[str]
+    price_dates: Sequence[str]
+    price_sources: Sequence[str]
+
+
+def read_report(
+    directory: Path | str, *, estimate: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+) -> Report:
+    """Return what happened in the run of an output directory.
+
+    `estimate` (the object of `batchgen estimate --json`) and `settings` (dotted job key → value) win over what
+    `run.json` has under these names. Raises `OutputError` where there is no run or a part is damaged.
+    """
+    path = Path(directory)
+    state, held_by = read_state(path)
+    extras = _extras(path)
+    told = state.summary
+    fold = Fold()
+    for batch in part_batches(part_path(path / "results", number) for number in part_numbers(path / "results")):
+        fold.add(batch)
+    summary = read_cost_summary(path / "cost_summary.parquet")
+    at_rest = state.state != RUNNING
+    lines, lines_of = fold.lines(), "parts"
+    if at_rest and summary is not None and sum(line.rows for line in summary.lines) >= fold.rows:
+        lines, lines_of = list(summary.lines), "all settled rows"
+    lines.sort(key=lambda line: (-line.rows, line.status, str(line.model), str(line.error_kind)))
+    totals = _totals(lines)
+    moments = fold.timeline.moments()
+    active_s = sum(moment.span_s for moment in moments)
+    billed = told.get("possibly_billed") or {}
+    succeeded = told.get("succeeded", _rows(lines, "succeeded"))
+    failed = told.get("failed", _rows(lines, "failed"))
+    pending = told.get("pending", 0)
+    return Report(
+        directory=str(directory),
+        job=state.job,
+        state=state.state if at_rest else RUNNING if held_by else KILLED,
+        held_by=held_by,
+        started_at=state.started_at,
+        updated_at=state.updated_at,
+        sessions=state.sessions,
+        rows=told.get("rows", succeeded + failed + pending),
+        succeeded=succeeded,
+        failed=failed,
+        pending=pending,
+        published=fold.rows,
+        lines_of=lines_of,
+        lines=lines,
+        totals=totals,
+        by_status=counts(lines, lambda line: line.status),
+        by_finish_reason=counts(lines, lambda line: line.finish_reason),
+        by_error_kind=counts((line for line in lines if line.status == "failed"), lambda line: line.error_kind),
+        errors=fold.errors(),
+        attempts=fold.attempts(),
+        refused=told.get("refused", 0),
+        possibly_billed_requests=billed.get("requests", 0),
+        possibly_billed_cost=Decimal(billed["cost"]) if billed.get("cost") is not None else None,
+        currency=_currency(told, summary),
+        price_dates=summary.price_dates if summary else (),
+        price_sources=summary.price_sources if summary else (),
+        cost_per_1000_rows=_per_1000(totals, totals.rows if totals else 0),
+        cost_per_1000_answers=_per_1000(totals, _rows(lines, "succeeded")),
+        input_tokens=fold.input_tokens.spread(),
+        output_tokens=fold.output_tokens.spread(),
+        latency_ms=fold.latency_ms.spread(),
+        cost=fold.cost.spread(),
+        slowest=fold.slowest,
+        most_expensive=fold.most_expensive,
+        truncated=fold.truncated,
+        moments=moments,
+        active_s=active_s,
+        rows_per_s=fold.rows / active_s if active_s else None,
+        wall_s=told.get("wall_s"),
+        limited_by=told.get("limited_by"),
+        stopped_by=(told.get("error") or {}).get("message"),
+        pace=pace_moments(path / PACE_FILE),
+        estimate=msgspec.convert(estimate, Estimate, strict=False) if estimate is not None else extras.estimate,
+        settings=settings if settings is not None else extras.settings,
+        versions=state.versions,
+    )
+
+
+def counts(lines: Iterable[Line], word: Callable[[Line], str | None]) -> list[Count]:
+    """Return the rows by a word of their line, most first; lines without it come last."""
+    found: dict[str | None, int] = {}
+    for line in lines:
+        found[word(line)] = found.get(word(line), 0) + line.rows
+    return [Count(*pair) for pair in sorted(found.items(), key=lambda pair: (pair[0] is None, -pair[1], str(pair[0])))]
+
+
+def read_cost_summary(path: Path) -> CostSummary | None:
+    """Return the cost summary of a run; None if there is none yet. Raises `OutputError` for a damaged one."""
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError) as error:
+        raise OutputError(f"{path} cannot be read: {error}. The next run in this directory rewrites it.") from None
+
+    def words(name: str) -> list[str]:
+        return sorted({str(row[name]) for row in rows if row[name] is not None})
+
+    return CostSummary(
+        lines=[Line(**{name: row[name] for name in Line.__struct_fields__}) for row in rows],
+        currencies=words("currency"),
+        price_dates=words("price_date"),
+        price_sources=words("price_source"),
+    )
+
+
+def _extras(path: Path) -> _Extras:
+    try:
+        return msgspec.json.decode((path / "run.json").read_bytes(), type=_Extras, strict=False)
+    except msgspec.ValidationError as error:
+        raise OutputError(f"{path / 'run.json'} cannot be read: {error}.") from None
+
+
+def _totals(lines: Iterable[Line]) -> Line | None:
+    total = None
+    for line in lines:
+        total = line if total is None else added(total, line)
+    return (
+        msgspec.structs.replace(total, model=None, status="all", finish_reason=None, error_kind=None) if total else None
+    )
+
+
+def _rows(lines: Iterable[Line], status: str) -> int:
+    return sum(line.rows for line in lines if line.status == status)
+
+
+def _per_1000(totals: Line | None, rows: int) -> Decimal | None:
+    return totals.cost * 1000 / rows if totals is not None and totals.cost is not None and rows else None
+
+
+def _currency(told: Mapping[str, Any], summary: CostSummary | None) -> str | None:
+    """The run has one currency: money is never added across currencies."""
+    if told.get("currency"):
+        return plain(str(told["currency"]), 20)
+    return summary.currencies[0] if summary is not None and len(summary.currencies) == 1 else None

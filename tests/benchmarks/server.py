@@ -1,0 +1,118 @@
+"""A near-free provider for benchmarks: each request gets the same bytes, at once or after a fixed latency.
+
+It parses no more than it must, so that what a benchmark measures is the client. Requests to a path that ends in
+`/generation` get DashScope's native shape, all others that of chat completions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+ANSWER = "x" * 1200
+USAGE = {"input_tokens": 520, "output_tokens": 240, "total_tokens": 760}
+NATIVE = {
+    "output": {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": ANSWER}}]},
+    "usage": USAGE,
+    "request_id": "8f3c2e1a-0b4d-9c7e-a5f6-d2c1b0a99887",
+}
+CHAT = {
+    "id": "chatcmpl-8f3c2e1a0b4d",
+    "object": "chat.completion",
+    "created": 1_700_000_000,
+    "model": "qwen-plus",
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "stop",
+            "logprobs": None,
+            "message": {"role": "assistant", "content": ANSWER, "refusal": None},
+        }
+    ],
+    "usage": {"prompt_tokens": 520, "completion_tokens": 240, "total_tokens": 760},
+}
+
+
+def _reply(document: object) -> bytes:
+    body = json.dumps(document).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: r\r\ncontent-length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
+NATIVE_REPLY, CHAT_REPLY = _reply(NATIVE), _reply(CHAT)
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+def pin(core: int) -> None:
+    """Keep this process on one core, where the system allows it."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[core % len(cores)]})
+
+
+class Answering(asyncio.Protocol):
+    """Answers each whole request."""
+
+    def __init__(self, latency_s: float) -> None:
+        self._latency_s = latency_s
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            length = _LENGTH.search(self._buffer, 0, end)
+            whole = end + 4 + (int(length[1]) if length else 0)
+            if len(self._buffer) < whole:
+                return
+            reply = NATIVE_REPLY if self._buffer.find(b"/generation ", 0, end) > 0 else CHAT_REPLY
+            self._buffer = self._buffer[whole:]
+            if self._latency_s:
+                asyncio.get_running_loop().call_later(self._latency_s, self._transport.write, reply)
+            else:
+                self._transport.write(reply)
+
+
+async def serve(port: int, latency_s: float) -> None:
+    """Serve until the process is ended."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Answering(latency_s), "127.0.0.1", port, backlog=4096)
+    await server.serve_forever()
+
+
+@contextmanager
+def serving(latency_s: float = 0.0) -> Iterator[str]:
+    """Run the server in a process of its own, on core 1; yield its URL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    with subprocess.Popen([sys.executable, "-m", "tests.benchmarks.server", str(port), str(latency_s)]) as server:
+        try:
+            for _ in range(1000):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.01)
+            else:
+                raise SystemExit("the server did not start")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    pin(1)
+    uvloop.run(serve(int(sys.argv[1]), float(sys.argv[2])))
