@@ -138,7 +138,7 @@ class Completer:
                 self._reserve.settle(held, request, work.prompt, outcome)
         if isinstance(outcome, Failure):
             self._count(work, outcome)
-        reason = self._watch.observe(outcome, started_s, answered_s)
+        reason = self._watch.observe(outcome, started_s, answered_s, first=work.tally.requests == 1)
         if reason is not None:
             raise ProviderStop(self._shown(reason))
         return outcome

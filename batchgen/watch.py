@@ -15,6 +15,10 @@ ALIKE = 20
 UNREADABLE_IN_A_ROW = 20
 """So many unreadable answers with none readable between them stop the run: a proxy or a portal is in the way."""
 
+UNREADABLE_AT_FIRST = 5
+"""So many rows whose first try was unreadable, before anything has worked, stop the run: more would not come soon,
+since as many failures in a row make the limiter send single probes only. A row's own retries are no further sign."""
+
 UNREACHABLE_TRIES = 3
 """So many failed connections one after the other, with no answer of any kind before them, stop the run."""
 
@@ -28,19 +32,24 @@ class Watch:
         self._worked = False
         self._alike: tuple[FailureKind, str | None] | None = None
         self._alike_n = 0
-        self._unreadable_n = 0
+        self._unreadable_n = self._unreadable_rows = 0
         self._unreachable_n = 0
         self._unreachable_s = float("-inf")
 
-    def observe(self, outcome: Outcome, sent_s: float, now_s: float) -> str | None:
-        """Take note of one attempt's outcome; return a sentence if the run should stop."""
+    def observe(self, outcome: Outcome, sent_s: float, now_s: float, *, first: bool = True) -> str | None:
+        """Take note of one attempt's outcome, the row's `first` or not; return a sentence if the run should stop."""
         if isinstance(outcome, Completion):
             self._answered = self._worked = True
-            self._unreadable_n = 0
+            self._unreadable_n = self._unreadable_rows = 0
             return None
         if outcome.kind is FailureKind.UNREADABLE:
             self._unreadable_n += 1
-            if self._unreadable_n < UNREADABLE_IN_A_ROW:
+            self._unreadable_rows += first
+            if self._worked:
+                stop = self._unreadable_n >= UNREADABLE_IN_A_ROW
+            else:
+                stop = self._unreadable_rows >= UNREADABLE_AT_FIRST
+            if not stop:
                 return None
             return (
                 f"{self._unreadable_n} answers in a row from {self._host} could not be read as the provider's; "
@@ -49,7 +58,7 @@ class Watch:
         if outcome.http_status is None:
             return self._unreachable(outcome, sent_s, now_s)
         self._answered = True
-        self._unreadable_n = 0
+        self._unreadable_n = self._unreadable_rows = 0
         return self._refused_alike(outcome)
 
     def _unreachable(self, failure: Failure, sent_s: float, now_s: float) -> str | None:

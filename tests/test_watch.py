@@ -1,7 +1,7 @@
 """The signs that stop a run: refused alike, unreadable in a row, unreachable."""
 
 from batchgen.values import Completion, Failure, FailureKind, Usage, Verdict
-from batchgen.watch import ALIKE, UNREACHABLE_TRIES, UNREADABLE_IN_A_ROW, Watch
+from batchgen.watch import ALIKE, UNREACHABLE_TRIES, UNREADABLE_AT_FIRST, UNREADABLE_IN_A_ROW, Watch
 
 DONE = Completion("yes", "stop", Usage())
 SETTING = Failure(FailureKind.INVALID_REQUEST, Verdict.FAIL, "no such parameter", "bad", 400, setting=True)
@@ -34,8 +34,16 @@ def test_rows_refused_for_their_own_sake_never_stop_the_run():
 
 def test_unreadable_answers_in_a_row_stop_the_run():
     """A portal answers everything with its page; single bad answers in between are no portal."""
-    assert observe(Watch("h"), [HTML] * UNREADABLE_IN_A_ROW)[-1] is not None
-    assert not any(observe(Watch("h"), ([HTML] * (UNREADABLE_IN_A_ROW - 1) + [DONE]) * 5))
+    assert observe(Watch("h"), [DONE] + [HTML] * UNREADABLE_IN_A_ROW)[-1] is not None
+    assert not any(observe(Watch("h"), [DONE] + ([HTML] * (UNREADABLE_IN_A_ROW - 1) + [DONE]) * 5))
+
+
+def test_a_portal_from_the_start_stops_the_run_after_a_few_rows():
+    """Five rows are enough while nothing has worked; the retries of four bad rows that are left over are not."""
+    assert observe(Watch("h"), [HTML] * UNREADABLE_AT_FIRST)[-1] is not None
+    watch = Watch("h")
+    assert not any(observe(watch, [HTML] * (UNREADABLE_AT_FIRST - 1)))
+    assert not any(watch.observe(HTML, 9.0, 10.0, first=False) for _ in range(99))
 
 
 def test_a_host_that_was_never_reached_stops_the_run_after_three_tries():

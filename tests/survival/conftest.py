@@ -3,9 +3,15 @@
 import pytest
 
 from tests.cli.conftest import command, job, simulator
-from tests.survival.harness import Spare
+from tests.survival.harness import ROOT, Spare
 
 __all__ = ["command", "job", "simulator", "spare"]
+
+
+@pytest.fixture(autouse=True)
+def this_checkout(monkeypatch):
+    """Commands started elsewhere import this checkout, whatever is installed."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 @pytest.fixture

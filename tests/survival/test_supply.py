@@ -28,7 +28,8 @@ IMPORT_ALL = (
     WATCHED
     + """
 import importlib, pkgutil, batchgen
-names = [module.name for module in pkgutil.walk_packages(batchgen.__path__, "batchgen.") if "__main__" not in module.name]
+names = [module.name for module in pkgutil.walk_packages(batchgen.__path__, "batchgen.")]
+names.remove("batchgen.__main__")
 for name in names:
     importlib.import_module(name)
 assert len(names) > 40, names
