@@ -27,7 +27,9 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
         lines.append(f"stopped by  {summary.error['message']}")
     lines.append(f"requests    {summary.attempts:,} sent in all, {summary.refused:,} refused by a limit in this run")
     if summary.shared:
-        lines.append(f"shared      {summary.shared:,} answers are another row's, which asked the same{_saved(summary)}")
+        lines.append(
+            f"shared      {summary.shared:,} rows took the answer of another that asked the same{_saved(summary)}"
+        )
     lines.append(
         f"tokens      {_count(summary.input_tokens)} in, {_count(summary.output_tokens)} out, "
         f"{_count(summary.total_tokens)} together"
