@@ -166,6 +166,7 @@ class Completer:
                 work.request = None
             work.tally.shared = self._limiter.pacer.is_down
             if work.tally.shared:
+                work.tally.last = not self._limiter.fresh_waiting
                 work.refused_at_s = self._clock()
             else:
                 work.tally.attempts += 1

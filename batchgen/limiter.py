@@ -47,6 +47,11 @@ class Limiter:
         return len(self._retries) + len(self._fresh)
 
     @property
+    def fresh_waiting(self) -> bool:
+        """Whether rows that have not been tried yet are in the queue."""
+        return bool(self._fresh)
+
+    @property
     def in_flight(self) -> int:
         """Permits that are out."""
         return self.pacer.in_flight

@@ -22,6 +22,9 @@ BACKOFF_CAP_S = 30.0
 LONGEST_WISH_S = 120.0
 """Cap on the `Retry-After` of a refusal that a row waits for, as for everybody in `pace`: days have been seen."""
 
+LAST_PATIENCE_S = 120.0
+"""How long the last rows of a run wait out what looks like an outage: twice the minute that none may fail in."""
+
 
 class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[retry]`: `max_attempts` per row, and the seconds one row may spend waiting out refusals."""
@@ -34,7 +37,8 @@ class Tally(Struct):
     """What one row has used up so far: requests sent, those that count as attempts, seconds spent refused.
 
     `stale`: its one immediate retry on a new connection has been had. `shared`: the last failure was an outage that
-    everybody waits out together, so it draws on patience like a refusal. `asked_s`: what the limiter wants this row
+    everybody waits out together, so it draws on patience like a refusal. `last`: no fresh rows were waiting behind it,
+    so what looks like an outage may just be the bad rows at the end. `asked_s`: what the limiter wants this row
     to wait, besides waiting for its permit. `waited_s`: how long it really waited between its last two attempts.
     """
 
@@ -43,6 +47,7 @@ class Tally(Struct):
     refused_s: float = 0.0
     stale: bool = False
     shared: bool = False
+    last: bool = False
     asked_s: float = 0.0
     waited_s: float = 0.0
 
@@ -61,8 +66,11 @@ class RetryPolicy:
 
     def exhausted(self, tally: Tally, failure: Failure) -> bool:
         """Whether the budget that this failure draws on is used up."""
-        if failure.verdict is Verdict.WAIT or tally.shared:
-            return tally.refused_s >= self.settings.rate_limit_patience_s
+        patience_s = self.settings.rate_limit_patience_s
+        if failure.verdict is Verdict.WAIT:
+            return tally.refused_s >= patience_s
+        if tally.shared:
+            return tally.refused_s >= (min(patience_s, LAST_PATIENCE_S) if tally.last else patience_s)
         return tally.attempts >= self.settings.max_attempts
 
     def wait_s(self, tally: Tally, failure: Failure) -> float:

@@ -13,14 +13,18 @@ ALIKE = 20
 """So many first rows refused with the same code for a setting stop the run."""
 
 UNREADABLE_IN_A_ROW = 20
-"""So many unreadable answers with none readable between them stop the run: a proxy or a portal is in the way."""
+"""So many rows whose first try was unreadable, with nothing readable between, stop the run: a proxy or a portal is in
+the way. A row's own retries are no further sign: the last rows of a run may just be bad ones."""
 
 UNREADABLE_AT_FIRST = 5
-"""So many rows whose first try was unreadable, before anything has worked, stop the run: more would not come soon,
-since as many failures in a row make the limiter send single probes only. A row's own retries are no further sign."""
+"""So many before anything has worked: more would not come soon, since as many failures in a row make the limiter send
+single probes only."""
 
 UNREACHABLE_TRIES = 3
 """So many failed connections one after the other, with no answer of any kind before them, stop the run."""
+
+UNANSWERED_TRIES = 8
+"""The same for requests that went out and never had an answer: a port that speaks something else, or a dead gateway."""
 
 
 class Watch:
@@ -32,44 +36,40 @@ class Watch:
         self._worked = False
         self._alike: tuple[FailureKind, str | None] | None = None
         self._alike_n = 0
-        self._unreadable_n = self._unreadable_rows = 0
-        self._unreachable_n = 0
+        self._unreadable_n = 0
+        self._unreachable_n = self._unanswered_n = 0
         self._unreachable_s = float("-inf")
 
     def observe(self, outcome: Outcome, sent_s: float, now_s: float, *, first: bool = True) -> str | None:
         """Take note of one attempt's outcome, the row's `first` or not; return a sentence if the run should stop."""
         if isinstance(outcome, Completion):
             self._answered = self._worked = True
-            self._unreadable_n = self._unreadable_rows = 0
+            self._unreadable_n = 0
             return None
         if outcome.kind is FailureKind.UNREADABLE:
-            self._unreadable_n += 1
-            self._unreadable_rows += first
-            if self._worked:
-                stop = self._unreadable_n >= UNREADABLE_IN_A_ROW
-            else:
-                stop = self._unreadable_rows >= UNREADABLE_AT_FIRST
-            if not stop:
+            self._unreadable_n += first
+            if self._unreadable_n < (UNREADABLE_IN_A_ROW if self._worked else UNREADABLE_AT_FIRST):
                 return None
             return (
-                f"{self._unreadable_n} answers in a row from {self._host} could not be read as the provider's; "
+                f"{self._unreadable_n} rows in a row had answers from {self._host} that are not the provider's; "
                 f"is there a proxy or a login page in between? The last: {outcome.message}"
             )
         if outcome.http_status is None:
             return self._unreachable(outcome, sent_s, now_s)
         self._answered = True
-        self._unreadable_n = self._unreadable_rows = 0
+        self._unreadable_n = 0
         return self._refused_alike(outcome)
 
     def _unreachable(self, failure: Failure, sent_s: float, now_s: float) -> str | None:
         # Requests sent together fail together: only one sent after the last failure was seen is another try.
-        if self._answered or failure.maybe_billed or sent_s < self._unreachable_s:
+        if self._answered or sent_s < self._unreachable_s:
             return None
-        self._unreachable_n += 1
         self._unreachable_s = now_s
-        if self._unreachable_n < UNREACHABLE_TRIES:
+        self._unanswered_n += 1
+        self._unreachable_n += not failure.maybe_billed
+        if self._unreachable_n < UNREACHABLE_TRIES and self._unanswered_n < UNANSWERED_TRIES:
             return None
-        return f"{self._host} could not be reached in {self._unreachable_n} tries: {failure.message}"
+        return f"{self._host} gave no answer in {self._unanswered_n} tries: {failure.message}"
 
     def _refused_alike(self, failure: Failure) -> str | None:
         if self._worked or failure.verdict is not Verdict.FAIL or not failure.setting:

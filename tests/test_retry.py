@@ -126,3 +126,13 @@ def test_a_stale_connection_is_retried_at_once_but_only_once():
     tally = Tally(attempts=5)
     assert policy.wait_s(tally, stale) == 0
     assert policy.wait_s(tally, stale) > 0
+
+
+def test_the_last_rows_do_not_wait_out_an_outage_for_ever():
+    """With fresh rows behind it a row has all its patience; the last ones have two minutes."""
+    policy = RetryPolicy(RetrySettings(), random.Random(7))
+    waited = Tally(attempts=1, refused_s=130.0, shared=True)
+    assert not policy.exhausted(waited, BROKEN)
+    waited.last = True
+    assert policy.exhausted(waited, BROKEN)
+    assert not policy.exhausted(Tally(attempts=1, refused_s=60.0, shared=True, last=True), BROKEN)

@@ -1,7 +1,7 @@
 """The signs that stop a run: refused alike, unreadable in a row, unreachable."""
 
 from batchgen.values import Completion, Failure, FailureKind, Usage, Verdict
-from batchgen.watch import ALIKE, UNREACHABLE_TRIES, UNREADABLE_AT_FIRST, UNREADABLE_IN_A_ROW, Watch
+from batchgen.watch import ALIKE, UNANSWERED_TRIES, UNREACHABLE_TRIES, UNREADABLE_AT_FIRST, UNREADABLE_IN_A_ROW, Watch
 
 DONE = Completion("yes", "stop", Usage())
 SETTING = Failure(FailureKind.INVALID_REQUEST, Verdict.FAIL, "no such parameter", "bad", 400, setting=True)
@@ -58,3 +58,18 @@ def test_a_host_that_was_never_reached_stops_the_run_after_three_tries():
 def test_an_outage_in_mid_run_is_waited_out():
     """Once there was any answer, lost connections never stop the run."""
     assert not any(observe(Watch("h"), [ROW] + [DOWN] * 99))
+
+
+def test_a_host_that_never_answers_stops_the_run():
+    """Requests go out and nothing comes back: a port that speaks something else."""
+    lost = Failure(FailureKind.NETWORK, Verdict.RETRY, "closed", maybe_billed=True)
+    verdicts = observe(Watch("h"), [lost] * UNANSWERED_TRIES)
+    assert verdicts[:-1] == [None] * (UNANSWERED_TRIES - 1)
+    assert "no answer" in verdicts[-1]
+
+
+def test_the_bad_rows_at_the_end_do_not_stop_a_run():
+    """A row's retries are no further sign that nothing can be read."""
+    watch = Watch("h")
+    watch.observe(DONE, 0.0, 1.0)
+    assert not any(watch.observe(HTML, 9.0, 10.0, first=False) for _ in range(99))
