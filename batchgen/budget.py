@@ -21,17 +21,18 @@ class Budget:
 
     spent + possibly billed + reserved never passes the cap as long as each request costs at most what was reserved for
     it; what earlier runs spent or may have been billed counts from the start. Pure arithmetic in the price's currency;
-    every `reserve` that returned True is ended by exactly one `settle` or `abandon` of the same amount.
+    every `reserve` that returned True is ended by exactly one `settle` or `abandon` of the same amount. `most_held` is
+    the most that was ever reserved at once.
     """
 
-    __slots__ = ("_abandoned", "_abandoned_cost", "_cap", "_reserved", "_spent")
+    __slots__ = ("_abandoned", "_abandoned_cost", "_cap", "_reserved", "_spent", "most_held")
 
     def __init__(
         self, cap: Decimal | None, spent: Decimal = _NOTHING, possibly_billed: PossiblyBilled | None = None
     ) -> None:
         self._cap = cap
         self._spent = spent
-        self._reserved = _NOTHING
+        self._reserved = self.most_held = _NOTHING
         self._abandoned = possibly_billed.requests if possibly_billed else 0
         self._abandoned_cost = possibly_billed.cost if possibly_billed else _NOTHING
 
@@ -40,6 +41,7 @@ class Budget:
         if self._cap is not None and self._spent + self._abandoned_cost + self._reserved + worst > self._cap:
             return False
         self._reserved += worst
+        self.most_held = max(self.most_held, self._reserved)
         return True
 
     def settle(self, reserved: Decimal, actual: Decimal) -> None:

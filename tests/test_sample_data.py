@@ -22,7 +22,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "sample_data"
 JOBS = sorted((ROOT / "jobs").glob("*.toml"))
-CORRIDOR = ["name", "input", "prompt", "model", "limits", "retry", "pricing", "response", "output"]
+CORRIDOR = ["name", "input", "prompt", "model", "limits", "retry", "pricing", "response", "evaluate", "output"]
 RESULT_COLUMNS = {
     "row_id", "status", "completion", "reasoning", "tool_calls", "parsed", "finish_reason", "input_tokens",
     "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens", "cost", "model", "request_id", "attempts",
@@ -287,15 +287,13 @@ def test_jobs_use_only_columns_of_their_input(path: Path) -> None:
     assert not set(job["output"]["columns"]) & RESULT_COLUMNS
 
 
-def test_email_extraction_shows_the_six_fields_as_the_first_json_object() -> None:
-    """The system prompt carries one JSON object with the six keys and says the word that JSON mode requires."""
+def test_email_extraction_asks_for_the_six_fields() -> None:
+    """The schema has them, and those with a gold column are named in the job and carried into the results."""
     job = read_job(ROOT / "jobs" / "email_extraction.toml")
-    system = job["prompt"]["system"]
-    shown, _ = json.JSONDecoder().raw_decode(system, system.index("{"))
-    assert list(shown) == EXTRACTED
-    assert "JSON" in system
-    assert job["model"]["parameters"]["response_format"] == {"type": "json_object"}
-    assert {f"gold_{field}" for field in EXTRACTED} & set(read_emails()[0]) <= set(job["output"]["columns"])
+    schema = json.loads((ROOT / job["response"]["schema"]).read_text(encoding="utf-8"))
+    assert set(EXTRACTED) <= set(schema["properties"])
+    assert job["evaluate"]["gold"].items() <= {(field, f"gold_{field}") for field in EXTRACTED}
+    assert set(job["evaluate"]["gold"].values()) <= set(job["output"]["columns"])
 
 
 def test_dataset_labelling_defines_exactly_the_gold_labels() -> None:

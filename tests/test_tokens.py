@@ -246,6 +246,7 @@ def test_a_damaged_vocabulary_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
     (package / "resources" / "qwen.tiktoken").write_text("IQ== 0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "dashscope", raising=False)
     qwen_vocabulary.cache_clear()
     with pytest.raises(VocabularyMissing, match="has 1 entries, not 151643"):
         qwen_vocabulary()

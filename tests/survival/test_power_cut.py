@@ -22,13 +22,13 @@ from tests.survival.harness import ROOT, assert_whole, durable_rows
 
 DRIVER = """
 import os, sys
-from batchgen import cli, corridor
+from batchgen import cli, execution
 told = os.open({acknowledged!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-real = corridor._Run._committed
+real = execution.Execution._committed
 def tell(self, results):
     os.write(told, b"".join(b"%d\\n" % result.row for result in results))
     real(self, results)
-corridor._Run._committed = tell
+execution.Execution._committed = tell
 cli.main(sys.argv[1:])
 """
 

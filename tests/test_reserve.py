@@ -1,0 +1,133 @@
+"""The budget under concurrency: 200 random runs with heavy tails, and what the provider bills never passes the cap."""
+
+import random
+from decimal import Decimal
+
+import anyio
+import msgspec
+import pytest
+
+from batchgen.budget import Budget
+from batchgen.complete import Completer, Work
+from batchgen.errors import BudgetStop
+from batchgen.limiter import Limiter
+from batchgen.pace import Pacer
+from batchgen.pace_values import Limits
+from batchgen.pricing import load_prices
+from batchgen.providers import open_provider
+from batchgen.providers.protocol import ModelSettings
+from batchgen.reserve import Reserve
+from batchgen.retry import RetryPolicy, RetrySettings, Tally
+from batchgen.runner import Runner
+from batchgen.values import Failure, FailureKind, Prompt, Response, Usage, Verdict
+from batchgen.watch import Watch
+
+pytestmark = pytest.mark.anyio
+
+PRICE = load_prices().find("qwen-plus", "international")
+MAX_TOKENS = 2_000
+CONCURRENCY = 200
+
+
+class Biller:
+    """Answers out of order with heavy-tailed lengths; some answers are lost on the way and billed all the same."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.billed = Decimal(0)
+
+    async def send(self, request, *, timeout_s):
+        for _ in range(self.rng.randrange(1, 6)):
+            await anyio.lowlevel.checkpoint()
+        output = min(MAX_TOKENS, int(self.rng.lognormvariate(4, 1.5)) + 1)
+        usage = {"prompt_tokens": len(request.body) // 4, "completion_tokens": output}
+        fate = self.rng.random()
+        if fate < 0.05:
+            return Response(500, {}, b'{"error":{"message":"oops"}}')
+        cost = PRICE.cost(Usage(usage["prompt_tokens"], output))
+        self.billed += cost.input + cost.output
+        if fate < 0.1:
+            return Failure(FailureKind.NETWORK, Verdict.RETRY, "reset", maybe_billed=True)
+        choice = {"index": 0, "message": {"content": "yes"}, "finish_reason": "stop"}
+        return Response(200, {}, msgspec.json.encode({"choices": [choice], "usage": usage}))
+
+
+class Feed:
+    """So many rows of different lengths."""
+
+    def __init__(self, rng, rows):
+        self.rows = iter([work(rng, row) for row in range(rows)])
+        self.ended = False
+
+    def __iter__(self):
+        return self.rows
+
+    async def more(self):
+        if self.ended:
+            return False
+        self.ended = True
+        return True
+
+
+class Outlet:
+    """Counts results."""
+
+    congested = False
+
+    def __init__(self):
+        self.results = []
+
+    def emit(self, result):
+        self.results.append(result)
+
+    async def wait_for_room(self):
+        """Never needed."""
+
+
+def work(rng, row):
+    """A row with a prompt of 10 to 4,000 characters."""
+    return Work(row, Prompt(messages=[{"role": "user", "content": "x" * rng.randrange(10, 4_000)}]), Tally())
+
+
+async def run_once(seed):
+    """Run once with a random cap; return the cap, what was billed, and what the budget and the results say."""
+    rng = random.Random(seed)
+    parameters = {"max_tokens": MAX_TOKENS, "enable_thinking": False}
+    cap = Decimal(str(round(rng.uniform(0.01, 0.6), 4)))
+    budget = Budget(cap)
+    limiter = Limiter(Pacer(Limits(concurrency=CONCURRENCY), random.Random(seed)))
+    biller, outlet = Biller(rng), Outlet()
+    settings = ModelSettings(name="qwen-plus", base_url="http://127.0.0.1:1/v1", parameters=parameters)
+    completer = Completer(
+        provider=open_provider("openai", settings),
+        model="qwen-plus",
+        transport=biller,
+        limiter=limiter,
+        retry=RetryPolicy(RetrySettings(), random.Random(seed)),
+        reserve=Reserve(budget, price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD"),
+        watch=Watch("test"),
+        price_of=lambda model: PRICE,
+        stream=False,
+        key=None,
+    )
+    runner = Runner(completer, limiter, Feed(rng, 600), outlet, lambda row: None)
+    runner._sleep = lambda seconds: anyio.lowlevel.checkpoint()
+    with anyio.fail_after(60):
+        await runner.run(CONCURRENCY)
+    return cap, biller.billed, budget, outlet.results, runner.error
+
+
+async def test_no_run_bills_more_than_its_budget():
+    """200 runs, 200 in flight: the bill, lost answers included, stays below the cap, and every sum agrees."""
+    stopped = finished = 0
+    for seed in range(200):
+        cap, billed, budget, results, error = await run_once(seed)
+        assert billed <= cap
+        assert budget.spent + budget.possibly_billed.cost <= cap
+        assert budget.spent == sum(r.input_cost + r.output_cost for r in results if r.input_cost is not None)
+        assert budget.reserved == 0
+        assert error is None or isinstance(error, BudgetStop)
+        stopped += error is not None
+        finished += error is None
+    assert stopped > 20
+    assert finished >= 10
