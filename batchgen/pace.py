@@ -14,6 +14,7 @@ from collections import deque
 
 from batchgen.pace_cap import Cap
 from batchgen.pace_log import PaceLog
+from batchgen.pace_noise import Finding, Noise
 from batchgen.pace_rate import Rate
 from batchgen.pace_stop import Stop, Why
 from batchgen.pace_tokens import TokenCost
@@ -28,6 +29,7 @@ LONG_WISH_S = 5.0
 """A `Retry-After` above this stops everybody; a shorter one is only pacing."""
 LONGEST_STOP_S = 120.0
 """Cap on a `Retry-After` that is obeyed: values of days have been seen."""
+_RATES = (Throttle.REQUESTS, Throttle.TOKENS, Throttle.UNKNOWN)
 
 
 class Pacer:
@@ -55,6 +57,10 @@ class Pacer:
         # A run of refusals: number of the request at its first cut, refusals of requests after that.
         self._run_from, self._run_refused = 0, 0
         self._failures: deque[float] = deque(maxlen=5)
+        self._noise = Noise()
+        self._doubted = self._stormed = self._requests  # what the open doubt, and the last storm, is about
+        self._taken = False  # whether any request was ever admitted
+        self._closed_s = 0.5  # the last wait for a door that was closed from the start
         self._cost = TokenCost()
         self._log = PaceLog(limits.timeout_s)
         self._told: tuple[int | None, int | None] = (None, None)  # limits that the headers named last
@@ -152,7 +158,14 @@ class Pacer:
             stop.again(now_s)
             self._wish(now_s, retry_after_s)
             return 0.0
+        if not self._taken and not self.in_flight and self._lost == self._sent:
+            self._nothing_taken(now_s, retry_after_s)
+            return 0.0
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
+        if throttle in _RATES and not late:
+            noise = self._noise
+            if (noise.in_doubt and self._conclude(now_s, ticket, refused=True)) or noise.tolerates(ticket.number):
+                return 0.0
         wish_s = 0.0 if late else self._wish(now_s, retry_after_s)
         if throttle is Throttle.OVERLOAD:
             self._cap.overloaded(ticket.number, self._sent, ticket.in_flight)
@@ -212,7 +225,7 @@ class Pacer:
 
     def _admit(self, now_s: float, ticket: Ticket) -> None:
         """The request was taken: the search may go on, and what bound it may rise."""
-        ticket.admitted = True
+        ticket.admitted = self._taken = True
         self._permitted += 2
         self._cap.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
         bound = ticket.bound
@@ -222,6 +235,8 @@ class Pacer:
             self._tokens.held(now_s, ticket.sent_s)
         if ticket is self._stop.probe and self._stop.why is Why.REFUSALS:
             self._resume(now_s)
+        elif self._noise.in_doubt:
+            self._conclude(now_s, ticket, refused=False)
 
     def _confirm(self, now_s: float) -> None:
         """Admit what is out for longer than a refusal takes."""
@@ -240,10 +255,32 @@ class Pacer:
 
     def _resume(self, now_s: float) -> None:
         """The stop is over; without a known pace, search again rather than stampede."""
+        if self._stop.why is Why.REFUSALS and self._stop.again_count >= 2:
+            self._stormed.reopen()
         self._stop.end()
         self._failures.clear()
         self._permitted = self._sent + FIRST_WINDOW
         self._run_from, self._run_refused = self._sent, 0
+
+    def _conclude(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
+        """Count an outcome for the open doubt; True if it shows that refusals come by chance."""
+        found = self._noise.decided(ticket.number, refused=refused)
+        if found is Finding.NOISE:
+            self._doubted.restore(now_s, self._noise.top_pace)
+        elif found is Finding.LIMIT:
+            self._doubted.go_on(now_s)
+        return found is Finding.NOISE
+
+    def _nothing_taken(self, now_s: float, retry_after_s: float | None) -> None:
+        """All was refused from the start: nothing is known. Wait 1 s, doubling to 15 s, and search anew."""
+        self._closed_s = min(Why.REFUSALS.value, 2 * self._closed_s)
+        self._wish(now_s, retry_after_s)
+        self._stop.wait(now_s, self._closed_s * self._rng.uniform(1.0, 1.25))
+        for rate in (self._requests, self._tokens):
+            rate.forget(self._stop.until_s)
+        self._noise.calm()
+        self._permitted = self._sent + FIRST_WINDOW
+        self._run_from, self._run_refused = 0, 0
 
     def _is_cap(self, now_s: float, ticket: Ticket) -> bool:
         """Whether a cap in flight is to blame for a refusal of unknown kind; then it is set."""
@@ -279,7 +316,16 @@ class Pacer:
             unit = unit if unit > 0 else ticket.tokens
         else:
             rate, unit, sent, lost = self._requests, 1.0, float(ticket.number), float(self._lost)
-        if ticket.sent_s > rate.cut_s:
+        noise = self._noise
+        if ticket.sent_s > rate.cut_s and not (noise.in_trial and rate is self._doubted):
+            if math.isinf(rate.pace):
+                self._doubted = rate
+                noise.search_refused(ticket.number, self._sent)
+            elif noise.surprised(ticket.number, rate.pace, rate.raised):
+                self._doubted = rate
+                noise.begin_trial(ticket.number, self._sent)
+                rate.halve(now_s, noise.top_pace)
+                return
             rate.refused(now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s)
         self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.
@@ -296,8 +342,10 @@ class Pacer:
             self._run_refused += 1
             if self._run_refused >= 4 and self._run_refused > 0.6 * nth and self._stop.why is None:
                 self._stop.begin(now_s, Why.REFUSALS, stop_s, self._refusal_s)
+                self._noise.calm()
                 if rate is not None:
                     rate.storm(self._stop.until_s)
+                    self._stormed = rate
 
     def _read_limits(self, limits: RateLimits) -> None:
         """Limits in the headers are ceilings, taken at once when they change; what remains can only brake."""

@@ -1,0 +1,147 @@
+"""Refusals that no pace prevents, told from those of a limit. Pure arithmetic.
+
+A rate limit that refuses at most half of the requests refuses none at half the pace; and a search that has run into
+a limit is refused nearly throughout. Refusals that come by chance (a busy pool behind the API, say) keep their share
+at any pace. Once known, that share is tolerated: slowing down would not lessen it.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+
+LEAST_IN_SEARCH = 5
+"""Requests out at the first refusal of a search from which it can be judged."""
+SURPRISES = 3
+"""Refusals in a row, each after a cut and without a rise in between, that raise a doubt."""
+SUM = 4.0
+"""How far refusals may run ahead of twice their share before a limit is blamed."""
+LOT = 300
+"""Requests after which the share is brought up to date."""
+
+
+class Finding(Enum):
+    """What a doubt came to."""
+
+    LIMIT = "limit"
+    NOISE = "noise"
+
+
+class Noise:
+    """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
+
+    __slots__ = (
+        "_admitted", "_cut", "_first", "_last", "_lot_from", "_lot_refused", "_refused", "_seen", "_since", "_sum",
+        "_surprises", "in_search", "in_trial", "share", "top_pace",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.share = 0.0
+        self.in_search = self.in_trial = False  # a doubt is open
+        self.top_pace = 0.0  # pace at the first surprise
+        self._first = self._last = 0  # requests that the doubt is about
+        self._refused = self._admitted = 0
+        self._cut = self._since = self._surprises = 0  # the last cut; the one before the first surprise
+        self._sum, self._seen = 0.0, 0
+        self._lot_from = self._lot_refused = 0
+
+    # ---- a known share
+
+    def tolerates(self, number: int) -> bool:
+        """Whether this refusal is no more than was to be expected; then it says nothing about a limit.
+
+        Each refusal counts one and each request takes twice the share off; the sum stays small while the share is as
+        it was. The share follows downwards, so that it is forgotten when the refusals are.
+        """
+        if not self.share:
+            return False
+        if number - self._lot_from >= LOT:
+            seen = self._lot_refused / (number - self._lot_from)
+            self.share = min(self.share, 0.5 * (self.share + seen))
+            self._lot_from, self._lot_refused = number, 0
+            if self.share < 0.002:
+                self.share = 0.0
+        self._lot_refused += 1
+        paid = min(0.6, 2 * self.share + 0.02) * max(0, number - self._seen)
+        self._sum, self._seen = max(0.0, self._sum - paid) + 1.0, max(self._seen, number)
+        if self._sum <= SUM:
+            return True
+        self._sum = 0.0
+        return False
+
+    def _found(self, share: float, number: int) -> Finding:
+        self.share, self._sum, self._seen = share, 0.0, number
+        self._lot_from, self._lot_refused = number, 0
+        self.calm()
+        return Finding.NOISE
+
+    # ---- a doubt, in the search or at a pace
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether outcomes are being counted."""
+        return self.in_search or self.in_trial
+
+    def decided(self, number: int, *, refused: bool) -> Finding | None:
+        """Count a request, admitted or refused; returns what the open doubt came to, if it did."""
+        if number <= self._first or (self.in_search and number > self._last):
+            return None
+        if refused:
+            self._refused += 1
+        else:
+            self._admitted += 1
+        return self._judge_search() if self.in_search else self._judge_trial(number)
+
+    def search_refused(self, number: int, last: int) -> None:
+        """The search was refused at `number`, with requests up to `last` out: how many of them are refused too?"""
+        self.calm()
+        self.share, self.top_pace = 0.0, math.inf
+        self.in_search = last - number >= LEAST_IN_SEARCH
+        self._first, self._last, self._refused, self._admitted = number, last, 1, 0
+        self._cut = number
+
+    def _judge_search(self) -> Finding | None:
+        out = self._last - self._first + 1
+        if 2 * self._refused > out:
+            self.in_search = False
+        elif 2 * self._admitted >= out:
+            return self._found(self._refused / (self._refused + self._admitted), self._last)
+        return None
+
+    def surprised(self, number: int, pace: float, raised: bool) -> bool:
+        """Take note of a refusal at `pace`, `raised` or not since the last cut; True if a trial is due.
+
+        It surprises if the pace was not raised, or hardly any request went before.
+        """
+        before, self._cut = self._cut, number
+        if not before or (raised and number - before >= 10):
+            self._surprises = 0
+            return False
+        if not self._surprises:
+            self._since, self.top_pace = before, pace
+        self._surprises += 1
+        if self._surprises < SURPRISES:
+            return False
+        if 2 * self._surprises <= number - self._since:
+            return True
+        self._surprises = 0
+        return False
+
+    def begin_trial(self, number: int, last: int) -> None:
+        """From the request after `last` on the pace is half of `top_pace`, for as many as the surprises took."""
+        self.in_trial = True
+        self._first, self._last = last, number - self._since  # how many
+        self._refused = self._admitted = 0
+
+    def _judge_trial(self, number: int) -> Finding | None:
+        tried = self._refused + self._admitted
+        if self._refused >= 2 and 2 * self._refused <= tried:
+            return self._found((self._refused + SURPRISES) / (tried + self._last), number)
+        if tried >= self._last and self._refused < 2:
+            self.calm()
+            return Finding.LIMIT
+        return None
+
+    def calm(self) -> None:
+        """Forget what was in doubt."""
+        self._surprises, self.in_search, self.in_trial, self._cut = 0, False, False, 0
