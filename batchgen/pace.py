@@ -16,7 +16,7 @@ from batchgen.pace_cap import Cap
 from batchgen.pace_log import PaceLog
 from batchgen.pace_noise import Finding, Noise
 from batchgen.pace_rate import Rate
-from batchgen.pace_stop import Stop, Why
+from batchgen.pace_stop import LONGEST_S, Stop, Why
 from batchgen.pace_tokens import TokenCost
 from batchgen.pace_values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
@@ -273,7 +273,7 @@ class Pacer:
 
     def _nothing_taken(self, now_s: float, retry_after_s: float | None) -> None:
         """All was refused from the start: nothing is known. Wait 1 s, doubling to 15 s, and search anew."""
-        self._closed_s = min(Why.REFUSALS.value, 2 * self._closed_s)
+        self._closed_s = min(LONGEST_S, 2 * self._closed_s)
         self._wish(now_s, retry_after_s)
         self._stop.wait(now_s, self._closed_s * self._rng.uniform(1.0, 1.25))
         for rate in (self._requests, self._tokens):
@@ -320,7 +320,7 @@ class Pacer:
         if ticket.sent_s > rate.cut_s and not (noise.in_trial and rate is self._doubted):
             if math.isinf(rate.pace):
                 self._doubted = rate
-                noise.search_refused(ticket.number, self._sent)
+                noise.search_refused(ticket.number, self._sent, rate is self._requests)
             elif noise.surprised(ticket.number, rate.pace, rate.raised):
                 self._doubted = rate
                 noise.begin_trial(ticket.number, self._sent)

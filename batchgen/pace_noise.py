@@ -62,7 +62,7 @@ class Noise:
             if self.share < 0.002:
                 self.share = 0.0
         self._lot_refused += 1
-        paid = min(0.6, 2 * self.share + 0.02) * max(0, number - self._seen)
+        paid = min(0.4, 2 * self.share + 0.02) * max(0, number - self._seen)
         self._sum, self._seen = max(0.0, self._sum - paid) + 1.0, max(self._seen, number)
         if self._sum <= SUM:
             return True
@@ -92,19 +92,19 @@ class Noise:
             self._admitted += 1
         return self._judge_search() if self.in_search else self._judge_trial(number)
 
-    def search_refused(self, number: int, last: int) -> None:
+    def search_refused(self, number: int, last: int, tells: bool) -> None:
         """The search was refused at `number`, with requests up to `last` out: how many of them are refused too?"""
         self.calm()
         self.share, self.top_pace = 0.0, math.inf
-        self.in_search = last - number >= LEAST_IN_SEARCH
+        self.in_search = tells and last - number >= LEAST_IN_SEARCH
         self._first, self._last, self._refused, self._admitted = number, last, 1, 0
         self._cut = number
 
     def _judge_search(self) -> Finding | None:
         out = self._last - self._first + 1
-        if 2 * self._refused > out:
+        if 3 * self._refused > out:
             self.in_search = False
-        elif 2 * self._admitted >= out:
+        elif 3 * self._admitted >= 2 * out:
             return self._found(self._refused / (self._refused + self._admitted), self._last)
         return None
 

@@ -9,11 +9,15 @@ from enum import Enum
 from batchgen.pace_values import Ticket
 
 
+LONGEST_S = 15.0
+"""Longest stop before the next probe."""
+
+
 class Why(Enum):
     """What a stop waits for."""
 
-    REFUSALS = 15.0  # nearly all refused; the value is the longest stop in seconds
-    FAILURES = 15.0  # the service is down
+    REFUSALS = "refusals"  # nearly all refused
+    FAILURES = "failures"  # the service is down
 
 
 class Stop:
@@ -36,7 +40,7 @@ class Stop:
     def begin(self, now_s: float, why: Why, stop_s: float, patience_s: float) -> None:
         """Stop everybody for `stop_s`, jittered so that several clients do not come back together."""
         self.why, self.probe, self.began_s = why, None, now_s
-        self._stop_s = min(stop_s, why.value)
+        self._stop_s = min(stop_s, LONGEST_S)
         self.patience_s = patience_s
         self.until_s = now_s + self._stop_s * self._rng.uniform(1.0, 1.25)
 
