@@ -323,7 +323,7 @@ class Pacer:
                 noise.search_refused(ticket.number, self._sent, rate is self._requests)
             elif noise.surprised(ticket.number, rate.pace, rate.raised):
                 self._doubted = rate
-                noise.begin_trial(ticket.number, self._sent)
+                noise.begin_trial(ticket.number, self._sent + self.in_flight)
                 rate.halve(now_s, noise.top_pace)
                 return
             rate.refused(now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s)

@@ -13,7 +13,12 @@ from enum import Enum
 LEAST_IN_SEARCH = 5
 """Requests out at the first refusal of a search from which it can be judged."""
 SURPRISES = 3
-"""Refusals in a row, each after a cut and without a rise in between, that raise a doubt."""
+"""Refusals in a row, each after a cut and without a rise in between, that raise a doubt; twice as many below
+one a second, where a trial takes minutes."""
+LEAST_IN_TRIAL = 20
+"""Requests at half the pace from which a doubt at a pace is judged."""
+MOST = 0.35
+"""Greatest share that is believed to be chance: a limit that refuses more refuses some at half the pace too."""
 SUM = 4.0
 """How far refusals may run ahead of twice their share before a limit is blamed."""
 LOT = 300
@@ -66,7 +71,7 @@ class Noise:
         self._sum, self._seen = max(0.0, self._sum - paid) + 1.0, max(self._seen, number)
         if self._sum <= SUM:
             return True
-        self._sum = 0.0
+        self._sum, self.share = 0.0, 0.5 * self.share
         return False
 
     def _found(self, share: float, number: int) -> Finding:
@@ -120,9 +125,9 @@ class Noise:
         if not self._surprises:
             self._since, self.top_pace = before, pace
         self._surprises += 1
-        if self._surprises < SURPRISES:
+        if self._surprises < (SURPRISES if pace >= 1.0 else 2 * SURPRISES):
             return False
-        if 2 * self._surprises <= number - self._since:
+        if self._surprises <= MOST * (number - self._since):
             return True
         self._surprises = 0
         return False
@@ -130,17 +135,20 @@ class Noise:
     def begin_trial(self, number: int, last: int) -> None:
         """From the request after `last` on the pace is half of `top_pace`, for as many as the surprises took."""
         self.in_trial = True
-        self._first, self._last = last, number - self._since  # how many
+        self._first, self._last = last, max(LEAST_IN_TRIAL, number - self._since)  # how many
         self._refused = self._admitted = 0
 
     def _judge_trial(self, number: int) -> Finding | None:
         tried = self._refused + self._admitted
-        if self._refused >= 2 and 2 * self._refused <= tried:
-            return self._found((self._refused + SURPRISES) / (tried + self._last), number)
-        if tried >= self._last and self._refused < 2:
+        if self._refused >= 4 and self._refused > MOST * tried:
             self.calm()
             return Finding.LIMIT
-        return None
+        if tried < self._last:
+            return None
+        if self._refused >= 2 and self._refused <= MOST * tried:
+            return self._found((self._refused + self._surprises) / (tried + self._last), number)
+        self.calm()
+        return Finding.LIMIT
 
     def calm(self) -> None:
         """Forget what was in doubt."""
