@@ -320,8 +320,9 @@ class Pacer:
         if ticket.sent_s > rate.cut_s and not (noise.in_trial and rate is self._doubted):
             if math.isinf(rate.pace):
                 self._doubted = rate
-                noise.search_refused(ticket.number, self._sent, rate is self._requests)
-            elif noise.surprised(ticket.number, rate.pace, rate.raised):
+                after = (t.admitted for t in self._unsure if t.number > ticket.number and (t.closed or t.admitted))
+                noise.search_refused(ticket.number, self._sent, after, tells=rate is self._requests)
+            elif noise.surprised(ticket.number, rate.pace, rate.safe):
                 self._doubted = rate
                 noise.begin_trial(ticket.number, self._sent + self.in_flight)
                 rate.halve(now_s, noise.top_pace)

@@ -8,13 +8,15 @@ at any pace. Once known, that share is tolerated: slowing down would not lessen 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from enum import Enum
 
 LEAST_IN_SEARCH = 5
 """Requests out at the first refusal of a search from which it can be judged."""
 SURPRISES = 3
 """Refusals in a row, each after a cut and without a rise in between, that raise a doubt; twice as many below
-one a second, where a trial takes minutes."""
+one a second, where a trial takes minutes, and after each trial in vain."""
+MOST_SURPRISES = 24
 LEAST_IN_TRIAL = 20
 """Requests at half the pace from which a doubt at a pace is judged."""
 MOST = 0.35
@@ -36,7 +38,7 @@ class Noise:
     """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
 
     __slots__ = (
-        "_admitted", "_cut", "_first", "_last", "_lot_from", "_lot_refused", "_refused", "_seen", "_since", "_sum",
+        "_admitted", "_cut", "_first", "_last", "_lot_from", "_lot_refused", "_patience", "_refused", "_seen", "_since", "_sum",
         "_surprises", "in_search", "in_trial", "share", "top_pace",
     )  # fmt: skip
 
@@ -47,6 +49,7 @@ class Noise:
         self._first = self._last = 0  # requests that the doubt is about
         self._refused = self._admitted = 0
         self._cut = self._since = self._surprises = 0  # the last cut; the one before the first surprise
+        self._patience = SURPRISES
         self._sum, self._seen = 0.0, 0
         self._lot_from = self._lot_refused = 0
 
@@ -77,6 +80,7 @@ class Noise:
     def _found(self, share: float, number: int) -> Finding:
         self.share, self._sum, self._seen = share, 0.0, number
         self._lot_from, self._lot_refused = number, 0
+        self._patience = SURPRISES
         self.calm()
         return Finding.NOISE
 
@@ -97,12 +101,17 @@ class Noise:
             self._admitted += 1
         return self._judge_search() if self.in_search else self._judge_trial(number)
 
-    def search_refused(self, number: int, last: int, tells: bool) -> None:
-        """The search was refused at `number`, with requests up to `last` out: how many of them are refused too?"""
+    def search_refused(self, number: int, last: int, after: Iterable[bool], *, tells: bool) -> None:
+        """The search was refused at `number`, with requests up to `last` out: how many of them are refused too?
+
+        `after` are those already decided, True if admitted; `tells` is False for tokens, which are charged too late.
+        """
         self.calm()
         self.share, self.top_pace = 0.0, math.inf
         self.in_search = tells and last - number >= LEAST_IN_SEARCH
-        self._first, self._last, self._refused, self._admitted = number, last, 1, 0
+        known = list(after)
+        self._admitted = sum(known)
+        self._first, self._last, self._refused = number, last, 1 + len(known) - self._admitted
         self._cut = number
 
     def _judge_search(self) -> Finding | None:
@@ -113,19 +122,19 @@ class Noise:
             return self._found(self._refused / (self._refused + self._admitted), self._last)
         return None
 
-    def surprised(self, number: int, pace: float, raised: bool) -> bool:
-        """Take note of a refusal at `pace`, `raised` or not since the last cut; True if a trial is due.
+    def surprised(self, number: int, pace: float, safe: bool) -> bool:
+        """Take note of a refusal at `pace`, found `safe` before or not; True if a trial is due.
 
-        It surprises if the pace was not raised, or hardly any request went before.
+        It surprises if the pace was safe, or hardly any request went since the last cut.
         """
         before, self._cut = self._cut, number
-        if not before or (raised and number - before >= 10):
+        if not before or not (safe or number - before < 10):
             self._surprises = 0
             return False
         if not self._surprises:
             self._since, self.top_pace = before, pace
         self._surprises += 1
-        if self._surprises < (SURPRISES if pace >= 1.0 else 2 * SURPRISES):
+        if self._surprises < self._patience * (1 if pace >= 1.0 else 2):
             return False
         if self._surprises <= MOST * (number - self._since):
             return True
@@ -140,13 +149,11 @@ class Noise:
 
     def _judge_trial(self, number: int) -> Finding | None:
         tried = self._refused + self._admitted
-        if self._refused >= 4 and self._refused > MOST * tried:
-            self.calm()
-            return Finding.LIMIT
-        if tried < self._last:
+        if tried < self._last and not (self._refused >= 4 and self._refused > MOST * tried):
             return None
-        if self._refused >= 2 and self._refused <= MOST * tried:
+        if 2 <= self._refused <= MOST * tried:
             return self._found((self._refused + self._surprises) / (tried + self._last), number)
+        self._patience = min(MOST_SURPRISES, 2 * self._patience)
         self.calm()
         return Finding.LIMIT
 

@@ -36,7 +36,7 @@ class Rate:
     __slots__ = (
         "_caution", "_clean", "_first_s", "_floor", "_good", "_grown_s", "_hold_s", "_least", "_mark_admitted", "_mark_s",
         "_mark_sent", "_measured", "_most_left", "_resting_s", "_slack_s", "_step", "_top_step", "brake", "ceiling",
-        "cut_s", "named", "next_s", "pace", "raised",
+        "cut_s", "named", "next_s", "pace",
     )  # fmt: skip
 
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
@@ -58,7 +58,6 @@ class Rate:
         self._resting_s = -math.inf
         self._floor = 0.0
         self._good = 0.0  # a pace that held, before the last measurement
-        self.raised = True  # since the last cut
         self._settle(now_s, True)
 
     def spend(self, now_s: float, cost: float) -> bool:
@@ -88,6 +87,11 @@ class Rate:
         """The provider's rate as last measured, else the pace."""
         return self.pace if self._measured is None else self._measured
 
+    @property
+    def safe(self) -> bool:
+        """Whether the pace is what was found to be safe, or below: a refusal is a surprise."""
+        return self._measured is not None and self.pace <= 1.001 * SAFETY * self._measured
+
     def held(self, now_s: float, sent_s: float) -> None:
         """Count a request that was bound by this pace and was admitted; after enough of them the pace rises.
 
@@ -104,11 +108,9 @@ class Rate:
         known = None if self._measured is None else SAFETY * self._measured
         if known is not None and self.pace < known:  # back to what was measured, faster from far below
             self.pace = min(self.pace * (1.5 if self.pace < 0.7 * known else 1.1), known, self.ceiling)
-            self.raised = True
             self._settle(now_s, self.pace >= known)
             return
         self._good = max(self._good, self.pace)
-        self.raised = True
         self.pace = min(self.pace * (1 + self._step), self.ceiling)
         self._clean, self._grown_s = 0, now_s
         if known is not None:
@@ -121,7 +123,6 @@ class Rate:
         `unit` is the mean size of a request, `stop_s` what this refusal costs besides (a `Retry-After` obeyed by all).
         """
         self.cut_s = now_s
-        self.raised = False
         self._floor = LEAST_PER_S * unit
         if self._mark_s is None:
             if math.isinf(self.pace):  # the search ends: all that passed may have come out of a full bucket
