@@ -322,7 +322,7 @@ class Pacer:
                 self._doubted = rate
                 after = (t.admitted for t in self._unsure if t.number > ticket.number and (t.closed or t.admitted))
                 noise.search_refused(ticket.number, self._sent, after, tells=rate is self._requests)
-            elif noise.surprised(ticket.number, rate.pace, rate.safe):
+            elif noise.surprised(ticket.number, rate.pace, safe=rate.safe, rough=rate is self._tokens):
                 self._doubted = rate
                 noise.begin_trial(ticket.number, self._sent + self.in_flight)
                 rate.halve(now_s, noise.top_pace)

@@ -14,9 +14,9 @@ from enum import Enum
 LEAST_IN_SEARCH = 5
 """Requests out at the first refusal of a search from which it can be judged."""
 SURPRISES = 3
-"""Refusals in a row, each after a cut and without a rise in between, that raise a doubt; twice as many below
-one a second, where a trial takes minutes, and after each trial in vain."""
-MOST_SURPRISES = 24
+"""Refusals in a row, each after a cut and without a rise in between, that raise a doubt; twice as many for
+tokens, and below one a second, where a trial takes minutes, and after each trial in vain."""
+MOST_SURPRISES = 6
 LEAST_IN_TRIAL = 20
 """Requests at half the pace from which a doubt at a pace is judged."""
 MOST = 0.35
@@ -122,10 +122,11 @@ class Noise:
             return self._found(self._refused / (self._refused + self._admitted), self._last)
         return None
 
-    def surprised(self, number: int, pace: float, safe: bool) -> bool:
+    def surprised(self, number: int, pace: float, *, safe: bool, rough: bool) -> bool:
         """Take note of a refusal at `pace`, found `safe` before or not; True if a trial is due.
 
-        It surprises if the pace was safe, or hardly any request went since the last cut.
+        It surprises if the pace was safe, or hardly any request went since the last cut. `rough`: the pace is one of
+        tokens, which are known less exactly.
         """
         before, self._cut = self._cut, number
         if not before or not (safe or number - before < 10):
@@ -134,12 +135,9 @@ class Noise:
         if not self._surprises:
             self._since, self.top_pace = before, pace
         self._surprises += 1
-        if self._surprises < self._patience * (1 if pace >= 1.0 else 2):
+        if self._surprises < self._patience * (2 if rough or pace < 1.0 else 1):
             return False
-        if self._surprises <= MOST * (number - self._since):
-            return True
-        self._surprises = 0
-        return False
+        return self._surprises <= MOST * (number - self._since)
 
     def begin_trial(self, number: int, last: int) -> None:
         """From the request after `last` on the pace is half of `top_pace`, for as many as the surprises took."""
@@ -149,7 +147,7 @@ class Noise:
 
     def _judge_trial(self, number: int) -> Finding | None:
         tried = self._refused + self._admitted
-        if tried < self._last and not (self._refused >= 4 and self._refused > MOST * tried):
+        if tried < self._last and not (self._refused >= 5 and self._refused > 0.5 * tried):
             return None
         if 2 <= self._refused <= MOST * tried:
             return self._found((self._refused + self._surprises) / (tried + self._last), number)
