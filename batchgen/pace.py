@@ -158,10 +158,10 @@ class Pacer:
             stop.again(now_s)
             self._wish(now_s, retry_after_s)
             return 0.0
-        if not self._taken and not self.in_flight and self._lost == self._sent:
-            self._nothing_taken(now_s, retry_after_s)
-            return 0.0
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
+        if not self._taken and self._sent == self._lost >= FIRST_WINDOW and throttle in _RATES:
+            self._nothing_taken(now_s, None if late else retry_after_s, late)
+            return 0.0
         if throttle in _RATES and not late:
             noise = self._noise
             if (noise.in_doubt and self._conclude(now_s, ticket, refused=True)) or noise.tolerates(ticket.number):
@@ -271,13 +271,14 @@ class Pacer:
             self._doubted.go_on(now_s)
         return found is Finding.NOISE
 
-    def _nothing_taken(self, now_s: float, retry_after_s: float | None) -> None:
+    def _nothing_taken(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
         """All was refused from the start: nothing is known. Wait 1 s, doubling to 15 s, and search anew."""
         self._closed_s = min(LONGEST_S, 2 * self._closed_s)
         self._wish(now_s, retry_after_s)
-        self._stop.wait(now_s, self._closed_s * self._rng.uniform(1.0, 1.25))
+        if not late:
+            self._stop.wait(now_s, self._closed_s * self._rng.uniform(1.0, 1.25))
         for rate in (self._requests, self._tokens):
-            rate.forget(self._stop.until_s)
+            rate.forget(max(now_s, self._stop.until_s))
         self._noise.calm()
         self._permitted = self._sent + FIRST_WINDOW
         self._run_from, self._run_refused = 0, 0

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from enum import Enum
 
-LEAST_IN_SEARCH = 5
+LEAST_IN_SEARCH = 3
 """Requests out at the first refusal of a search from which it can be judged."""
 SURPRISES = 3
 """Refusals in a row, each after a cut and without a rise in between, that raise a doubt; twice as many for
