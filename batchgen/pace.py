@@ -58,7 +58,8 @@ class Pacer:
         self._run_from, self._run_refused = 0, 0
         self._failures: deque[float] = deque(maxlen=5)
         self._noise = Noise()
-        self._doubted = self._stormed = self._requests  # what the open doubt, and the last storm, is about
+        self._doubted = self._requests  # the pace that the doubt is about
+        self._stormed: Rate | None = None  # the pace that the last storm was about
         self._taken = False  # whether any request was ever admitted
         self._closed_s = 0.5  # the last wait for a door that was closed from the start
         self._cost = TokenCost()
@@ -255,8 +256,9 @@ class Pacer:
 
     def _resume(self, now_s: float) -> None:
         """The stop is over; without a known pace, search again rather than stampede."""
-        if self._stop.why is Why.REFUSALS and self._stop.again_count >= 2:
+        if self._stormed is not None and self._stop.failed_probes >= 2:
             self._stormed.reopen()
+        self._stormed = None
         self._stop.end()
         self._failures.clear()
         self._permitted = self._sent + FIRST_WINDOW
@@ -270,6 +272,12 @@ class Pacer:
         elif found is Finding.LIMIT:
             self._doubted.go_on(now_s)
         return found is Finding.NOISE
+
+    def _end_doubt(self, now_s: float) -> None:
+        """Something else has come between: a trial ends without a finding."""
+        if self._noise.in_trial:
+            self._doubted.go_on(now_s)
+        self._noise.calm()
 
     def _nothing_taken(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
         """All was refused from the start: nothing is known. Wait 1 s, doubling to 15 s, and search anew."""
@@ -319,12 +327,14 @@ class Pacer:
             rate, unit, sent, lost = self._requests, 1.0, float(ticket.number), float(self._lost)
         noise = self._noise
         if ticket.sent_s > rate.cut_s and not (noise.in_trial and rate is self._doubted):
-            if math.isinf(rate.pace):
+            if rate is not self._doubted:
+                self._end_doubt(now_s)
                 self._doubted = rate
+                noise.start_over()
+            if math.isinf(rate.pace):
                 after = (t.admitted for t in self._unsure if t.number > ticket.number and (t.closed or t.admitted))
                 noise.search_refused(ticket.number, self._sent, after, tells=rate is self._requests)
             elif noise.surprised(ticket.number, rate.pace, safe=rate.safe, rough=rate is self._tokens):
-                self._doubted = rate
                 noise.begin_trial(ticket.number, self._sent + self.in_flight)
                 rate.halve(now_s, noise.top_pace)
                 return
@@ -344,7 +354,7 @@ class Pacer:
             self._run_refused += 1
             if self._run_refused >= 4 and self._run_refused > 0.6 * nth and self._stop.why is None:
                 self._stop.begin(now_s, Why.REFUSALS, stop_s, self._refusal_s)
-                self._noise.calm()
+                self._end_doubt(now_s)
                 if rate is not None:
                     rate.storm(self._stop.until_s)
                     self._stormed = rate

@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 
-LONELY = 20
-"""Requests before an overload without another."""
-
 
 class Cap:
     """A provider's in-flight cap refuses the request that would exceed it, so each refusal names the cap exactly.
@@ -19,7 +16,7 @@ class Cap:
     """
 
     __slots__ = (
-        "_before", "_busy_at", "_clean", "_drop", "_highest", "_hold", "_levels", "_patience", "_set_at", "_step",
+        "_before", "_clean", "_drop", "_highest", "_hold", "_levels", "_patience", "_set_at", "_step",
         "_turned_s", "bound", "found", "limit",
     )  # fmt: skip
 
@@ -37,7 +34,6 @@ class Cap:
         self._levels: deque[int] = deque(maxlen=3)
         self._highest = self._before = 0
         self._turned_s = -math.inf
-        self._busy_at = -LONELY  # number of the last request refused because the service was busy
 
     def rebound(self, bound: int) -> None:
         """Take over another bound from the job."""
@@ -73,12 +69,8 @@ class Cap:
         self.found = self.limit
 
     def overloaded(self, number: int, last: int, in_flight: int) -> None:
-        """The service is busy, whatever its cap: four fifths of the load, and up again as after any refusal.
-
-        One overload among `LONELY` requests is chance, and no reason to send less.
-        """
-        lonely, self._busy_at = number - self._busy_at > LONELY, max(number, self._busy_at)
-        if number > self._set_at and not lonely:
+        """The service is busy, whatever its cap: four fifths of the load, and up again as after any refusal."""
+        if number > self._set_at:
             self.limit = self.found = max(1, min(self.limit, int(0.8 * in_flight)))
             self._set_at, self._clean, self._step, self._hold = last, 0, 1, max(8, self.limit // 2)
 

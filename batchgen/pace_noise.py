@@ -8,6 +8,7 @@ at any pace. Once known, that share is tolerated: slowing down would not lessen 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from enum import Enum
 
@@ -38,8 +39,8 @@ class Noise:
     """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
 
     __slots__ = (
-        "_admitted", "_cut", "_first", "_last", "_lot_from", "_lot_refused", "_patience", "_refused", "_seen", "_since", "_sum",
-        "_surprises", "in_search", "in_trial", "share", "top_pace",
+        "_admitted", "_cuts", "_first", "_highest", "_last", "_lot_from", "_lot_refused", "_patience", "_refused", "_seen", "_since",
+        "_sum", "_surprises", "in_search", "in_trial", "share", "top_pace",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,7 +49,9 @@ class Noise:
         self.top_pace = 0.0  # pace at the first surprise
         self._first = self._last = 0  # requests that the doubt is about
         self._refused = self._admitted = 0
-        self._cut = self._since = self._surprises = 0  # the last cut; the one before the first surprise
+        self._since = self._surprises = 0  # the cut before the first surprise; how many
+        self._cuts: deque[int] = deque(maxlen=SURPRISES + 1)
+        self._highest = 0.0  # pace at a cut, since the last finding
         self._patience = SURPRISES
         self._sum, self._seen = 0.0, 0
         self._lot_from = self._lot_refused = 0
@@ -80,7 +83,7 @@ class Noise:
     def _found(self, share: float, number: int) -> Finding:
         self.share, self._sum, self._seen = share, 0.0, number
         self._lot_from, self._lot_refused = number, 0
-        self._patience = SURPRISES
+        self._highest, self._patience = 0.0, SURPRISES
         self.calm()
         return Finding.NOISE
 
@@ -112,7 +115,7 @@ class Noise:
         known = list(after)
         self._admitted = sum(known)
         self._first, self._last, self._refused = number, last, 1 + len(known) - self._admitted
-        self._cut = number
+        self._cuts.append(number)
 
     def _judge_search(self) -> Finding | None:
         out = self._last - self._first + 1
@@ -125,24 +128,33 @@ class Noise:
     def surprised(self, number: int, pace: float, *, safe: bool, rough: bool) -> bool:
         """Take note of a refusal at `pace`, found `safe` before or not; True if a trial is due.
 
-        It surprises if the pace was safe, or hardly any request went since the last cut. `rough`: the pace is one of
+        It surprises if the pace was safe, or hardly any request went since the last cut; and any is a reason to try
+        that comes when the cuts have halved the pace. `rough`: the pace is one of
         tokens, which are known less exactly.
         """
-        before, self._cut = self._cut, number
-        if not before or not (safe or number - before < 10):
+        self._cuts.append(number)
+        self._highest = max(self._highest, pace)
+        if len(self._cuts) < 2:
+            return False
+        if len(self._cuts) > SURPRISES and pace <= (0.25 if rough else 0.5) * self._highest:
+            self._surprises, self._since, self.top_pace = SURPRISES, self._cuts[0], self._highest
+            return self._is_rare(number)
+        if not (safe or number - self._cuts[-2] < 10):
             self._surprises = 0
             return False
         if not self._surprises:
-            self._since, self.top_pace = before, pace
+            self._since, self.top_pace = self._cuts[-2], pace
         self._surprises += 1
-        if self._surprises < self._patience * (2 if rough or pace < 1.0 else 1):
-            return False
+        enough = self._patience * (2 if rough or pace < 1.0 else 1)
+        return self._surprises >= enough and self._is_rare(number)
+
+    def _is_rare(self, number: int) -> bool:
         return self._surprises <= MOST * (number - self._since)
 
     def begin_trial(self, number: int, last: int) -> None:
         """From the request after `last` on the pace is half of `top_pace`, for as many as the surprises took."""
         self.in_trial = True
-        self._first, self._last = last, max(LEAST_IN_TRIAL, number - self._since)  # how many
+        self._first, self._last = last, max(LEAST_IN_TRIAL, 4 * (number - self._since) // 3)  # how many
         self._refused = self._admitted = 0
 
     def _judge_trial(self, number: int) -> Finding | None:
@@ -151,10 +163,17 @@ class Noise:
             return None
         if 2 <= self._refused <= MOST * tried:
             return self._found((self._refused + self._surprises) / (tried + self._last), number)
+        self._highest = 0.0
         self._patience = min(MOST_SURPRISES, 2 * self._patience)
         self.calm()
         return Finding.LIMIT
 
+    def start_over(self) -> None:
+        """Another pace is refused from now on."""
+        self.calm()
+        self._highest = 0.0
+
     def calm(self) -> None:
         """Forget what was in doubt."""
-        self._surprises, self.in_search, self.in_trial, self._cut = 0, False, False, 0
+        self._surprises, self.in_search, self.in_trial = 0, False, False
+        self._cuts.clear()

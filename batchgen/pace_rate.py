@@ -185,7 +185,7 @@ class Rate:
     def halve(self, now_s: float, top: float) -> None:
         """Try half of the pace `top`, neither raised nor cut until `restore` or `go_on`."""
         self.cut_s = now_s
-        self.pace = min(self.pace, 0.5 * top / self._caution)
+        self.pace = min(0.75 * self.pace, 0.5 * top / self._caution)
         self._settle(now_s, False)
         self._hold_s = math.inf
 
