@@ -51,7 +51,7 @@ class Noise:
         self._refused = self._admitted = 0
         self._since = self._surprises = 0  # the cut before the first surprise; how many
         self._cuts: deque[int] = deque(maxlen=SURPRISES + 1)
-        self._highest = 0.0  # pace at a cut, since the last finding
+        self._highest = 0.0  # safe pace at a cut, since the last finding
         self._patience = SURPRISES
         self._sum, self._seen = 0.0, 0
         self._lot_from = self._lot_refused = 0
@@ -133,7 +133,8 @@ class Noise:
         tokens, which are known less exactly.
         """
         self._cuts.append(number)
-        self._highest = max(self._highest, pace)
+        if safe:
+            self._highest = max(self._highest, pace)
         if len(self._cuts) < 2:
             return False
         if len(self._cuts) > SURPRISES and pace <= (0.25 if rough else 0.5) * self._highest:

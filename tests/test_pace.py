@@ -226,17 +226,6 @@ class TestRefusedForNoReasonOfLoad:
         late = [t for t in seen.refused_at if t > 40]
         assert len(late) <= 0.25 * sum(t > 40 for t in seen.sent_at)
 
-    def test_one_overload_now_and_then_is_no_reason_to_send_less(self) -> None:
-        """1 % of 503: the load stays as it is."""
-        pacer = Pacer(Limits(concurrency=64), random.Random(1))
-        for i in range(600):
-            ticket = _send(pacer, i * 0.1)
-            if i % 100 == 50:
-                pacer.refused(i * 0.1 + 0.05, ticket, Throttle.OVERLOAD)
-            else:
-                pacer.succeeded(i * 0.1 + 0.05, ticket, None, None)
-        assert pacer.snapshot(60.0).cap == 64
-
 
 class TestScars:
     """What went wrong in other tools, in public."""
