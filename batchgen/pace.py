@@ -14,8 +14,9 @@ from collections import deque
 
 from batchgen.pace_cap import Cap
 from batchgen.pace_log import PaceLog
+from batchgen.pace_noise import Finding, Noise
 from batchgen.pace_rate import Rate
-from batchgen.pace_stop import Stop, Why
+from batchgen.pace_stop import LONGEST_S, Stop, Why
 from batchgen.pace_tokens import TokenCost
 from batchgen.pace_values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
@@ -28,6 +29,7 @@ LONG_WISH_S = 5.0
 """A `Retry-After` above this stops everybody; a shorter one is only pacing."""
 LONGEST_STOP_S = 120.0
 """Cap on a `Retry-After` that is obeyed: values of days have been seen."""
+_RATES = (Throttle.REQUESTS, Throttle.TOKENS, Throttle.UNKNOWN)
 
 
 class Pacer:
@@ -55,6 +57,11 @@ class Pacer:
         # A run of refusals: number of the request at its first cut, refusals of requests after that.
         self._run_from, self._run_refused = 0, 0
         self._failures: deque[float] = deque(maxlen=5)
+        self._noise = Noise()
+        self._doubted = self._requests  # the pace that the doubt is about
+        self._stormed: Rate | None = None  # the pace that the last storm was about
+        self._taken = False  # whether any request was ever admitted
+        self._closed_s = 0.5  # the last wait for a door that was closed from the start
         self._cost = TokenCost()
         self._log = PaceLog(limits.timeout_s)
         self._told: tuple[int | None, int | None] = (None, None)  # limits that the headers named last
@@ -153,6 +160,13 @@ class Pacer:
             self._wish(now_s, retry_after_s)
             return 0.0
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
+        if not self._taken and self._sent == self._lost >= FIRST_WINDOW and throttle in _RATES:
+            self._nothing_taken(now_s, None if late else retry_after_s, late)
+            return 0.0
+        if throttle in _RATES and not late:
+            noise = self._noise
+            if (noise.in_doubt and self._conclude(now_s, ticket, refused=True)) or noise.tolerates(ticket.number):
+                return 0.0
         wish_s = 0.0 if late else self._wish(now_s, retry_after_s)
         if throttle is Throttle.OVERLOAD:
             self._cap.overloaded(ticket.number, self._sent, ticket.in_flight)
@@ -212,7 +226,7 @@ class Pacer:
 
     def _admit(self, now_s: float, ticket: Ticket) -> None:
         """The request was taken: the search may go on, and what bound it may rise."""
-        ticket.admitted = True
+        ticket.admitted = self._taken = True
         self._permitted += 2
         self._cap.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
         bound = ticket.bound
@@ -222,6 +236,8 @@ class Pacer:
             self._tokens.held(now_s, ticket.sent_s)
         if ticket is self._stop.probe and self._stop.why is Why.REFUSALS:
             self._resume(now_s)
+        elif self._noise.in_doubt:
+            self._conclude(now_s, ticket, refused=False)
 
     def _confirm(self, now_s: float) -> None:
         """Admit what is out for longer than a refusal takes."""
@@ -240,10 +256,40 @@ class Pacer:
 
     def _resume(self, now_s: float) -> None:
         """The stop is over; without a known pace, search again rather than stampede."""
+        if self._stormed is not None and self._stop.failed_probes >= 2:
+            self._stormed.reopen()
+        self._stormed = None
         self._stop.end()
         self._failures.clear()
         self._permitted = self._sent + FIRST_WINDOW
         self._run_from, self._run_refused = self._sent, 0
+
+    def _conclude(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
+        """Count an outcome for the open doubt; True if it shows that refusals come by chance."""
+        found = self._noise.decided(ticket.number, refused=refused)
+        if found is Finding.NOISE:
+            self._doubted.restore(now_s, self._noise.top_pace)
+        elif found is Finding.LIMIT:
+            self._doubted.go_on(now_s)
+        return found is Finding.NOISE
+
+    def _end_doubt(self, now_s: float) -> None:
+        """Something else has come between: a trial ends without a finding."""
+        if self._noise.in_trial:
+            self._doubted.go_on(now_s)
+        self._noise.calm()
+
+    def _nothing_taken(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
+        """All was refused from the start: nothing is known. Wait 1 s, doubling to 15 s, and search anew."""
+        self._closed_s = min(LONGEST_S, 2 * self._closed_s)
+        self._wish(now_s, retry_after_s)
+        if not late:
+            self._stop.wait(now_s, self._closed_s * self._rng.uniform(1.0, 1.25))
+        for rate in (self._requests, self._tokens):
+            rate.forget(max(now_s, self._stop.until_s))
+        self._noise.calm()
+        self._permitted = self._sent + FIRST_WINDOW
+        self._run_from, self._run_refused = 0, 0
 
     def _is_cap(self, now_s: float, ticket: Ticket) -> bool:
         """Whether a cap in flight is to blame for a refusal of unknown kind; then it is set."""
@@ -279,7 +325,19 @@ class Pacer:
             unit = unit if unit > 0 else ticket.tokens
         else:
             rate, unit, sent, lost = self._requests, 1.0, float(ticket.number), float(self._lost)
-        if ticket.sent_s > rate.cut_s:
+        noise = self._noise
+        if ticket.sent_s > rate.cut_s and not (noise.in_trial and rate is self._doubted):
+            if rate is not self._doubted:
+                self._end_doubt(now_s)
+                self._doubted = rate
+                noise.start_over()
+            if math.isinf(rate.pace):
+                after = (t.admitted for t in self._unsure if t.number > ticket.number and (t.closed or t.admitted))
+                noise.search_refused(ticket.number, self._sent, after, tells=rate is self._requests)
+            elif noise.surprised(ticket.number, rate.pace, safe=rate.safe, rough=rate is self._tokens):
+                noise.begin_trial(ticket.number, self._sent + self.in_flight)
+                rate.halve(now_s, noise.top_pace)
+                return
             rate.refused(now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s)
         self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.
@@ -296,8 +354,10 @@ class Pacer:
             self._run_refused += 1
             if self._run_refused >= 4 and self._run_refused > 0.6 * nth and self._stop.why is None:
                 self._stop.begin(now_s, Why.REFUSALS, stop_s, self._refusal_s)
+                self._end_doubt(now_s)
                 if rate is not None:
                     rate.storm(self._stop.until_s)
+                    self._stormed = rate
 
     def _read_limits(self, limits: RateLimits) -> None:
         """Limits in the headers are ceilings, taken at once when they change; what remains can only brake."""

@@ -18,6 +18,9 @@ ENOUGH = 10
 """Requests between two refusals from which their rate is believed; the error is about one request in that many."""
 UNSURE_STEP = 0.1
 """Step of the pace, once a second, while its limit has not been measured."""
+LEAST_PER_S = 0.05
+"""Requests per second below which no refusal pushes the pace: a limit so low that it refuses most even then stops
+everybody instead."""
 EATEN = 0.5
 """Share of the refused that is counted as admitted: with some vendors they eat quota too, with others they do not."""
 
@@ -31,7 +34,7 @@ class Rate:
     """
 
     __slots__ = (
-        "_caution", "_clean", "_first_s", "_grown_s", "_hold_s", "_least", "_mark_admitted", "_mark_s",
+        "_caution", "_clean", "_first_s", "_floor", "_good", "_grown_s", "_hold_s", "_least", "_mark_admitted", "_mark_s",
         "_mark_sent", "_measured", "_most_left", "_resting_s", "_slack_s", "_step", "_top_step", "brake", "ceiling",
         "cut_s", "named", "next_s", "pace",
     )  # fmt: skip
@@ -53,6 +56,8 @@ class Rate:
         self._slack_s = slack_s
         self._most_left = 0.0
         self._resting_s = -math.inf
+        self._floor = 0.0
+        self._good = 0.0  # a pace that held, before the last measurement
         self._settle(now_s, True)
 
     def spend(self, now_s: float, cost: float) -> bool:
@@ -82,6 +87,11 @@ class Rate:
         """The provider's rate as last measured, else the pace."""
         return self.pace if self._measured is None else self._measured
 
+    @property
+    def safe(self) -> bool:
+        """Whether the pace is what was found to be safe, or below: a refusal is a surprise."""
+        return self._measured is not None and self.pace <= 1.001 * SAFETY * self._measured
+
     def held(self, now_s: float, sent_s: float) -> None:
         """Count a request that was bound by this pace and was admitted; after enough of them the pace rises.
 
@@ -100,6 +110,7 @@ class Rate:
             self.pace = min(self.pace * (1.5 if self.pace < 0.7 * known else 1.1), known, self.ceiling)
             self._settle(now_s, self.pace >= known)
             return
+        self._good = max(self._good, self.pace)
         self.pace = min(self.pace * (1 + self._step), self.ceiling)
         self._clean, self._grown_s = 0, now_s
         if known is not None:
@@ -112,6 +123,7 @@ class Rate:
         `unit` is the mean size of a request, `stop_s` what this refusal costs besides (a `Retry-After` obeyed by all).
         """
         self.cut_s = now_s
+        self._floor = LEAST_PER_S * unit
         if self._mark_s is None:
             if math.isinf(self.pace):  # the search ends: all that passed may have come out of a full bucket
                 self.pace = 0.5 * max(admitted, unit) / max(1.0, sent_s - self._first_s)
@@ -138,7 +150,7 @@ class Rate:
             seen = 0.5 * (seen + self.pace)
         elif self._measured is not None and got > 0.9 * tried:
             seen = max(seen, 0.98 * min(self._measured, self.pace))
-        self._measured = seen
+        self._measured = self._good = seen
         self.pace = min(SAFETY * seen, 0.99 * self.pace)
         self._mark(sent_s, admitted, sent)
         self._settle(now_s, True, stop_s)
@@ -157,6 +169,37 @@ class Rate:
         self.pace *= 0.5
         self.next_s = self.cut_s = until_s
         self._settle(until_s, False)
+
+    def reopen(self) -> None:
+        """The door was closed to everybody, which was no matter of pace: climb fast, as far as is known to be good."""
+        if self._measured is None:
+            self._step = 1.0
+        else:
+            self._measured = max(self._measured, self._good)
+
+    def forget(self, now_s: float) -> None:
+        """Nothing was ever admitted: begin anew at `now_s`."""
+        self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s
+        self._settle(now_s, True)
+
+    def halve(self, now_s: float, top: float) -> None:
+        """Try half of the pace `top`, neither raised nor cut until `restore` or `go_on`."""
+        self.cut_s = now_s
+        self.pace = min(0.75 * self.pace, 0.5 * top / self._caution)
+        self._settle(now_s, False)
+        self._hold_s = math.inf
+
+    def go_on(self, now_s: float) -> None:
+        """The refusals were a limit's after all: climb back to what was measured."""
+        self._settle(now_s, False)
+
+    def restore(self, now_s: float, top: float) -> None:
+        """The refusals came by chance, and what was learnt from them is void: the pace is `top` again and doubles."""
+        self.pace, self._mark_s = min(top, self.ceiling), None
+        self._measured = None if math.isinf(self.named) else self.named
+        self.next_s = min(self.next_s, now_s)
+        self._settle(now_s, False)
+        self._step = 1.0
 
     def grew_too_fast(self, now_s: float, sent_s: float, admitted: float) -> None:
         """The provider limits growth: step down, rest 5 s, and climb half as steeply from now on."""
@@ -179,3 +222,4 @@ class Rate:
         self._hold_s = max(8.0 * self._caution, 20 * stop_s) if sure else 1.0
         self._step = min(self._top_step, 0.01 if sure else UNSURE_STEP)
         self._clean, self._grown_s = 0, now_s
+        self.pace = min(max(self.pace, self._floor), self.ceiling)

@@ -9,11 +9,15 @@ from enum import Enum
 from batchgen.pace_values import Ticket
 
 
+LONGEST_S = 15.0
+"""Longest stop before the next probe."""
+
+
 class Why(Enum):
     """What a stop waits for."""
 
-    REFUSALS = 30.0  # nearly all refused; the value is the longest stop in seconds
-    FAILURES = 15.0  # the service is down
+    REFUSALS = "refusals"  # nearly all refused
+    FAILURES = "failures"  # the service is down
 
 
 class Stop:
@@ -22,7 +26,7 @@ class Stop:
     A probe that fails doubles the stop. A stop that a `Retry-After` asks for (`wait`) needs no probe.
     """
 
-    __slots__ = ("_rng", "_stop_s", "began_s", "patience_s", "probe", "until_s", "why")
+    __slots__ = ("_rng", "_stop_s", "failed_probes", "began_s", "patience_s", "probe", "until_s", "why")
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -31,11 +35,12 @@ class Stop:
         self.probe: Ticket | None = None  # the one request that is out
         self.patience_s = 0.5  # a probe that is out for so long, and neither refused nor failed, has passed
         self._stop_s = 1.0
+        self.failed_probes = 0  # probes of this stop that did not pass
 
     def begin(self, now_s: float, why: Why, stop_s: float, patience_s: float) -> None:
         """Stop everybody for `stop_s`, jittered so that several clients do not come back together."""
         self.why, self.probe, self.began_s = why, None, now_s
-        self._stop_s = min(stop_s, why.value)
+        self._stop_s = min(stop_s, LONGEST_S)
         self.patience_s = patience_s
         self.until_s = now_s + self._stop_s * self._rng.uniform(1.0, 1.25)
 
@@ -43,6 +48,7 @@ class Stop:
         """The probe did not pass: wait twice as long before the next one."""
         assert self.why is not None
         self.begin(now_s, self.why, 2 * self._stop_s, self.patience_s)
+        self.failed_probes += 1
 
     def wait(self, now_s: float, wait_s: float) -> None:
         """Everybody waits as long as the provider wished."""
@@ -51,3 +57,4 @@ class Stop:
     def end(self) -> None:
         """The probe passed."""
         self.why = self.probe = None
+        self.failed_probes = 0

@@ -10,7 +10,7 @@ import heapq
 import itertools
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from batchgen.pace import Pacer
@@ -38,6 +38,11 @@ class Scene:
     down: tuple[float, float] | None = None  # 5xx between these seconds
     overload: tuple[float, float] | None = None  # 503 between these seconds
     refuse_all: tuple[float, float] | None = None  # 429 for everybody
+    noise: float = 0.0  # share refused by chance, whatever the pace
+    first_refused: int = 0  # so many requests are refused before any is taken
+    window: tuple[int, float] | None = None  # requests per clock minute, and the second at which the first minute ends
+    used_up: bool = False  # the first minute's window was empty from the start
+    refusal_s: tuple[float, float] = (0.06, 0.25)  # how long a refusal takes
     hung: float = 0.0  # share of first attempts that never answer
     latency_s: float | None = None  # constant; else log-normal, growing with the answer
     limits: Limits = field(default_factory=lambda: Limits(concurrency=100_000))
@@ -107,12 +112,30 @@ class _Bucket:
 
 
 class _Provider:
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, rng: random.Random) -> None:
         self.scene = scene
+        self.rng = rng
+        self.seen = 0
+        self.minutes: Counter[int] = Counter()
+        if scene.window and scene.used_up:
+            self.minutes[0] = scene.window[0]
         self.requests = _Bucket(scene.rpm, scene.burst_s, 1.0) if scene.rpm else None
         self.tokens = _Bucket(scene.tpm, scene.burst_s, 4000.0) if scene.tpm else None
         self.busy = 0
         self.taken: deque[float] = deque()
+
+    def is_shut(self, now_s: float) -> bool:
+        """Whether a request is refused for no reason of load: by chance, by script, or until the minute is over."""
+        scene = self.scene
+        self.seen += 1
+        if self.seen <= scene.first_refused or self.rng.random() < scene.noise:
+            return True
+        if scene.window is None:
+            return False
+        most, ends_s = scene.window
+        minute = math.floor((now_s - ends_s) / 60) + 1
+        self.minutes[minute] += 1
+        return self.minutes[minute] > most
 
     def objection(self, now_s: float, row: _Row) -> Throttle | None:
         scene = self.scene
@@ -187,7 +210,7 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
     rng = random.Random(seed)
     rows = deque(_Row(rng, scene) for _ in range(scene.rows))
     retries: deque[_Row] = deque()
-    provider, pacer, seen = _Provider(scene), Pacer(scene.limits, random.Random(seed + 1)), Seen()
+    provider, pacer, seen = _Provider(scene, random.Random(seed + 2)), Pacer(scene.limits, random.Random(seed + 1)), Seen()
     seen.pacer = pacer
     events: list[tuple[float, int, str, tuple]] = []
     order = itertools.count()
@@ -208,11 +231,11 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
         if scene.down and scene.down[0] <= now_s < scene.down[1]:
             later(rng.uniform(0.1, 1.0), "broken", row, ticket)
             return
-        why = provider.objection(now_s, row)
+        why = Throttle.REQUESTS if provider.is_shut(now_s) else provider.objection(now_s, row)
         if why is not None:
             provider.eat()
             kind = why if scene.tells or why is Throttle.OVERLOAD else Throttle.UNKNOWN
-            later(rng.uniform(0.06, 0.25), "refused", row, ticket, kind, provider.wish_s(now_s))
+            later(rng.uniform(*scene.refusal_s), "refused", row, ticket, kind, provider.wish_s(now_s))
             return
         provider.take(now_s, row)
         if row.hangs and row.attempts == 1 and not ideal:
