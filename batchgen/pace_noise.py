@@ -40,8 +40,8 @@ class Noise:
     """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
 
     __slots__ = (
-        "_admitted", "_cuts", "_first", "_highest", "_last", "_lot_from", "_lot_refused", "_patience", "_refused", "_seen",
-        "_since", "_sum", "_surprises", "in_search", "in_trial", "share", "top_pace",
+        "_admitted", "_cuts", "_first", "_highest", "_last", "_lot_from", "_lot_refused", "_patience", "_refused",
+        "_seen", "_since", "_sum", "_surprises", "in_search", "in_trial", "share", "top_pace",
     )  # fmt: skip
 
     def __init__(self) -> None:
