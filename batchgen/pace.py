@@ -15,7 +15,7 @@ from collections import deque
 from batchgen.pace_cap import Cap
 from batchgen.pace_log import PaceLog
 from batchgen.pace_noise import Finding, Noise
-from batchgen.pace_rate import Rate
+from batchgen.pace_rate import Rate, lesser_per_s, per_s
 from batchgen.pace_stop import LONGEST_S, Stop, Why
 from batchgen.pace_tokens import TokenCost
 from batchgen.pace_values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
@@ -25,10 +25,6 @@ FIRST_WINDOW = 6
 """Requests sent before anything is known: one round trip of refusals at worst."""
 REFUSAL_S = 0.5
 """A request that is out for so long was admitted; raised when refusals are seen to take longer."""
-LONG_WISH_S = 5.0
-"""A `Retry-After` above this stops everybody; a shorter one is only pacing."""
-LONGEST_STOP_S = 120.0
-"""Cap on a `Retry-After` that is obeyed: values of days have been seen."""
 _RATES = (Throttle.REQUESTS, Throttle.TOKENS, Throttle.UNKNOWN)
 
 
@@ -42,8 +38,8 @@ class Pacer:
         self.limits = limits
         self.in_flight = 0
         self._rng = rng
-        self._requests = Rate(_per_s(limits.requests_per_minute), now_s)
-        self._tokens = Rate(_per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.0)
+        self._requests = Rate(per_s(limits.requests_per_minute), now_s)
+        self._tokens = Rate(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.0)
         self._cap = Cap(limits.concurrency)
         self._stop = Stop(rng)
         self._unsure: deque[Ticket] = deque()  # sent lately, admitted or not
@@ -157,7 +153,7 @@ class Pacer:
         stop = self._stop
         if ticket is stop.probe:  # still refused: wait longer, learn nothing from it
             stop.again(now_s)
-            self._wish(now_s, retry_after_s)
+            stop.wish(now_s, retry_after_s)
             return 0.0
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
         if not self._taken and self._sent == self._lost >= FIRST_WINDOW and throttle in _RATES:
@@ -167,7 +163,7 @@ class Pacer:
             noise = self._noise
             if (noise.in_doubt and self._conclude(now_s, ticket, refused=True)) or noise.tolerates(ticket.number):
                 return 0.0
-        wish_s = 0.0 if late else self._wish(now_s, retry_after_s)
+        wish_s = 0.0 if late else stop.wish(now_s, retry_after_s)
         if throttle is Throttle.OVERLOAD:
             self._cap.overloaded(ticket.number, self._sent, ticket.in_flight)
             if not late:
@@ -282,7 +278,7 @@ class Pacer:
     def _nothing_taken(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
         """All was refused from the start: nothing is known. Wait 1 s, doubling to 15 s, and search anew."""
         self._closed_s = min(LONGEST_S, 2 * self._closed_s)
-        self._wish(now_s, retry_after_s)
+        self._stop.wish(now_s, retry_after_s)
         if not late:
             self._stop.wait(now_s, self._closed_s * self._rng.uniform(1.0, 1.25))
         for rate in (self._requests, self._tokens):
@@ -306,14 +302,6 @@ class Pacer:
             return False
         cap.refused(ticket.number, self._sent, level)
         return True
-
-    def _wish(self, now_s: float, retry_after_s: float | None) -> float:
-        """Obey a long `Retry-After`; return the seconds that everybody stops."""
-        if retry_after_s is None or not retry_after_s > LONG_WISH_S:  # NaN is no wish
-            return 0.0
-        wish_s = min(retry_after_s, LONGEST_STOP_S)
-        self._stop.wait(now_s, wish_s)
-        return wish_s
 
     def _refused_rate(
         self, now_s: float, ticket: Ticket, throttle: Throttle, short_wish_s: float | None, stop_s: float
@@ -364,9 +352,9 @@ class Pacer:
         told = (limits.limit_requests, limits.limit_tokens)
         if told != self._told:
             if told[0] and told[0] != self._told[0]:
-                self._requests.limit(_lesser(told[0], self.limits.requests_per_minute))
+                self._requests.limit(lesser_per_s(told[0], self.limits.requests_per_minute))
             if told[1] and told[1] != self._told[1]:
-                self._tokens.limit(_lesser(told[1], self.limits.tokens_per_minute))
+                self._tokens.limit(lesser_per_s(told[1], self.limits.tokens_per_minute))
             self._told = told
         for rate, limit, remaining in (
             (self._requests, limits.limit_requests, limits.remaining_requests),
@@ -380,9 +368,9 @@ class Pacer:
     def change(self, limits: Limits) -> None:
         """Take over other limits while running; what was found stays where the new limits allow it."""
         if limits.requests_per_minute != self.limits.requests_per_minute:
-            self._requests.limit(_per_s(limits.requests_per_minute))
+            self._requests.limit(per_s(limits.requests_per_minute))
         if limits.tokens_per_minute != self.limits.tokens_per_minute:
-            self._tokens.limit(_per_s(limits.tokens_per_minute))
+            self._tokens.limit(per_s(limits.tokens_per_minute))
         if limits.concurrency != self.limits.concurrency:
             self._cap.rebound(limits.concurrency)
         self.limits = limits
@@ -406,11 +394,3 @@ class Pacer:
     def limited_by(self) -> str | None:
         """Say in one phrase what held most requests back, for the summary; None if nothing did."""
         return self._log.limited_by(self.limits, self._requests, self._tokens, self._cap.limit)
-
-
-def _per_s(per_minute: float | None) -> float | None:
-    return None if per_minute is None else per_minute / 60
-
-
-def _lesser(named: float, given: float | None) -> float:
-    return (named if given is None else min(named, given)) / 60

@@ -1,7 +1,7 @@
 """Refusals that no pace prevents, told from those of a limit. Pure arithmetic.
 
-A rate limit that refuses at most half of the requests refuses none at half the pace; and a search that has run into
-a limit is refused nearly throughout. Refusals that come by chance (a busy pool behind the API, say) keep their share
+A rate limit that refuses a third of the requests refuses none at half the pace; and a search that has run into a
+limit is refused nearly throughout. Refusals that come by chance (a busy pool behind the API, say) keep their share
 at any pace. Once known, that share is tolerated: slowing down would not lessen it.
 """
 
@@ -15,13 +15,14 @@ from enum import Enum
 LEAST_IN_SEARCH = 3
 """Requests out at the first refusal of a search from which it can be judged."""
 SURPRISES = 3
-"""Refusals in a row, each after a cut and without a rise in between, that raise a doubt; twice as many for
-tokens, and below one a second, where a trial takes minutes, and after each trial in vain."""
+"""Refusals in a row, each at a pace measured as safe or fewer than ten requests after a cut, that raise a doubt.
+Twice as many for tokens, and below one a second, where a trial takes minutes."""
 MOST_SURPRISES = 6
+"""As many once a trial was in vain."""
 LEAST_IN_TRIAL = 20
 """Requests at half the pace from which a doubt at a pace is judged."""
 MOST = 0.35
-"""Greatest share that is believed to be chance: a limit that refuses more refuses some at half the pace too."""
+"""Greatest share at a pace that is believed to be chance; beyond, a limit may refuse at half the pace too."""
 SUM = 4.0
 """How far refusals may run ahead of twice their share before a limit is blamed."""
 LOT = 300
@@ -39,8 +40,8 @@ class Noise:
     """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
 
     __slots__ = (
-        "_admitted", "_cuts", "_first", "_highest", "_last", "_lot_from", "_lot_refused", "_patience", "_refused", "_seen", "_since",
-        "_sum", "_surprises", "in_search", "in_trial", "share", "top_pace",
+        "_admitted", "_cuts", "_first", "_highest", "_last", "_lot_from", "_lot_refused", "_patience", "_refused",
+        "_seen", "_since", "_sum", "_surprises", "in_search", "in_trial", "share", "top_pace",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -119,10 +120,10 @@ class Noise:
 
     def _judge_search(self) -> Finding | None:
         out = self._last - self._first + 1
-        if 3 * self._refused > out:
-            self.in_search = False
-        elif 3 * self._admitted >= 2 * out:
+        if 5 * self._admitted >= 3 * out:
             return self._found(self._refused / (self._refused + self._admitted), self._last)
+        if 5 * self._refused > 2 * out:
+            self.in_search = False
         return None
 
     def surprised(self, number: int, pace: float, *, safe: bool, rough: bool) -> bool:
@@ -154,7 +155,7 @@ class Noise:
 
     def begin_trial(self, number: int, last: int) -> None:
         """From the request after `last` on the pace is half of `top_pace`, for as many as the surprises took."""
-        self.in_trial = True
+        self.in_search, self.in_trial = False, True
         self._first, self._last = last, max(LEAST_IN_TRIAL, 4 * (number - self._since) // 3)  # how many
         self._refused = self._admitted = 0
 

@@ -34,9 +34,9 @@ class Rate:
     """
 
     __slots__ = (
-        "_caution", "_clean", "_first_s", "_floor", "_good", "_grown_s", "_hold_s", "_least", "_mark_admitted", "_mark_s",
-        "_mark_sent", "_measured", "_most_left", "_resting_s", "_slack_s", "_step", "_top_step", "brake", "ceiling",
-        "cut_s", "named", "next_s", "pace",
+        "_caution", "_clean", "_first_s", "_floor", "_good", "_grown_s", "_hold_s", "_least", "_mark_admitted",
+        "_mark_s", "_mark_sent", "_measured", "_most_left", "_resting_s", "_slack_s", "_step", "_top_step", "brake",
+        "ceiling", "cut_s", "named", "next_s", "pace",
     )  # fmt: skip
 
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
@@ -183,7 +183,7 @@ class Rate:
         self._settle(now_s, True)
 
     def halve(self, now_s: float, top: float) -> None:
-        """Try half of the pace `top`, neither raised nor cut until `restore` or `go_on`."""
+        """Try half of the pace `top`, and less than now, neither raised nor cut until `restore` or `go_on`."""
         self.cut_s = now_s
         self.pace = min(0.75 * self.pace, 0.5 * top / self._caution)
         self._settle(now_s, False)
@@ -223,3 +223,13 @@ class Rate:
         self._step = min(self._top_step, 0.01 if sure else UNSURE_STEP)
         self._clean, self._grown_s = 0, now_s
         self.pace = min(max(self.pace, self._floor), self.ceiling)
+
+
+def per_s(per_minute: float | None) -> float | None:
+    """A limit per second from one per minute."""
+    return None if per_minute is None else per_minute / 60
+
+
+def lesser_per_s(named: float, given: float | None) -> float:
+    """The lesser of two limits per minute, per second."""
+    return (named if given is None else min(named, given)) / 60

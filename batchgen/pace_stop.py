@@ -8,9 +8,12 @@ from enum import Enum
 
 from batchgen.pace_values import Ticket
 
-
 LONGEST_S = 15.0
 """Longest stop before the next probe."""
+LONG_WISH_S = 5.0
+"""A `Retry-After` above this stops everybody; a shorter one is only pacing."""
+LONGEST_WISH_S = 120.0
+"""Cap on a `Retry-After` that is obeyed: values of days have been seen."""
 
 
 class Why(Enum):
@@ -26,7 +29,7 @@ class Stop:
     A probe that fails doubles the stop. A stop that a `Retry-After` asks for (`wait`) needs no probe.
     """
 
-    __slots__ = ("_rng", "_stop_s", "failed_probes", "began_s", "patience_s", "probe", "until_s", "why")
+    __slots__ = ("_rng", "_stop_s", "began_s", "failed_probes", "patience_s", "probe", "until_s", "why")
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -53,6 +56,14 @@ class Stop:
     def wait(self, now_s: float, wait_s: float) -> None:
         """Everybody waits as long as the provider wished."""
         self.began_s, self.until_s = now_s, max(self.until_s, now_s + wait_s)
+
+    def wish(self, now_s: float, retry_after_s: float | None) -> float:
+        """Obey a long `Retry-After`; return the seconds that everybody stops."""
+        if retry_after_s is None or not retry_after_s > LONG_WISH_S:  # NaN is no wish
+            return 0.0
+        wish_s = min(retry_after_s, LONGEST_WISH_S)
+        self.wait(now_s, wish_s)
+        return wish_s
 
     def end(self) -> None:
         """The probe passed."""

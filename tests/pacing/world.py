@@ -210,7 +210,11 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
     rng = random.Random(seed)
     rows = deque(_Row(rng, scene) for _ in range(scene.rows))
     retries: deque[_Row] = deque()
-    provider, pacer, seen = _Provider(scene, random.Random(seed + 2)), Pacer(scene.limits, random.Random(seed + 1)), Seen()
+    provider, pacer, seen = (
+        _Provider(scene, random.Random(seed + 2)),
+        Pacer(scene.limits, random.Random(seed + 1)),
+        Seen(),
+    )
     seen.pacer = pacer
     events: list[tuple[float, int, str, tuple]] = []
     order = itertools.count()
