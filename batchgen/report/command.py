@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -10,6 +11,9 @@ import msgspec
 from batchgen.errors import UsageError
 from batchgen.report.read import read_report
 from batchgen.report.text import report_text
+
+if TYPE_CHECKING:
+    from batchgen.evaluation import Evaluation
 
 
 def show_report(directory: str, *, html: str | None, as_json: bool) -> None:
@@ -22,7 +26,7 @@ def show_report(directory: str, *, html: str | None, as_json: bool) -> None:
         from batchgen.report.html import report_html
 
         try:
-            Path(html).write_text(report_html(report), encoding="utf-8")
+            Path(html).write_text(report_html(report, _evaluation(directory)), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"--html {html}: the page cannot be written: {error.strerror}.") from None
         click.echo(f"The page is in {html}.", err=True)
@@ -30,3 +34,18 @@ def show_report(directory: str, *, html: str | None, as_json: bool) -> None:
         click.echo(msgspec.json.encode(report))
     elif html is None:
         click.echo(report_text(report))
+
+
+def _evaluation(directory: str) -> Evaluation | None:
+    """Return the answers held against gold, where the job named any; what is in the way is said on stderr."""
+    from batchgen.evaluation import evaluate, settings_of_run
+
+    try:
+        settings = settings_of_run(directory)
+    except UsageError:
+        return None
+    try:
+        return evaluate(directory, settings)
+    except UsageError as error:
+        click.echo(f"The page is without the comparison with gold: {error}", err=True)
+        return None

@@ -7,6 +7,7 @@ isolated from the direction of the text around it (`<bdi>`). A content security 
 from __future__ import annotations
 
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -16,9 +17,13 @@ from batchgen.report.estimate import compared, how_estimated
 from batchgen.report.text import missing
 from batchgen.report.values import Count, Report
 
+if TYPE_CHECKING:
+    from batchgen.evaluation import Evaluation
+    from batchgen.evaluation_statistics import Measure
 
-def report_html(report: Report) -> str:
-    """Return the page."""
+
+def report_html(report: Report, evaluation: Evaluation | None = None) -> str:
+    """Return the page; with `evaluation`, the answers held against gold too."""
     page = _environment().get_template("page.html")
     text = page.render(
         report=report,
@@ -30,9 +35,27 @@ def report_html(report: Report) -> str:
         estimates=list(zip(compared(report), figures.estimate_charts(report), strict=True)),
         how_estimated=how_estimated(report.estimate) if report.estimate else "",
         breakdowns=_breakdowns(report),
+        evaluation=evaluation,
+        measures=_measures(evaluation) if evaluation is not None else [],
         settings={key: value for key, value in report.settings.items() if value is not None},
     )
     return text.lstrip()  # the macros before it leave blank lines
+
+
+def _measures(evaluation: Evaluation) -> list[tuple[str, str, Measure]]:
+    """Return what each measure is of, its name and its value with the interval."""
+    lines = [("all rows", "accuracy", evaluation.accuracy)]
+    if evaluation.labels is not None:
+        lines.append(("all labels", "mean F1", evaluation.labels.macro_f1))
+        for label in evaluation.labels.labels:
+            lines += [
+                (label.label, "precision", label.precision),
+                (label.label, "recall", label.recall),
+                (label.label, "F1", label.f1),
+            ]
+    for field in evaluation.fields:
+        lines += [(field.field, "exact", field.exact), (field.field, "normalised match", field.match)]
+    return lines
 
 
 def _breakdowns(report: Report) -> list[tuple[str, str, list[Count], int]]:

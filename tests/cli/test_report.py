@@ -98,3 +98,20 @@ def test_run_and_check_with_a_price_file(command, simulator, job, tmp_path):
     code, summary = command.summary(path, "--prices", "mine.toml")
     assert code == 0
     assert float(summary["cost"]) == (summary["input_tokens"] + 2 * summary["output_tokens"]) / 1e6
+
+
+def test_the_page_of_a_job_with_gold_holds_its_answers_against_it(command, simulator, job, tmp_path):
+    """Accuracy, what is taken for what, and the rows to look at first, without an option."""
+    server = simulator()
+    gold = [("red", f"thing {n}") if n % 2 else ("blue", f"matter {n}") for n in range(40)]
+    (tmp_path / "in.csv").write_text("label,text\n" + "".join(f"{label},{text}\n" for label, text in gold))
+    more = '[response]\nlabels = ["red", "blue"]\n[evaluate]\ngold = "label"\n'
+    assert command("run", job(tmp_path / "in.csv", server.url, more=more), "--no-progress").returncode == 0
+    evaluated = json.loads(command("evaluate", "out", "--json").stdout)
+    assert 0 < evaluated["accuracy"]["value"] < 1
+    command("report", "out", "--html", "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Against gold" in page
+    assert f"{100 * evaluated['accuracy']['value']:.1f} %" in page
+    assert "What is taken for what" in page
+    assert f"<bdi>{evaluated['disagreements'][0]['row_id']}</bdi>" in page
