@@ -116,7 +116,7 @@ def assemble(job: Job, endpoint: Endpoint) -> Parts:
     table = load_prices(Path(job.pricing.file) if job.pricing.file else None)
     price_of, currency = _prices(table, region, model, notes, dt.datetime.now(dt.UTC).date())
     if job.limits.budget is not None and model:
-        _check_budget(job, price_of(model), bool(parameter_columns), table.suggestion(model, region))
+        check_budget(job, price_of(model), table.suggestion(model, region))
     return Parts(
         job=job,
         endpoint=endpoint,
@@ -170,10 +170,11 @@ def _shape_prompts(job: Job, template: PromptTemplate, answers: StructuredAnswer
     return parts
 
 
-def _check_budget(job: Job, price: ModelPrice | None, varies: bool, suggestion: str) -> None:
-    """Refuse a budget that could not be kept; `varies`: rows bring parameters of their own, so only they can tell."""
+def check_budget(job: Job, price: ModelPrice | None, suggestion: str = "") -> None:
+    """Raise `JobError` for a budget that could not be kept. Where rows bring parameters, only they can tell."""
+    varies = any(isinstance(value, Mapping) and set(value) == {"column"} for value in job.model.parameters.values())
     if price is None:
-        raise JobError(f"limits.budget needs a price. {suggestion}")
+        raise JobError(f"limits.budget needs a price. {suggestion}".rstrip())
     if not varies and price.output_bound(job.model.parameters) is None:
         raise JobError(
             f"limits.budget needs a longest answer, and nothing bounds what {price.model} may think: set "

@@ -55,6 +55,11 @@ class Budget:
         self._abandoned_cost += reserved
         self._abandoned += 1
 
+    def abandon_unheld(self, worst: Decimal) -> None:
+        """Count a request that went out without a reservation (there was no cap then) as possibly billed."""
+        self._abandoned_cost += worst
+        self._abandoned += 1
+
     def fits_later(self, worst: Decimal) -> bool:
         """Whether `worst` would fit if all that is in flight cost nothing: wait for it then; if not, stop the run."""
         return self._cap is None or self._spent + self._abandoned_cost + worst <= self._cap

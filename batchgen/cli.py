@@ -13,7 +13,7 @@ import click
 
 from batchgen import __version__
 from batchgen.commands.jobs import check, estimate, run_command
-from batchgen.commands.options import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
+from batchgen.commands.options import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
 from batchgen.commands.runs import diff_command, evaluate_command, report, status
 from batchgen.commands.tools import mail_command, prices, simulate
 from batchgen.errors import BatchgenError, StoppedError
@@ -88,9 +88,8 @@ def _code(arguments: list[str] | None) -> int:
     except KeyboardInterrupt:
         click.echo("Interrupted; nothing was sent.", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_COMPLETE
+    except SystemExit as left:  # click's own end when the reader of stdout has gone
+        return left.code if isinstance(left.code, int) else EXIT_USAGE
 
 
 def _told(error: BatchgenError, code: int) -> int:

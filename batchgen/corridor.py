@@ -65,12 +65,13 @@ async def arun(
         for damage in directory.damage:
             reporter.note(damage)
         if retry_failed:
-            reopened = directory.reopen_failed(input_cost_of(parts))
+            reopened = await anyio.to_thread.run_sync(directory.reopen_failed, input_cost_of(parts))
             reporter.note(f"{reopened:,} failed rows are tried again.")
         if directory.complete:
             assert directory.state is not None
             reporter.note("This run was complete already; nothing was sent.")
-            return msgspec.convert(directory.state.summary, Summary)
+            summary = msgspec.convert(directory.state.summary, Summary)
+            return msgspec.structs.replace(summary, output=str(directory.path))
         return await Execution(parts, scan, directory, transport, reporter, only=only).go(control or Control())
 
 

@@ -100,7 +100,7 @@ def estimate(
             rows.write(made, basis.expected)
     try:
         keep_estimate(Path(job.output.path), msgspec.to_builtins(made))
-    except OutputError as error:
+    except (OutputError, OSError) as error:
         reporter.note(f"The estimate is not kept for the run's report. {error}")
     return made
 

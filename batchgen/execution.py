@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -16,7 +17,7 @@ import anyio.to_thread
 import msgspec
 import pyarrow as pa
 
-from batchgen.assemble import Parts
+from batchgen.assemble import Parts, check_budget
 from batchgen.budget import Budget
 from batchgen.complete import Completer, Work
 from batchgen.control import Control
@@ -202,7 +203,11 @@ class Execution:
         self.runner.interrupt()
 
     def change_limits(self, limits: LimitSettings) -> None:
-        """Go on with other limits from now on."""
+        """Go on with other limits from now on. Raises `JobError` for a budget that could not be kept."""
+        if limits.budget is not None and self._parts.model:
+            check_budget(self._parts.job, self._parts.price_of(self._parts.model))
+        if limits.concurrency > self._transport.concurrency:
+            self._reporter.note(f"limits.concurrency is {self._transport.concurrency} at most until the next start.")
         self._limits = limits
         self._limiter.pacer.change(self._pace_limits())
         self._limiter.changed()
@@ -275,7 +280,10 @@ class Execution:
     def _conclude(self, error: StoppedError | None) -> Summary:
         """Write the cost summary and `run.json`, and say how the run ended; a disk that refuses these stops it."""
         self._pace.add(self._limiter.pacer.snapshot(time.monotonic()))
-        summary = self._summary(error)
+        try:
+            summary = self._summary(error)
+        except (sqlite3.Error, OSError) as unreadable:
+            return self._summary_unread(error or StorageStop(f"The journal cannot be read any more: {unreadable}."))
         try:
             self._pace.save(self._directory.path)
             kept = msgspec.to_builtins({**msgspec.structs.asdict(summary), **self._kept_aside()})
@@ -283,6 +291,31 @@ class Execution:
         except StorageStop as refused:
             summary = msgspec.structs.replace(summary, state="stopped", error=summary.error or _told(refused))
         return summary
+
+    def _summary_unread(self, error: StoppedError) -> Summary:
+        """What is known of a run whose journal is out of reach: the counts of what was committed."""
+        standing = self._standing
+        wall_s = time.monotonic() - self._started_s
+        return Summary(
+            state="stopped",
+            rows=standing.rows,
+            succeeded=standing.settled - standing.failed,
+            failed=standing.failed,
+            pending=standing.rows - standing.settled,
+            attempts=0,
+            refused=standing.refused,
+            input_tokens=None,
+            output_tokens=None,
+            total_tokens=None,
+            cost=standing.spent,
+            currency=self._parts.currency,
+            possibly_billed=self._budget.possibly_billed,
+            wall_s=round(wall_s, 3),
+            rows_per_s=round((standing.settled - self._before.rows) / wall_s, 3),
+            limited_by=None,
+            output=str(self._directory.path),
+            error=_told(error),
+        )
 
     def _summary(self, error: StoppedError | None) -> Summary:
         """Sum up what is stored."""
@@ -295,7 +328,8 @@ class Execution:
             totals.add(spent)
         wall_s = time.monotonic() - self._started_s
         pending = self._scan.rows - settled
-        if pending == 0 and self._only is None and not isinstance(error, StorageStop):
+        published = all(record.sealed for record in journal.shards())
+        if pending == 0 and published and self._only is None and not isinstance(error, StorageStop):
             state = "complete"
         elif error is None and self.runner.interrupted:
             state = "interrupted"

@@ -100,7 +100,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     evaluate: EvaluationSettings | None = None
 
 
-def load_job(path: str | Path, **overrides: Any) -> Job:
+def load_job(path: str | Path, /, **overrides: Any) -> Job:
     """Read and check a job file.
 
     `overrides` win over the file: any job key by its dotted path (`**{"limits.concurrency": 8}`), and the short forms
@@ -146,6 +146,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, value = key.strip(), value.strip()
     if not sign or not key:
         raise JobError(f"--set {text}: expected KEY=VALUE, for example --set limits.concurrency=8.")
+    if key in _SHORT_FORMS:
+        raise JobError(f"--set {text}: the key's whole path is {_SHORT_FORMS[key]}.")
     try:
         parsed = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:

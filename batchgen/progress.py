@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, TextIO
 
@@ -58,15 +60,16 @@ class ProgressBar(Reporter):
 
     def started(self, standing: Standing) -> None:
         if self._bar_wanted:
-            self._bar = tqdm(
-                total=standing.rows,
-                initial=standing.settled,
-                unit="row",
-                file=self._file,
-                dynamic_ncols=True,
-                mininterval=REFRESH_S,
-                smoothing=0.1,
-            )
+            with self._shown():
+                self._bar = tqdm(
+                    total=standing.rows,
+                    initial=standing.settled,
+                    unit="row",
+                    file=self._file,
+                    dynamic_ncols=True,
+                    mininterval=REFRESH_S,
+                    smoothing=0.1,
+                )
 
     def moved(self, standing: Standing) -> None:
         if self._bar is None:
@@ -75,21 +78,33 @@ class ProgressBar(Reporter):
         if now - self._drawn_s < REFRESH_S and standing.settled < standing.rows:
             return
         self._drawn_s = now
-        self._bar.set_postfix_str(postfix(standing), refresh=False)
-        self._bar.update(standing.settled - self._bar.n)
+        with self._shown():
+            self._bar.set_postfix_str(postfix(standing), refresh=False)
+            self._bar.update(standing.settled - self._bar.n)
 
     def note(self, text: str) -> None:
-        if self._bar is None:
-            print(text, file=self._file)
-        else:
-            tqdm.write(text, file=self._file)
+        with self._shown():
+            if self._bar is None:
+                print(text, file=self._file)
+            else:
+                tqdm.write(text, file=self._file)
 
     def finished(self, standing: Standing) -> None:
         if self._bar is not None:
-            self._bar.set_postfix_str(postfix(standing), refresh=False)
-            self._bar.update(standing.settled - self._bar.n)
-            self._bar.close()
+            with self._shown():
+                self._bar.set_postfix_str(postfix(standing), refresh=False)
+                self._bar.update(standing.settled - self._bar.n)
+                self._bar.close()
             self._bar = None
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        """A terminal that has gone must not take the run with it: from then on nothing is shown."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._bar, self._bar_wanted = None, False
+            self._file = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
 
 
 def postfix(standing: Standing) -> str:

@@ -85,14 +85,14 @@ class Reserve:
         """Replace what was held by what the outcome says was billed; `outcome` None means cancelled on the way."""
         if outcome is None or (isinstance(outcome, Failure) and outcome.maybe_billed and outcome.usage is None):
             if held is None:
-                held = self.worst_case(request, prompt) or Decimal(0)
-                self.budget.reserve(held)
-            self.budget.abandon(held)
-        elif held is not None:
-            self.budget.settle(held, self._billed(held, prompt, outcome))
+                self.budget.abandon_unheld(self.worst_case(request, prompt) or Decimal(0))
+            else:
+                self.budget.abandon(held)
         else:
-            return
-        self._wake()
+            # Spending counts without a cap too: one may be set while the run goes on.
+            self.budget.settle(held or Decimal(0), self._billed(held or Decimal(0), prompt, outcome))
+        if held is not None:
+            self._wake()
 
     def release(self, held: Decimal | None) -> None:
         """Give back what was held for a request that never went out."""

@@ -218,10 +218,11 @@ class RunDirectory:
         `input_cost` gives the input's share of a row's cost from its tokens (a part has the sum only). Each shard goes
         back to the journal in one transaction, and its part stays until the new one replaces it: a kill loses nothing.
         """
-        if self._journal is None:
-            self._save(state="running")
-            self._open_journal()
-        return reopen_failed(self.journal, self.results_path, input_cost)
+        with self._disk_stops():
+            if self._journal is None:
+                self._save(state="running")
+                self._open_journal()
+            return reopen_failed(self.journal, self.results_path, input_cost)
 
     def save(self, state: str, summary: Mapping[str, Any]) -> None:
         """Rewrite `run.json` atomically; `state` as in `RunState`. Raises `StorageStop`."""
@@ -347,7 +348,7 @@ def _read_run_json(path: Path) -> RunState | None:
         return msgspec.json.decode(path.read_bytes(), type=RunState)
     except FileNotFoundError:
         return None
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, OSError) as error:
         raise OutputError(
             f"{path} cannot be read: {error}. Use --fresh to move that run aside, or choose another --output."
         ) from None

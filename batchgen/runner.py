@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from batchgen.complete import Completer, Work
-from batchgen.errors import StoppedError
+from batchgen.errors import StoppedError, StorageStop
 from batchgen.limiter import Limiter, LimiterClosed
 from batchgen.retry import is_retryable
 from batchgen.values import Completion, Failure, Outcome, Result, Verdict
@@ -87,8 +87,11 @@ class Runner:
             self._tasks.start_soon(self._work)
 
     def stop(self, error: StoppedError) -> None:
-        """Send nothing more, let what is in flight finish; `error` says why. The first reason stays."""
-        if self.error is None:
+        """Send nothing more, let what is in flight finish; `error` says why.
+
+        The first reason stays, an interruption included; but storage that fails is always said.
+        """
+        if self.error is None and (not self.interrupted or isinstance(error, StorageStop)):
             self.error = error
         self._halt()
 

@@ -211,6 +211,15 @@ async def test_an_attempt_without_an_answer_counts_as_possibly_billed():
         assert reserve.budget.reserved == 0
 
 
+async def test_spending_counts_without_a_cap_too():
+    """A cap that is set while the run goes on must know what was spent before."""
+    made, _, _, reserve, _ = completer(GOOD)
+    await made.attempt(work())
+    assert reserve.budget.spent == Decimal("0.0000108")
+    reserve.budget.change_cap(Decimal("0.00001"))
+    assert not reserve.budget.fits_later(Decimal("0.000001"))
+
+
 async def test_a_budget_without_a_longest_answer_is_refused():
     """Nothing bounds a thinking model's answer: no cap could be kept."""
     made, *_ = completer(GOOD, cap=Decimal(1), parameters={"enable_thinking": True, "max_tokens": 16})

@@ -95,6 +95,9 @@ async def _run_under_signals(
             ready.set()
             async for number in signals:
                 if number in (signal.SIGINT, signal.SIGTERM):
+                    if not control.attached:  # reading the input, in threads that cannot be stopped
+                        click.echo("Interrupted; nothing was sent.", err=True)
+                        os._exit(EXIT_INTERRUPTED)
                     reporter.note("Interrupted: waiting for what is in flight. Once more stops at once.")
                     control.interrupt()
                 else:

@@ -53,10 +53,15 @@ def load_from(options: dict[str, Any]) -> Job:
             budget = float(budget)
         except ValueError:
             raise UsageError(f"--budget {budget}: expected an amount, for example --budget 5.00.") from None
-    overrides |= {"input": options["input_path"], "output": options["output"], "limit": options["limit"]}
-    if options["prices"] is not None:
-        overrides["pricing.file"] = options["prices"]
-    return load_job(options["job_path"], **overrides, budget=budget)
+    named = {
+        "input.path": options["input_path"],
+        "output.path": options["output"],
+        "input.limit": options["limit"],
+        "limits.budget": budget,
+        "pricing.file": options["prices"],
+    }
+    overrides |= {key: value for key, value in named.items() if value is not None}
+    return load_job(options["job_path"], **overrides)
 
 
 def endpoint_for(job: Job, wanted: bool) -> AbstractContextManager[Endpoint | None]:

@@ -102,6 +102,17 @@ def test_a_budget_for_a_model_without_a_price(command, simulator, job, table):
     assert "price" in sentence
 
 
+def test_the_short_forms_work_with_set_too(command, simulator, job, table):
+    """`--set input.limit=2` is `--limit 2`; a short form that is no key is refused, never ignored."""
+    server = simulator()
+    path = job(table, server.url)
+    for assignment in ("limit=2", "budget=5", "path=x", "input=other.csv"):
+        done = command("run", path, "--no-progress", "--set", assignment)
+        assert (done.returncode, server.stats()["requests"]) == (2, 0), done.stderr
+        assert "Traceback" not in done.stderr
+    assert command.summary(path, "--set", "input.limit=2")[1]["rows"] == 2
+
+
 def test_a_second_process_in_one_directory(command, simulator, job, tmp_path):
     """It exits 2 naming the first's pid; the first goes on."""
     server = simulator(latency_ms=300)
