@@ -69,6 +69,9 @@ def estimate(
     table = load_prices(Path(job.pricing.file) if job.pricing.file else None)
     scan = parts.source.scan()
     notes = list(parts.notes)
+    if parts.answers is not None and parts.answers.settings.votes > 1 and not pilot:
+        votes = parts.answers.settings.votes
+        notes.append(f"response.votes is {votes}: these figures are for one answer a row; --pilot measures all.")
     observations = None
     if pilot:
         drawn = drawn_rows(scan.rows, pilot, seed)
