@@ -43,7 +43,7 @@ class Measure(Struct, frozen=True):
 def need_numpy() -> None:
     """Raise `UsageError` without the package of the extra `evaluate`."""
     if importlib.util.find_spec("numpy") is None:
-        raise UsageError("Intervals need numpy: pip install 'batchgen[evaluate]'.")
+        raise UsageError("Intervals need numpy: pip install numpy.")
 
 
 class Bootstrap:

@@ -54,7 +54,7 @@ def read_mails(path: Path | str, moved: Callable[[int], None] | None = None) -> 
     """
     missing = [package for module, package in _NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
-        raise UsageError(f"Reading mails needs {' and '.join(missing)}: pip install 'batchgen[mail]'.")
+        raise UsageError(f"Reading mails needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
     for raw in raw_mails(Path(path)):
         if raw.problem is not None:
             yield Mail(raw.source, error=raw.problem)

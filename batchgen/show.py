@@ -35,7 +35,8 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
         f"{_count(summary.total_tokens)} together"
     )
     if summary.cost is None:
-        lines.append("cost        unknown: the model has no known price")
+        reason = "nothing yet" if summary.currency else "unknown: the model has no known price"
+        lines.append(f"cost        {reason}")
     else:
         per_thousand = ""
         if summary.succeeded:

@@ -88,7 +88,7 @@ def qwen_vocabulary() -> Vocabulary:
     places = [Path(place) / "resources" / "qwen.tiktoken" for place in (spec and spec.submodule_search_locations) or ()]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        raise VocabularyMissing("the Qwen vocabulary is not installed: pip install 'batchgen[estimate]'")
+        raise VocabularyMissing("the Qwen vocabulary is not installed: pip install tiktoken dashscope")
     ranks = {
         base64.b64decode(token): int(rank) for token, rank in (line.split() for line in path.read_bytes().splitlines())
     }
@@ -124,5 +124,5 @@ def _tiktoken() -> Any:
     try:
         import tiktoken
     except ModuleNotFoundError as error:
-        raise VocabularyMissing("tiktoken is not installed: pip install 'batchgen[estimate]'") from error
+        raise VocabularyMissing("tiktoken is not installed: pip install tiktoken dashscope") from error
     return tiktoken

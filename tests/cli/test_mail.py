@@ -74,4 +74,4 @@ def test_a_missing_package_is_named(command, tmp_path):
     )
     done = command("mail", "inbox.mbox", "out.parquet", env={"PYTHONPATH": f"{blocked}:{PACKAGE}"})
     assert done.returncode == 2
-    assert done.stderr == "batchgen: Reading mails needs selectolax: pip install 'batchgen[mail]'.\n"
+    assert done.stderr == "batchgen: Reading mails needs selectolax: pip install selectolax.\n"
