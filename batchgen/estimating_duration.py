@@ -35,7 +35,7 @@ def duration(
                 return None
             tokens_s = 60 * (input_tokens + tokens) / (limits.tokens_per_minute * SAFETY)
         longest = max(requests_s, tokens_s, rows * answer_s / limits.concurrency) + answer_s
-        return round(longest, 1)
+        return round(longest, 3)
 
     if not times and not limits.requests_per_minute and not limits.tokens_per_minute:
         return None
