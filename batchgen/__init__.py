@@ -12,8 +12,8 @@ from batchgen.errors import BatchgenError
 
 if TYPE_CHECKING:
     from batchgen.corridor import arun, run
-    from batchgen.estimating import estimate, load_estimate
-    from batchgen.estimating_values import Estimate
+    from batchgen.estimating.estimate import estimate, load_estimate
+    from batchgen.estimating.values import Estimate
     from batchgen.job import Job, load_job
     from batchgen.sink import read_results
     from batchgen.summary import Summary
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Estimate": "batchgen.estimating_values",
+    "Estimate": "batchgen.estimating.values",
     "Job": "batchgen.job",
     "Summary": "batchgen.summary",
     "arun": "batchgen.corridor",
-    "estimate": "batchgen.estimating",
-    "load_estimate": "batchgen.estimating",
+    "estimate": "batchgen.estimating.estimate",
+    "load_estimate": "batchgen.estimating.estimate",
     "load_job": "batchgen.job",
     "read_results": "batchgen.sink",
     "run": "batchgen.corridor",

@@ -26,9 +26,9 @@ from batchgen.feed import Feed
 from batchgen.job import LimitSettings
 from batchgen.killed import possibly_billed
 from batchgen.limiter import Limiter
-from batchgen.pace import Pacer
-from batchgen.pace_record import PaceRecord
-from batchgen.pace_values import Limits
+from batchgen.pace.pacer import Pacer
+from batchgen.pace.record import PaceRecord
+from batchgen.pace.values import Limits
 from batchgen.plan import SHARD_ROWS, cut, first_needed_row
 from batchgen.progress import Reporter, Standing
 from batchgen.reserve import Reserve

@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 
 from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import JobError
-from batchgen.evaluation_settings import EvaluationSettings
+from batchgen.evaluation.settings import EvaluationSettings
 from batchgen.prompt import PromptSettings
 from batchgen.providers import PROVIDERS
 from batchgen.retry import RetrySettings

@@ -12,8 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from batchgen.pace import Pacer
-from batchgen.pace_values import Ticket
+from batchgen.pace.pacer import Pacer
+from batchgen.pace.values import Ticket
 from batchgen.values import Completion, Outcome, Throttle, Verdict
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from batchgen.limiter import Limiter, LimiterClosed
-from batchgen.pace import Pacer
-from batchgen.pace_values import Limits, Ticket
+from batchgen.pace.pacer import Pacer
+from batchgen.pace.values import Limits, Ticket
 from batchgen.values import Completion, Failure, FailureKind, Throttle, Usage, Verdict
 
 ANSWER = Completion("yes", "stop", Usage(10, 5, 15))

@@ -9,8 +9,8 @@ import pytest
 from batchgen.answers import AnswerSchema, ResponseSettings, StructuredAnswers, Target
 from batchgen.budget import Budget
 from batchgen.limiter import Limiter
-from batchgen.pace import Pacer
-from batchgen.pace_values import Limits
+from batchgen.pace.pacer import Pacer
+from batchgen.pace.values import Limits
 from batchgen.pricing import load_prices
 from batchgen.providers import open_provider
 from batchgen.providers.protocol import ModelSettings

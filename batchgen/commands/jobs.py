@@ -168,9 +168,9 @@ def estimate(*, pilot: int | None, compare: str | None, no_progress: bool, as_js
     import anyio
 
     from batchgen.corridor import loop_options
-    from batchgen.estimating import PilotReporter
-    from batchgen.estimating import estimate as estimate_job
-    from batchgen.estimating_show import estimate_text
+    from batchgen.estimating.estimate import PilotReporter
+    from batchgen.estimating.estimate import estimate as estimate_job
+    from batchgen.estimating.show import estimate_text
     from batchgen.progress import ProgressBar
 
     def load() -> Job:

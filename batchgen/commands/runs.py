@@ -90,9 +90,9 @@ def evaluate_command(
     """
     import msgspec
 
-    from batchgen.evaluation import evaluate, gold_setting, settings_of_run, write_measures
-    from batchgen.evaluation_settings import EvaluationSettings
-    from batchgen.evaluation_text import evaluation_text
+    from batchgen.evaluation.evaluate import evaluate, gold_setting, settings_of_run, write_measures
+    from batchgen.evaluation.settings import EvaluationSettings
+    from batchgen.evaluation.text import evaluation_text
 
     settings = EvaluationSettings(gold=gold_setting(gold)) if gold else settings_of_run(directory)
     if seed is not None:
@@ -141,10 +141,10 @@ def diff_command(
       batchgen diff out/prompt-a out/prompt-b
       batchgen diff out/qwen-plus out/qwen-max --gold label --parquet changed.parquet
     """
-    from batchgen.difference import difference
-    from batchgen.difference_text import difference_text
-    from batchgen.evaluation import gold_setting
-    from batchgen.evaluation_settings import EvaluationSettings
+    from batchgen.difference.compare import difference
+    from batchgen.difference.text import difference_text
+    from batchgen.evaluation.evaluate import gold_setting
+    from batchgen.evaluation.settings import EvaluationSettings
 
     settings = EvaluationSettings(gold=gold_setting(gold), seed=seed) if gold else None
     found = difference(directory_a, directory_b, settings, show=show, changed=parquet)

@@ -28,8 +28,8 @@ def mail_command(path: str, output: str, no_progress: bool, as_json: bool) -> in
     """
     import msgspec
 
-    from batchgen.mail import convert_mails, summary_text
-    from batchgen.mail_progress import mail_progress
+    from batchgen.mail.convert import convert_mails, summary_text
+    from batchgen.mail.progress import mail_progress
 
     with mail_progress(path, shown=not no_progress) as moved:
         summary = convert_mails(path, output, moved)

@@ -13,7 +13,7 @@ from batchgen.report.read import read_report
 from batchgen.report.text import report_text
 
 if TYPE_CHECKING:
-    from batchgen.evaluation import Evaluation
+    from batchgen.evaluation.evaluate import Evaluation
 
 
 def show_report(directory: str, *, html: str | None, as_json: bool) -> None:
@@ -38,7 +38,7 @@ def show_report(directory: str, *, html: str | None, as_json: bool) -> None:
 
 def _evaluation(directory: str) -> Evaluation | None:
     """Return the answers held against gold, where the job named any; what is in the way is said on stderr."""
-    from batchgen.evaluation import evaluate, settings_of_run
+    from batchgen.evaluation.evaluate import evaluate, settings_of_run
 
     try:
         settings = settings_of_run(directory)

@@ -18,8 +18,8 @@ from batchgen.report.text import missing
 from batchgen.report.values import Count, Report
 
 if TYPE_CHECKING:
-    from batchgen.evaluation import Evaluation
-    from batchgen.evaluation_statistics import Measure
+    from batchgen.evaluation.evaluate import Evaluation
+    from batchgen.evaluation.statistics import Measure
 
 
 def report_html(report: Report, evaluation: Evaluation | None = None) -> str:

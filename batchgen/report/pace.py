@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchgen.errors import OutputError
-from batchgen.pace_record import PACE_SCHEMA
+from batchgen.pace.record import PACE_SCHEMA
 from batchgen.report.timeline import MOST_MOMENTS
 from batchgen.report.values import PaceMoment
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from batchgen.errors import OutputError
-from batchgen.pace_record import PACE_FILE
+from batchgen.pace.record import PACE_FILE
 from batchgen.report.fold import Fold, added, part_batches
 from batchgen.report.pace import pace_moments
 from batchgen.report.shown import plain

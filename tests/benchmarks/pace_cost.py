@@ -8,8 +8,8 @@ import time
 import tracemalloc
 
 from batchgen.limiter import Limiter
-from batchgen.pace import Pacer
-from batchgen.pace_values import Limits
+from batchgen.pace.pacer import Pacer
+from batchgen.pace.values import Limits
 from batchgen.values import Completion, Usage
 
 ANSWER = Completion("yes", "stop", Usage(10, 5, 15))

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchgen.errors import OutputError
-from batchgen.pace_record import PACE_SCHEMA
+from batchgen.pace.record import PACE_SCHEMA
 from batchgen.report.pace import pace_moments
 from batchgen.report.timeline import MOST_MOMENTS
 

@@ -1,0 +1,135 @@
+"""The same rows elsewhere: what other models, regions and file batches would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from batchgen.estimating.cost import Answers, bounded_answers, input_cost, predicted_answers
+from batchgen.estimating.count import Census, Histogram, Ruler, answer_bound, thinks
+from batchgen.estimating.values import Offer, Span
+from batchgen.intervals import Interval
+from batchgen.price_file import REGIONS
+from batchgen.pricing import ModelPrice, PriceTable
+from batchgen.summary import MONEY
+
+
+class Comparison:
+    """The models of one `--compare`: each is counted with its own tokenizer, models of one tokenizer together."""
+
+    def __init__(self, models: Sequence[str], table: PriceTable, ruler: Ruler, region: str) -> None:
+        self._table = table
+        self._ruler = ruler
+        self._regions = (region, *(name for name in REGIONS if name != region))
+        self._models = list(dict.fromkeys(models))
+        self._counted_as: dict[str, str] = {}  # counter → the model whose histogram has its counts
+        self.edges: dict[str, list[int]] = {}
+        for model in self._models:
+            counted = self._counted_as.setdefault(ruler.counter(model).name, model)
+            self.edges.setdefault(counted, []).extend(ruler.edges(model, [table.find(model, r) for r in REGIONS]))
+
+    def offers(
+        self,
+        census: Census,
+        parameters: Mapping[str, Any],
+        answers: Answers | None,
+    ) -> list[Offer]:
+        """Return a line for each model and region it has a price in, one without figures for a model without price.
+
+        `answers`: predicted lengths, taken over from the job's own model; None: bounded by the parameters and each
+        model's own limits.
+        """
+        return [offer for model in self._models for offer in self._of(model, census, parameters, answers)]
+
+    def _of(
+        self,
+        model: str,
+        census: Census,
+        parameters: Mapping[str, Any],
+        answers: Answers | None,
+    ) -> list[Offer]:
+        counter = self._ruler.counter(model)
+        counted = Interval(counter.band[0], 1.0, counter.band[1])
+        histogram = census.others[self._counted_as[counter.name]]
+        longest = self._ruler.max_input(model)
+        too_long = sum(histogram.rows[p] for p, length in histogram.places() if longest and length > longest)
+        tokens = sum(histogram.tokens[p] for p, length in histogram.places() if not longest or length <= longest)
+        found = [price for region in self._regions if (price := self._table.find(model, region)) is not None]
+        if not found:
+            note = self._table.suggestion(model, self._regions[0])
+            return [
+                Offer(
+                    model=model,
+                    region=None,
+                    input_tokens=tokens,
+                    input_method=counter.method,
+                    rows_too_long=too_long,
+                    note=note,
+                )
+            ]
+        offers = []
+        for price in found:
+            thinking = thinks(price, parameters)
+            limits = self._table.limits(model)
+            bounded = _bounded(histogram, answer_bound(price, limits, parameters))
+            batch = price.batch()
+            offers.append(
+                Offer(
+                    model=model,
+                    region=price.region,
+                    input_tokens=tokens,
+                    input_method=counter.method,
+                    cost=offered_cost(bounded, price, thinking, counted, answers),
+                    batch_cost=offered_cost(bounded, batch, thinking, counted, answers) if batch is not None else None,
+                    currency=price.currency,
+                    price_date=price.price_date,
+                    rows_too_long=too_long,
+                    note=price.note,
+                )
+            )
+        return offers
+
+
+def offered_cost(
+    histogram: Histogram,
+    price: ModelPrice,
+    thinking: bool,
+    counted: Interval,
+    answers: Answers | None,
+) -> Span[Decimal]:
+    """Return what the rows of a histogram cost at a price; `counted`: the true input tokens as shares of the count."""
+    put_in = input_cost(histogram, price)
+    low = high = expected = Decimal(0)
+    if answers is None:
+        most = bounded_answers(histogram, price, thinking)[1]
+        if most is None:
+            return Span(money(put_in * _exact(counted.low)), None, None)
+        expected = high = most
+    else:
+        expected = Decimal(predicted_answers(histogram, price, thinking, answers)[2])
+        low, high = expected * _exact(answers.low), expected * _exact(answers.high)
+    return Span(
+        money(put_in * _exact(counted.low) + low),
+        money(put_in * _exact(counted.expected) + expected),
+        money(put_in * _exact(counted.high) + high),
+    )
+
+
+def money(amount: Decimal) -> Decimal:
+    """Return an amount as it is stored and shown: twelve decimal places, no zeros at the end, no exponent."""
+    return Decimal(f"{amount.quantize(MONEY).normalize():f}")
+
+
+def _exact(factor: float) -> Decimal:
+    return Decimal(str(factor))
+
+
+def _bounded(histogram: Histogram, bound: int | None) -> Histogram:
+    """Return the histogram with the answers bounded as this model bounds them; as counted where nothing is said."""
+    if bound is None:
+        return histogram
+    other = Histogram(histogram.edges)
+    other.rows, other.tokens = histogram.rows, histogram.tokens
+    other.answers = [rows * bound for rows in histogram.rows]
+    return other

@@ -1,0 +1,46 @@
+"""How long the rows take: the slowest of what the job's limits allow and of what the answers' own time needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from batchgen.estimating.observed import Observed
+from batchgen.estimating.values import Span
+from batchgen.intervals import Interval, mean_interval
+from batchgen.job import LimitSettings
+from batchgen.pace.rate import SAFETY
+
+
+def duration(
+    limits: LimitSettings, rows: int, input_tokens: int, output_tokens: Span[int], sample: Sequence[Observed]
+) -> Span[float] | None:
+    """Return seconds for all rows; None if neither limits nor observed answers tell anything.
+
+    A limit is used up to `SAFETY` of it, as the pacer does. `sample` gives the time an answer takes, of which
+    `limits.concurrency` go on at once; the last one is waited for. What a provider refuses beyond the stated limits is
+    not foreseen.
+    """
+    if rows == 0:
+        return Span(0.0, 0.0, 0.0)
+    times = [item.latency_ms / 1000 for item in sample if item.latency_ms is not None]
+    answer_s = Interval(0.0, 0.0, 0.0)
+    if len(times) >= min(2, rows):
+        answer_s = mean_interval(times, max(rows, len(times)))
+    requests_s = 60 * rows / (limits.requests_per_minute * SAFETY) if limits.requests_per_minute else 0.0
+
+    def seconds(tokens: int | None, answer_s: float) -> float | None:
+        tokens_s = 0.0
+        if limits.tokens_per_minute:
+            if tokens is None:
+                return None
+            tokens_s = 60 * (input_tokens + tokens) / (limits.tokens_per_minute * SAFETY)
+        longest = max(requests_s, tokens_s, rows * answer_s / limits.concurrency) + answer_s
+        return round(longest, 3)
+
+    if not times and not limits.requests_per_minute and not limits.tokens_per_minute:
+        return None
+    return Span(
+        seconds(output_tokens.low, max(0.0, answer_s.low)),
+        seconds(output_tokens.expected, answer_s.expected),
+        seconds(output_tokens.high, answer_s.high),
+    )

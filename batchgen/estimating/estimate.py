@@ -1,0 +1,235 @@
+"""What a job will take before it is paid: every row's tokens, the cost as low / expected / high, and the time.
+
+Input tokens are counted, row by row. What answers will be like is taken from a pilot (some rows, drawn at random, are
+really sent, and their answers kept for the run), from an earlier run of the job, or bounded by `max_tokens`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import msgspec
+
+from batchgen.assemble import Endpoint, Parts, assemble, endpoint_of
+from batchgen.corridor import arun, loop_options
+from batchgen.errors import InputError, OutputError, StoppedError
+from batchgen.estimating.basis import Basis
+from batchgen.estimating.compare import Comparison
+from batchgen.estimating.count import Ruler, count_rows
+from batchgen.estimating.duration import duration
+from batchgen.estimating.observed import Observations, observe
+from batchgen.estimating.table import EstimateTable, read_table_estimate
+from batchgen.estimating.values import Estimate, Paid
+from batchgen.intervals import CONFIDENCE
+from batchgen.job import Job
+from batchgen.pricing import load_prices, region_of
+from batchgen.progress import Reporter, Standing
+from batchgen.rendering import keyless_endpoint
+from batchgen.rundir import keep_estimate, read_state
+from batchgen.summary import Summary
+
+Send = Callable[[AbstractSet[int]], Summary]
+"""Runs the job for these rows only."""
+
+
+def estimate(
+    job: Job,
+    *,
+    pilot: int = 0,
+    compare: Sequence[str] = (),
+    prices: str | Path | None = None,
+    output: str | Path | None = None,
+    seed: int = 0,
+    endpoint: Endpoint | None = None,
+    reporter: Reporter | None = None,
+    send: Send | None = None,
+) -> Estimate:
+    """Count every row's tokens and say what the job will cost.
+
+    `pilot`: so many random rows (at least 2) are sent and paid; a later `run` keeps their answers. Rows that hold more
+    than 1/`pilot` of the input tokens alone are always among them. The same `seed` draws the same rows, a larger pilot
+    draws more to them. `compare`: models to price as well. `prices`: a file of
+    prices over the job's. `output`: a directory for `estimate.parquet`. `endpoint` replaces the job's own;
+    `send` how the pilot is run. Raises `UsageError` for what is wrong, `StoppedError` if the pilot was stopped.
+    """
+    reporter = reporter or Reporter()
+    if prices is not None:
+        job = msgspec.structs.replace(job, pricing=msgspec.structs.replace(job.pricing, file=str(prices)))
+    if pilot:
+        endpoint = endpoint or endpoint_of(job)
+    unlimited = msgspec.structs.replace(job, limits=msgspec.structs.replace(job.limits, budget=None))
+    parts = assemble(unlimited, endpoint or keyless_endpoint(job)[0])
+    table = load_prices(Path(job.pricing.file) if job.pricing.file else None)
+    scan = parts.source.scan()
+    notes = list(parts.notes)
+    if parts.answers is not None and parts.answers.settings.votes > 1 and not pilot:
+        votes = parts.answers.settings.votes
+        notes.append(f"response.votes is {votes}: these figures are for one answer a row; --pilot measures all.")
+    observations = None
+    if pilot:
+        drawn = drawn_rows(scan.rows, pilot, seed)
+    else:
+        observations = _earlier_run(parts, scan.fingerprint, notes, seed)
+        drawn = [item.row for item in observations.sample] if observations else []
+    ruler = Ruler(parts, table.limits)
+    comparison = Comparison(compare, table, ruler, job.pricing.region or region_of(parts.endpoint.base_url))
+    with EstimateTable(Path(output)) if output is not None else nullcontext() as rows:
+        census = count_rows(
+            parts,
+            ruler,
+            others=comparison.edges,
+            wanted=frozenset(drawn),
+            reporter=reporter,
+            each=rows.add if rows is not None else None,
+        )
+        if scan.rows and census.unaskable == scan.rows:
+            row, reason = next(iter(census.unaskable_examples.items()))
+            raise InputError(f"None of the {scan.rows:,} rows can be asked; row {row}: {reason}")
+        dominating = census.dominating(len(drawn), len(drawn) // 2)
+        if pilot and drawn:
+            chosen = pilot_rows(drawn, dominating)
+            _run_pilot(send or partial(_send, job, parts.endpoint, reporter), chosen)
+            observations = observe(parts, scan.fingerprint, only=chosen, seed=seed)
+        basis = Basis(parts, census, observations, dominating)
+        made = _put_together(job, scan.rows, basis, comparison, method="pilot" if pilot else "earlier run", notes=notes)
+        if rows is not None:
+            rows.write(made, basis.expected)
+    try:
+        keep_estimate(Path(job.output.path), msgspec.to_builtins(made))
+    except (OutputError, OSError) as error:
+        reporter.note(f"The estimate is not kept for the run's report. {error}")
+    return made
+
+
+def load_estimate(output_dir: str | Path) -> Estimate | None:
+    """Return the estimate kept with a run (its output directory) or written by `output`; None if there is none.
+
+    Raises `OutputError` for a damaged file.
+    """
+    directory = Path(output_dir)
+    if (directory / "run.json").is_file():
+        state, _ = read_state(directory)
+        if state.estimate is not None:
+            return msgspec.json.decode(msgspec.json.encode(state.estimate), type=Estimate)
+    return read_table_estimate(directory)
+
+
+def drawn_rows(rows: int, count: int, seed: int) -> list[int]:
+    """Return `count` row numbers drawn at random, all of them if there are fewer; of one seed, more begin as fewer."""
+    if count >= rows:
+        return list(range(rows))
+    rng = random.Random(seed)
+    drawn: dict[int, None] = {}
+    while len(drawn) < count:
+        drawn[rng.randrange(rows)] = None
+    return list(drawn)
+
+
+def pilot_rows(drawn: Sequence[int], dominating: Collection[int]) -> frozenset[int]:
+    """Return as many rows as were drawn: the dominating ones first, and of the others the first drawn."""
+    return frozenset([*dominating, *(row for row in drawn if row not in dominating)][: len(drawn)])
+
+
+def _earlier_run(parts: Parts, input_fingerprint: str, notes: list[str], seed: int) -> Observations | None:
+    try:
+        return observe(parts, input_fingerprint, seed=seed)
+    except OutputError as error:
+        notes.append(f"No earlier run is used. {error}")
+        return None
+
+
+def _run_pilot(send: Send, rows: AbstractSet[int]) -> None:
+    """Send the rows. Raises `StoppedError` unless all of them were settled."""
+    summary = send(rows)
+    if summary.error is not None:
+        raise StoppedError(f"The pilot was stopped: {summary.error['message']}")
+
+
+def _send(job: Job, endpoint: Endpoint, reporter: Reporter, rows: AbstractSet[int]) -> Summary:
+    async def main() -> Summary:
+        return await arun(job, endpoint=endpoint, reporter=PilotReporter(reporter, len(rows)), only=rows)
+
+    return anyio.run(main, backend_options=loop_options())
+
+
+class PilotReporter(Reporter):
+    """Shows a pilot to `below` as a run of its `rows` rows."""
+
+    def __init__(self, below: Reporter, rows: int) -> None:
+        self._below = below
+        self._rows = rows
+        self._before = 0
+
+    def _seen(self, standing: Standing) -> Standing:
+        return msgspec.structs.replace(standing, rows=self._rows, settled=standing.settled - self._before)
+
+    def started(self, standing: Standing) -> None:
+        self._before = standing.settled
+        self._below.started(self._seen(standing))
+
+    def moved(self, standing: Standing) -> None:
+        self._below.moved(self._seen(standing))
+
+    def note(self, text: str) -> None:
+        self._below.note(text)
+
+    def finished(self, standing: Standing) -> None:
+        self._below.finished(self._seen(standing))
+
+
+def _put_together(
+    job: Job,
+    rows: int,
+    basis: Basis,
+    comparison: Comparison,
+    *,
+    method: Literal["pilot", "earlier run"],
+    notes: list[str],
+) -> Estimate:
+    parts, census = basis.parts, basis.census
+    output_tokens, cost = basis.output_tokens(), basis.cost()
+    notes += basis.remarks(chosen=method == "pilot")
+    if cost is not None and job.limits.budget is not None and cost.high is not None and cost.high > job.limits.budget:
+        sure = cost.low is not None and cost.low > job.limits.budget
+        notes.append(
+            f"The budget of {job.limits.budget} {'is too small' if sure else 'may be too small'} for all rows."
+        )
+    price = parts.price_of(parts.model) if parts.model else None
+    first = price or next((found for found in basis.prices.values() if found is not None), None)
+    seen = basis.observations
+    return Estimate(
+        rows=rows,
+        model=parts.model or f"column {msgspec.to_builtins(job.model.name)['column']}",
+        input_tokens=basis.input_tokens,
+        input_method=basis.input_method,
+        output_tokens=output_tokens,
+        output_method=method if basis.bill is not None else "max_tokens",
+        confidence=CONFIDENCE if basis.bill is not None else None,
+        cost=cost,
+        currency=first.currency if first is not None and cost is not None else None,
+        price_date=first.price_date if first is not None and cost is not None else None,
+        duration_s=duration(
+            job.limits, basis.fitting, basis.input_tokens, output_tokens, [item.observed for item in basis.sample]
+        ),
+        rows_too_long=census.too_long,
+        too_long_ids=census.too_long_ids,
+        unaskable=census.unaskable,
+        unaskable_examples=census.unaskable_examples,
+        job=job.name,
+        input=job.input.path,
+        input_rule=", ".join(sorted({counter.name for counter in census.counters.values()})),
+        input_band=basis.band,
+        sampled=len(basis.known),
+        paid=Paid(seen.settled, seen.paid) if seen is not None else None,
+        batch_cost=basis.batch_cost(),
+        price=price.describe() if price is not None else None,
+        compare=comparison.offers(census, job.model.parameters, basis.shared_answers()),
+        notes=notes,
+    )

@@ -1,0 +1,122 @@
+"""`estimate.parquet`: a row per input row, and the whole estimate in the file's metadata. Streamed: memory is flat.
+
+The rows are counted before it is known how long answers are, so that they wait in a file without a name until then.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batchgen.errors import OutputError
+from batchgen.estimating.count import Asked, Row
+from batchgen.estimating.values import Estimate
+from batchgen.sink import sync_directory
+
+Expected = Callable[[int, Row], tuple[float | None, Decimal | None]]
+"""A row's number and what was counted → its expected output tokens and cost."""
+
+TABLE_FILE = "estimate.parquet"
+
+_METADATA = b"batchgen.estimate"
+_SCHEMA = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("input_tokens", pa.int64()),
+        ("output_tokens", pa.float64()),
+        ("cost", pa.decimal128(20, 12)),
+    ]
+)
+_COUNTED = pa.schema([("row_id", pa.string()), ("tokens", pa.int64()), ("answer", pa.int64()), ("asked", pa.int32())])
+_PLACES = Decimal("1e-12")
+
+
+class EstimateTable:
+    """Takes counted rows (`add`), then writes them with what each is expected to cost (`write`)."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make the directory. Raises `OutputError` if it cannot be written."""
+        self._directory = directory
+        self._asked: dict[Asked, int] = {}
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  (closed by __exit__)
+        except OSError as error:
+            raise OutputError(f"{directory} cannot be written: {error}. Choose another --output.") from error
+        self._writer = pa.ipc.new_stream(self._file, _COUNTED)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+        self._file.close()
+
+    def add(self, ids: pa.Array, rows: list[Row | str]) -> None:
+        """Take consecutive rows; a string stands for a row that cannot be asked."""
+        known = [row if isinstance(row, Row) else None for row in rows]
+        columns = [
+            ids,
+            pa.array([row and row.tokens for row in known], pa.int64()),
+            pa.array([row and row.answer for row in known], pa.int64()),
+            pa.array([row and self._asked.setdefault(row.asked, len(self._asked)) for row in known], pa.int32()),
+        ]
+        self._writer.write_batch(pa.record_batch(columns, schema=_COUNTED))
+
+    def write(self, estimate: Estimate, expected: Expected) -> Path:
+        """Write the file aside and rename it; `expected` gives a row's output tokens and cost."""
+        self._writer.close()
+        self._file.seek(0)
+        asked = list(self._asked)
+        path = self._directory / TABLE_FILE
+        aside = path.with_name(f".{TABLE_FILE}.partial")
+        with pa.ipc.open_stream(self._file) as counted, pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer:
+            first_row = 0
+            for batch in counted:
+                writer.write_batch(_priced(batch, first_row, asked, expected))
+                first_row += batch.num_rows
+            writer.add_key_value_metadata({_METADATA: estimate.to_json()})
+        with open(aside, "rb") as file:
+            os.fsync(file.fileno())
+        aside.rename(path)
+        sync_directory(self._directory)
+        return path
+
+
+def _priced(batch: pa.RecordBatch, first_row: int, asked: list[Asked], expected: Expected) -> pa.RecordBatch:
+    tokens: list[float | None] = []
+    costs: list[Decimal | None] = []
+    columns = [batch.column(place).to_pylist() for place in (1, 2, 3)]
+    for number, (count, answer, index) in enumerate(zip(*columns, strict=True), first_row):
+        if count is None:
+            tokens.append(None)
+            costs.append(None)
+            continue
+        output_tokens, cost = expected(number, Row(asked[index], count, answer))
+        tokens.append(output_tokens)
+        costs.append(None if cost is None else cost.quantize(_PLACES))
+    arrays = [batch.column(0), batch.column(1), pa.array(tokens, pa.float64()), pa.array(costs, _SCHEMA.field(3).type)]
+    return pa.record_batch(arrays, schema=_SCHEMA)
+
+
+def read_table_estimate(directory: Path) -> Estimate | None:
+    """Return the totals that `write` left in a directory, None if it has no table. Raises `OutputError` if damaged."""
+    path = directory / TABLE_FILE
+    if not path.is_file():
+        return None
+    try:
+        metadata: Mapping[bytes, bytes] = pq.read_metadata(path).metadata or {}
+        return msgspec.json.decode(metadata[_METADATA], type=Estimate)
+    except (pa.ArrowException, OSError, KeyError, msgspec.MsgspecError) as error:
+        raise OutputError(f"{path} is not an estimate of batchgen ({error}).") from None

@@ -1,0 +1,396 @@
+"""How fast to send: as fast as the provider allows, found without being told. Pure arithmetic; the clock is `now_s`.
+
+One gate for the whole run: two paces (requests, tokens; `rate`), a cap on requests in flight (`cap`), and
+stops for everybody (`stop`). Nothing is known at first, so the search begins with a handful of requests, and
+each one that is admitted permits two more; the first refusal ends it. "Admitted" is a request that was answered, or
+that is out for longer than a refusal takes to come back: an answer of a minute must not slow the search.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+
+from batchgen.pace.cap import Cap
+from batchgen.pace.log import PaceLog
+from batchgen.pace.noise import Finding, Noise
+from batchgen.pace.rate import Rate, lesser_per_s, per_s
+from batchgen.pace.stop import LONGEST_S, Stop, Why
+from batchgen.pace.tokens import TokenCost
+from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
+from batchgen.values import RateLimits, Throttle, Usage
+
+FIRST_WINDOW = 6
+"""Requests sent before anything is known: one round trip of refusals at worst."""
+REFUSAL_S = 0.5
+"""A request that is out for so long was admitted; raised when refusals are seen to take longer."""
+_RATES = (Throttle.REQUESTS, Throttle.TOKENS, Throttle.UNKNOWN)
+
+
+class Pacer:
+    """The gate. `gate` says how long until the next request may go; every request sent ends in one outcome call.
+
+    All times are seconds of one monotonic clock. Not thread-safe: one event loop owns it.
+    """
+
+    def __init__(self, limits: Limits, rng: random.Random, now_s: float = 0.0) -> None:
+        self.limits = limits
+        self.in_flight = 0
+        self._rng = rng
+        self._requests = Rate(per_s(limits.requests_per_minute), now_s)
+        self._tokens = Rate(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.0)
+        self._cap = Cap(limits.concurrency)
+        self._stop = Stop(rng)
+        self._unsure: deque[Ticket] = deque()  # sent lately, admitted or not
+        self._refusal_s = REFUSAL_S
+        # Running totals: sent, and not admitted (refused, failed, given back); the same in tokens.
+        self._sent = self._lost = 0
+        self._sent_tokens = self._lost_tokens = 0.0
+        # The search: requests permitted in all while no pace is known, and how they are spread.
+        self._permitted = FIRST_WINDOW
+        self._spread_s = self._next_search_s = 0.0
+        # A run of refusals: number of the request at its first cut, refusals of requests after that.
+        self._run_from, self._run_refused = 0, 0
+        self._failures: deque[float] = deque(maxlen=5)
+        self._noise = Noise()
+        self._doubted = self._requests  # the pace that the doubt is about
+        self._stormed: Rate | None = None  # the pace that the last storm was about
+        self._taken = False  # whether any request was ever admitted
+        self._closed_s = 0.5  # the last wait for a door that was closed from the start
+        self._cost = TokenCost()
+        self._log = PaceLog(limits.timeout_s)
+        self._told: tuple[int | None, int | None] = (None, None)  # limits that the headers named last
+        self._full = False  # the next request waits for a place in flight, not for the pace
+
+    # ---- sending
+
+    def gate(self, now_s: float) -> float:
+        """Return the seconds until the next request may go: 0 now, `inf` not before some answer has come."""
+        unsure = self._unsure
+        if unsure and (unsure[0].closed or unsure[0].sent_s + self._refusal_s <= now_s):
+            self._confirm(now_s)
+        stop = self._stop
+        if now_s < stop.until_s:
+            return stop.until_s - now_s
+        if stop.probe is not None:
+            if now_s < stop.probe.sent_s + stop.patience_s:
+                return stop.probe.sent_s + stop.patience_s - now_s
+            self._resume(now_s)
+        if self.in_flight >= self._cap.limit:
+            self._full = True
+            return math.inf
+        if self._requests.pace == math.inf:
+            if self._sent >= self._permitted:
+                return max(1e-6, unsure[0].sent_s + self._refusal_s - now_s)
+            next_s = self._next_search_s
+        else:
+            next_s = self._requests.next_s
+        if self._tokens.pace != math.inf and self._tokens.next_s > next_s:
+            next_s = self._tokens.next_s
+        if next_s > now_s + 1e-9:
+            self._full = False
+            return next_s - now_s
+        return 0.0
+
+    def sent(self, now_s: float, tokens: float, *, retry: bool = False) -> Ticket:
+        """Count a request that goes out now; `tokens` is the estimate of its prompt."""
+        cost = self._cost.expected(tokens)
+        self._sent += 1
+        self._log.sent += 1
+        self._sent_tokens += cost
+        self.in_flight += 1
+        bound = 0
+        if self._requests.pace == math.inf:
+            bound = SEARCH
+            self._next_search_s = now_s + self._spread_s / self._permitted
+        elif self._requests.spend(now_s, 1.0) and not self._full:
+            bound = REQUESTS
+        if self._tokens.pace != math.inf and self._tokens.spend(now_s, cost) and not self._full:
+            bound |= TOKENS
+        if self.in_flight >= self._cap.limit:
+            bound |= IN_FLIGHT if self._cap.limit < self._cap.bound else CONCURRENCY
+        if bound:
+            self._log.bound(bound)
+        ticket = Ticket(now_s, self._sent, self.in_flight, tokens, cost, self._sent_tokens, bound, retry)
+        self._full = False
+        self._unsure.append(ticket)
+        if self._stop.why is not None:
+            self._stop.probe = ticket
+        return ticket
+
+    # ---- outcomes
+
+    def succeeded(self, now_s: float, ticket: Ticket, usage: Usage | None, limits: RateLimits | None) -> None:
+        """An answer came: a completion, or an error that proves the service is up and took the request."""
+        self._close(ticket)
+        self._answered(now_s, ticket)
+        if not ticket.admitted:
+            self._admit(now_s, ticket)
+        if usage is not None:
+            used = self._cost.learn(ticket.prompt_tokens, usage)
+            if used is not None and self._tokens.pace != math.inf:
+                self._tokens.next_s += (used - ticket.tokens) / self._tokens.pace
+        self._log.answered(now_s - ticket.sent_s)
+        if limits is not None:
+            self._read_limits(limits)
+
+    def refused(
+        self,
+        now_s: float,
+        ticket: Ticket,
+        throttle: Throttle,
+        retry_after_s: float | None = None,
+        limits: RateLimits | None = None,
+    ) -> float:
+        """A limit spoke. Returns the seconds this row should wait besides the gate (only overload asks for any)."""
+        self._lose(ticket)
+        self._log.refused += 1
+        self._answered(now_s, ticket)
+        self._refusal_s = min(5.0, max(REFUSAL_S, self._refusal_s * 0.95, 2 * (now_s - ticket.sent_s)))
+        if limits is not None:
+            self._read_limits(limits)
+        stop = self._stop
+        if ticket is stop.probe:  # still refused: wait longer, learn nothing from it
+            stop.again(now_s)
+            stop.wish(now_s, retry_after_s)
+            return 0.0
+        late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
+        if not self._taken and self._sent == self._lost >= FIRST_WINDOW and throttle in _RATES:
+            self._nothing_taken(now_s, None if late else retry_after_s, late)
+            return 0.0
+        if throttle in _RATES and not late:
+            noise = self._noise
+            if (noise.in_doubt and self._conclude(now_s, ticket, refused=True)) or noise.tolerates(ticket.number):
+                return 0.0
+        wish_s = 0.0 if late else stop.wish(now_s, retry_after_s)
+        if throttle is Throttle.OVERLOAD:
+            self._cap.overloaded(ticket.number, self._sent, ticket.in_flight)
+            if not late:
+                self._storm(now_s, ticket, 1.0)
+            return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run_refused))
+        if throttle is Throttle.CONCURRENCY:
+            self._cap.refused(ticket.number, self._sent, ticket.in_flight)
+            return 0.0
+        if throttle is Throttle.GROWTH:
+            if ticket.sent_s > self._requests.cut_s:
+                self._requests.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
+            return 0.0
+        if throttle is Throttle.UNKNOWN:
+            # What held the request back let too much through; the pace is blamed unless the level betrays a cap.
+            if late or self._is_cap(now_s, ticket):
+                return 0.0
+            throttle = Throttle.TOKENS if ticket.bound & (REQUESTS | TOKENS) == TOKENS else Throttle.REQUESTS
+        if not late:
+            self._refused_rate(now_s, ticket, throttle, retry_after_s if wish_s == 0 else None, wish_s)
+        return 0.0
+
+    def broken(self, now_s: float, ticket: Ticket) -> None:
+        """The service failed (5xx, network, timeout, unreadable).
+
+        Five in a row within 10 s stop everybody; then one probe at a time, 1 s doubling to 15 s.
+        """
+        self._lose(ticket)
+        self._log.failed += 1
+        stop = self._stop
+        if ticket is stop.probe:
+            stop.again(now_s)
+        elif ticket.sent_s >= stop.began_s and stop.why is None:
+            self._failures.append(now_s)
+            if len(self._failures) == 5 and now_s - self._failures[0] <= 10.0:
+                stop.begin(now_s, Why.FAILURES, 1.0, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
+
+    def abandoned(self, ticket: Ticket) -> None:
+        """The request was given up without an outcome (cancelled, stopped)."""
+        self._lose(ticket)
+        if ticket is self._stop.probe:
+            self._stop.probe = None
+
+    # ---- what outcomes mean
+
+    def _close(self, ticket: Ticket) -> None:
+        ticket.closed = True
+        self.in_flight -= 1
+
+    def _lose(self, ticket: Ticket) -> None:
+        """Take the request out of what was admitted."""
+        self._close(ticket)
+        self._lost += 1
+        self._lost_tokens += ticket.tokens
+        if not ticket.admitted:
+            self._permitted += 1
+
+    def _admit(self, now_s: float, ticket: Ticket) -> None:
+        """The request was taken: the search may go on, and what bound it may rise."""
+        ticket.admitted = self._taken = True
+        self._permitted += 2
+        self._cap.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
+        bound = ticket.bound
+        if bound & REQUESTS:
+            self._requests.held(now_s, ticket.sent_s)
+        if bound & TOKENS:
+            self._tokens.held(now_s, ticket.sent_s)
+        if ticket is self._stop.probe and self._stop.why is Why.REFUSALS:
+            self._resume(now_s)
+        elif self._noise.in_doubt:
+            self._conclude(now_s, ticket, refused=False)
+
+    def _confirm(self, now_s: float) -> None:
+        """Admit what is out for longer than a refusal takes."""
+        unsure, before_s = self._unsure, now_s - self._refusal_s
+        while unsure and (unsure[0].closed or unsure[0].sent_s <= before_s):
+            ticket = unsure.popleft()
+            if not ticket.closed and not ticket.admitted:
+                self._spread_s = 0.4  # slow answers: no bunches, for they would stay bunches
+                self._admit(now_s, ticket)
+
+    def _answered(self, now_s: float, ticket: Ticket) -> None:
+        """Any answer, a refusal too, proves that the service is up."""
+        self._failures.clear()
+        if self._stop.why is Why.FAILURES and ticket is self._stop.probe:
+            self._resume(now_s)
+
+    def _resume(self, now_s: float) -> None:
+        """The stop is over; without a known pace, search again rather than stampede."""
+        if self._stormed is not None and self._stop.failed_probes >= 2:
+            self._stormed.reopen()
+        self._stormed = None
+        self._stop.end()
+        self._failures.clear()
+        self._permitted = self._sent + FIRST_WINDOW
+        self._run_from, self._run_refused = self._sent, 0
+
+    def _conclude(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
+        """Count an outcome for the open doubt; True if it shows that refusals come by chance."""
+        found = self._noise.decided(ticket.number, refused=refused)
+        if found is Finding.NOISE:
+            self._doubted.restore(now_s, self._noise.top_pace)
+        elif found is Finding.LIMIT:
+            self._doubted.go_on(now_s)
+        return found is Finding.NOISE
+
+    def _end_doubt(self, now_s: float) -> None:
+        """Something else has come between: a trial ends without a finding."""
+        if self._noise.in_trial:
+            self._doubted.go_on(now_s)
+        self._noise.calm()
+
+    def _nothing_taken(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
+        """All was refused from the start: nothing is known. Wait 1 s, doubling to 15 s, and search anew."""
+        self._closed_s = min(LONGEST_S, 2 * self._closed_s)
+        self._stop.wish(now_s, retry_after_s)
+        if not late:
+            self._stop.wait(now_s, self._closed_s * self._rng.uniform(1.0, 1.25))
+        for rate in (self._requests, self._tokens):
+            rate.forget(max(now_s, self._stop.until_s))
+        self._noise.calm()
+        self._permitted = self._sent + FIRST_WINDOW
+        self._run_from, self._run_refused = 0, 0
+
+    def _is_cap(self, now_s: float, ticket: Ticket) -> bool:
+        """Whether a cap in flight is to blame for a refusal of unknown kind; then it is set."""
+        cap, level = self._cap, ticket.in_flight
+        if cap.found is None:
+            rate = self._tokens if ticket.bound & TOKENS else self._requests
+            if ticket.sent_s <= rate.cut_s or not cap.betrays_itself(level):
+                return False
+            cap.guess(self._sent, level)
+            self._requests.release(now_s, 2.0)
+            return True
+        if not cap.old_news(ticket.number) and cap.refuted(level):
+            self._requests.release(now_s, 0.5)
+            return False
+        cap.refused(ticket.number, self._sent, level)
+        return True
+
+    def _refused_rate(
+        self, now_s: float, ticket: Ticket, throttle: Throttle, short_wish_s: float | None, stop_s: float
+    ) -> None:
+        """A rate refused: measure at the first refusal since the last cut, and give up a slot at each."""
+        if throttle is Throttle.TOKENS:
+            rate, unit = self._tokens, (self._sent_tokens - self._lost_tokens) / max(1, self._sent - self._lost)
+            sent, lost = ticket.total_tokens, self._lost_tokens
+            unit = unit if unit > 0 else ticket.tokens
+        else:
+            rate, unit, sent, lost = self._requests, 1.0, float(ticket.number), float(self._lost)
+        noise = self._noise
+        if ticket.sent_s > rate.cut_s and not (noise.in_trial and rate is self._doubted):
+            if rate is not self._doubted:
+                self._end_doubt(now_s)
+                self._doubted = rate
+                noise.start_over()
+            if math.isinf(rate.pace):
+                after = (t.admitted for t in self._unsure if t.number > ticket.number and (t.closed or t.admitted))
+                noise.search_refused(ticket.number, self._sent, after, tells=rate is self._requests)
+            elif noise.surprised(ticket.number, rate.pace, safe=rate.safe, rough=rate is self._tokens):
+                noise.begin_trial(ticket.number, self._sent + self.in_flight)
+                rate.halve(now_s, noise.top_pace)
+                return
+            rate.refused(now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s)
+        self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
+        # A refusal may itself have eaten quota, so each costs a slot.
+        rate.next_s = max(rate.next_s, now_s) + unit / rate.pace
+        if short_wish_s is not None and 0 < short_wish_s * rate.pace <= 2 * unit:
+            rate.next_s = max(rate.next_s, now_s + short_wish_s)
+
+    def _storm(self, now_s: float, ticket: Ticket, stop_s: float, rate: Rate | None = None) -> None:
+        """Stop everybody when, after a first cut, most is still refused."""
+        nth = ticket.number - self._run_from
+        if self._run_from == 0 or nth > 20:
+            self._run_from, self._run_refused = self._sent, 0
+        elif nth > 0:
+            self._run_refused += 1
+            if self._run_refused >= 4 and self._run_refused > 0.6 * nth and self._stop.why is None:
+                self._stop.begin(now_s, Why.REFUSALS, stop_s, self._refusal_s)
+                self._end_doubt(now_s)
+                if rate is not None:
+                    rate.storm(self._stop.until_s)
+                    self._stormed = rate
+
+    def _read_limits(self, limits: RateLimits) -> None:
+        """Limits in the headers are ceilings, taken at once when they change; what remains can only brake."""
+        told = (limits.limit_requests, limits.limit_tokens)
+        if told != self._told:
+            if told[0] and told[0] != self._told[0]:
+                self._requests.limit(lesser_per_s(told[0], self.limits.requests_per_minute))
+            if told[1] and told[1] != self._told[1]:
+                self._tokens.limit(lesser_per_s(told[1], self.limits.tokens_per_minute))
+            self._told = told
+        for rate, limit, remaining in (
+            (self._requests, limits.limit_requests, limits.remaining_requests),
+            (self._tokens, limits.limit_tokens, limits.remaining_tokens),
+        ):
+            if limit and remaining is not None:
+                rate.remains(remaining / limit)
+
+    # ---- settings and what is seen from outside
+
+    def change(self, limits: Limits) -> None:
+        """Take over other limits while running; what was found stays where the new limits allow it."""
+        if limits.requests_per_minute != self.limits.requests_per_minute:
+            self._requests.limit(per_s(limits.requests_per_minute))
+        if limits.tokens_per_minute != self.limits.tokens_per_minute:
+            self._tokens.limit(per_s(limits.tokens_per_minute))
+        if limits.concurrency != self.limits.concurrency:
+            self._cap.rebound(limits.concurrency)
+        self.limits = limits
+        self._log.timeout_s = limits.timeout_s
+        self._log.learn_deadline()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the service has failed so often in a row that everybody waits for one probe."""
+        return self._stop.why is Why.FAILURES
+
+    @property
+    def deadline_s(self) -> float:
+        """Seconds an attempt may take: 5 x p99 of recent latencies, at least 120, at most `limits.timeout_s`."""
+        return self._log.deadline_s
+
+    def snapshot(self, now_s: float) -> PaceSample:
+        """Return the state and what happened since the last snapshot."""
+        return self._log.sample(now_s, self._requests, self._tokens, self.in_flight, self._cap.limit)
+
+    def limited_by(self) -> str | None:
+        """Say in one phrase what held most requests back, for the summary; None if nothing did."""
+        return self._log.limited_by(self.limits, self._requests, self._tokens, self._cap.limit)

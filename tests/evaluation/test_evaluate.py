@@ -1,0 +1,239 @@
+"""Evaluations of real runs against the simulator, and of published parts written with answers that are known."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import batchgen
+from batchgen.errors import InputError, OutputError, UsageError
+from batchgen.evaluation.evaluate import (
+    COMPARED_COLUMNS,
+    EvaluationSettings,
+    evaluate,
+    gold_setting,
+    measures,
+    settings_of_run,
+    write_measures,
+)
+from batchgen.evaluation.text import evaluation_text, plain
+from batchgen.plan import Shard
+from batchgen.simulator import Settings, expected_answer, start_in_thread
+from batchgen.sink import Layout, Parsed, write_part
+from batchgen.values import Result, Status
+
+pytest.importorskip("numpy")
+
+
+def publish(directory, carried, answers, parsed=None, failed=(), per_part=3):
+    """Write parts as a run does: carried columns, completions, and `parsed` values of a given type."""
+    (directory / "results").mkdir(parents=True, exist_ok=True)
+    table = pa.table(carried)
+    for number, first in enumerate(range(0, table.num_rows, per_part)):
+        part = table.slice(first, per_part)
+        rows = range(first, first + part.num_rows)
+        results = [
+            Result(
+                row=row,
+                status=Status.FAILED if row in failed else Status.SUCCEEDED,
+                attempts=1,
+                finished_at_us=0,
+                completion=answers[row],  # an answer that does not fit fails, and keeps its text
+            )
+            for row in rows
+        ]
+        kind = None
+        if parsed is not None:
+            type_, values = parsed
+            kind = Parsed(
+                type_, lambda found, values=values, type_=type_: pa.array([values[r.row] for r in found], type_)
+            )
+        write_part(directory / "results", Shard(number, first, part), results, Layout(table.schema, parsed=kind))
+    return directory
+
+
+LABELS = EvaluationSettings(gold="label")
+
+
+def test_labels_are_scored_as_in_a_worked_example(tmp_path):
+    """Accuracy, precision, recall and F1 by hand; case, quotes and full stops of an answer do not matter."""
+    gold = ["cat", "cat", "cat", "cat", "dog", "dog", "bird", None]
+    answers = ["cat", " Cat.", '"CAT"', "dog", "dog", "cat", "a bird of some kind", "cat"]
+    found = evaluate(publish(tmp_path / "run", {"label": gold}, answers), LABELS)
+    assert (found.rows, found.without_gold, found.unanswered) == (7, 1, 0)
+    assert found.accuracy.value == 4 / 7
+    assert found.accuracy.low < 4 / 7 < found.accuracy.high
+    cat, dog, bird = found.labels.labels
+    assert (cat.label, cat.support, cat.predicted) == ("cat", 4, 4)
+    assert (cat.precision.value, cat.recall.value, cat.f1.value) == (3 / 4, 3 / 4, 3 / 4)
+    assert (dog.precision.value, dog.recall.value, dog.f1.value) == (1 / 2, 1 / 2, 1 / 2)
+    assert (bird.precision.value, bird.recall.value, bird.f1.value) == (None, 0.0, 0.0)
+    assert found.labels.macro_f1.value == pytest.approx((3 / 4 + 1 / 2 + 0) / 3)
+    assert {(cell.gold, cell.predicted): cell.rows for cell in found.labels.confusion} == {
+        ("cat", "cat"): 3,
+        ("cat", "dog"): 1,
+        ("dog", "dog"): 1,
+        ("dog", "cat"): 1,
+        ("bird", "(other)"): 1,
+    }
+
+
+def test_failed_rows_count_as_wrong(tmp_path):
+    """A run is not better for having failed on the hard rows."""
+    run = publish(tmp_path / "run", {"label": ["a", "b", "a", "b"]}, ["a", "b", "a", "b"], failed={1})
+    found = evaluate(run, LABELS)
+    assert (found.rows, found.unanswered, found.accuracy.value) == (4, 1, 3 / 4)
+    assert ("b", "(no answer)", 1) in [(c.gold, c.predicted, c.rows) for c in found.labels.confusion]
+    assert "no answer: the row failed" in evaluation_text(found)
+
+
+def test_parsed_labels_come_with_what_to_look_at_first(tmp_path):
+    """Disagreements begin with the surest; right answers that are unsure are listed apart."""
+    type_ = pa.struct(
+        [("label", pa.dictionary(pa.int32(), pa.string())), ("confidence", pa.float64()), ("agreement", pa.float64())]
+    )
+    sure = [0.9, 0.2, 0.5, 0.99, 1.0, 0.7]
+    said = ["a", "a", "b", "b", "a", "b"]
+    values = [{"label": label, "confidence": c, "agreement": 1.0} for label, c in zip(said, sure, strict=True)]
+    run = publish(tmp_path / "run", {"label": ["a", "a", "a", "a", "a", "b"]}, ["?"] * 6, (type_, values))
+    found = evaluate(run, LABELS, show=2)
+    assert [(row.row_id, row.confidence) for row in found.disagreements] == [("3", 0.99), ("2", 0.5)]
+    assert [(row.row_id, row.confidence) for row in found.unsure] == [("1", 0.2), ("5", 0.7)]
+    assert found.accuracy.value == 4 / 6
+    assert evaluate(run, LABELS, show=0).disagreements == []
+
+
+FIELDS = {"customer": "gold_customer", "version.number": "gold_version"}
+FIELD_GOLD = {
+    "gold_customer": ["Zoë Ångström", "ACME Ltd.", None, "Bo", None],
+    "gold_version": ["3.1.8", "3.1.8", "none", None, None],
+}
+SAID = [
+    {"customer": "zoë  ångström", "version": {"number": "3.1.8"}},
+    {"customer": "Acme Ltd", "version": {"number": "31.8"}},
+    {"customer": "Eve", "version": {"number": None}},
+    {"customer": None, "version": None},
+    {"customer": "X", "version": None},
+]
+
+
+def check_fields(found):
+    """The counts of the fields above, by hand."""
+    assert (found.rows, found.without_gold) == (4, 1)
+    customer, version = found.fields
+    assert (customer.exact.value, customer.match.value) == (0, 2 / 4)
+    assert (customer.missed, customer.invented, customer.wrong) == (1, 1, 0)
+    assert (customer.precision.value, customer.recall.value) == (2 / 3, 2 / 3)
+    assert customer.f1.value == pytest.approx(2 / 3)
+    assert (version.exact.value, version.match.value, version.wrong, version.invented) == (2 / 4, 3 / 4, 1, 0)
+    assert found.accuracy.value == 1 / 4
+
+
+def test_fields_are_compared_exactly_and_normalised_from_parsed(tmp_path):
+    """What was missed, invented and wrong is told apart; rows whose gold is all null are left out."""
+    type_ = pa.struct([("customer", pa.string()), ("version", pa.struct([("number", pa.string())]))])
+    run = publish(tmp_path / "run", FIELD_GOLD, ["?"] * 5, (type_, SAID))
+    check_fields(evaluate(run, EvaluationSettings(gold=FIELDS)))
+
+
+def test_fields_are_read_from_json_completions_without_parsed(tmp_path):
+    """Bare, fenced and introduced objects alike."""
+    shapes = ["{}", "```json\n{}\n```", "Here it is: {} I hope this helps.", "{}", "{}"]
+    answers = [shape.replace("{}", json.dumps(said)) for shape, said in zip(shapes, SAID, strict=True)]
+    run = publish(tmp_path / "run", FIELD_GOLD, answers)
+    check_fields(evaluate(run, EvaluationSettings(gold=FIELDS)))
+
+
+def test_the_tables_hold_what_was_measured(tmp_path):
+    """A measure a line, a comparison a line; written whole."""
+    run = publish(tmp_path / "run", {"label": ["a", "b", "a"]}, ["a", "a", "a"])
+    found = evaluate(run, LABELS, compared=tmp_path / "compared.parquet")
+    write_measures(found, tmp_path / "measures.parquet")
+    lines = pq.read_table(tmp_path / "measures.parquet").to_pylist()
+    assert lines == [{"low": None, "high": None, "value": None} | line for line in measures(found)]
+    assert lines[0]["measure"] == "accuracy"
+    assert lines[0]["value"] == 2 / 3
+    compared = pq.read_table(tmp_path / "compared.parquet")
+    assert compared.schema == COMPARED_COLUMNS
+    assert compared.column("match").to_pylist() == [True, False, True]
+    assert json.loads(found.to_json())["accuracy"]["value"] == 2 / 3
+
+
+@pytest.mark.parametrize(
+    ("carried", "gold", "error", "message"),
+    [
+        ({"label": ["a"]}, "lable", InputError, 'did you mean "label"'),
+        ({"label": [None, ""]}, "label", InputError, "no row has a gold value"),
+        ({"label": [f"text {n}" for n in range(1001)]}, "label", InputError, "holds no labels"),
+        ({"label": ["a"]}, "completion", InputError, "output.columns"),
+    ],
+)
+def test_gold_that_cannot_serve_is_refused(tmp_path, carried, gold, error, message):
+    """With a sentence that names column and fix; no table is written."""
+    run = publish(tmp_path / "run", carried, ["a"] * 1001, per_part=5000)
+    with pytest.raises(error, match=message):
+        evaluate(run, EvaluationSettings(gold=gold), compared=tmp_path / "compared.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_results_that_are_not_there_or_damaged_are_refused(tmp_path):
+    """A flipped byte is found by the page's checksum."""
+    with pytest.raises(OutputError, match="no part has been published"):
+        evaluate(tmp_path, LABELS)
+    run = publish(tmp_path / "run", {"label": ["a", "b", "a"]}, ["a" * 500, "b" * 500, "ab" * 300])
+    part = run / "results/part-00000.parquet"
+    body = bytearray(part.read_bytes())
+    body[40] ^= 1
+    part.write_bytes(body)
+    with pytest.raises(OutputError, match="Run the job again"):
+        evaluate(run, LABELS)
+
+
+def test_gold_is_read_from_the_command_line_or_the_run(tmp_path):
+    """One column, or a field for each; else what run.json keeps of the job."""
+    assert gold_setting(("label",)) == "label"
+    assert gold_setting(("a=b", "c.d=e")) == {"a": "b", "c.d": "e"}
+    with pytest.raises(UsageError, match="FIELD=COLUMN"):
+        gold_setting(("a", "b"))
+    with pytest.raises(UsageError, match="--gold"):
+        settings_of_run(tmp_path)
+    (tmp_path / "run.json").write_text('{"evaluate": {"gold": {"a": "b"}, "seed": 3}}')
+    assert settings_of_run(tmp_path) == EvaluationSettings(gold={"a": "b"}, seed=3)
+
+
+def test_texts_of_models_cannot_steer_the_terminal():
+    """Escape sequences, line breaks and direction marks are taken out."""
+    assert plain("a\x1b[31mb\nc\u202ed\x07") == "a[31mb cd"
+    assert len(plain("x" * 1000)) == 60
+
+
+def test_a_run_of_the_simulator_is_evaluated(tmp_path):
+    """From job file to scores: gold that is the expected answer in half of the rows."""
+    server = start_in_thread(Settings(seed=5))
+    try:
+        texts = [f"Question {n}" for n in range(40)]
+        right = [expected_answer([{"role": "user", "content": text}], seed=5) for text in texts]
+        gold = [answer if n % 2 else "something else" for n, answer in enumerate(right)]
+        pq.write_table(pa.table({"text": texts, "gold": gold}), tmp_path / "in.parquet")
+        (tmp_path / "job.toml").write_text(
+            f"""
+            name = "test"
+            input.path = "{tmp_path}/in.parquet"
+            prompt.user = "{{{{ text }}}}"
+            output.path = "{tmp_path}/out"
+            model.provider = "openai"
+            model.name = "qwen-plus"
+            model.base_url = "{server.url}/compatible-mode/v1"
+            model.api_key_env = "TEST_KEY"
+            """
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TEST_KEY", "sk-test")
+            batchgen.run(batchgen.load_job(tmp_path / "job.toml"))
+    finally:
+        server.close()
+    found = evaluate(tmp_path / "out", EvaluationSettings(gold="gold"))
+    assert (found.rows, found.accuracy.value) == (40, 0.5)
+    assert len(found.disagreements) == 10
+    assert "accuracy  50.0 %" in evaluation_text(found)
