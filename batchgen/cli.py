@@ -5,7 +5,6 @@ Heavy imports (pyarrow, the clients) happen inside the commands, so that `--help
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.abc import MetaPathFinder
 
@@ -63,14 +62,7 @@ class _WithoutPandas(MetaPathFinder):
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with the contract's code; the one place where exceptions become exit codes."""
     sys.meta_path.insert(0, _WithoutPandas())
-    code = _code(arguments)
-    if "pyreqwest" in sys.modules:
-        # Its runtime's threads can still be reporting when the interpreter is torn down, which aborts the process
-        # (pyreqwest 0.15.1). Everything of ours is closed by now; leave without the teardown.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    sys.exit(_code(arguments))
 
 
 def _code(arguments: list[str] | None) -> int:

@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "batchgen"
 OWNED = {
     "httpx": {"transport.plain"},
-    "pyreqwest": {"transport.fast"},
+    "httptools": {"transport.http1"},
+    "aiohappyeyeballs": {"transport.dial"},
     "tenacity": {"retry"},
     "tqdm": {"progress", "mail.progress"},
     "click": {"cli", "commands", "simulated", "report.command", "price_list"},
@@ -80,7 +81,7 @@ def test_protocol_code_does_no_input_or_output():
     for name, tree in TREES.items():
         if name.startswith("providers"):
             roots = {i.split(".")[0] for i in imported(tree)}
-            assert not roots & {"socket", "asyncio", "anyio", "httpx", "pyreqwest", "os", "pathlib", "sqlite3"}, name
+            assert not roots & {"socket", "asyncio", "anyio", "httpx", "httptools", "os", "pathlib", "sqlite3"}, name
 
 
 def test_imports_make_no_circles():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+
 from msgspec import Struct
 
 from batchgen.secret import Secret
@@ -74,6 +77,15 @@ FOREIGN = Trouble(
     unsent=True,
 )
 CLOSED_HERE = Trouble("closed_here", "the transport was closed during the request")
+
+CONNECT_ERRORS: tuple[tuple[type[BaseException], str, Trouble], ...] = (
+    (ssl.SSLCertVerificationError, "", CERTIFICATE),
+    (ssl.SSLError, "WRONG_VERSION_NUMBER", NOT_TLS),
+    (ssl.SSLError, "RECORD_LAYER_FAILURE", NOT_TLS),
+    (ssl.SSLError, "", TLS),
+    (socket.gaierror, "", DNS),
+)
+"""The system's own errors of the way there, words in them, and what they mean; the first match counts."""
 
 
 def failure(

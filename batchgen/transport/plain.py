@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 import zlib
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -18,25 +16,15 @@ import httpx
 
 from batchgen.errors import JobError
 from batchgen.secret import Secret
-from batchgen.transport import (
-    BODY_CAP,
-    IDLE_S,
-    KEEPALIVE_COUNT,
-    KEEPALIVE_INTERVAL_S,
-    KEEPALIVE_S,
-    STREAM_FACTOR,
-    failures,
-)
-from batchgen.transport.failures import OPEN_FILES_ERRORS, Trouble, failure
-from batchgen.transport.route import Route
-from batchgen.transport.trust import extra_authorities
+from batchgen.transport import BODY_CAP, IDLE_S, STREAM_FACTOR, failures
+from batchgen.transport.failures import CONNECT_ERRORS, OPEN_FILES_ERRORS, Trouble, failure
+from batchgen.transport.gunzip import Gunzip
+from batchgen.transport.route import SOCKET_OPTIONS, Route
+from batchgen.transport.trust import tls_context
 from batchgen.values import KEPT_HEADERS, Failure, Request, Response
 
 ERRORS: tuple[tuple[type[BaseException], str, Trouble], ...] = (
-    (ssl.SSLCertVerificationError, "", failures.CERTIFICATE),
-    (ssl.SSLError, "WRONG_VERSION_NUMBER", failures.NOT_TLS),
-    (ssl.SSLError, "RECORD_LAYER_FAILURE", failures.NOT_TLS),
-    (socket.gaierror, "", failures.DNS),
+    *CONNECT_ERRORS,
     (httpx.ConnectTimeout, "", failures.CONNECT_TIMEOUT),
     (httpx.ProxyError, "407", failures.PROXY_LOGIN),
     (httpx.ProxyError, "", failures.PROXY),
@@ -126,7 +114,7 @@ class PlainTransport:
             encoding = reply.headers.get("content-encoding", "identity").lower()
             if encoding not in ("identity", "gzip"):
                 return failure(failures.BAD_ENCODING, self.route, self._secret, encoding)
-            unpack = _Gunzip() if encoding == "gzip" else None
+            unpack = Gunzip() if encoding == "gzip" else None
             body = bytearray()
             async for chunk in reply.stream:  # type: ignore[union-attr]
                 if request.streamed:
@@ -165,28 +153,6 @@ class _Progress:
             self.answered = self.sending
 
 
-class _Gunzip:
-    """Unpacks a gzip body by pieces of at most 1 MB, so that a bomb is noticed before it has grown."""
-
-    PIECE = 1 << 20
-
-    def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
-
-    @property
-    def whole(self) -> bool:
-        """Whether the end of the gzip stream, with its checksum, has been seen."""
-        return self._inflate.eof
-
-    def parts(self, packed: bytes) -> Iterator[bytes]:
-        """Yield what `packed` adds to the body; a further gzip member is begun where one ends."""
-        while packed:
-            if self._inflate.eof:
-                self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            yield self._inflate.decompress(packed, self.PIECE)
-            packed = self._inflate.unconsumed_tail or self._inflate.unused_data
-
-
 def read_error(error: BaseException, way: _Progress) -> tuple[Trouble, str]:
     """Return what an error of httpx means, and its class and words; never empty, for httpx's own text often is."""
     chain = [error]
@@ -221,26 +187,13 @@ def _leaves(chain: Sequence[BaseException]) -> Iterator[BaseException]:
 
 
 def _build_transport(route: Route, concurrency: int) -> httpx.AsyncHTTPTransport:
-    trust = ssl.create_default_context()
-    if (extra := extra_authorities()) is not None:
-        trust.load_verify_locations(cafile=extra)
-    options: list[tuple[int, int, int]] = [
-        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    ]
-    idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))  # Linux's name, macOS's name
-    if idle is not None:
-        options.append((socket.IPPROTO_TCP, idle, KEEPALIVE_S))
-    for name, value in (("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S), ("TCP_KEEPCNT", KEEPALIVE_COUNT)):
-        if hasattr(socket, name):
-            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
     try:
         return httpx.AsyncHTTPTransport(
-            verify=trust,
+            verify=tls_context(),
             trust_env=False,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=concurrency, keepalive_expiry=IDLE_S),
             proxy=route.proxy,
-            socket_options=options,
+            socket_options=SOCKET_OPTIONS,
         )
     except (ImportError, ValueError) as error:
         raise JobError(f"the proxy {route.proxy_host} cannot be used: {type(error).__name__}") from None

@@ -6,6 +6,7 @@ Decided here once for both transports, because their own readings of `NO_PROXY` 
 from __future__ import annotations
 
 import ipaddress
+import socket
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies
 
@@ -13,7 +14,23 @@ from msgspec import Struct
 
 from batchgen.errors import JobError
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+KEEPALIVE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 60, 30, 3
+"""TCP keep-alive: seconds until the first probe, seconds between probes, probes unanswered until the end."""
+
+SOCKET_OPTIONS = [
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE", KEEPALIVE_S),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", KEEPALIVE_COUNT),
+    )
+    if hasattr(socket, name)
+]
+"""What every connection is given: level, option, value."""
 
 
 class Route(Struct, frozen=True):
@@ -68,7 +85,7 @@ def _split(url: str, what: str, *, shown: str | None = None) -> SplitResult:
         _ = parts.port  # a port that is no number raises only when it is read
     except ValueError as error:
         raise JobError(f"{what} is no URL{f': {url!r}' if shown is None else ''} ({error})") from None
-    if parts.scheme.lower() not in _DEFAULT_PORTS or not parts.hostname or not url.isascii() or " " in url:
+    if parts.scheme.lower() not in DEFAULT_PORTS or not parts.hostname or not url.isascii() or " " in url:
         raise JobError(f"{what} is no http:// or https:// URL with a host{f': {url!r}' if shown is None else ''}")
     return parts
 
@@ -85,7 +102,7 @@ def _is_loopback(host: str) -> bool:
 def _is_excepted(parts: SplitResult, no_proxy: str) -> bool:
     """Whether `NO_PROXY` names the host: `*`, a host or its parent domain, an address or network, each with `:port`."""
     host = parts.hostname or ""
-    port = parts.port or _DEFAULT_PORTS[parts.scheme.lower()]
+    port = parts.port or DEFAULT_PORTS[parts.scheme.lower()]
     return any(_names(entry.strip().lower(), host, port) for entry in no_proxy.split(",") if entry.strip())
 
 

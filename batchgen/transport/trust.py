@@ -1,7 +1,7 @@
 """Whose certificates are believed: the system's authorities, or those of `SSL_CERT_FILE` / `SSL_CERT_DIR`.
 
-Both clients follow the two variables by themselves, but neither says so when the file cannot be read, and neither
-connects anywhere on a system without authorities (a bare container, a python.org build on macOS).
+OpenSSL follows the two variables by itself, but does not say so when the file cannot be read, and connects nowhere on a
+system without authorities (a bare container, a python.org build on macOS).
 """
 
 from __future__ import annotations
@@ -13,6 +13,14 @@ from pathlib import Path
 import certifi
 
 from batchgen.errors import JobError
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return what checks a server's certificate and name. Raises `JobError` as `extra_authorities` does."""
+    context = ssl.create_default_context()
+    if (extra := extra_authorities()) is not None:
+        context.load_verify_locations(cafile=extra)
+    return context
 
 
 def extra_authorities() -> Path | None:

@@ -193,7 +193,7 @@ CLIENTS: dict[str, tuple[Client, str, str | None]] = {
     "openai over aiohttp": (openai_aiohttp, "openai", "httpx_aiohttp"),
     "flexllm": (flexllm, "flexllm", "flexllm"),
     "async-batch-llm": (async_batch_llm, "async-batch-llm", "async_batch_llm"),
-    "transport alone": (transport_alone, "pyreqwest", "pyreqwest"),
+    "transport alone": (transport_alone, "httptools", "httptools"),
 }
 """Name → the client, the distribution whose version counts, and the module without which it is left out."""
 

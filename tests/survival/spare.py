@@ -13,7 +13,6 @@ import sys
 
 import anyio._backends._asyncio  # noqa: F401
 import pyarrow as pa
-import pyreqwest.client  # noqa: F401
 import uvloop  # noqa: F401
 
 import batchgen.corridor

@@ -39,14 +39,22 @@ def test_notes_a_key_sent_in_the_clear(transport_to: Open) -> None:
 
 
 def test_falls_back_to_httpx_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pyreqwest is not installed the fast kind is httpx, and one sentence says so."""
-    monkeypatch.setitem(sys.modules, "pyreqwest", None)
-    for name in [name for name in sys.modules if name.startswith("pyreqwest.")] + ["batchgen.transport.fast"]:
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    """Where httptools is not installed the fast kind is httpx, and one sentence says so."""
+    monkeypatch.setitem(sys.modules, "httptools", None)
+    for name in ("fast", "dial", "http1"):
+        monkeypatch.delitem(sys.modules, f"batchgen.transport.{name}", raising=False)
     transport = open_transport("fast", base_url=URL, key=None, concurrency=1)
     assert transport.kind == "httpx"
     (note,) = transport.notes
     assert "httpx is used instead" in note
+
+
+def test_leaves_an_encrypted_proxy_to_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that is itself spoken to in TLS is what the fast client does not do: httpx does, and a note says so."""
+    monkeypatch.setenv("HTTPS_PROXY", "https://proxy.test:8443")
+    transport = open_transport("fast", base_url="https://api.test/v1", key=None, concurrency=1)
+    assert transport.kind == "httpx"
+    assert "httpx is used instead" in transport.notes[-1]
 
 
 def test_raises_the_soft_limit_on_open_files_as_far_as_needed() -> None:

@@ -1,0 +1,149 @@
+"""The way to a connection: name, TCP, a proxy's tunnel, TLS.
+
+The name is looked up once for all that dial at the same time, and again after `NAME_S`; of several addresses each
+dialler begins with the next one, and with another family when the first is slow to answer (RFC 8305).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import socket
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+import aiohappyeyeballs
+import anyio
+from aiohappyeyeballs import AddrInfoType
+
+from batchgen.transport import failures
+from batchgen.transport.failures import CONNECT_ERRORS, OPEN_FILES_ERRORS
+from batchgen.transport.http1 import Broken, Connection
+from batchgen.transport.route import DEFAULT_PORTS, SOCKET_OPTIONS, Route
+from batchgen.transport.trust import tls_context
+
+NAME_S = 30.0
+"""How long the addresses of a name are believed."""
+
+NEXT_ADDRESS_S = 0.25
+"""Head start of one address before the next is tried as well (RFC 8305, section 8)."""
+
+
+class Dialler:
+    """Opens connections to one origin. Raises `JobError` if certificates are to be read from what is none."""
+
+    def __init__(self, route: Route) -> None:
+        target = urlsplit(route.origin)
+        first = target if route.proxy is None else urlsplit(route.proxy)
+        self._host = target.hostname or ""
+        self._port = target.port or DEFAULT_PORTS[target.scheme.lower()]
+        self._first_host = first.hostname or ""
+        self._first_port = first.port or DEFAULT_PORTS[first.scheme.lower()]
+        self._tls = tls_context() if target.scheme.lower() == "https" else None
+        if self._tls is not None:
+            self._tls.set_alpn_protocols(["http/1.1"])
+        self._tunnels = route.proxy is not None and self._tls is not None
+        self.proxy_login = ""
+        """The value of `Proxy-Authorization`, where the proxy's URL has a user."""
+        if route.proxy is not None and first.username is not None:
+            login = f"{unquote(first.username)}:{unquote(first.password or '')}"
+            self.proxy_login = f"Basic {base64.b64encode(login.encode()).decode()}"
+        self._lookup: asyncio.Task[list[AddrInfoType]] | None = None
+        self._looked_up_s = 0.0
+        self._turn = 0
+
+    async def connect(self, free: Callable[[Connection], None], timeout_s: float) -> Connection | Broken:
+        """Return a connection that is ready for a request, or why there is none within `timeout_s`."""
+        loop = asyncio.get_running_loop()
+        made: Connection | None = None
+
+        def connection() -> Connection:
+            nonlocal made
+            made = Connection(free, tunnel=self._tunnels)
+            return made
+
+        outcome: Connection | Broken = Broken(failures.CONNECT_TIMEOUT)
+        with anyio.move_on_after(timeout_s):
+            try:
+                sock = await self._connect_socket()
+                tls = None if self._tunnels else self._tls
+                await loop.create_connection(
+                    connection, sock=sock, ssl=tls, server_hostname=self._host if tls is not None else None
+                )
+                assert made is not None
+                outcome = made if not self._tunnels else await self._tunnel(made, timeout_s)
+            except (OSError, RuntimeError) as error:  # uvloop says some of its errors as RuntimeError
+                outcome = _read_error(error)
+        if made is not None and outcome is not made:
+            made.end(Broken(failures.CONNECT))
+        return outcome
+
+    async def _connect_socket(self) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        if self._lookup is None or (self._lookup.done() and loop.time() - self._looked_up_s > NAME_S):
+            self._lookup = loop.create_task(self._look_up())
+        try:
+            addresses = await asyncio.shield(self._lookup)
+        except OSError:
+            self._lookup = None
+            raise
+        self._turn += 1
+        first = self._turn % len(addresses)
+        return await aiohappyeyeballs.start_connection(
+            addresses[first:] + addresses[:first],
+            happy_eyeballs_delay=NEXT_ADDRESS_S,
+            socket_factory=_new_socket,
+        )
+
+    async def _look_up(self) -> list[AddrInfoType]:
+        loop = asyncio.get_running_loop()
+        self._looked_up_s = loop.time()
+        found = await loop.getaddrinfo(self._first_host, self._first_port, type=socket.SOCK_STREAM)
+        return cast("list[AddrInfoType]", found)
+
+    async def _tunnel(self, connection: Connection, timeout_s: float) -> Connection | Broken:
+        """Have the proxy make a way through to the provider, and speak TLS in it."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        lines = [f"CONNECT {host}:{self._port} HTTP/1.1", f"host: {host}:{self._port}", "user-agent: batchgen"]
+        if self.proxy_login:
+            lines.append(f"proxy-authorization: {self.proxy_login}")
+        reply = await connection.ask("\r\n".join([*lines, "", ""]).encode(), timeout_s)
+        if isinstance(reply, Broken):
+            return Broken(failures.PROXY, reply.detail or reply.trouble.code)
+        if reply.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return Broken(failures.PROXY_LOGIN)
+        if not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+            return Broken(failures.PROXY, f"HTTP {reply.status}")
+        assert self._tls is not None
+        encrypted = await asyncio.get_running_loop().start_tls(
+            connection.socket_transport, connection, self._tls, server_hostname=self._host
+        )
+        if encrypted is None:
+            return Broken(failures.PROXY, "the tunnel was closed")
+        connection.switch_to(encrypted)
+        return connection
+
+
+def _new_socket(address: AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    sock = socket.socket(family, kind, protocol)
+    for level, name, value in SOCKET_OPTIONS:
+        with contextlib.suppress(OSError):  # a wish; a connection without it is one all the same
+            sock.setsockopt(level, name, value)
+    return sock
+
+
+def _read_error(error: OSError | RuntimeError) -> Broken:
+    """Return what an error on the way there means, with its class and words."""
+    detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, OSError) and error.errno in OPEN_FILES_ERRORS:
+        return Broken(failures.OPEN_FILES, detail)
+    if isinstance(error, TimeoutError):
+        return Broken(failures.CONNECT_TIMEOUT)
+    for kind, words, trouble in CONNECT_ERRORS:
+        if isinstance(error, kind) and words in str(error):
+            return Broken(trouble, detail)
+    return Broken(failures.CONNECT, detail)

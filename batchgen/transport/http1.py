@@ -1,0 +1,234 @@
+"""One HTTP/1.1 connection: an exchange at a time, read by httptools (llhttp, the parser of Node.js).
+
+Reply after reply over the same connection, each to the one request that is out; whatever is not exactly one whole,
+well-formed reply ends the connection. Deadlines are timers of the loop, bodies are capped as they come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from msgspec import Struct
+
+from batchgen.transport import BODY_CAP, failures
+from batchgen.transport.failures import Trouble
+from batchgen.transport.gunzip import Gunzip
+from batchgen.values import KEPT_HEADERS, Response
+
+HEAD_CAP = 256 * 1024
+"""Most bytes of a reply's head: llhttp itself has no limit."""
+
+_KEPT = {name.encode(): name for name in KEPT_HEADERS}
+_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
+_READ = frozenset(_KEPT) | _LENGTHS | {b"content-encoding"}
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+
+
+class Broken(Struct, frozen=True):
+    """What ended an exchange without a reply; `detail` is the parser's or the system's own words."""
+
+    trouble: Trouble
+    detail: str = ""
+
+
+class Connection(asyncio.Protocol):
+    """`ask` sends a request and gives a future of its outcome; `free` is called when the next one may be asked.
+
+    With `tunnel` it speaks to a proxy: the reply to `CONNECT` is over with its head.
+    """
+
+    def __init__(self, free: Callable[[Connection], None], *, tunnel: bool = False) -> None:
+        self._free = free
+        self._tunnel = tunnel
+        self._loop = asyncio.get_running_loop()
+        self._parser = HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[Response | Broken] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        self._silence_s = self._heard_s = 0.0
+        self._head_bytes = 0
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._unpack: Gunzip | None = None
+        self._trouble: Broken | None = None
+        self._in_body = self._until_close = self._whole = self._keeps = self._more = False
+        self.reused = False
+        self.idle_since_s = 0.0
+
+    # For the transport
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be asked."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def socket_transport(self) -> asyncio.Transport:
+        """The loop's transport."""
+        assert self._transport is not None
+        return self._transport
+
+    def ask(self, request: bytes, total_s: float, silence_s: float | None = None) -> asyncio.Future[Response | Broken]:
+        """Send the request; the future always gets a result. The whole may last `total_s`, a silence `silence_s`."""
+        assert self._transport is not None
+        loop = self._loop
+        waiter = self._waiter = loop.create_future()
+        self._deadline = loop.call_later(total_s, self.end, Broken(failures.DEADLINE))
+        if silence_s is not None:
+            self._silence_s, self._heard_s = silence_s, loop.time()
+            self._silence = loop.call_later(silence_s, self._listen)
+        self._in_body = self._until_close = self._whole = self._keeps = self._more = False
+        self._head_bytes = 0
+        self._transport.write(request)
+        return waiter
+
+    def end(self, why: Broken) -> None:
+        """Close the connection at once; whoever waits is told why."""
+        self._settle(why)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def switch_to(self, transport: asyncio.Transport) -> None:
+        """Go on over an encrypted transport: the proxy's tunnel is there."""
+        self._transport = transport
+        self._parser = HttpResponseParser(self)
+        self._tunnel = False
+
+    # For the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiter is None:  # nobody asked: a server's farewell, or nonsense
+            self.end(Broken(failures.CLOSED))
+            return
+        if not self._in_body:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._trouble = Broken(failures.BAD_HTTP, "a change of protocol nobody asked for")
+        except HttpParserError as error:
+            if self._whole:  # what stands behind a whole reply costs the connection, not the reply
+                self._more = True
+            elif self._trouble is None:
+                self._trouble = Broken(failures.BAD_HTTP, f"{type(error).__name__}: {error}")
+        if self._silence is not None and self._in_body:  # a head that drips is no life sign of an answer
+            self._heard_s = self._loop.time()
+        if self._whole:
+            self._finish()
+        elif self._trouble is not None:
+            self.end(self._trouble)
+        elif not self._in_body and self._head_bytes > HEAD_CAP:
+            self.end(Broken(failures.BAD_HTTP, f"a head of over {HEAD_CAP} bytes"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        if self._waiter is None:
+            return
+        if self._in_body and self._until_close and error is None:
+            self._finish()
+            return
+        trouble = failures.CUT if self._in_body else failures.CLOSED
+        self._settle(Broken(trouble, f"{type(error).__name__}: {error}" if error is not None else ""))
+
+    # For the parser
+
+    def on_message_begin(self) -> None:
+        if self._whole:
+            raise HttpParserError("a second reply to one request")
+        self._headers = {}
+        self._body = []
+        self._body_bytes = 0
+        self._unpack = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in _READ:
+            self._headers.setdefault(name, value)
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < HTTPStatus.OK:
+            return
+        self._in_body = True
+        if self._tunnel:
+            self._whole = True
+            return
+        self._until_close = status not in _BODILESS and self._headers.keys().isdisjoint(_LENGTHS)
+        encoding = self._headers.get(b"content-encoding", b"identity").lower()
+        if encoding == b"gzip":
+            self._unpack = Gunzip()
+        elif encoding != b"identity":
+            self._trouble = Broken(failures.BAD_ENCODING, encoding.decode("latin-1"))
+
+    def on_body(self, data: bytes) -> None:
+        if self._trouble is not None:
+            return
+        try:
+            for part in (data,) if self._unpack is None else self._unpack.parts(data):
+                self._body.append(part)
+                self._body_bytes += len(part)
+                if self._body_bytes > BODY_CAP:
+                    self._trouble = Broken(failures.TOO_LARGE, f"over {BODY_CAP} bytes")
+                    return
+        except zlib.error as error:
+            self._trouble = Broken(failures.BAD_ENCODING, f"zlib.error: {error}")
+
+    def on_message_complete(self) -> None:
+        if self._in_body:  # else it was an informational one (1xx)
+            self._whole = True
+            self._keeps = self._parser.should_keep_alive()
+
+    # Inside
+
+    def _finish(self) -> None:
+        """Hand over the whole reply, and the connection if it can be kept."""
+        trouble = self._trouble
+        if trouble is None and self._unpack is not None and not self._unpack.whole:
+            trouble = Broken(failures.CUT, "the gzip stream has no end")
+        if trouble is not None:
+            self.end(trouble)
+            return
+        headers = {
+            known: value.decode()
+            for name, value in self._headers.items()
+            if (known := _KEPT.get(name)) is not None and value.isascii()  # nothing that is read has other letters
+        }
+        body = self._body
+        reply = Response(self._parser.get_status_code(), headers, body[0] if len(body) == 1 else b"".join(body))
+        self._body = []
+        transport = self._transport
+        if transport is not None and not self._tunnel:
+            if self._keeps and not self._more and not transport.get_write_buffer_size():
+                self.reused = True
+                self._settle(reply)
+                self._free(self)
+                return
+            transport.abort()
+        self._settle(reply)
+
+    def _settle(self, outcome: Response | Broken) -> None:
+        for timer in (self._deadline, self._silence):
+            if timer is not None:
+                timer.cancel()
+        self._deadline = self._silence = None
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(outcome)
+
+    def _listen(self) -> None:
+        """Look whether the silence is over its time; else look again when it would be."""
+        left_s = self._heard_s + self._silence_s - self._loop.time()
+        if left_s <= 0:
+            self.end(Broken(failures.SILENCE))
+        else:
+            self._silence = self._loop.call_later(left_s, self._listen)
