@@ -66,8 +66,8 @@ class Dialler:
             return made
 
         outcome: Connection | Broken = Broken(failures.CONNECT_TIMEOUT)
-        with anyio.move_on_after(timeout_s):
-            try:
+        try:
+            with anyio.move_on_after(timeout_s):
                 sock = await self._connect_socket()
                 tls = None if self._tunnels else self._tls
                 await loop.create_connection(
@@ -75,20 +75,24 @@ class Dialler:
                 )
                 assert made is not None
                 outcome = made if not self._tunnels else await self._tunnel(made, timeout_s)
-            except (OSError, RuntimeError) as error:  # uvloop says some of its errors as RuntimeError
-                outcome = _read_error(error)
-        if made is not None and outcome is not made:
-            made.end(Broken(failures.CONNECT))
+        except (OSError, RuntimeError) as error:  # uvloop says some of its errors as RuntimeError
+            outcome = _read_error(error)
+        finally:
+            if made is not None and outcome is not made:
+                made.end(Broken(failures.CONNECT))
         return outcome
 
     async def _connect_socket(self) -> socket.socket:
         loop = asyncio.get_running_loop()
-        if self._lookup is None or (self._lookup.done() and loop.time() - self._looked_up_s > NAME_S):
-            self._lookup = loop.create_task(self._look_up())
+        lookup = self._lookup
+        if lookup is None or (lookup.done() and loop.time() - self._looked_up_s > NAME_S):
+            lookup = self._lookup = loop.create_task(self._look_up())
+            lookup.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits for it
         try:
-            addresses = await asyncio.shield(self._lookup)
+            addresses = await asyncio.shield(lookup)
         except OSError:
-            self._lookup = None
+            if self._lookup is lookup:
+                self._lookup = None
             raise
         self._turn += 1
         first = self._turn % len(addresses)

@@ -9,6 +9,7 @@ a connection; nothing is ever sent twice.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -82,7 +83,7 @@ class FastTransport:
             bytes_ = self._bytes(request)
         except ValueError as error:  # a header or URL no request can have
             return self._failure(Broken(failures.UNSENDABLE, str(error)))
-        total_s, silence_s = (timeout_s * STREAM_FACTOR, timeout_s) if request.streamed else (timeout_s, None)
+        total_s, silence_s = (timeout_s * STREAM_FACTOR, timeout_s) if request.streamed else (timeout_s, math.inf)
         connection = self._kept()
         if connection is None:
             began_s = self._loop.time()

@@ -7,6 +7,7 @@ well-formed reply ends the connection. Deadlines are timers of the loop, bodies 
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
 from collections.abc import Callable
 from http import HTTPStatus
@@ -49,9 +50,9 @@ class Connection(asyncio.Protocol):
         self._parser = HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Response | Broken] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._silence: asyncio.TimerHandle | None = None
-        self._silence_s = self._heard_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_s = self._expires_s = self._heard_s = 0.0
+        self._silence_s = math.inf
         self._head_bytes = 0
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
@@ -75,15 +76,15 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         return self._transport
 
-    def ask(self, request: bytes, total_s: float, silence_s: float | None = None) -> asyncio.Future[Response | Broken]:
+    def ask(self, request: bytes, total_s: float, silence_s: float = math.inf) -> asyncio.Future[Response | Broken]:
         """Send the request; the future always gets a result. The whole may last `total_s`, a silence `silence_s`."""
         assert self._transport is not None
-        loop = self._loop
-        waiter = self._waiter = loop.create_future()
-        self._deadline = loop.call_later(total_s, self.end, Broken(failures.DEADLINE))
-        if silence_s is not None:
-            self._silence_s, self._heard_s = silence_s, loop.time()
-            self._silence = loop.call_later(silence_s, self._listen)
+        waiter = self._waiter = self._loop.create_future()
+        now_s = self._heard_s = self._loop.time()
+        self._expires_s = now_s + total_s
+        self._silence_s = silence_s
+        if self._timer is None or self._next_look_s < self._rings_s:
+            self._arm(now_s)
         self._in_body = self._until_close = self._whole = self._keeps = self._more = False
         self._head_bytes = 0
         self._transport.write(request)
@@ -121,7 +122,7 @@ class Connection(asyncio.Protocol):
                 self._more = True
             elif self._trouble is None:
                 self._trouble = Broken(failures.BAD_HTTP, f"{type(error).__name__}: {error}")
-        if self._silence is not None and self._in_body:  # a head that drips is no life sign of an answer
+        if self._in_body:  # a head that drips is no life sign of an answer
             self._heard_s = self._loop.time()
         if self._whole:
             self._finish()
@@ -132,6 +133,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._waiter is None:
             return
         if self._in_body and self._until_close and error is None:
@@ -217,18 +221,30 @@ class Connection(asyncio.Protocol):
         self._settle(reply)
 
     def _settle(self, outcome: Response | Broken) -> None:
-        for timer in (self._deadline, self._silence):
-            if timer is not None:
-                timer.cancel()
-        self._deadline = self._silence = None
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(outcome)
 
-    def _listen(self) -> None:
-        """Look whether the silence is over its time; else look again when it would be."""
-        left_s = self._heard_s + self._silence_s - self._loop.time()
-        if left_s <= 0:
+    # One timer for all that a connection ever does: it is not moved with each request (2 µs), but looks when it rings.
+
+    @property
+    def _next_look_s(self) -> float:
+        return min(self._expires_s, self._heard_s + self._silence_s)
+
+    def _arm(self, now_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings_s = self._next_look_s
+        self._timer = self._loop.call_later(max(0.0, self._rings_s - now_s), self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        now_s = self._loop.time()
+        if now_s >= self._expires_s:
+            self.end(Broken(failures.DEADLINE))
+        elif now_s >= self._heard_s + self._silence_s:
             self.end(Broken(failures.SILENCE))
         else:
-            self._silence = self._loop.call_later(left_s, self._listen)
+            self._arm(now_s)
