@@ -10,7 +10,8 @@ import asyncio
 import base64
 import contextlib
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import cast
 from urllib.parse import unquote, urlsplit
@@ -32,10 +33,22 @@ NEXT_ADDRESS_S = 0.25
 """Head start of one address before the next is tried as well (RFC 8305, section 8)."""
 
 
+async def _resolve(host: str, port: int) -> list[AddrInfoType]:
+    """Return the addresses of a name, as the system has them."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return cast("list[AddrInfoType]", found)
+
+
 class Dialler:
     """Opens connections to one origin. Raises `JobError` if certificates are to be read from what is none."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(
+        self,
+        route: Route,
+        *,
+        resolve: Callable[[str, int], Awaitable[list[AddrInfoType]]] = _resolve,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         target = urlsplit(route.origin)
         first = target if route.proxy is None else urlsplit(route.proxy)
         self._host = target.hostname or ""
@@ -51,7 +64,9 @@ class Dialler:
         if route.proxy is not None and first.username is not None:
             login = f"{unquote(first.username)}:{unquote(first.password or '')}"
             self.proxy_login = f"Basic {base64.b64encode(login.encode()).decode()}"
-        self._lookup: asyncio.Task[list[AddrInfoType]] | None = None
+        self._resolve = resolve
+        self._clock = clock
+        self._lookup: asyncio.Future[list[AddrInfoType]] | None = None
         self._looked_up_s = 0.0
         self._turn = 0
 
@@ -83,10 +98,10 @@ class Dialler:
         return outcome
 
     async def _connect_socket(self) -> socket.socket:
-        loop = asyncio.get_running_loop()
         lookup = self._lookup
-        if lookup is None or (lookup.done() and loop.time() - self._looked_up_s > NAME_S):
-            lookup = self._lookup = loop.create_task(self._look_up())
+        if lookup is None or (lookup.done() and self._clock() - self._looked_up_s > NAME_S):
+            self._looked_up_s = self._clock()
+            lookup = self._lookup = asyncio.ensure_future(self._resolve(self._first_host, self._first_port))
             lookup.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits for it
         try:
             addresses = await asyncio.shield(lookup)
@@ -101,12 +116,6 @@ class Dialler:
             happy_eyeballs_delay=NEXT_ADDRESS_S,
             socket_factory=_new_socket,
         )
-
-    async def _look_up(self) -> list[AddrInfoType]:
-        loop = asyncio.get_running_loop()
-        self._looked_up_s = loop.time()
-        found = await loop.getaddrinfo(self._first_host, self._first_port, type=socket.SOCK_STREAM)
-        return cast("list[AddrInfoType]", found)
 
     async def _tunnel(self, connection: Connection, timeout_s: float) -> Connection | Broken:
         """Have the proxy make a way through to the provider, and speak TLS in it."""

@@ -80,7 +80,7 @@ class FastTransport:
         if not request.url.startswith(self._prefix):
             return self._failure(Broken(failures.FOREIGN))
         try:
-            bytes_ = self._bytes(request)
+            data = self._bytes(request)
         except ValueError as error:  # a header or URL no request can have
             return self._failure(Broken(failures.UNSENDABLE, str(error)))
         total_s, silence_s = (timeout_s * STREAM_FACTOR, timeout_s) if request.streamed else (timeout_s, math.inf)
@@ -98,7 +98,7 @@ class FastTransport:
             return self._failure(Broken(failures.CLOSED_HERE))
         reused = connection.reused
         try:
-            outcome = await connection.ask(bytes_, total_s, silence_s)
+            outcome = await connection.ask(data, total_s, silence_s)
         except asyncio.CancelledError:
             connection.end(Broken(failures.CLOSED_HERE))
             raise

@@ -79,9 +79,13 @@ class Answering(asyncio.Protocol):
             reply = NATIVE_REPLY if self._buffer.find(b"/generation ", 0, end) > 0 else CHAT_REPLY
             self._buffer = self._buffer[whole:]
             if self._latency_s:
-                asyncio.get_running_loop().call_later(self._latency_s, self._transport.write, reply)
+                asyncio.get_running_loop().call_later(self._latency_s, self._late, reply)
             else:
                 self._transport.write(reply)
+
+    def _late(self, reply: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(reply)
 
 
 async def serve(port: int, latency_s: float) -> None:

@@ -142,6 +142,31 @@ async def early_refusal(exchange: Exchange) -> None:
     exchange.close()
 
 
+WRONG = b'{"whose": "nobody asked for this"}'
+"""A reply to no request."""
+
+said_unasked: list[int] = []
+"""A number for each `WRONG` that is out."""
+
+
+@fault
+async def two_replies(exchange: Exchange) -> None:
+    """A whole reply with another one right behind it."""
+    extra = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(WRONG) + WRONG
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(ANSWER)}\r\n\r\n"
+    await exchange.write(head.encode() + ANSWER + extra)
+    said_unasked.append(exchange.number)
+
+
+@fault
+async def late_reply(exchange: Exchange) -> None:
+    """A whole reply, and later, while the connection is idle, another one."""
+    await ok(exchange)
+    await asyncio.sleep(DRIP_S)
+    await exchange.reply(WRONG)
+    said_unasked.append(exchange.number)
+
+
 # Replies that are whole but wrong: the provider's business, the transport hands them on.
 
 

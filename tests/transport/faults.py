@@ -22,7 +22,7 @@ from typing import Self
 
 from tests.transport.fault_scripts import ANSWER, EVENTS, FAULTS, Exchange
 
-__all__ = ["ANSWER", "EVENTS", "FAULTS", "Exchange", "FaultServer", "by_path", "closed_port"]
+__all__ = ["ANSWER", "EVENTS", "FAULTS", "Exchange", "FaultServer", "TunnelProxy", "by_path", "closed_port"]
 
 
 def by_path(exchange: Exchange) -> str:
@@ -126,6 +126,48 @@ class FaultServer:
             await running
         finally:
             running.cancel()
+
+
+class TunnelProxy:
+    """A proxy that answers CONNECT with a way through to `port` of this machine; `heads` are the requests it got."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.heads: list[bytes] = []
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, name="tunnel proxy", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                threading.Thread(target=self._tunnel, args=(near,), daemon=True).start()
+
+    def _tunnel(self, near: socket.socket) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += near.recv(4096)
+        self.heads.append(head)
+        with near, socket.create_connection(("127.0.0.1", self._target)) as far:
+            near.sendall(b"HTTP/1.1 200 Connection established\r\nx-proxy: yes\r\n\r\n")
+            back = threading.Thread(target=_copy, args=(far, near), daemon=True)
+            back.start()
+            _copy(near, far)
+            back.join()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
 
 
 def _content_length(head: bytes) -> int:

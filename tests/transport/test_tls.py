@@ -11,8 +11,8 @@ import trustme
 
 from batchgen.errors import JobError
 from batchgen.values import Failure, FailureKind, Response, Verdict
-from tests.transport.conftest import Open
-from tests.transport.faults import FaultServer
+from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP, Open
+from tests.transport.faults import ANSWER, FaultServer, TunnelProxy
 from tests.transport.test_transport import check_message, send
 
 pytestmark = pytest.mark.anyio
@@ -123,3 +123,37 @@ async def test_a_system_without_authorities_uses_certifi(
     with tls_server(authority, "127.0.0.1") as server:
         async with transport_to(server.url("")) as transport:
             assert isinstance(await send(transport, server.url("ok")), Response)
+
+
+@pytest.mark.parametrize("anyio_backend", [UVLOOP, ASYNCIO], ids=["uvloop", "asyncio"])
+async def test_goes_through_a_proxys_tunnel(
+    transport_to: Open, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS runs from end to end inside of the tunnel, connection after connection kept; the proxy sees no key."""
+    trust(authority, tmp_path, monkeypatch)
+    with tls_server(authority, "api.test") as server, TunnelProxy(server.port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://us%40er:pass@127.0.0.1:{proxy.port}")
+        async with transport_to("https://api.test/") as transport:
+            for _ in range(3):
+                response = await send(transport, "https://api.test/ok")
+                assert isinstance(response, Response), response
+                assert response.body == ANSWER
+        assert server.connections == len(proxy.heads) == 1
+        (head,) = proxy.heads
+        assert head.startswith(b"CONNECT api.test:443 HTTP/1.1\r\n")
+        assert b"dXNAZXI6cGFzcw==" in head, "us@er:pass"
+        assert CANARY.encode() not in head
+        assert server.heads[0].startswith(b"POST /ok HTTP/1.1\r\n")
+        assert b"proxy-authorization" not in server.heads[0].lower()
+
+
+async def test_a_proxys_tunnel_to_the_wrong_host_stops_the_run(
+    transport_to: Open, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that answers in the provider's place is found out by its certificate."""
+    trust(authority, tmp_path, monkeypatch)
+    with tls_server(authority, "other.test") as server, TunnelProxy(server.port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        async with transport_to("https://api.test/") as transport:
+            check_stop(await send(transport, "https://api.test/ok"), "tls_certificate")
+        assert server.heads == []

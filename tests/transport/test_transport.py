@@ -19,6 +19,7 @@ import pytest
 from batchgen.transport import BODY_CAP, OpenTransport
 from batchgen.values import Failure, FailureKind, Request, Response, Verdict
 from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP, Open
+from tests.transport.fault_scripts import said_unasked
 from tests.transport.faults import ANSWER, EVENTS, FaultServer, closed_port
 
 pytestmark = pytest.mark.anyio
@@ -136,6 +137,23 @@ async def test_keeps_connections(transport_to: Open) -> None:
                         group.start_soon(send, transport, server.url("ok"))
             assert server.connections <= 8
         await until(lambda: server.open_connections == 0)
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("path", ["two_replies", "late_reply"])
+async def test_a_reply_to_no_request_reaches_no_row(
+    request: pytest.FixtureRequest, kind: str, transport_to: Open, path: str
+) -> None:
+    """What a server says unasked, at once or later, is never taken for the answer to the next request."""
+    if (kind, path) == ("httpx", "two_replies"):
+        request.applymarker(pytest.mark.xfail(reason="httpcore 1.0 keeps what h11 has read too much", strict=True))
+    with FaultServer() as server:
+        async with transport_to(server.url("")) as transport:
+            for _ in range(3):
+                before = len(said_unasked)
+                outcome = await send(transport, server.url(path))
+                assert outcome.body == ANSWER if isinstance(outcome, Response) else outcome.stale, outcome
+                await until(lambda before=before: len(said_unasked) > before)
 
 
 # Breaks, nonsense, excess
