@@ -59,6 +59,7 @@ async def test_a_name_is_looked_up_once_for_all() -> None:
         names.now_s = NAME_S + 1
         await dial(dialling)
         assert names.lookups == 2
+        await until(lambda: server.connections == 52)
 
 
 async def test_a_look_up_that_failed_is_not_kept() -> None:
