@@ -99,12 +99,26 @@ def reopen_failed(journal: Journal, directory: Path, input_cost: Callable[[Resul
     return count
 
 
-def take_spill(journal: Journal, path: Path) -> None:
-    """Take over what a run that stopped on a full disk has left in its spill file, and remove it."""
+def take_spill(journal: Journal, path: Path) -> list[str]:
+    """Take over what a run that stopped on a full disk has left in its spill file, once, and remove it.
+
+    Returns what was found damaged; a damaged file is set aside. A kill before the file has gone changes nothing: the
+    journal knows by its name that it has been taken over.
+    """
     if not path.exists():
-        return
-    results, spent = read_spill(path)
-    sealed = [record for record in journal.shards() if record.sealed]
-    journal.append([r for r in results if not any(s.first_row <= r.row < s.end_row for s in sealed)], spent)
-    path.unlink()
+        return []
+    spilled = read_spill(path)
+    if not journal.has_taken(spilled.name):
+        sealed = [record for record in journal.shards() if record.sealed]
+        results = [r for r in spilled.results if not any(s.first_row <= r.row < s.end_row for s in sealed)]
+        journal.append(results, spilled.spent, spill=spilled.name)
+    damage = []
+    if spilled.whole:
+        path.unlink()
+    else:
+        aside = set_aside(path)
+        damage.append(
+            f"{path.name} was damaged; {len(spilled.results)} answers were saved from it, it is kept as {aside}"
+        )
     sync_directory(path.parent)
+    return damage

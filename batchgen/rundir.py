@@ -200,7 +200,7 @@ class RunDirectory:
         expected = self.state.parts if self.state is not None else ()
         self.damage += self._journal.damage + check_parts(self._journal, self.results_path, expected)
         self._journal.damage.clear()
-        take_spill(self._journal, self.spill_path)
+        self.damage += take_spill(self._journal, self.spill_path)
 
     def _parts_present(self, state: RunState) -> bool:
         return part_numbers(self.results_path) == list(range(len(state.parts)))

@@ -19,8 +19,6 @@ from batchgen.journal import Journal
 from batchgen.plan import Shard, ShardRecord
 from batchgen.rundir import RunDirectory, fingerprints, read_state
 from batchgen.sink import Layout, PriceLabel, part_path, read_results, write_part
-from batchgen.spill import Spill
-from batchgen.summary import Spent
 from batchgen.values import FailureKind, Result, Status
 
 PRINTS = fingerprints({"prompt": {"user": "Say {{ x }}", "system": None}, "model": {"name": "m"}, "input": {"rows": 9}})
@@ -369,20 +367,6 @@ def test_a_lost_journal_is_made_from_the_parts(tmp_path):
     with enter(tmp_path / "out") as directory:
         assert [record.sealed for record in directory.journal.shards()] == [True, True]
         assert directory.journal.sums().totals().rows == 10
-
-
-def test_spilled_answers_are_taken_over(tmp_path):
-    """What a full disk drove into the spill file is in the journal after the next opening, once."""
-    with enter(tmp_path / "out") as directory:
-        publish(directory, 0)
-        directory.journal.append([outcome(6)])
-        spill = Spill(directory.spill_path)
-        spill.append([outcome(1), outcome(6, attempts=9), outcome(7)], [Spent(8, 2)])
-        spill.close()
-    with enter(tmp_path / "out") as directory:
-        assert [(r.row, r.attempts) for r in directory.journal.results(0, 99)] == [(6, 1), (7, 1)]
-        assert list(directory.journal.spent()) == [Spent(8, 2)]
-        assert not directory.spill_path.exists()
 
 
 def test_half_written_files_are_cleared(tmp_path):
