@@ -240,7 +240,7 @@ class Journal:
                 db.executemany("DELETE FROM spent WHERE row = ?", [(result.row,) for result in stored])
             if spill is not None:
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('spill', ?)", (spill,))
-            db.execute(_COUNT_COMMIT, (self._concurrency + 2 * len(stored), self._session))
+            db.execute(_COUNT_COMMIT, (self._concurrency + 2 * (len(stored) + len(spent)), self._session))
             self._unsure = stored
         self._unsure = None
         self._commits += 1
@@ -248,7 +248,8 @@ class Journal:
 
     def has_taken(self, spill: str) -> bool:
         """Return whether the values of the spill file of this name were stored by the latest that came from one."""
-        return self._connection.execute("SELECT value FROM meta WHERE key = 'spill'").fetchone() == (spill,)
+        line = self._connection.execute("SELECT 1 FROM meta WHERE key = 'spill' AND value = ?", (spill,)).fetchone()
+        return line is not None
 
     def _rows(self, results: Iterable[Result], stored: list[Result]) -> Iterator[tuple[int, bytes, int]]:
         for result in results:
