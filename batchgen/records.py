@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -11,13 +12,11 @@ from msgspec import Struct
 from batchgen.errors import StorageStop
 from batchgen.plan import PartRecord, ShardRecord
 from batchgen.summary import Spent, Sums
-from batchgen.values import Completion, Result
+from batchgen.values import Result
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_result = msgspec.msgpack.Decoder(Result).decode
 _decode_spent = msgspec.msgpack.Decoder(Spent).decode
-
-_Texts = TypeVar("_Texts", Result, Completion)
 
 
 class StoredRow(Struct, frozen=True, gc=False):
@@ -48,13 +47,15 @@ def storable(result: Result) -> tuple[Result, bytes]:
     try:
         return result, _encode(result)
     except UnicodeEncodeError:
-        result = _with_clean_texts(result)
+        texts = {name: clean_text(value) for name, value in _plain_texts(result)}
+        result = msgspec.structs.replace(result, **texts)
         return result, _encode(result)
 
 
-def _with_clean_texts(value: _Texts) -> _Texts:
-    texts = {name: text for name, text in msgspec.structs.asdict(value).items() if type(text) is str}
-    return msgspec.structs.replace(value, **{name: clean_text(text) for name, text in texts.items()})
+def _plain_texts(result: Result) -> Iterator[tuple[str, str]]:
+    for name, value in msgspec.structs.asdict(result).items():
+        if type(value) is str:
+            yield name, value
 
 
 def decode_results(stored: list[StoredRow]) -> list[Result]:
@@ -108,9 +109,5 @@ def readable_text(raw: bytes) -> str:
 
 
 def spent_body(item: Spent) -> bytes:
-    """Return what is stored of it; texts are cleaned if they need it."""
-    try:
-        return _encode(item)
-    except UnicodeEncodeError:
-        turns = [msgspec.structs.replace(turn, completion=_with_clean_texts(turn.completion)) for turn in item.turns]
-        return _encode(msgspec.structs.replace(item, turns=tuple(turns)))
+    """Return what is stored of it."""
+    return _encode(item)
