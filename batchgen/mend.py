@@ -34,10 +34,12 @@ def check_parts(journal: Journal, directory: Path, expected: Sequence[int]) -> l
     damage = []
     records = {record.number: record for record in journal.shards()}
     numbers = part_numbers(directory)
-    for number in sorted(records.keys() - set(numbers)):
-        if records[number].sealed:
+    for number in sorted({*records, *range(len(expected))} - set(numbers)):
+        known = records.get(number)
+        if known is None or known.sealed:
             damage.append(f"part {number} is missing; its rows are done again")
-            journal.unseal(records[number], ())
+        if known is not None and known.sealed:
+            journal.unseal(known, ())
     for number in numbers:
         path = part_path(directory, number)
         known = records.get(number)

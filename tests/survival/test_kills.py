@@ -8,26 +8,9 @@ import pytest
 
 from batchgen.sink import read_results
 from tests.cli.test_run import write_csv
-from tests.survival.harness import assert_whole, durable_rows, wait_until
+from tests.survival.harness import assert_whole, durable_rows, killed_after, wait_until
 
 IN_FLIGHT = 64
-COMMIT_WINDOW_S = 0.2
-"""50 ms until a group commit begins, and time for the commit itself on a slow, shared disk."""
-
-
-def killed_after(run, server, seconds):
-    """Kill a run after so many seconds; return how many answers went out within the last commit window before."""
-    counts = []
-    end = time.monotonic() + seconds
-    while (now := time.monotonic()) < end:
-        counts.append((now, server.stats()["served"]))
-        time.sleep(0.01)
-    run.send(signal.SIGKILL)
-    assert run.wait() in (-signal.SIGKILL, 0), run.err
-    safe = max((served for at, served in counts if at < end - COMMIT_WINDOW_S), default=None)
-    if safe is None:
-        safe = counts[0][1] if counts else server.stats()["served"]
-    return server.stats()["served"] - safe
 
 
 @pytest.mark.parametrize(("seed", "kills"), [(1, 10), pytest.param(2, 100, marks=pytest.mark.slow)])
