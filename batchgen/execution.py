@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from decimal import Decimal
@@ -41,7 +41,7 @@ from batchgen.source import Scan
 from batchgen.summary import Spent, Summary
 from batchgen.transport import OpenTransport, Transport
 from batchgen.turns import StructuredCompleter
-from batchgen.values import Prompt, Result, Status
+from batchgen.values import Prompt, Result, Status, Turn
 from batchgen.watch import Watch
 from batchgen.writer import Writer
 
@@ -79,8 +79,11 @@ class Execution:
         sums = directory.journal.sums()
         self._before = sums.totals()
         everything = sums.totals()
+        self._begun: dict[int, tuple[Turn, ...]] = {}
         for unfinished in directory.journal.spent():
             everything.add(unfinished)
+            if unfinished.turns:
+                self._begun[unfinished.row] = unfinished.turns
         spent = everything.cost or Decimal(0)
         self._sessions = [session for session in directory.journal.sessions() if not session.clean]
         before = directory.state.summary if directory.state is not None else {}
@@ -154,7 +157,9 @@ class Execution:
 
     def _completer_over(self, transport: Transport) -> Completer:
         parts = self._parts
-        build = Completer if parts.answers is None else partial(StructuredCompleter, parts.answers)
+        build: Callable[..., Completer] = Completer
+        if parts.answers is not None:
+            build = partial(StructuredCompleter, parts.answers, keep=self._keep_turn, begun=self._begun)
         return build(
             provider=parts.provider,
             model=parts.model,
@@ -233,6 +238,9 @@ class Execution:
         if work.tally.requests:
             billed = work.billed or Spent(work.row, 0)
             self._writer.spend(msgspec.structs.replace(billed, attempts=work.tally.requests))
+
+    def _keep_turn(self, spent: Spent) -> None:
+        self._writer.spend(spent)
 
     async def _watch_storage(self) -> None:
         try:

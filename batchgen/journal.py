@@ -217,12 +217,15 @@ class Journal:
 
     # Results
 
-    def append(self, results: Sequence[Result], spent: Sequence[Spent] = ()) -> list[Result]:
+    def append(
+        self, results: Sequence[Result], spent: Sequence[Spent] = (), *, spill: str | None = None
+    ) -> list[Result]:
         """Store settled rows, and costs of unsettled ones, in one transaction; durable when it returns.
 
-        What a row had cost before is added to its result; a row that has a result already keeps it. Returns the
-        results as stored. After an error call `reopen`, then this again with the same values: they are stored once,
-        whether or not the first call reached the disk.
+        What a row had cost before is added to its result; a row that has a result already keeps it. `spill` is the name
+        of the spill file that the values come from, for `has_taken`. Returns the results as stored. After an error call
+        `reopen`, then this again with the same values: they are stored once, whether or not the first call reached the
+        disk.
         """
         if self._unsure is not None:
             stored, self._unsure = self._unsure, None
@@ -235,11 +238,18 @@ class Journal:
             db.executemany(_INSERT_RESULT, self._rows(results, stored))
             if self._has_spent:
                 db.executemany("DELETE FROM spent WHERE row = ?", [(result.row,) for result in stored])
-            db.execute(_COUNT_COMMIT, (self._concurrency + 2 * len(stored), self._session))
+            if spill is not None:
+                db.execute("INSERT OR REPLACE INTO meta VALUES ('spill', ?)", (spill,))
+            db.execute(_COUNT_COMMIT, (self._concurrency + 2 * (len(stored) + len(spent)), self._session))
             self._unsure = stored
         self._unsure = None
         self._commits += 1
         return stored
+
+    def has_taken(self, spill: str) -> bool:
+        """Return whether the values of the spill file of this name were stored by the latest that came from one."""
+        line = self._connection.execute("SELECT 1 FROM meta WHERE key = 'spill' AND value = ?", (spill,)).fetchone()
+        return line is not None
 
     def _rows(self, results: Iterable[Result], stored: list[Result]) -> Iterator[tuple[int, bytes, int]]:
         for result in results:

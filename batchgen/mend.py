@@ -34,10 +34,12 @@ def check_parts(journal: Journal, directory: Path, expected: Sequence[int]) -> l
     damage = []
     records = {record.number: record for record in journal.shards()}
     numbers = part_numbers(directory)
-    for number in sorted(records.keys() - set(numbers)):
-        if records[number].sealed:
+    for number in sorted({*records, *range(len(expected))} - set(numbers)):
+        known = records.get(number)
+        if known is None or known.sealed:
             damage.append(f"part {number} is missing; its rows are done again")
-            journal.unseal(records[number], ())
+        if known is not None and known.sealed:
+            journal.unseal(known, ())
     for number in numbers:
         path = part_path(directory, number)
         known = records.get(number)
@@ -99,12 +101,26 @@ def reopen_failed(journal: Journal, directory: Path, input_cost: Callable[[Resul
     return count
 
 
-def take_spill(journal: Journal, path: Path) -> None:
-    """Take over what a run that stopped on a full disk has left in its spill file, and remove it."""
+def take_spill(journal: Journal, path: Path) -> list[str]:
+    """Take over what a run that stopped on a full disk has left in its spill file, once, and remove it.
+
+    Returns what was found damaged; a damaged file is set aside. A kill before the file has gone changes nothing: the
+    journal knows by its name that it has been taken over.
+    """
     if not path.exists():
-        return
-    results, spent = read_spill(path)
-    sealed = [record for record in journal.shards() if record.sealed]
-    journal.append([r for r in results if not any(s.first_row <= r.row < s.end_row for s in sealed)], spent)
-    path.unlink()
+        return []
+    spilled = read_spill(path)
+    if not journal.has_taken(spilled.name):
+        sealed = [record for record in journal.shards() if record.sealed]
+        results = [r for r in spilled.results if not any(s.first_row <= r.row < s.end_row for s in sealed)]
+        journal.append(results, spilled.spent, spill=spilled.name)
+    damage = []
+    if spilled.whole:
+        path.unlink()
+    else:
+        aside = set_aside(path)
+        damage.append(
+            f"{path.name} was damaged; {len(spilled.results)} answers were saved from it, it is kept as {aside}"
+        )
     sync_directory(path.parent)
+    return damage

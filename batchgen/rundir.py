@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from batchgen.journal import Journal
 from batchgen.lock import LOCK_FILE, enter, holder, make_private, refuse_network
 from batchgen.mend import check_parts, reopen_failed, take_spill
 from batchgen.salvage import open_journal
-from batchgen.sink import PriceLabel, part_numbers, replace_file, write_cost_summary
+from batchgen.sink import PriceLabel, part_numbers, part_path, replace_file, write_cost_summary
 from batchgen.values import Result
 
 _STATE_FILE, _JOURNAL_FILE, _SPILL_FILE, _SHARED_FILE = "run.json", "journal.sqlite", "journal.spill", "shared.sqlite"
@@ -166,7 +167,7 @@ class RunDirectory:
         else:
             self._compare(fingerprints, published)
             self._saved = self.state
-        if self.state is not None and self.state.state == "complete" and self._parts_present(self.state):
+        if self.state is not None and self.state.state == "complete" and self._parts_whole(self.state):
             self._remove_journal()
             return
         self._save(
@@ -200,10 +201,16 @@ class RunDirectory:
         expected = self.state.parts if self.state is not None else ()
         self.damage += self._journal.damage + check_parts(self._journal, self.results_path, expected)
         self._journal.damage.clear()
-        take_spill(self._journal, self.spill_path)
+        assert self._saved is not None
+        self._saved = msgspec.structs.replace(self._saved, parts=())  # the journal has them now, and will be newer
+        self.damage += take_spill(self._journal, self.spill_path)
 
-    def _parts_present(self, state: RunState) -> bool:
-        return part_numbers(self.results_path) == list(range(len(state.parts)))
+    def _parts_whole(self, state: RunState) -> bool:
+        """Whether a complete run's parts are all there as they were written; else `check_parts` says what is wrong."""
+        return part_numbers(self.results_path) == list(range(len(state.parts))) and all(
+            zlib.crc32(part_path(self.results_path, number).read_bytes()) == crc
+            for number, crc in enumerate(state.parts)
+        )
 
     def _remove_journal(self) -> None:
         companions = (*self.path.glob(f"{_JOURNAL_FILE}-*"), *self.path.glob(f"{_SHARED_FILE}*"))

@@ -115,8 +115,16 @@ def _copy(old: sqlite3.Connection, journal: Journal) -> int:
     while group := list(islice(results, _GROUP)):
         kept += len(journal.append(group))
     spent = {item.row: item for line in _Readable(old, "spent", "row, body, crc") if (item := read_spent(*line))}
-    journal.append([], list(spent.values()))
+    journal.append([], list(spent.values()), spill=_taken_spill(old))
     return kept
+
+
+def _taken_spill(old: sqlite3.Connection) -> str | None:
+    try:
+        line = old.execute("SELECT value FROM meta WHERE key = 'spill'").fetchone()
+    except sqlite3.DatabaseError:
+        return None
+    return line[0] if line else None
 
 
 def _consistent(records: list[ShardRecord]) -> list[ShardRecord]:

@@ -1,6 +1,7 @@
 """The spill file: where answers go when the journal cannot take them, on room set aside while the disk still had some.
 
-A header, then records of length (4 bytes), CRC-32 (4 bytes) and payload; the zeros of the unused room end it.
+A header of a mark and a random name (8 bytes each), then records of length (4 bytes), CRC-32 (4 bytes) and payload; the
+zeros of the unused room end it. By the name the journal knows whether it has taken the file over already.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from batchgen.records import spent_body, storable
 from batchgen.summary import Spent
@@ -19,7 +21,8 @@ from batchgen.values import Result
 
 SPILL_BYTES = 4 * 1024 * 1024
 
-_MAGIC = b"BGSPILL1"
+_MARK = b"BGSPILL2"
+_HEADER_BYTES = 16
 _FRAME = struct.Struct("<II")
 _RESULT, _SPENT = b"R", b"S"
 
@@ -35,7 +38,7 @@ class Spill:
         self._descriptor = os.open(path, flags, 0o600)
         os.fchmod(self._descriptor, 0o600)
         self.reserve(size)
-        self._write(_MAGIC)
+        self._write(_MARK + os.urandom(_HEADER_BYTES - len(_MARK)))
 
     def reserve(self, size: int) -> None:
         """Set at least `size` bytes aside. Raises `OSError` when the disk has not so many; what there was stays."""
@@ -60,16 +63,27 @@ class Spill:
     def close(self) -> None:
         """Close the file; without any value in it, it is removed."""
         os.close(self._descriptor)
-        if self.written <= len(_MAGIC):
+        if self.written <= _HEADER_BYTES:
             self.path.unlink(missing_ok=True)
 
 
-def read_spill(path: Path) -> tuple[list[Result], list[Spent]]:
-    """Return what a run that stopped has left in its spill file, up to the first record that is not whole."""
+class Spilled(Struct, frozen=True):
+    """What a run that stopped has left in its spill file. `name` is the file's own; `whole`: all of it can be read."""
+
+    name: str
+    results: list[Result]
+    spent: list[Spent]
+    whole: bool
+
+
+def read_spill(path: Path) -> Spilled:
+    """Return what is in a spill file, up to the first record that is damaged or was not written to its end."""
     results: list[Result] = []
     spent: list[Spent] = []
     body = path.read_bytes()
-    place = len(_MAGIC) if body.startswith(_MAGIC) else len(body)
+    name, place = body[len(_MARK) : _HEADER_BYTES].hex(), _HEADER_BYTES
+    if not body.startswith(_MARK):
+        return Spilled(name, results, spent, not any(body))
     while place + _FRAME.size < len(body):
         length, crc = _FRAME.unpack_from(body, place)
         payload = body[place + _FRAME.size : place + _FRAME.size + length]
@@ -80,4 +94,4 @@ def read_spill(path: Path) -> tuple[list[Result], list[Spent]]:
         else:
             spent.append(msgspec.msgpack.decode(payload[1:], type=Spent))
         place += _FRAME.size + length
-    return results, spent
+    return Spilled(name, results, spent, not any(body[place:]))

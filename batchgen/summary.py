@@ -10,14 +10,17 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.budget import PossiblyBilled
-from batchgen.values import FailureKind, Result, Status
+from batchgen.values import FailureKind, Result, Status, Turn
 
 MONEY = Decimal("1e-12")
 """The smallest amount kept: the scale of the `cost` columns, decimal128(20, 12)."""
 
 
 class Spent(Struct, frozen=True, gc=False, array_like=True):
-    """What a row without a result has cost so far: requests sent, tokens and money billed, all runs together."""
+    """What a row without a result has cost so far: requests sent, tokens and money billed, all runs together.
+
+    `turns` are the answers it has got for that on its way, in order. Fields may be appended, never reordered.
+    """
 
     row: int
     attempts: int
@@ -28,6 +31,7 @@ class Spent(Struct, frozen=True, gc=False, array_like=True):
     reasoning_tokens: int | None = None
     input_cost: Decimal | None = None
     output_cost: Decimal | None = None
+    turns: tuple[Turn, ...] = ()
 
 
 def with_spent(result: Result, spent: Spent) -> Result:
@@ -49,7 +53,7 @@ def with_spent(result: Result, spent: Spent) -> Result:
 
 
 def spent_on(row: int, *parts: Result | Spent) -> Spent:
-    """Return what all of these have cost, as spent on a row that has no result any more."""
+    """Return what all of these have cost, as spent on a row that has no result (any more), with their turns."""
     sums = Totals()
     for part in parts:
         sums.add(part)
@@ -63,6 +67,7 @@ def spent_on(row: int, *parts: Result | Spent) -> Spent:
         sums.reasoning_tokens,
         sums.input_cost,
         sums.output_cost,
+        tuple(turn for part in parts if isinstance(part, Spent) for turn in part.turns),
     )
 
 

@@ -152,6 +152,13 @@ class Completion(Struct, frozen=True, gc=False):
     limits: RateLimits | None = None
 
 
+class Turn(Struct, frozen=True, gc=False, array_like=True):
+    """A finished turn of a row that needs further ones: a vote, or an answer that is to be repaired."""
+
+    completion: Completion
+    latency_ms: float | None = None
+
+
 class Failure(Struct, frozen=True, gc=False):
     """An attempt without a usable answer. `message` and `code` are the vendor's own words.
 

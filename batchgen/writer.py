@@ -156,8 +156,12 @@ class Writer:
             self._timer = self.loop.call_later(self._group_wait_s, self._hand_over)
 
     def spend(self, spent: Spent) -> None:
-        """Hand over what a row that stays pending has cost in this run; `emit` adds earlier runs' share by itself."""
-        self._group.spent.append(spent)
+        """Hand over what a row that stays pending has cost, and its turns; the journal adds both to its result."""
+        group = self._group
+        group.spent.append(spent)
+        size = sum(_ROW_BYTES + len(turn.completion.text or "") for turn in spent.turns)
+        group.bytes += size
+        self._uncommitted_bytes += size
         if self._timer is None:
             self._timer = self.loop.call_later(self._group_wait_s, self._hand_over)
 

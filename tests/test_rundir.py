@@ -19,8 +19,6 @@ from batchgen.journal import Journal
 from batchgen.plan import Shard, ShardRecord
 from batchgen.rundir import RunDirectory, fingerprints, read_state
 from batchgen.sink import Layout, PriceLabel, part_path, read_results, write_part
-from batchgen.spill import Spill
-from batchgen.summary import Spent
 from batchgen.values import FailureKind, Result, Status
 
 PRINTS = fingerprints({"prompt": {"user": "Say {{ x }}", "system": None}, "model": {"name": "m"}, "input": {"rows": 9}})
@@ -343,17 +341,41 @@ def test_damaged_and_missing_parts_are_done_again(tmp_path):
     assert read_results(tmp_path / "out")["completion"].to_pylist() == [outcome(row).completion for row in range(15)]
 
 
-def test_a_part_missing_from_a_complete_run_is_done_again(tmp_path):
-    """A complete run whose part was deleted is not complete any more; boundaries are kept."""
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
+def test_a_part_missing_from_a_complete_run_is_done_again(tmp_path, damage):
+    """A complete run whose part was deleted or damaged is not complete any more; boundaries are kept."""
     completed(tmp_path / "out", shards=3)
-    part_path(tmp_path / "out" / "results", 1).unlink()
+    path = part_path(tmp_path / "out" / "results", 1)
+    body = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        middle = len(body) // 2
+        path.write_bytes(
+            body[:middle] + (bytes([body[middle] ^ 1]) + body[middle + 1 :] if damage == "flipped" else b"")
+        )
     with enter(tmp_path / "out") as directory:
         assert not directory.complete
+        assert [text for text in directory.damage if "its rows are done again" in text] == directory.damage != []
         assert [(r.first_row, r.rows, r.sealed) for r in directory.journal.shards()] == [
             (0, 5, True),
             (5, 5, False),
             (10, 5, True),
         ]
+
+
+def test_a_part_that_was_written_again_is_no_damage(tmp_path):
+    """After `--retry-failed` a part is another than `run.json` said when the run was complete."""
+    completed(tmp_path / "out")
+    with enter(tmp_path / "out") as directory:
+        directory.reopen_failed(lambda result: None)
+        directory.save("running", {})
+        publish(directory, 0, [Result(row, Status.SUCCEEDED, 1, 7, completion="again") for row in range(5)])
+    for path in (tmp_path / "out").glob("journal.*"):
+        path.unlink()
+    with enter(tmp_path / "out") as directory:
+        assert directory.damage == []
+        assert directory.journal.shards()[0].sealed
 
 
 def test_a_lost_journal_is_made_from_the_parts(tmp_path):
@@ -369,20 +391,6 @@ def test_a_lost_journal_is_made_from_the_parts(tmp_path):
     with enter(tmp_path / "out") as directory:
         assert [record.sealed for record in directory.journal.shards()] == [True, True]
         assert directory.journal.sums().totals().rows == 10
-
-
-def test_spilled_answers_are_taken_over(tmp_path):
-    """What a full disk drove into the spill file is in the journal after the next opening, once."""
-    with enter(tmp_path / "out") as directory:
-        publish(directory, 0)
-        directory.journal.append([outcome(6)])
-        spill = Spill(directory.spill_path)
-        spill.append([outcome(1), outcome(6, attempts=9), outcome(7)], [Spent(8, 2)])
-        spill.close()
-    with enter(tmp_path / "out") as directory:
-        assert [(r.row, r.attempts) for r in directory.journal.results(0, 99)] == [(6, 1), (7, 1)]
-        assert list(directory.journal.spent()) == [Spent(8, 2)]
-        assert not directory.spill_path.exists()
 
 
 def test_half_written_files_are_cleared(tmp_path):

@@ -22,10 +22,11 @@ def test_what_is_spilled_comes_back(tmp_path):
     spill.append(ROWS[:10], [Spent(99, 2)])
     spill.append(ROWS[10:], [])
     spill.close()
-    results, spent = read_spill(tmp_path / "spill")
-    assert [r.row for r in results] == list(range(20))
-    assert results[3].completion == "3 �" * 50
-    assert spent == [Spent(99, 2)]
+    spilled = read_spill(tmp_path / "spill")
+    assert [r.row for r in spilled.results] == list(range(20))
+    assert spilled.results[3].completion == "3 �" * 50
+    assert spilled.spent == [Spent(99, 2)]
+    assert spilled.whole
 
 
 def test_room_grows(tmp_path):
@@ -45,13 +46,39 @@ def test_a_torn_record_ends_it(tmp_path):
     spill.append(ROWS, [])
     spill.close()
     whole = path.read_bytes()
-    clean, _ = read_spill(path)
+    clean = read_spill(path).results
+    assert len(clean) == 20
     for place in range(0, len(whole), 97):
         path.write_bytes(whole[:place])
-        assert read_spill(path)[0] == clean[: len(read_spill(path)[0])]
+        results = read_spill(path).results
+        assert results == clean[: len(results)]
         body = bytearray(whole)
         body[place] ^= 4
         path.write_bytes(body)
-        results, _ = read_spill(path)
-        assert results == clean[: len(results)]
-        assert len(results) >= (place - 30) * 20 // len(whole) or place < 8
+        spilled = read_spill(path)
+        assert spilled.results == clean[: len(spilled.results)]
+        assert len(spilled.results) >= (place - 40) * 20 // len(whole) or place < 8
+        assert not spilled.whole, place
+
+
+def test_unused_room_is_no_damage(tmp_path):
+    """Zeros behind the last record, a file of zeros and an empty one are whole; one without our mark is not."""
+    path = tmp_path / "spill"
+    spill = Spill(path, 100_000)
+    spill.append(ROWS, [])
+    spill.close()
+    assert read_spill(path).whole
+    for body, whole in ((b"", True), (bytes(5000), True), (b"something else", False)):
+        path.write_bytes(body)
+        assert read_spill(path).whole is whole
+
+
+def test_every_spill_file_has_a_name_of_its_own(tmp_path):
+    """Two with the same values are told apart."""
+    names = []
+    for number in range(2):
+        spill = Spill(tmp_path / f"{number}", 10)
+        spill.append([], [Spent(99, 2)])
+        spill.close()
+        names.append(read_spill(tmp_path / f"{number}").name)
+    assert names[0] != names[1]

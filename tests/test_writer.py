@@ -210,9 +210,9 @@ async def test_a_full_disk_ends_the_run_and_keeps_the_answers(directory, monkeyp
             out.emit(answered(2))
             out.spend(Spent(3, 1))
     assert committed == []
-    results, spent = read_spill(directory.spill_path)
-    assert [result.row for result in results] == [0, 1, 2]
-    assert spent == [Spent(3, 1)]
+    spilled = read_spill(directory.spill_path)
+    assert [result.row for result in spilled.results] == [0, 1, 2]
+    assert spilled.spent == [Spent(3, 1)]
     monkeypatch.undo()
     directory.close()
     with RunDirectory.open(directory.path, job="test", fingerprints={}) as again:
@@ -258,7 +258,7 @@ async def test_a_dead_writer_ends_the_run(directory, monkeypatch, where):
             await out.watch()
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     if where == "append":
-        assert len(read_spill(directory.spill_path)[0]) == 10
+        assert len(read_spill(directory.spill_path).results) == 10
 
 
 async def test_an_error_of_the_run_is_not_replaced(directory, monkeypatch):

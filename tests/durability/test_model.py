@@ -92,17 +92,30 @@ class Durability(RuleBasedStateMachine):
             self.journal.append([], [Spent(row, 1)])
             self.owed[row] = self.owed.get(row, 0) + 1
 
-    @rule(rows=st.sets(st.integers(0, ROWS - 1), min_size=1))
-    def spill(self, rows):
-        """The disk is full: answers go to the spill file, and the run ends."""
+    @rule(rows=st.sets(st.integers(0, ROWS - 1), min_size=1), tried=st.booleans(), crash=st.booleans())
+    def spill(self, rows, tried, crash):
+        """The disk is full: answers, or attempts, go to the spill file, and the run ends.
+
+        Perhaps the next one dies when it has taken the file over and not removed it yet.
+        """
         pending = [row for row in rows if row not in self.model]
         spill = Spill(self.directory.spill_path, 1)
-        spill.append([self.result(row, True) for row in pending], [])
+        if tried:
+            spill.append([], [Spent(row, 1) for row in pending])
+        else:
+            spill.append([self.result(row, True) for row in pending], [])
         spill.close()
         for row in pending:
-            self.settle(row, self.result(row, True))
+            if tried:
+                self.owed[row] = self.owed.get(row, 0) + 1
+            else:
+                self.settle(row, self.result(row, True))
+        left = self.directory.spill_path.read_bytes() if pending else b""
         self.directory.close()
         self.enter()
+        if crash:
+            self.directory.spill_path.write_bytes(left)
+            self.kill()
 
     @precondition(lambda self: self.whole_shards())
     @rule(data=st.data(), crash=st.booleans())

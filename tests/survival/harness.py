@@ -17,6 +17,8 @@ from tests.cli.conftest import KEY
 from tests.cli.test_run import messages
 
 ROOT = Path(__file__).parents[2]
+COMMIT_WINDOW_S = 0.2
+"""50 ms until a group commit begins, and time for the commit itself on a slow, shared disk."""
 
 
 class Ended:
@@ -143,6 +145,21 @@ def wait_until(true, seconds=30):
     while not true():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.005)
+
+
+def killed_after(run, server, seconds):
+    """Kill a run after so many seconds; return how many answers went out within the last commit window before."""
+    counts = []
+    end = time.monotonic() + seconds
+    while (now := time.monotonic()) < end:
+        counts.append((now, server.stats()["served"]))
+        time.sleep(0.01)
+    run.send(signal.SIGKILL)
+    assert run.wait() in (-signal.SIGKILL, 0, 1, 3), run.err  # or it came to its own end
+    safe = max((served for at, served in counts if at < end - COMMIT_WINDOW_S), default=None)
+    if safe is None:
+        safe = counts[0][1] if counts else server.stats()["served"]
+    return server.stats()["served"] - safe
 
 
 def durable_rows(directory, scratch):

@@ -6,27 +6,11 @@ import time
 
 import pytest
 
+from batchgen.sink import read_results
 from tests.cli.test_run import write_csv
-from tests.survival.harness import assert_whole, durable_rows
+from tests.survival.harness import assert_whole, durable_rows, killed_after, wait_until
 
 IN_FLIGHT = 64
-COMMIT_WINDOW_S = 0.2
-"""50 ms until a group commit begins, and time for the commit itself on a slow, shared disk."""
-
-
-def killed_after(run, server, seconds):
-    """Kill a run after so many seconds; return how many answers went out within the last commit window before."""
-    counts = []
-    end = time.monotonic() + seconds
-    while (now := time.monotonic()) < end:
-        counts.append((now, server.stats()["served"]))
-        time.sleep(0.01)
-    run.send(signal.SIGKILL)
-    assert run.wait() in (-signal.SIGKILL, 0), run.err
-    safe = max((served for at, served in counts if at < end - COMMIT_WINDOW_S), default=None)
-    if safe is None:
-        safe = counts[0][1] if counts else server.stats()["served"]
-    return server.stats()["served"] - safe
 
 
 @pytest.mark.parametrize(("seed", "kills"), [(1, 10), pytest.param(2, 100, marks=pytest.mark.slow)])
@@ -76,6 +60,34 @@ def test_kills_round_the_end(spare, simulator, job, tmp_path, seed, kills):
         assert (code, summary["state"], summary["succeeded"]) == (0, "complete", len(texts))
         assert server.stats()["prompts_answered_again"] <= IN_FLIGHT + recent + 30
         assert_whole(out, texts)
+
+
+@pytest.mark.parametrize(("seed", "rows"), [(7, 32), pytest.param(8, 320, marks=pytest.mark.slow)])
+def test_kills_amid_votes(spare, simulator, job, tmp_path, seed, rows):
+    """A row of fifteen samples keeps the finished ones: each kill costs what was in flight, not the rows' turns."""
+    votes, in_flight = 15, 16
+    server = simulator(latency_ms=100, latency_sigma=0.3)
+    chance = random.Random(seed)
+    texts = [f"{n} is red" for n in range(rows)]
+    more = f'[response]\nlabels = ["red", "blue"]\nvotes = {votes}\nconfidence = "votes"\n'
+    path = job(write_csv(tmp_path / "in.csv", texts), server.url, concurrency=in_flight, more=more)
+    bound, kills = 0, 0
+    while server.stats()["served"] < (votes - 4) * rows:
+        run = spare.start("run", path, "--no-progress")
+        served = server.stats()["served"]
+        wait_until(lambda served=served: server.stats()["served"] >= served + in_flight)
+        bound += in_flight + killed_after(run, server, chance.uniform(0.3, 0.9))
+        kills += 1
+    code, summary = spare.run(path)
+    assert (code, summary["succeeded"]) == (0, rows)
+    table = read_results(tmp_path / "out")
+    assert {label["agreement"] for label in table["parsed"].to_pylist()} == {1.0}
+    served = server.stats()["served"]
+    assert kills >= 3
+    assert votes * rows <= served <= votes * rows + bound
+    # No answer counts twice, none that was stored is forgotten: the rest are those that the kills have lost.
+    assert table["attempts"].to_pylist() == [votes] * rows
+    print(f"{kills} kills amid votes: {served - votes * rows} of {served} answers paid again, bound {bound}")
 
 
 @pytest.mark.parametrize(("seed", "signals"), [(5, 6), pytest.param(6, 40, marks=pytest.mark.slow)])
