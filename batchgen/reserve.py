@@ -17,6 +17,8 @@ from batchgen.errors import BudgetStop
 from batchgen.pricing import ModelPrice
 from batchgen.values import Completion, Failure, Outcome, Prompt, Request
 
+_NOTHING = Decimal(0)
+
 
 class Reserve:
     """Holds back worst cases; counts what was abandoned and may be billed.
@@ -85,19 +87,20 @@ class Reserve:
         """Replace what was held by what the outcome says was billed; `outcome` None means cancelled on the way."""
         if outcome is None or (isinstance(outcome, Failure) and outcome.maybe_billed and outcome.usage is None):
             if held is None:
-                self.budget.abandon_unheld(self.worst_case(request, prompt) or Decimal(0))
+                self.budget.abandon_unheld(self.worst_case(request, prompt) or _NOTHING)
             else:
                 self.budget.abandon(held)
         else:
             # Spending counts without a cap too: one may be set while the run goes on.
-            self.budget.settle(held or Decimal(0), self._billed(held or Decimal(0), prompt, outcome))
+            held_cost = held or _NOTHING
+            self.budget.settle(held_cost, self._billed(held_cost, prompt, outcome))
         if held is not None:
             self._wake()
 
     def release(self, held: Decimal | None) -> None:
         """Give back what was held for a request that never went out."""
         if held is not None:
-            self.budget.settle(held, Decimal(0))
+            self.budget.settle(held, _NOTHING)
             self._wake()
 
     def _billed(self, held: Decimal, prompt: Prompt, outcome: Outcome) -> Decimal:
@@ -106,7 +109,7 @@ class Reserve:
         if cost is not None:
             return cost.input + cost.output
         # An answer without usage is billed all the same: the worst case stands in for it.
-        return held if isinstance(outcome, Completion) else Decimal(0)
+        return held if isinstance(outcome, Completion) else _NOTHING
 
     def _wake(self) -> None:
         self._settled.set()
