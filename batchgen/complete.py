@@ -49,8 +49,8 @@ _FREE = Cost(Decimal(0), Decimal(0))
 class Work(Struct):
     """A row on its way: what it asks and what it has used up in this run.
 
-    `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `dialogue` is the
-    state of a structured answer (`turns`).
+    `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `priced` is the last
+    usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer (`turns`).
     """
 
     row: int
@@ -61,6 +61,7 @@ class Work(Struct):
     failed_at_s: float | None = None
     latency_ms: float | None = None
     billed: Spent | None = None
+    priced: tuple[Usage, Cost | None] | None = None
     dialogue: Dialogue | None = None
 
 
@@ -135,7 +136,9 @@ class Completer:
                 self._reserve.release(held)
             else:
                 work.tally.asked_s = self._limiter.settle(ticket, outcome)
-                self._reserve.settle(held, request, work.prompt, outcome)
+                usage = None if outcome is None else outcome.usage
+                cost = None if usage is None else self._cost(work, usage)
+                self._reserve.settle(held, request, work.prompt, outcome, cost)
         if isinstance(outcome, Failure):
             self._count(work, outcome)
         reason = self._watch.observe(outcome, started_s, answered_s, first=work.tally.requests == 1)
@@ -210,8 +213,10 @@ class Completer:
         return known
 
     def _cost(self, work: Work, usage: Usage) -> Cost | None:
-        price = self._price_of(work.prompt.model or self._model)
-        return None if price is None else price.cost(usage)
+        if work.priced is None or work.priced[0] is not usage:
+            price = self._price_of(work.prompt.model or self._model)
+            work.priced = usage, None if price is None else price.cost(usage)
+        return work.priced[1]
 
     def stop_reason(self, failure: Failure) -> ProviderStop:
         """The exception for an answer that no row can survive, in the vendor's own words."""
@@ -245,26 +250,26 @@ class Completer:
         attempts = work.tally.requests
         if isinstance(outcome, Completion):
             assert usage is not None
-            return Result(
-                row=work.row,
-                status=Status.SUCCEEDED,
-                attempts=attempts,
-                finished_at_us=self._wall_us(),
-                completion=outcome.text if outcome.text is not None else outcome.refusal,
-                reasoning=outcome.reasoning,
-                tool_calls=outcome.tool_calls,
-                finish_reason=outcome.finish_reason,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                total_tokens=usage.total_tokens,
-                cached_tokens=usage.cached_tokens,
-                reasoning_tokens=usage.reasoning_tokens,
-                input_cost=cost.input if cost else None,
-                output_cost=cost.output if cost else None,
-                model=self._masked(outcome.model),
-                request_id=self._masked(outcome.request_id),
-                latency_ms=work.latency_ms,
-                http_status=outcome.http_status,
+            return Result(  # in the order of its fields: names would cost 0.9 µs a row
+                work.row,
+                Status.SUCCEEDED,
+                attempts,
+                self._wall_us(),
+                outcome.text if outcome.text is not None else outcome.refusal,
+                outcome.reasoning,
+                outcome.tool_calls,
+                outcome.finish_reason,
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.total_tokens,
+                usage.cached_tokens,
+                usage.reasoning_tokens,
+                cost.input if cost else None,
+                cost.output if cost else None,
+                self._masked(outcome.model),
+                self._masked(outcome.request_id),
+                work.latency_ms,
+                outcome.http_status,
             )
         return Result(
             row=work.row,

@@ -37,7 +37,7 @@ OUTPUT_SLACK = 10
 _CACHED = Decimal("0.20")
 _CACHE_WRITE = Decimal("1.25")
 _BATCH = Decimal("0.5")
-_PER_MILLION = -6  # a decimal shift: exact, and quicker than a division
+_MILLIONTH = Decimal("1e-6")  # exact as a factor, and quicker than a division or a shift
 _SNAPSHOT = re.compile(r"-(latest|\d{4}-\d{2}-\d{2}|\d{4})$")
 
 
@@ -103,7 +103,7 @@ class ModelPrice(Struct, frozen=True):
         else:
             input_cost = input_tokens * price.input
         output_cost = output_tokens * (price.thinking_output if thinking else price.output)
-        return Cost(input_cost.scaleb(_PER_MILLION), output_cost.scaleb(_PER_MILLION))
+        return Cost(input_cost * _MILLIONTH, output_cost * _MILLIONTH)
 
     def worst_case(self, input_tokens: int, max_tokens: int | None) -> Decimal | None:
         """Return the most that one request can cost if it has at most these tokens; None if nothing bounds them.
@@ -128,7 +128,7 @@ class ModelPrice(Struct, frozen=True):
             )
             worst = max(worst, cost)
             below = most
-        return worst.scaleb(_PER_MILLION)
+        return worst * _MILLIONTH
 
     def output_bound(self, parameters: Mapping[str, Any]) -> int | None:
         """Return the most output tokens, thinking included, of a request with these parameters; None if unbounded.

@@ -116,22 +116,22 @@ class PromptTemplate:
     def _render(self, values: Mapping[str, Any]) -> Prompt | Failure:
         try:
             model = None if self._model is None else _model(values[self._model], self._model)
-            parameters = {
-                name: value
-                for name, column in self._parameters.items()
-                if (value := _parameter(name, values[column])) is not None
-            }
+            parameters = self._row_parameters(values) if self._parameters else None
             if self._prompt is not None:
                 column = self._settings.history
                 return Prompt(
                     text=_filled(self._prompt, values),
                     history=() if column is None else read_history(values[column], column),
                     model=model,
-                    parameters=parameters or None,
+                    parameters=parameters,
                 )
-            return Prompt(messages=self._messages(values), model=model, parameters=parameters or None)
+            return Prompt(messages=self._messages(values), model=model, parameters=parameters)
         except PromptError as error:
             return Failure(FailureKind.PROMPT, Verdict.FAIL, str(error))
+
+    def _row_parameters(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        parameters = {name: _parameter(name, values[column]) for name, column in self._parameters.items()}
+        return {name: value for name, value in parameters.items() if value is not None} or None
 
     def _messages(self, values: Mapping[str, Any]) -> list[Message]:
         column = self._settings.messages

@@ -15,7 +15,9 @@ import anyio
 from batchgen.budget import Budget
 from batchgen.errors import BudgetStop
 from batchgen.pricing import ModelPrice
-from batchgen.values import Completion, Failure, Outcome, Prompt, Request
+from batchgen.values import Completion, Cost, Failure, Outcome, Prompt, Request
+
+_NOTHING = Decimal(0)
 
 
 class Reserve:
@@ -81,32 +83,33 @@ class Reserve:
             await self._settled.wait()
         return worst
 
-    def settle(self, held: Decimal | None, request: Request, prompt: Prompt, outcome: Outcome | None) -> None:
-        """Replace what was held by what the outcome says was billed; `outcome` None means cancelled on the way."""
+    def settle(
+        self, held: Decimal | None, request: Request, prompt: Prompt, outcome: Outcome | None, cost: Cost | None
+    ) -> None:
+        """Replace what was held by what was billed: `cost`, as far as usage and price tell.
+
+        `outcome` None means cancelled on the way.
+        """
         if outcome is None or (isinstance(outcome, Failure) and outcome.maybe_billed and outcome.usage is None):
             if held is None:
-                self.budget.abandon_unheld(self.worst_case(request, prompt) or Decimal(0))
+                self.budget.abandon_unheld(self.worst_case(request, prompt) or _NOTHING)
             else:
                 self.budget.abandon(held)
         else:
             # Spending counts without a cap too: one may be set while the run goes on.
-            self.budget.settle(held or Decimal(0), self._billed(held or Decimal(0), prompt, outcome))
+            if cost is not None:
+                billed = cost.input + cost.output
+            else:  # an answer without usage is billed all the same: the worst case stands in for it
+                billed = held if held is not None and isinstance(outcome, Completion) else _NOTHING
+            self.budget.settle(held or _NOTHING, billed)
         if held is not None:
             self._wake()
 
     def release(self, held: Decimal | None) -> None:
         """Give back what was held for a request that never went out."""
         if held is not None:
-            self.budget.settle(held, Decimal(0))
+            self.budget.settle(held, _NOTHING)
             self._wake()
-
-    def _billed(self, held: Decimal, prompt: Prompt, outcome: Outcome) -> Decimal:
-        price = self._price_of(prompt.model or self._model)
-        cost = price.cost(outcome.usage) if price is not None and outcome.usage is not None else None
-        if cost is not None:
-            return cost.input + cost.output
-        # An answer without usage is billed all the same: the worst case stands in for it.
-        return held if isinstance(outcome, Completion) else Decimal(0)
 
     def _wake(self) -> None:
         self._settled.set()

@@ -7,7 +7,7 @@ Parquet: results leave through `emit`, rows left unfinished through `leave`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import anyio
@@ -126,7 +126,7 @@ class Runner:
                     if isinstance(item, Result):
                         self._outlet.emit(item)
                     else:
-                        await self._guarded(item, self._start(item))
+                        await self._see_through(item)
                     if self._stopped.is_set() or self._workers > self._wanted:
                         return
                 if not await self._more():
@@ -146,32 +146,22 @@ class Runner:
                 self._feeding.discard(scope)
         return False
 
-    async def _start(self, work: Work) -> None:
-        outcome = await self._completer.attempt(work)
-        if not is_retryable(outcome):
+    async def _see_through(self, work: Work, failure: Failure | None = None) -> None:
+        """Bring a row to its end, from its first attempt or from a failed one on; aside, if it has to wait.
+
+        Whatever ends it without a result leaves the row pending and on record.
+        """
+        try:
+            if failure is None:
+                outcome = await self._completer.attempt(work)
+                if isinstance(outcome, Failure) and is_retryable(outcome):
+                    if self._waiting < WAITING_ROWS:
+                        self._go_on_aside(work, outcome)
+                        return
+                    failure = outcome
+            if failure is not None:
+                outcome = await self._completer.again(work, failure, self._sleep)
             self._settle(work, outcome)
-        else:
-            assert isinstance(outcome, Failure)
-            assert self._tasks is not None
-            if self._waiting < WAITING_ROWS:
-                self._waiting += 1
-                self._tasks.start_soon(self._again_aside, work, outcome)
-            else:
-                await self._again(work, outcome)
-
-    async def _again_aside(self, work: Work, failure: Failure) -> None:
-        try:
-            await self._guarded(work, self._again(work, failure))
-        finally:
-            self._waiting -= 1
-
-    async def _again(self, work: Work, failure: Failure) -> None:
-        self._settle(work, await self._completer.again(work, failure, self._sleep))
-
-    async def _guarded(self, work: Work, step: Awaitable[None]) -> None:
-        """Await a row's step; whatever ends it without a result leaves the row pending and on record."""
-        try:
-            await step
         except LimiterClosed:
             self._leave(work)
         except StoppedError as error:
@@ -180,6 +170,18 @@ class Runner:
         except anyio.get_cancelled_exc_class():
             self._leave(work)
             raise
+
+    def _go_on_aside(self, work: Work, failure: Failure) -> None:
+        """Give a row that has to wait a task of its own."""
+        assert self._tasks is not None
+        self._waiting += 1
+        self._tasks.start_soon(self._wait_aside, work, failure)
+
+    async def _wait_aside(self, work: Work, failure: Failure) -> None:
+        try:
+            await self._see_through(work, failure)
+        finally:
+            self._waiting -= 1
 
     def _settle(self, work: Work, outcome: Outcome) -> None:
         if isinstance(outcome, Completion) or outcome.verdict is not Verdict.STOP:

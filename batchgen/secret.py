@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_KEY_SHAPE = re.compile(r"\bsk-[A-Za-z0-9_\-*.]{8,}")
+_KEY_START = "sk-"
+_KEY_SHAPE = re.compile(rf"\b{_KEY_START}[A-Za-z0-9_\-*.]{{8,}}")
 _MASK = "***"
 _SHORTEST_LITERAL = 4  # a key of three letters would mask half of every sentence
 _SHORTEST_PIECE = 6  # what five letters at the end of a text tell of a key is nothing
@@ -35,6 +36,8 @@ class Secret:
 
         So is the beginning of the key at the end of the text: where a long message was cut within it.
         """
+        if self._value[:_SHORTEST_PIECE] not in text and _KEY_START not in text:
+            return text
         if len(self._value) >= _SHORTEST_LITERAL:
             text = text.replace(self._value, _MASK)
         if self._value[:_SHORTEST_PIECE] in text:

@@ -130,7 +130,7 @@ class Sums:
 
     def add(self, result: Result) -> None:
         """Count one settled row."""
-        totals = self._totals(Group(result.model, result.status, result.finish_reason, result.error_kind))
+        totals = self._totals((result.model, result.status, result.finish_reason, result.error_kind))
         totals.rows += 1
         if not result.attempts and result.error_kind is not FailureKind.PROMPT:
             totals.shared += 1
@@ -181,10 +181,11 @@ class Sums:
         sums.groups = dict(msgspec.json.decode(text, type=list[tuple[Group, Totals]]))
         return sums
 
-    def _totals(self, group: Group) -> Totals:
-        totals = self.groups.get(group)
+    def _totals(self, group: tuple[str | None, Status, str | None, FailureKind | None]) -> Totals:
+        """Return a group's totals; its key may be a plain tuple, which costs a tenth of a `Group` to make."""
+        totals: Totals | None = self.groups.get(group)  # type: ignore[call-overload]
         if totals is None:
-            totals = self.groups[group] = Totals()
+            totals = self.groups[Group(*group)] = Totals()
         return totals
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from types import GeneratorType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import jinja2.meta
@@ -56,30 +56,17 @@ class Template:
         self._names = sorted(names - {_ROW})
         self._row_names = sorted(_row_columns(key, tree)) if _ROW in names else []
         self.columns = frozenset((*self._names, *self._row_names))
-        self._parts = _plain_parts(tree, names)
+        self._plain = _plain_parts(tree, names)
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Return the text for a row. Raises `PromptError`."""
         try:
-            text = self._expanded(values) if self._parts is None else self._joined(self._parts, values)
+            text = self._expanded(values) if self._plain is None else _joined(self._plain, values)
         except _ROW_ERRORS as error:
             raise PromptError(f"{self.key}: {error or type(error).__name__}") from error
         if len(text) > TEXT_CAP:
             raise PromptError(f"{self.key}: the text is longer than {TEXT_CAP} characters")
         return text
-
-    def _joined(self, parts: list[tuple[str, str | None]], values: Mapping[str, Any]) -> str:
-        """Render a template that is only text and columns: a tenth of Jinja2's time, and the same text."""
-        pieces = []
-        for text, column in parts:
-            if column is None:
-                pieces.append(text)
-                continue
-            value = values[column]
-            if type(value) is not str:
-                value = str(_finalize(_present(value, column)))
-            pieces.append(value)
-        return "".join(pieces)
 
     def _expanded(self, values: Mapping[str, Any]) -> str:
         variables = {name: _present(values[name], name) for name in self._names}
@@ -190,18 +177,37 @@ def _row_column(node: nodes.Node) -> str | None:
     return None
 
 
-def _plain_parts(tree: nodes.Template, names: set[str]) -> list[tuple[str, str | None]] | None:
-    """Return the template as (text, None) and ("", column) in order, or None if it is more than text and columns."""
-    parts: list[tuple[str, str | None]] = []
+class _Plain(NamedTuple):
+    """A template that is only text and columns: its texts in order, and which places among them the columns take."""
+
+    pieces: list[str]
+    columns: list[tuple[int, str]]
+
+
+def _joined(plain: _Plain, values: Mapping[str, Any]) -> str:
+    """Render a plain template: a tenth of Jinja2's time, and the same text."""
+    pieces = plain.pieces.copy()
+    for place, column in plain.columns:
+        value = values[column]
+        if type(value) is not str:
+            value = str(value) if type(value) is int else str(_finalize(_present(value, column)))
+        pieces[place] = value
+    return "".join(pieces)
+
+
+def _plain_parts(tree: nodes.Template, names: set[str]) -> _Plain | None:
+    """Return the template as texts and columns; None if it is more than that."""
+    plain = _Plain([], [])
     for output in tree.body:
         if not isinstance(output, nodes.Output):
             return None
         for node in output.nodes:
             column = node.name if isinstance(node, nodes.Name) and node.name in names else _row_column(node)
             if isinstance(node, nodes.TemplateData):
-                parts.append((node.data, None))
+                plain.pieces.append(node.data)
             elif column is not None:
-                parts.append(("", column))
+                plain.columns.append((len(plain.pieces), column))
+                plain.pieces.append("")
             else:
                 return None
-    return parts
+    return plain

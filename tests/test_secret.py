@@ -36,3 +36,11 @@ def test_a_key_that_was_cut_off_at_the_end_is_masked():
     assert key.mask("no such key: abcdefghij") == "no such key: ***"
     assert key.mask("abcdef and abcdefg") == "abcdef and ***"
     assert key.mask("the letters abcde") == "the letters abcde"
+
+
+@pytest.mark.parametrize("key", ["abcd", "abcde", "abcdefghijk"])
+def test_a_text_with_one_key_alone_is_masked(key):
+    """This key or somebody else's, each without the other; a text with neither stays as it is."""
+    assert Secret(key).mask(f"no {key}!") == "no ***!"
+    assert Secret(key).mask("no sk-abc123456789!") == "no ***!"
+    assert Secret(key).mask("8f3c2e1a-0b4d-9c7e") == "8f3c2e1a-0b4d-9c7e"

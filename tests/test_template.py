@@ -56,8 +56,8 @@ def test_row_text_is_never_expanded(text):
 
 def test_plain_templates_take_the_plain_path():
     """Only text and columns: no Jinja2 at run time; anything more: Jinja2."""
-    assert Template("k", 'Hi {{ a }} {{ row["b c"] }}')._parts is not None
-    assert Template("k", "Hi {{ a | upper }}")._parts is None
+    assert Template("k", 'Hi {{ a }} {{ row["b c"] }}')._plain is not None
+    assert Template("k", "Hi {{ a | upper }}")._plain is None
 
 
 @pytest.mark.parametrize(

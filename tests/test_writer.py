@@ -129,6 +129,28 @@ async def test_a_later_run_goes_on(directory):
     assert [session.clean for session in directory.journal.sessions()] == [True, True]
 
 
+@pytest.mark.parametrize(("length", "reads"), [(10, 0), (3_000_000, 1)], ids=["short", "long"])
+async def test_a_part_is_what_was_stored(directory, monkeypatch, length, reads):
+    """Short answers go into the part from memory and long ones through the journal, with earlier costs, cleaned."""
+    stored_rows, read = Journal.stored_rows, []
+
+    def noted(self, first_row, end_row):
+        rows = stored_rows(self, first_row, end_row)
+        read.extend(rows)
+        return rows
+
+    monkeypatch.setattr(Journal, "stored_rows", noted)
+    directory.journal.append([], [Spent(7, 2)])
+    async with make(directory, []) as out:
+        await out.open_shard(shard_of(0))
+        for row in reversed(range(10)):
+            out.emit(answered(row, completion=f"{row}\ud800" + length * "x"))
+    assert len(read) == 10 * reads
+    table = read_results(directory.path)
+    assert table["attempts"].to_pylist() == [1] * 7 + [3, 1, 1]
+    assert table["completion"].to_pylist() == [f"{row}\ufffd" + length * "x" for row in range(10)]
+
+
 async def test_a_whole_shard_is_published_when_opened(directory):
     """A run killed between the last commit and the part publishes it at once; an empty shard too."""
     directory.journal.append([answered(row) for row in range(10)])

@@ -17,7 +17,9 @@ from batchgen.values import Usage
 Choice = Mapping[str, Any]
 """The one choice of a document: `message` or `delta`, `finish_reason`, `logprobs`."""
 
-_UNFINISHED = ("", "null", "None")  # a running frame's finish_reason; DashScope writes null as a string
+UNFINISHED = ("", "null", "None")
+"""What a running frame has as `finish_reason`: DashScope writes null as a string."""
+
 _LARGEST_COUNT = 2**63 - 1
 
 
@@ -53,7 +55,7 @@ class Answer:
         if choice is None:
             return
         reason = choice.get("finish_reason")
-        if isinstance(reason, str) and reason not in _UNFINISHED:
+        if isinstance(reason, str) and reason not in UNFINISHED:
             self.finish_reason = reason
         logprobs = choice.get("logprobs")
         if logprobs is not None:

@@ -18,6 +18,7 @@ from batchgen.providers.answer import Choice
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.reader import Exchange, read_exchange
 from batchgen.providers.request_parts import constant_parameters, encode, with_row_parameters, with_user_headers
+from batchgen.providers.usual import native_reply
 from batchgen.values import Completion, Failure, Message, Prompt, Request, Response
 
 TEXT_PATH = "/services/aigc/text-generation/generation"
@@ -91,7 +92,8 @@ class DashScope:
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
         exchange = Exchange(request, response, "dashscope", self._settings.name, self._clock())
-        return read_exchange(exchange, _find_choice, cumulative=request.streamed and _CUMULATIVE in request.body)
+        cumulative = request.streamed and _CUMULATIVE in request.body
+        return read_exchange(exchange, native_reply, _find_choice, cumulative=cumulative)
 
     def must_stream(self, model: str) -> bool:
         """Whether this model, with the settings' parameters, is known to answer streamed requests only."""

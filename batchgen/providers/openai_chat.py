@@ -24,6 +24,7 @@ from batchgen.providers.request_parts import (
     with_row_parameters,
     with_user_headers,
 )
+from batchgen.providers.usual import chat_reply
 from batchgen.values import Completion, Failure, Prompt, Request, Response
 
 _PATH = "/chat/completions"
@@ -91,7 +92,7 @@ class OpenAIChat:
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
         exchange = Exchange(request, response, self._vendor, self._settings.name, self._clock())
-        return read_exchange(exchange, _find_choice, cumulative=False)
+        return read_exchange(exchange, chat_reply, _find_choice, cumulative=False)
 
     def must_stream(self, model: str) -> bool:
         """Whether this model is known to answer streamed requests only: some of DashScope's; nobody else's."""

@@ -12,15 +12,18 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct
 
-from batchgen.providers.answer import Answer, Choice, json_text, read_usage
+from batchgen.providers.answer import UNFINISHED, Answer, Choice, json_text, read_usage
 from batchgen.providers.catalogue import find_rule
 from batchgen.providers.error_body import VendorError, describe, find_error, read_error
 from batchgen.providers.sse import Frame, is_stream, read_frames
+from batchgen.providers.usual import UsualReply
 from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s
 from batchgen.values import Completion, Failure, FailureKind, Request, Response, Verdict
 
+DecodeUsual = Callable[[bytes], UsualReply]
 FindChoice = Callable[[Mapping[str, Any]], Choice | None]
 
 
@@ -35,9 +38,43 @@ class Exchange(Struct, frozen=True, gc=False):
     now: float
 
 
-def read_exchange(exchange: Exchange, find_choice: FindChoice, *, cumulative: bool) -> Completion | Failure:
-    """Return what a response means. Never raises. `find_choice` returns a document's one choice; `cumulative`: each
-    frame of the stream repeats the text so far."""
+def read_exchange(
+    exchange: Exchange, decode_usual: DecodeUsual, find_choice: FindChoice, *, cumulative: bool
+) -> Completion | Failure:
+    """Return what a response means. Never raises. `decode_usual` takes the usual reply, raising for any other;
+    `find_choice` returns a document's one choice; `cumulative`: each frame of the stream repeats the text so far."""
+    if exchange.response.status == 200 and not exchange.request.streamed:
+        completion = _read_usual(exchange, decode_usual)
+        if completion is not None:
+            return completion
+    return read_any(exchange, find_choice, cumulative=cumulative)
+
+
+def _read_usual(exchange: Exchange, decode: DecodeUsual) -> Completion | None:
+    """Return what `read_any` would, in a third of its time; None where only that can tell."""
+    response = exchange.response
+    try:
+        reply = decode(response.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    choice = reply.choice
+    message = choice.message
+    if choice.finish_reason in UNFINISHED:
+        return None
+    return Completion(
+        text=message.content,
+        finish_reason=choice.finish_reason,
+        usage=read_usage(reply.usage),
+        reasoning=(message.reasoning if message.reasoning_content is None else message.reasoning_content) or None,
+        refusal=message.refusal or None,
+        model=_model(exchange, reply),
+        request_id=_request_id(exchange, reply),
+        limits=rate_limits(response.headers, exchange.now),
+    )
+
+
+def read_any(exchange: Exchange, find_choice: FindChoice, *, cumulative: bool) -> Completion | Failure:
+    """Return what any response means, streamed or whole, document by document and key by key."""
     response = exchange.response
     status = response.status
     if 300 <= status < 400:
@@ -88,13 +125,13 @@ def _frames(body: bytes) -> list[Frame]:
     return [Frame(decode_json(body))]
 
 
-def _model(exchange: Exchange, answer: Answer) -> str | None:
+def _model(exchange: Exchange, answer: Answer | UsualReply) -> str | None:
     """The model as the response names it, else as the request did: the native API does not name it."""
     return answer.model or exchange.request.model or None
 
 
-def _request_id(exchange: Exchange, answer: Answer) -> str | None:
-    return answer.request_id or exchange.response.headers.get("x-request-id") or answer.id
+def _request_id(exchange: Exchange, answer: Answer | UsualReply) -> str | None:
+    return answer.request_id or exchange.response.headers.get("x-request-id") or answer.id or None
 
 
 def _redirect(exchange: Exchange) -> Failure:

@@ -33,6 +33,9 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)")
 _UNIT_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _EPOCH_S = 1e9  # a bare reset number above this is a Unix time, not a duration (it would be 31 years)
 _EPOCH_MS = 1e12
+_LIMITS = frozenset(
+    f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
+)
 
 
 class UnreadableError(ValueError):
@@ -112,7 +115,7 @@ def rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
     Resets come as durations (`20ms`, `1s`, `6m0s`: OpenAI), as bare seconds, or as Unix or ISO times (others); times
     are measured against `now` (Unix seconds). https://developers.openai.com/api/docs/guides/rate-limits
     """
-    if not any(name.startswith("x-ratelimit-") for name in headers):
+    if _LIMITS.isdisjoint(headers):
         return None
     limits = RateLimits(
         limit_requests=_whole(headers.get("x-ratelimit-limit-requests")),
