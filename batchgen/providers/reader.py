@@ -18,7 +18,14 @@ from batchgen.providers.answer import Answer, Choice, json_text, read_usage
 from batchgen.providers.catalogue import find_rule
 from batchgen.providers.error_body import VendorError, describe, find_error, read_error
 from batchgen.providers.sse import Frame, is_stream, read_frames
-from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s
+from batchgen.providers.wire import (
+    UnreadableError,
+    decode_json,
+    printable,
+    rate_limits,
+    retry_after_s,
+    word_or_none,
+)
 from batchgen.values import Completion, Failure, FailureKind, Request, Response, Verdict
 
 FindChoice = Callable[[Mapping[str, Any]], Choice | None]
@@ -94,7 +101,7 @@ def _model(exchange: Exchange, answer: Answer) -> str | None:
 
 
 def _request_id(exchange: Exchange, answer: Answer) -> str | None:
-    return answer.request_id or exchange.response.headers.get("x-request-id") or answer.id
+    return answer.request_id or word_or_none(exchange.response.headers.get("x-request-id")) or answer.id
 
 
 def _redirect(exchange: Exchange) -> Failure:
@@ -111,7 +118,7 @@ def _redirect(exchange: Exchange) -> Failure:
             f"HTTP {response.status}: redirected to {host}; redirects are not followed, set model.base_url"
         ),
         http_status=response.status,
-        request_id=response.headers.get("x-request-id"),
+        request_id=word_or_none(response.headers.get("x-request-id")),
         model=exchange.request.model or None,
     )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+
 from msgspec import Struct
 
 from batchgen.secret import Secret
 from batchgen.transport.route import Route
 from batchgen.values import Failure, FailureKind, Verdict
 
-OPEN_FILES_ERRORS = frozenset({23, 24})
-"""ENFILE and EMFILE: no file descriptor left for a socket, in the system or in this process."""
+OPEN_FILES_ERRORS = frozenset({errno.ENFILE, errno.EMFILE, errno.EBUSY})
+"""No file descriptor left for a socket, in the system or in this process; EBUSY is what glibc's resolver makes of it."""
 
 
 class Trouble(Struct, frozen=True):
@@ -31,6 +33,7 @@ CONNECT_TIMEOUT = Trouble("connect_timeout", "no connection to {host} in time", 
 OPEN_FILES = Trouble(
     "fd_limit",
     "no file descriptor is left for a connection to {host}: lower limits.concurrency or raise `ulimit -n`",
+    verdict=Verdict.WAIT,  # a limit of this machine, the only one a transport meets: fewer at once will do
     unsent=True,
 )
 CERTIFICATE = Trouble(

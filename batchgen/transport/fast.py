@@ -35,6 +35,7 @@ from batchgen.transport import (
     STREAM_FACTOR,
     failures,
 )
+from batchgen.transport.descriptors import descriptors_exhausted
 from batchgen.transport.failures import Trouble, failure
 from batchgen.transport.route import Route
 from batchgen.transport.trust import extra_authorities
@@ -48,7 +49,9 @@ CONNECTING = "client error (Connect)"
 """The cause by which pyreqwest's errors tell connecting from all that follows (their classes do not)."""
 
 CONNECT_SIGNS = (
-    ("Too many open files", failures.OPEN_FILES),
+    ("os error 24", failures.OPEN_FILES),
+    ("os error 23", failures.OPEN_FILES),
+    ("os error 16", failures.OPEN_FILES),  # what glibc's resolver makes of them
     ("invalid peer certificate", failures.CERTIFICATE),
     ("InvalidContentType", failures.NOT_TLS),
     ("received fatal alert", failures.TLS),
@@ -83,7 +86,7 @@ class FastTransport:
     def __init__(
         self,
         route: Route,
-        authorization: Secret | None,
+        key: Secret | None,
         concurrency: int,
         notes: Sequence[str],
         connect_timeout_s: float,
@@ -91,7 +94,7 @@ class FastTransport:
         self.route = route
         self.concurrency = concurrency
         self.notes = notes
-        self._secret = authorization
+        self._secret = key
         self._prefix = f"{route.origin}/"
         self._connect_timeout_s = connect_timeout_s
         self._authorities = extra_authorities()
@@ -165,7 +168,7 @@ class FastTransport:
     def _build_client(self, *, read_timeout_s: float | None) -> Client:
         headers = HeaderMap({"user-agent": "batchgen", "accept-encoding": "identity"})
         if self._secret is not None:
-            headers.insert("authorization", self._secret.reveal(), is_sensitive=True)
+            headers.insert("authorization", f"Bearer {self._secret.reveal()}", is_sensitive=True)
         builder = (
             ClientBuilder()
             .default_headers(headers)
@@ -226,4 +229,7 @@ def read_error(error: PyreqwestError) -> tuple[Trouble, str]:
         return (failures.CONNECT_TIMEOUT if connecting else failures.DEADLINE), ""
     words = "\n".join(causes)
     signs = CONNECT_SIGNS if connecting else REPLY_SIGNS
-    return next(trouble for sign, trouble in signs if sign in words), detail
+    trouble = next(trouble for sign, trouble in signs if sign in words)
+    if trouble is failures.DNS and descriptors_exhausted():
+        trouble = failures.OPEN_FILES
+    return trouble, detail

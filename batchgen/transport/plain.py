@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import zlib
@@ -17,7 +18,7 @@ import anyio
 import httpx
 
 from batchgen.errors import JobError
-from batchgen.secret import Secret
+from batchgen.secret import MaskingFilter, Secret
 from batchgen.transport import (
     BODY_CAP,
     IDLE_S,
@@ -27,6 +28,7 @@ from batchgen.transport import (
     STREAM_FACTOR,
     failures,
 )
+from batchgen.transport.descriptors import descriptors_exhausted
 from batchgen.transport.failures import OPEN_FILES_ERRORS, Trouble, failure
 from batchgen.transport.route import Route
 from batchgen.transport.trust import extra_authorities
@@ -52,6 +54,10 @@ ERRORS: tuple[tuple[type[BaseException], str, Trouble], ...] = (
 """An error of the chain (the outermost first), words in it, and what it means; the first match counts."""
 
 
+LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpx")
+"""Who logs a server's headers at debug level; a filter works only on the very logger that a line is written to."""
+
+
 class PlainTransport:
     """Sends over httpx. Made by `open_transport`; `inner` takes the place of httpx's own transport (tests)."""
 
@@ -60,7 +66,7 @@ class PlainTransport:
     def __init__(
         self,
         route: Route,
-        authorization: Secret | None,
+        key: Secret | None,
         concurrency: int,
         notes: Sequence[str],
         connect_timeout_s: float,
@@ -70,13 +76,17 @@ class PlainTransport:
         self.route = route
         self.concurrency = concurrency
         self.notes = notes
-        self._secret = authorization
+        self._secret = key
         self._prefix = f"{route.origin}/"
         self._inner = inner if inner is not None else _build_transport(route, concurrency)
         self._connect_timeout_s = connect_timeout_s
         self._untraced = inner is not None  # only httpcore tells how far a request came
+        self._masking = None if key is None else MaskingFilter(key)
 
     async def __aenter__(self) -> Self:
+        if self._masking is not None:
+            for name in LOGGERS:
+                logging.getLogger(name).addFilter(self._masking)
         await self._inner.__aenter__()
         return self
 
@@ -84,6 +94,9 @@ class PlainTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._inner.__aexit__(kind, error, trace)
+        if self._masking is not None:
+            for name in LOGGERS:
+                logging.getLogger(name).removeFilter(self._masking)
 
     async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
         """See `Transport.send`."""
@@ -107,7 +120,7 @@ class PlainTransport:
         """Return all headers but Host; made anew each time so that no attribute holds the key unwrapped."""
         headers = {"user-agent": "batchgen", "accept": "*/*", "accept-encoding": "identity"}
         if self._secret is not None:
-            headers["authorization"] = self._secret.reveal()
+            headers["authorization"] = f"Bearer {self._secret.reveal()}"
         return headers | {name.lower(): value for name, value in request.headers.items()}
 
     async def _attempt(
@@ -209,6 +222,8 @@ def read_error(error: BaseException, way: _Progress) -> tuple[Trouble, str]:
         trouble = failures.CONNECT
     elif trouble is failures.CUT and not way.answered:
         trouble = failures.CLOSED
+    if trouble is failures.DNS and descriptors_exhausted():
+        trouble = failures.OPEN_FILES
     return trouble, "" if trouble is failures.CONNECT_TIMEOUT else detail
 
 

@@ -373,7 +373,7 @@ async def test_exhausted_file_descriptors_are_told_apart(transport_to: Open) -> 
                     os.close(descriptor)
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert isinstance(failure, Failure)
-    assert (failure.kind, failure.code, failure.verdict) == (FailureKind.NETWORK, "fd_limit", RETRY)
+    assert (failure.kind, failure.code, failure.verdict) == (FailureKind.NETWORK, "fd_limit", Verdict.WAIT)
     assert not failure.maybe_billed
     check_message(failure)
 
