@@ -37,6 +37,7 @@ from batchgen.transport import (
 )
 from batchgen.transport.descriptors import descriptors_exhausted
 from batchgen.transport.failures import Trouble, failure
+from batchgen.transport.room import PIECE_BYTES, Room
 from batchgen.transport.route import Route
 from batchgen.transport.trust import extra_authorities
 from batchgen.values import KEPT_HEADERS, Failure, Request, Response
@@ -100,6 +101,7 @@ class FastTransport:
         self._authorities = extra_authorities()
         self._client = self._build_client(read_timeout_s=None)
         self._streaming: dict[float, Client] = {}
+        self._room = Room()
         self._answered = False  # before the first whole reply no connection can be a kept one
 
     async def __aenter__(self) -> Self:
@@ -139,9 +141,11 @@ class FastTransport:
         try:
             async with sending as reply:
                 if silence is None:
-                    body = await reply.body_reader.read(BODY_CAP + 1) or b""
+                    body = await reply.body_reader.read(PIECE_BYTES) or b""
+                    if len(body) >= PIECE_BYTES:
+                        body = await self._read_on(reply.body_reader, bytes(body))
                 else:
-                    body = await _read_events(reply.body_reader, silence, silence_s)
+                    body = await self._read_events(reply.body_reader, silence, silence_s)
                 if len(body) > BODY_CAP:
                     return failure(failures.TOO_LARGE, self.route, self._secret, f"over {BODY_CAP} bytes")
                 encoding = _header(reply, "content-encoding")
@@ -157,6 +161,26 @@ class FastTransport:
         except PyreqwestError as error:
             trouble, detail = read_error(error)
             return failure(trouble, self.route, self._secret, detail, limit_s=total_s, reused=self._answered)
+
+    async def _read_on(self, reader: ResponseBodyReader, start: bytes) -> bytes:
+        """Return a body that is not small, whole or a little more than the cap of it."""
+        with self._room.body() as body:
+            await body.add(start)
+            while body.size <= BODY_CAP and (piece := await reader.read(PIECE_BYTES)):
+                await body.add(bytes(piece))
+            return body.joined()
+
+    async def _read_events(
+        self, reader: ResponseBodyReader, silence: anyio.CancelScope, silence_s: float
+    ) -> bytes:
+        """Return the whole stream, or a little more than the cap of it; each chunk moves the end of patience."""
+        with self._room.body() as body:
+            while body.size <= BODY_CAP and (chunk := await reader.read_chunk()) is not None:
+                if self._room.full:
+                    silence.deadline = math.inf  # what is waited for now is not the server's to send
+                await body.add(bytes(chunk))
+                silence.deadline = anyio.current_time() + silence_s
+            return body.joined()
 
     def _client_for(self, timeout_s: float) -> Client:
         """Return the client for streams of this patience: one for each power of two, so that they stay few."""
@@ -201,17 +225,6 @@ def _header(reply: Reply, name: str) -> str | None:
         return reply.get_header(name)
     except ValueError:  # bytes outside ASCII: nothing that is read here has them
         return None
-
-
-async def _read_events(reader: ResponseBodyReader, silence: anyio.CancelScope, silence_s: float) -> bytes:
-    """Return the whole stream, or a little more than the cap of it; each chunk moves the end of patience."""
-    chunks = []
-    size = 0
-    while size <= BODY_CAP and (chunk := await reader.read_chunk()) is not None:
-        silence.deadline = anyio.current_time() + silence_s
-        chunks.append(chunk)
-        size += len(chunk)
-    return b"".join(chunks)
 
 
 def read_error(error: PyreqwestError) -> tuple[Trouble, str]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import ssl
 import zlib
@@ -30,6 +31,7 @@ from batchgen.transport import (
 )
 from batchgen.transport.descriptors import descriptors_exhausted
 from batchgen.transport.failures import OPEN_FILES_ERRORS, Trouble, failure
+from batchgen.transport.room import Room
 from batchgen.transport.route import Route
 from batchgen.transport.trust import extra_authorities
 from batchgen.values import KEPT_HEADERS, Failure, Request, Response
@@ -80,6 +82,7 @@ class PlainTransport:
         self._prefix = f"{route.origin}/"
         self._inner = inner if inner is not None else _build_transport(route, concurrency)
         self._connect_timeout_s = connect_timeout_s
+        self._room = Room()
         self._untraced = inner is not None  # only httpcore tells how far a request came
         self._masking = None if key is None else MaskingFilter(key)
 
@@ -140,14 +143,17 @@ class PlainTransport:
             if encoding not in ("identity", "gzip"):
                 return failure(failures.BAD_ENCODING, self.route, self._secret, encoding)
             unpack = _Gunzip() if encoding == "gzip" else None
-            body = bytearray()
-            async for chunk in reply.stream:  # type: ignore[union-attr]
-                if request.streamed:
-                    silence.deadline = anyio.current_time() + timeout_s
-                for part in (chunk,) if unpack is None else unpack.parts(chunk):
-                    body += part
-                    if len(body) > BODY_CAP:
-                        return failure(failures.TOO_LARGE, self.route, self._secret, f"over {BODY_CAP} bytes")
+            with self._room.body() as body:
+                async for chunk in reply.stream:  # type: ignore[union-attr]
+                    if request.streamed and self._room.full:
+                        silence.deadline = math.inf  # what is waited for now is not the server's to send
+                    for part in (chunk,) if unpack is None else unpack.parts(chunk):
+                        await body.add(part)
+                        if body.size > BODY_CAP:
+                            return failure(failures.TOO_LARGE, self.route, self._secret, f"over {BODY_CAP} bytes")
+                    if request.streamed:
+                        silence.deadline = anyio.current_time() + timeout_s
+                whole = body.joined()
             if unpack is not None and not unpack.whole:
                 return failure(failures.CUT, self.route, self._secret, "the gzip stream has no end")
         except zlib.error as error:
@@ -156,7 +162,7 @@ class PlainTransport:
             with anyio.CancelScope(shield=True):  # closing a cut body's connection must not be cut itself
                 await reply.aclose()
         kept = {name: value for name in KEPT_HEADERS if (value := reply.headers.get(name)) is not None}
-        return Response(reply.status_code, kept, bytes(body))
+        return Response(reply.status_code, kept, whole)
 
 
 class _Progress:
