@@ -16,6 +16,7 @@ from msgspec import Struct
 from batchgen.errors import ProviderStop, ResourceStop
 from batchgen.limiter import Limiter
 from batchgen.pricing import ModelPrice
+from batchgen.prompt_room import PromptRoom
 from batchgen.providers.protocol import Provider
 from batchgen.reserve import Reserve
 from batchgen.retry import LAST_PATIENCE_S, RetryPolicy, Tally, is_retryable
@@ -55,7 +56,7 @@ class Work(Struct):
     """A row on its way: what it asks and what it has used up in this run.
 
     `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `dialogue` is the
-    state of a structured answer (`turns`).
+    state of a structured answer (`turns`). `size`: see `prompt_room`.
     """
 
     row: int
@@ -67,6 +68,7 @@ class Work(Struct):
     latency_ms: float | None = None
     billed: Spent | None = None
     dialogue: Dialogue | None = None
+    size: int = 0
 
 
 class Completer:
@@ -102,6 +104,7 @@ class Completer:
         self._key = key
         self._note = note
         self._short_of_files = False
+        self.room = PromptRoom()
         self._clock = clock
         self._wall_us = wall_us
         self._streamed_models: dict[str, bool] = {}
@@ -117,6 +120,7 @@ class Completer:
         request = work.request
         if request is None:
             request = work.request = self._provider.build_request(work.prompt, stream=self._streams(work.prompt))
+            self.room.weigh(work, len(request.body))
         held = await self._reserve.hold(request, work.prompt) if self._reserve.capped else None
         tokens = rough_tokens(len(request.body))
         ticket = None

@@ -170,9 +170,7 @@ class FastTransport:
                 await body.add(bytes(piece))
             return body.joined()
 
-    async def _read_events(
-        self, reader: ResponseBodyReader, silence: anyio.CancelScope, silence_s: float
-    ) -> bytes:
+    async def _read_events(self, reader: ResponseBodyReader, silence: anyio.CancelScope, silence_s: float) -> bytes:
         """Return the whole stream, or a little more than the cap of it; each chunk moves the end of patience."""
         with self._room.body() as body:
             while body.size <= BODY_CAP and (chunk := await reader.read_chunk()) is not None:
