@@ -72,8 +72,11 @@ class Work(Struct):
 
 
 class Completer:
-    """Sends prompts and reads answers. `price_of` finds a model's price; `note` takes a sentence for the user; `wall_us`
-    stamps results (microseconds, UTC)."""
+    """Sends prompts and reads answers.
+
+    `price_of` finds a model's price; `note` takes a sentence for the user; `wall_us` gives the time of results
+    (microseconds, UTC).
+    """
 
     def __init__(
         self,

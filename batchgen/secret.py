@@ -97,6 +97,6 @@ def _encoded(value: str) -> Iterator[str]:
 
 def _escaped(letter: str) -> str:
     """Return a pattern for one letter, as it is or escaped: `%2B`, `\\u002b`, `\\x2b`, `\\/`, `&#43;`, `&#x2b;`."""
-    number = ord(letter)
-    plain = re.escape(letter)
-    return f"(?:{plain}|\\\\{plain}|(?i:%{number:02x}|\\\\u00{number:02x}|\\\\x{number:02x}|&#0*{number};|&#x0*{number:x};))"
+    code, plain = f"{ord(letter):02x}", re.escape(letter)
+    escapes = (f"%{code}", f"\\\\u00{code}", f"\\\\x{code}", f"&#0*{ord(letter)};", f"&#x0*{code};")
+    return f"(?:{plain}|\\\\{plain}|(?i:{'|'.join(escapes)}))"

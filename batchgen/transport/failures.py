@@ -11,7 +11,7 @@ from batchgen.transport.route import Route
 from batchgen.values import Failure, FailureKind, Verdict
 
 OPEN_FILES_ERRORS = frozenset({errno.ENFILE, errno.EMFILE, errno.EBUSY})
-"""No file descriptor left for a socket, in the system or in this process; EBUSY is what glibc's resolver makes of it."""
+"""No file descriptor left for a socket, in the system or in this process; EBUSY is what glibc's resolver says then."""
 
 
 class Trouble(Struct, frozen=True):
