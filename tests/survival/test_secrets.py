@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -364,11 +365,40 @@ def test_by_a_proxy_that_makes_no_tunnel(job, tmp_path):
     assert "open-sesame" not in out + err
 
 
+def test_links_in_the_directory_are_not_followed(job, simulator, spare, tmp_path):
+    """Each file of a killed run put elsewhere with a link in its place: what the link leads to is never written."""
+    server = simulator(latency_ms=30)
+    path = job(write_csv(tmp_path / "in.csv", [f"row {n % 50}" for n in range(400)]), server.url, concurrency=8)
+    out, kept, elsewhere = tmp_path / "out", tmp_path / "kept", tmp_path / "elsewhere"
+    more = ("--no-progress", "--set", "input.dedupe=true")
+    run = spare.start("run", path, *more)
+    wait_until(lambda: server.stats()["served"] > 20)
+    run.send(signal.SIGKILL)
+    run.wait()
+    shutil.copytree(out, kept)
+    codes = {}
+    for name in (*(file.name for file in kept.iterdir() if file.is_file()), ".run.json.partial"):
+        shutil.rmtree(out)
+        shutil.copytree(kept, out)
+        (out / name).touch()
+        elsewhere.unlink(missing_ok=True)
+        (out / name).rename(elsewhere)
+        (out / name).symlink_to(elsewhere)
+        before = elsewhere.read_bytes()
+        run = spare.start("run", path, *more)
+        codes[name] = run.wait()
+        assert "Traceback" not in run.err, f"{name}: {run.err}"
+        assert elsewhere.read_bytes() == before, name
+        assert codes[name] == 0 or "symbolic links" in run.err or "unable to open" in run.err, f"{name}: {run.err}"
+    assert codes["run.lock"] == codes["journal.sqlite"] == 2
+    assert codes["shared.sqlite"] == codes["journal.spill"] == codes["run.json"] == 0
+
+
 def test_files_are_private_under_any_umask(job, simulator, tmp_path):
     """Umask 0: directories 0700, files 0600, while it runs, after a kill and at the end."""
     key = KEYS[0]
     server = simulator(latency_ms=30)
-    path = job(write_csv(tmp_path / "in.csv", [f"row {n}" for n in range(400)]), server.url, concurrency=8)
+    path = job(write_csv(tmp_path / "in.csv", [f"row {n % 300}" for n in range(400)]), server.url, concurrency=8)
 
     def modes():
         found = {}
@@ -380,16 +410,18 @@ def test_files_are_private_under_any_umask(job, simulator, tmp_path):
             found[entry.name] = (stat.S_ISDIR(mode), stat.S_IMODE(mode))
         return found
 
-    process = loud(key, "run", path, "--no-progress", cwd=tmp_path, umask=0)
+    start = ("run", path, "--no-progress", "--set", "input.dedupe=true")
+    process = loud(key, *start, cwd=tmp_path, umask=0)
     wait_until(lambda: server.stats()["served"] > 40)
     running = modes()
-    assert {"journal.sqlite", "journal.sqlite-wal", "journal.spill", "run.json", "run.lock", "results"} <= set(running)
+    files = {"journal.sqlite", "journal.sqlite-wal", "journal.spill", "shared.sqlite", "run.json", "run.lock"}
+    assert {*files, "results"} <= set(running)
     process.kill()
     process.communicate()
     with sqlite3.connect(shutil.copy(tmp_path / "out" / "journal.sqlite", tmp_path / "copy.sqlite")):
         pass
     killed = modes()
-    process = loud(key, "run", path, "--no-progress", cwd=tmp_path, umask=0)
+    process = loud(key, *start, cwd=tmp_path, umask=0)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     done = modes()
