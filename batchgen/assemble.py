@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -73,6 +74,10 @@ def endpoint_of(job: Job, environ: Mapping[str, str] = os.environ) -> Endpoint:
     variable = job.model.api_key_env if job.model.api_key_env is not None else known.api_key_env
     if not variable:
         return Endpoint(base_url, None, base_url)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):  # not repeated here: it may be the key itself
+        raise JobError(
+            "model.api_key_env is no name of an environment variable; it must name the one that has the key."
+        )
     value = environ.get(variable, "").strip()
     if not value:
         raise UsageError(

@@ -17,6 +17,7 @@ from batchgen.commands.options import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
 from batchgen.commands.runs import diff_command, evaluate_command, report, status
 from batchgen.commands.tools import mail_command, prices, simulate
 from batchgen.errors import BatchgenError, StoppedError
+from batchgen.terminal import harmless
 
 
 class _Group(click.Group):
@@ -87,5 +88,5 @@ def _code(arguments: list[str] | None) -> int:
 
 
 def _told(error: BatchgenError, code: int) -> int:
-    click.echo(f"batchgen: {error}", err=True)
+    click.echo(harmless(f"batchgen: {error}"), err=True)
     return code

@@ -10,14 +10,16 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
-from batchgen.errors import ProviderStop
+from batchgen.errors import ProviderStop, ResourceStop
 from batchgen.limiter import Limiter
 from batchgen.pricing import ModelPrice
+from batchgen.prompt_room import PromptRoom
 from batchgen.providers.protocol import Provider
 from batchgen.reserve import Reserve
-from batchgen.retry import RetryPolicy, Tally, is_retryable
+from batchgen.retry import LAST_PATIENCE_S, RetryPolicy, Tally, is_retryable
 from batchgen.secret import Secret
 from batchgen.summary import Spent, spent_on, with_spent
 from batchgen.tokens import rough_tokens
@@ -46,11 +48,16 @@ MESSAGE_CAP = 2_000
 _FREE = Cost(Decimal(0), Decimal(0))
 
 
+FILES_KEPT = 8
+"""Connections given up when no file descriptor is left: a part takes two, and the input and its thread some more."""
+
+
 class Work(Struct):
     """A row on its way: what it asks and what it has used up in this run.
 
     `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `priced` is the last
-    usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer (`turns`).
+    usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer (`turns`);
+    `size`: see `prompt_room`.
     """
 
     row: int
@@ -63,10 +70,15 @@ class Work(Struct):
     billed: Spent | None = None
     priced: tuple[Usage, Cost | None] | None = None
     dialogue: Dialogue | None = None
+    size: int = 0
 
 
 class Completer:
-    """Sends prompts and reads answers. `prices` finds a model's price; `wall_us` stamps results (microseconds, UTC)."""
+    """Sends prompts and reads answers.
+
+    `price_of` finds a model's price; `note` takes a sentence for the user; `wall_us` gives the time of results
+    (microseconds, UTC).
+    """
 
     def __init__(
         self,
@@ -81,6 +93,7 @@ class Completer:
         price_of: Callable[[str], ModelPrice | None],
         stream: bool,
         key: Secret | None,
+        note: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
         wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
@@ -94,6 +107,9 @@ class Completer:
         self._price_of = price_of
         self._stream = stream
         self._key = key
+        self._note = note
+        self._short_of_files = False
+        self.room = PromptRoom()
         self._clock = clock
         self._wall_us = wall_us
         self._streamed_models: dict[str, bool] = {}
@@ -109,10 +125,12 @@ class Completer:
         request = work.request
         if request is None:
             request = work.request = self._provider.build_request(work.prompt, stream=self._streams(work.prompt))
+            self.room.weigh(work, len(request.body))
         held = await self._reserve.hold(request, work.prompt) if self._reserve.capped else None
         tokens = rough_tokens(len(request.body))
         ticket = None
         outcome: Outcome | None = None
+        short = False
         try:
             ticket = self._limiter.try_acquire(tokens, retry=retry)
             if ticket is None:
@@ -130,21 +148,52 @@ class Completer:
             response = await self._transport.send(request, timeout_s=self._limiter.pacer.deadline_s)
             answered_s = self._clock()
             work.latency_ms = (answered_s - started_s) * 1000
-            outcome = response if isinstance(response, Failure) else self._provider.read_response(request, response)
+            if isinstance(response, Failure):
+                outcome = response
+                short = outcome.verdict is Verdict.WAIT
+            else:
+                outcome = self._provider.read_response(request, response)
         finally:
             if ticket is None:
                 self._reserve.release(held)
             else:
-                work.tally.asked_s = self._limiter.settle(ticket, outcome)
+                work.tally.asked_s = self._limiter.settle(ticket, None if short else outcome)
                 usage = None if outcome is None else outcome.usage
                 cost = None if usage is None else self._cost(work, usage)
                 self._reserve.settle(held, request, work.prompt, outcome, cost)
         if isinstance(outcome, Failure):
+            if short:
+                self._await_files(work, outcome)
+                return outcome
             self._count(work, outcome)
         reason = self._watch.observe(outcome, started_s, answered_s, first=work.tally.requests == 1)
         if reason is not None:
             raise ProviderStop(self._shown(reason))
         return outcome
+
+    def _await_files(self, work: Work, failure: Failure) -> None:
+        """Take back a request that could not go out for want of a file descriptor, and send fewer at once from now on.
+
+        The others in flight have their connections; some of these are given up so that parts can be written. No row
+        fails for it: if one still finds none after two minutes, the run stops.
+        """
+        tally = work.tally
+        tally.requests -= 1
+        tally.asked_s = max(1.0, tally.refused_s / 2)
+        work.refused_at_s = self._clock()
+        if tally.refused_s >= min(self._retry.settings.rate_limit_patience_s, LAST_PATIENCE_S):
+            raise ResourceStop(f"For {tally.refused_s:,.0f} s {self._shown(failure.message)}.")
+        pacer = self._limiter.pacer
+        connected = pacer.in_flight
+        fit = max(1, connected - min(FILES_KEPT, connected // 2))
+        if fit < pacer.limits.concurrency:
+            pacer.change(msgspec.structs.replace(pacer.limits, concurrency=fit))
+        if not self._short_of_files:
+            self._short_of_files = True
+            self._note(
+                "No file descriptor is left for another connection: fewer requests are sent at once from now on. "
+                "Raise the limit on open files (`ulimit -n`) for more."
+            )
 
     def _count(self, work: Work, failure: Failure) -> None:
         """Charge a failed attempt to the budget it draws on.
@@ -230,6 +279,10 @@ class Completer:
         """A vendor's word as it may be kept: some quote the key in whatever field they have."""
         return text if text is None or self._key is None else self._key.mask(text)
 
+    def _keyless(self, text: str | None) -> str | None:
+        """An answer's text as it may be kept: a server that repeats its request's headers quotes the key in it."""
+        return text if text is None or self._key is None else self._key.mask_literal(text)
+
     def _shown(self, text: str) -> str:
         text = self._key.mask(text) if self._key is not None else text
         return text[:MESSAGE_CAP]
@@ -255,10 +308,10 @@ class Completer:
                 Status.SUCCEEDED,
                 attempts,
                 self._wall_us(),
-                outcome.text if outcome.text is not None else outcome.refusal,
-                outcome.reasoning,
-                outcome.tool_calls,
-                outcome.finish_reason,
+                self._keyless(outcome.text if outcome.text is not None else outcome.refusal),
+                self._keyless(outcome.reasoning),
+                self._keyless(outcome.tool_calls),
+                self._masked(outcome.finish_reason),
                 usage.input_tokens,
                 usage.output_tokens,
                 usage.total_tokens,
@@ -276,7 +329,7 @@ class Completer:
             status=Status.FAILED,
             attempts=attempts,
             finished_at_us=self._wall_us(),
-            finish_reason=outcome.finish_reason,
+            finish_reason=self._masked(outcome.finish_reason),
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
             total_tokens=usage.total_tokens if usage else None,

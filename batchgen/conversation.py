@@ -3,11 +3,15 @@
 The rules are those both wire formats share (Alibaba's "Text generation" and OpenAI's "Chat completions" reference):
 system or developer first only; then user, assistant and tool, the last with `tool_call_id`; the last message is the
 user's or a tool's, or an assistant's that is to be continued (`partial`, in DeepSeek's words `prefix`).
+
+Images, videos and sounds are passed on by their URL and never fetched here. A file's path is refused: rows are foreign
+data, and a server on this machine or beside it may open what a row names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +21,9 @@ from batchgen.values import Message
 
 _LEADING_ROLES = ("system", "developer")
 _ROLES = (*_LEADING_ROLES, "user", "assistant", "tool")
+_MEDIA = ("image", "video", "audio", "image_url", "video_url", "input_audio", "file")
+_PATH = re.compile(r"/|\.{1,2}/|~|\\\\|[A-Za-z]:[\\/]")
+_LONGEST_PATH = 1024  # what is longer is the thing itself in base64, where a slash may come first
 
 
 def read_messages(value: Any, column: str) -> list[Message]:
@@ -81,6 +88,24 @@ def _check_message(message: dict[str, Any], where: str, *, first: bool) -> None:
         isinstance(content, list) and all(isinstance(part, dict) and part for part in content)
     ):
         raise PromptError(f"{where} has no content; it has to be a text or a list of parts")
+    if isinstance(content, list):
+        path = next((place for part in content for place in _media_places(part) if _is_file(place)), None)
+        if path is not None:
+            raise PromptError(f"{where} names the file {path!r}; files are not sent: give an https:// or data: URL")
+
+
+def _media_places(part: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where the images, videos and sounds of a part are said to be, in either wire format's form."""
+    for name in _MEDIA:
+        shown = part.get(name)
+        for place in shown if isinstance(shown, list) else [shown]:
+            url = place.get("url", place.get("data")) if isinstance(place, dict) else place
+            if isinstance(url, str):
+                yield url
+
+
+def _is_file(place: str) -> bool:
+    return place[:5].lower() == "file:" or (len(place) <= _LONGEST_PATH and _PATH.match(place) is not None)
 
 
 def _has_content(content: str | list[Any]) -> bool:

@@ -7,6 +7,7 @@ BatchgenError
 │   └── OutputError    the output directory: locked, foreign, changed job, not writable
 └── StoppedError       the run ended early and can go on (exit 3)
     ├── ProviderStop   an answer no row can survive: wrong key, unknown model, overdue account
+    ├── ResourceStop   this machine has no file descriptor left to connect with
     ├── BudgetStop     the next request could pass the budget
     ├── InputStop      the input can no longer be read as it was when the run began
     └── StorageStop    journal or parts cannot be written: disk full, directory gone, writer dead
@@ -39,6 +40,10 @@ class StoppedError(BatchgenError):
 
 class ProviderStop(StoppedError):
     """The provider said something that no other row can survive."""
+
+
+class ResourceStop(StoppedError):
+    """This machine lacks what sending needs: no connection can be opened for want of file descriptors."""
 
 
 class BudgetStop(StoppedError):

@@ -177,6 +177,7 @@ class Execution:
             price_of=parts.price_of,
             stream=parts.job.model.stream,
             key=parts.endpoint.key,
+            note=self._reporter.note,
         )
 
     def _kept_columns(self) -> list[str]:

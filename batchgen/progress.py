@@ -13,6 +13,8 @@ from typing import Any, TextIO
 from msgspec import Struct
 from tqdm import tqdm
 
+from batchgen.terminal import harmless
+
 REFRESH_S = 0.25
 """Shortest time between two redraws: setting tqdm's postfix costs 4 µs, too much for every row."""
 
@@ -83,6 +85,7 @@ class ProgressBar(Reporter):
             self._bar.update(standing.settled - self._bar.n)
 
     def note(self, text: str) -> None:
+        text = harmless(text)
         with self._shown():
             if self._bar is None:
                 print(text, file=self._file)

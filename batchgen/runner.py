@@ -57,6 +57,7 @@ class Runner:
         self, completer: Completer, limiter: Limiter, feed: Feed, outlet: Outlet, leave: Callable[[Work], None]
     ) -> None:
         self._completer = completer
+        self._room = completer.room
         self._limiter = limiter
         self._feed = feed
         self._outlet = outlet
@@ -120,6 +121,8 @@ class Runner:
     async def _work(self) -> None:
         try:
             while not self._stopped.is_set():
+                if self._room.full:
+                    await self._room.wait()
                 for item in self._feed:
                     if self._outlet.congested:
                         await self._outlet.wait_for_room()
@@ -127,6 +130,8 @@ class Runner:
                         self._outlet.emit(item)
                     else:
                         await self._see_through(item)
+                    if self._room.full:
+                        await self._room.wait()
                     if self._stopped.is_set() or self._workers > self._wanted:
                         return
                 if not await self._more():
@@ -163,12 +168,12 @@ class Runner:
                 outcome = await self._completer.again(work, failure, self._sleep)
             self._settle(work, outcome)
         except LimiterClosed:
-            self._leave(work)
+            self._give_up(work)
         except StoppedError as error:
-            self._leave(work)
+            self._give_up(work)
             self.stop(error)
         except anyio.get_cancelled_exc_class():
-            self._leave(work)
+            self._give_up(work)
             raise
 
     def _go_on_aside(self, work: Work, failure: Failure) -> None:
@@ -183,7 +188,12 @@ class Runner:
         finally:
             self._waiting -= 1
 
+    def _give_up(self, work: Work) -> None:
+        self._room.free(work)
+        self._leave(work)
+
     def _settle(self, work: Work, outcome: Outcome) -> None:
+        self._room.free(work)
         if isinstance(outcome, Completion) or outcome.verdict is not Verdict.STOP:
             self._outlet.emit(self._completer.result(work, outcome))
         else:

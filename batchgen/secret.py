@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 import re
+from collections.abc import Iterator
 
 _KEY_START = "sk-"
 _KEY_SHAPE = re.compile(rf"\b{_KEY_START}[A-Za-z0-9_\-*.]{{8,}}")
 _MASK = "***"
 _SHORTEST_LITERAL = 4  # a key of three letters would mask half of every sentence
 _SHORTEST_PIECE = 6  # what five letters at the end of a text tell of a key is nothing
+_SHORTEST_UNMISTAKABLE = 16  # "EMPTY", "none" and "token" are keys too, of servers that want none
+_ESCAPES = ("%", "\\", "&")
 
 
 class Secret:
     """An API key. `repr`, `str` and formatting give `***`; only `reveal()` gives the value, to the transport."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_encoded", "_escaped", "_signs", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
+        self._encoded = tuple(dict.fromkeys(_encoded(value))) if len(value) >= _SHORTEST_PIECE else ()
+        self._signs = (value[:_SHORTEST_PIECE], _KEY_START, *_ESCAPES, *self._encoded)
+        self._escaped = re.compile("".join(map(_escaped, value)), re.DOTALL)
 
     def __repr__(self) -> str:
         return _MASK
@@ -34,15 +42,65 @@ class Secret:
     def mask(self, text: str) -> str:
         """Return `text` with this key, and whatever has the shape of a key, replaced by `***`.
 
-        So is the beginning of the key at the end of the text: where a long message was cut within it.
+        Found too: the key in base64 (as part of a longer text), in hexadecimal, with letters escaped as URLs, JSON or
+        HTML do it, and its beginning at the end of the text, where a long message was cut within it.
         """
-        if self._value[:_SHORTEST_PIECE] not in text and _KEY_START not in text:
+        for sign in self._signs:  # nearly all texts have none of them, and this is done for every row
+            if sign in text:
+                break
+        else:
             return text
         if len(self._value) >= _SHORTEST_LITERAL:
             text = text.replace(self._value, _MASK)
+            if any(sign in text for sign in _ESCAPES):
+                text = self._escaped.sub(_MASK, text)
+        for form in self._encoded:
+            if form in text:
+                text = text.replace(form, _MASK)
         if self._value[:_SHORTEST_PIECE] in text:
             for length in range(len(self._value) - 1, _SHORTEST_PIECE - 1, -1):
                 if text.endswith(self._value[:length]):
                     text = text[:-length] + _MASK
                     break
         return _KEY_SHAPE.sub(_MASK, text)
+
+    def mask_literal(self, text: str) -> str:
+        """Return an answer's text without this very key, should the answer quote it; nothing else is changed.
+
+        A key of less than 16 letters stays: it may as well be a word of the answer.
+        """
+        if len(self._value) < _SHORTEST_UNMISTAKABLE or self._value not in text:
+            return text
+        return text.replace(self._value, _MASK)
+
+
+class MaskingFilter(logging.Filter):
+    """Masks a key in what a client library logs: its debug lines have a server's headers as they came."""
+
+    def __init__(self, secret: Secret) -> None:
+        super().__init__()
+        self._secret = secret
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Put the masked message in place of the record's own."""
+        record.msg, record.args = self._secret.mask(record.getMessage()), None
+        return True
+
+
+def _encoded(value: str) -> Iterator[str]:
+    """Yield what the key looks like inside of base64, by its place modulo 3 in the bytes before, and in hexadecimal."""
+    raw = value.encode()
+    for before in range(3):
+        first = -(-before * 8 // 6)  # letters that the bytes before have a part in
+        last = (before + len(raw)) * 8 // 6  # letters that are the key's alone
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(bytes(before) + raw).decode()[first:last]
+    yield raw.hex()
+    yield raw.hex().upper()
+
+
+def _escaped(letter: str) -> str:
+    """Return a pattern for one letter, as it is or escaped: `%2B`, `\\u002b`, `\\x2b`, `\\/`, `&#43;`, `&#x2b;`."""
+    code, plain = f"{ord(letter):02x}", re.escape(letter)
+    escapes = (f"%{code}", f"\\\\u00{code}", f"\\\\x{code}", f"&#0*{ord(letter)};", f"&#x0*{code};")
+    return f"(?:{plain}|\\\\{plain}|(?i:{'|'.join(escapes)}))"

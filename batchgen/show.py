@@ -1,4 +1,4 @@
-"""What the commands print: plain text for people. No decisions here."""
+"""What the commands print: plain text for people, free of control characters. No decisions here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from batchgen.check import Checked
 from batchgen.progress import money
 from batchgen.rundir import RunState
 from batchgen.summary import Summary
+from batchgen.terminal import harmless
 
 
 def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
@@ -56,7 +57,7 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
         lines.append("Running the same command again goes on from here.")
     elif summary.failed:
         lines.append("The same command with --retry-failed tries the failed rows again.")
-    return "\n".join(lines)
+    return harmless("\n".join(lines))
 
 
 def _saved(summary: Summary) -> str:
@@ -90,7 +91,7 @@ def check_text(checked: Checked) -> str:
         lines += ["", f"row {request.row}: POST {request.url}"]
         lines += [f"{name}: {value}" for name, value in request.headers.items()]
         lines.append(json.dumps(request.body, ensure_ascii=False, indent=2))
-    return "\n".join(lines)
+    return harmless("\n".join(lines))
 
 
 def status_text(directory: str, state: RunState, holder: str | None) -> str:
@@ -109,7 +110,7 @@ def status_text(directory: str, state: RunState, holder: str | None) -> str:
     if counts.get("error"):
         lines.append(f"stopped by  {counts['error']['message']}")
     lines.append(f"as of       {state.updated_at}")
-    return "\n".join(lines)
+    return harmless("\n".join(lines))
 
 
 def status_json(state: RunState, holder: str | None) -> bytes:

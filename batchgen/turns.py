@@ -145,4 +145,9 @@ class StructuredCompleter(Completer):
         if kept is None:
             return result
         text = kept.text if kept.text is not None else kept.refusal
-        return msgspec.structs.replace(result, completion=text, reasoning=kept.reasoning, tool_calls=kept.tool_calls)
+        return msgspec.structs.replace(
+            result,
+            completion=self._keyless(text),
+            reasoning=self._keyless(kept.reasoning),
+            tool_calls=self._keyless(kept.tool_calls),
+        )

@@ -7,7 +7,7 @@ import pytest
 
 from batchgen.budget import Budget
 from batchgen.complete import MESSAGE_CAP, Completer, Work
-from batchgen.errors import BudgetStop, ProviderStop
+from batchgen.errors import BudgetStop, ProviderStop, ResourceStop
 from batchgen.limiter import Limiter, LimiterClosed
 from batchgen.pace.pacer import Pacer
 from batchgen.pace.values import Limits
@@ -36,6 +36,7 @@ WRONG_KEY = Response(401, {}, b'{"error":{"message":"Incorrect API key sk-abc123
 STREAM_ONLY = Response(
     400, {}, b'{"error":{"message":"This model only support stream mode","code":"invalid_parameter"}}'
 )
+NO_FILES = Failure(FailureKind.NETWORK, Verdict.WAIT, "no file descriptor is left", code="fd_limit")
 LOST = Failure(FailureKind.NETWORK, Verdict.RETRY, "cut", maybe_billed=True)
 PRICE = load_prices().find("qwen-plus", "international")
 
@@ -69,7 +70,7 @@ class Clock:
         self.now_s += seconds
 
 
-def completer(*answers, cap=None, parameters=None, patience_s=900.0):
+def completer(*answers, cap=None, parameters=None, patience_s=900.0, key="sk-abc123456789", note=print, attempts=3):
     """Return a completer over a scripted transport, with its parts."""
     clock = Clock()
     transport = Transport(*answers)
@@ -84,12 +85,13 @@ def completer(*answers, cap=None, parameters=None, patience_s=900.0):
         model="qwen-plus",
         transport=transport,
         limiter=limiter,
-        retry=RetryPolicy(RetrySettings(max_attempts=3, rate_limit_patience_s=patience_s), random.Random(1)),
+        retry=RetryPolicy(RetrySettings(max_attempts=attempts, rate_limit_patience_s=patience_s), random.Random(1)),
         reserve=reserve,
         watch=Watch("test"),
         price_of=lambda model: PRICE,
         stream=False,
-        key=Secret("sk-abc123456789"),
+        key=Secret(key),
+        note=note,
         clock=clock,
         wall_us=lambda: 5,
     )
@@ -187,6 +189,55 @@ async def test_the_reason_to_stop_is_the_vendors_masked():
     assert "Incorrect API key" in reason
     assert "401" in reason
     assert "sk-abc" not in reason
+
+
+async def test_want_of_file_descriptors_costs_no_attempt_and_lowers_the_concurrency():
+    """The request that could not go out is not counted; the row waits a second, fewer go out at once, said once."""
+    said = []
+    made, transport, limiter, _, clock = completer(NO_FILES, NO_FILES, GOOD, note=said.append)
+    tickets = [limiter.try_acquire(1.0) for _ in range(4)]
+    row = work()
+    began_s = clock()
+    short = await made.attempt(row)
+    assert limiter.pacer.limits.concurrency == 2, "the four that have their connections, less a share for files"
+    for ticket in tickets:
+        limiter.settle(ticket, None)
+    result = made.result(row, await made.again(row, short, clock.sleep))
+    assert (result.status, result.attempts, made.refused, made.retried) == (Status.SUCCEEDED, 1, 0, 0)
+    assert len(transport.requests) == 3
+    assert clock() - began_s >= 2
+    assert len(said) == 1
+
+
+async def test_want_of_file_descriptors_for_minutes_stops_the_run():
+    """Where not one connection can be had no row fails: the run stops and says why."""
+    made, _, limiter, _, clock = completer(*[NO_FILES] * 100)
+    row = work()
+    with pytest.raises(ResourceStop, match=r"^For 1\d\d s no file descriptor is left"):
+        await made.again(row, await made.attempt(row), clock.sleep)
+    assert limiter.pacer.limits.concurrency == 1
+    assert row.tally.requests == 0
+
+
+async def test_whatever_stops_the_run_is_masked():
+    """The watch's sentence and the one on patience quote no key."""
+    lost = Failure(FailureKind.NETWORK, Verdict.RETRY, "no sk-abc123456789")
+    made, _, _, _, clock = completer(*[lost] * 9, attempts=9)
+    with pytest.raises(ProviderStop, match=r"no \*\*\*"):
+        await made.again(work(), await made.attempt(work()), clock.sleep)
+    refused = b'{"error":{"message":"sk-abc123456789 is slow","code":"rate_limit_exceeded"}}'
+    made, *_ = completer(Response(429, {"retry-after": "1000000"}, refused))
+    with pytest.raises(ProviderStop, match=r"\*\*\* is slow"):
+        await made.attempt(work())
+
+
+async def test_an_answer_that_quotes_the_key_is_kept_without_it():
+    """A server that repeats the request's headers in its answer; a short key may be a word and stays."""
+    key = "canary-0123456789"
+    for given, kept in ((key, "Bearer ***"), ("EMPTY", "Bearer EMPTY")):
+        made, *_ = completer(Response(200, {}, GOOD.body.replace(b"Blue", f"Bearer {given}".encode())), key=given)
+        row = work()
+        assert made.result(row, await made.attempt(row)).completion == kept
 
 
 async def test_the_budget_is_held_and_settled():

@@ -68,6 +68,41 @@ def test_faults(value, message):
     assert '"m"' in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"image": "file:///etc/passwd"},
+        {"type": "image_url", "image_url": {"url": "FILE:///etc/passwd"}},
+        {"type": "image_url", "image_url": "/etc/passwd"},
+        {"video": ["https://host.test/1.jpg", "../secret.jpg"]},
+        {"audio": "~/secret.wav"},
+        {"image": "C:\\secret.png"},
+        {"type": "input_audio", "input_audio": {"data": "file:///secret.wav", "format": "wav"}},
+    ],
+)
+def test_files_are_not_passed_on(part):
+    """A row cannot make a server open a file: the message and the path are named."""
+    with pytest.raises(PromptError, match=r"message 2 names the file '.*(passwd|secret).*https://"):
+        read_messages([USER, {"role": "user", "content": [{"text": "look"}, part]}], "m")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"image": "https://host.test/a.png"},
+        {"image": "oss://bucket/a.png"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,/9j/"}},
+        {"type": "input_audio", "input_audio": {"data": "/" * 2000, "format": "mp3"}},
+        {"video": ["https://host.test/1.jpg"]},
+        {"type": "text", "text": "/etc/passwd and file:///x"},
+    ],
+)
+def test_addresses_are_passed_on_as_they_are(part):
+    """URLs, data in place, and whatever is only text."""
+    messages = [{"role": "user", "content": [part]}]
+    assert read_messages(messages, "m") == messages
+
+
 def test_history():
     """Turns from structs or JSON; null and empty mean none; a broken turn is named."""
     turns = [{"user": "a", "bot": "b"}]

@@ -6,6 +6,7 @@ import pytest
 from batchgen.complete import Work
 from batchgen.errors import ProviderStop, StorageStop
 from batchgen.limiter import LimiterClosed
+from batchgen.prompt_room import PromptRoom
 from batchgen.retry import Tally
 from batchgen.runner import Runner
 from batchgen.values import Completion, Failure, FailureKind, Prompt, Result, Status, Usage, Verdict
@@ -69,6 +70,7 @@ class Completer:
     def __init__(self, limiter, attempt, again=None):
         self.limiter, self._attempt, self._again = limiter, attempt, again
         self.now = self.peak = 0
+        self.room = PromptRoom(100)
 
     async def attempt(self, work, *, retry=False):
         if self.limiter.closed:
@@ -113,6 +115,28 @@ async def test_every_row_of_every_shard_is_settled_once():
     assert completer.peak == 7
     assert left == []
     assert made.error is None
+
+
+@pytest.mark.parametrize("outcome", [DONE, BROKEN, WRONG_KEY])
+async def test_rows_of_large_requests_are_not_begun_all_at_once(outcome):
+    """Requests of 40 bytes and room for 100: three rows on their way, whatever becomes of them, and all end."""
+
+    async def heavy(work):
+        made_completer.room.weigh(work, 40)
+        await anyio.lowlevel.checkpoint()
+        return outcome
+
+    async def again(work, failure, sleep):
+        await anyio.lowlevel.checkpoint()
+        return failure if work.row % 2 else WRONG_KEY if work.row > 20 else DONE
+
+    made, outlet, left, made_completer = runner(heavy, 20, 30, again=again)
+    await made.run(16)
+    assert made_completer.peak == 3
+    assert not made_completer.room.full
+    made_completer.room.weigh(Work(0, Prompt(), Tally()), 99)
+    assert not made_completer.room.full, "nothing is counted of rows that have ended"
+    assert len(outlet.results) + len(left) == (50 if outcome is DONE else len(outlet.results) + len(left))
 
 
 async def test_a_waiting_row_holds_no_worker():

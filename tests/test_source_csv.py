@@ -78,7 +78,7 @@ def test_bad_bytes_cost_their_row():
     ("name", "parts"),
     [
         ("empty.csv", ["empty.csv is empty (0 bytes)"]),
-        ("utf16.csv", ["UTF-16", "UTF-8"]),
+        ("utf16.csv", ["is written in UTF-16: save it as UTF-8"]),
         ("utf16_no_bom.csv", ["NUL", "UTF-16"]),
         ("bad_header.csv", ["line 1", "not UTF-8"]),
         ("ragged.csv", ["line 4", "row 1", "3 cells", "has 2"]),

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from batchgen.errors import InputError
-from batchgen.source import Source
+from batchgen.source import Source, jsonl
 
 DATA = Path(__file__).parent / "data" / "input"
 
@@ -91,6 +91,15 @@ def test_faults(name, parts):
         Source.open(str(DATA / name)).scan()
     for part in [name, *parts]:
         assert part in str(caught.value)
+
+
+def test_a_line_without_an_end(tmp_path, monkeypatch):
+    """A file that is one endless line is refused before it fills the memory."""
+    monkeypatch.setattr(jsonl, "CELL_CAP", 1000)
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n{"a": "' + "x" * 2000 + '"}\n')
+    with pytest.raises(InputError, match="line 2: longer than 1000 bytes"):
+        Source.open(str(path))
 
 
 def test_deep_nesting(tmp_path):

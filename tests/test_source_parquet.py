@@ -69,6 +69,9 @@ def test_extension_types_are_refused(tmp_path):
     uuids = pa.array([b"0" * 16], pa.uuid())
     with pytest.raises(InputError, match='column "u" has the extension type'):
         Source.open(write(tmp_path / "a.parquet", {"u": uuids}))
+    for number, nested in enumerate((pa.list_(pa.uuid()), pa.struct([("a", pa.list_(pa.uuid()))]))):
+        with pytest.raises(InputError, match='column "u" has the extension type'):
+            Source.open(write(tmp_path / f"{number}.parquet", {"u": pa.nulls(1, nested)}))
     field = pa.field("x", pa.int64(), metadata={"ARROW:extension:name": "nobody.knows"})
     table = pa.table([pa.array([1])], schema=pa.schema([field]))
     with pytest.raises(InputError, match='column "x" has the extension type'):
@@ -116,14 +119,14 @@ def test_nanoseconds_become_python_times(tmp_path):
     assert batch.values([]) == [{}]
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_parquet_bomb_stays_small(tmp_path, nested):
-    """A small file of 100,000 times the same megabyte is read in batches of 16 MB."""
+@pytest.mark.parametrize(("nested", "store_schema"), [(False, True), (True, True), (False, False)])
+def test_a_parquet_bomb_stays_small(tmp_path, nested, store_schema):
+    """A small file of 100,000 times the same megabyte is read in batches of 16 MB, whatever type the file says."""
     indices = pa.array([0] * 10 + [1] * 99_990, pa.int32())
     texts = pa.DictionaryArray.from_arrays(indices, pa.array(["short", "x" * 1_000_000]))
     nested = pa.ListArray.from_arrays(range(100_001), texts) if nested else texts
     table = {"x": nested, "n": range(100_000)}
-    path = write(tmp_path / "a.parquet", table, dictionary_pagesize_limit=8 << 20)
+    path = write(tmp_path / "a.parquet", table, dictionary_pagesize_limit=8 << 20, store_schema=store_schema)
     assert Path(path).stat().st_size < 1_000_000
     batches = Source.open(path).batches()
     found = [next(batches) for _ in range(3)]

@@ -183,6 +183,8 @@ def test_template_errors(source, message):
         "{{ ''.__class__ }}",
         "{{ a.append('x') }}",
         "{{ (a | attr('format')).__globals__ }}",
+        "{{ a.__class__.__name__ }}",
+        "{% if a.append('x') %}{% endif %}{{ a | length }}",
         "{{ 1 / 0 }}{{ a }}",
         "{{ range(10000000) | list }}{{ a }}",
         "{{ a * 10**12 }}",
@@ -201,6 +203,8 @@ def test_the_text_is_bounded(monkeypatch):
     for source in ("{{ a }}", "{% for i in range(90000) %}{{ a }}{% endfor %}"):
         with pytest.raises(PromptError, match="longer than 100"):
             render(source, a="x" * 101)
+    with pytest.raises(PromptError, match="longer than 100"):  # at once, not after ten billion rounds
+        render("{% for i in range(100000) %}{% for j in range(100000) %}{{ a }}{% endfor %}{% endfor %}", a="x")
 
 
 def test_trailing_line_break():

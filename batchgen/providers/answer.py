@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from batchgen.providers.wire import string_or_none
+from batchgen.providers.wire import word_or_none
 from batchgen.values import Usage
 
 Choice = Mapping[str, Any]
@@ -49,13 +49,13 @@ class Answer:
         usage = document.get("usage")
         if isinstance(usage, dict):
             self.usage = usage  # DashScope: cumulative in every frame; chat completions: the last that has it
-        self.model = self.model or string_or_none(document.get("model"))
+        self.model = self.model or word_or_none(document.get("model"))
         self.request_id = self.request_id or _request_id(document)
-        self.id = self.id or string_or_none(document.get("id"))
+        self.id = self.id or word_or_none(document.get("id"))
         if choice is None:
             return
-        reason = choice.get("finish_reason")
-        if isinstance(reason, str) and reason not in UNFINISHED:
+        reason = word_or_none(choice.get("finish_reason"))
+        if reason is not None and reason not in UNFINISHED:
             self.finish_reason = reason
         logprobs = choice.get("logprobs")
         if logprobs is not None:
@@ -164,9 +164,9 @@ def _count(value: Any) -> int | None:
 def _request_id(document: Mapping[str, Any]) -> str | None:
     """The names it has been seen under: on the wire, in the Java SDK's prints, misspelt in a page's table."""
     return (
-        string_or_none(document.get("request_id"))
-        or string_or_none(document.get("requestId"))
-        or string_or_none(document.get("request_Id"))
+        word_or_none(document.get("request_id"))
+        or word_or_none(document.get("requestId"))
+        or word_or_none(document.get("request_Id"))
     )
 
 

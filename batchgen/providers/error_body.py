@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from batchgen.providers.wire import printable, string_or_none
+from batchgen.providers.wire import printable, word_or_none
 
 _HTML = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1", re.IGNORECASE | re.DOTALL)
@@ -93,9 +93,9 @@ def _flat(fields: dict[str, Any]) -> VendorError:
         status = number
     return VendorError(
         message=printable(_text(fields.get("message")) or _text(fields.get("msg"))),
-        code=None if number else string_or_none(code),
-        type=string_or_none(fields.get("type")),
-        param=string_or_none(fields.get("param")),
+        code=None if number else word_or_none(code),
+        type=word_or_none(fields.get("type")),
+        param=word_or_none(fields.get("param")),
         status=status if 400 <= status <= 599 else None,
     )
 

@@ -20,7 +20,14 @@ from batchgen.providers.catalogue import find_rule
 from batchgen.providers.error_body import VendorError, describe, find_error, read_error
 from batchgen.providers.sse import Frame, is_stream, read_frames
 from batchgen.providers.usual import UsualReply
-from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s
+from batchgen.providers.wire import (
+    UnreadableError,
+    decode_json,
+    printable,
+    rate_limits,
+    retry_after_s,
+    word_or_none,
+)
 from batchgen.values import Completion, Failure, FailureKind, Request, Response, Verdict
 
 DecodeUsual = Callable[[bytes], UsualReply]
@@ -59,7 +66,7 @@ def _read_usual(exchange: Exchange, decode: DecodeUsual) -> Completion | None:
         return None
     choice = reply.choice
     message = choice.message
-    if choice.finish_reason in UNFINISHED:
+    if choice.finish_reason in UNFINISHED or not choice.finish_reason.isprintable():
         return None
     return Completion(
         text=message.content,
@@ -127,11 +134,12 @@ def _frames(body: bytes) -> list[Frame]:
 
 def _model(exchange: Exchange, answer: Answer | UsualReply) -> str | None:
     """The model as the response names it, else as the request did: the native API does not name it."""
-    return answer.model or exchange.request.model or None
+    return word_or_none(answer.model) or exchange.request.model or None
 
 
 def _request_id(exchange: Exchange, answer: Answer | UsualReply) -> str | None:
-    return answer.request_id or exchange.response.headers.get("x-request-id") or answer.id or None
+    header = exchange.response.headers.get("x-request-id")
+    return word_or_none(answer.request_id) or word_or_none(header) or word_or_none(answer.id)
 
 
 def _redirect(exchange: Exchange) -> Failure:
@@ -148,7 +156,7 @@ def _redirect(exchange: Exchange) -> Failure:
             f"HTTP {response.status}: redirected to {host}; redirects are not followed, set model.base_url"
         ),
         http_status=response.status,
-        request_id=response.headers.get("x-request-id"),
+        request_id=word_or_none(response.headers.get("x-request-id")),
         model=exchange.request.model or None,
     )
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from batchgen.terminal import harmless
 from batchgen.values import RateLimits
 
 MESSAGE_CAP = 2000
@@ -26,8 +27,6 @@ _BOM = b"\xef\xbb\xbf"
 _LONGEST_INTEGER = 4000  # digits; int() refuses more than 4,300 and no real field has more than 20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-# C0 without tab and newline, DEL, C1, and the marks that reorder text: they could drive or fool a terminal.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|us|µs|ns|d|h|m|s))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)")
 _UNIT_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
@@ -80,12 +79,17 @@ def _scrub(value: Any) -> Any:
 
 def printable(text: str) -> str:
     """Return a vendor's text safe to show and short enough to keep: no control characters, at most 2,000 long."""
-    return _CONTROL.sub("", _SURROGATE.sub("\ufffd", text[: 4 * MESSAGE_CAP])).strip()[:MESSAGE_CAP]
+    return harmless(text[: 4 * MESSAGE_CAP]).strip()[:MESSAGE_CAP]
 
 
-def string_or_none(value: Any) -> str | None:
-    """Return a non-empty string, or None for anything else: gateways fill unknown fields with ''."""
-    return value if isinstance(value, str) and value else None
+def word_or_none(value: Any) -> str | None:
+    """Return a vendor's code, id, name or reason fit to be shown and kept, None for '' and for what is no text.
+
+    Gateways fill unknown fields with ''. As `printable`, which one look finds to be needless nearly always.
+    """
+    if not isinstance(value, str):
+        return None
+    return (value if value.isprintable() and len(value) <= MESSAGE_CAP else printable(value)) or None
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:

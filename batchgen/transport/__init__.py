@@ -87,7 +87,8 @@ def open_transport(
     `kind="fast"` gives the httpx one with a note.
     """
     route = route_to(base_url)
-    header = None if key is None else _authorization(key)
+    if key is not None:
+        _check_key(key)
     allowed = connections_allowed(concurrency)
     notes = list(_notes(route, base_url, key))
     if allowed < concurrency:
@@ -105,21 +106,20 @@ def open_transport(
                 f"The fast client cannot be loaded ({error}); httpx is used instead, at about a tenth of the speed."
             )
         else:
-            return FastTransport(route, header, allowed, notes, connect_timeout_s=connect_timeout_s)
+            return FastTransport(route, key, allowed, notes, connect_timeout_s=connect_timeout_s)
     from batchgen.transport.plain import PlainTransport
 
-    return PlainTransport(route, header, allowed, notes, connect_timeout_s=connect_timeout_s)
+    return PlainTransport(route, key, allowed, notes, connect_timeout_s=connect_timeout_s)
 
 
-def _authorization(key: Secret) -> Secret:
-    """Return the header's value. A key no header can carry is refused here: the clients' own errors would quote it."""
+def _check_key(key: Secret) -> None:
+    """Refuse a key that no header can carry: the clients' own errors would quote it."""
     value = key.reveal()
     if not value or not all("!" <= letter <= "~" for letter in value):
         raise JobError(
             "the API key is empty or has a blank, a line break or a letter outside ASCII in it, which no header can "
             "carry: check the variable named by model.api_key_env"
         )
-    return Secret(f"Bearer {value}")
 
 
 def _notes(route: Route, base_url: str, key: Secret | None) -> Iterator[str]:

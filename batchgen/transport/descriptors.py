@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 try:
     import resource
 except ImportError:  # not a POSIX system: sockets are not counted as files there
@@ -27,3 +29,12 @@ def connections_allowed(wanted: int) -> int:
     if soft == resource.RLIM_INFINITY:
         return wanted
     return max(1, min(wanted, soft - RESERVE))
+
+
+def descriptors_exhausted() -> bool:
+    """Whether no file can be opened now. A name cannot be resolved then, which the resolver puts down to the name."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return True
+    return False

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import cast
+from typing import Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 import aiohappyeyeballs
@@ -21,6 +21,7 @@ import anyio
 from aiohappyeyeballs import AddrInfoType
 
 from batchgen.transport import failures
+from batchgen.transport.descriptors import descriptors_exhausted
 from batchgen.transport.failures import CONNECT_ERRORS, OPEN_FILES_ERRORS
 from batchgen.transport.http1 import Broken, Connection
 from batchgen.transport.route import DEFAULT_PORTS, SOCKET_OPTIONS, Route
@@ -31,6 +32,12 @@ NAME_S = 30.0
 
 NEXT_ADDRESS_S = 0.25
 """Head start of one address before the next is tried as well (RFC 8305, section 8)."""
+
+
+class NewConnection(Protocol):
+    """Makes the end of a connection that the bytes come to."""
+
+    def __call__(self, *, tunnel: bool) -> Connection: ...
 
 
 async def _resolve(host: str, port: int) -> list[AddrInfoType]:
@@ -70,14 +77,14 @@ class Dialler:
         self._looked_up_s = 0.0
         self._turn = 0
 
-    async def connect(self, free: Callable[[Connection], None], timeout_s: float) -> Connection | Broken:
+    async def connect(self, build: NewConnection, timeout_s: float) -> Connection | Broken:
         """Return a connection that is ready for a request, or why there is none within `timeout_s`."""
         loop = asyncio.get_running_loop()
         made: Connection | None = None
 
         def connection() -> Connection:
             nonlocal made
-            made = Connection(free, tunnel=self._tunnels)
+            made = build(tunnel=self._tunnels)
             return made
 
         outcome: Connection | Broken = Broken(failures.CONNECT_TIMEOUT)
@@ -158,5 +165,6 @@ def _read_error(error: OSError | RuntimeError) -> Broken:
         return Broken(failures.CONNECT_TIMEOUT)
     for kind, words, trouble in CONNECT_ERRORS:
         if isinstance(error, kind) and words in str(error):
-            return Broken(trouble, detail)
+            starved = trouble is failures.DNS and descriptors_exhausted()
+            return Broken(failures.OPEN_FILES if starved else trouble, detail)
     return Broken(failures.CONNECT, detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 
@@ -11,8 +12,8 @@ from batchgen.secret import Secret
 from batchgen.transport.route import Route
 from batchgen.values import Failure, FailureKind, Verdict
 
-OPEN_FILES_ERRORS = frozenset({23, 24})
-"""ENFILE and EMFILE: no file descriptor left for a socket, in the system or in this process."""
+OPEN_FILES_ERRORS = frozenset({errno.ENFILE, errno.EMFILE, errno.EBUSY})
+"""No file descriptor left for a socket, in the system or in this process; EBUSY is what glibc's resolver says then."""
 
 
 class Trouble(Struct, frozen=True):
@@ -34,6 +35,7 @@ CONNECT_TIMEOUT = Trouble("connect_timeout", "no connection to {host} in time", 
 OPEN_FILES = Trouble(
     "fd_limit",
     "no file descriptor is left for a connection to {host}: lower limits.concurrency or raise `ulimit -n`",
+    verdict=Verdict.WAIT,  # a limit of this machine, the only one a transport meets: fewer at once will do
     unsent=True,
 )
 CERTIFICATE = Trouble(

@@ -22,6 +22,7 @@ from batchgen.transport import IDLE_S, STREAM_FACTOR, failures
 from batchgen.transport.dial import Dialler
 from batchgen.transport.failures import failure
 from batchgen.transport.http1 import Broken, Connection
+from batchgen.transport.room import Room
 from batchgen.transport.route import Route
 from batchgen.values import Failure, Request, Response
 
@@ -44,7 +45,7 @@ class FastTransport:
     def __init__(
         self,
         route: Route,
-        authorization: Secret | None,
+        key: Secret | None,
         concurrency: int,
         notes: Sequence[str],
         connect_timeout_s: float,
@@ -52,10 +53,11 @@ class FastTransport:
         self.route = route
         self.concurrency = concurrency
         self.notes = notes
-        self._secret = authorization
+        self._secret = key
         self._prefix = f"{route.origin}/"
         self._connect_timeout_s = connect_timeout_s
         self._dialler = Dialler(route)
+        self._room = Room()
         self._heads: dict[str, _Head] = {}
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
@@ -87,7 +89,7 @@ class FastTransport:
         connection = self._kept()
         if connection is None:
             began_s = self._loop.time()
-            dialled = await self._dialler.connect(self._keep, min(self._connect_timeout_s, timeout_s))
+            dialled = await self._dialler.connect(self._new_connection, min(self._connect_timeout_s, timeout_s))
             if isinstance(dialled, Broken):
                 return self._failure(dialled)
             connection = dialled
@@ -113,6 +115,9 @@ class FastTransport:
     def _failure(self, broken: Broken, *, limit_s: float = 0.0, reused: bool = False) -> Failure:
         return failure(broken.trouble, self.route, self._secret, broken.detail, limit_s=limit_s, reused=reused)
 
+    def _new_connection(self, *, tunnel: bool) -> Connection:
+        return Connection(self._keep, self._room, tunnel=tunnel)
+
     def _keep(self, connection: Connection) -> None:
         connection.idle_since_s = self._loop.time()
         self._idle.append(connection)
@@ -133,7 +138,7 @@ class FastTransport:
         head = self._heads.get(request.url)
         if head is None or head.headers is not request.headers:
             head = self._heads[request.url] = _Head(request.headers, self._head(request))
-        key = b"" if self._secret is None else b"authorization: %b\r\n" % self._secret.reveal().encode()
+        key = b"" if self._secret is None else b"authorization: Bearer %b\r\n" % self._secret.reveal().encode()
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (head.text, key, len(request.body), request.body)
 
     def _head(self, request: Request) -> bytes:

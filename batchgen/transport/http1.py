@@ -19,6 +19,7 @@ from msgspec import Struct
 from batchgen.transport import BODY_CAP, failures
 from batchgen.transport.failures import Trouble
 from batchgen.transport.gunzip import Gunzip
+from batchgen.transport.room import SMALL_BYTES, Room, Share
 from batchgen.values import KEPT_HEADERS, Response
 
 HEAD_CAP = 256 * 1024
@@ -43,8 +44,9 @@ class Connection(asyncio.Protocol):
     With `tunnel` it speaks to a proxy: the reply to `CONNECT` is over with its head.
     """
 
-    def __init__(self, free: Callable[[Connection], None], *, tunnel: bool = False) -> None:
+    def __init__(self, free: Callable[[Connection], None], room: Room, *, tunnel: bool = False) -> None:
         self._free = free
+        self._share = Share(room, self._read_on)
         self._tunnel = tunnel
         self._loop = asyncio.get_running_loop()
         self._parser = HttpResponseParser(self)
@@ -60,6 +62,7 @@ class Connection(asyncio.Protocol):
         self._unpack: Gunzip | None = None
         self._trouble: Broken | None = None
         self._in_body = self._until_close = self._whole = self._keeps = self._more = False
+        self._paused = False
         self.reused = False
         self.idle_since_s = 0.0
 
@@ -181,9 +184,13 @@ class Connection(asyncio.Protocol):
             for part in (data,) if self._unpack is None else self._unpack.parts(data):
                 self._body.append(part)
                 self._body_bytes += len(part)
-                if self._body_bytes > BODY_CAP:
-                    self._trouble = Broken(failures.TOO_LARGE, f"over {BODY_CAP} bytes")
-                    return
+                if self._body_bytes > SMALL_BYTES:
+                    if self._body_bytes > BODY_CAP:
+                        self._trouble = Broken(failures.TOO_LARGE, f"over {BODY_CAP} bytes")
+                        return
+                    if not self._share.grow(self._body_bytes - self._share.size):
+                        self._paused = True
+                        self.socket_transport.pause_reading()
         except zlib.error as error:
             self._trouble = Broken(failures.BAD_ENCODING, f"zlib.error: {error}")
 
@@ -220,7 +227,16 @@ class Connection(asyncio.Protocol):
             transport.abort()
         self._settle(reply)
 
+    def _read_on(self) -> None:
+        """There is room again."""
+        self._paused = False
+        self._heard_s = self._loop.time()
+        if self.usable:
+            self.socket_transport.resume_reading()
+
     def _settle(self, outcome: Response | Broken) -> None:
+        if self._share.size:
+            self._share.give_back()
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(outcome)
@@ -244,6 +260,9 @@ class Connection(asyncio.Protocol):
         now_s = self._loop.time()
         if now_s >= self._expires_s:
             self.end(Broken(failures.DEADLINE))
+        elif self._paused:  # what is waited for now is not the server's to send
+            self._heard_s = now_s
+            self._arm(now_s)
         elif now_s >= self._heard_s + self._silence_s:
             self.end(Broken(failures.SILENCE))
         else:

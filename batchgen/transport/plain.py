@@ -8,6 +8,8 @@ next request of that connection (httpcore 1.0; the fast transport closes the con
 
 from __future__ import annotations
 
+import logging
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -17,10 +19,12 @@ import anyio
 import httpx
 
 from batchgen.errors import JobError
-from batchgen.secret import Secret
+from batchgen.secret import MaskingFilter, Secret
 from batchgen.transport import BODY_CAP, IDLE_S, STREAM_FACTOR, failures
+from batchgen.transport.descriptors import descriptors_exhausted
 from batchgen.transport.failures import CONNECT_ERRORS, OPEN_FILES_ERRORS, Trouble, failure
 from batchgen.transport.gunzip import Gunzip
+from batchgen.transport.room import Room, Share
 from batchgen.transport.route import SOCKET_OPTIONS, Route
 from batchgen.transport.trust import tls_context
 from batchgen.values import KEPT_HEADERS, Failure, Request, Response
@@ -42,6 +46,10 @@ ERRORS: tuple[tuple[type[BaseException], str, Trouble], ...] = (
 """An error of the chain (the outermost first), words in it, and what it means; the first match counts."""
 
 
+LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpx")
+"""Who logs a server's headers at debug level; a filter works only on the very logger that a line is written to."""
+
+
 class PlainTransport:
     """Sends over httpx. Made by `open_transport`; `inner` takes the place of httpx's own transport (tests)."""
 
@@ -50,7 +58,7 @@ class PlainTransport:
     def __init__(
         self,
         route: Route,
-        authorization: Secret | None,
+        key: Secret | None,
         concurrency: int,
         notes: Sequence[str],
         connect_timeout_s: float,
@@ -60,13 +68,18 @@ class PlainTransport:
         self.route = route
         self.concurrency = concurrency
         self.notes = notes
-        self._secret = authorization
+        self._secret = key
         self._prefix = f"{route.origin}/"
         self._inner = inner if inner is not None else _build_transport(route, concurrency)
         self._connect_timeout_s = connect_timeout_s
+        self._room = Room()
         self._untraced = inner is not None  # only httpcore tells how far a request came
+        self._masking = None if key is None else MaskingFilter(key)
 
     async def __aenter__(self) -> Self:
+        if self._masking is not None:
+            for name in LOGGERS:
+                logging.getLogger(name).addFilter(self._masking)
         await self._inner.__aenter__()
         return self
 
@@ -74,6 +87,9 @@ class PlainTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._inner.__aexit__(kind, error, trace)
+        if self._masking is not None:
+            for name in LOGGERS:
+                logging.getLogger(name).removeFilter(self._masking)
 
     async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
         """See `Transport.send`."""
@@ -97,7 +113,7 @@ class PlainTransport:
         """Return all headers but Host; made anew each time so that no attribute holds the key unwrapped."""
         headers = {"user-agent": "batchgen", "accept": "*/*", "accept-encoding": "identity"}
         if self._secret is not None:
-            headers["authorization"] = self._secret.reveal()
+            headers["authorization"] = f"Bearer {self._secret.reveal()}"
         return headers | {name.lower(): value for name, value in request.headers.items()}
 
     async def _attempt(
@@ -118,13 +134,19 @@ class PlainTransport:
                 return failure(failures.BAD_ENCODING, self.route, self._secret, encoding)
             unpack = Gunzip() if encoding == "gzip" else None
             body = bytearray()
-            async for chunk in reply.stream:  # type: ignore[union-attr]
-                if request.streamed:
-                    silence.deadline = anyio.current_time() + timeout_s
-                for part in (chunk,) if unpack is None else unpack.parts(chunk):
-                    body += part
-                    if len(body) > BODY_CAP:
-                        return failure(failures.TOO_LARGE, self.route, self._secret, f"over {BODY_CAP} bytes")
+            with Share(self._room) as share:
+                async for chunk in reply.stream:  # type: ignore[union-attr]
+                    for part in (chunk,) if unpack is None else unpack.parts(chunk):
+                        body += part
+                        if len(body) > BODY_CAP:
+                            return failure(failures.TOO_LARGE, self.route, self._secret, f"over {BODY_CAP} bytes")
+                        if not share.grow(len(part)):
+                            silence.deadline = math.inf  # what is waited for now is not the server's to send
+                            go_on = anyio.Event()
+                            share.go_on = go_on.set
+                            await go_on.wait()
+                    if request.streamed:
+                        silence.deadline = anyio.current_time() + timeout_s
             if unpack is not None and not unpack.whole:
                 return failure(failures.CUT, self.route, self._secret, "the gzip stream has no end")
         except zlib.error as error:
@@ -177,6 +199,8 @@ def read_error(error: BaseException, way: _Progress) -> tuple[Trouble, str]:
         trouble = failures.CONNECT
     elif trouble is failures.CUT and not way.answered:
         trouble = failures.CLOSED
+    if trouble is failures.DNS and descriptors_exhausted():
+        trouble = failures.OPEN_FILES
     return trouble, "" if trouble is failures.CONNECT_TIMEOUT else detail
 
 

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 
-from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s
+from batchgen.providers.wire import (
+    UnreadableError,
+    decode_json,
+    printable,
+    rate_limits,
+    retry_after_s,
+    word_or_none,
+)
 from batchgen.values import RateLimits
 
 NOW = datetime(2026, 9, 21, 12, 0, tzinfo=UTC).timestamp()
+
+
+@pytest.fixture
+def somewhere_else(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine far from Greenwich."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Shanghai")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -25,10 +44,17 @@ NOW = datetime(2026, 9, 21, 12, 0, tzinfo=UTC).timestamp()
         ({"retry-after": "-3"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "1814400"}, 1814400.0),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e999"}, None),
+        ({"retry-after-ms": "-1", "retry-after": "3"}, 3.0),
+        ({"retry-after": "Mon, 21 Sep 2026 12:01:00"}, 60.0),
+        ({"retry-after": "Mon, 21 Sep 2026 20:01:00 +0800"}, 60.0),
+        ({"retry-after": "Mon, 21 Sep 2026 12:01:00 +99999999999999999999"}, None),
+        ({"retry-after": "Mon, 21 Sep 2026 12:01:00 +9999"}, None),
     ],
 )
-def test_retry_after_in_every_form(headers: dict[str, str], expected: float | None) -> None:
-    """Milliseconds first, then seconds or a date against the given clock; nonsense is no wish."""
+def test_retry_after_in_every_form(headers: dict[str, str], expected: float | None, somewhere_else: None) -> None:
+    """Milliseconds first, then seconds or a date (UTC, whatever the machine's zone); nonsense is no wish."""
     assert retry_after_s(headers, NOW) == expected
 
 
@@ -64,10 +90,19 @@ def test_no_rate_limit_headers_is_unknown() -> None:
 
 def test_decoding_is_tolerant_but_not_credulous() -> None:
     """Odd JSON is read, broken JSON is refused, whatever its depth."""
+    assert decode_json(b'{"a\\ud800": ["\\udfff"]}') == {"a\ufffd": ["\ufffd"]}
     assert decode_json(b'{"a": [NaN, -Infinity], "b": "x\ny"}') == {"a": [None, None], "b": "x\ny"}
     for broken in (b'{"a":', b"[" * 100_000 + b"]" * 100_000, b"", b"{'a': 1}"):
         with pytest.raises(UnreadableError):
             decode_json(broken)
+
+
+def test_words_cannot_drive_a_terminal_either() -> None:
+    """Codes, ids, models and reasons lose control characters and what is too long; what is no text is none."""
+    assert word_or_none("InvalidApiKey") == "InvalidApiKey"
+    assert word_or_none("a\x1b]0;title\x07b\u202e") == "a]0;titleb"
+    assert word_or_none("x" * 3000) == "x" * 2000
+    assert [word_or_none(value) for value in ("", "\x1b", 7, None, ["a"])] == [None] * 5
 
 
 def test_printable_keeps_newlines_and_tabs() -> None:

@@ -24,6 +24,8 @@ def vendor():
         yield running
 
 
+ONE_TRY = "[retry]\nmax_attempts = 1\n"
+
 FORMATS = [
     ("dashscope", "fast", False),
     pytest.param("openai", "httpx", True, marks=pytest.mark.slow),
@@ -138,6 +140,32 @@ def test_a_low_limit_on_open_files_is_lived_with(command, simulator, job, tmp_pa
     assert "limit on open files" in err
     assert server.stats()["peak_connections"] <= 160 - 100
     assert server.stats()["requests"] == 300
+
+
+@pytest.mark.parametrize(
+    ("transport", "host"), [("fast", "localhost"), pytest.param("httpx", "127.0.0.1", marks=pytest.mark.slow)]
+)
+def test_open_files_that_run_out_in_mid_run(command, simulator, job, tmp_path, transport, host):
+    """The limit falls below what is in use: no row fails or is tried again for it, and it is said once."""
+    server = simulator(latency_ms=100)
+    texts = [f"row {n}" for n in range(1200)]
+    path = job(
+        write_csv(tmp_path / "in.csv", texts), server.url.replace("127.0.0.1", host), concurrency=200, more=ONE_TRY
+    )
+    process = command.start("run", path, "--no-progress", "--json", "--set", f"model.transport={transport}")
+    wait_until(lambda: server.stats()["served"] > 20)
+    taken = max(int(entry.name) for entry in Path(f"/proc/{process.pid}/fd").iterdir())
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (taken - 5, 4096))
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    summary = json.loads(out)
+    assert (summary["succeeded"], summary["attempts"], summary["refused"]) == (1200, 1200, 0)
+    assert summary["possibly_billed"]["requests"] == 0
+    assert err.count("No file descriptor is left") == 1
+    stats = server.stats()
+    assert stats["requests"] == 1200
+    assert stats["peak_connections"] < taken
+    assert_whole(tmp_path / "out", texts)
 
 
 def test_a_host_that_goes_away_in_mid_run_and_comes_back(spare, job, tmp_path):

@@ -24,6 +24,10 @@ BOMB_BYTES = 512 * 1024 * 1024
 """What the gzip bomb decodes to."""
 
 
+LARGE_BYTES = 30 * 1024 * 1024
+"""A reply just below the cap."""
+
+
 class Exchange:
     """One request that arrived: `number` counts on the server, `turn` on its connection, both from 0."""
 
@@ -376,6 +380,18 @@ async def endless(exchange: Exchange) -> None:
     with contextlib.suppress(ConnectionError):
         while True:
             await exchange.chunk(block)
+
+
+@fault
+async def large(exchange: Exchange) -> None:
+    """A good reply of `LARGE_BYTES`, most of it blanks, no faster than it is taken."""
+    await exchange.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % LARGE_BYTES)
+    block = b" " * 65536
+    left = LARGE_BYTES - len(ANSWER)
+    while left:
+        await exchange.write(block[:left])
+        left -= min(left, len(block))
+    await exchange.write(ANSWER)
 
 
 # Too slow.

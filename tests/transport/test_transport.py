@@ -17,9 +17,10 @@ import anyio
 import pytest
 
 from batchgen.transport import BODY_CAP, OpenTransport
+from batchgen.transport.room import ROOM_BYTES
 from batchgen.values import Failure, FailureKind, Request, Response, Verdict
 from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP, Open
-from tests.transport.fault_scripts import said_unasked
+from tests.transport.fault_scripts import LARGE_BYTES, said_unasked
 from tests.transport.faults import ANSWER, EVENTS, FaultServer, closed_port
 
 pytestmark = pytest.mark.anyio
@@ -252,6 +253,32 @@ def test_a_bomb_stays_small(kind: str, server: FaultServer, path: str) -> None:
     assert int(grown_mb) < 2 * (BODY_CAP >> 20)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_many_large_replies_at_once_take_turns(kind: str, server: FaultServer, streamed: bool) -> None:
+    """64 replies of 30 MB begin together: each arrives whole, and the process stays far below their 1.9 GB."""
+    script = (
+        "import asyncio, resource, sys\n"
+        "from batchgen.transport import open_transport\n"
+        "from batchgen.values import Request\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "async def main(kind, url, streamed):\n"
+        "    async def size():\n"
+        "        reply = await transport.send(Request(url, b'{}', {}, streamed == 'True'), timeout_s=100)\n"
+        "        return len(reply.body)\n"
+        "    async with open_transport(kind, base_url=url, key=None, concurrency=64) as transport:\n"
+        "        before = peak()\n"
+        "        sizes = await asyncio.gather(*(size() for _ in range(64)))\n"
+        "        print(set(sizes), peak() - before)\n"
+        "asyncio.run(main(*sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", script, kind, server.url("large"), str(streamed)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, cwd=root)
+    sizes, grown_mb = done.stdout.split()
+    assert sizes == f"{{{LARGE_BYTES}}}"
+    assert int(grown_mb) < 5 * (ROOM_BYTES + BODY_CAP) // 2 >> 20
+
+
 @pytest.mark.parametrize("path", ["ok", "gzip_bomb", "hang_in_body"])
 def test_a_process_may_end_right_behind_its_last_reply(kind: str, server: FaultServer, path: str) -> None:
     """The client's own thread is out of the interpreter when the transport is left: no abort at exit."""
@@ -391,7 +418,7 @@ async def test_exhausted_file_descriptors_are_told_apart(transport_to: Open) -> 
                     os.close(descriptor)
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert isinstance(failure, Failure)
-    assert (failure.kind, failure.code, failure.verdict) == (FailureKind.NETWORK, "fd_limit", RETRY)
+    assert (failure.kind, failure.code, failure.verdict) == (FailureKind.NETWORK, "fd_limit", Verdict.WAIT)
     assert not failure.maybe_billed
     check_message(failure)
 
