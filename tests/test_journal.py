@@ -137,6 +137,18 @@ def test_sealing_moves_rows_out(journal):
     journal.close()
 
 
+@pytest.mark.parametrize("length", [10, 3_000_000], ids=["short", "long"])
+def test_sealing_leaves_the_rows_of_other_shards(journal, length):
+    """Rows before and after the shard stay as they are, whether they are few bytes or many."""
+    rows = [answered(row, completion=f"{row}" + length * "x") for row in (7, 9, 10, 15, 19, 20, 30)]
+    journal.append(rows)
+    before = journal.stored_rows(0, 10) + journal.stored_rows(20, 40)
+    journal.seal(ShardRecord(1, 10, 10, PartRecord(1, 2, Sums())))
+    assert journal.stored_rows(0, 40) == before
+    assert [item.row for item in before] == [7, 9, 20, 30]
+    assert reopened(journal).stored_rows(0, 40) == before
+
+
 def test_a_damaged_row_is_done_again(journal):
     """A row whose bytes changed on disk is dropped and reported; SQLite's own check does not see it."""
     journal.append([answered(0), answered(1)])
