@@ -6,6 +6,7 @@ on top of all other worst cases in flight, still fits; the real usage settles it
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -41,7 +42,7 @@ class Reserve:
         self._model = model
         self._parameters = parameters
         self._currency = currency
-        self._settled = anyio.Event()
+        self._waiting: deque[anyio.Event] = deque()
 
     def worst_case(self, request: Request, prompt: Prompt) -> Decimal | None:
         """Most that this request can cost; None when the model's price or its longest answer is unknown.
@@ -73,15 +74,32 @@ class Reserve:
                 "max_completion_tokens, or max_tokens with enable_thinking = false or a thinking_budget, under "
                 "model.parameters."
             )
+        waited = False
         while not self.budget.reserve(worst):
             if not self.budget.fits_later(worst):
+                self._wake()
                 raise BudgetStop(
                     f"The budget of {self.budget.cap} {self._currency} could be passed: "
                     f"{self.budget.spent + self.budget.possibly_billed.cost} is counted and the next request could "
                     f"cost {worst.normalize():f}. A higher limits.budget goes on from here."
                 )
-            await self._settled.wait()
+            await self._wait_for_turn()
+            waited = True
+        if waited:
+            self._wake()
         return worst
+
+    async def _wait_for_turn(self) -> None:
+        turn = anyio.Event()
+        self._waiting.append(turn)
+        try:
+            await turn.wait()
+        except anyio.get_cancelled_exc_class():
+            if turn.is_set():
+                self._wake()
+            else:
+                self._waiting.remove(turn)
+            raise
 
     def settle(
         self, held: Decimal | None, request: Request, prompt: Prompt, outcome: Outcome | None, cost: Cost | None
@@ -112,5 +130,9 @@ class Reserve:
             self._wake()
 
     def _wake(self) -> None:
-        self._settled.set()
-        self._settled = anyio.Event()
+        """Let the first that waits look again; who gets in or gives up lets the next one look.
+
+        All at once would be thousands that look in vain at every answer, near the end of a budget.
+        """
+        if self._waiting:
+            self._waiting.popleft().set()
