@@ -48,6 +48,9 @@ MESSAGE_CAP = 2_000
 _FREE = Cost(Decimal(0), Decimal(0))
 
 
+WORDS_KEPT = 100
+"""Models and finish reasons remembered with their masked form."""
+
 FILES_KEPT = 8
 """Connections given up when no file descriptor is left: a part takes two, and the input and its thread some more."""
 
@@ -113,6 +116,7 @@ class Completer:
         self._clock = clock
         self._wall_us = wall_us
         self._streamed_models: dict[str, bool] = {}
+        self._words: dict[str, str] = {}
         self.refused = 0
         self.retried = 0
 
@@ -279,6 +283,17 @@ class Completer:
         """A vendor's word as it may be kept: some quote the key in whatever field they have."""
         return text if text is None or self._key is None else self._key.mask(text)
 
+    def _word(self, text: str | None) -> str | None:
+        """The same for words that come again and again: looked at once."""
+        if text is None:
+            return None
+        known = self._words.get(text)
+        if known is None:
+            known = self._masked(text) or ""
+            if len(self._words) < WORDS_KEPT:
+                self._words[text] = known
+        return known
+
     def _keyless(self, text: str | None) -> str | None:
         """An answer's text as it may be kept: a server that repeats its request's headers quotes the key in it."""
         return text if text is None or self._key is None else self._key.mask_literal(text)
@@ -311,7 +326,7 @@ class Completer:
                 self._keyless(outcome.text if outcome.text is not None else outcome.refusal),
                 self._keyless(outcome.reasoning),
                 self._keyless(outcome.tool_calls),
-                self._masked(outcome.finish_reason),
+                self._word(outcome.finish_reason),
                 usage.input_tokens,
                 usage.output_tokens,
                 usage.total_tokens,
@@ -319,7 +334,7 @@ class Completer:
                 usage.reasoning_tokens,
                 cost.input if cost else None,
                 cost.output if cost else None,
-                self._masked(outcome.model),
+                self._word(outcome.model),
                 self._masked(outcome.request_id),
                 work.latency_ms,
                 outcome.http_status,

@@ -69,7 +69,7 @@ class Secret:
 
         A key of less than 16 letters stays: it may as well be a word of the answer.
         """
-        if len(self._value) < _SHORTEST_UNMISTAKABLE or self._value not in text:
+        if self._signs[0] not in text or len(self._value) < _SHORTEST_UNMISTAKABLE:
             return text
         return text.replace(self._value, _MASK)
 
