@@ -101,7 +101,7 @@ def test_interruptions_at_random_moments(spare, simulator, job, tmp_path, seed, 
     lost_before = 0
     for number in range(signals):
         twice = number % 2 == 1
-        requests = server.stats()["requests"]
+        before = server.stats()
         run = spare.start("run", path, "--json", "--no-progress")
         time.sleep(chance.uniform(0, 0.9))
         first = signal.SIGINT if twice else chance.choice([signal.SIGTERM, signal.SIGINT])
@@ -113,7 +113,10 @@ def test_interruptions_at_random_moments(spare, simulator, job, tmp_path, seed, 
         code = run.wait(30)
         took = time.monotonic() - signalled
         # Before the command has come to its own handlers a signal ends it as it ends any process; nothing was sent.
-        assert code in (130, 0) or (code == -first and server.stats()["requests"] == requests), (code, run.err)
+        assert code in (130, 0) or (code == -first and server.stats()["requests"] == before["requests"]), (
+            code,
+            run.err,
+        )
         assert "Traceback" not in run.err, run.err
         assert took < (3 if twice else 10)
         after = server.stats()
@@ -122,6 +125,7 @@ def test_interruptions_at_random_moments(spare, simulator, job, tmp_path, seed, 
             assert durable_rows(tmp_path / "out", tmp_path) == run.summary["succeeded"]
         lost = after["prompts_answered"] - durable_rows(tmp_path / "out", tmp_path)
         assert twice or lost <= lost_before
+        assert twice or after["abandoned"] == before["abandoned"], "a request that was in flight is cut off"
         lost_before = lost
     code, summary = spare.run(path)
     assert (code, summary["succeeded"]) == (0, len(texts))
