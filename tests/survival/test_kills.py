@@ -103,7 +103,11 @@ def test_interruptions_at_random_moments(spare, simulator, job, tmp_path, seed, 
         twice = number % 2 == 1
         before = server.stats()
         run = spare.start("run", path, "--json", "--no-progress")
-        time.sleep(chance.uniform(0, 0.9))
+        if number % 4 == 3:  # at any moment of the start
+            time.sleep(chance.uniform(0, 0.9))
+        else:
+            some = before["served"] + chance.randrange(1, 300)
+            wait_until(lambda some=some, run=run: server.stats()["served"] >= some or not run.running)
         first = signal.SIGINT if twice else chance.choice([signal.SIGTERM, signal.SIGINT])
         run.send(first)
         if twice:
