@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import stat
+from contextlib import closing
 from decimal import Decimal
 
 import pytest
@@ -286,3 +287,35 @@ def test_garbage_is_set_aside(path):
     assert journal.shards() == []
     assert path.with_name("journal.sqlite.damaged-1").read_bytes().startswith(b"not a")
     journal.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "rows"),
+    [
+        ("UPDATE shards SET rows = 401 WHERE number = 1", 400),
+        ("UPDATE shards SET file_crc = 3 WHERE number = 0", 400),
+        ("UPDATE results SET body = replace(body, 'answer', 'Answer') WHERE row = 20", 399),
+    ],
+)
+def test_what_sqlite_calls_sound_is_checked_all_the_same(path, change, rows):
+    """A value that has changed without a trace is found by its line's checksum, and never used."""
+    filled(path)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute(change).rowcount == 1
+        db.commit()
+    with closing(open_journal(path)) as journal:
+        assert len(journal.settled(0, 1000)) == rows
+        assert journal.damage
+        assert all(record.rows != 401 and (not record.part or record.part.crc == 2) for record in journal.shards())
+
+
+def test_a_damaged_cost_is_left_out(path):
+    """What an unfinished row had cost does not count once its line has changed, and the damage is told."""
+    with closing(Journal(path)) as journal:
+        journal.append([], [Spent(4, 1), Spent(5, 1)])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE spent SET crc = crc + 1 WHERE row = 4")
+        db.commit()
+    with closing(Journal(path)) as journal:
+        assert list(journal.spent()) == [Spent(5, 1)]
+        assert "row 4" in journal.damage[0]

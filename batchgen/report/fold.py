@@ -189,6 +189,8 @@ def _top(
 ) -> list[RowLine]:
     """Return the rows with the largest values so far, largest first; rows without a value never count."""
     valued = batch.filter(pc.is_valid(batch[column]))
+    if not valued.num_rows:
+        return before  # before pyarrow 26, `select_k_unstable` fails on an empty table
     chosen = valued.take(pc.select_k_unstable(valued, _ROWS_SHOWN, [(column, "descending")]))
     lines = [RowLine(**row) for row in chosen.select(RowLine.__struct_fields__).to_pylist()]
     return sorted([*before, *lines], key=lambda row: (-(rank(row) or 0), row.row_id))[:_ROWS_SHOWN]

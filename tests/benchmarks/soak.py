@@ -21,6 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchgen.committer import COMMIT_ROWS
 from batchgen.simulator import expected_answer
 
 ROOT = Path(__file__).parents[2]
@@ -60,8 +61,7 @@ def write_input(path, rows):
 
 def start_simulator(seed):
     """Start the simulator; return process and address."""
-    options = ["--port", "0", "--seed", str(seed), "--latency-ms", "20"]
-    options += [word for name, share in FAULTS.items() for word in (f"--{name}", str(share))]
+    faults = [word for name, share in FAULTS.items() for word in (f"--{name}", str(share))]
     process = subprocess.Popen(
         [
             sys.executable,
@@ -74,7 +74,7 @@ def start_simulator(seed):
             str(seed),
             "--latency-ms",
             "20",
-            *options,
+            *faults,
         ],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
@@ -201,6 +201,9 @@ def check(out, given, summary, stats):
     if attempts > stats["requests"]:
         wrong.append(f"{attempts} attempts recorded, {stats['requests']} requests seen")
     leftovers = [path.name for path in out.iterdir() if path.name.startswith("journal")]
+    lost = given.kills * (given.concurrency + 2 * COMMIT_ROWS)
+    if stats["prompts_answered_again"] > lost:
+        wrong.append(f"{stats['prompts_answered_again']} answers paid again, {given.kills} kills can cost {lost}")
     return wrong + leftovers
 
 

@@ -149,11 +149,17 @@ def wait_until(true, seconds=30):
 
 def killed_after(run, server, seconds):
     """Kill a run after so many seconds; return how many answers went out within the last commit window before."""
-    counts = []
     end = time.monotonic() + seconds
-    while (now := time.monotonic()) < end:
-        counts.append((now, server.stats()["served"]))
+    return killed_when(run, server, lambda served: time.monotonic() >= end)
+
+
+def killed_when(run, server, ready):
+    """Kill a run as soon as `ready(answers served)`; return how many went out within the last commit window before."""
+    counts = []
+    while not ready(served := server.stats()["served"]):
+        counts.append((time.monotonic(), served))
         time.sleep(0.01)
+    end = time.monotonic()
     run.send(signal.SIGKILL)
     assert run.wait() in (-signal.SIGKILL, 0, 1, 3), run.err  # or it came to its own end
     safe = max((served for at, served in counts if at < end - COMMIT_WINDOW_S), default=None)
