@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -388,22 +389,24 @@ async def test_exhausted_file_descriptors_are_told_apart(transport_to: Open) -> 
         listener.listen()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         async with transport_to(url) as transport:
-            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            taken = []
-            try:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 5, hard))
-                with contextlib.suppress(OSError):
-                    while True:
-                        taken.append(os.dup(0))
+            with no_descriptors_left():
                 failure = await send(transport, url, timeout_s=2)
-            finally:
-                for descriptor in taken:
-                    os.close(descriptor)
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.code, failure.verdict) == (FailureKind.NETWORK, "fd_limit", Verdict.WAIT)
     assert not failure.maybe_billed
     check_message(failure)
+
+
+@pytest.mark.parametrize("host", ["localhost", "no-such-host.invalid"])
+async def test_a_name_that_cannot_be_looked_up_for_want_of_descriptors(transport_to: Open, host: str) -> None:
+    """What the resolver then says of the name, or of a busy device, is not believed."""
+    url = f"http://{host}:{closed_port()}/"
+    async with transport_to(url) as transport:
+        await send(transport, url, timeout_s=2)  # threads and loops open their files at first use
+        with no_descriptors_left():
+            failure = await send(transport, url, timeout_s=2)
+    assert isinstance(failure, Failure)
+    assert (failure.code, failure.verdict, failure.maybe_billed) == ("fd_limit", Verdict.WAIT, False)
 
 
 async def test_refuses_another_origin(transport_to: Open, server: FaultServer) -> None:
@@ -436,13 +439,30 @@ async def test_the_key_shows_nowhere(
     """At debug level, through every fault, no byte of the key is logged, printed or put into a failure."""
     caplog.set_level(logging.DEBUG)
     async with transport_to(server.url("")) as transport:
-        for path, *_ in [("ok",), ("redirect",), *BROKEN[:-2]]:
+        for path, *_ in [("ok",), ("redirect",), ("key_for_an_encoding",), *BROKEN[:-2]]:
             outcome = await send(transport, server.url(path))
             assert CANARY not in repr(outcome)
         assert CANARY not in repr(transport)
         assert CANARY not in repr(vars(transport))
     assert CANARY not in caplog.text
     assert CANARY not in "".join(capfd.readouterr())
+
+
+@contextlib.contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """Take all file descriptors that this process may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 5, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def until(condition) -> None:
