@@ -141,19 +141,18 @@ class FastTransport:
         try:
             async with sending as reply:
                 if silence is None:
-                    body = await reply.body_reader.read(PIECE_BYTES) or b""
-                    if len(body) >= PIECE_BYTES:
-                        body = await self._read_on(reply.body_reader, bytes(body))
+                    start = bytes(await reply.body_reader.read(PIECE_BYTES) or b"")
+                    body = start if len(start) < PIECE_BYTES else await self._read_on(reply.body_reader, start)
                 else:
                     body = await self._read_events(reply.body_reader, silence, silence_s)
-                if len(body) > BODY_CAP:
+                if body is None:
                     return failure(failures.TOO_LARGE, self.route, self._secret, f"over {BODY_CAP} bytes")
                 encoding = _header(reply, "content-encoding")
                 if encoding is not None and encoding != "identity":  # decoded ones have lost the header
                     return failure(failures.BAD_ENCODING, self.route, self._secret, encoding)
                 kept = {name: value for name in KEPT_HEADERS if (value := _header(reply, name)) is not None}
                 self._answered = True
-                return Response(reply.status, kept, bytes(body))
+                return Response(reply.status, kept, body)
         except asyncio.CancelledError:
             # pyreqwest raises one of its own, by which anyio does not know its scope again: let anyio's own come first.
             await anyio.lowlevel.checkpoint_if_cancelled()
@@ -162,23 +161,25 @@ class FastTransport:
             trouble, detail = read_error(error)
             return failure(trouble, self.route, self._secret, detail, limit_s=total_s, reused=self._answered)
 
-    async def _read_on(self, reader: ResponseBodyReader, start: bytes) -> bytes:
-        """Return a body that is not small, whole or a little more than the cap of it."""
+    async def _read_on(self, reader: ResponseBodyReader, start: bytes) -> bytes | None:
+        """Return a body that is not small, None if it is larger than the cap."""
         with self._room.body() as body:
             await body.add(start)
             while body.size <= BODY_CAP and (piece := await reader.read(PIECE_BYTES)):
                 await body.add(bytes(piece))
-            return body.joined()
+            return body.joined() if body.size <= BODY_CAP else None
 
-    async def _read_events(self, reader: ResponseBodyReader, silence: anyio.CancelScope, silence_s: float) -> bytes:
-        """Return the whole stream, or a little more than the cap of it; each chunk moves the end of patience."""
+    async def _read_events(
+        self, reader: ResponseBodyReader, silence: anyio.CancelScope, silence_s: float
+    ) -> bytes | None:
+        """Return the whole stream, None if it is larger than the cap; each chunk moves the end of patience."""
         with self._room.body() as body:
             while body.size <= BODY_CAP and (chunk := await reader.read_chunk()) is not None:
                 if self._room.full:
                     silence.deadline = math.inf  # what is waited for now is not the server's to send
                 await body.add(bytes(chunk))
                 silence.deadline = anyio.current_time() + silence_s
-            return body.joined()
+            return body.joined() if body.size <= BODY_CAP else None
 
     def _client_for(self, timeout_s: float) -> Client:
         """Return the client for streams of this patience: one for each power of two, so that they stay few."""
