@@ -242,6 +242,6 @@ def read_error(error: PyreqwestError) -> tuple[Trouble, str]:
     words = "\n".join(causes)
     signs = CONNECT_SIGNS if connecting else REPLY_SIGNS
     trouble = next(trouble for sign, trouble in signs if sign in words)
-    if trouble is failures.DNS and descriptors_exhausted():
+    if trouble in (failures.DNS, failures.CONNECT) and descriptors_exhausted():
         trouble = failures.OPEN_FILES
     return trouble, detail
