@@ -23,6 +23,13 @@ def test_the_tail_says_what_it_costs_and_what_went_wrong():
     assert postfix(standing) == "cost 1.00 USD, of about 2.00 USD, budget left 4.00 USD, failed 2, 429s 7"
 
 
+def test_a_note_cannot_drive_the_terminal():
+    """A note may quote a file's name or a server's words: control characters are left out."""
+    shown = io.StringIO()
+    ProgressBar(bar=False, file=shown).note("part\x1b]0;gone\x07.parquet\u202e is damaged")
+    assert shown.getvalue() == "part]0;gone.parquet is damaged\n"
+
+
 class Gone(io.StringIO):
     """A terminal whose window was closed."""
 

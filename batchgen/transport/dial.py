@@ -163,8 +163,10 @@ def _read_error(error: OSError | RuntimeError) -> Broken:
         return Broken(failures.OPEN_FILES, detail)
     if isinstance(error, TimeoutError):
         return Broken(failures.CONNECT_TIMEOUT)
-    for kind, words, trouble in CONNECT_ERRORS:
-        if isinstance(error, kind) and words in str(error):
-            starved = trouble is failures.DNS and descriptors_exhausted()
-            return Broken(failures.OPEN_FILES if starved else trouble, detail)
-    return Broken(failures.CONNECT, detail)
+    trouble = next(
+        (trouble for kind, words, trouble in CONNECT_ERRORS if isinstance(error, kind) and words in str(error)),
+        failures.CONNECT,
+    )
+    if trouble in (failures.DNS, failures.CONNECT) and descriptors_exhausted():
+        trouble = failures.OPEN_FILES
+    return Broken(trouble, detail)

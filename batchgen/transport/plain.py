@@ -199,7 +199,7 @@ def read_error(error: BaseException, way: _Progress) -> tuple[Trouble, str]:
         trouble = failures.CONNECT
     elif trouble is failures.CUT and not way.answered:
         trouble = failures.CLOSED
-    if trouble is failures.DNS and descriptors_exhausted():
+    if trouble in (failures.DNS, failures.CONNECT) and descriptors_exhausted():
         trouble = failures.OPEN_FILES
     return trouble, "" if trouble is failures.CONNECT_TIMEOUT else detail
 

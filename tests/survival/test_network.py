@@ -1,8 +1,10 @@
 """The command against a network that fails on the level of bytes, mixed with good answers."""
 
+import asyncio
 import json
 import resource
 import time
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from batchgen.simulator import Settings, start_in_thread
 from batchgen.sink import read_results
 from tests.cli.test_run import write_csv
 from tests.survival.harness import assert_whole, wait_until
-from tests.survival.vendor import WHOLE_FAULTS, Vendor, echo
+from tests.survival.vendor import WHOLE_FAULTS, Vendor, echo, question
+from tests.transport.fault_scripts import fault
 from tests.transport.faults import FAULTS, FaultServer
 
 QUICK = ("--set", "limits.timeout_s=1.5", "--set", "limits.concurrency=32")
@@ -111,16 +114,74 @@ def test_bombs_and_endless_bodies_stay_small(command, vendor, job, tmp_path):
     texts = [*good[:30], *bombs, *good[30:]]
     path = job(write_csv(tmp_path / "in.csv", texts), vendor.url(""))
     process = command.start("run", path, "--json", "--no-progress", "--set", "limits.concurrency=4")
+    peak = peak_mb(process)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert json.loads(out)["succeeded"] == len(texts)
+    assert peak < 130 + 4 * 2 * 32, f"{peak:.0f} MB"
+    print(f"peak {peak:.0f} MB")
+
+
+@fault
+async def answer_of_30_mb(exchange):
+    """A good answer in the middle of blanks, as fast as it is taken."""
+    choice = {"finish_reason": "stop", "message": {"role": "assistant", "content": echo(question(exchange))}}
+    told = json.dumps({"output": {"choices": [choice]}, "usage": {}}).encode()
+    await exchange.start_chunked()
+    for part in (*[b" " * 65536] * 240, told, *[b" " * 65536] * 240, b""):
+        await exchange.chunk(part)
+
+
+def peak_mb(process):
+    """Wait for a process to end; return the most memory it had, in MB."""
     peak = 0
     while process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         peak = max([peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))])
         time.sleep(0.01)
+    return peak / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["fast", "httpx"])
+def test_many_large_replies_at_once_stay_small(command, vendor, job, tmp_path, transport):
+    """64 rows are answered with 30 MB each at the same moment: all succeed, in a fraction of the 1.9 GB."""
+    texts = [f"always:answer_of_30_mb {n}" for n in range(64)]
+    path = job(write_csv(tmp_path / "in.csv", texts), vendor.url(""), more=ONE_TRY)
+    process = command.start("run", path, "--json", "--no-progress", "--set", f"model.transport={transport}")
+    peak = peak_mb(process)
     out, err = process.communicate()
     assert process.returncode == 0, err
-    assert json.loads(out)["succeeded"] == len(texts)
-    assert peak / 1024 < 130 + 4 * 2 * 32, f"{peak / 1024:.0f} MB"
-    print(f"peak {peak / 1024:.0f} MB")
+    assert json.loads(out)["attempts"] == 64
+    assert [row["completion"] for row in read_results(tmp_path / "out").to_pylist()] == [echo(text) for text in texts]
+    print(f"peak {peak:.0f} MB")
+    assert peak < 130 + 3 * (192 + 32), f"{peak:.0f} MB"
+
+
+@fault
+async def slow_answer(exchange):
+    """A good answer after a second."""
+    await asyncio.sleep(1)
+    await exchange.reply(b'{"output":{"choices":[{"finish_reason":"stop","message":{"content":"yes"}}]},"usage":{}}')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["fast", "httpx"])
+def test_many_large_prompts_at_once_stay_small(command, job, tmp_path, transport):
+    """500 in flight wanted, prompts of 4 MB that take a second: not 2 GB of them at once, and all are answered."""
+    with FaultServer(choose=lambda exchange: "slow_answer") as server:
+        server.bodies = deque(maxlen=1)
+        path = job(write_csv(tmp_path / "in.csv", ["abcd"] * 500), server.url(""), concurrency=500)
+        more = ("prompt.user={{ text * 1000000 }}", f"model.transport={transport}", "input.dedupe=false")
+        process = command.start(
+            "run", path, "--json", "--no-progress", *(word for text in more for word in ("--set", text))
+        )
+        peak = peak_mb(process)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert (json.loads(out)["attempts"], len(server.heads)) == (500, 500)
+        print(f"peak {peak:.0f} MB")
+        assert peak < 130 + 3 * 256, f"{peak:.0f} MB"
 
 
 def test_a_low_limit_on_open_files_is_lived_with(command, simulator, job, tmp_path):

@@ -248,7 +248,7 @@ def test_through_every_fault_at_debug_level(job, tmp_path, key, transport):
         seen = shown(process.pid)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 1, err[-3000:]
-    assert json.loads(out)["failed"] == 6
+    assert json.loads(out)["failed"] >= 6  # more on a machine so busy that a second is too short
     assert any(key.encode() in head for head in vendor.heads), "the key was not even sent"
     assert transport == "fast" or "DEBUG" in err  # the fast client logs nothing by itself
     assert_clean(key, tmp_path, out, err, seen)
@@ -347,6 +347,49 @@ def test_in_what_the_python_functions_raise_and_return(job, tmp_path, changed, o
         )
     assert words in done.stdout
     assert_clean(key, tmp_path / "out", done.stdout, done.stderr)
+
+
+@fault
+async def escapes_401(exchange):
+    """A server that writes to the user's terminal."""
+    told = {"code": "C\x1b[2Jode\u202e", "message": "M\x1b]0;title\x07essage\x9b1m", "request_id": "\x1b[1m"}
+    await exchange.reply(json.dumps(told).encode(), status="401 Unauthorized")
+
+
+@fault
+async def escapes_200(exchange):
+    """An answer whose every word drives a terminal; its text is data and stays."""
+    choice = {"finish_reason": "s\x1b[2Jtop", "message": {"role": "assistant", "content": "kept \x1b[0m"}}
+    told = {"output": {"choices": [choice]}, "usage": {}, "model": "m\x1b[2J", "request_id": "r\x1b[2J"}
+    await exchange.reply(json.dumps(told).encode())
+
+
+def test_nothing_that_is_shown_drives_the_terminal(job, tmp_path, spare):
+    """Escapes in a vendor's words and in the input's cells reach neither stdout nor stderr of any command."""
+    shown = []
+    with Vendor() as vendor:
+        path = job(write_csv(tmp_path / "in.csv", ["always:escapes_200", "row \x1b[2J 1"]), vendor.url(""))
+        commands = [("run", path, "--no-progress"), ("status", "out"), ("report", "out"), ("check", path)]
+        commands += [("run", path, "--no-progress", "--set", "input.path=\x1b[2J.csv")]
+        (tmp_path / "ids.csv").write_text("id,text\nx\x1b[2J,a\nx\x1b[2J,b\n")
+        commands += [("run", path, "--set", "input.path=ids.csv", "--set", "input.id=id", "--output", "out-2")]
+        (tmp_path / "roles.jsonl").write_text('{"text": [{"role": "x\\u001b[2J", "content": "a"}]}\n{"text": null}\n')
+        roles = ("--set", "input.path=roles.jsonl", "--set", "prompt={messages = 'text'}", "--output", "out-3")
+        commands += [("check", path, *roles), ("run", path, *roles), ("report", "out-3")]
+        stop = ("--input", "stop.csv", "--output", "out-4")
+        write_csv(tmp_path / "stop.csv", ["always:escapes_401"])
+        commands += [("run", path, *stop), ("status", "out-4"), ("report", "out-4")]
+        for arguments in commands:
+            run = spare.start(*arguments)
+            run.wait()
+            assert "Traceback" not in run.err, run.err
+            shown.append((arguments[0], run.out + run.err))
+    assert all(text for _, text in shown)
+    for name, text in shown:
+        assert not set(text) & set("\x1b\x07\x9b\u202e"), f"{name}: {text!r}"
+    table = pq.read_table(tmp_path / "out" / "results")
+    assert table["completion"][0].as_py() == "kept \x1b[0m"
+    assert [table[name][0].as_py() for name in ("finish_reason", "model", "request_id")] == ["s[2Jtop", "m[2J", "r[2J"]
 
 
 def test_by_a_proxy_that_makes_no_tunnel(job, tmp_path):

@@ -330,6 +330,13 @@ async def unknown_encoding(exchange: Exchange) -> None:
 
 
 @fault
+async def key_for_an_encoding(exchange: Exchange) -> None:
+    """A content encoding that quotes the request's key."""
+    key = next(line for line in exchange.head.split(b"\r\n") if line.lower().startswith(b"authorization"))
+    await exchange.reply(b"packed", headers=f"content-encoding: {key.split(b' ')[-1].decode()}\r\n")
+
+
+@fault
 async def bad_status_line(exchange: Exchange) -> None:
     """A first line that is no status line."""
     await exchange.write(b"HELLO WORLD\r\n\r\n")

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -26,6 +27,9 @@ from tests.transport.faults import ANSWER, EVENTS, FaultServer, closed_port
 pytestmark = pytest.mark.anyio
 
 BOTH_LOOPS = pytest.mark.parametrize("anyio_backend", [UVLOOP, ASYNCIO], ids=["uvloop", "asyncio"])
+
+PEAK = "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) // 1024\n"
+"""Most memory that a process has had, in MB; what `getrusage` tells begins with its parent's."""
 
 LONG_S = 20.0  # never reached
 SHORT_S = 0.4  # reached by what hangs
@@ -234,10 +238,10 @@ async def test_connections_closed_while_idle_cost_nothing(transport_to: Open, se
 def test_a_bomb_stays_small(kind: str, server: FaultServer, path: str) -> None:
     """A body beyond the cap costs less than twice the cap of memory, in a process of its own."""
     script = (
-        "import asyncio, resource, sys\n"
+        "import asyncio, re, sys\n"
         "from batchgen.transport import open_transport\n"
         "from batchgen.values import Request\n"
-        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        f"{PEAK}"
         "async def main(kind, url):\n"
         "    async with open_transport(kind, base_url=url, key=None, concurrency=1) as transport:\n"
         "        before = peak()\n"
@@ -257,10 +261,10 @@ def test_a_bomb_stays_small(kind: str, server: FaultServer, path: str) -> None:
 def test_many_large_replies_at_once_take_turns(kind: str, server: FaultServer, streamed: bool) -> None:
     """64 replies of 30 MB begin together: each arrives whole, and the process stays far below their 1.9 GB."""
     script = (
-        "import asyncio, resource, sys\n"
+        "import asyncio, re, sys\n"
         "from batchgen.transport import open_transport\n"
         "from batchgen.values import Request\n"
-        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        f"{PEAK}"
         "async def main(kind, url, streamed):\n"
         "    async def size():\n"
         "        reply = await transport.send(Request(url, b'{}', {}, streamed == 'True'), timeout_s=100)\n"
@@ -405,22 +409,24 @@ async def test_exhausted_file_descriptors_are_told_apart(transport_to: Open) -> 
         listener.listen()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         async with transport_to(url) as transport:
-            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            taken = []
-            try:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 5, hard))
-                with contextlib.suppress(OSError):
-                    while True:
-                        taken.append(os.dup(0))
+            with no_descriptors_left():
                 failure = await send(transport, url, timeout_s=2)
-            finally:
-                for descriptor in taken:
-                    os.close(descriptor)
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.code, failure.verdict) == (FailureKind.NETWORK, "fd_limit", Verdict.WAIT)
     assert not failure.maybe_billed
     check_message(failure)
+
+
+@pytest.mark.parametrize("host", ["localhost", "no-such-host.invalid"])
+async def test_a_name_that_cannot_be_looked_up_for_want_of_descriptors(transport_to: Open, host: str) -> None:
+    """What the resolver then says of the name, or of a busy device, is not believed."""
+    url = f"http://{host}:{closed_port()}/"
+    async with transport_to(url) as transport:
+        await send(transport, url, timeout_s=2)  # threads and loops open their files at first use
+        with no_descriptors_left():
+            failure = await send(transport, url, timeout_s=2)
+    assert isinstance(failure, Failure)
+    assert (failure.code, failure.verdict, failure.maybe_billed) == ("fd_limit", Verdict.WAIT, False)
 
 
 async def test_refuses_another_origin(transport_to: Open, server: FaultServer) -> None:
@@ -453,13 +459,30 @@ async def test_the_key_shows_nowhere(
     """At debug level, through every fault, no byte of the key is logged, printed or put into a failure."""
     caplog.set_level(logging.DEBUG)
     async with transport_to(server.url("")) as transport:
-        for path, *_ in [("ok",), ("redirect",), *BROKEN[:-2]]:
+        for path, *_ in [("ok",), ("redirect",), ("key_for_an_encoding",), *BROKEN[:-2]]:
             outcome = await send(transport, server.url(path))
             assert CANARY not in repr(outcome)
         assert CANARY not in repr(transport)
         assert CANARY not in repr(vars(transport))
     assert CANARY not in caplog.text
     assert CANARY not in "".join(capfd.readouterr())
+
+
+@contextlib.contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """Take all file descriptors that this process may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 5, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def until(condition) -> None:
