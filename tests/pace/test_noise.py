@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from batchgen.pace.values import Limits
-from tests.pace.world import Scene, run
+from tests.pace.provider import Scene
+from tests.pace.world import run
 
 QUICK = Scene(2000, latency_s=0.02, refusal_s=(0.02, 0.02), tells=False, limits=Limits(concurrency=64))
 
@@ -41,8 +42,8 @@ class TestRefusedForNoReasonOfLoad:
     @pytest.mark.parametrize(
         ("scene", "most_s"),
         [
-            pytest.param(Scene(200, first_refused=20), 30, id="the first 20"),
-            pytest.param(Scene(200, first_refused=20, retry_after=1.0), 30, id="the first 20, Retry-After 1 s"),
+            pytest.param(Scene(200, refused_from=(1, 20)), 30, id="the first 20"),
+            pytest.param(Scene(200, refused_from=(1, 20), retry_after=1.0), 30, id="the first 20, Retry-After 1 s"),
             pytest.param(Scene(200, refuse_all=(0, 40)), 70, id="all for 40 s"),
             pytest.param(Scene(3000, refuse_all=(10, 50)), 120, id="all from 10 s to 50 s"),
             pytest.param(Scene(200, window=(600, 40.0), used_up=True), 70, id="600 a minute, used up for 40 s"),
