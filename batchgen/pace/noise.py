@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Iterable
 from enum import Enum
 
-LEAST_IN_SEARCH = 3
-"""Requests out at the first refusal of a search from which it can be judged."""
+LEAST_IN_SEARCH, MORE_IN_SEARCH = 3, 6
+"""Requests out after the first refusal of a search from which it can be judged; with fewer, as many more are sent."""
 SURPRISES = 3
 """Refusals in a row, each at a pace measured as safe or fewer than ten requests after a cut, that raise a doubt.
 Twice as many for tokens, and below one a second, where a trial takes minutes."""
@@ -24,9 +24,13 @@ LEAST_IN_TRIAL = 20
 MOST = 0.35
 """Greatest share at a pace that is believed to be chance; beyond, a limit may refuse at half the pace too."""
 SUM = 4.0
-"""How far refusals may run ahead of twice their share before a limit is blamed."""
-LOT = 300
-"""Requests after which the share is brought up to date."""
+"""How far refusals may run ahead of their share before a limit is blamed."""
+LEEWAY = 0.02
+"""What is paid off besides the share: so much of a limit's refusals goes unnoticed."""
+LOT, LONG = 50, 400
+"""Requests after which the share is brought up to date, and those that it is a mean over."""
+LEAST = 0.002
+"""A smaller share is none."""
 
 
 class Finding(Enum):
@@ -40,55 +44,62 @@ class Noise:
     """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
 
     __slots__ = (
-        "_admitted", "_cuts", "_first", "_highest", "_last", "_lot_from", "_lot_refused", "_patience", "_refused",
-        "_seen", "_since", "_sum", "_surprises", "in_search", "in_trial", "share", "top_pace",
+        "_admitted", "_cuts", "_first", "_highest", "_known", "_last", "_lot_from", "_lot_refused", "_most", "_patience",
+        "_refused", "_seen", "_since", "_sum", "_surprises", "in_search", "in_trial", "share", "top", "trial",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.share = 0.0
+        self._known = 0.0  # requests that the share was learnt from
+        self._most = 0.0  # what it may be at most, by the requests that it was found from
         self.in_search = self.in_trial = False  # a doubt is open
-        self.top_pace = 0.0  # pace at the first surprise
+        self.trial = 0.0  # load that a limit which refused so many would admit
+        self.top = 0.0  # load at the first surprise: a pace, or a number of requests in flight
         self._first = self._last = 0  # requests that the doubt is about
         self._refused = self._admitted = 0
         self._since = self._surprises = 0  # the cut before the first surprise; how many
         self._cuts: deque[int] = deque(maxlen=SURPRISES + 1)
-        self._highest = 0.0  # safe pace at a cut, since the last finding
+        self._highest = 0.0  # safe load at a cut, since the last finding
         self._patience = SURPRISES
         self._sum, self._seen = 0.0, 0
         self._lot_from = self._lot_refused = 0
 
     # ---- a known share
 
-    def tolerates(self, number: int) -> bool:
-        """Whether this refusal is no more than was to be expected; then it says nothing about a limit.
+    def tolerates(self, last: int) -> bool:
+        """Whether a refusal is no more than was to be expected; then it says nothing about a limit.
 
-        Each refusal counts one and each request takes twice the share off; the sum stays small while the share is as
-        it was. The share follows downwards, so that it is forgotten when the refusals are.
+        `last` requests were sent so far. Each refusal counts one and each request takes a little more than the share
+        off; the sum stays small while the share is as it was. The share follows what is seen, so that it is forgotten
+        when the refusals are; but not far up, for above a limit refusals are not chance.
         """
         if not self.share:
             return False
-        if number - self._lot_from >= LOT:
-            seen = self._lot_refused / (number - self._lot_from)
-            self.share = min(self.share, 0.5 * (self.share + seen))
-            self._lot_from, self._lot_refused = number, 0
-            if self.share < 0.002:
-                self.share = 0.0
         self._lot_refused += 1
-        paid = min(0.4, 2 * self.share + 0.02) * max(0, number - self._seen)
-        self._sum, self._seen = max(0.0, self._sum - paid) + 1.0, max(self._seen, number)
-        if self._sum <= SUM:
+        asked = last - self._lot_from
+        if asked >= LOT:
+            self._known = min(LONG, self._known + asked)
+            self.share += (self._lot_refused / asked - self.share) * min(1.0, asked / self._known)
+            self.share = min(self._most, self.share) if self.share >= LEAST else 0.0
+            self._lot_from, self._lot_refused = last, 0
+        spread = self.share * (1 - self.share)
+        paid = (1.25 * self.share + LEEWAY + math.sqrt(spread / self._known)) * (last - self._seen)
+        self._sum, self._seen = max(0.0, self._sum - paid) + 1.0, last
+        if self._sum <= SUM + 20 * spread:
             return True
-        self._sum, self.share = 0.0, 0.5 * self.share
+        self._sum = 0.0
         return False
 
-    def _found(self, share: float, number: int) -> Finding:
-        self.share, self._sum, self._seen = share, 0.0, number
+    def _found(self, refused: int, asked: int, number: int) -> Finding:
+        self.share, self._known = refused / asked, float(asked)
+        self._most = min(MOST, self.share + math.sqrt(self.share * (1 - self.share) / asked))
+        self._sum, self._seen = 0.0, number
         self._lot_from, self._lot_refused = number, 0
         self._highest, self._patience = 0.0, SURPRISES
         self.calm()
         return Finding.NOISE
 
-    # ---- a doubt, in the search or at a pace
+    # ---- a doubt, in the search or at a load
 
     @property
     def in_doubt(self) -> bool:
@@ -105,58 +116,63 @@ class Noise:
             self._admitted += 1
         return self._judge_search() if self.in_search else self._judge_trial(number)
 
-    def search_refused(self, number: int, last: int, after: Iterable[bool], *, tells: bool) -> None:
+    def search_refused(self, number: int, last: int, after: Iterable[bool]) -> bool:
         """The search was refused at `number`, with requests up to `last` out: how many of them are refused too?
 
-        `after` are those already decided, True if admitted; `tells` is False for tokens, which are charged too late.
+        `after` are those already decided, True if admitted. True if they are too few: the search goes on, and the next
+        ones are counted as well.
         """
         self.calm()
-        self.share, self.top_pace = 0.0, math.inf
-        self.in_search = tells and last - number >= LEAST_IN_SEARCH
+        self.share, self.top, self.in_search = 0.0, math.inf, True
         known = list(after)
         self._admitted = sum(known)
-        self._first, self._last, self._refused = number, last, 1 + len(known) - self._admitted
+        self._first, self._last, self._refused = number, last, len(known) - self._admitted
         self._cuts.append(number)
+        if last - number >= LEAST_IN_SEARCH:
+            return False
+        self._last = last + MORE_IN_SEARCH
+        return True
 
     def _judge_search(self) -> Finding | None:
-        out = self._last - self._first + 1
+        out = self._last - self._first
         if 5 * self._admitted >= 3 * out:
-            return self._found(self._refused / (self._refused + self._admitted), self._last)
+            return self._found(self._refused + 1, self._refused + self._admitted + 1, self._last)
         if 5 * self._refused > 2 * out:
             self.in_search = False
         return None
 
-    def surprised(self, number: int, pace: float, *, safe: bool, rough: bool) -> bool:
-        """Take note of a refusal at `pace`, found `safe` before or not; True if a trial is due.
+    def surprised(self, number: int, load: float, *, safe: bool, rough: bool) -> bool:
+        """Take note of a refusal at `load`, found `safe` before or not; True if a trial is due.
 
-        It surprises if the pace was safe, or hardly any request went since the last cut; and any is a reason to try
-        that comes when the cuts have halved the pace. `rough`: the pace is one of
-        tokens, which are known less exactly.
+        It surprises if the load was safe, or hardly any request went since the last cut; and any is a reason to try
+        that comes when the cuts have halved the load. `rough`: the load is a pace of tokens, known less exactly.
         """
         self._cuts.append(number)
         if safe:
-            self._highest = max(self._highest, pace)
+            self._highest = max(self._highest, load)
         if len(self._cuts) < 2:
             return False
-        if len(self._cuts) > SURPRISES and pace <= (0.25 if rough else 0.5) * self._highest:
-            self._surprises, self._since, self.top_pace = SURPRISES, self._cuts[0], self._highest
+        if len(self._cuts) > SURPRISES and load <= (0.25 if rough else 0.5) * self._highest:
+            self._surprises, self._since, self.top = SURPRISES, self._cuts[0], self._highest
             return self._is_rare(number)
         if not (safe or number - self._cuts[-2] < 10):
             self._surprises = 0
             return False
         if not self._surprises:
-            self._since, self.top_pace = self._cuts[-2], pace
+            self._since, self.top = self._cuts[-2], load
         self._surprises += 1
-        enough = self._patience * (2 if rough or pace < 1.0 else 1)
+        enough = self._patience * (2 if rough or load < 1.0 else 1)
         return self._surprises >= enough and self._is_rare(number)
 
     def _is_rare(self, number: int) -> bool:
         return self._surprises <= MOST * (number - self._since)
 
     def begin_trial(self, number: int, last: int) -> None:
-        """From the request after `last` on the pace is half of `top_pace`, for as many as the surprises took."""
+        """Begin a trial with the request after `last`, for as many as the surprises took."""
+        asked = number - self._since
         self.in_search, self.in_trial = False, True
-        self._first, self._last = last, max(LEAST_IN_TRIAL, 4 * (number - self._since) // 3)  # how many
+        self.trial = 0.8 * (1 - self._surprises / asked) * self.top
+        self._first, self._last = last, max(LEAST_IN_TRIAL, 4 * asked // 3)  # how many
         self._refused = self._admitted = 0
 
     def _judge_trial(self, number: int) -> Finding | None:
@@ -164,14 +180,14 @@ class Noise:
         if tried < self._last and not (self._refused >= 5 and self._refused > 0.5 * tried):
             return None
         if 2 <= self._refused <= MOST * tried:
-            return self._found((self._refused + self._surprises) / (tried + self._last), number)
+            return self._found(self._refused + self._surprises, tried + self._last, number)
         self._highest = 0.0
         self._patience = min(MOST_SURPRISES, 2 * self._patience)
         self.calm()
         return Finding.LIMIT
 
     def start_over(self) -> None:
-        """Another pace is refused from now on."""
+        """Something else is refused from now on."""
         self.calm()
         self._highest = 0.0
 

@@ -25,7 +25,6 @@ FIRST_WINDOW = 6
 """Requests sent before anything is known: one round trip of refusals at worst."""
 REFUSAL_S = 0.5
 """A request that is out for so long was admitted; raised when refusals are seen to take longer."""
-_RATES = (Throttle.REQUESTS, Throttle.TOKENS, Throttle.UNKNOWN)
 
 
 class Pacer:
@@ -54,7 +53,7 @@ class Pacer:
         self._run_from, self._run_refused = 0, 0
         self._failures: deque[float] = deque(maxlen=5)
         self._noise = Noise()
-        self._doubted = self._requests  # the pace that the doubt is about
+        self._doubted: Rate | Cap = self._requests  # what the doubt is about
         self._stormed: Rate | None = None  # the pace that the last storm was about
         self._taken = False  # whether any request was ever admitted
         self._closed_s = 0.5  # the last wait for a door that was closed from the start
@@ -156,25 +155,16 @@ class Pacer:
             stop.wish(now_s, retry_after_s)
             return 0.0
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
-        if not self._taken and self._sent == self._lost >= FIRST_WINDOW and throttle in _RATES:
+        if not self._taken and self._sent == self._lost >= FIRST_WINDOW:
             self._nothing_taken(now_s, None if late else retry_after_s, late)
             return 0.0
-        if throttle in _RATES and not late:
-            noise = self._noise
-            if (noise.in_doubt and self._conclude(now_s, ticket, refused=True)) or noise.tolerates(ticket.number):
-                return 0.0
-        wish_s = 0.0 if late else stop.wish(now_s, retry_after_s)
-        if throttle is Throttle.OVERLOAD:
-            self._cap.overloaded(ticket.number, self._sent, ticket.in_flight)
-            if not late:
-                self._storm(now_s, ticket, 1.0)
-            return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run_refused))
-        if throttle is Throttle.CONCURRENCY:
-            self._cap.refused(ticket.number, self._sent, ticket.in_flight)
+        if not late and self._is_chance(now_s, ticket):
             return 0.0
+        wish_s = 0.0 if late else stop.wish(now_s, retry_after_s)
+        if throttle is Throttle.OVERLOAD or throttle is Throttle.CONCURRENCY:
+            return self._refused_in_flight(now_s, ticket, throttle, late)
         if throttle is Throttle.GROWTH:
-            if ticket.sent_s > self._requests.cut_s:
-                self._requests.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
+            self._refused_growth(now_s, ticket)
             return 0.0
         if throttle is Throttle.UNKNOWN:
             # What held the request back let too much through; the pace is blamed unless the level betrays a cap.
@@ -221,8 +211,17 @@ class Pacer:
             self._permitted += 1
 
     def _admit(self, now_s: float, ticket: Ticket) -> None:
-        """The request was taken: the search may go on, and what bound it may rise."""
-        ticket.admitted = self._taken = True
+        """The request was taken."""
+        self._taken = True
+        self._passed(now_s, ticket)
+        if ticket is self._stop.probe and self._stop.why is Why.REFUSALS:
+            self._resume(now_s)
+        elif self._noise.in_doubt:
+            self._conclude(now_s, ticket, refused=False)
+
+    def _passed(self, now_s: float, ticket: Ticket) -> None:
+        """No limit refused the request: the search may go on, and what bound it may rise."""
+        ticket.admitted = True
         self._permitted += 2
         self._cap.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
         bound = ticket.bound
@@ -230,10 +229,6 @@ class Pacer:
             self._requests.held(now_s, ticket.sent_s)
         if bound & TOKENS:
             self._tokens.held(now_s, ticket.sent_s)
-        if ticket is self._stop.probe and self._stop.why is Why.REFUSALS:
-            self._resume(now_s)
-        elif self._noise.in_doubt:
-            self._conclude(now_s, ticket, refused=False)
 
     def _confirm(self, now_s: float) -> None:
         """Admit what is out for longer than a refusal takes."""
@@ -260,11 +255,22 @@ class Pacer:
         self._permitted = self._sent + FIRST_WINDOW
         self._run_from, self._run_refused = self._sent, 0
 
+    def _is_chance(self, now_s: float, ticket: Ticket) -> bool:
+        """Whether a refusal is no more than chance; then it is as good as an admission."""
+        noise = self._noise
+        known = noise.in_doubt and self._conclude(now_s, ticket, refused=True)
+        if not known and not noise.tolerates(self._sent):
+            return False
+        if not ticket.admitted:
+            self._permitted -= 1
+            self._passed(now_s, ticket)
+        return True
+
     def _conclude(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
         """Count an outcome for the open doubt; True if it shows that refusals come by chance."""
         found = self._noise.decided(ticket.number, refused=refused)
         if found is Finding.NOISE:
-            self._doubted.restore(now_s, self._noise.top_pace)
+            self._doubted.restore(now_s, self._noise.top)
         elif found is Finding.LIMIT:
             self._doubted.go_on(now_s)
         return found is Finding.NOISE
@@ -303,6 +309,43 @@ class Pacer:
         cap.refused(ticket.number, self._sent, level)
         return True
 
+    def _doubts(self, now_s: float, ticket: Ticket, what: Rate | Cap, load: float, *, safe: bool) -> bool:
+        """Whether a refusal is no reason to cut, but to try less than the load that surprises."""
+        noise = self._noise
+        if what is self._doubted and (noise.in_trial or (noise.in_search and math.isinf(load))):
+            return True
+        if what is not self._doubted:
+            self._end_doubt(now_s)
+            self._doubted = what
+            noise.start_over()
+        if math.isinf(load):
+            after = (t.admitted for t in self._unsure if t.number > ticket.number and (t.closed or t.admitted))
+            return noise.search_refused(ticket.number, self._sent, after)
+        elif noise.surprised(ticket.number, load, safe=safe, rough=what is self._tokens):
+            noise.begin_trial(ticket.number, self._sent + self.in_flight)
+            what.try_at(now_s, noise.trial)
+            return True
+        return False
+
+    def _refused_in_flight(self, now_s: float, ticket: Ticket, throttle: Throttle, late: bool) -> float:
+        """Too much is in flight: for a cap, or for a service that is busy; then the row waits besides."""
+        cap, number, level = self._cap, ticket.number, ticket.in_flight
+        fresh = not late and not cap.old_news(number)
+        searching = cap.found is None and math.isinf(self._requests.pace)
+        if not fresh or not self._doubts(now_s, ticket, cap, math.inf if searching else level, safe=cap.safe(level)):
+            (cap.refused if throttle is Throttle.CONCURRENCY else cap.overloaded)(number, self._sent, level)
+        if throttle is Throttle.CONCURRENCY:
+            return 0.0
+        if not late:
+            self._storm(now_s, ticket, 1.0)
+        return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run_refused))
+
+    def _refused_growth(self, now_s: float, ticket: Ticket) -> None:
+        """The load rose too quickly."""
+        rate = self._requests
+        if ticket.sent_s > rate.cut_s and not self._doubts(now_s, ticket, rate, rate.pace, safe=rate.rests(now_s)):
+            rate.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
+
     def _refused_rate(
         self, now_s: float, ticket: Ticket, throttle: Throttle, short_wish_s: float | None, stop_s: float
     ) -> None:
@@ -313,20 +356,10 @@ class Pacer:
             unit = unit if unit > 0 else ticket.tokens
         else:
             rate, unit, sent, lost = self._requests, 1.0, float(ticket.number), float(self._lost)
-        noise = self._noise
-        if ticket.sent_s > rate.cut_s and not (noise.in_trial and rate is self._doubted):
-            if rate is not self._doubted:
-                self._end_doubt(now_s)
-                self._doubted = rate
-                noise.start_over()
-            if math.isinf(rate.pace):
-                after = (t.admitted for t in self._unsure if t.number > ticket.number and (t.closed or t.admitted))
-                noise.search_refused(ticket.number, self._sent, after, tells=rate is self._requests)
-            elif noise.surprised(ticket.number, rate.pace, safe=rate.safe, rough=rate is self._tokens):
-                noise.begin_trial(ticket.number, self._sent + self.in_flight)
-                rate.halve(now_s, noise.top_pace)
+        if ticket.sent_s > rate.cut_s and not (self._noise.in_trial and rate is self._doubted):
+            if self._doubts(now_s, ticket, rate, rate.pace, safe=rate.safe):
                 return
-            rate.refused(now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s)
+            rate.refused(now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s, chance=self._noise.share)
         self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.
         rate.next_s = max(rate.next_s, now_s) + unit / rate.pace
