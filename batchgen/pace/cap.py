@@ -84,7 +84,8 @@ class Cap:
 
     def try_at(self, _now_s: float, level: float) -> None:
         """Try a lower level, neither raised nor cut until `restore` or `go_on`."""
-        self._untried = self.limit
+        if self._hold != math.inf:
+            self._untried = self.limit
         self.limit = max(1, min(self.limit, int(level)))
         self._hold = math.inf
 

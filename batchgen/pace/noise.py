@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Iterable
 from enum import Enum
 
-LEAST_IN_SEARCH, MORE_IN_SEARCH = 3, 6
-"""Requests out after the first refusal of a search from which it can be judged; with fewer, as many more are sent."""
+LEAST_IN_SEARCH = 3
+"""Requests out after the first refusal of a search from which it can be judged."""
+EARLY, MORE_IN_SEARCH = 12, 6
+"""With fewer, among so many of the run's first requests, as many more are sent once to judge by."""
 SURPRISES = 3
 """Refusals in a row, each at a pace measured as safe or fewer than ten requests after a cut, that raise a doubt.
 Twice as many for tokens, and below one a second, where a trial takes minutes."""
@@ -38,14 +40,15 @@ class Finding(Enum):
 
     LIMIT = "limit"
     NOISE = "noise"
+    UNSURE = "unsure"  # one more trial is due
 
 
 class Noise:
     """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
 
     __slots__ = (
-        "_admitted", "_cuts", "_first", "_highest", "_known", "_last", "_lot_from", "_lot_refused", "_most", "_patience",
-        "_refused", "_seen", "_since", "_sum", "_surprises", "in_search", "in_trial", "share", "top", "trial",
+        "_admitted", "_all_safe", "_asked", "_cuts", "_early", "_first", "_highest", "_known", "_last", "_lot", "_lot_refused", "_met", "_most", "_patience",
+        "_refused", "_seen", "_since", "_sum", "_surprises", "_tried", "in_search", "in_trial", "share", "top", "trial",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -53,48 +56,65 @@ class Noise:
         self._known = 0.0  # requests that the share was learnt from
         self._most = 0.0  # what it may be at most, by the requests that it was found from
         self.in_search = self.in_trial = False  # a doubt is open
-        self.trial = 0.0  # load that a limit which refused so many would admit
+        self.trial = 0.0  # load of the trial
+        self._all_safe = False  # all surprises came at loads found safe
         self.top = 0.0  # load at the first surprise: a pace, or a number of requests in flight
         self._first = self._last = 0  # requests that the doubt is about
         self._refused = self._admitted = 0
-        self._since = self._surprises = 0  # the cut before the first surprise; how many
-        self._cuts: deque[int] = deque(maxlen=SURPRISES + 1)
+        self._surprises = 0
+        self._since = (0, 0)  # the cut before the first surprise: its request, refusals until then
+        self._asked = self._met = 0  # requests since then, and refusals
+        self._cuts: deque[tuple[int, int]] = deque(maxlen=SURPRISES + 1)
         self._highest = 0.0  # safe load at a cut, since the last finding
         self._patience = SURPRISES
         self._sum, self._seen = 0.0, 0
-        self._lot_from = self._lot_refused = 0
+        self._lot = self._lot_refused = 0
+        self._early = EARLY  # once
+        self._tried = False  # the share was found by a trial
 
     # ---- a known share
+
+    @property
+    def proven(self) -> float:
+        """The share if it was seen long enough below any limit, else 0."""
+        return self.share if self._known >= LONG else 0.0
+
+    def saw(self, *, refused: bool) -> None:
+        """Count a request that met no limit for sure, so that the share stays true and is forgotten in the end."""
+        self._lot += 1
+        self._lot_refused += refused
+        if self._lot < LOT:
+            return
+        self._known = min(LONG, self._known + LOT)
+        self.share += (self._lot_refused / LOT - self.share) * LOT / self._known
+        self.share = min(self._most, self.share) if self.share >= LEAST else 0.0
+        self._lot = self._lot_refused = 0
 
     def tolerates(self, last: int) -> bool:
         """Whether a refusal is no more than was to be expected; then it says nothing about a limit.
 
         `last` requests were sent so far. Each refusal counts one and each request takes a little more than the share
-        off; the sum stays small while the share is as it was. The share follows what is seen, so that it is forgotten
-        when the refusals are; but not far up, for above a limit refusals are not chance.
+        off; the sum stays small while the share is as it was. A share found in the search alone is forgotten when
+        there are more.
         """
         if not self.share:
             return False
-        self._lot_refused += 1
-        asked = last - self._lot_from
-        if asked >= LOT:
-            self._known = min(LONG, self._known + asked)
-            self.share += (self._lot_refused / asked - self.share) * min(1.0, asked / self._known)
-            self.share = min(self._most, self.share) if self.share >= LEAST else 0.0
-            self._lot_from, self._lot_refused = last, 0
         spread = self.share * (1 - self.share)
         paid = (1.25 * self.share + LEEWAY + math.sqrt(spread / self._known)) * (last - self._seen)
         self._sum, self._seen = max(0.0, self._sum - paid) + 1.0, last
         if self._sum <= SUM + 20 * spread:
             return True
         self._sum = 0.0
+        if not self._tried:
+            self.share = 0.0
         return False
 
     def _found(self, refused: int, asked: int, number: int) -> Finding:
         self.share, self._known = refused / asked, float(asked)
         self._most = min(MOST, self.share + math.sqrt(self.share * (1 - self.share) / asked))
         self._sum, self._seen = 0.0, number
-        self._lot_from, self._lot_refused = number, 0
+        self._lot = self._lot_refused = 0
+        self._tried = self.in_trial
         self._highest, self._patience = 0.0, SURPRISES
         self.calm()
         return Finding.NOISE
@@ -116,21 +136,21 @@ class Noise:
             self._admitted += 1
         return self._judge_search() if self.in_search else self._judge_trial(number)
 
-    def search_refused(self, number: int, last: int, after: Iterable[bool]) -> bool:
+    def search_refused(self, number: int, refused: int, last: int, after: Iterable[bool]) -> bool:
         """The search was refused at `number`, with requests up to `last` out: how many of them are refused too?
 
-        `after` are those already decided, True if admitted. True if they are too few: the search goes on, and the next
-        ones are counted as well.
+        `after` are those already decided, True if admitted. True if it is too early to cut: the search goes on, and
+        the next ones are counted as well.
         """
         self.calm()
-        self.share, self.top, self.in_search = 0.0, math.inf, True
+        self.share, self.top, self.in_search = 0.0, math.inf, last - number >= LEAST_IN_SEARCH
         known = list(after)
         self._admitted = sum(known)
         self._first, self._last, self._refused = number, last, len(known) - self._admitted
-        self._cuts.append(number)
-        if last - number >= LEAST_IN_SEARCH:
+        self._cuts.append((number, refused))
+        if self.in_search or last > self._early:
             return False
-        self._last = last + MORE_IN_SEARCH
+        self._early, self._last, self.in_search = 0, last + MORE_IN_SEARCH, True
         return True
 
     def _judge_search(self) -> Finding | None:
@@ -141,38 +161,56 @@ class Noise:
             self.in_search = False
         return None
 
-    def surprised(self, number: int, load: float, *, safe: bool, rough: bool) -> bool:
+    def surprised(self, number: int, refused: int, load: float, *, safe: bool, rough: bool) -> bool:
         """Take note of a refusal at `load`, found `safe` before or not; True if a trial is due.
 
         It surprises if the load was safe, or hardly any request went since the last cut; and any is a reason to try
-        that comes when the cuts have halved the load. `rough`: the load is a pace of tokens, known less exactly.
+        that comes when the cuts have halved the load. But of all requests meanwhile, no more than `MOST` may have been
+        refused (`refused` in the run so far). `rough`: the load is a pace of tokens, known less exactly.
         """
-        self._cuts.append(number)
+        cuts = self._cuts
+        cuts.append((number, refused))
         if safe:
             self._highest = max(self._highest, load)
-        if len(self._cuts) < 2:
+        if len(cuts) < 2:
             return False
-        if len(self._cuts) > SURPRISES and load <= (0.25 if rough else 0.5) * self._highest:
-            self._surprises, self._since, self.top = SURPRISES, self._cuts[0], self._highest
-            return self._is_rare(number)
-        if not (safe or number - self._cuts[-2] < 10):
+        if len(cuts) > SURPRISES and load <= (0.25 if rough else 0.5) * self._highest:
+            self._surprises, self._since, self.top, self._all_safe = SURPRISES, cuts[0], self._highest, False
+        elif safe or number - cuts[-2][0] < 10:
+            if not self._surprises:
+                self._since, self.top, self._all_safe = cuts[-2], load, True
+            self._surprises += 1
+            self._all_safe = self._all_safe and safe
+            if self._surprises < self._patience * (2 if rough or load < 1.0 else 1):
+                return False
+        else:
             self._surprises = 0
             return False
-        if not self._surprises:
-            self._since, self.top = self._cuts[-2], load
-        self._surprises += 1
-        enough = self._patience * (2 if rough or load < 1.0 else 1)
-        return self._surprises >= enough and self._is_rare(number)
+        since, refused_before = self._since
+        self._asked, self._met = number - since, refused - refused_before
+        return self._met <= MOST * self._asked
 
-    def _is_rare(self, number: int) -> bool:
-        return self._surprises <= MOST * (number - self._since)
+    def begin_trial(self, last: int, load: float) -> None:
+        """Begin a trial with the request after `last`, for as many as the surprises took.
 
-    def begin_trial(self, number: int, last: int) -> None:
-        """Begin a trial with the request after `last`, for as many as the surprises took."""
-        asked = number - self._since
+        A limit that refused so many requests at a steady load would refuse none of them a fifth below what it admitted.
+        If the load was not steady, a first trial at half of it only finds out how many that are.
+        """
         self.in_search, self.in_trial = False, True
-        self.trial = 0.8 * (1 - self._surprises / asked) * self.top
-        self._first, self._last = last, max(LEAST_IN_TRIAL, 4 * asked // 3)  # how many
+        if self._all_safe:
+            self.trial = min(load, 0.8 * (1 - self._met / self._asked) * self.top)
+        else:
+            self.trial = min(0.75 * load, 0.5 * self.top)
+        self._try_after(last)
+
+    def try_again(self, last: int) -> None:
+        """Begin the second trial with the request after `last`: a fifth below what a limit admitted in the first."""
+        self._all_safe, self._asked, self._met = True, self._refused + self._admitted, self._refused
+        self.trial *= 0.8 * (1 - self._met / self._asked)
+        self._try_after(last)
+
+    def _try_after(self, last: int) -> None:
+        self._first, self._last = last, max(LEAST_IN_TRIAL, 4 * self._asked // 3)  # how many
         self._refused = self._admitted = 0
 
     def _judge_trial(self, number: int) -> Finding | None:
@@ -180,7 +218,9 @@ class Noise:
         if tried < self._last and not (self._refused >= 5 and self._refused > 0.5 * tried):
             return None
         if 2 <= self._refused <= MOST * tried:
-            return self._found(self._refused + self._surprises, tried + self._last, number)
+            if not self._all_safe:
+                return Finding.UNSURE
+            return self._found(self._refused + self._met, tried + self._asked, number)
         self._highest = 0.0
         self._patience = min(MOST_SURPRISES, 2 * self._patience)
         self.calm()

@@ -18,7 +18,7 @@ from batchgen.pace.noise import Finding, Noise
 from batchgen.pace.rate import Rate, lesser_per_s, per_s
 from batchgen.pace.stop import LONGEST_S, Stop, Why
 from batchgen.pace.tokens import TokenCost
-from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
+from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, STEADY, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
 
 FIRST_WINDOW = 6
@@ -111,6 +111,8 @@ class Pacer:
             bound |= IN_FLIGHT if self._cap.limit < self._cap.bound else CONCURRENCY
         if bound:
             self._log.bound(bound)
+        if self._noise.share and self._is_steady(bound):
+            bound |= STEADY
         ticket = Ticket(now_s, self._sent, self.in_flight, tokens, cost, self._sent_tokens, bound, retry)
         self._full = False
         self._unsure.append(ticket)
@@ -158,7 +160,7 @@ class Pacer:
         if not self._taken and self._sent == self._lost >= FIRST_WINDOW:
             self._nothing_taken(now_s, None if late else retry_after_s, late)
             return 0.0
-        if not late and self._is_chance(now_s, ticket):
+        if self._is_chance(now_s, ticket, late):
             return 0.0
         wish_s = 0.0 if late else stop.wish(now_s, retry_after_s)
         if throttle is Throttle.OVERLOAD or throttle is Throttle.CONCURRENCY:
@@ -222,6 +224,8 @@ class Pacer:
     def _passed(self, now_s: float, ticket: Ticket) -> None:
         """No limit refused the request: the search may go on, and what bound it may rise."""
         ticket.admitted = True
+        if ticket.bound & STEADY:
+            self._noise.saw(refused=False)
         self._permitted += 2
         self._cap.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
         bound = ticket.bound
@@ -255,22 +259,36 @@ class Pacer:
         self._permitted = self._sent + FIRST_WINDOW
         self._run_from, self._run_refused = self._sent, 0
 
-    def _is_chance(self, now_s: float, ticket: Ticket) -> bool:
+    def _is_chance(self, now_s: float, ticket: Ticket, late: bool) -> bool:
         """Whether a refusal is no more than chance; then it is as good as an admission."""
         noise = self._noise
         known = noise.in_doubt and self._conclude(now_s, ticket, refused=True)
-        if not known and not noise.tolerates(self._sent):
+        if not known and (late or not noise.tolerates(self._sent)):
             return False
+        if ticket.bound & STEADY:
+            noise.saw(refused=True)
+            ticket.bound &= ~STEADY
         if not ticket.admitted:
             self._permitted -= 1
             self._passed(now_s, ticket)
         return True
+
+    def _is_steady(self, bound: int) -> bool:
+        """Whether what holds a request back, by its bits, is known to be safe."""
+        return not (
+            (bound & REQUESTS and not self._requests.safe)
+            or (bound & TOKENS and not self._tokens.safe)
+            or (bound & IN_FLIGHT and not self._cap.safe(self._cap.limit))
+        )
 
     def _conclude(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
         """Count an outcome for the open doubt; True if it shows that refusals come by chance."""
         found = self._noise.decided(ticket.number, refused=refused)
         if found is Finding.NOISE:
             self._doubted.restore(now_s, self._noise.top)
+        elif found is Finding.UNSURE:
+            self._noise.try_again(self._sent + self.in_flight)
+            self._doubted.try_at(now_s, self._noise.trial)
         elif found is Finding.LIMIT:
             self._doubted.go_on(now_s)
         return found is Finding.NOISE
@@ -298,7 +316,7 @@ class Pacer:
         cap, level = self._cap, ticket.in_flight
         if cap.found is None:
             rate = self._tokens if ticket.bound & TOKENS else self._requests
-            if ticket.sent_s <= rate.cut_s or not cap.betrays_itself(level):
+            if self._noise.in_search or ticket.sent_s <= rate.cut_s or not cap.betrays_itself(level):
                 return False
             cap.guess(self._sent, level)
             self._requests.release(now_s, 2.0)
@@ -320,9 +338,9 @@ class Pacer:
             noise.start_over()
         if math.isinf(load):
             after = (t.admitted for t in self._unsure if t.number > ticket.number and (t.closed or t.admitted))
-            return noise.search_refused(ticket.number, self._sent, after)
-        elif noise.surprised(ticket.number, load, safe=safe, rough=what is self._tokens):
-            noise.begin_trial(ticket.number, self._sent + self.in_flight)
+            return noise.search_refused(ticket.number, self._log.refused, self._sent, after)
+        elif noise.surprised(ticket.number, self._log.refused, load, safe=safe, rough=what is self._tokens):
+            noise.begin_trial(self._sent + self.in_flight, load)
             what.try_at(now_s, noise.trial)
             return True
         return False
@@ -358,8 +376,12 @@ class Pacer:
             rate, unit, sent, lost = self._requests, 1.0, float(ticket.number), float(self._lost)
         if ticket.sent_s > rate.cut_s and not (self._noise.in_trial and rate is self._doubted):
             if self._doubts(now_s, ticket, rate, rate.pace, safe=rate.safe):
-                return
-            rate.refused(now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s, chance=self._noise.share)
+                stop_s = 0.0
+            else:
+                rate.refused(
+                    now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
+                    chance=self._noise.proven,
+                )  # fmt: skip
         self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.
         rate.next_s = max(rate.next_s, now_s) + unit / rate.pace
