@@ -16,6 +16,8 @@ LEAST_IN_SEARCH = 3
 """Requests out after the first refusal of a search from which it can be judged."""
 EARLY, MORE_IN_SEARCH = 12, 6
 """With fewer, among so many of the run's first requests, as many more are sent once to judge by."""
+ENOUGH = 10
+"""Requests since the last cut from which it is believed."""
 SURPRISES = 3
 """Refusals in a row, each at a pace measured as safe or fewer than ten requests after a cut, that raise a doubt.
 Twice as many for tokens, and below one a second, where a trial takes minutes."""
@@ -176,11 +178,11 @@ class Noise:
             return False
         if len(cuts) > SURPRISES and load <= (0.25 if rough else 0.5) * self._highest:
             self._surprises, self._since, self.top, self._all_safe = SURPRISES, cuts[0], self._highest, False
-        elif safe or number - cuts[-2][0] < 10:
+        elif safe or number - cuts[-2][0] < ENOUGH:
             if not self._surprises:
                 self._since, self.top, self._all_safe = cuts[-2], load, True
             self._surprises += 1
-            self._all_safe = self._all_safe and safe
+            self._all_safe = self._all_safe and safe and number - cuts[-2][0] >= ENOUGH
             if self._surprises < self._patience * (2 if rough or load < 1.0 else 1):
                 return False
         else:
@@ -197,9 +199,9 @@ class Noise:
         If the load was not steady, a first trial at half of it only finds out how many that are.
         """
         self.in_search, self.in_trial = False, True
-        if self._all_safe:
-            self.trial = min(load, 0.8 * (1 - self._met / self._asked) * self.top)
-        else:
+        self.trial = 0.8 * (1 - self._met / self._asked) * self.top
+        self._all_safe = self._all_safe and self.trial <= load
+        if not self._all_safe:
             self.trial = min(0.75 * load, 0.5 * self.top)
         self._try_after(last)
 

@@ -380,7 +380,7 @@ class Pacer:
             else:
                 rate.refused(
                     now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
-                    chance=self._noise.proven,
+                    noisy=self._noise.share > 0, chance=self._noise.proven,
                 )  # fmt: skip
         self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.

@@ -124,12 +124,14 @@ class Rate:
             self._hold_s = self._caution * (3.0 if self._step < self._top_step else 1.5)
 
     def refused(
-        self, now_s: float, sent_s: float, *, admitted: float, sent: float, unit: float, stop_s: float, chance: float
+        self, now_s: float, sent_s: float, *, admitted: float, sent: float, unit: float, stop_s: float,
+        noisy: bool, chance: float,
     ) -> None:
         """Learn from the first refusal since the last cut.
 
         `unit` is the mean size of a request, `stop_s` what this refusal costs besides (a `Retry-After` obeyed by all),
-        `chance` the share of requests that is refused by chance: it has not met the limit.
+        `chance` the share of requests that is refused by chance for sure and has not met the limit; `noisy`: there is
+        such a share at all.
         """
         self.cut_s = now_s
         self._floor = LEAST_PER_S * unit
@@ -155,7 +157,7 @@ class Rate:
                 self._mark(sent_s, admitted, sent)
             self._settle(now_s, False)
             return
-        seen = (got + EATEN * (tried - got)) / span
+        seen = (got + (0.0 if noisy else EATEN) * (tried - got)) / span
         if tried / span < 0.75 * self.pace:  # climbed far since the mark: the bucket may have run over meanwhile
             seen = 0.5 * (seen + self.pace)
         elif self._measured is not None and got > 0.9 * tried:
