@@ -29,6 +29,8 @@ MOST = 0.35
 """Greatest share at a pace that is believed to be chance; beyond, a limit may refuse at half the pace too."""
 SUM = 4.0
 """How far refusals may run ahead of their share before a limit is blamed."""
+FEW = 2.0
+"""The same at a pace that somebody named, while no share is known."""
 LEEWAY = 0.02
 """What is paid off besides the share: so much of a limit's refusals goes unnoticed."""
 LOT, LONG = 50, 400
@@ -92,19 +94,19 @@ class Noise:
         self.share = min(self._most, self.share) if self.share >= LEAST else 0.0
         self._lot = self._lot_refused = 0
 
-    def tolerates(self, last: int) -> bool:
+    def tolerates(self, last: int, *, named: bool) -> bool:
         """Whether a refusal is no more than was to be expected; then it says nothing about a limit.
 
         `last` requests were sent so far. Each refusal counts one and each request takes a little more than the share
-        off; the sum stays small while the share is as it was. A share found in the search alone is forgotten when
-        there are more.
+        off; the sum stays small while the share is as it was. Without a known share a few are passed over at a load
+        that somebody `named`. A share found in the search alone is forgotten when there are more.
         """
-        if not self.share:
+        if not self.share and not named:
             return False
         spread = self.share * (1 - self.share)
-        paid = (1.25 * self.share + LEEWAY + math.sqrt(spread / self._known)) * (last - self._seen)
-        self._sum, self._seen = max(0.0, self._sum - paid) + 1.0, last
-        if self._sum <= SUM + 20 * spread:
+        paid = 1.25 * self.share + LEEWAY + (math.sqrt(spread / self._known) if spread else 0.0)
+        self._sum, self._seen = max(0.0, self._sum - paid * (last - self._seen)) + 1.0, last
+        if self._sum <= (SUM + 20 * spread if spread else FEW):
             return True
         self._sum = 0.0
         if not self._tried:
@@ -212,7 +214,7 @@ class Noise:
         self._try_after(last)
 
     def _try_after(self, last: int) -> None:
-        self._first, self._last = last, max(LEAST_IN_TRIAL, 4 * self._asked // 3)  # how many
+        self._first, self._last = last, max(LEAST_IN_TRIAL, 5 * self._asked // max(1, self._met))  # how many
         self._refused = self._admitted = 0
 
     def _judge_trial(self, number: int) -> Finding | None:

@@ -25,6 +25,7 @@ FIRST_WINDOW = 6
 """Requests sent before anything is known: one round trip of refusals at worst."""
 REFUSAL_S = 0.5
 """A request that is out for so long was admitted; raised when refusals are seen to take longer."""
+_RATES = (Throttle.REQUESTS, Throttle.TOKENS, Throttle.UNKNOWN)
 
 
 class Pacer:
@@ -160,7 +161,7 @@ class Pacer:
         if not self._taken and self._sent == self._lost >= FIRST_WINDOW:
             self._nothing_taken(now_s, None if late else retry_after_s, late)
             return 0.0
-        if self._is_chance(now_s, ticket, late):
+        if self._is_chance(now_s, ticket, throttle, late):
             return 0.0
         wish_s = 0.0 if late else stop.wish(now_s, retry_after_s)
         if throttle is Throttle.OVERLOAD or throttle is Throttle.CONCURRENCY:
@@ -259,11 +260,12 @@ class Pacer:
         self._permitted = self._sent + FIRST_WINDOW
         self._run_from, self._run_refused = self._sent, 0
 
-    def _is_chance(self, now_s: float, ticket: Ticket, late: bool) -> bool:
+    def _is_chance(self, now_s: float, ticket: Ticket, throttle: Throttle, late: bool) -> bool:
         """Whether a refusal is no more than chance; then it is as good as an admission."""
-        noise = self._noise
+        noise, rate = self._noise, self._tokens if throttle is Throttle.TOKENS else self._requests
+        named = rate.untried and throttle in _RATES
         known = noise.in_doubt and self._conclude(now_s, ticket, refused=True)
-        if not known and (late or not noise.tolerates(self._sent)):
+        if not known and (late or not noise.tolerates(self._sent, named=named)):
             return False
         if ticket.bound & STEADY:
             noise.saw(refused=True)

@@ -93,6 +93,11 @@ class Rate:
         """Whether the pace is what was found to be safe, or below: a refusal is a surprise."""
         return self._measured is not None and self.pace <= 1.001 * SAFETY * self._measured
 
+    @property
+    def untried(self) -> bool:
+        """Whether the pace was named by somebody and nothing has spoken against it so far."""
+        return self._mark_s is None and self.pace == self.ceiling < math.inf
+
     def rests(self, now_s: float) -> bool:
         """Whether the pace has not been raised for long enough that a refusal of growth is a surprise."""
         return self.pace < math.inf and now_s - self._grown_s > 10.0
@@ -148,7 +153,7 @@ class Rate:
             self._step = self._top_step  # until the next refusal there is nothing to be careful of
             return
         tried, span = sent - self._mark_sent, sent_s - self._mark_s
-        got = min(tried, (admitted - self._mark_admitted) / (1 - chance))
+        got = (admitted - self._mark_admitted) / (1 - chance)
         if got < ENOUGH * unit or span <= 0:  # too early to know; keep the mark, so that the count grows
             if self._measured is not None and self.pace <= self._measured:
                 self._measured *= 0.9
