@@ -23,8 +23,8 @@ SURPRISES = 3
 Twice as many for tokens, and below one a second, where a trial takes minutes."""
 MOST_SURPRISES = 6
 """As many once a trial was in vain."""
-LEAST_IN_TRIAL = 20
-"""Requests at half the pace from which a doubt at a pace is judged."""
+LEAST_IN_TRIAL, ENOUGH_REFUSED = 40, 5
+"""Requests that a trial takes at least, or half of them if so many are refused."""
 MOST = 0.35
 """Greatest share at a pace that is believed to be chance; beyond, a limit may refuse at half the pace too."""
 SUM = 4.0
@@ -214,12 +214,12 @@ class Noise:
         self._try_after(last)
 
     def _try_after(self, last: int) -> None:
-        self._first, self._last = last, max(LEAST_IN_TRIAL, 5 * self._asked // max(1, self._met))  # how many
+        self._first, self._last = last, max(LEAST_IN_TRIAL, ENOUGH_REFUSED * self._asked // max(1, self._met))  # how many
         self._refused = self._admitted = 0
 
     def _judge_trial(self, number: int) -> Finding | None:
         tried = self._refused + self._admitted
-        if tried < self._last and not (self._refused >= 5 and self._refused > 0.5 * tried):
+        if tried < self._last and not (self._refused >= ENOUGH_REFUSED and tried >= LEAST_IN_TRIAL // 2):
             return None
         if 2 <= self._refused <= MOST * tried:
             if not self._all_safe:

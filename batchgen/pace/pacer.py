@@ -16,7 +16,7 @@ from batchgen.pace.cap import Cap
 from batchgen.pace.log import PaceLog
 from batchgen.pace.noise import Finding, Noise
 from batchgen.pace.rate import Rate, lesser_per_s, per_s
-from batchgen.pace.stop import LONGEST_S, Stop, Why
+from batchgen.pace.stop import LONGEST_S, Stop, Why, is_long
 from batchgen.pace.tokens import TokenCost
 from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, STEADY, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
@@ -161,7 +161,8 @@ class Pacer:
         if not self._taken and self._sent == self._lost >= FIRST_WINDOW:
             self._nothing_taken(now_s, None if late else retry_after_s, late)
             return 0.0
-        if self._is_chance(now_s, ticket, throttle, late):
+        named = self._is_named(throttle) and not is_long(retry_after_s)
+        if self._is_chance(now_s, ticket, late, named=named):
             return 0.0
         wish_s = 0.0 if late else stop.wish(now_s, retry_after_s)
         if throttle is Throttle.OVERLOAD or throttle is Throttle.CONCURRENCY:
@@ -260,10 +261,9 @@ class Pacer:
         self._permitted = self._sent + FIRST_WINDOW
         self._run_from, self._run_refused = self._sent, 0
 
-    def _is_chance(self, now_s: float, ticket: Ticket, throttle: Throttle, late: bool) -> bool:
+    def _is_chance(self, now_s: float, ticket: Ticket, late: bool, *, named: bool) -> bool:
         """Whether a refusal is no more than chance; then it is as good as an admission."""
-        noise, rate = self._noise, self._tokens if throttle is Throttle.TOKENS else self._requests
-        named = rate.untried and throttle in _RATES
+        noise = self._noise
         known = noise.in_doubt and self._conclude(now_s, ticket, refused=True)
         if not known and (late or not noise.tolerates(self._sent, named=named)):
             return False
@@ -274,6 +274,11 @@ class Pacer:
             self._permitted -= 1
             self._passed(now_s, ticket)
         return True
+
+    def _is_named(self, throttle: Throttle) -> bool:
+        """Whether a rate refused whose limit somebody named, for the first time."""
+        rate = self._tokens if throttle is Throttle.TOKENS else self._requests
+        return rate.untried and throttle in _RATES
 
     def _is_steady(self, bound: int) -> bool:
         """Whether what holds a request back, by its bits, is known to be safe."""

@@ -207,7 +207,8 @@ class Rate:
         self._hold_s = math.inf
 
     def go_on(self, now_s: float) -> None:
-        """The refusals were a limit's after all: climb back to what was measured."""
+        """The refusals were a limit's after all: climb back to what was measured, and measure anew."""
+        self._mark_s = None
         self._settle(now_s, False)
 
     def restore(self, now_s: float, top: float) -> None:
