@@ -51,8 +51,9 @@ class Noise:
     """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
 
     __slots__ = (
-        "_admitted", "_all_safe", "_asked", "_cuts", "_early", "_first", "_highest", "_known", "_last", "_lot", "_lot_refused", "_met", "_most", "_patience",
-        "_refused", "_seen", "_since", "_sum", "_surprises", "_tried", "in_search", "in_trial", "share", "top", "trial",
+        "_admitted", "_all_safe", "_asked", "_cuts", "_early", "_first", "_highest", "_known", "_last",
+        "_lot", "_lot_refused", "_met", "_most", "_patience", "_refused", "_seen", "_since", "_sum",
+        "_surprises", "_tried", "in_search", "in_trial", "share", "top", "trial",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -208,18 +209,20 @@ class Noise:
         self._try_after(last)
 
     def try_again(self, last: int) -> None:
-        """Begin the second trial with the request after `last`: a fifth below what a limit admitted in the first."""
+        """Begin the second trial with the request after `last`: at half of what a limit admitted in the first."""
         self._all_safe, self._asked, self._met = True, self._refused + self._admitted, self._refused
-        self.trial *= 0.8 * (1 - self._met / self._asked)
+        self.trial *= 0.5 * (1 - self._met / self._asked)
         self._try_after(last)
 
     def _try_after(self, last: int) -> None:
-        self._first, self._last = last, max(LEAST_IN_TRIAL, ENOUGH_REFUSED * self._asked // max(1, self._met))  # how many
+        asked = ENOUGH_REFUSED * self._asked // max(1, self._met)
+        self._first, self._last = last, max(LEAST_IN_TRIAL, asked)  # the second is how many
         self._refused = self._admitted = 0
 
     def _judge_trial(self, number: int) -> Finding | None:
         tried = self._refused + self._admitted
-        if tried < self._last and not (self._refused >= ENOUGH_REFUSED and tried >= LEAST_IN_TRIAL // 2):
+        enough = self._refused >= ENOUGH_REFUSED and (tried >= LEAST_IN_TRIAL // 2 or 2 * self._refused > tried)
+        if tried < self._last and not enough:
             return None
         if 2 <= self._refused <= MOST * tried:
             if not self._all_safe:

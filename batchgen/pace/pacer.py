@@ -294,7 +294,7 @@ class Pacer:
         if found is Finding.NOISE:
             self._doubted.restore(now_s, self._noise.top)
         elif found is Finding.UNSURE:
-            self._noise.try_again(self._sent + self.in_flight)
+            self._noise.try_again(self._sent + min(20, self.in_flight))
             self._doubted.try_at(now_s, self._noise.trial)
         elif found is Finding.LIMIT:
             self._doubted.go_on(now_s)
@@ -347,7 +347,7 @@ class Pacer:
             after = (t.admitted for t in self._unsure if t.number > ticket.number and (t.closed or t.admitted))
             return noise.search_refused(ticket.number, self._log.refused, self._sent, after)
         elif noise.surprised(ticket.number, self._log.refused, load, safe=safe, rough=what is self._tokens):
-            noise.begin_trial(self._sent + self.in_flight, load)
+            noise.begin_trial(self._sent + min(20, self.in_flight), load)
             what.try_at(now_s, noise.trial)
             return True
         return False

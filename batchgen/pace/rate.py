@@ -34,9 +34,9 @@ class Rate:
     """
 
     __slots__ = (
-        "_caution", "_clean", "_first_s", "_floor", "_good", "_grown_s", "_hold_s", "_least", "_mark_admitted",
-        "_mark_s", "_mark_sent", "_measured", "_most_left", "_raised", "_resting_s", "_slack_s", "_step", "_top_step", "brake",
-        "ceiling", "cut_s", "named", "next_s", "pace",
+        "_caution", "_clean", "_first_s", "_floor", "_good", "_grown_s", "_hold_s", "_least",
+        "_mark_admitted", "_mark_s", "_mark_sent", "_measured", "_most_left", "_raised", "_resting_s",
+        "_slack_s", "_step", "_top_step", "brake", "ceiling", "cut_s", "named", "next_s", "pace",
     )  # fmt: skip
 
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
@@ -129,8 +129,16 @@ class Rate:
             self._hold_s = self._caution * (3.0 if self._step < self._top_step else 1.5)
 
     def refused(
-        self, now_s: float, sent_s: float, *, admitted: float, sent: float, unit: float, stop_s: float,
-        noisy: bool, chance: float,
+        self,
+        now_s: float,
+        sent_s: float,
+        *,
+        admitted: float,
+        sent: float,
+        unit: float,
+        stop_s: float,
+        noisy: bool,
+        chance: float,
     ) -> None:
         """Learn from the first refusal since the last cut.
 
