@@ -1,8 +1,9 @@
-"""Refusals that no pace prevents, told from those of a limit. Pure arithmetic.
+"""Refusals that no load prevents, told from those of a limit, whatever they are called. Pure arithmetic.
 
-A rate limit that refuses a third of the requests refuses none at half the pace; and a search that has run into a
-limit is refused nearly throughout. Refusals that come by chance (a busy pool behind the API, say) keep their share
-at any pace. Once known, that share is tolerated: slowing down would not lessen it.
+A limit that refuses a third of the requests refuses none at half the load; and a search that has run into a limit is
+refused nearly throughout. Refusals that come by chance (a busy pool behind the API, say) keep their share at any load,
+be the load a pace or a number of requests in flight. Once known, that share is tolerated: slowing down would not lessen
+it. A share that was found wrongly is forgotten at the first steady load, where nothing is refused.
 """
 
 from __future__ import annotations
