@@ -17,7 +17,7 @@ class Cap:
 
     __slots__ = (
         "_before", "_clean", "_drop", "_highest", "_hold", "_levels", "_patience", "_set_at", "_step",
-        "_turned_s", "bound", "found", "limit",
+        "_turned_s", "_untried", "bound", "found", "limit",
     )  # fmt: skip
 
     def __init__(self, bound: int) -> None:
@@ -26,7 +26,9 @@ class Cap:
         self.found: int | None = None
         self._set_at = 0  # number of the last request before the limit was set: what it and earlier ones met is old
         self._clean = 0
-        self._patience = self._hold = 20  # clean requests before the next step up
+        self._untried = bound  # the limit before a trial
+        self._patience = 20
+        self._hold: float = 20  # clean requests before the next step up
         self._step = 1
         self._drop = 1
         # For refusals that do not say what refused: levels of the last ones, and the highest level admitted,
@@ -73,6 +75,30 @@ class Cap:
         if number > self._set_at:
             self.limit = self.found = max(1, min(self.limit, int(0.8 * in_flight)))
             self._set_at, self._clean, self._step, self._hold = last, 0, 1, max(8, self.limit // 2)
+
+    def safe(self, in_flight: int) -> bool:
+        """Whether so many were admitted since a cap has spoken: a refusal is a surprise."""
+        return self.found is not None and in_flight <= self.found
+
+    # ---- a trial, when refusals may come by chance
+
+    def try_at(self, _now_s: float, level: float) -> None:
+        """Try a lower level, neither raised nor cut until `restore` or `go_on`."""
+        if self._hold != math.inf:
+            self._untried = self.limit
+        self.limit = max(1, min(self.limit, int(level)))
+        self._hold = math.inf
+
+    def go_on(self, _now_s: float) -> None:
+        """The refusals were a cap's after all: back to where it was."""
+        self.limit, self._hold = min(self._untried, self.bound), self._patience
+
+    def restore(self, _now_s: float, top: float) -> None:
+        """The refusals came by chance: back to the level `top`, and up from there."""
+        self.limit = int(min(top, self.bound))
+        self.found = None if self.limit == self.bound else self.limit
+        self._hold, self._patience = 8, 20
+        self._drop, self._step = 1, max(1, self.limit // 4)
 
     @property
     def falling(self) -> bool:

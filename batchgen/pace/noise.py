@@ -1,8 +1,9 @@
-"""Refusals that no pace prevents, told from those of a limit. Pure arithmetic.
+"""Refusals that no load prevents, told from those of a limit, whatever they are called. Pure arithmetic.
 
-A rate limit that refuses a third of the requests refuses none at half the pace; and a search that has run into a
-limit is refused nearly throughout. Refusals that come by chance (a busy pool behind the API, say) keep their share
-at any pace. Once known, that share is tolerated: slowing down would not lessen it.
+A limit that refuses a third of the requests refuses none at half the load; and a search that has run into a limit is
+refused nearly throughout. Refusals that come by chance (a busy pool behind the API, say) keep their share at any load,
+be the load a pace or a number of requests in flight. Once known, that share is tolerated: slowing down would not lessen
+it. A share that was found wrongly is forgotten at the first steady load, where nothing is refused.
 """
 
 from __future__ import annotations
@@ -13,20 +14,30 @@ from collections.abc import Iterable
 from enum import Enum
 
 LEAST_IN_SEARCH = 3
-"""Requests out at the first refusal of a search from which it can be judged."""
+"""Requests out after the first refusal of a search from which it can be judged."""
+EARLY, MORE_IN_SEARCH = 12, 6
+"""With fewer, among so many of the run's first requests, as many more are sent once to judge by."""
+ENOUGH = 10
+"""Requests since the last cut from which it is believed."""
 SURPRISES = 3
 """Refusals in a row, each at a pace measured as safe or fewer than ten requests after a cut, that raise a doubt.
 Twice as many for tokens, and below one a second, where a trial takes minutes."""
 MOST_SURPRISES = 6
 """As many once a trial was in vain."""
-LEAST_IN_TRIAL = 20
-"""Requests at half the pace from which a doubt at a pace is judged."""
+LEAST_IN_TRIAL, ENOUGH_REFUSED = 40, 5
+"""Requests that a trial takes at least, or half of them if so many are refused."""
 MOST = 0.35
 """Greatest share at a pace that is believed to be chance; beyond, a limit may refuse at half the pace too."""
 SUM = 4.0
-"""How far refusals may run ahead of twice their share before a limit is blamed."""
-LOT = 300
-"""Requests after which the share is brought up to date."""
+"""How far refusals may run ahead of their share before a limit is blamed."""
+FEW = 2.0
+"""The same at a pace that somebody named, while no share is known."""
+LEEWAY = 0.02
+"""What is paid off besides the share: so much of a limit's refusals goes unnoticed."""
+LOT, LONG = 50, 400
+"""Requests after which the share is brought up to date, and those that it is a mean over."""
+LEAST = 0.002
+"""A smaller share is none."""
 
 
 class Finding(Enum):
@@ -34,61 +45,87 @@ class Finding(Enum):
 
     LIMIT = "limit"
     NOISE = "noise"
+    UNSURE = "unsure"  # one more trial is due
 
 
 class Noise:
     """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
 
     __slots__ = (
-        "_admitted", "_cuts", "_first", "_highest", "_last", "_lot_from", "_lot_refused", "_patience", "_refused",
-        "_seen", "_since", "_sum", "_surprises", "in_search", "in_trial", "share", "top_pace",
+        "_admitted", "_all_safe", "_asked", "_cuts", "_early", "_first", "_highest", "_known", "_last",
+        "_lot", "_lot_refused", "_met", "_most", "_patience", "_refused", "_seen", "_since", "_sum",
+        "_surprises", "_tried", "in_search", "in_trial", "share", "top", "trial",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.share = 0.0
+        self._known = 0.0  # requests that the share was learnt from
+        self._most = 0.0  # what it may be at most, by the requests that it was found from
         self.in_search = self.in_trial = False  # a doubt is open
-        self.top_pace = 0.0  # pace at the first surprise
+        self.trial = 0.0  # load of the trial
+        self._all_safe = False  # all surprises came at loads found safe
+        self.top = 0.0  # load at the first surprise: a pace, or a number of requests in flight
         self._first = self._last = 0  # requests that the doubt is about
         self._refused = self._admitted = 0
-        self._since = self._surprises = 0  # the cut before the first surprise; how many
-        self._cuts: deque[int] = deque(maxlen=SURPRISES + 1)
-        self._highest = 0.0  # safe pace at a cut, since the last finding
+        self._surprises = 0
+        self._since = (0, 0)  # the cut before the first surprise: its request, refusals until then
+        self._asked = self._met = 0  # requests since then, and refusals
+        self._cuts: deque[tuple[int, int]] = deque(maxlen=SURPRISES + 1)
+        self._highest = 0.0  # safe load at a cut, since the last finding
         self._patience = SURPRISES
         self._sum, self._seen = 0.0, 0
-        self._lot_from = self._lot_refused = 0
+        self._lot = self._lot_refused = 0
+        self._early = EARLY  # once
+        self._tried = False  # the share was found by a trial
 
     # ---- a known share
 
-    def tolerates(self, number: int) -> bool:
-        """Whether this refusal is no more than was to be expected; then it says nothing about a limit.
+    @property
+    def proven(self) -> float:
+        """The share if it was seen long enough below any limit, else 0."""
+        return self.share if self._known >= LONG else 0.0
 
-        Each refusal counts one and each request takes twice the share off; the sum stays small while the share is as
-        it was. The share follows downwards, so that it is forgotten when the refusals are.
+    def saw(self, *, refused: bool) -> None:
+        """Count a request that met no limit for sure, so that the share stays true and is forgotten in the end."""
+        self._lot += 1
+        self._lot_refused += refused
+        if self._lot < LOT:
+            return
+        self._known = min(LONG, self._known + LOT)
+        self.share += (self._lot_refused / LOT - self.share) * LOT / self._known
+        self.share = min(self._most, self.share) if self.share >= LEAST else 0.0
+        self._lot = self._lot_refused = 0
+
+    def tolerates(self, last: int, *, named: bool) -> bool:
+        """Whether a refusal is no more than was to be expected; then it says nothing about a limit.
+
+        `last` requests were sent so far. Each refusal counts one and each request takes a little more than the share
+        off; the sum stays small while the share is as it was. Without a known share a few are passed over at a load
+        that somebody `named`. A share found in the search alone is forgotten when there are more.
         """
-        if not self.share:
+        if not self.share and not named:
             return False
-        if number - self._lot_from >= LOT:
-            seen = self._lot_refused / (number - self._lot_from)
-            self.share = min(self.share, 0.5 * (self.share + seen))
-            self._lot_from, self._lot_refused = number, 0
-            if self.share < 0.002:
-                self.share = 0.0
-        self._lot_refused += 1
-        paid = min(0.4, 2 * self.share + 0.02) * max(0, number - self._seen)
-        self._sum, self._seen = max(0.0, self._sum - paid) + 1.0, max(self._seen, number)
-        if self._sum <= SUM:
+        spread = self.share * (1 - self.share)
+        paid = 1.25 * self.share + LEEWAY + (math.sqrt(spread / self._known) if spread else 0.0)
+        self._sum, self._seen = max(0.0, self._sum - paid * (last - self._seen)) + 1.0, last
+        if self._sum <= (SUM + 20 * spread if spread else FEW):
             return True
-        self._sum, self.share = 0.0, 0.5 * self.share
+        self._sum = 0.0
+        if not self._tried:
+            self.share = 0.0
         return False
 
-    def _found(self, share: float, number: int) -> Finding:
-        self.share, self._sum, self._seen = share, 0.0, number
-        self._lot_from, self._lot_refused = number, 0
+    def _found(self, refused: int, asked: int, number: int) -> Finding:
+        self.share, self._known = refused / asked, float(asked)
+        self._most = min(MOST, self.share + math.sqrt(self.share * (1 - self.share) / asked))
+        self._sum, self._seen = 0.0, number
+        self._lot = self._lot_refused = 0
+        self._tried = self.in_trial
         self._highest, self._patience = 0.0, SURPRISES
         self.calm()
         return Finding.NOISE
 
-    # ---- a doubt, in the search or at a pace
+    # ---- a doubt, in the search or at a load
 
     @property
     def in_doubt(self) -> bool:
@@ -105,73 +142,100 @@ class Noise:
             self._admitted += 1
         return self._judge_search() if self.in_search else self._judge_trial(number)
 
-    def search_refused(self, number: int, last: int, after: Iterable[bool], *, tells: bool) -> None:
+    def search_refused(self, number: int, refused: int, last: int, after: Iterable[bool]) -> bool:
         """The search was refused at `number`, with requests up to `last` out: how many of them are refused too?
 
-        `after` are those already decided, True if admitted; `tells` is False for tokens, which are charged too late.
+        `after` are those already decided, True if admitted. True if it is too early to cut: the search goes on, and
+        the next ones are counted as well.
         """
         self.calm()
-        self.share, self.top_pace = 0.0, math.inf
-        self.in_search = tells and last - number >= LEAST_IN_SEARCH
+        self.share, self.top, self.in_search = 0.0, math.inf, last - number >= LEAST_IN_SEARCH
         known = list(after)
         self._admitted = sum(known)
-        self._first, self._last, self._refused = number, last, 1 + len(known) - self._admitted
-        self._cuts.append(number)
+        self._first, self._last, self._refused = number, last, len(known) - self._admitted
+        self._cuts.append((number, refused))
+        if self.in_search or last > self._early:
+            return False
+        self._early, self._last, self.in_search = 0, last + MORE_IN_SEARCH, True
+        return True
 
     def _judge_search(self) -> Finding | None:
-        out = self._last - self._first + 1
+        out = self._last - self._first
         if 5 * self._admitted >= 3 * out:
-            return self._found(self._refused / (self._refused + self._admitted), self._last)
+            return self._found(self._refused + 1, self._refused + self._admitted + 1, self._last)
         if 5 * self._refused > 2 * out:
             self.in_search = False
         return None
 
-    def surprised(self, number: int, pace: float, *, safe: bool, rough: bool) -> bool:
-        """Take note of a refusal at `pace`, found `safe` before or not; True if a trial is due.
+    def surprised(self, number: int, refused: int, load: float, *, safe: bool, rough: bool) -> bool:
+        """Take note of a refusal at `load`, found `safe` before or not; True if a trial is due.
 
-        It surprises if the pace was safe, or hardly any request went since the last cut; and any is a reason to try
-        that comes when the cuts have halved the pace. `rough`: the pace is one of
-        tokens, which are known less exactly.
+        It surprises if the load was safe, or hardly any request went since the last cut; and any is a reason to try
+        that comes when the cuts have halved the load. But of all requests meanwhile, no more than `MOST` may have been
+        refused (`refused` in the run so far). `rough`: the load is a pace of tokens, known less exactly.
         """
-        self._cuts.append(number)
+        cuts = self._cuts
+        cuts.append((number, refused))
         if safe:
-            self._highest = max(self._highest, pace)
-        if len(self._cuts) < 2:
+            self._highest = max(self._highest, load)
+        if len(cuts) < 2:
             return False
-        if len(self._cuts) > SURPRISES and pace <= (0.25 if rough else 0.5) * self._highest:
-            self._surprises, self._since, self.top_pace = SURPRISES, self._cuts[0], self._highest
-            return self._is_rare(number)
-        if not (safe or number - self._cuts[-2] < 10):
+        if len(cuts) > SURPRISES and load <= (0.25 if rough else 0.5) * self._highest:
+            self._surprises, self._since, self.top, self._all_safe = SURPRISES, cuts[0], self._highest, False
+        elif safe or number - cuts[-2][0] < ENOUGH:
+            if not self._surprises:
+                self._since, self.top, self._all_safe = cuts[-2], load, True
+            self._surprises += 1
+            self._all_safe = self._all_safe and safe and number - cuts[-2][0] >= ENOUGH
+            if self._surprises < self._patience * (2 if rough or load < 1.0 else 1):
+                return False
+        else:
             self._surprises = 0
             return False
-        if not self._surprises:
-            self._since, self.top_pace = self._cuts[-2], pace
-        self._surprises += 1
-        enough = self._patience * (2 if rough or pace < 1.0 else 1)
-        return self._surprises >= enough and self._is_rare(number)
+        since, refused_before = self._since
+        self._asked, self._met = number - since, refused - refused_before
+        return self._met <= MOST * self._asked
 
-    def _is_rare(self, number: int) -> bool:
-        return self._surprises <= MOST * (number - self._since)
+    def begin_trial(self, last: int, load: float) -> None:
+        """Begin a trial with the request after `last`, for as many as the surprises took.
 
-    def begin_trial(self, number: int, last: int) -> None:
-        """From the request after `last` on the pace is half of `top_pace`, for as many as the surprises took."""
+        A limit that refused so many requests at a steady load would refuse none of them a fifth below what it admitted.
+        If the load was not steady, a first trial at half of it only finds out how many that are.
+        """
         self.in_search, self.in_trial = False, True
-        self._first, self._last = last, max(LEAST_IN_TRIAL, 4 * (number - self._since) // 3)  # how many
+        self.trial = 0.8 * (1 - self._met / self._asked) * self.top
+        self._all_safe = self._all_safe and self.trial <= load
+        if not self._all_safe:
+            self.trial = min(0.75 * load, 0.5 * self.top)
+        self._try_after(last)
+
+    def try_again(self, last: int) -> None:
+        """Begin the second trial with the request after `last`: at half of what a limit admitted in the first."""
+        self._all_safe, self._asked, self._met = True, self._refused + self._admitted, self._refused
+        self.trial *= 0.5 * (1 - self._met / self._asked)
+        self._try_after(last)
+
+    def _try_after(self, last: int) -> None:
+        asked = ENOUGH_REFUSED * self._asked // max(1, self._met)
+        self._first, self._last = last, max(LEAST_IN_TRIAL, asked)  # the second is how many
         self._refused = self._admitted = 0
 
     def _judge_trial(self, number: int) -> Finding | None:
         tried = self._refused + self._admitted
-        if tried < self._last and not (self._refused >= 5 and self._refused > 0.5 * tried):
+        enough = self._refused >= ENOUGH_REFUSED and (tried >= LEAST_IN_TRIAL // 2 or 2 * self._refused > tried)
+        if tried < self._last and not enough:
             return None
         if 2 <= self._refused <= MOST * tried:
-            return self._found((self._refused + self._surprises) / (tried + self._last), number)
+            if not self._all_safe:
+                return Finding.UNSURE
+            return self._found(self._refused + self._met, tried + self._asked, number)
         self._highest = 0.0
         self._patience = min(MOST_SURPRISES, 2 * self._patience)
         self.calm()
         return Finding.LIMIT
 
     def start_over(self) -> None:
-        """Another pace is refused from now on."""
+        """Something else is refused from now on."""
         self.calm()
         self._highest = 0.0
 

@@ -13,12 +13,13 @@ import random
 from collections import deque
 
 from batchgen.pace.cap import Cap
+from batchgen.pace.doubt import Doubt
+from batchgen.pace.headers import Headers
 from batchgen.pace.log import PaceLog
-from batchgen.pace.noise import Finding, Noise
-from batchgen.pace.rate import Rate, lesser_per_s, per_s
-from batchgen.pace.stop import LONGEST_S, Stop, Why
+from batchgen.pace.rate import Rate, per_s
+from batchgen.pace.stop import LONGEST_S, Stop, Why, is_long
 from batchgen.pace.tokens import TokenCost
-from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
+from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, STEADY, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
 
 FIRST_WINDOW = 6
@@ -53,14 +54,14 @@ class Pacer:
         # A run of refusals: number of the request at its first cut, refusals of requests after that.
         self._run_from, self._run_refused = 0, 0
         self._failures: deque[float] = deque(maxlen=5)
-        self._noise = Noise()
-        self._doubted = self._requests  # the pace that the doubt is about
+        self._doubt = Doubt(self._requests)
+        self._noise = self._doubt.noise
         self._stormed: Rate | None = None  # the pace that the last storm was about
         self._taken = False  # whether any request was ever admitted
         self._closed_s = 0.5  # the last wait for a door that was closed from the start
         self._cost = TokenCost()
         self._log = PaceLog(limits.timeout_s)
-        self._told: tuple[int | None, int | None] = (None, None)  # limits that the headers named last
+        self._headers = Headers(self._requests, self._tokens)
         self._full = False  # the next request waits for a place in flight, not for the pace
 
     # ---- sending
@@ -112,6 +113,8 @@ class Pacer:
             bound |= IN_FLIGHT if self._cap.limit < self._cap.bound else CONCURRENCY
         if bound:
             self._log.bound(bound)
+        if self._noise.share and self._is_steady(bound):
+            bound |= STEADY
         ticket = Ticket(now_s, self._sent, self.in_flight, tokens, cost, self._sent_tokens, bound, retry)
         self._full = False
         self._unsure.append(ticket)
@@ -123,7 +126,8 @@ class Pacer:
 
     def succeeded(self, now_s: float, ticket: Ticket, usage: Usage | None, limits: RateLimits | None) -> None:
         """An answer came: a completion, or an error that proves the service is up and took the request."""
-        self._close(ticket)
+        ticket.closed = True
+        self.in_flight -= 1
         self._answered(now_s, ticket)
         if not ticket.admitted:
             self._admit(now_s, ticket)
@@ -133,7 +137,7 @@ class Pacer:
                 self._tokens.next_s += (used - ticket.tokens) / self._tokens.pace
         self._log.answered(now_s - ticket.sent_s)
         if limits is not None:
-            self._read_limits(limits)
+            self._headers.read(limits, self.limits)
 
     def refused(
         self,
@@ -149,32 +153,27 @@ class Pacer:
         self._answered(now_s, ticket)
         self._refusal_s = min(5.0, max(REFUSAL_S, self._refusal_s * 0.95, 2 * (now_s - ticket.sent_s)))
         if limits is not None:
-            self._read_limits(limits)
+            self._headers.read(limits, self.limits)
         stop = self._stop
         if ticket is stop.probe:  # still refused: wait longer, learn nothing from it
             stop.again(now_s)
             stop.wish(now_s, retry_after_s)
             return 0.0
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
-        if not self._taken and self._sent == self._lost >= FIRST_WINDOW and throttle in _RATES:
+        if not self._taken and self._sent == self._lost >= FIRST_WINDOW:
             self._nothing_taken(now_s, None if late else retry_after_s, late)
             return 0.0
-        if throttle in _RATES and not late:
-            noise = self._noise
-            if (noise.in_doubt and self._conclude(now_s, ticket, refused=True)) or noise.tolerates(ticket.number):
-                return 0.0
-        wish_s = 0.0 if late else stop.wish(now_s, retry_after_s)
-        if throttle is Throttle.OVERLOAD:
-            self._cap.overloaded(ticket.number, self._sent, ticket.in_flight)
-            if not late:
-                self._storm(now_s, ticket, 1.0)
-            return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run_refused))
-        if throttle is Throttle.CONCURRENCY:
-            self._cap.refused(ticket.number, self._sent, ticket.in_flight)
+        untried = (self._tokens if throttle is Throttle.TOKENS else self._requests).untried
+        named = untried and throttle in _RATES and not is_long(retry_after_s)
+        if self._is_chance(now_s, ticket, late, named=named):
             return 0.0
+        wish_s = 0.0 if late else stop.wish(now_s, retry_after_s)
+        if throttle is Throttle.OVERLOAD or throttle is Throttle.CONCURRENCY:
+            return self._refused_in_flight(now_s, ticket, throttle, late)
         if throttle is Throttle.GROWTH:
-            if ticket.sent_s > self._requests.cut_s:
-                self._requests.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
+            rate = self._requests
+            if ticket.sent_s > rate.cut_s and not self._spares(now_s, ticket, rate, rate.pace, safe=rate.rests(now_s)):
+                rate.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
             return 0.0
         if throttle is Throttle.UNKNOWN:
             # What held the request back let too much through; the pace is blamed unless the level betrays a cap.
@@ -208,21 +207,29 @@ class Pacer:
 
     # ---- what outcomes mean
 
-    def _close(self, ticket: Ticket) -> None:
-        ticket.closed = True
-        self.in_flight -= 1
-
     def _lose(self, ticket: Ticket) -> None:
         """Take the request out of what was admitted."""
-        self._close(ticket)
+        ticket.closed = True
+        self.in_flight -= 1
         self._lost += 1
         self._lost_tokens += ticket.tokens
         if not ticket.admitted:
             self._permitted += 1
 
     def _admit(self, now_s: float, ticket: Ticket) -> None:
-        """The request was taken: the search may go on, and what bound it may rise."""
-        ticket.admitted = self._taken = True
+        """The request was taken."""
+        self._taken = True
+        self._passed(now_s, ticket)
+        if ticket is self._stop.probe and self._stop.why is Why.REFUSALS:
+            self._resume(now_s)
+        elif self._noise.in_doubt:
+            self._doubt.concludes(now_s, ticket.number, self._sent, self.in_flight, refused=False)
+
+    def _passed(self, now_s: float, ticket: Ticket) -> None:
+        """No limit refused the request: the search may go on, and what bound it may rise."""
+        ticket.admitted = True
+        if ticket.bound & STEADY:
+            self._noise.saw(refused=False)
         self._permitted += 2
         self._cap.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
         bound = ticket.bound
@@ -230,10 +237,6 @@ class Pacer:
             self._requests.held(now_s, ticket.sent_s)
         if bound & TOKENS:
             self._tokens.held(now_s, ticket.sent_s)
-        if ticket is self._stop.probe and self._stop.why is Why.REFUSALS:
-            self._resume(now_s)
-        elif self._noise.in_doubt:
-            self._conclude(now_s, ticket, refused=False)
 
     def _confirm(self, now_s: float) -> None:
         """Admit what is out for longer than a refusal takes."""
@@ -260,20 +263,24 @@ class Pacer:
         self._permitted = self._sent + FIRST_WINDOW
         self._run_from, self._run_refused = self._sent, 0
 
-    def _conclude(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
-        """Count an outcome for the open doubt; True if it shows that refusals come by chance."""
-        found = self._noise.decided(ticket.number, refused=refused)
-        if found is Finding.NOISE:
-            self._doubted.restore(now_s, self._noise.top_pace)
-        elif found is Finding.LIMIT:
-            self._doubted.go_on(now_s)
-        return found is Finding.NOISE
+    def _is_chance(self, now_s: float, ticket: Ticket, late: bool, *, named: bool) -> bool:
+        """Whether a refusal is no more than chance; then it is as good as an admission."""
+        noise = self._noise
+        known = noise.in_doubt and self._doubt.concludes(now_s, ticket.number, self._sent, self.in_flight, refused=True)
+        if not known and (late or not noise.tolerates(self._sent, named=named)):
+            return False
+        if ticket.bound & STEADY:
+            noise.saw(refused=True)
+            ticket.bound &= ~STEADY
+        if not ticket.admitted:
+            self._permitted -= 1
+            self._passed(now_s, ticket)
+        return True
 
-    def _end_doubt(self, now_s: float) -> None:
-        """Something else has come between: a trial ends without a finding."""
-        if self._noise.in_trial:
-            self._doubted.go_on(now_s)
-        self._noise.calm()
+    def _is_steady(self, bound: int) -> bool:
+        """Whether what holds a request back, by its bits, is known to be safe."""
+        rates = (bound & REQUESTS and not self._requests.safe) or (bound & TOKENS and not self._tokens.safe)
+        return not rates and not (bound & IN_FLIGHT and not self._cap.safe(self._cap.limit))
 
     def _nothing_taken(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
         """All was refused from the start: nothing is known. Wait 1 s, doubling to 15 s, and search anew."""
@@ -292,7 +299,7 @@ class Pacer:
         cap, level = self._cap, ticket.in_flight
         if cap.found is None:
             rate = self._tokens if ticket.bound & TOKENS else self._requests
-            if ticket.sent_s <= rate.cut_s or not cap.betrays_itself(level):
+            if self._noise.in_search or ticket.sent_s <= rate.cut_s or not cap.betrays_itself(level):
                 return False
             cap.guess(self._sent, level)
             self._requests.release(now_s, 2.0)
@@ -302,6 +309,28 @@ class Pacer:
             return False
         cap.refused(ticket.number, self._sent, level)
         return True
+
+    def _spares(self, now_s: float, ticket: Ticket, what: Rate | Cap, load: float, *, safe: bool) -> bool:
+        """Whether a refusal is no reason to cut `load`."""
+        number = ticket.number
+        after = (t.admitted for t in self._unsure if t.number > number and (t.closed or t.admitted))
+        return self._doubt.spares(
+            now_s, what, load, number, last=self._sent, in_flight=self.in_flight, refused=self._log.refused,
+            after=after, safe=safe, rough=what is self._tokens,
+        )  # fmt: skip
+
+    def _refused_in_flight(self, now_s: float, ticket: Ticket, throttle: Throttle, late: bool) -> float:
+        """Too much is in flight: for a cap, or for a service that is busy; then the row waits besides."""
+        cap, number, level = self._cap, ticket.number, ticket.in_flight
+        fresh = not late and not cap.old_news(number)
+        searching = cap.found is None and math.isinf(self._requests.pace)
+        if not fresh or not self._spares(now_s, ticket, cap, math.inf if searching else level, safe=cap.safe(level)):
+            (cap.refused if throttle is Throttle.CONCURRENCY else cap.overloaded)(number, self._sent, level)
+        if throttle is Throttle.CONCURRENCY:
+            return 0.0
+        if not late:
+            self._storm(now_s, ticket, 1.0)
+        return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run_refused))
 
     def _refused_rate(
         self, now_s: float, ticket: Ticket, throttle: Throttle, short_wish_s: float | None, stop_s: float
@@ -313,20 +342,11 @@ class Pacer:
             unit = unit if unit > 0 else ticket.tokens
         else:
             rate, unit, sent, lost = self._requests, 1.0, float(ticket.number), float(self._lost)
-        noise = self._noise
-        if ticket.sent_s > rate.cut_s and not (noise.in_trial and rate is self._doubted):
-            if rate is not self._doubted:
-                self._end_doubt(now_s)
-                self._doubted = rate
-                noise.start_over()
-            if math.isinf(rate.pace):
-                after = (t.admitted for t in self._unsure if t.number > ticket.number and (t.closed or t.admitted))
-                noise.search_refused(ticket.number, self._sent, after, tells=rate is self._requests)
-            elif noise.surprised(ticket.number, rate.pace, safe=rate.safe, rough=rate is self._tokens):
-                noise.begin_trial(ticket.number, self._sent + self.in_flight)
-                rate.halve(now_s, noise.top_pace)
-                return
-            rate.refused(now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s)
+        if ticket.sent_s > rate.cut_s and not self._spares(now_s, ticket, rate, rate.pace, safe=rate.safe):
+            rate.refused(
+                now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
+                noisy=self._noise.share > 0, chance=self._noise.proven,
+            )  # fmt: skip
         self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.
         rate.next_s = max(rate.next_s, now_s) + unit / rate.pace
@@ -342,26 +362,10 @@ class Pacer:
             self._run_refused += 1
             if self._run_refused >= 4 and self._run_refused > 0.6 * nth and self._stop.why is None:
                 self._stop.begin(now_s, Why.REFUSALS, stop_s, self._refusal_s)
-                self._end_doubt(now_s)
+                self._doubt.end(now_s)
                 if rate is not None:
                     rate.storm(self._stop.until_s)
                     self._stormed = rate
-
-    def _read_limits(self, limits: RateLimits) -> None:
-        """Limits in the headers are ceilings, taken at once when they change; what remains can only brake."""
-        told = (limits.limit_requests, limits.limit_tokens)
-        if told != self._told:
-            if told[0] and told[0] != self._told[0]:
-                self._requests.limit(lesser_per_s(told[0], self.limits.requests_per_minute))
-            if told[1] and told[1] != self._told[1]:
-                self._tokens.limit(lesser_per_s(told[1], self.limits.tokens_per_minute))
-            self._told = told
-        for rate, limit, remaining in (
-            (self._requests, limits.limit_requests, limits.remaining_requests),
-            (self._tokens, limits.limit_tokens, limits.remaining_tokens),
-        ):
-            if limit and remaining is not None:
-                rate.remains(remaining / limit)
 
     # ---- settings and what is seen from outside
 

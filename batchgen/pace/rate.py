@@ -34,9 +34,9 @@ class Rate:
     """
 
     __slots__ = (
-        "_caution", "_clean", "_first_s", "_floor", "_good", "_grown_s", "_hold_s", "_least", "_mark_admitted",
-        "_mark_s", "_mark_sent", "_measured", "_most_left", "_resting_s", "_slack_s", "_step", "_top_step", "brake",
-        "ceiling", "cut_s", "named", "next_s", "pace",
+        "_caution", "_clean", "_first_s", "_floor", "_good", "_grown_s", "_hold_s", "_least",
+        "_mark_admitted", "_mark_s", "_mark_sent", "_measured", "_most_left", "_raised", "_resting_s",
+        "_slack_s", "_step", "_top_step", "brake", "ceiling", "cut_s", "named", "next_s", "pace",
     )  # fmt: skip
 
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
@@ -57,6 +57,7 @@ class Rate:
         self._most_left = 0.0
         self._resting_s = -math.inf
         self._floor = 0.0
+        self._raised = 0.0  # the last step upwards
         self._good = 0.0  # a pace that held, before the last measurement
         self._settle(now_s, True)
 
@@ -92,6 +93,15 @@ class Rate:
         """Whether the pace is what was found to be safe, or below: a refusal is a surprise."""
         return self._measured is not None and self.pace <= 1.001 * SAFETY * self._measured
 
+    @property
+    def untried(self) -> bool:
+        """Whether the pace was named by somebody and nothing has spoken against it so far."""
+        return self._mark_s is None and self.pace == self.ceiling < math.inf
+
+    def rests(self, now_s: float) -> bool:
+        """Whether the pace has not been raised for long enough that a refusal of growth is a surprise."""
+        return self.pace < math.inf and now_s - self._grown_s > 10.0
+
     def held(self, now_s: float, sent_s: float) -> None:
         """Count a request that was bound by this pace and was admitted; after enough of them the pace rises.
 
@@ -111,16 +121,30 @@ class Rate:
             self._settle(now_s, self.pace >= known)
             return
         self._good = max(self._good, self.pace)
+        self._raised = self._step
         self.pace = min(self.pace * (1 + self._step), self.ceiling)
         self._clean, self._grown_s = 0, now_s
         if known is not None:
             self._step = min(self._top_step, 1.7 * self._step)
             self._hold_s = self._caution * (3.0 if self._step < self._top_step else 1.5)
 
-    def refused(self, now_s: float, sent_s: float, *, admitted: float, sent: float, unit: float, stop_s: float) -> None:
+    def refused(
+        self,
+        now_s: float,
+        sent_s: float,
+        *,
+        admitted: float,
+        sent: float,
+        unit: float,
+        stop_s: float,
+        noisy: bool,
+        chance: float,
+    ) -> None:
         """Learn from the first refusal since the last cut.
 
-        `unit` is the mean size of a request, `stop_s` what this refusal costs besides (a `Retry-After` obeyed by all).
+        `unit` is the mean size of a request, `stop_s` what this refusal costs besides (a `Retry-After` obeyed by all),
+        `chance` the share of requests that is refused by chance for sure and has not met the limit; `noisy`: there is
+        such a share at all.
         """
         self.cut_s = now_s
         self._floor = LEAST_PER_S * unit
@@ -129,14 +153,15 @@ class Rate:
                 self.pace = 0.5 * max(admitted, unit) / max(1.0, sent_s - self._first_s)
                 self.next_s = now_s
             else:
-                self.pace *= 0.9
+                self.pace *= min(0.9, 1 / (1 + self._raised))  # what was raised last
             if unit < self.pace * stop_s <= 20 * unit:
                 self.pace = 1.5 * unit / stop_s
             self._mark(sent_s, admitted, sent)
             self._settle(now_s, False)
             self._step = self._top_step  # until the next refusal there is nothing to be careful of
             return
-        got, tried, span = admitted - self._mark_admitted, sent - self._mark_sent, sent_s - self._mark_s
+        tried, span = sent - self._mark_sent, sent_s - self._mark_s
+        got = (admitted - self._mark_admitted) / (1 - chance)
         if got < ENOUGH * unit or span <= 0:  # too early to know; keep the mark, so that the count grows
             if self._measured is not None and self.pace <= self._measured:
                 self._measured *= 0.9
@@ -145,7 +170,7 @@ class Rate:
                 self._mark(sent_s, admitted, sent)
             self._settle(now_s, False)
             return
-        seen = (got + EATEN * (tried - got)) / span
+        seen = (got + (0.0 if noisy else EATEN) * (tried - got)) / span
         if tried / span < 0.75 * self.pace:  # climbed far since the mark: the bucket may have run over meanwhile
             seen = 0.5 * (seen + self.pace)
         elif self._measured is not None and got > 0.9 * tried:
@@ -182,15 +207,16 @@ class Rate:
         self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s
         self._settle(now_s, True)
 
-    def halve(self, now_s: float, top: float) -> None:
-        """Try half of the pace `top`, and less than now, neither raised nor cut until `restore` or `go_on`."""
+    def try_at(self, now_s: float, pace: float) -> None:
+        """Try a lower pace, neither raised nor cut until `restore` or `go_on`."""
         self.cut_s = now_s
-        self.pace = min(0.75 * self.pace, 0.5 * top / self._caution)
+        self.pace = min(self.pace, pace / self._caution)
         self._settle(now_s, False)
         self._hold_s = math.inf
 
     def go_on(self, now_s: float) -> None:
-        """The refusals were a limit's after all: climb back to what was measured."""
+        """The refusals were a limit's after all: climb back to what was measured, and measure anew."""
+        self._mark_s = None
         self._settle(now_s, False)
 
     def restore(self, now_s: float, top: float) -> None:

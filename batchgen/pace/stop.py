@@ -59,7 +59,7 @@ class Stop:
 
     def wish(self, now_s: float, retry_after_s: float | None) -> float:
         """Obey a long `Retry-After`; return the seconds that everybody stops."""
-        if retry_after_s is None or not retry_after_s > LONG_WISH_S:  # NaN is no wish
+        if retry_after_s is None or not is_long(retry_after_s):
             return 0.0
         wish_s = min(retry_after_s, LONGEST_WISH_S)
         self.wait(now_s, wish_s)
@@ -69,3 +69,8 @@ class Stop:
         """The probe passed."""
         self.why = self.probe = None
         self.failed_probes = 0
+
+
+def is_long(retry_after_s: float | None) -> bool:
+    """Whether a `Retry-After` stops everybody; NaN is no wish."""
+    return retry_after_s is not None and retry_after_s > LONG_WISH_S

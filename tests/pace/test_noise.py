@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from batchgen.pace.noise import Noise
 from batchgen.pace.values import Limits
-from tests.pace.world import Scene, run
+from batchgen.values import Throttle
+from tests.pace.provider import Scene
+from tests.pace.world import mean, run
 
 QUICK = Scene(2000, latency_s=0.02, refusal_s=(0.02, 0.02), tells=False, limits=Limits(concurrency=64))
 
@@ -41,8 +44,8 @@ class TestRefusedForNoReasonOfLoad:
     @pytest.mark.parametrize(
         ("scene", "most_s"),
         [
-            pytest.param(Scene(200, first_refused=20), 30, id="the first 20"),
-            pytest.param(Scene(200, first_refused=20, retry_after=1.0), 30, id="the first 20, Retry-After 1 s"),
+            pytest.param(Scene(200, refused_from=(1, 20)), 30, id="the first 20"),
+            pytest.param(Scene(200, refused_from=(1, 20), retry_after=1.0), 30, id="the first 20, Retry-After 1 s"),
             pytest.param(Scene(200, refuse_all=(0, 40)), 70, id="all for 40 s"),
             pytest.param(Scene(3000, refuse_all=(10, 50)), 120, id="all from 10 s to 50 s"),
             pytest.param(Scene(200, window=(600, 40.0), used_up=True), 70, id="600 a minute, used up for 40 s"),
@@ -66,3 +69,47 @@ class TestRefusedForNoReasonOfLoad:
         seen = run(replace(QUICK, noise=0.06, latency_s=0.5, rpm=[(0, 60_000), (20, 1200)], rows=6000))
         late = [t for t in seen.refused_at if t > 40]
         assert len(late) <= 0.25 * sum(t > 40 for t in seen.sent_at)
+
+    @pytest.mark.parametrize("kind", list(Throttle))
+    @pytest.mark.parametrize(("share", "least"), [(0.01, 0.9), (0.03, 0.85), (0.1, 0.8)])
+    def test_whatever_they_are_called(self, kind: Throttle, share: float, least: float) -> None:
+        """2,000 rows with 3 % called concurrency took 978 s once: the label does not decide, the share does."""
+        scene = Scene(3000, latency_s=0.5, noise=share, noise_as=kind, limits=Limits(concurrency=64))
+        assert mean(scene, seeds=3)[0] >= least
+
+    def test_a_fifth_from_the_first_request_on(self) -> None:
+        """Most short jobs do not notice; what the judge of the search misses in the others costs them minutes."""
+        ends_s = sorted(run(replace(QUICK, noise=0.2, rows=200), seed).end_s for seed in range(1, 16))
+        assert ends_s[11] <= 5
+
+    def test_beside_a_limit(self) -> None:
+        """6 % by chance and 600 a minute: near the ideal, and no flood of refusals for the share's sake."""
+        share, refused = mean(Scene(4000, rpm=[(0, 600)], latency_s=1.0, noise=0.06, limits=Limits(concurrency=64)))
+        assert share >= 0.75
+        assert refused <= 0.2
+
+    def test_a_few_at_a_given_limit_cost_no_pace(self) -> None:
+        """Two refusals an hour do not put a limit that the job named in doubt."""
+        limits = Limits(concurrency=64, requests_per_minute=600)
+        scene = Scene(1500, latency_s=1.0, tells=False, refused_from=(300, 301), limits=limits)
+        assert run(scene).end_s <= 1.01 * 1502 / 9.9 + 2
+
+    def test_a_fall_of_the_limit_is_no_chance(self) -> None:
+        """A quarter of the pace is left: what is refused on the way down is not taken for chance."""
+        scene = Scene(6000, rpm=[(0, 1200), (120, 300)], burst_s=2, retry_after="true")
+        for seed in range(1, 6):
+            seen = run(scene, seed)
+            assert sum(t > 120 for t in seen.refused_at) <= 80
+            assert seen.pacer is not None
+
+    def test_a_share_found_wrongly_is_forgotten(self) -> None:
+        """At a steady load without refusals nothing is left of it."""
+        noise = Noise()
+        noise.search_refused(1, 1, 10, [True] * 8 + [False])
+        for number in range(2, 11):
+            noise.decided(number, refused=False)
+        assert noise.share > 0
+        for _ in range(3000):
+            noise.saw(refused=False)
+        assert noise.share == 0
+        assert not noise.tolerates(3010, named=False)

@@ -9,7 +9,8 @@ import pytest
 from batchgen.pace.pacer import Pacer
 from batchgen.pace.values import Limits
 from batchgen.values import RateLimits, Throttle, Usage
-from tests.pace.world import Plan, Scene, mean, run
+from tests.pace.provider import Plan, Scene
+from tests.pace.world import mean, run
 
 MANY = 100_000
 
