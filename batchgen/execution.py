@@ -93,7 +93,7 @@ class Execution:
             rows=scan.rows,
             settled=self._before.rows,
             failed=sums.rows(Status.FAILED),
-            spent=spent if parts.currency is not None else None,
+            spent=(self._before.cost or Decimal(0)) if parts.currency is not None else None,
             budget=self._limits.budget,
             currency=parts.currency or "",
         )
@@ -173,7 +173,7 @@ class Execution:
                 parameters=parts.job.model.parameters,
                 currency=parts.currency or "",
             ),
-            watch=Watch(parts.endpoint.host),
+            watch=Watch(parts.endpoint.host, worked=self._before.rows > self._standing.failed),
             price_of=parts.price_of,
             stream=parts.job.model.stream,
             key=parts.endpoint.key,

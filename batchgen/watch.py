@@ -28,12 +28,13 @@ UNANSWERED_TRIES = 8
 
 
 class Watch:
-    """Looks at every outcome and says when to stop. `host` is named in the reason."""
+    """Looks at every outcome and says when to stop. `host` is named in the reason; `worked`: an earlier run of the job
+    had answers, so its first rows now may just be bad ones."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, *, worked: bool = False) -> None:
         self._host = host
         self._answered = False
-        self._worked = False
+        self._worked = worked
         self._alike: tuple[FailureKind, str | None] | None = None
         self._alike_n = 0
         self._unreadable_n = 0

@@ -27,6 +27,11 @@ def test_one_answer_proves_the_job_right():
     assert not any(observe(Watch("h"), [SETTING] * (ALIKE - 1) + [DONE] + [SETTING] * 99))
 
 
+def test_an_earlier_runs_answers_prove_the_job_right_too():
+    """A run that goes on may have only the bad rows left."""
+    assert not any(observe(Watch("h", worked=True), [SETTING] * 99))
+
+
 def test_rows_refused_for_their_own_sake_never_stop_the_run():
     """Only failures that look like a setting's count."""
     assert not any(observe(Watch("h"), [ROW] * 99))

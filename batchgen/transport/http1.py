@@ -237,6 +237,8 @@ class Connection(asyncio.Protocol):
     def _settle(self, outcome: Response | Broken) -> None:
         if self._share.size:
             self._share.give_back()
+        if self._paused:  # the last of it had been read already
+            self._read_on()
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(outcome)

@@ -401,6 +401,12 @@ async def large(exchange: Exchange) -> None:
     await exchange.write(ANSWER)
 
 
+@fault
+async def half_large(exchange: Exchange) -> None:
+    """A good reply of half a megabyte: large enough to be counted."""
+    await exchange.reply(b" " * 500_000 + ANSWER)
+
+
 # Too slow.
 
 

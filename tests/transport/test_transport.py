@@ -18,7 +18,7 @@ import anyio
 import pytest
 
 from batchgen.transport import BODY_CAP, OpenTransport
-from batchgen.transport.room import ROOM_BYTES
+from batchgen.transport.room import ROOM_BYTES, Room
 from batchgen.values import Failure, FailureKind, Request, Response, Verdict
 from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP, Open
 from tests.transport.fault_scripts import LARGE_BYTES, said_unasked
@@ -255,6 +255,23 @@ def test_a_bomb_stays_small(kind: str, server: FaultServer, path: str) -> None:
     code, grown_mb = done.stdout.split()
     assert code == "too_large"
     assert int(grown_mb) < 2 * (BODY_CAP >> 20)
+
+
+@BOTH_LOOPS
+async def test_a_connection_that_had_to_wait_for_room_is_used_again(transport_to: Open, server: FaultServer) -> None:
+    """Replies that share too little room take turns, round after round, over the same connections."""
+    async with transport_to(server.url(""), concurrency=4) as transport:
+        transport._room = Room(300_000)
+        outcomes = []
+
+        async def ask() -> None:
+            outcomes.append(await send(transport, server.url("half_large")))
+
+        for _ in range(4):
+            async with anyio.create_task_group() as group:
+                for _ in range(4):
+                    group.start_soon(ask)
+    assert [len(outcome.body) for outcome in outcomes if isinstance(outcome, Response)] == [500_000 + len(ANSWER)] * 16
 
 
 @pytest.mark.parametrize("streamed", [False, True])
