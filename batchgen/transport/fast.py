@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Literal, Self
@@ -59,7 +60,7 @@ class FastTransport:
         self._dialler = Dialler(route)
         self._room = Room()
         self._heads: dict[str, _Head] = {}
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()  # the longest idle first
         self._open: set[Connection] = set()
         self._closed = False
 
@@ -91,6 +92,8 @@ class FastTransport:
             began_s = self._loop.time()
             dialled = await self._dialler.connect(self._new_connection, min(self._connect_timeout_s, timeout_s))
             if isinstance(dialled, Broken):
+                if dialled.trouble is failures.OPEN_FILES:
+                    self._close_idle(since_s=math.inf)
                 return self._failure(dialled)
             connection = dialled
             self._open.add(connection)
@@ -119,19 +122,28 @@ class FastTransport:
         return Connection(self._keep, self._room, tunnel=tunnel)
 
     def _keep(self, connection: Connection) -> None:
-        connection.idle_since_s = self._loop.time()
+        connection.idle_since_s = now_s = self._loop.time()
         self._idle.append(connection)
+        if self._idle[0].idle_since_s < now_s - IDLE_S:
+            self._close_idle(since_s=now_s - IDLE_S)
 
     def _kept(self) -> Connection | None:
         """Return the connection that was used last, unless it has been idle for so long that its end may be near."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable:
-                if self._loop.time() - connection.idle_since_s <= IDLE_S:
-                    return connection
-                connection.end(Broken(failures.CLOSED))
-            self._open.discard(connection)
+            if connection.usable and connection.idle_since_s >= self._loop.time() - IDLE_S:
+                return connection
+            self._close(connection)
         return None
+
+    def _close_idle(self, *, since_s: float) -> None:
+        """Close the connections that have been idle since then or longer."""
+        while self._idle and self._idle[0].idle_since_s <= since_s:
+            self._close(self._idle.popleft())
+
+    def _close(self, connection: Connection) -> None:
+        connection.end(Broken(failures.CLOSED))
+        self._open.discard(connection)
 
     def _bytes(self, request: Request) -> bytes:
         """Return the request as it goes out; made anew each time, so that no attribute holds the key unwrapped."""

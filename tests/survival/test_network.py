@@ -218,7 +218,7 @@ def test_open_files_that_run_out_in_mid_run(command, simulator, job, tmp_path, t
     taken = max(int(entry.name) for entry in Path(f"/proc/{process.pid}/fd").iterdir())
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (taken - 5, 4096))
     out, err = process.communicate(timeout=90)
-    assert process.returncode == 0, err
+    assert process.returncode == 0, out + err
     summary = json.loads(out)
     assert (summary["succeeded"], summary["attempts"], summary["refused"]) == (1200, 1200, 0)
     assert summary["possibly_billed"]["requests"] == 0
