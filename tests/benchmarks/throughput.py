@@ -9,7 +9,7 @@ dashscope openai httpx-aiohttp flexllm async-batch-llm`); what is missing there 
 Rates are rows per second on the clock. Of batchgen, the whole process is measured, from start to exit (two reads of
 the input, templates, journal, Parquet, cost summary), less the time of a run of one row, which stands for start-up.
 Of the others, only the loop: their prompts are in memory and their imports done. CPU is that of all threads. Where
-other work shares the core, the clock favours whoever has more threads (batchgen has six): then the ratio by CPU is
+other work shares the core, the clock favours whoever has more threads (batchgen has five): then the ratio by CPU is
 the sounder one, though switching between threads counts in it; on an idle core the two agree.
 """
 
