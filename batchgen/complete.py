@@ -47,7 +47,6 @@ MESSAGE_CAP = 2_000
 
 _FREE = Cost(Decimal(0), Decimal(0))
 
-
 WORDS_KEPT = 100
 """Models and finish reasons remembered with their masked form."""
 

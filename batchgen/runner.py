@@ -123,6 +123,7 @@ class Runner:
             while not self._stopped.is_set():
                 if self._room.full:
                     await self._room.wait()
+                    continue
                 for item in self._feed:
                     if self._outlet.congested:
                         await self._outlet.wait_for_room()

@@ -97,7 +97,7 @@ class Dialler:
                 )
                 assert made is not None
                 outcome = made if not self._tunnels else await self._tunnel(made, timeout_s)
-        except (OSError, RuntimeError) as error:  # uvloop says some of its errors as RuntimeError
+        except (OSError, RuntimeError, ValueError) as error:  # uvloop's own; a name that IDNA refuses
             outcome = _read_error(error)
         finally:
             if made is not None and outcome is not made:
@@ -112,7 +112,7 @@ class Dialler:
             lookup.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits for it
         try:
             addresses = await asyncio.shield(lookup)
-        except OSError:
+        except (OSError, ValueError):
             if self._lookup is lookup:
                 self._lookup = None
             raise
@@ -156,7 +156,7 @@ def _new_socket(address: AddrInfoType) -> socket.socket:
     return sock
 
 
-def _read_error(error: OSError | RuntimeError) -> Broken:
+def _read_error(error: OSError | RuntimeError | ValueError) -> Broken:
     """Return what an error on the way there means, with its class and words."""
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, OSError) and error.errno in OPEN_FILES_ERRORS:

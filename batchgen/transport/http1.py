@@ -60,8 +60,9 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._unpack: Gunzip | None = None
+        self._packed = False
         self._trouble: Broken | None = None
-        self._in_body = self._until_close = self._whole = self._keeps = self._more = False
+        self._in_body = self._until_close = self._whole = self._keeps = self._surplus = False
         self._paused = False
         self.reused = False
         self.idle_since_s = 0.0
@@ -88,7 +89,7 @@ class Connection(asyncio.Protocol):
         self._silence_s = silence_s
         if self._timer is None or self._next_look_s < self._rings_s:
             self._arm(now_s)
-        self._in_body = self._until_close = self._whole = self._keeps = self._more = False
+        self._in_body = self._until_close = self._whole = self._keeps = self._surplus = False
         self._head_bytes = 0
         self._transport.write(request)
         return waiter
@@ -98,6 +99,11 @@ class Connection(asyncio.Protocol):
         self._settle(why)
         if self._transport is not None:
             self._transport.abort()
+
+    def give_up(self, waiter: asyncio.Future[Response | Broken]) -> None:
+        """Close the connection if this request is still out; after its reply it may be another one's already."""
+        if self._waiter is waiter:
+            self.end(Broken(failures.CLOSED_HERE))
 
     def switch_to(self, transport: asyncio.Transport) -> None:
         """Go on over an encrypted transport: the proxy's tunnel is there."""
@@ -114,25 +120,26 @@ class Connection(asyncio.Protocol):
         if self._waiter is None:  # nobody asked: a server's farewell, or nonsense
             self.end(Broken(failures.CLOSED))
             return
-        if not self._in_body:
-            self._head_bytes += len(data)
+        parts = len(self._body)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
             self._trouble = Broken(failures.BAD_HTTP, "a change of protocol nobody asked for")
         except HttpParserError as error:
             if self._whole:  # what stands behind a whole reply costs the connection, not the reply
-                self._more = True
+                self._surplus = True
             elif self._trouble is None:
                 self._trouble = Broken(failures.BAD_HTTP, f"{type(error).__name__}: {error}")
+        if not self._in_body or len(self._body) == parts:  # head, trailer or chunk extension
+            self._head_bytes += len(data)
         if self._in_body:  # a head that drips is no life sign of an answer
             self._heard_s = self._loop.time()
         if self._whole:
             self._finish()
         elif self._trouble is not None:
             self.end(self._trouble)
-        elif not self._in_body and self._head_bytes > HEAD_CAP:
-            self.end(Broken(failures.BAD_HTTP, f"a head of over {HEAD_CAP} bytes"))
+        elif self._head_bytes > HEAD_CAP:
+            self.end(Broken(failures.BAD_HTTP, f"a head or trailer of over {HEAD_CAP} bytes"))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -155,6 +162,7 @@ class Connection(asyncio.Protocol):
         self._headers = {}
         self._body = []
         self._body_bytes = 0
+        self._packed = False  # an empty body is whole, whatever it is said to be packed in
         self._unpack = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -180,6 +188,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         if self._trouble is not None:
             return
+        self._packed = True
         try:
             for part in (data,) if self._unpack is None else self._unpack.parts(data):
                 self._body.append(part)
@@ -204,7 +213,7 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         """Hand over the whole reply, and the connection if it can be kept."""
         trouble = self._trouble
-        if trouble is None and self._unpack is not None and not self._unpack.whole:
+        if trouble is None and self._unpack is not None and not self._unpack.whole and self._packed:
             trouble = Broken(failures.CUT, "the gzip stream has no end")
         if trouble is not None:
             self.end(trouble)
@@ -219,7 +228,7 @@ class Connection(asyncio.Protocol):
         self._body = []
         transport = self._transport
         if transport is not None and not self._tunnel:
-            if self._keeps and not self._more and not transport.get_write_buffer_size():
+            if self._keeps and not self._surplus and not transport.get_write_buffer_size():
                 self.reused = True
                 self._settle(reply)
                 self._free(self)

@@ -2,7 +2,8 @@
 
 A reply may have 32 MB (`BODY_CAP`), and thousands are in flight; together they may have `ROOM_BYTES`. Beyond that only
 one body is read on, whichever asked first, and the others are left in their sockets until there is room again. So the
-bound is `ROOM_BYTES` and one body more, and nobody waits for somebody who waits.
+bound is `ROOM_BYTES`, one body more, and what each connection reads at a time (up to 256 KB, or what gzip makes of
+that); and nobody waits for somebody who waits.
 """
 
 from __future__ import annotations

@@ -171,6 +171,13 @@ async def late_reply(exchange: Exchange) -> None:
     said_unasked.append(exchange.number)
 
 
+@fault
+async def empty_gzip(exchange: Exchange) -> None:
+    """A refusal without a body that is said to be gzip."""
+    head = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-encoding: gzip\r\ncontent-length: 0\r\n\r\n"
+    await exchange.write(head.encode())
+
+
 # Replies that are whole but wrong: the provider's business, the transport hands them on.
 
 
@@ -362,6 +369,17 @@ async def tls_alert(exchange: Exchange) -> None:
     """What a TLS server says to a plain request: an alert record."""
     await exchange.write(b"\x15\x03\x01\x00\x02\x02\x16")
     exchange.close()
+
+
+@fault
+async def endless_trailer(exchange: Exchange) -> None:
+    """A whole chunked body, and behind it a trailer without an end."""
+    await exchange.start_chunked()
+    await exchange.chunk(ANSWER)
+    await exchange.write(b"0\r\nx-more: ")
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await exchange.write(b"a" * 65536)
 
 
 # Too much.

@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batchgen.transport import BODY_CAP, OpenTransport
+from batchgen.transport import BODY_CAP, OpenTransport, open_transport
 from batchgen.transport.room import ROOM_BYTES, Room
 from batchgen.values import Failure, FailureKind, Request, Response, Verdict
 from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP, Open
@@ -71,6 +71,7 @@ def check_message(failure: Failure) -> None:
         ("html_200", 200, b"<html>log in</html>"),
         ("html_502", 502, b"<html>502</html>"),
         ("empty_204", 204, b""),
+        ("empty_gzip", 429, b""),
         ("bad_utf8", 200, b'{"a": "\xff\xfe"}'),
         ("bad_header_value", 200, ANSWER),
         ("no_such_fault", 404, b'{"error": "no such fault"}'),
@@ -179,6 +180,7 @@ BROKEN = [
     ("huge_header", FailureKind.UNREADABLE, "bad_http", False),
     ("two_lengths", FailureKind.UNREADABLE, "bad_http", False),
     ("tls_alert", FailureKind.UNREADABLE, "bad_http", False),
+    ("endless_trailer", FailureKind.UNREADABLE, "bad_http", False),
     ("endless", FailureKind.UNREADABLE, "too_large", False),
     ("gzip_bomb", FailureKind.UNREADABLE, "too_large", False),
 ]
@@ -271,6 +273,7 @@ async def test_a_connection_that_had_to_wait_for_room_is_used_again(transport_to
             async with anyio.create_task_group() as group:
                 for _ in range(4):
                     group.start_soon(ask)
+        assert transport._room._held == 0
     assert [len(outcome.body) for outcome in outcomes if isinstance(outcome, Response)] == [500_000 + len(ANSWER)] * 16
 
 
@@ -468,6 +471,26 @@ async def test_a_header_no_request_can_carry_is_a_failure(transport_to: Open, se
         assert (failure.kind, failure.verdict) == (FailureKind.INVALID_REQUEST, STOP)
         assert not failure.maybe_billed
         assert len(server.heads) == before
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection"])
+async def test_a_header_that_frames_the_request_is_refused(server: FaultServer, name: str) -> None:
+    """A job's own opinion on where a request ends would mix up requests: nothing is sent. (httpx has its own word.)"""
+    async with open_transport("fast", base_url=server.url(""), key=None, concurrency=1) as transport:
+        before = len(server.heads)
+        failure = await transport.send(Request(server.url("ok"), b"{}", {name: "chunked"}), timeout_s=LONG_S)
+        assert isinstance(failure, Failure)
+        assert (failure.kind, failure.verdict) == (FailureKind.INVALID_REQUEST, STOP)
+        assert len(server.heads) == before
+
+
+async def test_a_name_no_host_can_have_is_a_failure(transport_to: Open) -> None:
+    """An empty or endless label is an answer like any other, not an exception."""
+    for host in ("a..b.test", f"{'a' * 70}.test"):
+        async with transport_to(f"http://{host}/") as transport:
+            failure = await send(transport, f"http://{host}/ok")
+        assert isinstance(failure, Failure)
+        assert not failure.maybe_billed
 
 
 async def test_the_key_shows_nowhere(
