@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,6 +61,59 @@ _OPENAI_RANGES = {
     "max_completion_tokens": _POSITIVE,
     "top_logprobs": Range(lambda n: 0 <= n <= 20, "a whole number from 0 to 20", whole=True),
 }
+
+# Parameters of the APIs and of servers that speak their format. Others are passed on; one that is nearly one of these
+# is likely a slip, and a limit on the answer's length that nobody reads costs money.
+_KNOWN = frozenset(
+    [
+        "best_of",
+        "enable_search",
+        "enable_thinking",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "ignore_eos",
+        "incremental_output",
+        "length_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_input_tokens",
+        "max_tokens",
+        "metadata",
+        "min_p",
+        "min_tokens",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "reasoning_effort",
+        "repetition_penalty",
+        "response_format",
+        "result_format",
+        "search_options",
+        "seed",
+        "service_tier",
+        "stop",
+        "stop_token_ids",
+        "store",
+        "stream_options",
+        "temperature",
+        "thinking_budget",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+        "translation_options",
+        "user",
+        "verbosity",
+    ]
+)
+
+# Headers that say where a request ends or what becomes of its connection: two opinions on that mix up requests.
+_FRAMING = frozenset({"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
 
 # Not wire fields: batchgen writes them, or they are arguments of the SDKs.
 _ELSEWHERE = {
@@ -124,6 +178,8 @@ def _elsewhere(parameters: Mapping[str, Any]) -> Iterator[_Finding]:
     for name in parameters:
         if name in _ELSEWHERE:
             yield f"parameters.{name}", f"is no parameter of the API: {_ELSEWHERE[name]}", True
+        elif name not in _KNOWN and (near := get_close_matches(name, _KNOWN, 1, cutoff=0.85)):
+            yield f"parameters.{name}", f"is not known here and is sent as it is; did you mean {near[0]}?", False
 
 
 def _ranges(parameters: Mapping[str, Any], ranges: Mapping[str, Range]) -> Iterator[_Finding]:
@@ -264,6 +320,8 @@ def _headers(headers: Mapping[str, str]) -> Iterator[_Finding]:
         lower = name.lower()
         if lower in ("authorization", "api-key", "x-api-key"):
             yield f"headers.{name}", "a key does not belong in a job file: use model.api_key_env", True
+        elif lower in _FRAMING:
+            yield f"headers.{name}", "is the transport's own: leave it out", True
         elif lower == "x-dashscope-async":
             yield f"headers.{name}", "is for task APIs; text generation refuses it (403 AccessDenied)", True
         elif lower == "x-dashscope-sse":

@@ -30,9 +30,6 @@ from batchgen.values import Failure, Request, Response
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
-_OWN = frozenset({"content-length", "transfer-encoding", "connection", "expect", "upgrade", "te", "trailer"})
-"""Headers that say where a request ends or what becomes of its connection: two opinions on that mix up requests."""
-
 
 class _Head(Struct, frozen=True):
     """The head of requests to one URL, but for the key and the length."""
@@ -172,8 +169,6 @@ class FastTransport:
         for name, value in request.headers.items():
             if not _TOKEN.fullmatch(name) or _UNSENDABLE.search(value):
                 raise ValueError(f"the header {name!r} has a letter in it that no header may have")
-            if name.lower() in _OWN:
-                raise ValueError(f"the header {name!r} is the transport's own")
             headers[name.lower()] = value
         lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
         return "\r\n".join(lines).encode("latin-1")
