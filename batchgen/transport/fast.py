@@ -62,6 +62,7 @@ class FastTransport:
         self._heads: dict[str, _Head] = {}
         self._idle: deque[Connection] = deque()  # the longest idle first
         self._open: set[Connection] = set()
+        self._keeps_none = False  # files have run out: an idle connection would hold what a part needs
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -93,6 +94,7 @@ class FastTransport:
             dialled = await self._dialler.connect(self._new_connection, min(self._connect_timeout_s, timeout_s))
             if isinstance(dialled, Broken):
                 if dialled.trouble is failures.OPEN_FILES:
+                    self._keeps_none = True
                     self._close_idle(since_s=math.inf)
                 return self._failure(dialled)
             connection = dialled
@@ -123,6 +125,9 @@ class FastTransport:
         return Connection(self._keep, self._room, tunnel=tunnel)
 
     def _keep(self, connection: Connection) -> None:
+        if self._keeps_none:
+            self._close(connection)
+            return
         connection.idle_since_s = now_s = self._loop.time()
         self._idle.append(connection)
         if self._idle[0].idle_since_s < now_s - IDLE_S:
