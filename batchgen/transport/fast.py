@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import select
 from collections import deque
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -28,6 +29,9 @@ from batchgen.transport.route import Route
 from batchgen.values import Failure, Request, Response
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_WARM_S = 0.005
+"""A connection that has been idle for longer is looked at before it is asked again: in less, servers say nothing."""
+
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
 
@@ -134,11 +138,17 @@ class FastTransport:
             self._close_idle(since_s=now_s - IDLE_S)
 
     def _kept(self) -> Connection | None:
-        """Return the connection that was used last, unless it has been idle for so long that its end may be near."""
+        """Return the connection that was used last, unless its end has come or may be near.
+
+        What a server has said unasked (a reply, a farewell) may lie in the system's buffer, not read by the loop yet;
+        on a connection asked again it would be taken for the answer.
+        """
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and connection.idle_since_s >= self._loop.time() - IDLE_S:
-                return connection
+            if connection.usable:
+                idle_s = self._loop.time() - connection.idle_since_s
+                if idle_s <= _WARM_S or (idle_s <= IDLE_S and not _is_readable(connection.socket_transport)):
+                    return connection
             self._close(connection)
         return None
 
@@ -177,3 +187,9 @@ class FastTransport:
             headers[name.lower()] = value
         lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
         return "\r\n".join(lines).encode("latin-1")
+
+
+def _is_readable(transport: asyncio.Transport) -> bool:
+    poll = select.poll()  # select() knows no descriptor above 1023
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))

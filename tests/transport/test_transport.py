@@ -162,6 +162,22 @@ async def test_a_reply_to_no_request_reaches_no_row(
                 await until(lambda before=before: len(said_unasked) > before)
 
 
+@BOTH_LOOPS
+async def test_an_unread_reply_to_no_request_reaches_no_row(transport_to: Open) -> None:
+    """What a server says unasked while the loop is busy, so that nobody has read it when the next request is due."""
+    with FaultServer() as server:
+        async with transport_to(server.url("")) as transport:
+            for _ in range(3):
+                before = len(said_unasked)
+                outcome = await send(transport, server.url("late_reply"))
+                assert isinstance(outcome, Response)
+                assert outcome.body == ANSWER
+                deadline_s = time.monotonic() + 5
+                while len(said_unasked) == before:  # the server is a thread: the loop does not turn meanwhile
+                    assert time.monotonic() < deadline_s
+                    time.sleep(0.001)  # noqa: ASYNC251
+
+
 # Breaks, nonsense, excess
 
 BROKEN = [
