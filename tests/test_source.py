@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.errors import InputError
-from batchgen.source import Source
+from batchgen.source import KEPT_BYTES, Source
 from batchgen.source.files import natural_key
 from batchgen.source.ids import IdCheck
 
@@ -67,9 +67,39 @@ def test_resume_is_a_slice(tables, form, data):
     start = data.draw(st.sampled_from([0, 299, 300, 699, 700, 701, 1999, 2000, ROWS]) | st.integers(0, ROWS + 10))
     source = Source.open(str(tables / form), id_column="id", limit=limit)
     if data.draw(st.booleans()):
-        assert source.scan().rows == min(ROWS, limit or ROWS)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("batchgen.source.KEPT_BYTES", data.draw(st.sampled_from([0, 30_000, KEPT_BYTES])))
+            assert source.scan().rows == min(ROWS, limit or ROWS)
     whole = [{"id": f"id-{i}", "body": f"text\nid-{i}"} for i in range(ROWS)][:limit]
     assert read(source, start) == whole[start:]
+
+
+@pytest.mark.parametrize("form", ["a.csv", "a.parquet", "parts-parquet"])
+def test_a_small_input_is_decoded_once(tables, form, monkeypatch):
+    """After a scan the rows of a small input come from memory, those of a large one from the files again."""
+    small, large = Source.open(str(tables / form)), Source.open(str(tables / form))
+    small.scan()
+    monkeypatch.setattr("batchgen.source.KEPT_BYTES", 30_000)
+    large.scan()
+    reads = []
+    for source in (small, large):
+        decode = source._reader.read
+        monkeypatch.setattr(source._reader, "read", lambda *args, decode=decode: reads.append(1) or decode(*args))
+    rows = [row["body"] for row in read(small)]
+    assert read(small, 800, ["body"]) == [{"body": text} for text in rows[800:]]
+    assert not reads
+    assert [row["body"] for row in read(large)] == rows
+    assert reads
+
+
+def test_what_is_wrong_with_kept_rows(tmp_path):
+    """A row that cannot be read is named with its number, from memory too."""
+    texts = pa.array([b"a", b"b", b"c\xff", b"d"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    source = Source.open(str(tmp_path / "a.parquet"))
+    source.scan()
+    assert [list(batch.problems) for batch in source.batches(1)] == [[2]]
+    assert [list(batch.problems) for batch in source.batches(3)] == [[]]
 
 
 @pytest.mark.parametrize("form", FORMS)

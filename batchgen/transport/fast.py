@@ -29,11 +29,12 @@ from batchgen.transport.route import Route
 from batchgen.values import Failure, Request, Response
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_WARM_S = 0.5
-"""A connection that has been idle for longer is looked at before it is asked again. Servers say nothing unasked in less,
-and a busy run, whose connections wait for a fraction of that, would pay 10 µs a row: looking lets other threads in."""
-
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+
+_WARM_S = 0.5
+"""A connection that has been idle for longer is looked at before it is asked again. Servers say nothing unasked in
+less, and a busy run, whose connections wait for a fraction of that, would pay 10 µs a row: looking lets other threads
+in."""
 
 
 class _Head(Struct, frozen=True):
