@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -67,6 +68,7 @@ def run_command(retry_failed: bool, fresh: bool, no_progress: bool, as_json: boo
                 job, lambda: load_from(options), endpoint, reporter, fresh=fresh, retry_failed=retry_failed
             )
 
+        gc.freeze()  # the collector would look through all modules again and again, at 3 % of a row
         summary = anyio.run(main, backend_options=loop_options())
     if as_json:
         click.echo(summary.to_json())
