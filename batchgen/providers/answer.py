@@ -20,7 +20,8 @@ Choice = Mapping[str, Any]
 UNFINISHED = ("", "null", "None")
 """What a running frame has as `finish_reason`: DashScope writes null as a string."""
 
-_LARGEST_COUNT = 2**63 - 1
+LARGEST_COUNT = 2**63 - 1
+"""Most tokens that a count can name: what a column of 64 bits holds."""
 
 
 class Answer:
@@ -158,7 +159,7 @@ def read_usage(usage: Mapping[str, Any] | None) -> Usage:
 
 
 def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value <= _LARGEST_COUNT else None
+    return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None
 
 
 def _request_id(document: Mapping[str, Any]) -> str | None:

@@ -66,12 +66,13 @@ def _read_usual(exchange: Exchange, decode: DecodeUsual) -> Completion | None:
         return None
     choice = reply.choice
     message = choice.message
-    if choice.finish_reason in UNFINISHED or not choice.finish_reason.isprintable():
+    usage = reply.read_usage()
+    if usage is None or choice.finish_reason in UNFINISHED or not choice.finish_reason.isprintable():
         return None
     return Completion(
         text=message.content,
         finish_reason=choice.finish_reason,
-        usage=read_usage(reply.usage),
+        usage=usage,
         reasoning=(message.reasoning if message.reasoning_content is None else message.reasoning_content) or None,
         refusal=message.refusal or None,
         model=_model(exchange, reply),

@@ -10,9 +10,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from batchgen.providers.answer import LARGEST_COUNT
+from batchgen.values import Usage
 
 _Empty = Annotated[list[Any], Meta(max_length=0)]
+_Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 
 
 class UsualMessage(Struct, gc=False):
@@ -35,10 +39,70 @@ class UsualChoice(Struct, gc=False):
     logprobs: None = None
 
 
+class _Read(Struct, gc=False):
+    """What of the input came out of a cache, or went into one."""
+
+    cached_tokens: _Count | UnsetType | None = UNSET
+    cache_creation_input_tokens: _Count | UnsetType | None = UNSET
+    cache_write_tokens: _Count | None = None
+
+
+class _Written(Struct, gc=False):
+    """What of the output was thinking."""
+
+    reasoning_tokens: _Count | None = None
+
+
+class UsualUsage(Struct, gc=False):
+    """Token counts under the names of both formats."""
+
+    input_tokens: _Count | UnsetType | None = UNSET
+    output_tokens: _Count | UnsetType | None = UNSET
+    total_tokens: _Count | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    prompt_tokens_details: _Read | None = None
+    input_tokens_details: _Read | None = None
+    output_tokens_details: _Written | None = None
+    completion_tokens_details: _Written | None = None
+    prompt_cache_hit_tokens: _Count | None = None
+
+    def read(self) -> Usage | None:
+        """Return what `read_usage` would; None where details stand under two names, which only that can tell apart."""
+        tokens_in = self.prompt_tokens if self.input_tokens is UNSET else self.input_tokens
+        tokens_out = self.completion_tokens if self.output_tokens is UNSET else self.output_tokens
+        total = self.total_tokens
+        if total is None and tokens_in is not None and tokens_out is not None:
+            total = tokens_in + tokens_out
+        cached, reasoning = self.prompt_cache_hit_tokens, None
+        stored: int | None = None
+        read, other = self.prompt_tokens_details, self.input_tokens_details
+        if other is not None:
+            if read is not None:
+                return None
+            read = other
+        if read is not None:
+            if read.cached_tokens is not UNSET:
+                cached = read.cached_tokens
+            creation = read.cache_creation_input_tokens
+            stored = read.cache_write_tokens if creation is UNSET else creation
+        written, more = self.output_tokens_details, self.completion_tokens_details
+        if more is not None:
+            if written is not None:
+                return None
+            written = more
+        if written is not None:
+            reasoning = written.reasoning_tokens
+        return Usage(tokens_in, tokens_out, total, cached, reasoning, stored)
+
+
+_UNKNOWN = Usage()
+
+
 class _Document(Struct, gc=False, kw_only=True):
     """What stands at the top in both formats. SDKs and gateways put `code`, `message` and a status beside an answer."""
 
-    usage: dict[str, Any] | None = None
+    usage: UsualUsage | None = None
     model: str | None = None
     request_id: str | None = None
     other_request_id: None = field(name="requestId", default=None)
@@ -48,6 +112,10 @@ class _Document(Struct, gc=False, kw_only=True):
     error: None = None
     code: Literal["", "200"] | None = None
     status_code: Literal[200] | None = None
+
+    def read_usage(self) -> Usage | None:
+        """Return the token counts; None where only the general reader can tell."""
+        return _UNKNOWN if self.usage is None else self.usage.read()
 
 
 class _Output(Struct, gc=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,9 +30,11 @@ USUAL = {
 }
 
 ANYTHING: list[Any] = [
-    None, "", "stop", "null", "None", "error", "200", "chat.completion", 0, 1, -1, 200, 401, 1.5, 2**63 - 1, 2**63,
+    None, "", "stop", "null", "None", "error", "200", "chat.completion", 0, 1, -1, 200, 401, 1.5, 3.0, 2**63 - 1, 2**63,
     True, False, [], [None], [{"type": "text", "text": "Blue"}], {}, {"message": "no", "code": "X", "name": "f"},
-    {"cached_tokens": 3, "reasoning_tokens": 4}, [{"id": "c", "function": {"name": "f", "arguments": "{}"}}],
+    {"cached_tokens": 3, "reasoning_tokens": 4}, {"cached_tokens": None, "cache_write_tokens": 5},
+    {"cache_creation_input_tokens": None, "cache_write_tokens": 5}, {"cached_tokens": "3"},
+    [{"id": "c", "function": {"name": "f", "arguments": "{}"}}],
 ]  # fmt: skip
 MESSAGE = "role content reasoning_content reasoning refusal tool_calls function_call audio"
 CHOICE = "message delta finish_reason index logprobs stop_reason"
@@ -67,6 +70,12 @@ def variations(form: str) -> Iterator[tuple[str, dict[str, Any]]]:
                     member = member[step]
                 member[name] = copy.deepcopy(value)
                 yield f"{path} {name} = {value!r}", document
+    for one, other in itertools.permutations(f"{COUNTS} {DETAILS}".split(), 2):
+        for value in (None, {}, 7, {"cached_tokens": 3, "reasoning_tokens": 4}):
+            for beside in (8, {"cached_tokens": 0}, {"reasoning_tokens": 5, "cache_write_tokens": 6}):
+                document = usual(form)
+                document["usage"] |= {one: value, other: beside}
+                yield f"{one} = {value!r} and {other} = {beside!r}", document
     for more in ANYTHING:
         document = usual(form)
         (document["output"] if inside else document)["choices"].append(more)
