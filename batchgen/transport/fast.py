@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-import select
 from collections import deque
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -24,17 +23,13 @@ from batchgen.transport import IDLE_S, STREAM_FACTOR, failures
 from batchgen.transport.dial import Dialler
 from batchgen.transport.failures import failure
 from batchgen.transport.http1 import Broken, Connection
+from batchgen.transport.outbox import Outbox
 from batchgen.transport.room import Room
 from batchgen.transport.route import Route
 from batchgen.values import Failure, Request, Response
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
-
-_WARM_S = 0.5
-"""A connection that has been idle for longer is looked at before it is asked again. Servers say nothing unasked in
-less, and a busy run, whose connections wait for a fraction of that, would pay 10 µs a row: looking lets other threads
-in."""
 
 
 class _Head(Struct, frozen=True):
@@ -73,6 +68,7 @@ class FastTransport:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox()
         return self
 
     async def __aexit__(
@@ -128,7 +124,7 @@ class FastTransport:
         return failure(broken.trouble, self.route, self._secret, broken.detail, limit_s=limit_s, reused=reused)
 
     def _new_connection(self, *, tunnel: bool) -> Connection:
-        return Connection(self._keep, self._room, tunnel=tunnel)
+        return Connection(self._keep, self._outbox, self._room, tunnel=tunnel)
 
     def _keep(self, connection: Connection) -> None:
         if self._keeps_none:
@@ -140,17 +136,11 @@ class FastTransport:
             self._close_idle(since_s=now_s - IDLE_S)
 
     def _kept(self) -> Connection | None:
-        """Return the connection that was used last, unless its end has come or may be near.
-
-        What a server has said unasked (a reply, a farewell) may lie in the system's buffer, not read by the loop yet;
-        on a connection asked again it would be taken for the answer.
-        """
+        """Return the connection that was used last, unless it has been idle for so long that its end may be near."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable:
-                idle_s = self._loop.time() - connection.idle_since_s
-                if idle_s <= _WARM_S or (idle_s <= IDLE_S and not _is_readable(connection.socket_transport)):
-                    return connection
+            if connection.usable and connection.idle_since_s >= self._loop.time() - IDLE_S:
+                return connection
             self._close(connection)
         return None
 
@@ -189,9 +179,3 @@ class FastTransport:
             headers[name.lower()] = value
         lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
         return "\r\n".join(lines).encode("latin-1")
-
-
-def _is_readable(transport: asyncio.Transport) -> bool:
-    poll = select.poll()  # select() knows no descriptor above 1023
-    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(poll.poll(0))

@@ -19,6 +19,7 @@ from msgspec import Struct
 from batchgen.transport import BODY_CAP, failures
 from batchgen.transport.failures import Trouble
 from batchgen.transport.gunzip import Gunzip
+from batchgen.transport.outbox import Outbox
 from batchgen.transport.room import SMALL_BYTES, Room, Share
 from batchgen.values import KEPT_HEADERS, Response
 
@@ -39,19 +40,21 @@ class Broken(Struct, frozen=True):
 
 
 class Connection(asyncio.Protocol):
-    """`ask` sends a request and gives a future of its outcome; `free` is called when the next one may be asked.
+    """`ask` takes a request and gives a future of its outcome; `free` is called when the next one may be asked.
 
     With `tunnel` it speaks to a proxy: the reply to `CONNECT` is over with its head.
     """
 
-    def __init__(self, free: Callable[[Connection], None], room: Room, *, tunnel: bool = False) -> None:
+    def __init__(self, free: Callable[[Connection], None], outbox: Outbox, room: Room, *, tunnel: bool = False) -> None:
         self._free = free
+        self._outbox = outbox
         self._share = Share(room, self._read_on)
         self._tunnel = tunnel
         self._loop = asyncio.get_running_loop()
         self._parser = HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Response | Broken] | None = None
+        self._request: bytes | None = None  # until it is written
         self._timer: asyncio.TimerHandle | None = None
         self._rings_s = self._expires_s = self._heard_s = 0.0
         self._silence_s = math.inf
@@ -81,17 +84,19 @@ class Connection(asyncio.Protocol):
         return self._transport
 
     def ask(self, request: bytes, total_s: float, silence_s: float = math.inf) -> asyncio.Future[Response | Broken]:
-        """Send the request; the future always gets a result. The whole may last `total_s`, a silence `silence_s`."""
+        """Send the request soon; the future always gets a result. The whole may last `total_s`, a silence
+        `silence_s`."""
         assert self._transport is not None
         waiter = self._waiter = self._loop.create_future()
         now_s = self._heard_s = self._loop.time()
         self._expires_s = now_s + total_s
         self._silence_s = silence_s
-        if self._timer is None or self._next_look_s < self._rings_s:
+        if self._timer is None or now_s + min(total_s, silence_s) < self._rings_s:
             self._arm(now_s)
         self._in_body = self._until_close = self._whole = self._keeps = self._surplus = False
         self._head_bytes = 0
-        self._transport.write(request)
+        self._request = request
+        self._outbox.add(self._write)
         return waiter
 
     def end(self, why: Broken) -> None:
@@ -117,7 +122,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
-        if self._waiter is None:  # nobody asked: a server's farewell, or nonsense
+        if self._waiter is None or self._request is not None:  # nobody asked: a server's farewell, or nonsense
             self.end(Broken(failures.CLOSED))
             return
         parts = len(self._body)
@@ -209,6 +214,12 @@ class Connection(asyncio.Protocol):
             self._keeps = self._parser.should_keep_alive()
 
     # Inside
+
+    def _write(self) -> None:
+        """Write what was asked, unless the connection has ended since: what was given up is never sent."""
+        request, self._request = self._request, None
+        if request is not None and self.usable:
+            self.socket_transport.write(request)
 
     def _finish(self) -> None:
         """Hand over the whole reply, and the connection if it can be kept."""

@@ -20,9 +20,6 @@ EVENTS = b"".join(b'data: {"choices":[{"delta":{"content":"%d"}}]}\n\n' % n for 
 DRIP_S = 0.05
 """Pause between two bytes of a trickle."""
 
-LATE_S = 0.6
-"""Longer than any transport takes an idle connection to be silent without looking."""
-
 BOMB_BYTES = 512 * 1024 * 1024
 """What the gzip bomb decodes to."""
 
@@ -169,7 +166,7 @@ async def two_replies(exchange: Exchange) -> None:
 async def late_reply(exchange: Exchange) -> None:
     """A whole reply, and later, while the connection is idle, another one."""
     await ok(exchange)
-    await asyncio.sleep(LATE_S)
+    await asyncio.sleep(DRIP_S)
     await exchange.reply(WRONG)
     said_unasked.append(exchange.number)
 

@@ -10,6 +10,7 @@ import pytest
 
 from batchgen.transport.dial import NAME_S, Dialler
 from batchgen.transport.http1 import Broken, Connection
+from batchgen.transport.outbox import Outbox
 from batchgen.transport.room import Room
 from batchgen.transport.route import route_to
 from tests.transport.faults import FaultServer, closed_port
@@ -39,7 +40,7 @@ class Names:
 
 
 async def dial(dialler: Dialler) -> Connection | Broken:
-    made = await dialler.connect(lambda tunnel: Connection(lambda _: None, Room(), tunnel=tunnel), 5.0)
+    made = await dialler.connect(lambda tunnel: Connection(lambda _: None, Outbox(), Room(), tunnel=tunnel), 5.0)
     if isinstance(made, Connection):
         made.socket_transport.abort()
     return made
