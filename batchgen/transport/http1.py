@@ -27,8 +27,7 @@ HEAD_CAP = 256 * 1024
 """Most bytes of a reply's head: llhttp itself has no limit."""
 
 _KEPT = {name.encode(): name for name in KEPT_HEADERS}
-_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
-_READ = frozenset(_KEPT) | _LENGTHS | {b"content-encoding"}
+_LENGTHS = (b"content-length", b"transfer-encoding")
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
@@ -59,7 +58,8 @@ class Connection(asyncio.Protocol):
         self._rings_s = self._expires_s = self._heard_s = 0.0
         self._silence_s = math.inf
         self._head_bytes = 0
-        self._headers: dict[bytes, bytes] = {}
+        self._headers: dict[str, str] = {}
+        self._encoding = b"identity"
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._unpack: Gunzip | None = None
@@ -135,13 +135,14 @@ class Connection(asyncio.Protocol):
                 self._surplus = True
             elif self._trouble is None:
                 self._trouble = Broken(failures.BAD_HTTP, f"{type(error).__name__}: {error}")
+        if self._whole:
+            self._finish()
+            return
         if not self._in_body or len(self._body) == parts:  # head, trailer or chunk extension
             self._head_bytes += len(data)
         if self._in_body:  # a head that drips is no life sign of an answer
             self._heard_s = self._loop.time()
-        if self._whole:
-            self._finish()
-        elif self._trouble is not None:
+        if self._trouble is not None:
             self.end(self._trouble)
         elif self._head_bytes > HEAD_CAP:
             self.end(Broken(failures.BAD_HTTP, f"a head or trailer of over {HEAD_CAP} bytes"))
@@ -165,6 +166,8 @@ class Connection(asyncio.Protocol):
         if self._whole:
             raise HttpParserError("a second reply to one request")
         self._headers = {}
+        self._encoding = b"identity"
+        self._until_close = True
         self._body = []
         self._body_bytes = 0
         self._packed = False  # an empty body is whole, whatever it is said to be packed in
@@ -172,8 +175,14 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in _READ:
-            self._headers.setdefault(name, value)
+        known = _KEPT.get(name)
+        if known is not None:
+            if value.isascii():  # nothing that is read has other letters
+                self._headers.setdefault(known, value.decode())
+        elif name in _LENGTHS:
+            self._until_close = False
+        elif name == b"content-encoding":
+            self._encoding = value.lower()
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -183,12 +192,12 @@ class Connection(asyncio.Protocol):
         if self._tunnel:
             self._whole = True
             return
-        self._until_close = status not in _BODILESS and self._headers.keys().isdisjoint(_LENGTHS)
-        encoding = self._headers.get(b"content-encoding", b"identity").lower()
-        if encoding == b"gzip":
+        if status in _BODILESS:
+            self._until_close = False
+        if self._encoding == b"gzip":
             self._unpack = Gunzip()
-        elif encoding != b"identity":
-            self._trouble = Broken(failures.BAD_ENCODING, encoding.decode("latin-1"))
+        elif self._encoding != b"identity":
+            self._trouble = Broken(failures.BAD_ENCODING, self._encoding.decode("latin-1"))
 
     def on_body(self, data: bytes) -> None:
         if self._trouble is not None:
@@ -229,13 +238,9 @@ class Connection(asyncio.Protocol):
         if trouble is not None:
             self.end(trouble)
             return
-        headers = {
-            known: value.decode()
-            for name, value in self._headers.items()
-            if (known := _KEPT.get(name)) is not None and value.isascii()  # nothing that is read has other letters
-        }
         body = self._body
-        reply = Response(self._parser.get_status_code(), headers, body[0] if len(body) == 1 else b"".join(body))
+        whole = body[0] if len(body) == 1 else b"".join(body)
+        reply = Response(self._parser.get_status_code(), self._headers, whole)
         self._body = []
         transport = self._transport
         if transport is not None and not self._tunnel:
