@@ -6,9 +6,9 @@ import errno
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol, TypeVar
@@ -30,6 +30,10 @@ COMMIT_ROWS = 4_000
 KEPT_BYTES = 24 * 1024 * 1024
 """A shard whose answers come to no more than this is written from memory, a larger one from the journal: reading
 10,000 rows back and decoding them costs 5 µs of CPU a row."""
+
+SLICE_BYTES = 16 * 1024 * 1024
+"""A larger shard is written in slices of about so many bytes of answers, a row group each: 10,000 long answers would
+take a gigabyte."""
 
 RETRY_WAITS_S = (0.1, 0.3, 1.0, 2.0, 4.0)
 """Waits between the tries of a failed commit or part; after the last one storage has failed for good."""
@@ -61,6 +65,14 @@ class Written(Struct, frozen=True):
 
     number: int
     part: Future[PartRecord]
+
+
+class Wanted(Struct, frozen=True):
+    """The other thread wants the stored rows of a range, from its beginning on: some `SLICE_BYTES` of them."""
+
+    first_row: int
+    end_row: int
+    answer: Future[list[StoredRow]]
 
 
 class Close(Struct, frozen=True):
@@ -132,7 +144,7 @@ class Committer:
         retry_waits_s: Sequence[float] = RETRY_WAITS_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.queue: SimpleQueue[Group | Opening | Written | Close] = SimpleQueue()
+        self.queue: SimpleQueue[Group | Opening | Written | Wanted | Close] = SimpleQueue()
         self._journal = journal
         self._results_path = results_path
         self._layout = layout
@@ -145,6 +157,7 @@ class Committer:
         self._publishing = 0
         self._rows = self._bytes = 0
         self._broken = False
+        self._ended = False
 
     def run(self, spill: Spill) -> None:
         """Serve the queue; on return all is committed and every whole shard is published.
@@ -152,7 +165,7 @@ class Committer:
         Room is reserved in `spill`, as long as there is some, for what can be in flight when the disk fills up.
         """
         closed = False
-        with ThreadPoolExecutor(1, thread_name_prefix="batchgen-parts") as self._publisher:
+        with ThreadPoolExecutor(1, thread_name_prefix="batchgen-parts") as self._publisher, self._ending():
             while not closed or self._publishing:
                 groups, item = self._next()
                 if groups:
@@ -163,11 +176,33 @@ class Committer:
                     self._open(item.shard)
                 elif isinstance(item, Written):
                     self._seal(item)
+                elif isinstance(item, Wanted):
+                    self._answer(item)
                 elif isinstance(item, Close):
                     closed = True
             self._insist(self._journal.end_session)
 
-    def _next(self) -> tuple[list[Group], Opening | Written | Close | None]:
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """At the end, however it comes, let the other thread wait for no more answers."""
+        try:
+            yield
+        finally:
+            self._ended = True
+            while not self.queue.empty():
+                item = self.queue.get()
+                if isinstance(item, Wanted):
+                    item.answer.cancel()
+
+    def _answer(self, wanted: Wanted) -> None:
+        try:
+            rows = self._insist(lambda: self._journal.stored_rows(wanted.first_row, wanted.end_row, SLICE_BYTES))
+        except BaseException:
+            wanted.answer.cancel()
+            raise
+        wanted.answer.set_result(rows)
+
+    def _next(self) -> tuple[list[Group], Opening | Written | Wanted | Close | None]:
         """Return the groups that are waiting, and the first thing after them that is not a group."""
         groups: list[Group] = []
         rows = 0
@@ -213,9 +248,8 @@ class Committer:
         if open_shard.missing:
             return
         shard, kept = open_shard.shard, open_shard.results()
-        rows = self._insist(lambda: self._journal.stored_rows(shard.first_row, shard.end_row)) if kept is None else []
         self._publishing += 1
-        future = self._publisher.submit(self._publish, shard, kept, rows)
+        future = self._publisher.submit(self._publish, shard, kept)
         future.add_done_callback(lambda part: self.queue.put(Written(number, part)))
 
     def _seal(self, written: Written) -> None:
@@ -243,9 +277,24 @@ class Committer:
 
     # On the other thread
 
-    def _publish(self, shard: Shard, kept: list[Result] | None, rows: list[StoredRow]) -> PartRecord:
-        results = decode_results(rows) if kept is None else kept
-        return self._again("part", lambda: write_part(self._results_path, shard, results, self._layout))
+    def _publish(self, shard: Shard, kept: list[Result] | None) -> PartRecord:
+        def attempt() -> PartRecord:
+            slices = self._slices(shard) if kept is None else [kept]
+            return write_part(self._results_path, shard, slices, self._layout)
+
+        return self._again("part", attempt)
+
+    def _slices(self, shard: Shard) -> Iterator[list[Result]]:
+        """Yield a shard's results as the journal has them, slice by slice; only its own thread may read it."""
+        row = shard.first_row
+        while row < shard.end_row:
+            wanted = Wanted(row, shard.end_row, Future())
+            self.queue.put(wanted)
+            if self._ended:
+                wanted.answer.cancel()
+            results = decode_results(wanted.answer.result(), row)
+            row += len(results)
+            yield results
 
     # On both
 

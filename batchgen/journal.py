@@ -7,6 +7,7 @@ SQLite's own check says ok. A damaged file is set aside, never deleted, and what
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -267,25 +268,36 @@ class Journal:
             stored.append(final)
             yield final.row, body, row_crc(final.row, body)
 
-    def stored_rows(self, first_row: int, end_row: int) -> list[StoredRow]:
-        """Return the rows of the range as they lie there, in order; nothing is checked."""
-        query = "SELECT row, body, crc FROM results WHERE row >= ? AND row < ? ORDER BY row"
-        return [StoredRow(*line) for line in self._connection.execute(query, (first_row, end_row))]
+    def stored_rows(self, first_row: int, end_row: int, most_bytes: float = math.inf) -> list[StoredRow]:
+        """Return the rows of the range as they lie there, in order; nothing is checked.
 
-    def results(self, first_row: int, end_row: int) -> list[Result]:
-        """Return the results of the range in row order; a damaged one is deleted and named in `damage`."""
-        results, bad = [], []
-        for item in self.stored_rows(first_row, end_row):
+        They end with the one whose body fills `most_bytes`.
+        """
+        rows = []
+        for row in self._stored(first_row, end_row):
+            rows.append(row)
+            most_bytes -= len(row.body) if isinstance(row.body, bytes) else 0  # a damaged one may be anything
+            if most_bytes <= 0:
+                break
+        return rows
+
+    def _stored(self, first_row: int, end_row: int) -> Iterator[StoredRow]:
+        query = "SELECT row, body, crc FROM results WHERE row >= ? AND row < ? ORDER BY row"
+        return (StoredRow(*line) for line in self._connection.execute(query, (first_row, end_row)))
+
+    def results(self, first_row: int, end_row: int) -> Iterator[Result]:
+        """Yield the results of the range in row order; the damaged are then deleted and named in `damage`."""
+        bad = []
+        for item in self._stored(first_row, end_row):
             result = sound_result(item)
             if result is None:
                 bad.append(item.row)
             else:
-                results.append(result)
+                yield result
         if bad:
             with self._transaction() as db:
                 db.executemany("DELETE FROM results WHERE row = ?", [(row,) for row in bad])
             self.damage.append(f"{len(bad)} damaged rows in the journal are done again (the first is row {bad[0]})")
-        return results
 
     def settled(self, first_row: int, end_row: int) -> set[int]:
         """Return the rows of the range that have a sound result."""

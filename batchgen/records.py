@@ -58,18 +58,18 @@ def _plain_texts(result: Result) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-def decode_results(stored: list[StoredRow]) -> list[Result]:
-    """Return the results in stored rows, which leave the list one by one: both together would be 30 MB.
+def decode_results(stored: list[StoredRow], first_row: int) -> list[Result]:
+    """Return the results in stored rows, `first_row` and those after it; they leave the list one by one.
 
-    Raises `StorageStop` for a row that is damaged.
+    Both together would take twice the memory. Raises `StorageStop` for a row that is damaged or missing.
     """
-    results = []
+    results: list[Result] = []
     stored.reverse()
-    while stored:
-        item = stored.pop()
-        result = sound_result(item)
-        if result is None:
-            raise StorageStop(f"Row {item.row} was damaged in the journal on disk. Run the job again to do it anew.")
+    while stored or not results:
+        row = first_row + len(results)
+        result = sound_result(stored.pop()) if stored else None
+        if result is None or result.row != row:
+            raise StorageStop(f"Row {row} was damaged in the journal on disk. Run the job again to do it anew.")
         results.append(result)
     return results
 

@@ -7,15 +7,16 @@ taken up from its parts alone.
 
 from __future__ import annotations
 
+import io
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import pyarrow as pa
@@ -65,6 +66,7 @@ _FREE_TEXT = frozenset({"row_id", "completion", "reasoning", "tool_calls", "requ
 _LONGEST_WORD = 64  # bytes, on average
 _LABEL_MEASURES = ("confidence", "agreement")
 _NOTE, _NOTE_CRC = b"batchgen", b"batchgen.crc"
+_READ_BYTES = 1 << 20
 
 
 class Parsed(Struct, frozen=True):
@@ -125,37 +127,51 @@ def part_schema(layout: Layout) -> pa.Schema:
     return schema
 
 
-def write_part(directory: Path, shard: Shard, results: Sequence[Result], layout: Layout) -> PartRecord:
-    """Publish a shard: its carried columns joined with `results`, which are all its rows in order.
+def write_part(directory: Path, shard: Shard, slices: Iterable[Sequence[Result]], layout: Layout) -> PartRecord:
+    """Publish a shard: its carried columns joined with its results, which come in order, a row group to each slice.
 
-    The rename and its directory are synced when this returns. Raises `OSError` when the disk refuses; nothing is
-    published then, and what was written aside is replaced by the next try.
+    No more than a slice is in memory at a time. The rename and its directory are synced when this returns. Raises
+    `OSError` when the disk refuses; nothing is published then, and what was written aside is replaced by the next try.
     """
     sums = Sums()
-    sums.add_all(results)
     schema = part_schema(layout)
-    columns = {name: shard.table.column(name) for name in layout.carried.names} | _result_columns(
-        shard, results, layout
-    )
-    table = pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
-    note = msgspec.json.encode(
-        _Note(__version__, shard.number, shard.first_row, shard.rows, msgspec.Raw(sums.to_json()))
-    )
-    words = [name for name in schema.names if _is_worded(name, table)]
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(
-        sink,
+    writer: pq.ParquetWriter | None = None
+    row = 0
+    with replacing(part_path(directory, shard.number)) as file, ExitStack() as stack:
+        for results in slices:
+            sums.add_all(results)
+            table = _joined(shard, row, results, layout, schema)
+            row += len(results)
+            if writer is None:
+                writer = stack.enter_context(_open_writer(file, schema, table))
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
+        if writer is None or row != shard.rows:
+            raise ValueError(f"shard {shard.number} has {shard.rows} rows, and {row} results came")
+        note = msgspec.json.encode(
+            _Note(__version__, shard.number, shard.first_row, shard.rows, msgspec.Raw(sums.to_json()))
+        )
+        writer.add_key_value_metadata({_NOTE: note, _NOTE_CRC: str(zlib.crc32(note))})
+        stack.close()
+        return PartRecord(file.size, file.crc, sums)
+
+
+def _open_writer(file: ReplacementFile, schema: pa.Schema, first: pa.Table) -> pq.ParquetWriter:
+    """Open a Parquet file in `file`; its first rows tell which columns are worth a dictionary."""
+    return pq.ParquetWriter(
+        pa.PythonFile(file, "w"),
         schema,
         compression="zstd",
-        use_dictionary=words,
+        use_dictionary=[name for name in schema.names if _is_worded(name, first)],
         write_statistics=[field.name for field in RESULT_COLUMNS if field.name not in _FREE_TEXT],
         write_page_checksum=True,
-    ) as writer:
-        writer.write_table(table, row_group_size=max(1, table.num_rows))
-        writer.add_key_value_metadata({_NOTE: note, _NOTE_CRC: str(zlib.crc32(note))})
-    body = sink.getvalue()
-    replace_file(part_path(directory, shard.number), body)
-    return PartRecord(body.size, zlib.crc32(body), sums)
+    )
+
+
+def _joined(shard: Shard, start: int, results: Sequence[Result], layout: Layout, schema: pa.Schema) -> pa.Table:
+    """Return the shard's rows from its row `start` on, as many as there are results, joined with these."""
+    rows = Shard(shard.number, shard.first_row + start, shard.table.slice(start, len(results)))
+    columns = {name: rows.table.column(name) for name in layout.carried.names} | _result_columns(rows, results, layout)
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _result_columns(shard: Shard, results: Sequence[Result], layout: Layout) -> dict[str, pa.Array]:
@@ -188,8 +204,29 @@ def _is_worded(name: str, table: pa.Table) -> bool:
     return short and name not in _FREE_TEXT and name != "parsed"
 
 
-def replace_file(path: Path, body: Any) -> None:
-    """Write `body` (bytes-like) aside, sync it, rename it over `path` and sync the directory; mode 0600.
+class ReplacementFile(io.RawIOBase):
+    """A file written aside; `size` and `crc` (CRC-32) are of what was written so far."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = self.crc = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._file.write(data)
+        self.crc = zlib.crc32(data, self.crc)
+        self.size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self.size
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[ReplacementFile]:
+    """Give a file to write aside, mode 0600; then sync it, rename it over `path` and sync the directory.
 
     A sync that fails is never trusted later: the next try writes a new file from the start.
     """
@@ -197,11 +234,17 @@ def replace_file(path: Path, body: Any) -> None:
     aside.unlink(missing_ok=True)
     with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
         os.fchmod(file.fileno(), 0o600)
-        file.write(body)
+        yield ReplacementFile(file)
         file.flush()
         os.fsync(file.fileno())
     aside.rename(path)
     sync_directory(path.parent)
+
+
+def replace_file(path: Path, body: Any) -> None:
+    """Write `body` (bytes-like) as the whole of `path`, as `replacing` does."""
+    with replacing(path) as file:
+        file.write(body)
 
 
 def sync_directory(path: Path) -> None:
@@ -218,7 +261,7 @@ def read_part(path: Path) -> tuple[ShardRecord, pa.Table]:
     body = path.read_bytes()
     with _as_damage(path):
         file = pq.ParquetFile(pa.BufferReader(body), page_checksum_verification=True)
-        record, table = _record(file, body), file.read()
+        record, table = _record(file, len(body), zlib.crc32(body)), file.read()
     if table.num_rows != record.rows or not _has_result_columns(table.schema):
         raise DamagedPartError(f"{path.name} does not have the rows and columns that its footer names")
     return record, table
@@ -226,20 +269,24 @@ def read_part(path: Path) -> tuple[ShardRecord, pa.Table]:
 
 def read_part_record(path: Path, crc: int) -> ShardRecord:
     """Return what a part is, the whole file being checked by its CRC-32. Raises `DamagedPartError`."""
-    body = path.read_bytes()
-    if zlib.crc32(body) != crc:
+    size = found = 0
+    with open(path, "rb") as stream:
+        while piece := stream.read(_READ_BYTES):
+            size += len(piece)
+            found = zlib.crc32(piece, found)
+    if found != crc:
         raise DamagedPartError(f"{path.name} has changed since it was written")
-    with _as_damage(path):
-        return _record(pq.ParquetFile(pa.BufferReader(body)), body)
+    with _as_damage(path), pq.ParquetFile(path) as file:
+        return _record(file, size, crc)
 
 
-def _record(file: pq.ParquetFile, body: bytes) -> ShardRecord:
+def _record(file: pq.ParquetFile, size: int, crc: int) -> ShardRecord:
     notes = file.metadata.metadata or {}
     text = notes.get(_NOTE, b"")
     if notes.get(_NOTE_CRC) != b"%d" % zlib.crc32(text):
         raise ValueError("its footer is damaged or not batchgen's")
     note = msgspec.json.decode(text, type=_Note)
-    part = PartRecord(len(body), zlib.crc32(body), Sums.from_json(bytes(note.sums)))
+    part = PartRecord(size, crc, Sums.from_json(bytes(note.sums)))
     return ShardRecord(note.number, note.first_row, note.rows, part)
 
 

@@ -54,7 +54,7 @@ def test_rows_come_back(journal):
     full = answered(3, cached_tokens=1, latency_ms=1.5, input_cost=Decimal("1E-12"), output_cost=Decimal(0), model="m")
     journal.append([full, failed(4)])
     journal = reopened(journal)
-    assert journal.results(0, 10) == [full, failed(4)]
+    assert list(journal.results(0, 10)) == [full, failed(4)]
     assert journal.settled(4, 10) == {4}
     journal.close()
 
@@ -87,7 +87,7 @@ def test_lone_surrogates_are_replaced(journal):
     """Text that no UTF-8 can hold becomes U+FFFD once, valid pairs and everything else stay."""
     [stored] = journal.append([answered(0, completion="a\ud800b \ud83d\ude00 \x00", model="m\udfff")])
     assert (stored.completion, stored.model) == ("a�b 😀 \x00", "m�")
-    assert journal.results(0, 1) == [stored]
+    assert list(journal.results(0, 1)) == [stored]
     assert type(stored.status) is Status
 
 
@@ -95,7 +95,7 @@ def test_a_row_keeps_its_first_result(journal):
     """A row that is stored already is not stored again."""
     journal.append([answered(0)])
     journal.append([failed(0)])
-    assert journal.results(0, 10) == [answered(0)]
+    assert list(journal.results(0, 10)) == [answered(0)]
 
 
 def test_spent_joins_the_result(journal):
@@ -106,7 +106,7 @@ def test_spent_joins_the_result(journal):
     assert list(journal.spent()) == [Spent(2, 4, total_tokens=11), Spent(5, 1)]
     [stored] = journal.append([answered(2)])
     assert (stored.attempts, stored.total_tokens) == (5, 18)
-    assert journal.results(2, 3) == [stored]
+    assert list(journal.results(2, 3)) == [stored]
     assert list(journal.spent()) == [Spent(5, 1)]
     journal.close()
 
@@ -206,7 +206,7 @@ def test_a_commit_in_doubt_counts_once(journal, monkeypatch, landed):
     journal.reopen()
     [stored] = journal.append([answered(0)], [Spent(1, 3)])
     assert stored.attempts == 3
-    assert journal.results(0, 10) == [stored]
+    assert list(journal.results(0, 10)) == [stored]
     assert list(journal.spent()) == [Spent(1, 3)]
     [later] = journal.append([answered(5)])
     assert later.row == 5

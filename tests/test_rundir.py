@@ -58,7 +58,7 @@ def publish(directory, number, results=None):
     directory.journal.record([ShardRecord(number, first, 5)])
     directory.journal.append(results)
     shard = Shard(number, first, pa.table({"n": list(range(first, first + 5))}))
-    part = write_part(directory.results_path, shard, results, LAYOUT)
+    part = write_part(directory.results_path, shard, [results], LAYOUT)
     directory.journal.seal(ShardRecord(number, first, 5, part))
 
 
@@ -290,7 +290,7 @@ def test_failed_rows_of_a_complete_run_are_reopened(tmp_path):
         journal = directory.journal
         assert [record.sealed for record in journal.shards()] == [False] * 3
         assert journal.settled(0, 15) == {row for row in range(15) if row % 3 != 2}
-        assert [r for r in journal.results(0, 15)] == [outcome(r) for r in range(15) if r % 3 != 2]
+        assert list(journal.results(0, 15)) == [outcome(r) for r in range(15) if r % 3 != 2]
         assert [s.row for s in journal.spent()] == [2, 5, 8, 11, 14]
         [stored] = journal.append([outcome(2)])
         assert (stored.attempts, stored.input_cost + stored.output_cost) == (2, Decimal("0.6"))
@@ -420,9 +420,9 @@ def test_sums_are_those_of_the_results(tmp_path):
         for number in (0, 1):
             missing = set(range(number * 5, number * 5 + 5)) - journal.settled(0, 10)
             journal.append([outcome(row) for row in missing])
-            rows = journal.results(number * 5, number * 5 + 5)
+            rows = list(journal.results(number * 5, number * 5 + 5))
             shard = Shard(number, number * 5, pa.table({"n": [0] * 5}))
-            part = write_part(directory.results_path, shard, rows, LAYOUT)
+            part = write_part(directory.results_path, shard, [rows], LAYOUT)
             journal.seal(ShardRecord(number, number * 5, 5, part))
         directory.finish({}, no_label)
     table = read_results(tmp_path / "out")

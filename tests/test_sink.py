@@ -3,6 +3,7 @@
 import datetime
 import os
 import stat
+import zlib
 from decimal import Decimal
 
 import duckdb
@@ -20,7 +21,9 @@ from batchgen.sink import (
     Layout,
     Parsed,
     PriceLabel,
+    part_path,
     read_part,
+    read_part_record,
     read_results,
     table_results,
     write_part,
@@ -78,10 +81,34 @@ def shard_of(rows, first_row=0, number=0):
 LAYOUT = Layout(pa.schema([("n", pa.int64())]), "id")
 
 
+def test_slices_make_one_part(tmp_path):
+    """Results that come in slices give the part that they give at once, a row group to each slice."""
+    whole, sliced = tmp_path / "whole", tmp_path / "sliced"
+    whole.mkdir()
+    sliced.mkdir()
+    rows = [failed(row) if row % 5 == 3 else succeeded(row, completion=f"{row} " * 50) for row in range(7, 27)]
+    one = write_part(whole, shard_of(20, 7), [rows], LAYOUT)
+    many = write_part(sliced, shard_of(20, 7), iter([rows[:3], rows[3:4], rows[4:]]), LAYOUT)
+    assert read_part(part_path(sliced, 0))[1].to_pylist() == read_part(part_path(whole, 0))[1].to_pylist()
+    assert many.sums == one.sums
+    body = part_path(sliced, 0).read_bytes()
+    assert (many.bytes, many.crc) == (len(body), zlib.crc32(body))
+    assert read_part_record(part_path(sliced, 0), many.crc).part == many
+    assert pq.ParquetFile(part_path(sliced, 0)).num_row_groups == 3
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_part_has_all_its_rows(tmp_path, rows):
+    """Too few or too many results publish nothing."""
+    with pytest.raises((ValueError, pa.ArrowException)):
+        write_part(tmp_path, shard_of(2), [[succeeded(row)] for row in range(rows)], LAYOUT)
+    assert not list(tmp_path.glob("part-*"))
+
+
 def test_columns_are_the_contracts(tmp_path):
     """Names, order and types of the result columns are those promised to users, carried columns first."""
     parsed = Parsed(pa.struct([("x", pa.int64())]), lambda rows: pa.array([{"x": r.row} for r in rows]))
-    write_part(tmp_path, shard_of(2), [succeeded(0), failed(1)], Layout(LAYOUT.carried, "id", parsed))
+    write_part(tmp_path, shard_of(2), [[succeeded(0), failed(1)]], Layout(LAYOUT.carried, "id", parsed))
     table = read_results(tmp_path)
     word = pa.dictionary(pa.int32(), pa.string())
     assert [(field.name, field.type) for field in table.schema] == [
@@ -126,7 +153,7 @@ def test_columns_are_the_contracts(tmp_path):
 def test_results_come_back_from_a_part(tmp_path):
     """A part gives its rows back as they were; the split of the cost is computed anew and adds up to the same."""
     rows = [succeeded(5, reasoning="r", tool_calls="[]", cached_tokens=3, reasoning_tokens=1), failed(6)]
-    part = write_part(tmp_path, shard_of(2, 5, 3), rows, LAYOUT)
+    part = write_part(tmp_path, shard_of(2, 5, 3), [rows], LAYOUT)
     record, table = read_part(tmp_path / "part-00003.parquet")
     assert (record.number, record.first_row, record.rows, record.part) == (3, 5, 2, part)
     assert list(table_results(table, 5, lambda row: Decimal("0.000001000001"))) == rows
@@ -136,8 +163,8 @@ def test_results_come_back_from_a_part(tmp_path):
 
 def test_common_tools_read_a_directory(tmp_path):
     """DuckDB, Polars and pandas read the directory, in order, whatever else a crash has left in it."""
-    write_part(tmp_path, shard_of(3), [succeeded(i) for i in range(3)], LAYOUT)
-    write_part(tmp_path, shard_of(2, 3, 1), [succeeded(3), failed(4)], LAYOUT)
+    write_part(tmp_path, shard_of(3), [[succeeded(i) for i in range(3)]], LAYOUT)
+    write_part(tmp_path, shard_of(2, 3, 1), [[succeeded(3), failed(4)]], LAYOUT)
     (tmp_path / ".part-00002.parquet.partial").write_bytes(b"PAR1 half")
     ids = [f"k{i}" for i in range(5)]
     assert read_results(tmp_path)["row_id"].to_pylist() == ids
@@ -149,13 +176,13 @@ def test_common_tools_read_a_directory(tmp_path):
 
 def test_row_numbers_are_ids_without_an_id_column(tmp_path):
     """Without `input.id` the 0-based row number is the id."""
-    write_part(tmp_path, shard_of(2, 7), [succeeded(7), succeeded(8)], Layout(LAYOUT.carried))
+    write_part(tmp_path, shard_of(2, 7), [[succeeded(7), succeeded(8)]], Layout(LAYOUT.carried))
     assert read_results(tmp_path)["row_id"].to_pylist() == ["7", "8"]
 
 
 def test_a_failed_sync_publishes_nothing(tmp_path, monkeypatch):
     """When the disk refuses the sync the old part stays, and the next try writes a new file."""
-    write_part(tmp_path, shard_of(1), [failed(0)], LAYOUT)
+    write_part(tmp_path, shard_of(1), [[failed(0)]], LAYOUT)
 
     def refuse(descriptor):
         raise OSError(5, "Input/output error")
@@ -163,9 +190,9 @@ def test_a_failed_sync_publishes_nothing(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", refuse)
         with pytest.raises(OSError, match="Input/output"):
-            write_part(tmp_path, shard_of(1), [succeeded(0)], LAYOUT)
+            write_part(tmp_path, shard_of(1), [[succeeded(0)]], LAYOUT)
     assert read_results(tmp_path)["status"].to_pylist() == ["failed"]
-    write_part(tmp_path, shard_of(1), [succeeded(0)], LAYOUT)
+    write_part(tmp_path, shard_of(1), [[succeeded(0)]], LAYOUT)
     assert read_results(tmp_path)["status"].to_pylist() == ["succeeded"]
     assert [p.name for p in tmp_path.iterdir()] == ["part-00000.parquet"]
 
@@ -174,7 +201,7 @@ def test_parts_are_private(tmp_path):
     """A part has mode 0600 under umask 0."""
     old = os.umask(0)
     try:
-        write_part(tmp_path, shard_of(1), [failed(0)], LAYOUT)
+        write_part(tmp_path, shard_of(1), [[failed(0)]], LAYOUT)
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "part-00000.parquet").stat().st_mode) == 0o600
@@ -183,7 +210,7 @@ def test_parts_are_private(tmp_path):
 def test_footer_tells_no_prompt(tmp_path):
     """The footer says what the part holds and quotes neither prompts nor answers."""
     shard = Shard(0, 0, pa.table({"id": ["SECRETID"], "n": [1]}))
-    write_part(tmp_path, shard, [succeeded(0, completion="SECRETTEXT")], LAYOUT)
+    write_part(tmp_path, shard, [[succeeded(0, completion="SECRETTEXT")]], LAYOUT)
     metadata = pq.ParquetFile(tmp_path / "part-00000.parquet").metadata
     text = repr(metadata.metadata) + repr([metadata.row_group(0).column(i) for i in range(metadata.num_columns)])
     assert b"batchgen" in metadata.metadata
@@ -192,7 +219,7 @@ def test_footer_tells_no_prompt(tmp_path):
 
 def test_every_flipped_bit_is_found(tmp_path):
     """A part with one flipped bit in pages or footer is either refused or reads as before."""
-    write_part(tmp_path, shard_of(40), [succeeded(i) for i in range(40)], LAYOUT)
+    write_part(tmp_path, shard_of(40), [[succeeded(i) for i in range(40)]], LAYOUT)
     path = tmp_path / "part-00000.parquet"
     whole = path.read_bytes()
     table = read_results(tmp_path)

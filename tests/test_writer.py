@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import anyio
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from batchgen import committer, writer
@@ -13,7 +14,7 @@ from batchgen.errors import StorageStop
 from batchgen.journal import Journal
 from batchgen.plan import Shard
 from batchgen.rundir import RunDirectory
-from batchgen.sink import Layout, PriceLabel, read_results
+from batchgen.sink import Layout, PriceLabel, part_path, read_results
 from batchgen.spill import read_spill
 from batchgen.summary import Spent
 from batchgen.values import Result, Status
@@ -129,14 +130,14 @@ async def test_a_later_run_goes_on(directory):
     assert [session.clean for session in directory.journal.sessions()] == [True, True]
 
 
-@pytest.mark.parametrize(("length", "reads"), [(10, 0), (3_000_000, 1)], ids=["short", "long"])
-async def test_a_part_is_what_was_stored(directory, monkeypatch, length, reads):
-    """Short answers go into the part from memory and long ones through the journal, with earlier costs, cleaned."""
+@pytest.mark.parametrize(("length", "slices"), [(10, []), (3_000_000, [6, 4])], ids=["short", "long"])
+async def test_a_part_is_what_was_stored(directory, monkeypatch, length, slices):
+    """Short answers go into the part from memory, long ones slice by slice out of the journal, with earlier costs."""
     stored_rows, read = Journal.stored_rows, []
 
-    def noted(self, first_row, end_row):
-        rows = stored_rows(self, first_row, end_row)
-        read.extend(rows)
+    def noted(self, *arguments):
+        rows = stored_rows(self, *arguments)
+        read.append(len(rows))
         return rows
 
     monkeypatch.setattr(Journal, "stored_rows", noted)
@@ -145,10 +146,34 @@ async def test_a_part_is_what_was_stored(directory, monkeypatch, length, reads):
         await out.open_shard(shard_of(0))
         for row in reversed(range(10)):
             out.emit(answered(row, completion=f"{row}\ud800" + length * "x"))
-    assert len(read) == 10 * reads
+    assert read == slices
+    assert pq.ParquetFile(part_path(directory.results_path, 0)).num_row_groups == max(1, len(slices))
     table = read_results(directory.path)
     assert table["attempts"].to_pylist() == [1] * 7 + [3, 1, 1]
     assert table["completion"].to_pylist() == [f"{row}\ufffd" + length * "x" for row in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (lambda rows: 1 / 0, "ZeroDivisionError"),
+        (lambda rows: rows[:3] + rows[4:], "Row 3 was"),
+        (lambda rows: [], "0"),
+    ],
+    ids=["unreadable", "a row is missing", "all are missing"],
+)
+async def test_long_answers_that_the_journal_has_lost(directory, monkeypatch, rows, said):
+    """The run stops and says so; nobody waits for a slice that does not come, and no part is published."""
+    stored_rows = Journal.stored_rows
+    monkeypatch.setattr(committer, "KEPT_BYTES", 0)
+    monkeypatch.setattr(Journal, "stored_rows", lambda self, *arguments: rows(stored_rows(self, *arguments)))
+    with anyio.fail_after(10), pytest.raises(StorageStop, match=said):  # noqa: PT012
+        async with make(directory, []) as out:
+            await out.open_shard(shard_of(0))
+            for row in range(10):
+                out.emit(answered(row))
+            await out.watch()
+    assert not list(directory.results_path.glob("part-*"))
 
 
 async def test_a_whole_shard_is_published_when_opened(directory):

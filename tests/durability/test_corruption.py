@@ -25,9 +25,9 @@ def crashed(tmp_path_factory):
             journal.record([ShardRecord(number, number * SHARD_ROWS, SHARD_ROWS)])
         for row in range(0, 400, 50):
             journal.append([killed_run.outcome(r) for r in range(row, row + 50)])
-        rows = journal.results(0, SHARD_ROWS)
+        rows = list(journal.results(0, SHARD_ROWS))
         table = pa.table({"n": list(range(SHARD_ROWS))})
-        part = write_part(directory.results_path, Shard(0, 0, table), rows, killed_run.LAYOUT)
+        part = write_part(directory.results_path, Shard(0, 0, table), [rows], killed_run.LAYOUT)
         journal.seal(ShardRecord(0, 0, SHARD_ROWS, part))
         shutil.copytree(path, path.with_name("copy"))
     return path.with_name("copy")
@@ -55,7 +55,7 @@ def test_no_silently_wrong_row(crashed, tmp_path, name, tries):
         (path / name).write_bytes(damaged(body, chance))
         with RunDirectory.open(path, job="killed", fingerprints={"rows": str(ROWS)}) as directory:
             journal = directory.journal
-            found = journal.results(0, ROWS)
+            found = list(journal.results(0, ROWS))
             assert found == [killed_run.outcome(result.row) for result in found]
             kept += len(found) + sum(record.rows for record in journal.shards() if record.sealed)
             if directory.damage:

@@ -74,8 +74,8 @@ class Durability(RuleBasedStateMachine):
 
     def publish(self, number):
         table = pa.table({"n": list(range(number * SHARD_ROWS, (number + 1) * SHARD_ROWS))})
-        rows = self.journal.results(number * SHARD_ROWS, (number + 1) * SHARD_ROWS)
-        return write_part(self.directory.results_path, Shard(number, number * SHARD_ROWS, table), rows, LAYOUT)
+        rows = list(self.journal.results(number * SHARD_ROWS, (number + 1) * SHARD_ROWS))
+        return write_part(self.directory.results_path, Shard(number, number * SHARD_ROWS, table), [rows], LAYOUT)
 
     @rule(rows=st.sets(st.integers(0, ROWS - 1), min_size=1), good=st.booleans())
     def append(self, rows, good):
@@ -172,7 +172,7 @@ class Durability(RuleBasedStateMachine):
                 assert part_path(self.directory.results_path, record.number).exists()
                 assert len(expected) == SHARD_ROWS
             else:
-                assert self.journal.results(record.first_row, record.end_row) == expected
+                assert list(self.journal.results(record.first_row, record.end_row)) == expected
 
 
 TestDurability = Durability.TestCase

@@ -49,7 +49,7 @@ def publish(directory, carried, answers, parsed=None, failed=(), per_part=3):
             kind = Parsed(
                 type_, lambda found, values=values, type_=type_: pa.array([values[r.row] for r in found], type_)
             )
-        write_part(directory / "results", Shard(number, first, part), results, Layout(table.schema, parsed=kind))
+        write_part(directory / "results", Shard(number, first, part), [results], Layout(table.schema, parsed=kind))
     return directory
 
 
