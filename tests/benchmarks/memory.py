@@ -1,6 +1,6 @@
-"""Peak memory of whole runs: it must not grow with the rows.
+"""Peak memory of whole runs: it must not grow with the rows, nor much with the length of the answers.
 
-    python -m tests.benchmarks.memory [--rows 100000,1000000] [--in-flight 512]
+    python -m tests.benchmarks.memory [--rows 100000,1000000] [--in-flight 512] [--answer 1200]
 
 `batchgen run` over rows of 2 KB against the near-free server, a process of its own; the peak is that of the process's
 resident set, shared libraries included. A million rows take some minutes and 3 GB of disk at most.
@@ -13,7 +13,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.server import serving
+from tests.benchmarks.server import ANSWER_CHARACTERS, serving
 from tests.benchmarks.whole_run import describe_machine, make_input, run_batchgen
 
 MOST_MB = 300
@@ -24,12 +24,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="100000,1000000", help="sizes to run, comma")
     parser.add_argument("--in-flight", type=int, default=512)
+    parser.add_argument("--answer", type=int, default=ANSWER_CHARACTERS, help="characters of an answer")
     options = parser.parse_args()
     sizes = [int(text) for text in options.rows.split(",")]
     print(describe_machine())
     print(f"{'rows':>10} {'peak MB':>8} {'rows/s':>8} {'CPU us/row':>11} {'load':>5}")
     peaks = []
-    with tempfile.TemporaryDirectory() as name, serving() as base_url:
+    with tempfile.TemporaryDirectory() as name, serving(characters=options.answer) as base_url:
         directory = Path(name)
         input_path = make_input(directory / "input.parquet", max(sizes))
         for rows in sizes:

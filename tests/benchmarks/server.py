@@ -18,28 +18,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-ANSWER = "x" * 1200
-USAGE = {"input_tokens": 520, "output_tokens": 240, "total_tokens": 760}
-NATIVE = {
-    "output": {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": ANSWER}}]},
-    "usage": USAGE,
-    "request_id": "8f3c2e1a-0b4d-9c7e-a5f6-d2c1b0a99887",
-}
-CHAT = {
-    "id": "chatcmpl-8f3c2e1a0b4d",
-    "object": "chat.completion",
-    "created": 1_700_000_000,
-    "model": "qwen-plus",
-    "choices": [
-        {
-            "index": 0,
-            "finish_reason": "stop",
-            "logprobs": None,
-            "message": {"role": "assistant", "content": ANSWER, "refusal": None},
-        }
-    ],
-    "usage": {"prompt_tokens": 520, "completion_tokens": 240, "total_tokens": 760},
-}
+ANSWER_CHARACTERS = 1200
+
+
+def replies(characters: int = ANSWER_CHARACTERS) -> tuple[bytes, bytes]:
+    """Return a native and a chat reply, whole, with an answer of so many characters."""
+    answer = "x" * characters
+    native = {
+        "output": {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": answer}}]},
+        "usage": {"input_tokens": 520, "output_tokens": 240, "total_tokens": 760},
+        "request_id": "8f3c2e1a-0b4d-9c7e-a5f6-d2c1b0a99887",
+    }
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "logprobs": None,
+        "message": {"role": "assistant", "content": answer, "refusal": None},
+    }
+    chat = {
+        "id": "chatcmpl-8f3c2e1a0b4d",
+        "object": "chat.completion",
+        "created": 1_700_000_000,
+        "model": "qwen-plus",
+        "choices": [choice],
+        "usage": {"prompt_tokens": 520, "completion_tokens": 240, "total_tokens": 760},
+    }
+    return _reply(native), _reply(chat)
 
 
 def _reply(document: object) -> bytes:
@@ -48,7 +52,6 @@ def _reply(document: object) -> bytes:
     return head % len(body) + body
 
 
-NATIVE_REPLY, CHAT_REPLY = _reply(NATIVE), _reply(CHAT)
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -62,8 +65,9 @@ def pin(core: int) -> None:
 class Answering(asyncio.Protocol):
     """Answers each whole request."""
 
-    def __init__(self, latency_s: float) -> None:
+    def __init__(self, latency_s: float, replies: tuple[bytes, bytes]) -> None:
         self._latency_s = latency_s
+        self._native, self._chat = replies
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -76,7 +80,7 @@ class Answering(asyncio.Protocol):
             whole = end + 4 + (int(length[1]) if length else 0)
             if len(self._buffer) < whole:
                 return
-            reply = NATIVE_REPLY if self._buffer.find(b"/generation ", 0, end) > 0 else CHAT_REPLY
+            reply = self._native if self._buffer.find(b"/generation ", 0, end) > 0 else self._chat
             self._buffer = self._buffer[whole:]
             if self._latency_s:
                 asyncio.get_running_loop().call_later(self._latency_s, self._late, reply)
@@ -88,20 +92,22 @@ class Answering(asyncio.Protocol):
             self._transport.write(reply)
 
 
-async def serve(port: int, latency_s: float) -> None:
+async def serve(port: int, latency_s: float, characters: int) -> None:
     """Serve until the process is ended."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Answering(latency_s), "127.0.0.1", port, backlog=4096)
+    sent = replies(characters)
+    server = await loop.create_server(lambda: Answering(latency_s, sent), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
 @contextmanager
-def serving(latency_s: float = 0.0) -> Iterator[str]:
-    """Run the server in a process of its own, on core 1; yield its URL."""
+def serving(latency_s: float = 0.0, characters: int = ANSWER_CHARACTERS) -> Iterator[str]:
+    """Run the server in a process of its own, on core 1, with answers of so many characters; yield its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    with subprocess.Popen([sys.executable, "-m", "tests.benchmarks.server", str(port), str(latency_s)]) as server:
+    arguments = [str(port), str(latency_s), str(characters)]
+    with subprocess.Popen([sys.executable, "-m", "tests.benchmarks.server", *arguments]) as server:
         try:
             for _ in range(1000):
                 with socket.socket() as probe:
@@ -119,4 +125,4 @@ if __name__ == "__main__":
     import uvloop
 
     pin(1)
-    uvloop.run(serve(int(sys.argv[1]), float(sys.argv[2])))
+    uvloop.run(serve(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))
