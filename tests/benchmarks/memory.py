@@ -13,7 +13,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.server import ANSWER_CHARACTERS, serving
+from tests.benchmarks.server import ANSWER, serving
 from tests.benchmarks.whole_run import describe_machine, make_input, run_batchgen
 
 MOST_MB = 300
@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="100000,1000000", help="sizes to run, comma")
     parser.add_argument("--in-flight", type=int, default=512)
-    parser.add_argument("--answer", type=int, default=ANSWER_CHARACTERS, help="characters of an answer")
+    parser.add_argument("--answer", type=int, default=len(ANSWER), help="characters of an answer")
     options = parser.parse_args()
     sizes = [int(text) for text in options.rows.split(",")]
     print(describe_machine())

@@ -18,12 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-ANSWER_CHARACTERS = 1200
+ANSWER = "x" * 1200
 
 
-def replies(characters: int = ANSWER_CHARACTERS) -> tuple[bytes, bytes]:
-    """Return a native and a chat reply, whole, with an answer of so many characters."""
-    answer = "x" * characters
+def replies(answer: str = ANSWER) -> tuple[bytes, bytes]:
+    """Return a native and a chat reply, whole, with this answer."""
     native = {
         "output": {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": answer}}]},
         "usage": {"input_tokens": 520, "output_tokens": 240, "total_tokens": 760},
@@ -95,13 +94,13 @@ class Answering(asyncio.Protocol):
 async def serve(port: int, latency_s: float, characters: int) -> None:
     """Serve until the process is ended."""
     loop = asyncio.get_running_loop()
-    sent = replies(characters)
+    sent = replies(ANSWER[0] * characters)
     server = await loop.create_server(lambda: Answering(latency_s, sent), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
 @contextmanager
-def serving(latency_s: float = 0.0, characters: int = ANSWER_CHARACTERS) -> Iterator[str]:
+def serving(latency_s: float = 0.0, characters: int = len(ANSWER)) -> Iterator[str]:
     """Run the server in a process of its own, on core 1, with answers of so many characters; yield its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
