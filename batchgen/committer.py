@@ -108,20 +108,24 @@ class _OpenShard:
         self._results: list[Result | None] = [] if settled else [None] * shard.rows
         self._left_bytes = float(KEPT_BYTES)
 
-    def settle(self, result: Result, size: float) -> bool:
-        """Take note of a result of about `size` bytes; False if its row is in another shard."""
-        place = result.row - self._first_row
-        if not 0 <= place < self._rows:
-            return False
-        if not self._flags[place]:
-            self._flags[place] = 1
-            self.missing -= 1
-            if self._results:
-                self._results[place] = result
-                self._left_bytes -= size
-                if self._left_bytes < 0:
-                    self._results = []
-        return True
+    def settle(self, results: list[Result], size: float) -> list[Result]:
+        """Take note of results of about `size` bytes each; return those whose rows are in other shards."""
+        others: list[Result] = []
+        first_row, rows, flags, kept = self._first_row, self._rows, self._flags, self._results
+        before = self.missing
+        for result in results:
+            place = result.row - first_row
+            if not 0 <= place < rows:
+                others.append(result)
+            elif not flags[place]:
+                flags[place] = 1
+                self.missing -= 1
+                if kept:
+                    kept[place] = result
+        self._left_bytes -= size * (before - self.missing)
+        if self._left_bytes < 0:
+            self._results = []
+        return others
 
     def results(self) -> list[Result] | None:
         """Return the results of a whole shard in order; None if only the journal has them all."""
@@ -222,16 +226,24 @@ class Committer:
         self._bytes += sum(group.bytes for group in groups)
         stored = self._insist(lambda: self._journal.append(results, spent))
         size = sum(group.bytes for group in groups) / max(1, len(results))
-        touched = {self._settle(result, size) for result in stored} if self._publishes else set()
+        touched = self._settle(stored, size) if self._publishes else []
         self._listener.committed(len(groups), stored)
         for number in touched:
             self._publish_if_whole(number)
 
-    def _settle(self, result: Result, size: float) -> int:
+    def _settle(self, results: list[Result], size: float) -> list[int]:
+        """Tell the open shards of their new results; return the numbers of those that got some."""
+        touched = []
         for number, open_shard in self._shards.items():
-            if open_shard.settle(result, size):
-                return number
-        raise LookupError(f"row {result.row} is in no open shard")
+            others = open_shard.settle(results, size)
+            if len(others) < len(results):
+                touched.append(number)
+            results = others
+            if not results:
+                return touched
+        if results:
+            raise LookupError(f"row {results[0].row} is in no open shard")
+        return touched
 
     def _open(self, shard: Shard) -> None:
         record = ShardRecord(shard.number, shard.first_row, shard.rows)

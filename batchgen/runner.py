@@ -63,6 +63,7 @@ class Runner:
         self._outlet = outlet
         self._leave = leave
         self._stopped = anyio.Event()
+        self._halted = False  # as `_stopped`, at a tenth of the price
         self._abort = anyio.CancelScope()
         self._feeding: set[anyio.CancelScope] = set()
         self._tasks: TaskGroup | None = None
@@ -83,7 +84,7 @@ class Runner:
     def widen(self, workers: int) -> None:
         """Have `workers` workers; fewer leave when their row is done, more start at once."""
         self._wanted = workers
-        while self._tasks is not None and self._workers < workers and not self._stopped.is_set():
+        while self._tasks is not None and self._workers < workers and not self._halted:
             self._workers += 1
             self._tasks.start_soon(self._work)
 
@@ -106,6 +107,7 @@ class Runner:
         self._abort.deadline = anyio.current_time() + DRAIN_S
 
     def _halt(self) -> None:
+        self._halted = True
         self._stopped.set()
         self._limiter.stop()
         for scope in self._feeding:
@@ -115,12 +117,12 @@ class Runner:
         """A row's backoff, cut short by `LimiterClosed` when the run stops."""
         with anyio.move_on_after(seconds):
             await self._stopped.wait()
-        if self._stopped.is_set():
+        if self._halted:
             raise LimiterClosed
 
     async def _work(self) -> None:
         try:
-            while not self._stopped.is_set():
+            while not self._halted:
                 if self._room.full:
                     await self._room.wait()
                     continue
@@ -133,7 +135,7 @@ class Runner:
                         await self._see_through(item)
                     if self._room.full:
                         await self._room.wait()
-                    if self._stopped.is_set() or self._workers > self._wanted:
+                    if self._halted or self._workers > self._wanted:
                         return
                 if not await self._more():
                     return

@@ -9,6 +9,11 @@ _LEAST_S = 1e-3
 _BINS = 340  # 1 ms x 1.05 ** 340 = 4.4 hours
 
 
+def bin_of(latency_s: float) -> int:
+    """Return which bin a latency falls into."""
+    return min(int(math.log(latency_s / _LEAST_S) * _PER_LOG), _BINS - 1) if latency_s > _LEAST_S else 0
+
+
 class Latencies:
     """Counts per bin; each bin is 5 % wider than the one before."""
 
@@ -18,10 +23,9 @@ class Latencies:
         self._bins = [0] * _BINS
         self.count = 0
 
-    def add(self, latency_s: float) -> None:
-        """Count one latency."""
-        bin_ = int(math.log(latency_s / _LEAST_S) * _PER_LOG) if latency_s > _LEAST_S else 0
-        self._bins[min(bin_, _BINS - 1)] += 1
+    def add(self, bin_: int) -> None:
+        """Count one latency, given its `bin_of`."""
+        self._bins[bin_] += 1
         self.count += 1
 
     def quantile(self, q: float) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from batchgen.pace.latency import Latencies
+from batchgen.pace.latency import Latencies, bin_of
 from batchgen.pace.rate import Rate
 from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, TOKENS, Limits, PaceSample
 
@@ -33,18 +33,17 @@ class PaceLog:
         self.deadline_s = timeout_s
         self._latencies, self._window = Latencies(), Latencies()
         self._reported = (0, 0, 0)
-        self._held_by = dict.fromkeys((REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY), 0)
+        self._held_by: dict[int, int] = {}  # by the bits that came together
 
     def bound(self, bits: int) -> None:
         """Count what held a request back."""
-        for bit in self._held_by:
-            if bits & bit:
-                self._held_by[bit] += 1
+        self._held_by[bits] = self._held_by.get(bits, 0) + 1
 
     def answered(self, latency_s: float) -> None:
         """Count an answer; every hundred the deadline follows the latencies."""
-        self._window.add(latency_s)
-        self._latencies.add(latency_s)
+        bin_ = bin_of(latency_s)
+        self._window.add(bin_)
+        self._latencies.add(bin_)
         if self._latencies.count >= 200 and self._latencies.count % 100 == 0:
             self.learn_deadline()
             if self._latencies.count >= 4000:
@@ -76,7 +75,11 @@ class PaceLog:
 
     def limited_by(self, limits: Limits, requests: Rate, tokens: Rate, cap: int) -> str | None:
         """Say in one phrase what held most requests back; None if nothing held a fifth of them."""
-        bit, count = max(self._held_by.items(), key=lambda item: item[1])
+        held = {
+            bit: sum(count for bits, count in self._held_by.items() if bits & bit)
+            for bit in (REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY)
+        }
+        bit, count = max(held.items(), key=lambda item: item[1])
         if not count or count * 5 < self.sent:
             return None
         if bit == CONCURRENCY:
