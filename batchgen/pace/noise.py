@@ -52,7 +52,7 @@ class Noise:
     """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
 
     __slots__ = (
-        "_admitted", "_all_safe", "_asked", "_cuts", "_early", "_first", "_highest", "_known", "_last",
+        "_admitted", "_all_safe", "_asked", "_before", "_cuts", "_early", "_first", "_highest", "_known", "_last",
         "_lot", "_lot_refused", "_met", "_most", "_patience", "_refused", "_seen", "_since", "_sum",
         "_surprises", "_tried", "in_search", "in_trial", "share", "top", "trial",
     )  # fmt: skip
@@ -153,6 +153,7 @@ class Noise:
         known = list(after)
         self._admitted = sum(known)
         self._first, self._last, self._refused = number, last, len(known) - self._admitted
+        self._before = refused
         self._cuts.append((number, refused))
         if self.in_search or last > self._early:
             return False
@@ -162,7 +163,7 @@ class Noise:
     def _judge_search(self) -> Finding | None:
         out = self._last - self._first
         if 5 * self._admitted >= 3 * out:
-            return self._found(self._refused + 1, self._refused + self._admitted + 1, self._last)
+            return self._found(self._refused + self._before, self._refused + self._admitted + self._first, self._last)
         if 5 * self._refused > 2 * out:
             self.in_search = False
         return None
