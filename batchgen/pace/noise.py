@@ -183,7 +183,7 @@ class Noise:
             return False
         if len(cuts) > SURPRISES and load <= (0.25 if rough else 0.5) * self._highest:
             self._surprises, self._since, self.top, self._all_safe = SURPRISES, cuts[0], self._highest, False
-        elif safe or number - cuts[-2][0] < ENOUGH:
+        elif safe:
             if not self._surprises:
                 self._since, self.top, self._all_safe = cuts[-2], load, True
             self._surprises += 1

@@ -100,7 +100,7 @@ class Rate:
 
     def rests(self, now_s: float) -> bool:
         """Whether the pace has not been raised for long enough that a refusal of growth is a surprise."""
-        return self.pace < math.inf and now_s - self._grown_s > 10.0
+        return self.pace < math.inf and now_s - self._grown_s > 2.0
 
     def held(self, now_s: float, sent_s: float) -> None:
         """Count a request that was bound by this pace and was admitted; after enough of them the pace rises.
