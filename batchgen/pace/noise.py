@@ -184,6 +184,8 @@ class Noise:
         if len(cuts) > SURPRISES and load <= (0.25 if rough else 0.5) * self._highest:
             self._surprises, self._since, self.top, self._all_safe = SURPRISES, cuts[0], self._highest, False
         elif safe:
+            if number - cuts[-2][0] < ENOUGH:
+                return False
             if not self._surprises:
                 self._since, self.top, self._all_safe = cuts[-2], load, True
             self._surprises += 1
