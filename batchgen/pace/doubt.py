@@ -50,7 +50,6 @@ class Doubt:
         if what is not self.what:
             self.end(now_s)
             self.what = what
-            noise.start_over()
         if math.isinf(load):
             return noise.search_refused(number, refused, last, after)
         if noise.surprised(number, refused, load, safe=safe, rough=rough):
@@ -63,4 +62,4 @@ class Doubt:
         """Something else has come between: a trial ends without a finding."""
         if self.noise.in_trial:
             self.what.go_on(now_s)
-        self.noise.calm()
+        self.noise.start_over()

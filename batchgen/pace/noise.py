@@ -181,7 +181,7 @@ class Noise:
             self._highest = max(self._highest, load)
         if len(cuts) < 2:
             return False
-        if len(cuts) > SURPRISES and load <= (0.25 if rough else 0.5) * self._highest:
+        if len(cuts) > SURPRISES and number - cuts[0][0] >= 15 and load <= (0.25 if rough else 0.5) * self._highest:
             self._surprises, self._since, self.top, self._all_safe = SURPRISES, cuts[0], self._highest, False
         elif safe:
             if number - cuts[-2][0] < ENOUGH:
