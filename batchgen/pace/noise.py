@@ -52,8 +52,8 @@ class Noise:
     """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
 
     __slots__ = (
-        "_admitted", "_all_safe", "_asked", "_before", "_cuts", "_early", "_first", "_highest", "_known", "_last",
-        "_lot", "_lot_refused", "_met", "_most", "_patience", "_refused", "_seen", "_since", "_sum",
+        "_admitted", "_all_safe", "_asked", "_before", "_cuts", "_early", "_excess", "_first", "_highest", "_known", "_last",
+        "_lot", "_lot_refused", "_met", "_most", "_patience", "_refused", "_rise", "_seen", "_since", "_sum",
         "_surprises", "_tried", "in_search", "in_trial", "share", "top", "trial",
     )  # fmt: skip
 
@@ -77,6 +77,8 @@ class Noise:
         self._lot = self._lot_refused = 0
         self._early = EARLY  # once
         self._tried = False  # the share was found by a trial
+        self._rise = (0, 0)  # since when the sum has not been 0, and refusals since then
+        self._excess = False
 
     # ---- a known share
 
@@ -108,9 +110,11 @@ class Noise:
         spread = self.share * (1 - self.share)
         paid = 1.25 * self.share + LEEWAY + (math.sqrt(spread / self._known) if spread else 0.0)
         self._sum, self._seen = max(0.0, self._sum - paid * (last - self._seen)) + 1.0, last
+        self._rise = (self._rise[0], self._rise[1] + 1) if self._sum > 1.0 else (last, 1)
         if self._sum <= (SUM + 20 * spread if spread else FEW):
             return True
         self._sum = 0.0
+        self._excess = named and not self.share
         if not self._tried:
             self.share = 0.0
         return False
@@ -177,6 +181,10 @@ class Noise:
         """
         cuts = self._cuts
         cuts.append((number, refused))
+        if self._excess:
+            (since, self._met), self._excess = self._rise, False
+            self._asked, self.top, self._all_safe = self._seen - since + 1, load, True
+            return self._met <= MOST * self._asked
         if safe:
             self._highest = max(self._highest, load)
         if len(cuts) < 2:

@@ -302,10 +302,10 @@ class Pacer:
             if self._noise.in_search or ticket.sent_s <= rate.cut_s or not cap.betrays_itself(level):
                 return False
             cap.guess(self._sent, level)
-            self._requests.release(now_s, 2.0)
+            self._requests.release(now_s)
             return True
         if not cap.old_news(ticket.number) and cap.refuted(level):
-            self._requests.release(now_s, 0.5)
+            self._requests.blame(now_s)
             return False
         cap.refused(ticket.number, self._sent, level)
         return True

@@ -35,8 +35,8 @@ class Rate:
 
     __slots__ = (
         "_caution", "_clean", "_first_s", "_floor", "_good", "_grown_s", "_hold_s", "_least",
-        "_mark_admitted", "_mark_s", "_mark_sent", "_measured", "_most_left", "_raised", "_resting_s",
-        "_slack_s", "_step", "_top_step", "brake", "ceiling", "cut_s", "named", "next_s", "pace",
+        "_mark_admitted", "_mark_s", "_mark_sent", "_measured", "_most_left", "_raised", "_released_from", "_resting_s",
+        "_slack_s", "_step", "_top_step", "_trusted", "brake", "ceiling", "cut_s", "named", "next_s", "pace",
     )  # fmt: skip
 
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
@@ -58,7 +58,9 @@ class Rate:
         self._resting_s = -math.inf
         self._floor = 0.0
         self._raised = 0.0  # the last step upwards
+        self._trusted = True  # nothing has spoken against what was named
         self._good = 0.0  # a pace that held, before the last measurement
+        self._released_from = math.inf
         self._settle(now_s, True)
 
     def spend(self, now_s: float, cost: float) -> bool:
@@ -75,6 +77,7 @@ class Rate:
         """Take over a limit that the job or the provider names, its `NAMED` share at once; None goes on searching."""
         self.named = math.inf if limit_per_s is None else limit_per_s
         self.ceiling = NAMED * self.named
+        self._trusted = True
         if limit_per_s is not None or self._mark_s is None:
             self.pace = self.ceiling
             self._mark_s, self._measured = None, limit_per_s
@@ -96,7 +99,7 @@ class Rate:
     @property
     def untried(self) -> bool:
         """Whether the pace was named by somebody and nothing has spoken against it so far."""
-        return self._mark_s is None and self.pace == self.ceiling < math.inf
+        return self._trusted and self.pace == self.ceiling < math.inf
 
     def rests(self, now_s: float) -> bool:
         """Whether the pace has not been raised for long enough that a refusal of growth is a surprise."""
@@ -147,6 +150,7 @@ class Rate:
         such a share at all.
         """
         self.cut_s = now_s
+        self._trusted = False
         self._floor = LEAST_PER_S * unit
         if self._mark_s is None:
             if math.isinf(self.pace):  # the search ends: all that passed may have come out of a full bucket
@@ -180,14 +184,21 @@ class Rate:
         self._mark(sent_s, admitted, sent)
         self._settle(now_s, True, stop_s)
 
-    def release(self, now_s: float, factor: float) -> None:
-        """The refusals were not this limit's: raise the pace by `factor` at once (or take that back)."""
+    def release(self, now_s: float) -> None:
+        """The refusals were not this limit's: double the pace at once."""
+        self._released_from = self.pace
         if math.isinf(self.pace):
             return
-        self.pace = min(factor * self.pace, self.ceiling)
-        if factor > 1 and math.isinf(self.ceiling):
+        self.pace = min(2 * self.pace, self.ceiling)
+        if math.isinf(self.ceiling):
             self._measured = None
         self._settle(now_s, False)
+
+    def blame(self, now_s: float) -> None:
+        """The refusals were this limit's after all: back to the pace before `release`."""
+        if self.pace > self._released_from:
+            self.pace = self._released_from
+            self._settle(now_s, False)
 
     def storm(self, until_s: float) -> None:
         """Nearly all was refused and everybody stops until `until_s`: go on from there at half the pace."""
@@ -217,6 +228,7 @@ class Rate:
     def go_on(self, now_s: float) -> None:
         """The refusals were a limit's after all: climb back to what was measured, and measure anew."""
         self._mark_s = None
+        self._trusted = False
         self._settle(now_s, False)
 
     def restore(self, now_s: float, top: float) -> None:
