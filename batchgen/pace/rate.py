@@ -16,6 +16,8 @@ SLACK_S = 0.05
 """How far a late send may be caught up: timers and event loops lag, a rate must not lose by it."""
 ENOUGH = 10
 """Requests between two refusals from which their rate is believed; the error is about one request in that many."""
+RISEN = 1.15
+"""Pace, as a share of the measured rate, from which that has risen for sure."""
 UNSURE_STEP = 0.1
 """Step of the pace, once a second, while its limit has not been measured."""
 LEAST_PER_S = 0.05
@@ -130,6 +132,7 @@ class Rate:
         if known is not None:
             self._step = min(self._top_step, 1.7 * self._step)
             self._hold_s = self._caution * (3.0 if self._step < self._top_step else 1.5)
+            self._least = 3 if self.pace > RISEN * self._measured else ENOUGH
 
     def refused(
         self,
