@@ -214,8 +214,7 @@ class Noise:
         If the load was not steady, a first trial at half of it only finds out how many that are.
         """
         self.in_search, self.in_trial = False, True
-        self.trial = 0.8 * (1 - self._met / self._asked) * self.top
-        self._all_safe = self._all_safe and self.trial <= load
+        self.trial = 0.8 * (1 - self._met / self._asked) * load
         if not self._all_safe:
             self.trial = min(0.75 * load, 0.5 * self.top)
         self._try_after(last)
