@@ -36,7 +36,7 @@ class Rate:
     """
 
     __slots__ = (
-        "_caution", "_clean", "_first_s", "_floor", "_good", "_grown_s", "_hold_s", "_least",
+        "_caution", "_clean", "_first_s", "_floor", "_fresh", "_good", "_grown_s", "_hold_s", "_least",
         "_mark_admitted", "_mark_s", "_mark_sent", "_measured", "_most_left", "_raised", "_released_from", "_resting_s",
         "_slack_s", "_step", "_top_step", "_trusted", "brake", "ceiling", "cut_s", "named", "next_s", "pace",
     )  # fmt: skip
@@ -60,6 +60,7 @@ class Rate:
         self._resting_s = -math.inf
         self._floor = 0.0
         self._raised = 0.0  # the last step upwards
+        self._fresh = True
         self._trusted = True  # nothing has spoken against what was named
         self._good = 0.0  # a pace that held, before the last measurement
         self._released_from = math.inf
@@ -79,7 +80,7 @@ class Rate:
         """Take over a limit that the job or the provider names, its `NAMED` share at once; None goes on searching."""
         self.named = math.inf if limit_per_s is None else limit_per_s
         self.ceiling = NAMED * self.named
-        self._trusted = True
+        self._trusted, self._fresh = True, False
         if limit_per_s is not None or self._mark_s is None:
             self.pace = self.ceiling
             self._mark_s, self._measured = None, limit_per_s
@@ -153,7 +154,8 @@ class Rate:
         such a share at all.
         """
         self.cut_s = now_s
-        self._trusted = False
+        fresh = self._fresh and self.untried
+        self._fresh = self._trusted = False
         self._floor = LEAST_PER_S * unit
         if self._mark_s is None:
             if math.isinf(self.pace):  # the search ends: all that passed may have come out of a full bucket
@@ -161,6 +163,8 @@ class Rate:
                 self.next_s = now_s
             else:
                 self.pace *= min(0.9, 1 / (1 + self._raised))  # what was raised last
+                if fresh:
+                    self.pace = min(self.pace, max(admitted, unit) / max(1.0, sent_s - self._first_s))
             if unit < self.pace * stop_s <= 20 * unit:
                 self.pace = 1.5 * unit / stop_s
             self._mark(sent_s, admitted, sent)
