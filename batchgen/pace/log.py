@@ -49,6 +49,11 @@ class PaceLog:
             if self._latencies.count >= 4000:
                 self._latencies.halve()
 
+    @property
+    def typical_s(self) -> float:
+        """The median of recent latencies in seconds, 0 while none is known."""
+        return self._latencies.quantile(0.5) or 0.0
+
     def learn_deadline(self) -> None:
         """5 x p99 of recent latencies, at least 120 s, at most `timeout_s`, which it is until 200 are known."""
         p99_s = self._latencies.quantile(0.99) if self._latencies.count >= 200 else None

@@ -40,7 +40,7 @@ class Pacer:
         self.in_flight = 0
         self._rng = rng
         self._requests = Rate(per_s(limits.requests_per_minute), now_s)
-        self._tokens = Rate(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=1.5)
+        self._tokens = Rate(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.0)
         self._cap = Cap(limits.concurrency)
         self._stop = Stop(rng)
         self._unsure: deque[Ticket] = deque()  # sent lately, admitted or not
@@ -347,9 +347,11 @@ class Pacer:
                 now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
                 noisy=self._noise.share > 0, chance=self._noise.proven,
             )  # fmt: skip
+            if rate is self._tokens and rate.safe:  # what is in flight is charged in full only when it is answered
+                rate.cut_s += self._log.typical_s
         self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.
-        rate.next_s = max(rate.next_s, now_s) + unit / rate.pace
+        rate.next_s = max(rate.next_s, now_s) + (ticket.tokens if rate is self._tokens else 1.0) / rate.pace
         if short_wish_s is not None and 0 < short_wish_s * rate.pace <= 2 * unit:
             rate.next_s = max(rate.next_s, now_s + short_wish_s)
 

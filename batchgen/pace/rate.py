@@ -164,6 +164,7 @@ class Rate:
             else:
                 self.pace *= min(0.9, 1 / (1 + self._raised))  # what was raised last
                 if fresh:
+                    self._measured = None
                     self.pace = min(self.pace, max(admitted, unit) / max(1.0, sent_s - self._first_s))
             if unit < self.pace * stop_s <= 20 * unit:
                 self.pace = 1.5 * unit / stop_s
