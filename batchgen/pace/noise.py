@@ -18,10 +18,12 @@ LEAST_IN_SEARCH = 3
 EARLY, MORE_IN_SEARCH = 12, 6
 """With fewer, among so many of the run's first requests, as many more are sent once to judge by."""
 ENOUGH = 10
-"""Requests since the last cut from which it is believed."""
+"""Requests since the last cut from which the load is believed to be steady."""
 SURPRISES = 3
-"""Refusals in a row, each at a pace measured as safe or fewer than ten requests after a cut, that raise a doubt.
-Twice as many for tokens, and below one a second, where a trial takes minutes."""
+"""Refusals, each at a load found safe and that many requests after a cut, that raise a doubt. Twice as many for tokens,
+and below one a second, where a trial takes minutes."""
+LEAST_FALL = 15
+"""Requests within which cuts must have halved the load, at least, to raise one."""
 MOST_SURPRISES = 6
 """As many once a trial was in vain."""
 LEAST_IN_TRIAL, ENOUGH_REFUSED = 40, 5
@@ -52,8 +54,8 @@ class Noise:
     """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
 
     __slots__ = (
-        "_admitted", "_all_safe", "_asked", "_before", "_cuts", "_early", "_excess", "_first", "_highest", "_known", "_last",
-        "_lot", "_lot_refused", "_met", "_most", "_patience", "_refused", "_rise", "_seen", "_since", "_sum",
+        "_admitted", "_asked", "_before", "_cuts", "_early", "_excess", "_first", "_highest", "_known", "_last",
+        "_lot", "_lot_refused", "_met", "_most", "_patience", "_refused", "_rise", "_seen", "_since", "_steady", "_sum",
         "_surprises", "_tried", "in_search", "in_trial", "share", "top", "trial",
     )  # fmt: skip
 
@@ -63,10 +65,11 @@ class Noise:
         self._most = 0.0  # what it may be at most, by the requests that it was found from
         self.in_search = self.in_trial = False  # a doubt is open
         self.trial = 0.0  # load of the trial
-        self._all_safe = False  # all surprises came at loads found safe
+        self._steady = False  # the surprises came at one load, more or less
         self.top = 0.0  # load at the first surprise: a pace, or a number of requests in flight
         self._first = self._last = 0  # requests that the doubt is about
         self._refused = self._admitted = 0
+        self._before = 0  # refusals of the run before those, up to that of the search
         self._surprises = 0
         self._since = (0, 0)  # the cut before the first surprise: its request, refusals until then
         self._asked = self._met = 0  # requests since then, and refusals
@@ -77,8 +80,8 @@ class Noise:
         self._lot = self._lot_refused = 0
         self._early = EARLY  # once
         self._tried = False  # the share was found by a trial
-        self._rise = (0, 0)  # since when the sum has not been 0, and refusals since then
-        self._excess = False
+        self._rise = (0, 0)  # the request at which the sum began to rise, refusals since then
+        self._excess = False  # more was refused at a load that somebody named than `tolerates` passes over
 
     # ---- a known share
 
@@ -149,15 +152,16 @@ class Noise:
     def search_refused(self, number: int, refused: int, last: int, after: Iterable[bool]) -> bool:
         """The search was refused at `number`, with requests up to `last` out: how many of them are refused too?
 
-        `after` are those already decided, True if admitted. True if it is too early to cut: the search goes on, and
-        the next ones are counted as well.
+        `refused` counts the run's refusals, `after` are those already decided, True if admitted. True if it is too
+        early to cut: the search goes on, and the next ones are counted as well. The share is one of all that was asked,
+        before the first refusal too: of the few after it, a limit may have let most pass.
         """
         self.calm()
         self.share, self.top, self.in_search = 0.0, math.inf, last - number >= LEAST_IN_SEARCH
         known = list(after)
         self._admitted = sum(known)
         self._first, self._last, self._refused = number, last, len(known) - self._admitted
-        self._before = refused
+        self._before = refused - self._refused
         self._cuts.append((number, refused))
         if self.in_search or last > self._early:
             return False
@@ -175,34 +179,36 @@ class Noise:
     def surprised(self, number: int, refused: int, load: float, *, safe: bool, rough: bool) -> bool:
         """Take note of a refusal at `load`, found `safe` before or not; True if a trial is due.
 
-        It surprises if the load was safe, or hardly any request went since the last cut; and any is a reason to try
-        that comes when the cuts have halved the load. But of all requests meanwhile, no more than `MOST` may have been
-        refused (`refused` in the run so far). `rough`: the load is a pace of tokens, known less exactly.
+        It surprises if the load was safe and enough was asked since the last cut: what follows a cut at once may be
+        paying for the load before. Any is a reason to try that comes when the cuts have halved the load; and so is one
+        at a load that somebody named, once `tolerates` has passed over a few. But of all requests meanwhile, no more
+        than `MOST` may have been refused (`refused` in the run so far). `rough`: the load is a pace of tokens, known
+        less exactly.
         """
         cuts = self._cuts
         cuts.append((number, refused))
         if self._excess:
-            (since, self._met), self._excess = self._rise, False
-            self._asked, self.top, self._all_safe = self._seen - since + 1, load, True
+            self._excess, self._steady, self.top = False, True, load
+            self._asked, self._met = self._seen - self._rise[0] + 1, self._rise[1]
             return self._met <= MOST * self._asked
         if safe:
             self._highest = max(self._highest, load)
         if len(cuts) < 2:
             return False
-        if len(cuts) > SURPRISES and number - cuts[0][0] >= 15 and load <= (0.25 if rough else 0.5) * self._highest:
-            self._surprises, self._since, self.top, self._all_safe = SURPRISES, cuts[0], self._highest, False
-        elif safe:
-            if number - cuts[-2][0] < ENOUGH:
-                return False
-            if not self._surprises:
-                self._since, self.top, self._all_safe = cuts[-2], load, True
-            self._surprises += 1
-            self._all_safe = self._all_safe and safe and number - cuts[-2][0] >= ENOUGH
-            if self._surprises < self._patience * (2 if rough or load < 1.0 else 1):
-                return False
-        else:
+        halved = len(cuts) > SURPRISES and load <= (0.25 if rough else 0.5) * self._highest
+        if halved and number - cuts[0][0] >= LEAST_FALL:
+            self._surprises, self._since, self.top, self._steady = SURPRISES, cuts[0], self._highest, False
+        elif not safe:
             self._surprises = 0
             return False
+        elif number - cuts[-2][0] < ENOUGH:
+            return False
+        else:
+            if not self._surprises:
+                self._since, self.top, self._steady = cuts[-2], load, True
+            self._surprises += 1
+            if self._surprises < self._patience * (2 if rough or load < 1.0 else 1):
+                return False
         since, refused_before = self._since
         self._asked, self._met = number - since, refused - refused_before
         return self._met <= MOST * self._asked
@@ -210,18 +216,16 @@ class Noise:
     def begin_trial(self, last: int, load: float) -> None:
         """Begin a trial with the request after `last`, for as many as the surprises took.
 
-        A limit that refused so many requests at a steady load would refuse none of them a fifth below what it admitted.
-        If the load was not steady, a first trial at half of it only finds out how many that are.
+        A limit that refused so many requests at this load would refuse none of them a fifth below what it admitted.
+        If the load had not been steady, a first trial only finds out how many that are.
         """
         self.in_search, self.in_trial = False, True
-        self.trial = 0.8 * (1 - self._met / self._asked) * load
-        if not self._all_safe:
-            self.trial = min(0.75 * load, 0.5 * self.top)
+        self.trial = 0.8 * (1 - self._met / self._asked) * load if self._steady else min(0.75 * load, 0.5 * self.top)
         self._try_after(last)
 
     def try_again(self, last: int) -> None:
         """Begin the second trial with the request after `last`: at half of what a limit admitted in the first."""
-        self._all_safe, self._asked, self._met = True, self._refused + self._admitted, self._refused
+        self._steady, self._asked, self._met = True, self._refused + self._admitted, self._refused
         self.trial *= 0.5 * (1 - self._met / self._asked)
         self._try_after(last)
 
@@ -236,7 +240,7 @@ class Noise:
         if tried < self._last and not enough:
             return None
         if 2 <= self._refused <= MOST * tried:
-            if not self._all_safe:
+            if not self._steady:
                 return Finding.UNSURE
             return self._found(self._refused + self._met, tried + self._asked, number)
         self._highest = 0.0
@@ -251,5 +255,5 @@ class Noise:
 
     def calm(self) -> None:
         """Forget what was in doubt."""
-        self._surprises, self.in_search, self.in_trial = 0, False, False
+        self._surprises, self.in_search, self.in_trial, self._excess = 0, False, False, False
         self._cuts.clear()

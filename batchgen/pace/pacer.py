@@ -232,10 +232,9 @@ class Pacer:
             self._noise.saw(refused=False)
         self._permitted += 2
         self._cap.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
-        bound = ticket.bound
-        if bound & REQUESTS:
+        if ticket.bound & REQUESTS:
             self._requests.held(now_s, ticket.sent_s)
-        if bound & TOKENS:
+        if ticket.bound & TOKENS:
             self._tokens.held(now_s, ticket.sent_s)
 
     def _confirm(self, now_s: float) -> None:
@@ -337,11 +336,10 @@ class Pacer:
     ) -> None:
         """A rate refused: measure at the first refusal since the last cut, and give up a slot at each."""
         if throttle is Throttle.TOKENS:
-            rate, unit = self._tokens, (self._sent_tokens - self._lost_tokens) / max(1, self._sent - self._lost)
-            sent, lost = ticket.total_tokens, self._lost_tokens
-            unit = unit if unit > 0 else ticket.tokens
+            rate, sent, lost, slot = self._tokens, ticket.total_tokens, self._lost_tokens, ticket.tokens
+            unit = (self._sent_tokens - lost) / max(1, self._sent - self._lost) or slot
         else:
-            rate, unit, sent, lost = self._requests, 1.0, float(ticket.number), float(self._lost)
+            rate, sent, lost, slot, unit = self._requests, float(ticket.number), float(self._lost), 1.0, 1.0
         if ticket.sent_s > rate.cut_s and not self._spares(now_s, ticket, rate, rate.pace, safe=rate.safe):
             rate.refused(
                 now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
@@ -351,7 +349,7 @@ class Pacer:
                 rate.cut_s += self._log.typical_s
         self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.
-        rate.next_s = max(rate.next_s, now_s) + (ticket.tokens if rate is self._tokens else 1.0) / rate.pace
+        rate.next_s = max(rate.next_s, now_s) + slot / rate.pace
         if short_wish_s is not None and 0 < short_wish_s * rate.pace <= 2 * unit:
             rate.next_s = max(rate.next_s, now_s + short_wish_s)
 

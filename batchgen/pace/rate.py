@@ -17,7 +17,7 @@ SLACK_S = 0.05
 ENOUGH = 10
 """Requests between two refusals from which their rate is believed; the error is about one request in that many."""
 RISEN = 1.15
-"""Pace, as a share of the measured rate, from which that has risen for sure."""
+"""Multiple of the safe pace that is admitted only if the limit has risen: three requests prove it, not `ENOUGH`."""
 UNSURE_STEP = 0.1
 """Step of the pace, once a second, while its limit has not been measured."""
 LEAST_PER_S = 0.05
@@ -60,10 +60,10 @@ class Rate:
         self._resting_s = -math.inf
         self._floor = 0.0
         self._raised = 0.0  # the last step upwards
-        self._fresh = True
+        self._fresh = True  # and all that was admitted since the start was at a pace that was named then
         self._trusted = True  # nothing has spoken against what was named
         self._good = 0.0  # a pace that held, before the last measurement
-        self._released_from = math.inf
+        self._released_from = math.inf  # the pace before `release`
         self._settle(now_s, True)
 
     def spend(self, now_s: float, cost: float) -> bool:
@@ -133,7 +133,7 @@ class Rate:
         if known is not None:
             self._step = min(self._top_step, 1.7 * self._step)
             self._hold_s = self._caution * (3.0 if self._step < self._top_step else 1.5)
-            self._least = 3 if self.pace > RISEN * self._measured else ENOUGH
+            self._least = 3 if self.pace > RISEN * known else ENOUGH
 
     def refused(
         self,
@@ -163,7 +163,7 @@ class Rate:
                 self.next_s = now_s
             else:
                 self.pace *= min(0.9, 1 / (1 + self._raised))  # what was raised last
-                if fresh:
+                if fresh:  # no more than all that passed, a full bucket included
                     self._measured = None
                     self.pace = min(self.pace, max(admitted, unit) / max(1.0, sent_s - self._first_s))
             if unit < self.pace * stop_s <= 20 * unit:
