@@ -113,3 +113,20 @@ class TestRefusedForNoReasonOfLoad:
             noise.saw(refused=False)
         assert noise.share == 0
         assert not noise.tolerates(3010, named=False)
+
+    def test_a_trial_is_below_the_load_that_was_refused_last(self) -> None:
+        """One below the highest could be above a limit that had been met since, and its refusals passed for chance."""
+        noise = Noise()
+        for number, load in ((100, 30.0), (200, 24.0), (300, 18.0), (400, 16.0)):
+            due = noise.surprised(number, number // 100, load, safe=True, rough=False)
+        assert due
+        noise.begin_trial(410, 16.0)
+        assert noise.trial < 0.81 * 16.0
+
+    def test_a_share_found_in_the_search_is_one_of_all_that_was_asked(self) -> None:
+        """One refused of 42, two more of three admitted: one in 44, not one in three."""
+        noise = Noise()
+        noise.search_refused(42, 1, 45, [])
+        for number in (43, 44):
+            noise.decided(number, refused=False)
+        assert noise.share == pytest.approx(1 / 44)

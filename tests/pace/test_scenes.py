@@ -1,0 +1,54 @@
+"""Families of providers in which the pacer once fell behind: each scene is one of many of its kind."""
+
+from __future__ import annotations
+
+import pytest
+
+from batchgen.pace.values import Limits
+from tests.pace.provider import Scene
+from tests.pace.world import mean
+
+GIVEN = Limits(concurrency=64, requests_per_minute=600)
+SHARED = Scene(2000, rpm=[(0, 600)], latency_s=1.0, burst_s=2, tells=False, noise=0.06, limits=GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("scene", "least", "most"),
+    [
+        pytest.param(Scene(4000, tpm=[(0, 1_000_000)]), 0.95, 0.02, id="tokens, strict seconds"),
+        pytest.param(Scene(6000, tpm=[(0, 2_500_000)], burst_s=0.5), 0.93, 0.02, id="tokens, strict half seconds"),
+        pytest.param(Scene(155, tpm=[(0, 30_000)], tells=False), 0.89, 0.18, id="few tokens, kind not told"),
+    ],
+)
+def test_tokens_charged_late_do_not_cut_twice(scene: Scene, least: float, most: float) -> None:
+    """After a cut the answers still in flight are charged: refusals meanwhile say nothing about the new pace."""
+    share, refused = mean(scene)
+    assert share >= least
+    assert refused <= most
+
+
+def test_a_strict_limit_met_by_a_short_job_is_no_chance() -> None:
+    """Three admitted after the first refusal were taken for a quarter of chance: 16 % of 400 rows were refused."""
+    share, refused = mean(Scene(400, rpm=[(0, 1200)]))
+    assert share >= 0.9
+    assert refused <= 0.05
+
+
+def test_chance_at_a_limit_that_was_given() -> None:
+    """6 % by chance at a right limit: one trial a fifth below it, then the limit again."""
+    assert mean(SHARED)[0] >= 0.87
+
+
+def test_a_low_limit_that_rises_is_found() -> None:
+    """From 60 a minute to 600: ten requests for each step took minutes."""
+    share, refused = mean(Scene(1500, rpm=[(0, 60), (120, 600)], tells=False))
+    assert share >= 0.82
+    assert refused <= 0.02
+
+
+def test_tokens_given_ten_times_too_high() -> None:
+    """The rate is no more than all that has passed since the start, a full bucket included."""
+    limits = Limits(concurrency=100_000, tokens_per_minute=300_000)
+    share, refused = mean(Scene(192, tpm=[(0, 30_000)], burst_s=0.1, tells=False, limits=limits))
+    assert share >= 0.89
+    assert refused <= 0.14
