@@ -20,6 +20,8 @@ RISEN = 1.15
 """Multiple of the safe pace that is admitted only if the limit has risen: three requests prove it, not `ENOUGH`."""
 UNSURE_STEP = 0.1
 """Step of the pace, once a second, while its limit has not been measured."""
+FAST = 20
+"""Requests per second from which the first climb is twice as steep: a short job would spend itself on it."""
 LEAST_PER_S = 0.05
 """Requests per second below which no refusal pushes the pace: a limit so low that it refuses most even then stops
 everybody instead."""
@@ -170,7 +172,8 @@ class Rate:
                 self.pace = 1.5 * unit / stop_s
             self._mark(sent_s, admitted, sent)
             self._settle(now_s, False)
-            self._step = self._top_step  # until the next refusal there is nothing to be careful of
+            # Until the next refusal there is nothing to be careful of; and it soon comes back at a high pace.
+            self._step = self._top_step * (2 if self.pace > FAST * unit else 1)
             return
         tried, span = sent - self._mark_sent, sent_s - self._mark_s
         got = (admitted - self._mark_admitted) / (1 - chance)
