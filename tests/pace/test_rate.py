@@ -14,5 +14,6 @@ def test_a_refuted_guess_takes_back_only_what_it_gave(limit_per_s: float | None,
     rate.pace = before
     rate.release(1.0)
     assert rate.pace == min(2 * before, rate.ceiling)
+    rate.pace = min(3 * before, rate.ceiling)  # it climbs while it does not bind
     rate.blame(2.0)
     assert rate.pace == before
