@@ -59,9 +59,10 @@ class Cap:
             self._clean, self._set_at = 0, last
 
     def refused(self, number: int, last: int, in_flight: int) -> None:
-        """One less than what was refused; refused again at once, the cap has fallen: twice as many less each time."""
+        """One less than what was refused; refused again at once, twice as many less each time: the cap has fallen."""
         if number > self._set_at:
-            self.limit = max(1, min(self.limit, max(in_flight - self._drop, in_flight // 2)))
+            most = (in_flight + 1) // 2 if self.falling else max(1, in_flight // 2 - 1)  # a tiny cap is not far off
+            self.limit = max(1, min(self.limit, in_flight - min(self._drop, most)))
             self._hold = self._patience
             self._patience = 20 if self.falling else min(max(200, 2 * self.limit), 10 * self._patience)
             self._drop *= 2

@@ -59,3 +59,9 @@ def test_a_high_limit_is_reached_by_a_short_job() -> None:
     share, refused = mean(Scene(20_000, rpm=[(0, 20_000)], burst_s=0.2, tells=False), seeds=2)
     assert share >= 0.925
     assert refused <= 0.01
+
+
+def test_a_tiny_cap_is_not_cut_below_itself() -> None:
+    """Refused at six and at five, a cap of four was held to three for as long as a short job lasted."""
+    share, _ = mean(Scene(85, cap=[(0, 4)]))
+    assert share >= 0.95
