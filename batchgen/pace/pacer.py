@@ -191,6 +191,8 @@ class Pacer:
         """
         self._lose(ticket)
         self._log.failed += 1
+        if self._noise.in_doubt and not ticket.admitted:  # no limit refused it
+            self._doubt.concludes(now_s, ticket.number, self._sent, self.in_flight, refused=False)
         stop = self._stop
         if ticket is stop.probe:
             stop.again(now_s)

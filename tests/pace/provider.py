@@ -40,6 +40,7 @@ class Scene:
     noise_s: tuple[float, float] = (0.0, math.inf)  # between these seconds
     refused_from: tuple[int, int] = (1, 0)  # requests with these numbers are refused, the first one and the last
     refusal_s: tuple[float, float] = (0.06, 0.25)  # how long a refusal takes
+    broken: float = 0.0  # share that fails by chance (5xx), at once
     hung: float = 0.0  # share of first attempts that never answer
     latency_s: float | None = None  # median; None: log-normal, growing with the answer
     spread: float = 0.0  # sigma of the logarithm of the latency

@@ -72,6 +72,9 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
         if scene.down and scene.down[0] <= now_s < scene.down[1]:
             later(rng.uniform(0.1, 1.0), "broken", row, ticket)
             return
+        if scene.broken and provider.rng.random() < scene.broken:
+            later(scene.refusal_s[0], "broken", row, ticket)
+            return
         kind = provider.refusal(now_s, row)
         if kind is not None:
             provider.eat()
