@@ -37,12 +37,12 @@ class Doubt:
 
     def spares(
         self, now_s: float, what: Rate | Cap, load: float, number: int, *, last: int, in_flight: int, refused: int,
-        after: Iterable[bool], safe: bool, rough: bool,
+        after: Iterable[bool], safe: bool, rough: bool, above: bool,
     ) -> bool:  # fmt: skip
         """Whether a refusal of request `number` is no reason to cut: one is under way or begins, or it is too early.
 
         `load` is infinite while nothing is known, `refused` counts the run's refusals, `after` are outcomes of later
-        requests, True if admitted.
+        requests, True if admitted; `above`: a first trial may be above the load.
         """
         noise = self.noise
         if what is self.what and (noise.in_trial or (noise.in_search and math.isinf(load))):
@@ -53,6 +53,10 @@ class Doubt:
         if math.isinf(load):
             return noise.search_refused(number, refused, last, after)
         if noise.surprised(number, refused, load, safe=safe, rough=rough):
+            if above and noise.may_rise and isinstance(what, Rate):
+                noise.begin_trial_above(last, load)
+                what.try_above(now_s, noise.trial)
+                return True
             noise.begin_trial(last + min(LAG, in_flight), load)
             what.try_at(now_s, noise.trial)
             return True

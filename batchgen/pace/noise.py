@@ -28,6 +28,9 @@ MOST_SURPRISES = 6
 """As many once a trial was in vain."""
 LEAST_IN_TRIAL, ENOUGH_REFUSED = 40, 5
 """Requests that a trial takes at least, or half of them if so many are refused."""
+ABOVE, ABOVE_REFUSED, ABOVE_ADMITTED = 3.0, 4, 16
+"""A pace that nobody named is first tried at this multiple, once, where a limit refuses two thirds: so many refused, or
+admitted, decide. That takes seconds where a trial below a low pace takes minutes."""
 MOST = 0.35
 """Greatest share at a pace that is believed to be chance; beyond, a limit may refuse at half the pace too."""
 SUM = 4.0
@@ -56,7 +59,7 @@ class Noise:
     __slots__ = (
         "_admitted", "_asked", "_before", "_cuts", "_early", "_excess", "_first", "_highest", "_known", "_last",
         "_lot", "_lot_refused", "_met", "_most", "_patience", "_refused", "_rise", "_seen", "_since", "_steady", "_sum",
-        "_surprises", "_tried", "in_search", "in_trial", "share", "top", "trial",
+        "_surprises", "_tried", "above", "in_search", "in_trial", "may_rise", "share", "top", "trial",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -64,6 +67,8 @@ class Noise:
         self._known = 0.0  # requests that the share was learnt from
         self._most = 0.0  # what it may be at most, by the requests that it was found from
         self.in_search = self.in_trial = False  # a doubt is open
+        self.above = False  # and its trial is above the load
+        self.may_rise = True  # none was so far
         self.trial = 0.0  # load of the trial
         self._steady = False  # the surprises came at one load, more or less
         self.top = 0.0  # load at the first surprise: a pace, or a number of requests in flight
@@ -127,7 +132,7 @@ class Noise:
         self._most = min(MOST, self.share + math.sqrt(self.share * (1 - self.share) / asked))
         self._sum, self._seen = 0.0, number
         self._lot = self._lot_refused = 0
-        self._tried = self.in_trial
+        self._tried = self.in_trial and not self.above  # a few seconds do not prove it
         self._highest, self._patience = 0.0, SURPRISES
         self.calm()
         return Finding.NOISE
@@ -213,6 +218,13 @@ class Noise:
         self._asked, self._met = number - since, refused - refused_before
         return self._met <= MOST * self._asked
 
+    def begin_trial_above(self, last: int, load: float) -> None:
+        """Begin a trial with the request after `last` at a multiple of the load, which no limit lets pass."""
+        self.in_search, self.in_trial, self.above, self.may_rise = False, True, True, False
+        self.trial = ABOVE * load
+        self._first = last
+        self._refused = self._admitted = 0
+
     def begin_trial(self, last: int, load: float) -> None:
         """Begin a trial with the request after `last`, for as many as the surprises took.
 
@@ -236,6 +248,11 @@ class Noise:
 
     def _judge_trial(self, number: int) -> Finding | None:
         tried = self._refused + self._admitted
+        if self.above:
+            if self._admitted >= ABOVE_ADMITTED:
+                self.top = self.trial
+                return self._found(self._refused + self._met, tried + self._asked, number)
+            return self._is_limit() if self._refused >= ABOVE_REFUSED else None
         enough = self._refused >= ENOUGH_REFUSED and (tried >= LEAST_IN_TRIAL // 2 or 2 * self._refused > tried)
         if tried < self._last and not enough:
             return None
@@ -243,6 +260,9 @@ class Noise:
             if not self._steady:
                 return Finding.UNSURE
             return self._found(self._refused + self._met, tried + self._asked, number)
+        return self._is_limit()
+
+    def _is_limit(self) -> Finding:
         self._highest = 0.0
         self._patience = min(MOST_SURPRISES, 2 * self._patience)
         self.calm()
@@ -255,5 +275,5 @@ class Noise:
 
     def calm(self) -> None:
         """Forget what was in doubt."""
-        self._surprises, self.in_search, self.in_trial, self._excess = 0, False, False, False
+        self._surprises, self.in_search, self.in_trial, self.above, self._excess = 0, False, False, False, False
         self._cuts.clear()

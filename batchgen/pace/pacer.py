@@ -175,13 +175,15 @@ class Pacer:
             if ticket.sent_s > rate.cut_s and not self._spares(now_s, ticket, rate, rate.pace, safe=rate.rests(now_s)):
                 rate.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
             return 0.0
-        if throttle is Throttle.UNKNOWN:
+        obscure = throttle is Throttle.UNKNOWN
+        if obscure:
             # What held the request back let too much through; the pace is blamed unless the level betrays a cap.
             if late or self._is_cap(now_s, ticket):
                 return 0.0
             throttle = Throttle.TOKENS if ticket.bound & (REQUESTS | TOKENS) == TOKENS else Throttle.REQUESTS
         if not late:
-            self._refused_rate(now_s, ticket, throttle, retry_after_s if wish_s == 0 else None, wish_s)
+            short_wish_s = retry_after_s if wish_s == 0 else None
+            self._refused_rate(now_s, ticket, throttle, short_wish_s, wish_s, obscure=obscure)
         return 0.0
 
     def broken(self, now_s: float, ticket: Ticket) -> None:
@@ -311,13 +313,15 @@ class Pacer:
         cap.refused(ticket.number, self._sent, level)
         return True
 
-    def _spares(self, now_s: float, ticket: Ticket, what: Rate | Cap, load: float, *, safe: bool) -> bool:
+    def _spares(
+        self, now_s: float, ticket: Ticket, what: Rate | Cap, load: float, *, safe: bool, above: bool = False
+    ) -> bool:
         """Whether a refusal is no reason to cut `load`."""
         number = ticket.number
         after = (t.admitted for t in self._unsure if t.number > number and (t.closed or t.admitted))
         return self._doubt.spares(
             now_s, what, load, number, last=self._sent, in_flight=self.in_flight, refused=self._log.refused,
-            after=after, safe=safe, rough=what is self._tokens,
+            after=after, safe=safe, rough=what is self._tokens, above=above,
         )  # fmt: skip
 
     def _refused_in_flight(self, now_s: float, ticket: Ticket, throttle: Throttle, late: bool) -> float:
@@ -334,7 +338,14 @@ class Pacer:
         return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run_refused))
 
     def _refused_rate(
-        self, now_s: float, ticket: Ticket, throttle: Throttle, short_wish_s: float | None, stop_s: float
+        self,
+        now_s: float,
+        ticket: Ticket,
+        throttle: Throttle,
+        short_wish_s: float | None,
+        stop_s: float,
+        *,
+        obscure: bool,
     ) -> None:
         """A rate refused: measure at the first refusal since the last cut, and give up a slot at each."""
         if throttle is Throttle.TOKENS:
@@ -342,13 +353,16 @@ class Pacer:
             unit = (self._sent_tokens - lost) / max(1, self._sent - self._lost) or slot
         else:
             rate, sent, lost, slot, unit = self._requests, float(ticket.number), float(self._lost), 1.0, 1.0
-        if ticket.sent_s > rate.cut_s and not self._spares(now_s, ticket, rate, rate.pace, safe=rate.safe):
-            rate.refused(
-                now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
-                noisy=self._noise.share > 0, chance=self._noise.proven,
-            )  # fmt: skip
-            if rate is self._tokens and rate.safe:  # what is in flight is charged in full only when it is answered
-                rate.cut_s += self._log.typical_s
+        if ticket.sent_s > rate.cut_s:
+            unknown = obscure and math.isinf(rate.named) and math.isinf(self._tokens.pace)
+            safe = rate.safe or (unknown and rate.is_kept(ticket.sent_s, sent))
+            if not self._spares(now_s, ticket, rate, rate.pace, safe=safe, above=unknown):
+                rate.refused(
+                    now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
+                    noisy=self._noise.share > 0, chance=self._noise.proven,
+                )  # fmt: skip
+                if rate is self._tokens and rate.safe:  # what is in flight is charged in full only when it is answered
+                    rate.cut_s += self._log.typical_s
         self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.
         rate.next_s = max(rate.next_s, now_s) + slot / rate.pace

@@ -40,7 +40,8 @@ class Rate:
     __slots__ = (
         "_caution", "_clean", "_first_s", "_floor", "_fresh", "_good", "_grown_s", "_hold_s", "_least",
         "_mark_admitted", "_mark_s", "_mark_sent", "_measured", "_most_left", "_raised", "_released_from", "_resting_s",
-        "_slack_s", "_step", "_top_step", "_trusted", "brake", "ceiling", "cut_s", "named", "next_s", "pace",
+        "_slack_s", "_step", "_top_step", "_trusted", "_untried", "brake", "ceiling", "cut_s", "named", "next_s",
+        "pace",
     )  # fmt: skip
 
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
@@ -66,6 +67,7 @@ class Rate:
         self._trusted = True  # nothing has spoken against what was named
         self._good = 0.0  # a pace that held, before the last measurement
         self._released_from = math.inf  # the pace before `release`
+        self._untried = math.inf  # the pace before `try_above`
         self._settle(now_s, True)
 
     def spend(self, now_s: float, cost: float) -> bool:
@@ -100,6 +102,12 @@ class Rate:
     def safe(self) -> bool:
         """Whether the pace is what was found to be safe, or below: a refusal is a surprise."""
         return self._measured is not None and self.pace <= 1.001 * SAFETY * self._measured
+
+    def is_kept(self, sent_s: float, sent: float) -> bool:
+        """Whether no more was sent since the last refusal that counted than the measured rate allows."""
+        if self._measured is None or self._mark_s is None:
+            return False
+        return sent - self._mark_sent <= SAFETY * self._measured * (sent_s - self._mark_s) + 1.0
 
     @property
     def untried(self) -> bool:
@@ -231,13 +239,23 @@ class Rate:
 
     def try_at(self, now_s: float, pace: float) -> None:
         """Try a lower pace, neither raised nor cut until `restore` or `go_on`."""
-        self.cut_s = now_s
+        self.cut_s, self._untried = now_s, math.inf
         self.pace = min(self.pace, pace / self._caution)
+        self._settle(now_s, False)
+        self._hold_s = math.inf
+
+    def try_above(self, now_s: float, pace: float) -> None:
+        """Try a higher pace, neither raised nor cut until `restore` or `go_on`."""
+        self._untried, self.cut_s = self.pace, now_s
+        self.pace = min(pace, self.ceiling)
+        self.next_s = min(self.next_s, now_s)
         self._settle(now_s, False)
         self._hold_s = math.inf
 
     def go_on(self, now_s: float) -> None:
         """The refusals were a limit's after all: climb back to what was measured, and measure anew."""
+        if self.pace > self._untried:  # it was tried above
+            self.pace, self.cut_s = self._untried, now_s
         self._mark_s = None
         self._trusted = False
         self._settle(now_s, False)

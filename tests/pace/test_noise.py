@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import random
 from dataclasses import replace
 
 import pytest
 
-from batchgen.pace.noise import Noise
+from batchgen.pace.noise import Finding, Noise
+from batchgen.pace.pacer import Pacer
 from batchgen.pace.values import Limits
 from batchgen.values import Throttle
 from tests.pace.provider import Scene
@@ -81,6 +84,49 @@ class TestRefusedForNoReasonOfLoad:
         """Most short jobs do not notice; what the judge of the search misses in the others costs them minutes."""
         ends_s = sorted(run(replace(QUICK, noise=0.2, rows=200), seed).end_s for seed in range(1, 16))
         assert ends_s[11] <= 5
+
+    @pytest.mark.parametrize(
+        ("scene", "most_s", "worst_s"),
+        [
+            pytest.param(replace(QUICK, rows=200, noise=0.1, limits=Limits(concurrency=8)), 1, 120, id="10 %"),
+            pytest.param(replace(QUICK, rows=200, noise=0.1, latency_s=0.5), 60, 120, id="10 %, 0.5 s"),
+            pytest.param(replace(QUICK, rows=200, noise=0.05, broken=0.15, latency_s=0.5), 45, 75, id="5xx besides"),
+            pytest.param(replace(QUICK, rows=1000, noise=0.05, latency_s=0.5), 40, 75, id="5 %, 0.5 s"),
+        ],
+    )
+    def test_ill_luck_in_the_search(self, scene: Scene, most_s: float, worst_s: float) -> None:
+        """A tenth of such jobs is cut to a crawl at first, and took 400 s once where seconds would do."""
+        ends_s = sorted(run(scene, seed).end_s for seed in range(1, 31))
+        assert ends_s[27] <= most_s
+        assert ends_s[-1] <= worst_s
+
+    def test_a_trial_above_tells_a_limit_from_chance_at_once(self) -> None:
+        """Four refused are a limit's doing, sixteen admitted chance's; there is one such trial in a run."""
+        limit, chance = Noise(), Noise()
+        for noise in (limit, chance):
+            for number in (100, 200, 300, 400):
+                due = noise.surprised(number, number // 50, 2.0, safe=True, rough=False)
+            assert due
+            assert noise.may_rise
+            noise.begin_trial_above(400, 2.0)
+            assert not noise.may_rise
+            assert noise.trial == 6.0
+        assert [limit.decided(n, refused=n % 2 == 1) for n in range(401, 408)] == [None] * 6 + [Finding.LIMIT]
+        found = [chance.decided(n, refused=n % 6 == 0) for n in range(401, 420)]
+        assert found[:18] == [None] * 18
+        assert found[18] is Finding.NOISE
+        assert chance.top == 6.0
+        assert 0 < chance.share < 0.1
+
+    def test_a_failure_was_not_refused(self) -> None:
+        """One of six refused and the others broken: no limit stopped those, so the search goes on."""
+        pacer = Pacer(Limits(concurrency=64), random.Random(1))
+        tickets = [pacer.sent(0.0, 100.0) for _ in range(6)]
+        pacer.refused(0.1, tickets[1], Throttle.UNKNOWN)
+        assert math.isfinite(pacer.snapshot(0.1).requests_per_s or math.inf)
+        for ticket in tickets[2:]:
+            pacer.broken(0.2, ticket)
+        assert pacer.snapshot(0.2).requests_per_s is None
 
     def test_beside_a_limit(self) -> None:
         """6 % by chance and 600 a minute: near the ideal, and no flood of refusals for the share's sake."""
