@@ -2,8 +2,8 @@
 
 No thread, no queue and no object between the row and the socket but one future: 14-25 µs of CPU a request on one core
 against a near-free server, where pyreqwest (hyper, a thread of its own) took 39-60 and aiohttp 84-200, and the loop is
-not torn from its work by another thread for every reply. It speaks HTTP/1.1 and nothing else, one request at a time on
-a connection; nothing is ever sent twice.
+not torn from its work by another thread for every reply. What one turn of the loop asks is written together
+(`outbox`). It speaks HTTP/1.1 and nothing else, one request at a time on a connection; nothing is ever sent twice.
 """
 
 from __future__ import annotations
