@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from batchgen.pace.cap import Cap
 from batchgen.pace.noise import Finding, Noise
 from batchgen.pace.rate import Rate
+from batchgen.pace.values import IN_FLIGHT, REQUESTS, TOKENS
 
 LAG = 20
 """Most requests that are let by before a trial counts: what was sent before still weighs on the provider."""
@@ -67,3 +68,9 @@ class Doubt:
         if self.noise.in_trial:
             self.what.go_on(now_s)
         self.noise.start_over()
+
+
+def is_steady(bound: int, requests: Rate, tokens: Rate, cap: Cap) -> bool:
+    """Whether what holds a request back, by the bits of `bound`, is known to be safe."""
+    rates = (bound & REQUESTS and not requests.safe) or (bound & TOKENS and not tokens.safe)
+    return not rates and not (bound & IN_FLIGHT and not cap.safe(cap.limit))

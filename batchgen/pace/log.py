@@ -54,6 +54,11 @@ class PaceLog:
         """The median of recent latencies in seconds, 0 while none is known."""
         return self._latencies.quantile(0.5) or 0.0
 
+    def change_timeout(self, timeout_s: float) -> None:
+        """Take over another bound of the deadline."""
+        self.timeout_s = timeout_s
+        self.learn_deadline()
+
     def learn_deadline(self) -> None:
         """5 x p99 of recent latencies, at least 120 s, at most `timeout_s`, which it is until 200 are known."""
         p99_s = self._latencies.quantile(0.99) if self._latencies.count >= 200 else None

@@ -13,11 +13,11 @@ import random
 from collections import deque
 
 from batchgen.pace.cap import Cap
-from batchgen.pace.doubt import Doubt
+from batchgen.pace.doubt import Doubt, is_steady
 from batchgen.pace.headers import Headers
 from batchgen.pace.log import PaceLog
 from batchgen.pace.rate import Rate, per_s
-from batchgen.pace.stop import LONGEST_S, Stop, Why, is_long
+from batchgen.pace.stop import LONGEST_S, FailureRun, RefusalRun, Stop, Why, is_long
 from batchgen.pace.tokens import TokenCost
 from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, STEADY, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
@@ -51,16 +51,14 @@ class Pacer:
         # The search: requests permitted in all while no pace is known, and how they are spread.
         self._permitted = FIRST_WINDOW
         self._spread_s = self._next_search_s = 0.0
-        # A run of refusals: number of the request at its first cut, refusals of requests after that.
-        self._run_from, self._run_refused = 0, 0
-        self._failures: deque[float] = deque(maxlen=5)
+        self._run = RefusalRun()
+        self._failures = FailureRun()
         self._doubt = Doubt(self._requests)
         self._noise = self._doubt.noise
         self._stormed: Rate | None = None  # the pace that the last storm was about
         self._taken = False  # whether any request was ever admitted
         self._closed_s = 0.5  # the last wait for a door that was closed from the start
-        self._cost = TokenCost()
-        self._log = PaceLog(limits.timeout_s)
+        self._cost, self._log = TokenCost(), PaceLog(limits.timeout_s)
         self._headers = Headers(self._requests, self._tokens)
         self._full = False  # the next request waits for a place in flight, not for the pace
 
@@ -113,7 +111,7 @@ class Pacer:
             bound |= IN_FLIGHT if self._cap.limit < self._cap.bound else CONCURRENCY
         if bound:
             self._log.bound(bound)
-        if self._noise.share and self._is_steady(bound):
+        if self._noise.share and is_steady(bound, self._requests, self._tokens, self._cap):
             bound |= STEADY
         ticket = Ticket(now_s, self._sent, self.in_flight, tokens, cost, self._sent_tokens, bound, retry)
         self._full = False
@@ -182,8 +180,7 @@ class Pacer:
                 return 0.0
             throttle = Throttle.TOKENS if ticket.bound & (REQUESTS | TOKENS) == TOKENS else Throttle.REQUESTS
         if not late:
-            short_wish_s = retry_after_s if wish_s == 0 else None
-            self._refused_rate(now_s, ticket, throttle, short_wish_s, wish_s, obscure=obscure)
+            self._refused_rate(now_s, ticket, throttle, None if wish_s else retry_after_s, wish_s, obscure=obscure)
         return 0.0
 
     def broken(self, now_s: float, ticket: Ticket) -> None:
@@ -198,10 +195,8 @@ class Pacer:
         stop = self._stop
         if ticket is stop.probe:
             stop.again(now_s)
-        elif ticket.sent_s >= stop.began_s and stop.why is None:
-            self._failures.append(now_s)
-            if len(self._failures) == 5 and now_s - self._failures[0] <= 10.0:
-                stop.begin(now_s, Why.FAILURES, 1.0, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
+        elif ticket.sent_s >= stop.began_s and stop.why is None and self._failures.counted(now_s):
+            stop.begin(now_s, Why.FAILURES, 1.0, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
 
     def abandoned(self, ticket: Ticket) -> None:
         """The request was given up without an outcome (cancelled, stopped)."""
@@ -264,7 +259,7 @@ class Pacer:
         self._stop.end()
         self._failures.clear()
         self._permitted = self._sent + FIRST_WINDOW
-        self._run_from, self._run_refused = self._sent, 0
+        self._run.begin(self._sent)
 
     def _is_chance(self, now_s: float, ticket: Ticket, late: bool, *, named: bool) -> bool:
         """Whether a refusal is no more than chance; then it is as good as an admission."""
@@ -280,11 +275,6 @@ class Pacer:
             self._passed(now_s, ticket)
         return True
 
-    def _is_steady(self, bound: int) -> bool:
-        """Whether what holds a request back, by its bits, is known to be safe."""
-        rates = (bound & REQUESTS and not self._requests.safe) or (bound & TOKENS and not self._tokens.safe)
-        return not rates and not (bound & IN_FLIGHT and not self._cap.safe(self._cap.limit))
-
     def _nothing_taken(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
         """All was refused from the start: nothing is known. Wait 1 s, doubling to 15 s, and search anew."""
         self._closed_s = min(LONGEST_S, 2 * self._closed_s)
@@ -295,7 +285,7 @@ class Pacer:
             rate.forget(max(now_s, self._stop.until_s))
         self._noise.calm()
         self._permitted = self._sent + FIRST_WINDOW
-        self._run_from, self._run_refused = 0, 0
+        self._run.begin(0)
 
     def _is_cap(self, now_s: float, ticket: Ticket) -> bool:
         """Whether a cap in flight is to blame for a refusal of unknown kind; then it is set."""
@@ -335,7 +325,7 @@ class Pacer:
             return 0.0
         if not late:
             self._storm(now_s, ticket, 1.0)
-        return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run_refused))
+        return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run.refused))
 
     def _refused_rate(
         self,
@@ -371,17 +361,12 @@ class Pacer:
 
     def _storm(self, now_s: float, ticket: Ticket, stop_s: float, rate: Rate | None = None) -> None:
         """Stop everybody when, after a first cut, most is still refused."""
-        nth = ticket.number - self._run_from
-        if self._run_from == 0 or nth > 20:
-            self._run_from, self._run_refused = self._sent, 0
-        elif nth > 0:
-            self._run_refused += 1
-            if self._run_refused >= 4 and self._run_refused > 0.6 * nth and self._stop.why is None:
-                self._stop.begin(now_s, Why.REFUSALS, stop_s, self._refusal_s)
-                self._doubt.end(now_s)
-                if rate is not None:
-                    rate.storm(self._stop.until_s)
-                    self._stormed = rate
+        if self._run.is_storm(ticket.number, self._sent) and self._stop.why is None:
+            self._stop.begin(now_s, Why.REFUSALS, stop_s, self._refusal_s)
+            self._doubt.end(now_s)
+            if rate is not None:
+                rate.storm(self._stop.until_s)
+                self._stormed = rate
 
     # ---- settings and what is seen from outside
 
@@ -394,8 +379,7 @@ class Pacer:
         if limits.concurrency != self.limits.concurrency:
             self._cap.rebound(limits.concurrency)
         self.limits = limits
-        self._log.timeout_s = limits.timeout_s
-        self._log.learn_deadline()
+        self._log.change_timeout(limits.timeout_s)
 
     @property
     def is_down(self) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from enum import Enum
 
 from batchgen.pace.values import Ticket
 
 LONGEST_S = 15.0
 """Longest stop before the next probe."""
+RUN = 20
+"""Requests after a cut whose refusals belong together."""
 LONG_WISH_S = 5.0
 """A `Retry-After` above this stops everybody; a shorter one is only pacing."""
 LONGEST_WISH_S = 120.0
@@ -69,6 +72,47 @@ class Stop:
         """The probe passed."""
         self.why = self.probe = None
         self.failed_probes = 0
+
+
+class RefusalRun:
+    """Refusals in a row, more or less, after a first one that everybody was slowed down for."""
+
+    __slots__ = ("_first", "refused")
+
+    def __init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, first: int) -> None:
+        """Count from the request `first` on; 0: from the next refusal."""
+        self._first, self.refused = first, 0
+
+    def is_storm(self, number: int, sent: int) -> bool:
+        """Count a refusal of request `number` when `sent` were; True if four and more than 60 % were refused."""
+        nth = number - self._first
+        if self._first == 0 or nth > RUN:
+            self.begin(sent)
+        elif nth > 0:
+            self.refused += 1
+            return self.refused >= 4 and self.refused > 0.6 * nth
+        return False
+
+
+class FailureRun:
+    """Failures in a row: `clear` it when any answer comes."""
+
+    __slots__ = ("_times_s",)
+
+    def __init__(self) -> None:
+        self._times_s: deque[float] = deque(maxlen=5)
+
+    def counted(self, now_s: float) -> bool:
+        """Count a failure; True if it is the fifth within 10 s."""
+        self._times_s.append(now_s)
+        return len(self._times_s) == 5 and now_s - self._times_s[0] <= 10.0
+
+    def clear(self) -> None:
+        """The service is up."""
+        self._times_s.clear()
 
 
 def is_long(retry_after_s: float | None) -> bool:
