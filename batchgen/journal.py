@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from batchgen import __version__
 from batchgen.errors import OutputError
+from batchgen.journal_schema import PRAGMAS, SCHEMA, VERSION
 from batchgen.plan import ShardRecord, without_gaps
 from batchgen.records import (
     StoredRow,
@@ -37,49 +38,6 @@ MOVED_BYTES = 4 * 1024 * 1024
 """Rows of other shards that sealing one puts back rather than leaves alone: those that came while its part was
 written, usually."""
 
-_VERSION = 1
-_SCHEMA = (
-    """CREATE TABLE meta (  -- `version` repeats user_version: a flipped bit in one is not taken for a newer format
-        key TEXT PRIMARY KEY,
-        value TEXT NOT NULL
-    )""",
-    """CREATE TABLE shards (  -- the boundaries of every shard ever opened
-        number INTEGER PRIMARY KEY,
-        first_row INTEGER NOT NULL,
-        rows INTEGER NOT NULL,
-        bytes INTEGER,         -- of its part, once it is sealed
-        file_crc INTEGER,      -- CRC-32 of its part
-        sums TEXT,             -- JSON, by group of the cost summary
-        crc INTEGER NOT NULL   -- of this line
-    )""",
-    """CREATE TABLE results (  -- settled rows that are in no part
-        row INTEGER PRIMARY KEY,
-        body BLOB NOT NULL,    -- values.Result as MessagePack
-        crc INTEGER NOT NULL   -- of row and body
-    )""",
-    """CREATE TABLE spent (  -- what rows without a result have cost so far
-        row INTEGER PRIMARY KEY,
-        body BLOB NOT NULL,    -- summary.Spent as MessagePack
-        crc INTEGER NOT NULL
-    )""",
-    """CREATE TABLE sessions (  -- one line per run
-        number INTEGER PRIMARY KEY,
-        started_us INTEGER NOT NULL,
-        clean INTEGER NOT NULL,    -- 0 while it runs, and for ever if it was killed
-        at_risk INTEGER NOT NULL,  -- most requests whose answers a kill loses
-        commits INTEGER NOT NULL   -- tells after an error whether the transaction reached the disk all the same
-    )""",
-)
-_PRAGMAS = """
-PRAGMA locking_mode = EXCLUSIVE;
-PRAGMA page_size = 16384;
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-PRAGMA secure_delete = OFF;
-PRAGMA cell_size_check = ON;
-PRAGMA trusted_schema = OFF;
-PRAGMA temp_store = MEMORY;
-"""
 _COUNT_COMMIT = "UPDATE sessions SET commits = commits + 1, at_risk = max(at_risk, ?) WHERE number = ?"
 _INSERT_RESULT = "INSERT OR IGNORE INTO results VALUES (?, ?, ?)"
 
@@ -116,23 +74,23 @@ class Journal:
     def _check(self) -> None:
         """Set up a new file, or make sure that an old one is ours and whole. Raises `sqlite3.DatabaseError`."""
         db = self._connection
-        db.executescript(_PRAGMAS)
+        db.executescript(PRAGMAS)
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0 and db.execute("PRAGMA schema_version").fetchone() == (0,):
             with self._transaction():
-                for statement in _SCHEMA:
+                for statement in SCHEMA:
                     db.execute(statement)
-                db.execute("INSERT INTO meta VALUES ('version', ?), ('batchgen', ?)", (str(_VERSION), __version__))
-                db.execute(f"PRAGMA user_version = {_VERSION}")
+                db.execute("INSERT INTO meta VALUES ('version', ?), ('batchgen', ?)", (str(VERSION), __version__))
+                db.execute(f"PRAGMA user_version = {VERSION}")
             return
         (told,) = db.execute("SELECT value FROM meta WHERE key = 'version'").fetchone() or ("",)
-        if version > _VERSION and told == str(version):
+        if version > VERSION and told == str(version):
             raise OutputError(
-                f"{self.path} was written by a newer batchgen (format {version}, this one knows {_VERSION}). "
+                f"{self.path} was written by a newer batchgen (format {version}, this one knows {VERSION}). "
                 "Use that version, or --fresh, or another --output."
             )
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok" or told != str(_VERSION) or version != _VERSION:
+        if verdict != "ok" or told != str(VERSION) or version != VERSION:
             raise _damaged(verdict if verdict != "ok" else "its version is unreadable")
         self.shards()
 
@@ -144,7 +102,7 @@ class Journal:
         """
         self._connection.close()
         self._connection = _connect(self.path)
-        self._connection.executescript(_PRAGMAS)
+        self._connection.executescript(PRAGMAS)
         busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise sqlite3.OperationalError("the journal's log cannot be emptied")

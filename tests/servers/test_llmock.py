@@ -57,8 +57,8 @@ def run(command, job, table, server, *options):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_http_errors(command, job, table, llmock, tmp_path, stream):
-    """A tenth of the requests meet a 429, 500, 502 or 503 at random: every row is answered once, no wait cut short."""
-    rates = ("429=0.02", "500=0.03", "502=0.02", "503=0.03")
+    """A fifth of the requests meet a 429, 500, 502 or 503 at random: every row is answered once, no wait cut short."""
+    rates = ("429=0.05", "500=0.05", "502=0.05", "503=0.05")
     server = llmock(*(word for rate in rates for word in ("--error-rate", rate)))
     code, summary = run(command, job, table, server, "--set", f"model.stream={str(stream).lower()}")
     assert (code, summary["succeeded"], summary["failed"]) == (0, ROWS, 0)
