@@ -199,12 +199,13 @@ class Committer:
                     item.answer.cancel()
 
     def _answer(self, wanted: Wanted) -> None:
+        def read() -> list[StoredRow]:
+            return self._journal.stored_rows(wanted.first_row, wanted.end_row, SLICE_BYTES)
+
         try:
-            rows = self._insist(lambda: self._journal.stored_rows(wanted.first_row, wanted.end_row, SLICE_BYTES))
-        except BaseException:
-            wanted.answer.cancel()
-            raise
-        wanted.answer.set_result(rows)
+            wanted.answer.set_result(self._insist(read))
+        finally:
+            wanted.answer.cancel()  # changes nothing once it is answered
 
     def _next(self) -> tuple[list[Group], Opening | Written | Wanted | Close | None]:
         """Return the groups that are waiting, and the first thing after them that is not a group."""

@@ -130,7 +130,7 @@ def part_schema(layout: Layout) -> pa.Schema:
 def write_part(directory: Path, shard: Shard, slices: Iterable[Sequence[Result]], layout: Layout) -> PartRecord:
     """Publish a shard: its carried columns joined with its results, which come in order, a row group to each slice.
 
-    No more than a slice is in memory at a time. The rename and its directory are synced when this returns. Raises
+    A slice or two are in memory at a time. The rename and its directory are synced when this returns. Raises
     `OSError` when the disk refuses; nothing is published then, and what was written aside is replaced by the next try.
     """
     sums = Sums()

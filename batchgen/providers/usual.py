@@ -74,25 +74,19 @@ class UsualUsage(Struct, gc=False):
         total = self.total_tokens
         if total is None and tokens_in is not None and tokens_out is not None:
             total = tokens_in + tokens_out
-        cached, reasoning = self.prompt_cache_hit_tokens, None
-        stored: int | None = None
-        read, other = self.prompt_tokens_details, self.input_tokens_details
-        if other is not None:
-            if read is not None:
-                return None
-            read = other
+        reads = self.prompt_tokens_details, self.input_tokens_details
+        writes = self.output_tokens_details, self.completion_tokens_details
+        if None not in reads or None not in writes:
+            return None
+        cached, stored = self.prompt_cache_hit_tokens, None
+        read = reads[0] or reads[1]
         if read is not None:
             if read.cached_tokens is not UNSET:
                 cached = read.cached_tokens
             creation = read.cache_creation_input_tokens
             stored = read.cache_write_tokens if creation is UNSET else creation
-        written, more = self.output_tokens_details, self.completion_tokens_details
-        if more is not None:
-            if written is not None:
-                return None
-            written = more
-        if written is not None:
-            reasoning = written.reasoning_tokens
+        written = writes[0] or writes[1]
+        reasoning = None if written is None else written.reasoning_tokens
         return Usage(tokens_in, tokens_out, total, cached, reasoning, stored)
 
 
