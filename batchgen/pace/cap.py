@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections import deque
 
+ENOUGH = 10
+"""Requests since the last cut from which the load is believed to be steady."""
+
 
 class Cap:
     """A provider's in-flight cap refuses the request that would exceed it, so each refusal names the cap exactly.
@@ -17,7 +20,7 @@ class Cap:
 
     __slots__ = (
         "_before", "_clean", "_drop", "_highest", "_hold", "_levels", "_patience", "_set_at", "_step",
-        "_turned_s", "_untried", "bound", "found", "limit",
+        "_turned_s", "bound", "found", "limit",
     )  # fmt: skip
 
     def __init__(self, bound: int) -> None:
@@ -26,7 +29,6 @@ class Cap:
         self.found: int | None = None
         self._set_at = 0  # number of the last request before the limit was set: what it and earlier ones met is old
         self._clean = 0
-        self._untried = bound  # the limit before a trial
         self._patience = 20
         self._hold: float = 20  # clean requests before the next step up
         self._step = 1
@@ -58,41 +60,37 @@ class Cap:
             self._hold = min(self._hold, max(8, self.limit // 2))
             self._clean, self._set_at = 0, last
 
-    def refused(self, number: int, last: int, in_flight: int) -> None:
-        """One less than what was refused; refused again at once, twice as many less each time: the cap has fallen."""
-        if number > self._set_at:
+    def refused(self, number: int, last: int, in_flight: int, *, busy: bool = False) -> bool | None:
+        """One less than what was refused; refused again at once, twice as many less each time: the cap has fallen.
+
+        If the service is `busy`, whatever its cap: four fifths. Returns whether it was refused at a level that had
+        been admitted since a cap has spoken, and not soon after a cut; None if the request was sent before that cut.
+        """
+        if number <= self._set_at:
+            self.limit = self.found = max(1, min(self.limit, in_flight if busy else in_flight - 1))
+            return None
+        fell = self.found is not None and in_flight <= self.found and number - self._set_at >= ENOUGH
+        if busy:
+            self.limit, self._hold = max(1, min(self.limit, int(0.8 * in_flight))), max(8, self.limit // 2)
+        else:
             most = (in_flight + 1) // 2 if self.falling else max(1, in_flight // 2 - 1)  # a tiny cap is not far off
             self.limit = max(1, min(self.limit, in_flight - min(self._drop, most)))
             self._hold = self._patience
             self._patience = 20 if self.falling else min(max(200, 2 * self.limit), 10 * self._patience)
             self._drop *= 2
-            self._set_at, self._clean, self._step = last, 0, 1
-        else:
-            self.limit = max(1, min(self.limit, in_flight - 1))
         self.found = self.limit
+        self._set_at, self._clean, self._step = last, 0, 1
+        return fell
 
-    def overloaded(self, number: int, last: int, in_flight: int) -> None:
-        """The service is busy, whatever its cap: four fifths of the load, and up again as after any refusal."""
-        if number > self._set_at:
-            self.limit = self.found = max(1, min(self.limit, int(0.8 * in_flight)))
-            self._set_at, self._clean, self._step, self._hold = last, 0, 1, max(8, self.limit // 2)
+    @property
+    def load(self) -> float:
+        """The limit; infinite while no cap has spoken."""
+        return math.inf if self.found is None else self.limit
 
-    def safe(self, in_flight: int) -> bool:
-        """Whether so many were admitted since a cap has spoken: a refusal is a surprise."""
-        return self.found is not None and in_flight <= self.found
-
-    # ---- a trial, when refusals may come by chance
-
-    def try_at(self, _now_s: float, level: float) -> None:
-        """Try a lower level, neither raised nor cut until `restore` or `go_on`."""
-        if self._hold != math.inf:
-            self._untried = self.limit
-        self.limit = max(1, min(self.limit, int(level)))
-        self._hold = math.inf
-
-    def go_on(self, _now_s: float) -> None:
-        """The refusals were a cap's after all: back to where it was."""
-        self.limit, self._hold = min(self._untried, self.bound), self._patience
+    @property
+    def safe(self) -> bool:
+        """Whether the limit is known to be admitted."""
+        return self.found is None or self.limit <= self.found
 
     def restore(self, _now_s: float, top: float) -> None:
         """The refusals came by chance: back to the level `top`, and up from there."""

@@ -13,20 +13,19 @@ import random
 from collections import deque
 
 from batchgen.pace.cap import Cap
-from batchgen.pace.doubt import Doubt, is_steady
+from batchgen.pace.chance import Chance
 from batchgen.pace.headers import Headers
 from batchgen.pace.log import PaceLog
 from batchgen.pace.rate import Rate, per_s
-from batchgen.pace.stop import LONGEST_S, FailureRun, RefusalRun, Stop, Why, is_long
+from batchgen.pace.stop import LONGEST_S, FailureRun, RefusalRun, Stop, Why
 from batchgen.pace.tokens import TokenCost
-from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, STEADY, TOKENS, Limits, PaceSample, Ticket
+from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
 
 FIRST_WINDOW = 6
 """Requests sent before anything is known: one round trip of refusals at worst."""
 REFUSAL_S = 0.5
 """A request that is out for so long was admitted; raised when refusals are seen to take longer."""
-_RATES = (Throttle.REQUESTS, Throttle.TOKENS, Throttle.UNKNOWN)
 
 
 class Pacer:
@@ -53,9 +52,8 @@ class Pacer:
         self._spread_s = self._next_search_s = 0.0
         self._run = RefusalRun()
         self._failures = FailureRun()
-        self._doubt = Doubt(self._requests)
-        self._noise = self._doubt.noise
-        self._stormed: Rate | None = None  # the pace that the last storm was about
+        self._chance = Chance()
+        self._searched: Rate | Cap = self._requests  # what the search met
         self._taken = False  # whether any request was ever admitted
         self._closed_s = 0.5  # the last wait for a door that was closed from the start
         self._cost, self._log = TokenCost(), PaceLog(limits.timeout_s)
@@ -111,8 +109,6 @@ class Pacer:
             bound |= IN_FLIGHT if self._cap.limit < self._cap.bound else CONCURRENCY
         if bound:
             self._log.bound(bound)
-        if self._noise.share and is_steady(bound, self._requests, self._tokens, self._cap):
-            bound |= STEADY
         ticket = Ticket(now_s, self._sent, self.in_flight, tokens, cost, self._sent_tokens, bound, retry)
         self._full = False
         self._unsure.append(ticket)
@@ -161,27 +157,28 @@ class Pacer:
         if not self._taken and self._sent == self._lost >= FIRST_WINDOW:
             self._nothing_taken(now_s, None if late else retry_after_s, late)
             return 0.0
-        untried = (self._tokens if throttle is Throttle.TOKENS else self._requests).untried
-        named = untried and throttle in _RATES and not is_long(retry_after_s)
-        if self._is_chance(now_s, ticket, late, named=named):
+        what = self._blamed(ticket, throttle)
+        if self._is_chance(now_s, ticket, what):
+            return 0.0
+        if throttle is Throttle.UNKNOWN and isinstance(what, Rate) and not late and self._is_cap(ticket, what):
             return 0.0
         wish_s = 0.0 if late else stop.wish(now_s, retry_after_s)
-        if throttle is Throttle.OVERLOAD or throttle is Throttle.CONCURRENCY:
-            return self._refused_in_flight(now_s, ticket, throttle, late)
-        if throttle is Throttle.GROWTH:
-            rate = self._requests
-            if ticket.sent_s > rate.cut_s and not self._spares(now_s, ticket, rate, rate.pace, safe=rate.rests(now_s)):
-                rate.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
+        load = what.load
+        if isinstance(what, Cap):
+            fell = what.refused(ticket.number, self._sent, ticket.in_flight, busy=throttle is Throttle.OVERLOAD)
+        elif throttle is Throttle.GROWTH:
+            fell = what.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
+        elif late:
             return 0.0
-        obscure = throttle is Throttle.UNKNOWN
-        if obscure:
-            # What held the request back let too much through; the pace is blamed unless the level betrays a cap.
-            if late or self._is_cap(now_s, ticket):
-                return 0.0
-            throttle = Throttle.TOKENS if ticket.bound & (REQUESTS | TOKENS) == TOKENS else Throttle.REQUESTS
+        else:
+            fell = self._refused_rate(now_s, ticket, what, None if wish_s else retry_after_s, wish_s)
+        if fell is not None and self._chance.fell(ticket.number, self._log.refused, what, load, fell=fell):
+            what.restore(now_s, self._chance.top)
+        if throttle is not Throttle.OVERLOAD:
+            return 0.0
         if not late:
-            self._refused_rate(now_s, ticket, throttle, None if wish_s else retry_after_s, wish_s, obscure=obscure)
-        return 0.0
+            self._storm(now_s, ticket, 1.0)
+        return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run.refused))
 
     def broken(self, now_s: float, ticket: Ticket) -> None:
         """The service failed (5xx, network, timeout, unreadable).
@@ -190,17 +187,20 @@ class Pacer:
         """
         self._lose(ticket)
         self._log.failed += 1
-        if self._noise.in_doubt and not ticket.admitted:  # no limit refused it
-            self._doubt.concludes(now_s, ticket.number, self._sent, self.in_flight, refused=False)
+        if not ticket.admitted:
+            self._vote(now_s, ticket, refused=False)  # no limit refused it
         stop = self._stop
         if ticket is stop.probe:
             stop.again(now_s)
         elif ticket.sent_s >= stop.began_s and stop.why is None and self._failures.counted(now_s):
             stop.begin(now_s, Why.FAILURES, 1.0, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
+            self._chance.close()
 
     def abandoned(self, ticket: Ticket) -> None:
         """The request was given up without an outcome (cancelled, stopped)."""
         self._lose(ticket)
+        if self._chance.has_vote(ticket.number):
+            self._chance.close()  # it could wait for this vote for ever
         if ticket is self._stop.probe:
             self._stop.probe = None
 
@@ -221,14 +221,13 @@ class Pacer:
         self._passed(now_s, ticket)
         if ticket is self._stop.probe and self._stop.why is Why.REFUSALS:
             self._resume(now_s)
-        elif self._noise.in_doubt:
-            self._doubt.concludes(now_s, ticket.number, self._sent, self.in_flight, refused=False)
+        if (self._requests.safe or self._tokens.safe) and self._cap.safe:
+            self._chance.saw(refused=False)
+        self._vote(now_s, ticket, refused=False)
 
     def _passed(self, now_s: float, ticket: Ticket) -> None:
         """No limit refused the request: the search may go on, and what bound it may rise."""
         ticket.admitted = True
-        if ticket.bound & STEADY:
-            self._noise.saw(refused=False)
         self._permitted += 2
         self._cap.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
         if ticket.bound & REQUESTS:
@@ -253,24 +252,31 @@ class Pacer:
 
     def _resume(self, now_s: float) -> None:
         """The stop is over; without a known pace, search again rather than stampede."""
-        if self._stormed is not None and self._stop.failed_probes >= 2:
-            self._stormed.reopen()
-        self._stormed = None
         self._stop.end()
         self._failures.clear()
         self._permitted = self._sent + FIRST_WINDOW
         self._run.begin(self._sent)
 
-    def _is_chance(self, now_s: float, ticket: Ticket, late: bool, *, named: bool) -> bool:
-        """Whether a refusal is no more than chance; then it is as good as an admission."""
-        noise = self._noise
-        known = noise.in_doubt and self._doubt.concludes(now_s, ticket.number, self._sent, self.in_flight, refused=True)
-        if not known and (late or not noise.tolerates(self._sent, named=named)):
+    def _vote(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
+        """Let the request vote on the refusal that ended the search; True if the search goes on."""
+        chance = self._chance
+        if not chance.has_vote(ticket.number) or not chance.vote(refused=refused):
             return False
-        if ticket.bound & STEADY:
-            noise.saw(refused=True)
-            ticket.bound &= ~STEADY
-        if not ticket.admitted:
+        self._searched.restore(now_s, math.inf)
+        return True
+
+    def _is_chance(self, now_s: float, ticket: Ticket, what: Rate | Cap) -> bool:
+        """Whether a refusal is no reason to cut."""
+        chance, number = self._chance, ticket.number
+        if not self._vote(now_s, ticket, refused=True) and not chance.expects(self._sent, safe=what.safe):
+            if chance.share or not math.isinf(self._requests.pace) or not math.isinf(what.load):
+                return False
+            if not chance.is_open:
+                self._searched = what
+                after = (t.admitted for t in self._unsure if t.number > number and (t.closed or t.admitted))
+                chance.open(number, self._sent, self._log.refused, after)
+            return chance.is_open and chance.waits
+        if not ticket.admitted:  # as good as an admission
             self._permitted -= 1
             self._passed(now_s, ticket)
         return True
@@ -283,90 +289,61 @@ class Pacer:
             self._stop.wait(now_s, self._closed_s * self._rng.uniform(1.0, 1.25))
         for rate in (self._requests, self._tokens):
             rate.forget(max(now_s, self._stop.until_s))
-        self._noise.calm()
+        self._chance.close()
         self._permitted = self._sent + FIRST_WINDOW
         self._run.begin(0)
 
-    def _is_cap(self, now_s: float, ticket: Ticket) -> bool:
-        """Whether a cap in flight is to blame for a refusal of unknown kind; then it is set."""
-        cap, level = self._cap, ticket.in_flight
+    def _blamed(self, ticket: Ticket, throttle: Throttle) -> Rate | Cap:
+        """Which load was too high; if the answer does not say, what held the request back let too much through."""
+        if throttle is Throttle.OVERLOAD or throttle is Throttle.CONCURRENCY:
+            return self._cap
+        by_tokens = throttle is Throttle.UNKNOWN and ticket.bound & (REQUESTS | TOKENS) == TOKENS
+        return self._tokens if by_tokens or throttle is Throttle.TOKENS else self._requests
+
+    def _is_cap(self, ticket: Ticket, rate: Rate) -> bool:
+        """Whether a refusal that does not say why betrays a cap in flight by its level; then the cap is set."""
+        cap, number, level = self._cap, ticket.number, ticket.in_flight
         if cap.found is None:
-            rate = self._tokens if ticket.bound & TOKENS else self._requests
-            if self._noise.in_search or ticket.sent_s <= rate.cut_s or not cap.betrays_itself(level):
+            if self._chance.is_open or ticket.sent_s <= rate.cut_s or not cap.betrays_itself(level):
                 return False
             cap.guess(self._sent, level)
-            self._requests.release(now_s)
-            return True
-        if not cap.old_news(ticket.number) and cap.refuted(level):
-            self._requests.blame(now_s)
+        elif not cap.old_news(number) and cap.refuted(level):
             return False
-        cap.refused(ticket.number, self._sent, level)
+        else:
+            cap.refused(number, self._sent, level)
         return True
 
-    def _spares(
-        self, now_s: float, ticket: Ticket, what: Rate | Cap, load: float, *, safe: bool, above: bool = False
-    ) -> bool:
-        """Whether a refusal is no reason to cut `load`."""
-        number = ticket.number
-        after = (t.admitted for t in self._unsure if t.number > number and (t.closed or t.admitted))
-        return self._doubt.spares(
-            now_s, what, load, number, last=self._sent, in_flight=self.in_flight, refused=self._log.refused,
-            after=after, safe=safe, rough=what is self._tokens, above=above,
-        )  # fmt: skip
-
-    def _refused_in_flight(self, now_s: float, ticket: Ticket, throttle: Throttle, late: bool) -> float:
-        """Too much is in flight: for a cap, or for a service that is busy; then the row waits besides."""
-        cap, number, level = self._cap, ticket.number, ticket.in_flight
-        fresh = not late and not cap.old_news(number)
-        searching = cap.found is None and math.isinf(self._requests.pace)
-        if not fresh or not self._spares(now_s, ticket, cap, math.inf if searching else level, safe=cap.safe(level)):
-            (cap.refused if throttle is Throttle.CONCURRENCY else cap.overloaded)(number, self._sent, level)
-        if throttle is Throttle.CONCURRENCY:
-            return 0.0
-        if not late:
-            self._storm(now_s, ticket, 1.0)
-        return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run.refused))
-
     def _refused_rate(
-        self,
-        now_s: float,
-        ticket: Ticket,
-        throttle: Throttle,
-        short_wish_s: float | None,
-        stop_s: float,
-        *,
-        obscure: bool,
-    ) -> None:
+        self, now_s: float, ticket: Ticket, rate: Rate, short_wish_s: float | None, stop_s: float
+    ) -> bool | None:
         """A rate refused: measure at the first refusal since the last cut, and give up a slot at each."""
-        if throttle is Throttle.TOKENS:
-            rate, sent, lost, slot = self._tokens, ticket.total_tokens, self._lost_tokens, ticket.tokens
+        if rate is self._tokens:
+            sent, lost, slot = ticket.total_tokens, self._lost_tokens, ticket.tokens
             unit = (self._sent_tokens - lost) / max(1, self._sent - self._lost) or slot
         else:
-            rate, sent, lost, slot, unit = self._requests, float(ticket.number), float(self._lost), 1.0, 1.0
+            sent, lost, slot, unit = float(ticket.number), float(self._lost), 1.0, 1.0
+        fell = None
         if ticket.sent_s > rate.cut_s:
-            unknown = obscure and math.isinf(rate.named) and math.isinf(self._tokens.pace)
-            safe = rate.safe or (unknown and rate.is_kept(ticket.sent_s, sent))
-            if not self._spares(now_s, ticket, rate, rate.pace, safe=safe, above=unknown):
-                rate.refused(
-                    now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
-                    noisy=self._noise.share > 0, chance=self._noise.proven,
-                )  # fmt: skip
-                if rate is self._tokens and rate.safe:  # what is in flight is charged in full only when it is answered
-                    rate.cut_s += self._log.typical_s
+            fell = rate.refused(
+                now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
+                noisy=self._chance.share > 0,
+            )  # fmt: skip
+            if rate is self._tokens and fell is not None:
+                rate.cut_s += self._log.typical_s  # what is in flight is charged in full only when it is answered
         self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.
         rate.next_s = max(rate.next_s, now_s) + slot / rate.pace
         if short_wish_s is not None and 0 < short_wish_s * rate.pace <= 2 * unit:
             rate.next_s = max(rate.next_s, now_s + short_wish_s)
+        return fell
 
     def _storm(self, now_s: float, ticket: Ticket, stop_s: float, rate: Rate | None = None) -> None:
         """Stop everybody when, after a first cut, most is still refused."""
         if self._run.is_storm(ticket.number, self._sent) and self._stop.why is None:
             self._stop.begin(now_s, Why.REFUSALS, stop_s, self._refusal_s)
-            self._doubt.end(now_s)
+            self._chance.close()
             if rate is not None:
                 rate.storm(self._stop.until_s)
-                self._stormed = rate
 
     # ---- settings and what is seen from outside
 

@@ -16,12 +16,18 @@ SLACK_S = 0.05
 """How far a late send may be caught up: timers and event loops lag, a rate must not lose by it."""
 ENOUGH = 10
 """Requests between two refusals from which their rate is believed; the error is about one request in that many."""
+FALL = 0.98
+"""A measurement below this share of the one before has fallen: a limit that stays measures the same again."""
+FIRST_STEP, UNSURE_STEP, TOP_STEP = 0.01, 0.1, 0.25
+"""Steps of the pace: the first one above what was measured, those while nothing is measured, the greatest."""
+HOLD_S, STEP_S = 8.0, 3.0
+"""Seconds at a measured pace before the first step, and between the next ones, each 1.7 times the one before."""
 RISEN = 1.15
 """Multiple of the safe pace that is admitted only if the limit has risen: three requests prove it, not `ENOUGH`."""
-UNSURE_STEP = 0.1
-"""Step of the pace, once a second, while its limit has not been measured."""
 FAST = 20
 """Requests per second from which the first climb is twice as steep: a short job would spend itself on it."""
+PROOF = 40
+"""Requests at a pace that was restored, before it rises."""
 LEAST_PER_S = 0.05
 """Requests per second below which no refusal pushes the pace: a limit so low that it refuses most even then stops
 everybody instead."""
@@ -38,36 +44,33 @@ class Rate:
     """
 
     __slots__ = (
-        "_caution", "_clean", "_first_s", "_floor", "_fresh", "_good", "_grown_s", "_hold_s", "_least",
-        "_mark_admitted", "_mark_s", "_mark_sent", "_measured", "_most_left", "_raised", "_released_from", "_resting_s",
-        "_slack_s", "_step", "_top_step", "_trusted", "_untried", "brake", "ceiling", "cut_s", "named", "next_s",
-        "pace",
+        "_caution", "_clean", "_exact", "_first_s", "_floor", "_fresh", "_grown_s", "_hold_s", "_last", "_least",
+        "_mark_admitted", "_mark_s", "_mark_sent", "_measured", "_most_left", "_resting_s",
+        "_slack_s", "_step", "_top_step", "brake", "ceiling", "cut_s", "named", "next_s", "pace",
     )  # fmt: skip
 
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
         self.named = math.inf if limit_per_s is None else limit_per_s
         self.ceiling = NAMED * self.named
         self.pace = self.ceiling
-        self._measured = limit_per_s  # the provider's rate, as named or last measured
         self.brake = 1.0  # > 1 while the provider says that hardly anything remains
         self.next_s = now_s  # when the schedule allows the next request
         self.cut_s = -math.inf  # refusals of requests sent before this say nothing new
         self._first_s = now_s
-        self._clean, self._least, self._hold_s, self._step, self._grown_s = 0, ENOUGH, 0.0, 0.0, now_s
-        self._mark_s: float | None = None  # the last refusal that counted, and the totals then
-        self._mark_admitted = self._mark_sent = 0.0
-        self._caution = caution
-        self._top_step = 0.25 / caution
         self._slack_s = slack_s
         self._most_left = 0.0
+        # What is known: the provider's rate, as named or measured, and whether the pace has kept to it since.
+        self._measured = self._last = limit_per_s
+        self._exact = True
+        self._fresh = True  # all that was admitted since the start was at a pace that was named then
+        self._mark_s: float | None = None  # the last refusal that was a measurement, and the totals then
+        self._mark_admitted = self._mark_sent = 0.0
+        # How it may rise: after `_least` requests and `_hold_s` seconds, by `_step`.
+        self._caution = caution
+        self._top_step = TOP_STEP / caution
+        self._clean, self._least, self._hold_s, self._step, self._grown_s = 0, ENOUGH, 0.0, 0.0, now_s
         self._resting_s = -math.inf
         self._floor = 0.0
-        self._raised = 0.0  # the last step upwards
-        self._fresh = True  # and all that was admitted since the start was at a pace that was named then
-        self._trusted = True  # nothing has spoken against what was named
-        self._good = 0.0  # a pace that held, before the last measurement
-        self._released_from = math.inf  # the pace before `release`
-        self._untried = math.inf  # the pace before `try_above`
         self._settle(now_s, True)
 
     def spend(self, now_s: float, cost: float) -> bool:
@@ -84,10 +87,10 @@ class Rate:
         """Take over a limit that the job or the provider names, its `NAMED` share at once; None goes on searching."""
         self.named = math.inf if limit_per_s is None else limit_per_s
         self.ceiling = NAMED * self.named
-        self._trusted, self._fresh = True, False
+        self._fresh = False
         if limit_per_s is not None or self._mark_s is None:
             self.pace = self.ceiling
-            self._mark_s, self._measured = None, limit_per_s
+            self._mark_s, self._measured, self._last, self._exact = None, limit_per_s, limit_per_s, True
 
     def remains(self, share: float) -> None:
         """Brake while under 5 % of a bucket remains that was seen fuller: others draw on it too."""
@@ -99,24 +102,14 @@ class Rate:
         return self.pace if self._measured is None else self._measured
 
     @property
-    def safe(self) -> bool:
-        """Whether the pace is what was found to be safe, or below: a refusal is a surprise."""
-        return self._measured is not None and self.pace <= 1.001 * SAFETY * self._measured
-
-    def is_kept(self, sent_s: float, sent: float) -> bool:
-        """Whether no more was sent since the last refusal that counted than the measured rate allows."""
-        if self._measured is None or self._mark_s is None:
-            return False
-        return sent - self._mark_sent <= SAFETY * self._measured * (sent_s - self._mark_s) + 1.0
+    def load(self) -> float:
+        """The pace."""
+        return self.pace
 
     @property
-    def untried(self) -> bool:
-        """Whether the pace was named by somebody and nothing has spoken against it so far."""
-        return self._trusted and self.pace == self.ceiling < math.inf
-
-    def rests(self, now_s: float) -> bool:
-        """Whether the pace has not been raised for long enough that a refusal of growth is a surprise."""
-        return self.pace < math.inf and now_s - self._grown_s > 2.0
+    def safe(self) -> bool:
+        """Whether the pace is what was measured, or below."""
+        return self._measured is not None and self._exact and self.pace <= 1.001 * NAMED * self._measured
 
     def held(self, now_s: float, sent_s: float) -> None:
         """Count a request that was bound by this pace and was admitted; after enough of them the pace rises.
@@ -136,88 +129,62 @@ class Rate:
             self.pace = min(self.pace * (1.5 if self.pace < 0.7 * known else 1.1), known, self.ceiling)
             self._settle(now_s, self.pace >= known)
             return
-        self._good = max(self._good, self.pace)
-        self._raised = self._step
         self.pace = min(self.pace * (1 + self._step), self.ceiling)
         self._clean, self._grown_s = 0, now_s
         if known is not None:
             self._step = min(self._top_step, 1.7 * self._step)
-            self._hold_s = self._caution * (3.0 if self._step < self._top_step else 1.5)
+            self._hold_s = self._caution * STEP_S * (1.0 if self._step < self._top_step else 0.5)
             self._least = 3 if self.pace > RISEN * known else ENOUGH
 
     def refused(
-        self,
-        now_s: float,
-        sent_s: float,
-        *,
-        admitted: float,
-        sent: float,
-        unit: float,
-        stop_s: float,
-        noisy: bool,
-        chance: float,
-    ) -> None:
-        """Learn from the first refusal since the last cut.
+        self, now_s: float, sent_s: float, *, admitted: float, sent: float, unit: float, stop_s: float, noisy: bool
+    ) -> bool | None:
+        """Learn from the first refusal since the last cut: whether a new measurement fell, None if it is none.
 
-        `unit` is the mean size of a request, `stop_s` what this refusal costs besides (a `Retry-After` obeyed by all),
-        `chance` the share of requests that is refused by chance for sure and has not met the limit; `noisy`: there is
-        such a share at all.
+        `unit` is the mean size of a request, `stop_s` what this refusal costs besides (a `Retry-After` obeyed by all);
+        `noisy`: some are refused by chance.
         """
         self.cut_s = now_s
-        fresh = self._fresh and self.untried
-        self._fresh = self._trusted = False
+        fresh, self._fresh = self._fresh, False
         self._floor = LEAST_PER_S * unit
         if self._mark_s is None:
-            if math.isinf(self.pace):  # the search ends: all that passed may have come out of a full bucket
-                self.pace = 0.5 * max(admitted, unit) / max(1.0, sent_s - self._first_s)
-                self.next_s = now_s
-            else:
-                self.pace *= min(0.9, 1 / (1 + self._raised))  # what was raised last
-                if fresh:  # no more than all that passed, a full bucket included
-                    self._measured = None
-                    self.pace = min(self.pace, max(admitted, unit) / max(1.0, sent_s - self._first_s))
-            if unit < self.pace * stop_s <= 20 * unit:
-                self.pace = 1.5 * unit / stop_s
-            self._mark(sent_s, admitted, sent)
-            self._settle(now_s, False)
-            # Until the next refusal there is nothing to be careful of; and it soon comes back at a high pace.
+            self._begin(now_s, sent_s, max(admitted, unit), fresh=fresh and admitted >= ENOUGH * unit)
             self._step = self._top_step * (2 if self.pace > FAST * unit else 1)
-            return
-        tried, span = sent - self._mark_sent, sent_s - self._mark_s
-        got = (admitted - self._mark_admitted) / (1 - chance)
-        if got < ENOUGH * unit or span <= 0:  # too early to know; keep the mark, so that the count grows
+            self._mark(sent_s, admitted, sent)
+            return None
+        span_s, tried, got = sent_s - self._mark_s, sent - self._mark_sent, admitted - self._mark_admitted
+        if got < ENOUGH * unit or span_s <= 0:  # too early to know; keep the mark, so that the count grows
             if self._measured is not None and self.pace <= self._measured:
                 self._measured *= 0.9
+            self._exact = False
             self.pace *= 0.75 if got >= unit or self.pace > unit else 0.5
             if got < unit:
                 self._mark(sent_s, admitted, sent)
             self._settle(now_s, False)
-            return
-        seen = (got + (0.0 if noisy else EATEN) * (tried - got)) / span
-        if tried / span < 0.75 * self.pace:  # climbed far since the mark: the bucket may have run over meanwhile
+            return None
+        seen = (got + (0.0 if noisy else EATEN) * (tried - got)) / span_s
+        self._exact = tried / span_s >= 0.75 * self.pace
+        if not self._exact:  # climbed far since the mark: the bucket may have run over meanwhile
             seen = 0.5 * (seen + self.pace)
-        elif self._measured is not None and got > 0.9 * tried:
-            seen = max(seen, 0.98 * min(self._measured, self.pace))
-        self._measured = self._good = seen
+        fell = self._exact and self._last is not None and seen < FALL * self._last
+        self._measured = self._last = seen
         self.pace = min(SAFETY * seen, 0.99 * self.pace)
         self._mark(sent_s, admitted, sent)
-        self._settle(now_s, True, stop_s)
+        self._settle(now_s, True)
+        self._hold_s = max(self._hold_s, 20 * stop_s)
+        return fell
 
-    def release(self, now_s: float) -> None:
-        """The refusals were not this limit's: double the pace at once."""
-        self._released_from = self.pace
-        if math.isinf(self.pace):
-            return
-        self.pace = min(2 * self.pace, self.ceiling)
-        if math.isinf(self.ceiling):
-            self._measured = None
+    def _begin(self, now_s: float, sent_s: float, admitted: float, *, fresh: bool) -> None:
+        """The first refusal: step down, and climb fast until the next one, for nothing is measured yet."""
+        passed = admitted / max(1.0, sent_s - self._first_s)
+        if math.isinf(self.pace):  # the search ends: all that passed may have come out of a full bucket
+            self.pace, self.next_s = 0.5 * passed, now_s
+        else:
+            self.pace *= 0.8
+            if fresh:  # no more than all that passed, a full bucket included
+                self._measured = None
+                self.pace = min(self.pace, passed)
         self._settle(now_s, False)
-
-    def blame(self, now_s: float) -> None:
-        """The refusals were this limit's after all: back to the pace before `release`."""
-        if self.pace > self._released_from:
-            self.pace = self._released_from
-            self._settle(now_s, False)
 
     def storm(self, until_s: float) -> None:
         """Nearly all was refused and everybody stops until `until_s`: go on from there at half the pace."""
@@ -225,51 +192,31 @@ class Rate:
         self.next_s = self.cut_s = until_s
         self._settle(until_s, False)
 
-    def reopen(self) -> None:
-        """The door was closed to everybody, which was no matter of pace: climb fast, as far as is known to be good."""
-        if self._measured is None:
-            self._step = 1.0
-        else:
-            self._measured = max(self._measured, self._good)
-
     def forget(self, now_s: float) -> None:
         """Nothing was ever admitted: begin anew at `now_s`."""
         self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s
         self._settle(now_s, True)
 
-    def try_at(self, now_s: float, pace: float) -> None:
-        """Try a lower pace, neither raised nor cut until `restore` or `go_on`."""
-        self.cut_s, self._untried = now_s, math.inf
-        self.pace = min(self.pace, pace / self._caution)
-        self._settle(now_s, False)
-        self._hold_s = math.inf
-
-    def try_above(self, now_s: float, pace: float) -> None:
-        """Try a higher pace, neither raised nor cut until `restore` or `go_on`."""
-        self._untried, self.cut_s = self.pace, now_s
-        self.pace = min(pace, self.ceiling)
-        self.next_s = min(self.next_s, now_s)
-        self._settle(now_s, False)
-        self._hold_s = math.inf
-
-    def go_on(self, now_s: float) -> None:
-        """The refusals were a limit's after all: climb back to what was measured, and measure anew."""
-        if self.pace > self._untried:  # it was tried above
-            self.pace, self.cut_s = self._untried, now_s
-        self._mark_s = None
-        self._trusted = False
-        self._settle(now_s, False)
-
     def restore(self, now_s: float, top: float) -> None:
-        """The refusals came by chance, and what was learnt from them is void: the pace is `top` again and doubles."""
-        self.pace, self._mark_s = min(top, self.ceiling), None
-        self._measured = None if math.isinf(self.named) else self.named
+        """The refusals came by chance: the pace is `top` again, and climbs once that many requests have proved it."""
+        self.pace = min(top, self.ceiling)
+        self._exact = True
+        if math.isinf(top):
+            self._measured = self._mark_s = None
+        else:
+            self._measured = top / SAFETY
         self.next_s = min(self.next_s, now_s)
         self._settle(now_s, False)
-        self._step = 1.0
+        self._step, self._least = self._top_step, PROOF
 
-    def grew_too_fast(self, now_s: float, sent_s: float, admitted: float) -> None:
-        """The provider limits growth: step down, rest 5 s, and climb half as steeply from now on."""
+    def grew_too_fast(self, now_s: float, sent_s: float, admitted: float) -> bool | None:
+        """The provider limits growth: step down, rest 5 s, and climb half as steeply from now on.
+
+        Returns whether it cannot have been growth, as the pace had rested; None if this was known.
+        """
+        if sent_s <= self.cut_s:
+            return None
+        rests = now_s - self._grown_s > 2.0
         self.cut_s = now_s
         if math.isinf(self.pace):
             self.pace = max(admitted, 1.0) / max(1.0, sent_s - self._first_s)
@@ -279,15 +226,16 @@ class Rate:
         self._settle(now_s, False)
         self._resting_s = now_s + 5.0
         self.next_s = max(self.next_s, now_s + 1.0)
+        return rests
 
     def _mark(self, sent_s: float, admitted: float, sent: float) -> None:
         self._mark_s, self._mark_admitted, self._mark_sent = sent_s, admitted, sent
 
-    def _settle(self, now_s: float, sure: bool, stop_s: float = 0.0) -> None:
+    def _settle(self, now_s: float, sure: bool) -> None:
         """Hold the pace before it may rise: long and then gently if it was measured, else a second and by a tenth."""
         self._least = ENOUGH if sure else 1
-        self._hold_s = max(8.0 * self._caution, 20 * stop_s) if sure else 1.0
-        self._step = min(self._top_step, 0.01 if sure else UNSURE_STEP)
+        self._hold_s = self._caution * HOLD_S if sure else 1.0
+        self._step = min(self._top_step, FIRST_STEP if sure else UNSURE_STEP)
         self._clean, self._grown_s = 0, now_s
         self.pace = min(max(self.pace, self._floor), self.ceiling)
 

@@ -32,7 +32,7 @@ class Stop:
     A probe that fails doubles the stop. A stop that a `Retry-After` asks for (`wait`) needs no probe.
     """
 
-    __slots__ = ("_rng", "_stop_s", "began_s", "failed_probes", "patience_s", "probe", "until_s", "why")
+    __slots__ = ("_rng", "_stop_s", "began_s", "patience_s", "probe", "until_s", "why")
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -41,7 +41,6 @@ class Stop:
         self.probe: Ticket | None = None  # the one request that is out
         self.patience_s = 0.5  # a probe that is out for so long, and neither refused nor failed, has passed
         self._stop_s = 1.0
-        self.failed_probes = 0  # probes of this stop that did not pass
 
     def begin(self, now_s: float, why: Why, stop_s: float, patience_s: float) -> None:
         """Stop everybody for `stop_s`, jittered so that several clients do not come back together."""
@@ -54,7 +53,6 @@ class Stop:
         """The probe did not pass: wait twice as long before the next one."""
         assert self.why is not None
         self.begin(now_s, self.why, 2 * self._stop_s, self.patience_s)
-        self.failed_probes += 1
 
     def wait(self, now_s: float, wait_s: float) -> None:
         """Everybody waits as long as the provider wished."""
@@ -71,7 +69,6 @@ class Stop:
     def end(self) -> None:
         """The probe passed."""
         self.why = self.probe = None
-        self.failed_probes = 0
 
 
 class RefusalRun:

@@ -29,9 +29,9 @@ class Ticket(Struct, gc=False):
     closed: bool = False
 
 
-REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SEARCH, STEADY = 1, 2, 4, 8, 16, 32
+REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SEARCH = 1, 2, 4, 8, 16
 """What held a request back, as bits of `Ticket.bound`: the two paces, the cap that was found, the job's own bound;
-`SEARCH`: no pace was known yet; `STEADY`: what held it back is safe, so that only chance refuses it."""
+`SEARCH`: no pace was known yet."""
 
 
 class PaceSample(Struct, frozen=True):

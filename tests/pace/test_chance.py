@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from batchgen.pace.noise import Finding, Noise
+from batchgen.pace.chance import FALLS, PROOF, Chance
 from batchgen.pace.pacer import Pacer
 from batchgen.pace.values import Limits
 from batchgen.values import Throttle
@@ -50,7 +50,7 @@ class TestRefusedForNoReasonOfLoad:
             pytest.param(Scene(200, refused_from=(1, 20)), 30, id="the first 20"),
             pytest.param(Scene(200, refused_from=(1, 20), retry_after=1.0), 30, id="the first 20, Retry-After 1 s"),
             pytest.param(Scene(200, refuse_all=(0, 40)), 70, id="all for 40 s"),
-            pytest.param(Scene(3000, refuse_all=(10, 50)), 120, id="all from 10 s to 50 s"),
+            pytest.param(Scene(3000, refuse_all=(10, 50)), 130, id="all from 10 s to 50 s"),
             pytest.param(Scene(200, window=(600, 40.0), used_up=True), 70, id="600 a minute, used up for 40 s"),
             pytest.param(Scene(200, window=(150, 40.0), used_up=True), 130, id="150 a minute, used up for 40 s"),
             pytest.param(Scene(1000, window=(150, 40.0)), 400, id="150 a clock minute"),
@@ -90,8 +90,8 @@ class TestRefusedForNoReasonOfLoad:
         [
             pytest.param(replace(QUICK, rows=200, noise=0.1, limits=Limits(concurrency=8)), 1, 120, id="10 %"),
             pytest.param(replace(QUICK, rows=200, noise=0.1, latency_s=0.5), 60, 120, id="10 %, 0.5 s"),
-            pytest.param(replace(QUICK, rows=200, noise=0.05, broken=0.15, latency_s=0.5), 45, 75, id="5xx besides"),
-            pytest.param(replace(QUICK, rows=1000, noise=0.05, latency_s=0.5), 40, 75, id="5 %, 0.5 s"),
+            pytest.param(replace(QUICK, rows=200, noise=0.05, broken=0.15, latency_s=0.5), 60, 95, id="5xx besides"),
+            pytest.param(replace(QUICK, rows=1000, noise=0.05, latency_s=0.5), 60, 100, id="5 %, 0.5 s"),
         ],
     )
     def test_ill_luck_in_the_search(self, scene: Scene, most_s: float, worst_s: float) -> None:
@@ -99,24 +99,6 @@ class TestRefusedForNoReasonOfLoad:
         ends_s = sorted(run(scene, seed).end_s for seed in range(1, 31))
         assert ends_s[27] <= most_s
         assert ends_s[-1] <= worst_s
-
-    def test_a_trial_above_tells_a_limit_from_chance_at_once(self) -> None:
-        """Four refused are a limit's doing, sixteen admitted chance's; there is one such trial in a run."""
-        limit, chance = Noise(), Noise()
-        for noise in (limit, chance):
-            for number in (100, 200, 300, 400):
-                due = noise.surprised(number, number // 50, 2.0, safe=True, rough=False)
-            assert due
-            assert noise.may_rise
-            noise.begin_trial_above(400, 2.0)
-            assert not noise.may_rise
-            assert noise.trial == 6.0
-        assert [limit.decided(n, refused=n % 2 == 1) for n in range(401, 408)] == [None] * 6 + [Finding.LIMIT]
-        found = [chance.decided(n, refused=n % 6 == 0) for n in range(401, 420)]
-        assert found[:18] == [None] * 18
-        assert found[18] is Finding.NOISE
-        assert chance.top == 6.0
-        assert 0 < chance.share < 0.1
 
     def test_a_failure_was_not_refused(self) -> None:
         """One of six refused and the others broken: no limit stopped those, so the search goes on."""
@@ -148,31 +130,102 @@ class TestRefusedForNoReasonOfLoad:
             assert sum(t > 120 for t in seen.refused_at) <= 80
             assert seen.pacer is not None
 
-    def test_a_share_found_wrongly_is_forgotten(self) -> None:
-        """At a steady load without refusals nothing is left of it."""
-        noise = Noise()
-        noise.search_refused(1, 1, 10, [True] * 8 + [False])
-        for number in range(2, 11):
-            noise.decided(number, refused=False)
-        assert noise.share > 0
-        for _ in range(3000):
-            noise.saw(refused=False)
-        assert noise.share == 0
-        assert not noise.tolerates(3010, named=False)
+    def test_a_request_given_up_does_not_leave_the_question_open(self) -> None:
+        """The second of six is refused and the others are cancelled: the next refusals are a limit's."""
+        pacer = Pacer(Limits(concurrency=64), random.Random(1))
+        tickets = [pacer.sent(0.0, 100.0) for _ in range(6)]
+        pacer.succeeded(0.1, tickets[0], None, None)
+        pacer.refused(0.1, tickets[5], Throttle.UNKNOWN)
+        assert pacer.snapshot(0.1).requests_per_s is None
+        for ticket in (pacer.sent(0.2, 100.0), *tickets[1:5]):
+            pacer.abandoned(ticket)
+        pacer.refused(0.3, pacer.sent(0.2, 100.0), Throttle.UNKNOWN)
+        assert pacer.snapshot(0.3).requests_per_s is not None
 
-    def test_a_trial_is_below_the_load_that_was_refused_last(self) -> None:
-        """One below the highest could be above a limit that had been met since, and its refusals passed for chance."""
-        noise = Noise()
-        for number, load in ((100, 30.0), (200, 24.0), (300, 18.0), (400, 16.0)):
-            due = noise.surprised(number, number // 100, load, safe=True, rough=False)
-        assert due
-        noise.begin_trial(410, 16.0)
-        assert noise.trial < 0.81 * 16.0
+
+class TestChance:
+    """The arithmetic on its own."""
+
+    def falls(self, chance: Chance, measured: str, *, every: int = 20, refused_each: int = 1) -> list[bool]:
+        """Measurements of one load, `-` for one below the one before."""
+        return [
+            chance.fell(n * every, n * refused_each, "pace", 100.0 - n, fell=m == "-")
+            for n, m in enumerate(measured, 1)
+        ]
+
+    @pytest.mark.parametrize("measured", ["---=---", "--=--=", "---"])
+    def test_a_limit_measures_the_same_again(self, measured: str) -> None:
+        """However often it is met: fewer than four falls in a row are a limit that was overrun, or that fell."""
+        assert not any(self.falls(Chance(), "=" + measured))
+
+    def test_what_falls_again_and_again_is_chance(self) -> None:
+        """The fourth fall tells: what was before the first is restored, and the share is one of all since then."""
+        chance = Chance()
+        assert self.falls(chance, "=" + FALLS * "-") == FALLS * [False] + [True]
+        assert chance.share == pytest.approx(1 / 20)
+        assert chance.top == 98.0
+
+    def test_falls_of_another_load_are_no_sequel(self) -> None:
+        """Two of the pace and two of the cap are neither's fourth."""
+        chance = Chance()
+        for n, what in enumerate(("pace", "pace", "cap", "cap"), 1):
+            assert not chance.fell(n * 20, n, what, 10.0, fell=True)
+
+    def test_a_limit_refuses_more_while_the_pace_falls_so_far(self) -> None:
+        """Half of the requests refused on the way down: a limit that fell; and a few requests prove nothing."""
+        assert not any(self.falls(Chance(), "=------", refused_each=10))
+        assert not any(self.falls(Chance(), "=----", every=6))
+
+    def found(self) -> Chance:
+        """One in twenty, found from eighty requests."""
+        chance = Chance()
+        self.falls(chance, "=----")
+        return chance
+
+    def test_a_share_that_is_not_proved_is_given_up(self) -> None:
+        """Refused at each request where one in twenty was expected: a limit, and the share was wrong."""
+        chance = self.found()
+        assert [chance.expects(100 + n, safe=True) for n in range(8)].count(True) >= 4
+        assert chance.share == 0
+
+    def test_a_share_that_is_proved_outlives_a_limit(self) -> None:
+        """The same after some requests at the restored load: what exceeds the share is a limit's, the share stays."""
+        chance = self.found()
+        for n in range(PROOF):
+            chance.saw(refused=n % 20 == 19)
+        assert not all(chance.expects(100 + n, safe=False) for n in range(8))
+        assert chance.share == pytest.approx(0.05, abs=0.02)
+
+    def test_a_share_is_doubted_once_a_limit_was_met(self) -> None:
+        """The limit may have been behind it all along: 200 requests without a refusal leave a third of it."""
+        chance = self.found()
+        for n in range(400):
+            chance.saw(refused=n % 20 == 19)
+        before = chance.share
+        assert not all(chance.expects(1000 + n, safe=False) for n in range(8))
+        for _ in range(200):
+            chance.saw(refused=False)
+        assert 0 < chance.share < 0.4 * before
+
+    def test_a_share_that_has_gone_is_forgotten(self) -> None:
+        """At a steady load without refusals nothing is left of it."""
+        chance = self.found()
+        for _ in range(3000):
+            chance.saw(refused=False)
+        assert chance.share == 0
+        assert not chance.expects(3010, safe=True)
 
     def test_a_share_found_in_the_search_is_one_of_all_that_was_asked(self) -> None:
         """One refused of 42, two more of three admitted: one in 44, not one in three."""
-        noise = Noise()
-        noise.search_refused(42, 1, 45, [])
-        for number in (43, 44):
-            noise.decided(number, refused=False)
-        assert noise.share == pytest.approx(1 / 44)
+        chance = Chance()
+        chance.open(42, 45, 1, [])
+        assert [chance.vote(refused=False) for _ in range(2)] == [None, True]
+        assert chance.share == pytest.approx(1 / 44)
+
+    def test_a_search_that_meets_a_limit_is_over(self) -> None:
+        """Two of the three that are out are refused too, one of them before the first refusal came."""
+        chance = Chance()
+        chance.open(42, 45, 2, [False])
+        assert chance.vote(refused=True) is False
+        assert chance.share == 0
+        assert not chance.is_open
