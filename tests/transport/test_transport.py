@@ -159,7 +159,10 @@ async def test_a_reply_to_no_request_reaches_no_row(
             for _ in range(3):
                 before = len(said_unasked)
                 outcome = await send(transport, server.url(path))
-                assert outcome.body == ANSWER if isinstance(outcome, Response) else outcome.stale, outcome
+                if isinstance(outcome, Failure):  # the last one's second reply came just now: nothing was sent
+                    assert outcome.stale, outcome
+                    continue
+                assert outcome.body == ANSWER
                 await until(lambda before=before: len(said_unasked) > before)
 
 
