@@ -39,7 +39,7 @@ class Pacer:
         self.in_flight = 0
         self._rng = rng
         self._requests = Rate(per_s(limits.requests_per_minute), now_s)
-        self._tokens = Rate(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.0)
+        self._tokens = Rate(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.5)
         self._cap = Cap(limits.concurrency)
         self._stop = Stop(rng)
         self._unsure: deque[Ticket] = deque()  # sent lately, admitted or not
