@@ -30,6 +30,7 @@ _EDGES = " \t\r\n\"'“”‘’«»`*_<>()[]{}.,:;!?-–—。，！？：；�
 _GAPS = re.compile(r"[\s_\-‐-―]+")
 _GAPS_IN_LINE = re.compile(r"[^\S\n]*[ \t_\-‐-―]+")
 _WIDE = 0x2E80  # from here on scripts are written without spaces: a label's edge needs no word boundary
+_END_OF_THOUGHTS = "</think>"
 _NEGATION_REACH = 40  # characters before a label in which a negation is looked for
 _NEGATION = re.compile(
     r"(?:\b(?:not|no|never|neither|nor|without|isn't|isn’t|nicht|kein|keine|pas)\b\W*(?:\w+\W+)?|[不非没]是?)$"
@@ -64,6 +65,8 @@ class LabelSet:
             plain = _plain(label)
             if not plain:
                 raise JobError(f"response.labels: {label!r} has no letter or digit.")
+            if _END_OF_THOUGHTS in label:
+                raise JobError(f"response.labels: {label!r} would be cut from an answer with the model's thoughts.")
             if plain in self._by_plain:
                 raise JobError(f"response.labels: {label!r} and {self._by_plain[plain]!r} cannot be told apart.")
             self._by_plain[plain] = label
@@ -76,7 +79,7 @@ class LabelSet:
 
     def find(self, text: str, *, complete: bool = True) -> str | NoLabel:
         """Return the label in an answer's text. `complete`: the provider did not cut the answer."""
-        text = text.strip().rpartition("</think>")[2]
+        text = text.strip().rpartition(_END_OF_THOUGHTS)[2]
         if not text.strip():
             return NoLabel("the answer is empty")
         plain = _plain(text)

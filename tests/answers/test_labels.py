@@ -103,7 +103,12 @@ def test_a_cut_answer_counts_only_where_it_cannot_go_on():
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [(["one"], "at least two"), (["How to", "how_to"], "cannot be told apart"), (["a", "--"], "no letter or digit")],
+    [
+        (["one"], "at least two"),
+        (["How to", "how_to"], "cannot be told apart"),
+        (["a", "--"], "no letter or digit"),
+        (["a", "</think>"], "thoughts"),
+    ],
 )
 def test_labels_must_be_told_apart(labels, words):
     """What the rule could not tell apart is refused before anything is sent."""
