@@ -202,7 +202,8 @@ class Completer:
         """Charge a failed attempt to the budget it draws on.
 
         During an outage (the limiter's breaker is open) a failure costs patience like a refusal: the few rows that
-        serve as probes must not use up their attempts on an outage that all rows share.
+        serve as probes must not use up their attempts on an outage that all rows share. A connection that could not be
+        had costs patience too: nothing was sent.
         """
         if failure.verdict is Verdict.WAIT:
             self.refused += 1
@@ -220,7 +221,7 @@ class Completer:
                 self._streamed_models[work.prompt.model or self._model] = True
                 work.request = None
             work.tally.shared = self._limiter.pacer.is_down
-            if work.tally.shared:
+            if work.tally.shared or failure.unsent:
                 work.tally.last = not self._limiter.fresh_waiting
                 work.refused_at_s = self._clock()
             else:

@@ -1,7 +1,8 @@
 """When a row is tried again: two budgets, attempts and patience, carried out by tenacity.
 
 Waiting out a rate limit is not an attempt: nothing was billed and the limiter, not the row, decides when to go on.
-Attempts count what may have been billed: server errors, network errors, timeouts, unreadable replies.
+Nor is a connection that could not be had. Attempts count what may have been billed: server errors, connections lost,
+timeouts, unreadable replies.
 Tenacity is entered only after a row's first failure, because entering it costs 30 µs and most rows never fail.
 """
 
@@ -69,7 +70,7 @@ class RetryPolicy:
         patience_s = self.settings.rate_limit_patience_s
         if failure.verdict is Verdict.WAIT:
             return tally.refused_s >= patience_s
-        if tally.shared:
+        if tally.shared or failure.unsent:
             return tally.refused_s >= (min(patience_s, LAST_PATIENCE_S) if tally.last else patience_s)
         return tally.attempts >= self.settings.max_attempts
 

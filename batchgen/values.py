@@ -116,7 +116,7 @@ class FailureKind(StrEnum):
 class Verdict(StrEnum):
     """What a failure means for the row and the run."""
 
-    RETRY = "retry"  # again after a backoff; costs one of `retry.max_attempts`
+    RETRY = "retry"  # again after a backoff; costs one of `retry.max_attempts` if it can have been billed
     WAIT = "wait"  # a limit spoke: again when the limiter allows; costs patience, not attempts
     FAIL = "fail"  # this row is lost, the others are not
     STOP = "stop"  # no row can succeed until somebody acts; the row stays pending
@@ -185,6 +185,12 @@ class Failure(Struct, frozen=True, gc=False):
     stale: bool = False
     usage: Usage | None = None
     limits: RateLimits | None = None
+
+    @property
+    def unsent(self) -> bool:
+        """Whether there was no connection to send it on, so that nothing can have been billed."""
+        network = self.kind is FailureKind.NETWORK or self.kind is FailureKind.TIMEOUT
+        return network and self.http_status is None and not self.maybe_billed
 
 
 Outcome = Completion | Failure

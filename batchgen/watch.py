@@ -67,7 +67,7 @@ class Watch:
             return None
         self._unreachable_s = now_s
         self._unanswered_n += 1
-        self._unreachable_n += not failure.maybe_billed
+        self._unreachable_n += failure.unsent
         if self._unreachable_n < UNREACHABLE_TRIES and self._unanswered_n < UNANSWERED_TRIES:
             return None
         return f"{self._host} gave no answer in {self._unanswered_n} tries: {failure.message}"

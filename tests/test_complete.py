@@ -209,6 +209,19 @@ async def test_want_of_file_descriptors_costs_no_attempt_and_lowers_the_concurre
     assert len(said) == 1
 
 
+async def test_a_try_at_once_that_finds_no_connection_is_no_attempt():
+    """A host that goes away closes a kept connection and refuses the next a millisecond later: the row lives."""
+    stale = Failure(FailureKind.NETWORK, Verdict.RETRY, "closed", maybe_billed=True, stale=True)
+    away = Failure(FailureKind.NETWORK, Verdict.RETRY, "refused")
+    made, _, _, _, clock = completer(stale, away, away, GOOD, attempts=2)
+    row = work()
+    began_s = clock()
+    result = made.result(row, await made.again(row, await made.attempt(row), clock.sleep))
+    assert (result.status, result.attempts) == (Status.SUCCEEDED, 4)
+    assert row.tally.attempts == 1
+    assert row.tally.refused_s == clock() - began_s >= 1.0
+
+
 async def test_want_of_file_descriptors_for_minutes_stops_the_run():
     """Where not one connection can be had no row fails: the run stops and says why."""
     made, _, limiter, _, clock = completer(*[NO_FILES] * 100)

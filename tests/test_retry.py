@@ -128,6 +128,17 @@ def test_a_stale_connection_is_retried_at_once_but_only_once():
     assert policy.wait_s(tally, stale) > 0
 
 
+def test_a_connection_that_cannot_be_had_costs_patience_and_no_attempts():
+    """Nothing was sent; the row waits longer each time, and gives up after its patience, the last rows earlier."""
+    policy = RetryPolicy(RetrySettings(max_attempts=1), random.Random(7))
+    unsent = Failure(FailureKind.NETWORK, Verdict.RETRY, "refused")
+    assert not policy.exhausted(Tally(attempts=1, refused_s=899.0), unsent)
+    assert policy.exhausted(Tally(refused_s=900.0), unsent)
+    assert policy.exhausted(Tally(refused_s=120.0, last=True), unsent)
+    assert 0.5 <= policy.wait_s(Tally(), unsent) <= 1.0
+    assert policy.wait_s(Tally(waited_s=4.0), unsent) == 5.0
+
+
 def test_the_last_rows_do_not_wait_out_an_outage_for_ever():
     """With fresh rows behind it a row has all its patience; the last ones have two minutes."""
     policy = RetryPolicy(RetrySettings(), random.Random(7))
