@@ -107,6 +107,7 @@ class FastTransport:
             return self._failure(Broken(failures.CLOSED_HERE))
         reused = connection.reused
         waiter = connection.ask(data, total_s, silence_s)
+        del data  # the loop frees it once it is written, not when the answer comes
         try:
             outcome = await waiter
         except asyncio.CancelledError:
