@@ -13,8 +13,9 @@ from collections.abc import Iterable
 
 BALLOT = 3
 """Requests out after the first refusal of a search from which it can be judged."""
-EARLY, MORE = 12, 6
-"""With fewer, among so many of the run's first requests, as many more are sent once to judge by."""
+EARLY, EARLY_UNNAMED, MORE = 12, 30, 6
+"""With fewer, among so many of the run's first requests (the second: no limit was named), as many more are sent once
+to judge by. Later it would not pay: what a limit lets pass meanwhile is refused."""
 FALLS, LEAST_ASKED = 4, 60
 """Measurements, each below the one before, and requests meanwhile, that are chance's doing."""
 MOST = 0.35
@@ -105,11 +106,12 @@ class Chance:
         """Whether a request decides."""
         return self._first < number <= self._last
 
-    def open(self, number: int, last: int, refused: int, after: Iterable[bool]) -> None:
+    def open(self, number: int, last: int, refused: int, after: Iterable[bool], *, named: bool = True) -> None:
         """The search was refused at `number`, with requests up to `last` out: how many of them are refused too?
 
-        `refused` counts the run's refusals, `after` are those already decided, True if admitted. The share is one of
-        all that was asked, before the first refusal too: of the few after it, a limit may have let most pass.
+        `refused` counts the run's refusals, `after` are those already decided, True if admitted; `named`: the answer
+        said which limit it was. The share is one of all that was asked, before the first refusal too: of the few after
+        it, a limit may have let most pass.
         """
         known = list(after)
         self._first, self._last = number, last
@@ -118,7 +120,7 @@ class Chance:
         self._before = refused - self._refused
         self.waits = False
         if last - number < BALLOT:
-            self.waits = self._may_wait and last <= EARLY
+            self.waits = self._may_wait and last <= (EARLY if named else EARLY_UNNAMED)
             self._may_wait = False
             self._last = last + MORE if self.waits else 0
 

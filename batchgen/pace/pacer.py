@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
+from itertools import islice
 
 from batchgen.pace.cap import Cap
 from batchgen.pace.chance import Chance
@@ -26,6 +27,8 @@ FIRST_WINDOW = 6
 """Requests sent before anything is known: one round trip of refusals at worst."""
 REFUSAL_S = 0.5
 """A request that is out for so long was admitted; raised when refusals are seen to take longer."""
+SEEN_BEHIND = 100
+"""Most requests behind a refused one whose level in flight is put right: in a flood it matters to none."""
 
 
 class Pacer:
@@ -144,6 +147,10 @@ class Pacer:
         """A limit spoke. Returns the seconds this row should wait besides the gate (only overload asks for any)."""
         self._lose(ticket)
         self._log.refused += 1
+        for behind in islice(reversed(self._unsure), SEEN_BEHIND):
+            if behind.number <= ticket.number:
+                break
+            behind.in_flight -= 1  # what was refused was never in the provider's hands
         self._answered(now_s, ticket)
         self._refusal_s = min(5.0, max(REFUSAL_S, self._refusal_s * 0.95, 2 * (now_s - ticket.sent_s)))
         if limits is not None:
@@ -158,7 +165,7 @@ class Pacer:
             self._nothing_taken(now_s, None if late else retry_after_s, late)
             return 0.0
         what = self._blamed(ticket, throttle)
-        if self._is_chance(now_s, ticket, what):
+        if self._is_chance(now_s, ticket, what, named=throttle is not Throttle.UNKNOWN):
             return 0.0
         if throttle is Throttle.UNKNOWN and isinstance(what, Rate) and not late and self._is_cap(ticket, what):
             return 0.0
@@ -252,6 +259,9 @@ class Pacer:
 
     def _resume(self, now_s: float) -> None:
         """The stop is over; without a known pace, search again rather than stampede."""
+        if self._stop.is_door:
+            self._requests.reopen()
+            self._tokens.reopen()
         self._stop.end()
         self._failures.clear()
         self._permitted = self._sent + FIRST_WINDOW
@@ -265,7 +275,7 @@ class Pacer:
         self._searched.restore(now_s, math.inf)
         return True
 
-    def _is_chance(self, now_s: float, ticket: Ticket, what: Rate | Cap) -> bool:
+    def _is_chance(self, now_s: float, ticket: Ticket, what: Rate | Cap, *, named: bool) -> bool:
         """Whether a refusal is no reason to cut."""
         chance, number = self._chance, ticket.number
         if not self._vote(now_s, ticket, refused=True) and not chance.expects(self._sent, safe=what.safe):
@@ -274,7 +284,7 @@ class Pacer:
             if not chance.is_open:
                 self._searched = what
                 after = (t.admitted for t in self._unsure if t.number > number and (t.closed or t.admitted))
-                chance.open(number, self._sent, self._log.refused, after)
+                chance.open(number, self._sent, self._log.refused, after, named=named)
             return chance.is_open and chance.waits
         if not ticket.admitted:  # as good as an admission
             self._permitted -= 1

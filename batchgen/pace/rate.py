@@ -192,6 +192,11 @@ class Rate:
         self.next_s = self.cut_s = until_s
         self._settle(until_s, False)
 
+    def reopen(self) -> None:
+        """The door was shut to everybody, which was no matter of pace: climb fast if nothing is measured."""
+        if self._measured is None:
+            self._step = self._top_step
+
     def forget(self, now_s: float) -> None:
         """Nothing was ever admitted: begin anew at `now_s`."""
         self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s

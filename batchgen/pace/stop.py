@@ -13,6 +13,8 @@ LONGEST_S = 15.0
 """Longest stop before the next probe."""
 RUN = 20
 """Requests after a cut whose refusals belong together."""
+DOOR = 2
+"""Probes in a row that did not pass: all is refused, so it is no rate that does it."""
 LONG_WISH_S = 5.0
 """A `Retry-After` above this stops everybody; a shorter one is only pacing."""
 LONGEST_WISH_S = 120.0
@@ -32,7 +34,7 @@ class Stop:
     A probe that fails doubles the stop. A stop that a `Retry-After` asks for (`wait`) needs no probe.
     """
 
-    __slots__ = ("_rng", "_stop_s", "began_s", "patience_s", "probe", "until_s", "why")
+    __slots__ = ("_failed", "_rng", "_stop_s", "began_s", "patience_s", "probe", "until_s", "why")
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -41,6 +43,7 @@ class Stop:
         self.probe: Ticket | None = None  # the one request that is out
         self.patience_s = 0.5  # a probe that is out for so long, and neither refused nor failed, has passed
         self._stop_s = 1.0
+        self._failed = 0
 
     def begin(self, now_s: float, why: Why, stop_s: float, patience_s: float) -> None:
         """Stop everybody for `stop_s`, jittered so that several clients do not come back together."""
@@ -52,6 +55,7 @@ class Stop:
     def again(self, now_s: float) -> None:
         """The probe did not pass: wait twice as long before the next one."""
         assert self.why is not None
+        self._failed += 1
         self.begin(now_s, self.why, 2 * self._stop_s, self.patience_s)
 
     def wait(self, now_s: float, wait_s: float) -> None:
@@ -69,6 +73,12 @@ class Stop:
     def end(self) -> None:
         """The probe passed."""
         self.why = self.probe = None
+        self._failed = 0
+
+    @property
+    def is_door(self) -> bool:
+        """Whether it has lasted for so many probes that everybody is shut out."""
+        return self._failed >= DOOR
 
 
 class RefusalRun:

@@ -50,7 +50,7 @@ class TestRefusedForNoReasonOfLoad:
             pytest.param(Scene(200, refused_from=(1, 20)), 30, id="the first 20"),
             pytest.param(Scene(200, refused_from=(1, 20), retry_after=1.0), 30, id="the first 20, Retry-After 1 s"),
             pytest.param(Scene(200, refuse_all=(0, 40)), 70, id="all for 40 s"),
-            pytest.param(Scene(3000, refuse_all=(10, 50)), 130, id="all from 10 s to 50 s"),
+            pytest.param(Scene(3000, refuse_all=(10, 50)), 120, id="all from 10 s to 50 s"),
             pytest.param(Scene(200, window=(600, 40.0), used_up=True), 70, id="600 a minute, used up for 40 s"),
             pytest.param(Scene(200, window=(150, 40.0), used_up=True), 130, id="150 a minute, used up for 40 s"),
             pytest.param(Scene(1000, window=(150, 40.0)), 400, id="150 a clock minute"),
@@ -90,8 +90,8 @@ class TestRefusedForNoReasonOfLoad:
         [
             pytest.param(replace(QUICK, rows=200, noise=0.1, limits=Limits(concurrency=8)), 1, 120, id="10 %"),
             pytest.param(replace(QUICK, rows=200, noise=0.1, latency_s=0.5), 60, 120, id="10 %, 0.5 s"),
-            pytest.param(replace(QUICK, rows=200, noise=0.05, broken=0.15, latency_s=0.5), 60, 95, id="5xx besides"),
-            pytest.param(replace(QUICK, rows=1000, noise=0.05, latency_s=0.5), 60, 100, id="5 %, 0.5 s"),
+            pytest.param(replace(QUICK, rows=200, noise=0.05, broken=0.15, latency_s=0.5), 45, 75, id="5xx besides"),
+            pytest.param(replace(QUICK, rows=1000, noise=0.05, latency_s=0.5), 40, 75, id="5 %, 0.5 s"),
         ],
     )
     def test_ill_luck_in_the_search(self, scene: Scene, most_s: float, worst_s: float) -> None:
