@@ -9,18 +9,18 @@ from pathlib import Path
 from batchgen.errors import OutputError
 from batchgen.journal import Journal
 from batchgen.plan import ShardRecord
+from batchgen.replacement import sync_directory
 from batchgen.salvage import set_aside
 from batchgen.sink import (
     DamagedPartError,
     part_numbers,
     part_path,
-    read_part,
+    part_results,
     read_part_record,
-    sync_directory,
-    table_results,
+    read_part_slices,
 )
 from batchgen.spill import read_spill
-from batchgen.summary import spent_on
+from batchgen.summary import Spent, spent_on
 from batchgen.values import Result, Status
 
 
@@ -51,7 +51,10 @@ def check_parts(journal: Journal, directory: Path, expected: Sequence[int]) -> l
             elif number < len(expected):
                 journal.record([_of_number(read_part_record(path, expected[number]), number)])
             else:
-                journal.record([_of_number(read_part(path)[0], number)])
+                record, slices = read_part_slices(path)
+                for _ in slices:
+                    pass  # every page is readable
+                journal.record([_of_number(record, number)])
         except DamagedPartError as error:
             aside = set_aside(path, directory.parent)
             damage.append(f"{error}; it is kept as {aside.name} and its rows are done again")
@@ -72,10 +75,10 @@ def _of_number(record: ShardRecord, number: int) -> ShardRecord:
 
 def _succeeded(path: Path, known: ShardRecord) -> Iterator[Result]:
     """Yield the succeeded rows of a part whose shard is open."""
-    found, table = read_part(path)
+    found, slices = read_part_slices(path)
     if (found.number, found.first_row, found.rows) != (known.number, known.first_row, known.rows):
         raise DamagedPartError(f"{path.name} has other rows than its shard")
-    for result in table_results(table, found.first_row, _unknown):
+    for result in part_results(slices, found.first_row, _unknown):
         if result.status is Status.SUCCEEDED:
             yield result
 
@@ -93,12 +96,20 @@ def reopen_failed(journal: Journal, directory: Path, input_cost: Callable[[Resul
     for record in journal.shards():
         if record.part is None or not record.part.sums.rows(Status.FAILED):
             continue
-        _, table = read_part(part_path(directory, record.number))
-        results = list(table_results(table, record.first_row, input_cost))
-        failed = [spent_on(result.row, result) for result in results if result.status is Status.FAILED]
-        journal.unseal(record, (result for result in results if result.status is Status.SUCCEEDED), failed)
+        _, slices = read_part_slices(part_path(directory, record.number))
+        failed: list[Spent] = []
+        journal.unseal(record, _without_failed(part_results(slices, record.first_row, input_cost), failed), failed)
         count += len(failed)
     return count
+
+
+def _without_failed(results: Iterator[Result], failed: list[Spent]) -> Iterator[Result]:
+    """Yield the succeeded rows, and put what the others have cost into `failed`: one pass, nothing else is kept."""
+    for result in results:
+        if result.status is Status.SUCCEEDED:
+            yield result
+        else:
+            failed.append(spent_on(result.row, result))
 
 
 def take_spill(journal: Journal, path: Path) -> list[str]:

@@ -24,8 +24,9 @@ from batchgen.errors import OutputError, StorageStop
 from batchgen.journal import Journal
 from batchgen.lock import LOCK_FILE, enter, holder, make_private, refuse_network
 from batchgen.mend import check_parts, reopen_failed, take_spill
+from batchgen.replacement import replace_file
 from batchgen.salvage import open_journal
-from batchgen.sink import PriceLabel, part_numbers, part_path, replace_file, write_cost_summary
+from batchgen.sink import PriceLabel, part_numbers, part_path, write_cost_summary
 from batchgen.values import Result
 
 _STATE_FILE, _JOURNAL_FILE, _SPILL_FILE, _SHARED_FILE = "run.json", "journal.sqlite", "journal.spill", "shared.sqlite"

@@ -7,8 +7,6 @@ taken up from its parts alone.
 
 from __future__ import annotations
 
-import io
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -27,6 +25,7 @@ from msgspec import Struct
 from batchgen import __version__
 from batchgen.errors import OutputError
 from batchgen.plan import PartRecord, Shard, ShardRecord
+from batchgen.replacement import ReplacementFile, replace_file, replacing
 from batchgen.summary import Sums
 from batchgen.values import FailureKind, Result, Status
 
@@ -204,80 +203,50 @@ def _is_worded(name: str, table: pa.Table) -> bool:
     return short and name not in _FREE_TEXT and name != "parsed"
 
 
-class ReplacementFile(io.RawIOBase):
-    """A file written aside; `size` and `crc` (CRC-32) are of what was written so far."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.size = self.crc = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._file.write(data)
-        self.crc = zlib.crc32(data, self.crc)
-        self.size += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self.size
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[ReplacementFile]:
-    """Give a file to write aside, mode 0600; then sync it, rename it over `path` and sync the directory.
-
-    A sync that fails is never trusted later: the next try writes a new file from the start.
-    """
-    aside = path.with_name(f".{path.name}.partial")
-    aside.unlink(missing_ok=True)
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        yield ReplacementFile(file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(path)
-    sync_directory(path.parent)
-
-
-def replace_file(path: Path, body: Any) -> None:
-    """Write `body` (bytes-like) as the whole of `path`, as `replacing` does."""
-    with replacing(path) as file:
-        file.write(body)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames and new names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def read_part(path: Path) -> tuple[ShardRecord, pa.Table]:
     """Return what a part is and all its columns, every page checked. Raises `DamagedPartError`, `FileNotFoundError`."""
-    body = path.read_bytes()
-    with _as_damage(path):
-        file = pq.ParquetFile(pa.BufferReader(body), page_checksum_verification=True)
-        record, table = _record(file, len(body), zlib.crc32(body)), file.read()
-    if table.num_rows != record.rows or not _has_result_columns(table.schema):
-        raise DamagedPartError(f"{path.name} does not have the rows and columns that its footer names")
-    return record, table
+    record, slices = read_part_slices(path)
+    return record, pa.concat_tables(slices)
+
+
+def read_part_slices(path: Path) -> tuple[ShardRecord, Iterator[pa.Table]]:
+    """Return what a part is, and its rows as they are asked for, a row group at a time: long answers are many groups.
+
+    Every page is checked. Raises `DamagedPartError` (the iterator too), `FileNotFoundError`.
+    """
+    size, crc = _checksum(path)
+    with _as_damage(path), pq.ParquetFile(path) as file:
+        record = _record(file, size, crc)
+        if file.metadata.num_rows != record.rows or not _has_result_columns(file.schema_arrow):
+            raise ValueError("it does not have the rows and columns that its footer names")
+    return record, _row_groups(path)
+
+
+def _row_groups(path: Path) -> Iterator[pa.Table]:
+    with _as_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number)
+        if not file.num_row_groups:
+            yield file.schema_arrow.empty_table()
 
 
 def read_part_record(path: Path, crc: int) -> ShardRecord:
     """Return what a part is, the whole file being checked by its CRC-32. Raises `DamagedPartError`."""
-    size = found = 0
-    with open(path, "rb") as stream:
-        while piece := stream.read(_READ_BYTES):
-            size += len(piece)
-            found = zlib.crc32(piece, found)
+    size, found = _checksum(path)
     if found != crc:
         raise DamagedPartError(f"{path.name} has changed since it was written")
     with _as_damage(path), pq.ParquetFile(path) as file:
         return _record(file, size, crc)
+
+
+def _checksum(path: Path) -> tuple[int, int]:
+    """Return a file's size and CRC-32."""
+    size = crc = 0
+    with open(path, "rb") as stream:
+        while piece := stream.read(_READ_BYTES):
+            size += len(piece)
+            crc = zlib.crc32(piece, crc)
+    return size, crc
 
 
 def _record(file: pq.ParquetFile, size: int, crc: int) -> ShardRecord:
@@ -300,6 +269,15 @@ def _as_damage(path: Path) -> Iterator[None]:
 
 def _has_result_columns(schema: pa.Schema) -> bool:
     return all(schema.get_field_index(f.name) >= 0 and schema.field(f.name).type == f.type for f in RESULT_COLUMNS)
+
+
+def part_results(
+    slices: Iterable[pa.Table], first_row: int, input_cost: Callable[[Result], Decimal | None]
+) -> Iterator[Result]:
+    """Yield the rows of a part's slices as results again, see `table_results`."""
+    for table in slices:
+        yield from table_results(table, first_row, input_cost)
+        first_row += table.num_rows
 
 
 def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result], Decimal | None]) -> Iterator[Result]:

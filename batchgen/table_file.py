@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchgen.errors import OutputError
-from batchgen.sink import sync_directory
+from batchgen.replacement import sync_directory
 
 BATCH_ROWS = 2_000
 BATCH_BYTES = 16 * 1024 * 1024

@@ -1,18 +1,24 @@
-"""Taking up what a run on a full disk has left in its spill file: once, whatever comes between."""
+"""Taking up what is there: a spill file, once; parts whose failed rows are asked again, or whose shard is open."""
 
 import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import pyarrow.parquet as pq
+import pytest
+
 from batchgen.journal import Journal
-from batchgen.mend import take_spill
+from batchgen.mend import check_parts, reopen_failed, take_spill
 from batchgen.plan import PartRecord, ShardRecord
 from batchgen.salvage import open_journal
+from batchgen.sink import DamagedPartError, part_path, write_part
 from batchgen.spill import Spill
 from batchgen.summary import Spent, Sums
 from batchgen.values import Result, Status
+from tests.test_sink import LAYOUT, failed, shard_of, succeeded
 
 ROOT = Path(__file__).parents[1]
 
@@ -109,3 +115,75 @@ def test_a_damaged_spill_file_is_kept_aside(tmp_path):
     assert (tmp_path / "spill.damaged-1").read_bytes() == body
     assert not (tmp_path / "spill").exists()
     journal.close()
+
+
+FAILED = {3, 9, 12}
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """A directory for parts."""
+    (tmp_path / "results").mkdir()
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def journal(tmp_path, parts):
+    """A journal of one sealed shard of 20 rows, whose part has three row groups."""
+    rows = [failed(row) if row in FAILED else succeeded(row, completion=f"answer {row} " * 9) for row in range(20)]
+    part = write_part(parts, shard_of(20), iter([rows[:8], rows[8:12], rows[12:]]), LAYOUT)
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.record([ShardRecord(0, 0, 20, part)])
+        yield journal
+
+
+def damage_last_slice(path):
+    """Change one byte of the answers in the last row group."""
+    group = pq.ParquetFile(path).metadata.row_group(2)
+    [column] = [group.column(n) for n in range(group.num_columns) if group.column(n).path_in_schema == "completion"]
+    body = bytearray(path.read_bytes())
+    body[column.data_page_offset + column.total_compressed_size - 5] ^= 1
+    path.write_bytes(body)
+
+
+def test_failed_rows_of_a_part_in_slices_are_pending_again(parts, journal):
+    """Whichever slice they are in; what they have cost is kept, and all others keep their answers."""
+    assert reopen_failed(journal, parts, lambda result: None) == 3
+    assert [(s.row, s.attempts) for s in journal.spent()] == [(row, 6) for row in sorted(FAILED)]
+    kept = list(journal.results(0, 20))
+    assert [result.row for result in kept] == [row for row in range(20) if row not in FAILED]
+    assert all(result.completion == f"answer {result.row} " * 9 for result in kept)
+    assert not journal.shards()[0].sealed
+    assert part_path(parts, 0).exists()
+
+
+def test_a_damaged_slice_reopens_nothing(parts, journal):
+    """The rows of the whole slices before it are not half taken over."""
+    damage_last_slice(part_path(parts, 0))
+    with pytest.raises(DamagedPartError):
+        reopen_failed(journal, parts, lambda result: None)
+    assert journal.shards()[0].sealed
+    assert journal.settled(0, 20) == set()
+    assert not list(journal.spent())
+
+
+def test_a_damaged_part_of_an_open_shard_gives_none_of_its_rows(parts, journal):
+    """It was being reopened when the process died; a part that is damaged since is set aside whole."""
+    journal.unseal(journal.shards()[0], ())
+    damage_last_slice(part_path(parts, 0))
+    [told] = check_parts(journal, parts, [])
+    assert "its rows are done again" in told
+    assert journal.settled(0, 20) == set()
+    assert not part_path(parts, 0).exists()
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_part_without_record_is_taken_over_only_if_all_its_slices_can_be_read(tmp_path, parts):
+    """The journal is new: a part counts as published, one with a damaged last slice does not."""
+    with closing(Journal(tmp_path / "new")) as new:
+        assert check_parts(new, parts, []) == []
+        assert [(record.number, record.sealed) for record in new.shards()] == [(0, True)]
+    damage_last_slice(part_path(parts, 0))
+    with closing(Journal(tmp_path / "newer")) as newer:
+        assert len(check_parts(newer, parts, [])) == 1
+        assert not newer.shards()

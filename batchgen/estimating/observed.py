@@ -18,7 +18,7 @@ from batchgen.journal import Journal
 from batchgen.lock import enter
 from batchgen.plan import ShardRecord
 from batchgen.rundir import fingerprints, read_state
-from batchgen.sink import DamagedPartError, part_numbers, part_path, read_part, table_results
+from batchgen.sink import DamagedPartError, part_numbers, part_path, part_results, read_part_slices
 from batchgen.values import FailureKind, Result
 
 MOST_OBSERVED = 10_000
@@ -132,5 +132,5 @@ def _stored_results(path: Path) -> Iterator[Result]:
 
 def _part_results(path: Path) -> Iterator[Result]:
     record: ShardRecord
-    record, table = read_part(path)
-    return table_results(table, record.first_row, lambda result: Decimal(0))
+    record, slices = read_part_slices(path)
+    return part_results(slices, record.first_row, lambda result: Decimal(0))

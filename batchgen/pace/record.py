@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from batchgen.errors import StorageStop
 from batchgen.pace.values import PaceSample
-from batchgen.sink import replace_file
+from batchgen.replacement import replace_file
 
 PACE_FILE = "pace.parquet"
 EVERY_S = 1.0
