@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from batchgen.errors import ProviderStop, ResourceStop
 from batchgen.limiter import Limiter
+from batchgen.pace.values import Ticket
 from batchgen.pricing import ModelPrice
 from batchgen.prompt_room import PromptRoom
 from batchgen.providers.protocol import Provider
@@ -129,17 +130,18 @@ class Completer:
         if request is None:
             request = work.request = self._provider.build_request(work.prompt, stream=self._streams(work.prompt))
             self.room.weigh(work, len(request.body))
-        held = await self._reserve.hold(request, work.prompt) if self._reserve.capped else None
-        tokens = rough_tokens(len(request.body))
-        ticket = None
+        held, ticket = None, None
+        if not self._reserve.capped:
+            ticket = self._limiter.try_acquire(rough_tokens(len(request.body)), retry=retry)
+        if ticket is None:
+            held, ticket = await self._admit(request, work.prompt, retry=retry)
+            if not request.streamed and self._streams(work.prompt):  # learnt while this row waited for its permit
+                request = work.request = self._provider.build_request(work.prompt, stream=True)
+        else:
+            self._reserve.pass_unheld()
         outcome: Outcome | None = None
         short = False
         try:
-            ticket = self._limiter.try_acquire(tokens, retry=retry)
-            if ticket is None:
-                ticket = await self._limiter.acquire(tokens, retry=retry)
-                if not request.streamed and self._streams(work.prompt):  # learnt while this row waited for its permit
-                    request = work.request = self._provider.build_request(work.prompt, stream=True)
             if work.refused_at_s is not None:
                 work.tally.refused_s += self._clock() - work.refused_at_s
                 work.refused_at_s = None
@@ -157,13 +159,10 @@ class Completer:
             else:
                 outcome = self._provider.read_response(request, response)
         finally:
-            if ticket is None:
-                self._reserve.release(held)
-            else:
-                work.tally.asked_s = self._limiter.settle(ticket, None if short else outcome)
-                usage = None if outcome is None else outcome.usage
-                cost = None if usage is None else self._cost(work, usage)
-                self._reserve.settle(held, request, work.prompt, outcome, cost)
+            work.tally.asked_s = self._limiter.settle(ticket, None if short else outcome)
+            usage = None if outcome is None else outcome.usage
+            cost = None if usage is None else self._cost(work, usage)
+            self._reserve.settle(held, request, work.prompt, outcome, cost)
         if isinstance(outcome, Failure):
             if short:
                 self._await_files(work, outcome)
@@ -173,6 +172,30 @@ class Completer:
         if reason is not None:
             raise ProviderStop(self._shown(reason))
         return outcome
+
+    async def _admit(self, request: Request, prompt: Prompt, *, retry: bool) -> tuple[Decimal | None, Ticket]:
+        """Wait until the budget and the limiter let a request go out; return what is reserved for it, and its permit.
+
+        A budget may be set while one waits for its permit: what fits at once goes, else it gives the permit back.
+        """
+        tokens = rough_tokens(len(request.body))
+        while not self._reserve.capped:
+            ticket = await self._limiter.acquire(tokens, retry=retry)
+            if not self._reserve.capped:
+                self._reserve.pass_unheld()
+                return None, ticket
+            held = self._reserve.try_hold(request, prompt)
+            if held is not None:
+                return held, ticket
+            self._limiter.settle(ticket, None)
+        held = await self._reserve.hold(request, prompt)
+        permit: Ticket | None = None
+        try:
+            permit = await self._limiter.acquire(tokens, retry=retry)
+        finally:
+            if permit is None:
+                self._reserve.release(held)
+        return held, permit
 
     def _await_files(self, work: Work, failure: Failure) -> None:
         """Take back a request that could not go out for want of a file descriptor, and send fewer at once from now on.

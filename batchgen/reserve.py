@@ -25,7 +25,8 @@ class Reserve:
     """Holds back worst cases; counts what was abandoned and may be billed.
 
     A `budget` with a cap refuses (`BudgetStop`) once nothing in flight could make room any more. Without a cap
-    nothing is held, but abandoned requests are still counted.
+    nothing is held, but abandoned requests are still counted; where a cap is set while some are in flight, nothing
+    more goes out until these have settled.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Reserve:
         self._parameters = parameters
         self._currency = currency
         self._waiting: deque[anyio.Event] = deque()
+        self._unheld = 0  # in flight without a reservation
 
     def worst_case(self, request: Request, prompt: Prompt) -> Decimal | None:
         """Most that this request can cost; None when the model's price or its longest answer is unknown.
@@ -62,6 +64,17 @@ class Reserve:
         """Whether requests have to ask first."""
         return self.budget.cap is not None
 
+    def pass_unheld(self) -> None:
+        """Count a request that goes out without a reservation, as there is no cap."""
+        self._unheld += 1
+
+    def try_hold(self, request: Request, prompt: Prompt) -> Decimal | None:
+        """Set the worst case aside and return it, None if it does not fit at once or is not known."""
+        worst = self.worst_case(request, prompt)
+        if worst is None or self._unheld or not self.budget.reserve(worst):
+            return None
+        return worst
+
     async def hold(self, request: Request, prompt: Prompt) -> Decimal:
         """Set the worst case aside and return it, waiting for others to settle if it does not fit at once.
 
@@ -75,7 +88,7 @@ class Reserve:
                 "model.parameters."
             )
         waited = False
-        while not self.budget.reserve(worst):
+        while self._unheld or not self.budget.reserve(worst):
             if not self.budget.fits_later(worst):
                 self._wake()
                 raise BudgetStop(
@@ -117,17 +130,20 @@ class Reserve:
             # Spending counts without a cap too: one may be set while the run goes on.
             if cost is not None:
                 billed = cost.input + cost.output
-            else:  # an answer without usage is billed all the same: the worst case stands in for it
-                billed = held if held is not None and isinstance(outcome, Completion) else _NOTHING
+            elif isinstance(outcome, Completion):  # without usage, and billed all the same: at its worst case
+                billed = held if held is not None else self.worst_case(request, prompt) or _NOTHING
+            else:
+                billed = _NOTHING
             self.budget.settle(held or _NOTHING, billed)
-        if held is not None:
+        if held is None:
+            self._unheld -= 1
+        if not self._unheld:
             self._wake()
 
-    def release(self, held: Decimal | None) -> None:
+    def release(self, held: Decimal) -> None:
         """Give back what was held for a request that never went out."""
-        if held is not None:
-            self.budget.settle(held, _NOTHING)
-            self._wake()
+        self.budget.settle(held, _NOTHING)
+        self._wake()
 
     def _wake(self) -> None:
         """Let the first that waits look again; who gets in or gives up lets the next one look.
