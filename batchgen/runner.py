@@ -1,4 +1,4 @@
-"""Many prompts → results: as many workers as requests may be in flight, one shared feed, one `emit`.
+"""Many prompts → results: workers, each with one request out at a time, one shared feed, one `emit`.
 
 A worker takes the next row with no await while a shard lasts (a task for every row would cost 30 µs). A row that must
 wait for another attempt is handed to a task of its own, so that its worker goes on. Nothing here knows journal or
@@ -7,10 +7,12 @@ Parquet: results leave through `emit`, rows left unfinished through `leave`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from batchgen.complete import Completer, Work
@@ -21,6 +23,17 @@ from batchgen.values import Completion, Failure, Outcome, Result, Verdict
 
 DRAIN_S = 25.0
 """How long an interrupted run waits for what is in flight: Kubernetes kills after 30 s."""
+
+FIRST_WORKERS = 64
+"""Workers to begin with; twice as many whenever half of them have a request out and the loop has time left. More in
+flight than keep the core busy only cost: nothing of a row is in the core's caches any more when its reply comes."""
+
+BUSY_S = 0.0005
+"""Two turns of the loop that take longer mean that it has work waiting."""
+
+LOOK_S, LOOK_SELDOM_S = 0.005, 0.02
+"""Seconds until the next look at whether more workers are of use: after one that was, doubled after each that was not,
+the most."""
 
 WAITING_ROWS = 4_000
 """Most rows that wait for another attempt in tasks of their own; beyond it their workers wait with them."""
@@ -69,6 +82,8 @@ class Runner:
         self._tasks: TaskGroup | None = None
         self._workers = 0
         self._wanted = 0
+        self._hiring = False
+        self._drained = anyio.Event()  # no rows are left to begin
         self._waiting = 0
         self.error: StoppedError | None = None
         self.interrupted = False
@@ -82,11 +97,35 @@ class Runner:
         self._tasks = None
 
     def widen(self, workers: int) -> None:
-        """Have `workers` workers; fewer leave when their row is done, more start at once."""
+        """Have up to `workers` workers; if there are more, they leave when their row is done."""
         self._wanted = workers
-        while self._tasks is not None and self._workers < workers and not self._halted:
+        if not self._hiring:
+            self._hire(FIRST_WORKERS)
+            if self._tasks is not None and self._workers < workers:
+                self._hiring = True
+                self._tasks.start_soon(self._hire_more)
+
+    def _hire(self, workers: int) -> None:
+        """Have so many workers, if they are wanted."""
+        while self._tasks is not None and self._workers < min(workers, self._wanted) and not self._halted:
             self._workers += 1
             self._tasks.start_soon(self._work)
+
+    async def _hire_more(self) -> None:
+        """Have twice as many workers, again and again, while they are of use."""
+        pause_s = LOOK_S
+        while self._workers < self._wanted and not (self._halted or self._drained.is_set()):
+            began_s = time.perf_counter()
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+            idle = time.perf_counter() - began_s < BUSY_S
+            if idle and 2 * self._limiter.in_flight >= self._workers:
+                self._hire(2 * self._workers)
+                pause_s = LOOK_S
+            with anyio.move_on_after(pause_s):
+                await self._drained.wait()
+            pause_s = min(2 * pause_s, LOOK_SELDOM_S)
+        self._hiring = False
 
     def stop(self, error: StoppedError) -> None:
         """Send nothing more, let what is in flight finish; `error` says why.
@@ -108,6 +147,7 @@ class Runner:
 
     def _halt(self) -> None:
         self._halted = True
+        self._drained.set()
         self._stopped.set()
         self._limiter.stop()
         for scope in self._feeding:
@@ -138,6 +178,7 @@ class Runner:
                     if self._halted or self._workers > self._wanted:
                         return
                 if not await self._more():
+                    self._drained.set()
                     return
         except StoppedError as error:
             self.stop(error)

@@ -1,5 +1,7 @@
 """The runner with scripted attempts: everything settles once, waiting rows hold no worker, stops drain."""
 
+import time
+
 import anyio
 import pytest
 
@@ -8,7 +10,7 @@ from batchgen.errors import ProviderStop, StorageStop
 from batchgen.limiter import LimiterClosed
 from batchgen.prompt_room import PromptRoom
 from batchgen.retry import Tally
-from batchgen.runner import Runner
+from batchgen.runner import FIRST_WORKERS, Runner
 from batchgen.values import Completion, Failure, FailureKind, Prompt, Result, Status, Usage, Verdict
 
 pytestmark = pytest.mark.anyio
@@ -56,9 +58,10 @@ class Outlet:
 
 
 class Limiter:
-    """Only its end matters here."""
+    """Only its end matters here, and how many requests are out."""
 
     closed = False
+    in_flight = 0
 
     def stop(self):
         self.closed = True
@@ -77,11 +80,13 @@ class Completer:
             raise LimiterClosed
         self.now += 1
         self.peak = max(self.peak, self.now)
+        self.limiter.in_flight = self.now
         work.tally.requests += 1
         try:
             return await self._attempt(work)
         finally:
             self.now -= 1
+            self.limiter.in_flight = self.now
 
     async def again(self, work, failure, sleep):
         return await self._again(work, failure, sleep)
@@ -115,6 +120,58 @@ async def test_every_row_of_every_shard_is_settled_once():
     assert completer.peak == 7
     assert left == []
     assert made.error is None
+
+
+async def test_workers_come_as_long_as_they_are_of_use():
+    """Nobody is answered before 500 have asked: all 500 come; and a run that is over waits for none."""
+
+    async def together(work):
+        if completer.now == 500:
+            everybody.set()
+        await everybody.wait()
+        return DONE
+
+    everybody = anyio.Event()
+    made, outlet, _, completer = runner(together, 800)
+    with anyio.fail_after(30):
+        await made.run(500)
+    assert len(outlet.results) == 800
+    assert completer.peak == 500
+    few, outlet, _, completer = runner(soon, 10)
+    with anyio.fail_after(30):
+        await few.run(100_000)
+    assert len(outlet.results) == 10
+
+
+async def test_no_more_workers_come_than_keep_the_core_busy():
+    """Each row takes a fifth of a millisecond of the core and no time besides."""
+
+    async def hard(work):
+        began_s = time.perf_counter()
+        while time.perf_counter() < began_s + 0.0002:
+            pass
+        await anyio.lowlevel.checkpoint()
+        return DONE
+
+    made, outlet, _, completer = runner(hard, 3000)
+    await made.run(1000)
+    assert len(outlet.results) == 3000
+    assert completer.peak <= 2 * FIRST_WORKERS
+
+
+async def test_no_more_workers_come_than_the_limiter_has_work_for():
+    """Two requests are out, all others wait for a permit: more workers would only hold more rows."""
+
+    async def late(work):
+        await anyio.sleep(0.05)  # what the permits take to come
+        return DONE
+
+    made, outlet, _, completer = runner(late, 200)
+    made._limiter = Limiter()
+    made._limiter.in_flight = 2
+    await made.run(1000)
+    assert len(outlet.results) == 200
+    assert completer.peak == FIRST_WORKERS
 
 
 @pytest.mark.parametrize("outcome", [DONE, BROKEN, WRONG_KEY])
