@@ -133,15 +133,16 @@ class Completer:
         held, ticket = None, None
         if not self._reserve.capped:
             ticket = self._limiter.try_acquire(rough_tokens(len(request.body)), retry=retry)
+        waited = ticket is None
         if ticket is None:
             held, ticket = await self._admit(request, work.prompt, retry=retry)
-            if not request.streamed and self._streams(work.prompt):  # learnt while this row waited for its permit
-                request = work.request = self._provider.build_request(work.prompt, stream=True)
         else:
             self._reserve.pass_unheld()
         outcome: Outcome | None = None
         short = False
         try:
+            if waited and not request.streamed and self._streams(work.prompt):  # learnt meanwhile
+                request = work.request = self._provider.build_request(work.prompt, stream=True)
             if work.refused_at_s is not None:
                 work.tally.refused_s += self._clock() - work.refused_at_s
                 work.refused_at_s = None

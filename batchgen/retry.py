@@ -70,8 +70,10 @@ class RetryPolicy:
         patience_s = self.settings.rate_limit_patience_s
         if failure.verdict is Verdict.WAIT:
             return tally.refused_s >= patience_s
-        if tally.shared or failure.unsent:
+        if tally.shared:
             return tally.refused_s >= (min(patience_s, LAST_PATIENCE_S) if tally.last else patience_s)
+        if failure.unsent:
+            return tally.refused_s >= patience_s
         return tally.attempts >= self.settings.max_attempts
 
     def wait_s(self, tally: Tally, failure: Failure) -> float:

@@ -129,12 +129,16 @@ def test_a_stale_connection_is_retried_at_once_but_only_once():
 
 
 def test_a_connection_that_cannot_be_had_costs_patience_and_no_attempts():
-    """Nothing was sent; the row waits longer each time, and gives up after its patience, the last rows earlier."""
+    """Nothing was sent; the row waits longer each time, and gives up after its patience.
+
+    One of the last rows that has waited out refusals before must not fail at its first refused connection.
+    """
     policy = RetryPolicy(RetrySettings(max_attempts=1), random.Random(7))
     unsent = Failure(FailureKind.NETWORK, Verdict.RETRY, "refused")
     assert not policy.exhausted(Tally(attempts=1, refused_s=899.0), unsent)
     assert policy.exhausted(Tally(refused_s=900.0), unsent)
-    assert policy.exhausted(Tally(refused_s=120.0, last=True), unsent)
+    assert not policy.exhausted(Tally(refused_s=130.0, last=True), unsent)
+    assert policy.exhausted(Tally(refused_s=130.0, last=True, shared=True), unsent)
     assert 0.5 <= policy.wait_s(Tally(), unsent) <= 1.0
     assert policy.wait_s(Tally(waited_s=4.0), unsent) == 5.0
 
