@@ -57,7 +57,7 @@ def _counted(estimate: Estimate) -> str:
 
 def _answers(estimate: Estimate) -> str:
     if estimate.output_method == "max_tokens":
-        return "length not known, bounded by max_tokens (--pilot 100 sends 100 random rows to see)"
+        return "length not known, at most the longest the job allows (--pilot 100 sends 100 random rows to see)"
     return (
         f"lengths of {estimate.sampled:,} rows of {'a' if estimate.output_method == 'pilot' else 'an'} "
         + _METHODS[estimate.output_method]
