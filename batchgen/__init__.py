@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Any
 from batchgen.errors import BatchgenError
 
 if TYPE_CHECKING:
-    from batchgen.corridor import arun, run
+    from batchgen.api import arun, run
     from batchgen.estimating.estimate import estimate, load_estimate
     from batchgen.estimating.values import Estimate
-    from batchgen.job import Job, load_job
-    from batchgen.sink import read_results
-    from batchgen.summary import Summary
+    from batchgen.job.settings import Job, load_job
+    from batchgen.money.ledger import Summary
+    from batchgen.storage.parts import read_results
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Estimate": "batchgen.estimating.values",
-    "Job": "batchgen.job",
-    "Summary": "batchgen.summary",
-    "arun": "batchgen.corridor",
+    "Job": "batchgen.job.settings",
+    "Summary": "batchgen.money.ledger",
+    "arun": "batchgen.api",
     "estimate": "batchgen.estimating.estimate",
     "load_estimate": "batchgen.estimating.estimate",
-    "load_job": "batchgen.job",
-    "read_results": "batchgen.sink",
-    "run": "batchgen.corridor",
+    "load_job": "batchgen.job.settings",
+    "read_results": "batchgen.storage.parts",
+    "run": "batchgen.api",
 }
 
 __all__ = [

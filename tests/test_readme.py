@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from batchgen.cli import cli
+from batchgen.cli.main import cli
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)

@@ -4,22 +4,14 @@
 """
 
 from batchgen.answers.conversation import example_turns, instructed
-from batchgen.answers.duplicates import RepeatFilter, dedupe_default, prompt_key
+from batchgen.answers.enforcement import Shaping, Target
 from batchgen.answers.kinds import Answer, Invalid
 from batchgen.answers.labels import Label, Vote
-from batchgen.answers.means import Shaping, Target
 from batchgen.answers.reading import Stage
 from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.answers.settings import OnLength, ResponseSettings
-from batchgen.answers.structured import (
-    Done,
-    GiveUp,
-    Longer,
-    Next,
-    Repair,
-    Spent,
-    StructuredAnswers,
-)
+from batchgen.answers.structured import Done, GiveUp, Longer, Next, Repair, Spent, StructuredAnswers
+from batchgen.prompts.duplicates import RepeatFilter, dedupe_default, prompt_key
 
 __all__ = [
     "Answer",

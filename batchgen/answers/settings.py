@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from batchgen.errors import JobError
 
 Means = Literal["json_schema", "json_object", "tool", "instruction"]
-"""How a provider is asked for JSON, from the tightest to the loosest; `means.py` has the table."""
+"""How a provider is asked for JSON, from the tightest to the loosest; `enforcement.py` has the table."""
 
 
 class OnLength(Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,13 +19,13 @@ import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.answers.conversation import as_json, instructed, repair_messages, worded
-from batchgen.answers.duplicates import dedupe_default
+from batchgen.answers.enforcement import TOOL, Shaping, Target, shape_request
 from batchgen.answers.kinds import Answer, AnswerKind, Invalid, LabelAnswers, SchemaAnswers, invalid
 from batchgen.answers.labels import Label, Vote, labels_instruction, labels_schema, majority, token_confidence
-from batchgen.answers.means import TOOL, Shaping, Target, shape_request
 from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import JobError
+from batchgen.prompts.duplicates import dedupe_default
 from batchgen.providers.dashscope import as_messages
 from batchgen.providers.protocol import Remark
 from batchgen.values import Completion, Failure, FailureKind, Message, Prompt, Result, Status, Verdict

@@ -21,10 +21,10 @@ from batchgen.difference.sides import Side, SideTally
 from batchgen.errors import OutputError, UsageError
 from batchgen.evaluation.evaluate import compared_row
 from batchgen.evaluation.rows import PublishedRows
-from batchgen.evaluation.settings import EvaluationSettings
 from batchgen.evaluation.statistics import Bootstrap, Measure
 from batchgen.evaluation.values import normalised, written
-from batchgen.table_file import table_file
+from batchgen.files.table import table_file
+from batchgen.job.evaluation_settings import EvaluationSettings
 
 _READ = ["row_id", "status", "completion", "parsed", "finish_reason", "model", "cost", "latency_ms"]
 _READ += ["input_tokens", "output_tokens"]

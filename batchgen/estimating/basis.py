@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal
 
-from batchgen.assemble import Parts
 from batchgen.estimating.compare import money, offered_cost
 from batchgen.estimating.cost import (
     Answers,
@@ -21,10 +20,11 @@ from batchgen.estimating.cost import (
     sampled_bill,
 )
 from batchgen.estimating.count import Asked, Census, Row
+from batchgen.estimating.intervals import Interval
 from batchgen.estimating.observed import Observations, Observed
 from batchgen.estimating.values import Span
-from batchgen.intervals import Interval
-from batchgen.pricing import ModelPrice
+from batchgen.job.parts import Parts
+from batchgen.money.prices import ModelPrice
 
 FEW_ROWS = 30
 """A smaller sample gives an interval that its own rows can mislead."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from batchgen.estimating.cost import Answers, bounded_answers, input_cost, predicted_answers
 from batchgen.estimating.count import Census, Histogram, Ruler, answer_bound, thinks
+from batchgen.estimating.intervals import Interval
 from batchgen.estimating.values import Offer, Span
-from batchgen.intervals import Interval
-from batchgen.price_file import REGIONS
-from batchgen.pricing import ModelPrice, PriceTable
-from batchgen.summary import MONEY
+from batchgen.money.ledger import MONEY
+from batchgen.money.price_file import REGIONS
+from batchgen.money.prices import ModelPrice, PriceTable
 
 
 class Comparison:

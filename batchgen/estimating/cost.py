@@ -16,9 +16,9 @@ from decimal import Decimal
 from msgspec import Struct
 
 from batchgen.estimating.count import Asked, Census, Histogram, Row
+from batchgen.estimating.intervals import Interval, mean_interval
 from batchgen.estimating.observed import Observed
-from batchgen.intervals import Interval, mean_interval
-from batchgen.pricing import ModelPrice, Price
+from batchgen.money.prices import ModelPrice, Price
 from batchgen.values import Usage
 
 _MILLION = 1_000_000

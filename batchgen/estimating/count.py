@@ -24,12 +24,12 @@ from typing import Any
 import pyarrow as pa
 from msgspec import Struct
 
-from batchgen.assemble import Parts
-from batchgen.pricing import OUTPUT_SLACK, Limits, ModelPrice
-from batchgen.progress import Reporter, Standing
-from batchgen.rendering import rendered
+from batchgen.cli.progress_bar import Reporter, Standing
+from batchgen.job.parts import Parts
+from batchgen.job.render import rendered
+from batchgen.money.prices import OUTPUT_SLACK, Limits, ModelPrice
 from batchgen.source import Batch
-from batchgen.tokens import TokenCounter, counter_for
+from batchgen.tokens.count import TokenCounter, counter_for
 from batchgen.values import Prompt
 
 SLICE_ROWS = 250

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from batchgen.estimating.intervals import Interval, mean_interval
 from batchgen.estimating.observed import Observed
 from batchgen.estimating.values import Span
-from batchgen.intervals import Interval, mean_interval
-from batchgen.job import LimitSettings
-from batchgen.pace.rate import SAFETY
+from batchgen.job.settings import LimitSettings
+from batchgen.pace.rate_limit import SAFETY
 
 
 def duration(

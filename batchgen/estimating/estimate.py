@@ -17,23 +17,23 @@ from typing import Literal
 import anyio
 import msgspec
 
-from batchgen.assemble import Endpoint, Parts, assemble, endpoint_of
-from batchgen.corridor import arun, loop_options
+from batchgen.api import arun, loop_options
+from batchgen.cli.progress_bar import Reporter, Standing
 from batchgen.errors import InputError, OutputError, StoppedError
 from batchgen.estimating.basis import Basis
 from batchgen.estimating.compare import Comparison
 from batchgen.estimating.count import Ruler, count_rows
 from batchgen.estimating.duration import duration
+from batchgen.estimating.intervals import CONFIDENCE
 from batchgen.estimating.observed import Observations, observe
 from batchgen.estimating.table import EstimateTable, read_table_estimate
 from batchgen.estimating.values import Estimate, Paid
-from batchgen.intervals import CONFIDENCE
-from batchgen.job import Job
-from batchgen.pricing import load_prices, region_of
-from batchgen.progress import Reporter, Standing
-from batchgen.rendering import keyless_endpoint
-from batchgen.rundir import keep_estimate, read_state
-from batchgen.summary import Summary
+from batchgen.job.parts import Endpoint, Parts, assemble, endpoint_of
+from batchgen.job.render import keyless_endpoint
+from batchgen.job.settings import Job
+from batchgen.money.ledger import Summary
+from batchgen.money.prices import load_prices, region_of
+from batchgen.storage.run_directory import keep_estimate, read_state
 
 Send = Callable[[AbstractSet[int]], Summary]
 """Runs the job for these rows only."""

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from batchgen.assemble import Parts
 from batchgen.errors import OutputError
-from batchgen.journal import Journal
-from batchgen.lock import enter
-from batchgen.plan import ShardRecord
-from batchgen.rundir import fingerprints, read_state
-from batchgen.sink import DamagedPartError, part_numbers, part_path, part_results, read_part_slices
+from batchgen.job.parts import Parts
+from batchgen.storage.journal import Journal
+from batchgen.storage.lock import enter
+from batchgen.storage.parts import DamagedPartError, part_numbers, part_path, part_results, read_part_slices
+from batchgen.storage.run_directory import fingerprints, read_state
+from batchgen.storage.shards import ShardRecord
 from batchgen.values import FailureKind, Result
 
 MOST_OBSERVED = 10_000

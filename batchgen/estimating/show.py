@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from batchgen.cli.messages import duration_text
+from batchgen.cli.progress_bar import money
 from batchgen.estimating.values import Estimate, Offer, Span
-from batchgen.progress import money
-from batchgen.show import duration_text
 
 _METHODS = {"pilot": "pilot", "earlier run": "earlier run of this job"}
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from batchgen.errors import OutputError
 from batchgen.estimating.count import Asked, Row
 from batchgen.estimating.values import Estimate
-from batchgen.replacement import sync_directory
+from batchgen.files.replace import sync_directory
 
 Expected = Callable[[int, Row], tuple[float | None, Decimal | None]]
 """A row's number and what was counted → its expected output tokens and cost."""

@@ -23,10 +23,10 @@ from batchgen.errors import InputError, UsageError
 from batchgen.evaluation.fields import FieldScore, FieldTally
 from batchgen.evaluation.labels import NO_LABEL, OTHER_LABEL, LabelScores, label_scores
 from batchgen.evaluation.rows import PublishedRows
-from batchgen.evaluation.settings import EvaluationSettings
 from batchgen.evaluation.statistics import Bootstrap, Measure
 from batchgen.evaluation.values import normalised, predicted_field, predicted_label, written
-from batchgen.table_file import table_file
+from batchgen.files.table import table_file
+from batchgen.job.evaluation_settings import EvaluationSettings
 
 MOST_LABELS = 1_000
 """More different gold values than this are no labels but free text."""

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchgen.columns import missing_column
 from batchgen.errors import InputError, OutputError
-from batchgen.sink import RESULT_COLUMNS, part_numbers, part_path
+from batchgen.storage.parts import RESULT_COLUMNS, part_numbers, part_path
+from batchgen.text.columns import missing_column
 
 _BATCH_ROWS = 2_000
 

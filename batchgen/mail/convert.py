@@ -12,9 +12,9 @@ import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.errors import InputError, UsageError
+from batchgen.files.table import table_file
 from batchgen.mail.decode import Mail, decode_mail
 from batchgen.mail.files import raw_mails, size_of
-from batchgen.table_file import table_file
 
 MAIL_COLUMNS = pa.schema(
     [

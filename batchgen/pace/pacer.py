@@ -13,13 +13,13 @@ import random
 from collections import deque
 from itertools import islice
 
-from batchgen.pace.cap import Cap
-from batchgen.pace.chance import Chance
-from batchgen.pace.headers import Headers
-from batchgen.pace.log import PaceLog
-from batchgen.pace.rate import Rate, per_s
-from batchgen.pace.stop import LONGEST_S, FailureRun, RefusalRun, Stop, Why
-from batchgen.pace.tokens import TokenCost
+from batchgen.pace.circuit_breaker import LONGEST_S, FailureRun, RefusalRun, Stop, Why
+from batchgen.pace.concurrency_ceiling import Cap
+from batchgen.pace.limit_headers import Headers
+from batchgen.pace.observations import PaceLog
+from batchgen.pace.random_refusals import Chance
+from batchgen.pace.rate_limit import Rate, per_s
+from batchgen.pace.token_cost import TokenCost
 from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
 

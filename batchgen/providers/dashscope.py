@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from batchgen.providers import checks, models
-from batchgen.providers.answer import Choice
+from batchgen.providers import models
+from batchgen.providers import parameter_checks as checks
 from batchgen.providers.protocol import ModelSettings, Remark
+from batchgen.providers.quick_decode import native_reply
 from batchgen.providers.reader import Exchange, read_exchange
+from batchgen.providers.reply_fields import Choice
 from batchgen.providers.request_parts import constant_parameters, encode, with_row_parameters, with_user_headers
-from batchgen.providers.usual import native_reply
 from batchgen.values import Completion, Failure, Message, Prompt, Request, Response
 
 TEXT_PATH = "/services/aigc/text-generation/generation"

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from batchgen.providers import checks, models
-from batchgen.providers.answer import Choice
+from batchgen.providers import models
+from batchgen.providers import parameter_checks as checks
 from batchgen.providers.dashscope import as_messages
 from batchgen.providers.protocol import ModelSettings, Remark
+from batchgen.providers.quick_decode import chat_reply
 from batchgen.providers.reader import Exchange, read_exchange
+from batchgen.providers.reply_fields import Choice
 from batchgen.providers.request_parts import (
     constant_parameters,
     encode,
@@ -24,7 +26,6 @@ from batchgen.providers.request_parts import (
     with_row_parameters,
     with_user_headers,
 )
-from batchgen.providers.usual import chat_reply
 from batchgen.values import Completion, Failure, Prompt, Request, Response
 
 _PATH = "/chat/completions"

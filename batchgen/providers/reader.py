@@ -15,19 +15,12 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from batchgen.providers.answer import UNFINISHED, Answer, Choice, json_text, read_usage
-from batchgen.providers.catalogue import find_rule
 from batchgen.providers.error_body import VendorError, describe, find_error, read_error
+from batchgen.providers.error_catalogue import find_rule
+from batchgen.providers.quick_decode import UsualReply
+from batchgen.providers.reply_fields import UNFINISHED, Answer, Choice, json_text, read_usage
 from batchgen.providers.sse import Frame, is_stream, read_frames
-from batchgen.providers.usual import UsualReply
-from batchgen.providers.wire import (
-    UnreadableError,
-    decode_json,
-    printable,
-    rate_limits,
-    retry_after_s,
-    word_or_none,
-)
+from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s, word_or_none
 from batchgen.values import Completion, Failure, FailureKind, Request, Response, Verdict
 
 DecodeUsual = Callable[[bytes], UsualReply]

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from batchgen.terminal import harmless
+from batchgen.text.terminal import harmless
 from batchgen.values import RateLimits
 
 MESSAGE_CAP = 2000

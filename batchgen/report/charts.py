@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup, escape
 from msgspec import Struct
 
-from batchgen.report.shown import duration
 from batchgen.report.values import Bin
+from batchgen.text.figures import duration
 
 WIDTH, HEIGHT = 400, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 20, 34

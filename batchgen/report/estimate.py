@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from batchgen.report.shown import amount, count, duration, plain
 from batchgen.report.values import Estimate, Range, Report
+from batchgen.text.figures import amount, count, duration, plain
 
 INSIDE, BELOW, ABOVE = "inside", "below the estimate", "above the estimate"
 

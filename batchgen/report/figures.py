@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from batchgen.report.charts import Format, Mark, Series, histogram, range_chart, time_chart
 from batchgen.report.estimate import compared
-from batchgen.report.shown import amount, count, duration, figure, latency, plain
 from batchgen.report.values import PaceMoment, Report, Spread
+from batchgen.text.figures import amount, count, duration, figure, latency, plain
 
 _TABLE_ROWS = 24
 

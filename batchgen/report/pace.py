@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchgen.errors import OutputError
-from batchgen.pace.record import PACE_SCHEMA
 from batchgen.report.timeline import MOST_MOMENTS
 from batchgen.report.values import PaceMoment
+from batchgen.storage.pace_file import PACE_SCHEMA
 
 _Sample = dict[str, Any]
 

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from batchgen.errors import OutputError
-from batchgen.pace.record import PACE_FILE
-from batchgen.report.fold import Fold, added, part_batches
+from batchgen.report.accumulate import Fold, added, part_batches
 from batchgen.report.pace import pace_moments
-from batchgen.report.shown import plain
 from batchgen.report.values import Count, Estimate, Line, Report
-from batchgen.rundir import read_state
-from batchgen.sink import part_numbers, part_path
+from batchgen.storage.pace_file import PACE_FILE
+from batchgen.storage.parts import part_numbers, part_path
+from batchgen.storage.run_directory import read_state
+from batchgen.text.figures import plain
 
 RUNNING, KILLED = "running", "killed"
 

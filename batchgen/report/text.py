@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from batchgen.report.estimate import compared, how_estimated
 from batchgen.report.read import KILLED, RUNNING, counts
-from batchgen.report.shown import UNKNOWN, amount, count, duration, figure, latency, moment, plain, share
 from batchgen.report.values import Count, Line, Quantiles, Report, RowLine
-from batchgen.text_table import table
+from batchgen.text.figures import UNKNOWN, amount, count, duration, figure, latency, moment, plain, share
+from batchgen.text.table import table
 
 _LINES_SHOWN = 20
 

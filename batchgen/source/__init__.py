@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from batchgen.columns import missing_column
 from batchgen.errors import InputError
 from batchgen.source.delimited import DelimitedReader
 from batchgen.source.files import File, Format, check_unchanged, find_files
@@ -23,6 +22,7 @@ from batchgen.source.ids import Chunks, IdCheck
 from batchgen.source.jsonl import JsonlReader
 from batchgen.source.parquet import ParquetReader
 from batchgen.source.reader import Piece, Reader, map_type
+from batchgen.text.columns import missing_column
 
 __all__ = ["Batch", "Scan", "ScannedFile", "Source", "row_values"]
 

@@ -1,9 +1,9 @@
 """How a request travels: one small seam, two implementations under the same tests.
 
-`open_transport` is the one way to get one. `fast.py` (asyncio and httptools) is for the hot path: 15-25 µs of CPU a
-request from 64 to 2,000 connections. `plain.py` (httpx) is always there: for odd proxies, custom TLS contexts, mock
-transports in tests, and all calls that are not hot. Both keep connections alive, verify certificates, follow no
-redirect, retry nothing, and report what went wrong in the words of `failures.py`.
+`open_transport` is the one way to get one. `asyncio_client.py` (asyncio and httptools) is for the hot path: 15-25 µs of
+CPU a request from 64 to 2,000 connections. `httpx_client.py` (httpx) is always there: for odd proxies, custom TLS
+contexts, mock transports in tests, and all calls that are not hot. Both keep connections alive, verify certificates,
+follow no redirect, retry nothing, and report what went wrong in the words of `failures.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal, Protocol, Self
 
 from batchgen.errors import JobError
 from batchgen.secret import Secret
-from batchgen.transport.descriptors import connections_allowed
+from batchgen.transport.open_files import connections_allowed
 from batchgen.transport.route import Route, is_plaintext_to_elsewhere, route_to
 from batchgen.values import Failure, Request, Response
 
@@ -100,14 +100,14 @@ def open_transport(
         notes.append(f"The proxy {route.proxy_host} is spoken to in TLS: httpx is used instead of the fast client.")
     elif kind == "fast":
         try:
-            from batchgen.transport.fast import FastTransport
+            from batchgen.transport.asyncio_client import FastTransport
         except ImportError as error:
             notes.append(
                 f"The fast client cannot be loaded ({error}); httpx is used instead, at about a tenth of the speed."
             )
         else:
             return FastTransport(route, key, allowed, notes, connect_timeout_s=connect_timeout_s)
-    from batchgen.transport.plain import PlainTransport
+    from batchgen.transport.httpx_client import PlainTransport
 
     return PlainTransport(route, key, allowed, notes, connect_timeout_s=connect_timeout_s)
 

@@ -21,11 +21,11 @@ import anyio
 from aiohappyeyeballs import AddrInfoType
 
 from batchgen.transport import failures
-from batchgen.transport.descriptors import descriptors_exhausted
+from batchgen.transport.certificates import tls_context
 from batchgen.transport.failures import CONNECT_ERRORS, OPEN_FILES_ERRORS
 from batchgen.transport.http1 import Broken, Connection
+from batchgen.transport.open_files import descriptors_exhausted
 from batchgen.transport.route import DEFAULT_PORTS, SOCKET_OPTIONS, Route
-from batchgen.transport.trust import tls_context
 
 NAME_S = 30.0
 """How long the addresses of a name are believed."""

@@ -19,8 +19,8 @@ from msgspec import Struct
 from batchgen.transport import BODY_CAP, failures
 from batchgen.transport.failures import Trouble
 from batchgen.transport.gunzip import Gunzip
-from batchgen.transport.outbox import Outbox
-from batchgen.transport.room import SMALL_BYTES, Room, Share
+from batchgen.transport.reply_memory import SMALL_BYTES, Room, Share
+from batchgen.transport.send_buffer import Outbox
 from batchgen.values import KEPT_HEADERS, Response
 
 HEAD_CAP = 256 * 1024

@@ -7,7 +7,7 @@ import statistics
 import time
 import tracemalloc
 
-from batchgen.limiter import Limiter
+from batchgen.pace.limiter import Limiter
 from batchgen.pace.pacer import Pacer
 from batchgen.pace.values import Limits
 from batchgen.values import Completion, Usage

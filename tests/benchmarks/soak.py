@@ -21,8 +21,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchgen.committer import COMMIT_ROWS
 from batchgen.simulator import expected_answer
+from batchgen.storage.writer_thread import COMMIT_ROWS
 
 ROOT = Path(__file__).parents[2]
 FAULTS = {"error-500": 0.02, "error-503": 0.01, "reset": 0.01, "truncate": 0.005, "malformed": 0.005}

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from batchgen.token_rules import count_by_script
-from batchgen.tokens import counter_for, rough_tokens, upper_bound
+from batchgen.tokens.count import counter_for, rough_tokens, upper_bound
+from batchgen.tokens.scripts import count_by_script
 from batchgen.values import Prompt
 
 PROSE = (

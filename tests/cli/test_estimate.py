@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchgen import load_estimate
-from batchgen.tokens import counter_for
+from batchgen.tokens.count import counter_for
 from batchgen.values import Prompt
 from tests.cli.conftest import results_of
 

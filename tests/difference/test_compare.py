@@ -15,7 +15,7 @@ from batchgen.difference.compare import difference
 from batchgen.difference.join import joined
 from batchgen.difference.text import difference_text
 from batchgen.errors import InputError, OutputError
-from batchgen.evaluation.settings import EvaluationSettings
+from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.simulator import Settings, start_in_thread
 from tests.evaluation.test_evaluate import publish
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from batchgen.plan import cut, first_needed_row
-from batchgen.rundir import RunDirectory
-from batchgen.sink import Layout, PriceLabel
+from batchgen.storage.parts import Layout, PriceLabel
+from batchgen.storage.run_directory import RunDirectory
+from batchgen.storage.shards import cut, first_needed_row
+from batchgen.storage.writer import Writer
 from batchgen.values import FailureKind, Result, Status
-from batchgen.writer import Writer
 
 LAYOUT = Layout(pa.schema([("n", pa.int64())]))
 

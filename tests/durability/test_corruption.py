@@ -4,13 +4,13 @@ import asyncio
 import random
 import shutil
 
-import killed_run
 import pyarrow as pa
 import pytest
 
-from batchgen.plan import Shard, ShardRecord
-from batchgen.rundir import RunDirectory
-from batchgen.sink import read_results, write_part
+from batchgen.storage.parts import read_results, write_part
+from batchgen.storage.run_directory import RunDirectory
+from batchgen.storage.shards import Shard, ShardRecord
+from tests.durability import killed_run
 
 ROWS, SHARD_ROWS = 600, 150
 

@@ -4,16 +4,16 @@ import asyncio
 import os
 import subprocess
 
-import killed_run
 import pyarrow as pa
 import pytest
 
 from batchgen.errors import OutputError, StorageStop
-from batchgen.plan import Shard
-from batchgen.rundir import RunDirectory
-from batchgen.sink import PriceLabel, read_results
+from batchgen.storage.parts import PriceLabel, read_results
+from batchgen.storage.run_directory import RunDirectory
+from batchgen.storage.shards import Shard
+from batchgen.storage.writer import Writer
 from batchgen.values import Result, Status
-from batchgen.writer import Writer
+from tests.durability import killed_run
 
 ROWS = 3_000
 

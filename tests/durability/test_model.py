@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from batchgen.plan import Shard, ShardRecord
-from batchgen.rundir import RunDirectory
-from batchgen.sink import Layout, PriceLabel, part_path, read_results, write_part
-from batchgen.spill import Spill
-from batchgen.summary import Spent, Sums
+from batchgen.money.ledger import Spent, Sums
+from batchgen.storage.overflow import Spill
+from batchgen.storage.parts import Layout, PriceLabel, part_path, read_results, write_part
+from batchgen.storage.run_directory import RunDirectory
+from batchgen.storage.shards import Shard, ShardRecord
 from batchgen.values import FailureKind, Result, Status
 
 SHARDS, SHARD_ROWS = 3, 4

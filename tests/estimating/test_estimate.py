@@ -13,9 +13,9 @@ from batchgen.estimating.basis import Basis
 from batchgen.estimating.cost import Answers, Sampled, calibration_of, fit_answers
 from batchgen.estimating.count import Asked, Histogram, Row
 from batchgen.estimating.observed import Observed
-from batchgen.job import parse_job
-from batchgen.pace.rate import SAFETY
-from batchgen.tokens import counter_for
+from batchgen.job.settings import parse_job
+from batchgen.pace.rate_limit import SAFETY
+from batchgen.tokens.count import counter_for
 from batchgen.values import Prompt
 
 MILLION = 1_000_000

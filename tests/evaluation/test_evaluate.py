@@ -18,9 +18,9 @@ from batchgen.evaluation.evaluate import (
     write_measures,
 )
 from batchgen.evaluation.text import evaluation_text, plain
-from batchgen.plan import Shard
 from batchgen.simulator import Settings, expected_answer, start_in_thread
-from batchgen.sink import Layout, Parsed, write_part
+from batchgen.storage.parts import Layout, Parsed, write_part
+from batchgen.storage.shards import Shard
 from batchgen.values import Result, Status
 
 pytest.importorskip("numpy")

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from batchgen.cli.mail_progress import mail_progress
 from batchgen.errors import InputError, OutputError
 from batchgen.mail.convert import MAIL_COLUMNS, convert_mails, read_mails
 from batchgen.mail.files import LARGEST_MAIL
-from batchgen.mail.progress import mail_progress
 from batchgen.source import Source
 
 pytest.importorskip("selectolax")

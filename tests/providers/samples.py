@@ -6,17 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from batchgen.providers import ModelSettings, Provider, open_provider
-from batchgen.values import (
-    Completion,
-    Failure,
-    FailureKind,
-    Prompt,
-    Request,
-    Response,
-    Throttle,
-    Usage,
-    Verdict,
-)
+from batchgen.values import Completion, Failure, FailureKind, Prompt, Request, Response, Throttle, Usage, Verdict
 
 BODIES = Path(__file__).parent / "bodies"
 HOSTS = {

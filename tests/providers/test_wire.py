@@ -8,14 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from batchgen.providers.wire import (
-    UnreadableError,
-    decode_json,
-    printable,
-    rate_limits,
-    retry_after_s,
-    word_or_none,
-)
+from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s, word_or_none
 from batchgen.values import RateLimits
 
 NOW = datetime(2026, 9, 21, 12, 0, tzinfo=UTC).timestamp()

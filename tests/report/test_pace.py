@@ -5,9 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchgen.errors import OutputError
-from batchgen.pace.record import PACE_SCHEMA
 from batchgen.report.pace import pace_moments
 from batchgen.report.timeline import MOST_MOMENTS
+from batchgen.storage.pace_file import PACE_SCHEMA
 
 
 def write(path, *sessions):

@@ -7,8 +7,8 @@ import duckdb
 import pytest
 
 from batchgen.errors import OutputError
+from batchgen.report import accumulate as fold_module
 from batchgen.report import breakdown_text, read_cost_summary, read_report, report_text
-from batchgen.report import fold as fold_module
 from tests.report.runs import failed_row, hand_made, real_run, row
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from batchgen.simulator import expected_answer
-from batchgen.sink import read_results
+from batchgen.storage.parts import read_results
 from tests.cli.conftest import KEY
 from tests.cli.test_run import messages
 
@@ -170,7 +170,7 @@ def killed_when(run, server, ready):
 
 def durable_rows(directory, scratch):
     """Return how many rows a run that is not alive has settled for good, counted on a copy of its directory."""
-    from batchgen.rundir import RunDirectory, read_state
+    from batchgen.storage.run_directory import RunDirectory, read_state
 
     if not (directory / "run.json").exists():
         return 0

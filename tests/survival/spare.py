@@ -2,7 +2,7 @@
 
 `python spare.py`, a JSON object per line on stdin: `arguments`, `cwd`, `env` (added to its own), `stdout` and `stderr`
 (file names). Answers with lines on stdout: `started PID`, and for each child that ends `ended PID STATUS`. What the
-child runs is `batchgen.cli.main`, as the installed command does.
+child runs is `batchgen.cli.main.main`, as the installed command does.
 """
 
 import json
@@ -15,10 +15,10 @@ import anyio._backends._asyncio  # noqa: F401
 import pyarrow as pa
 import uvloop  # noqa: F401
 
-import batchgen.corridor
-import batchgen.show
-import batchgen.transport.fast  # noqa: F401
-from batchgen import cli
+import batchgen.api
+import batchgen.cli.messages
+import batchgen.transport.asyncio_client  # noqa: F401
+from batchgen.cli import main as cli
 
 
 def become(order):

@@ -131,7 +131,8 @@ def test_a_disk_that_fills_up_at_the_very_end(spare, simulator, job, tmp_path, d
     path = job(write_csv(tmp_path / "in.csv", ["a", "b"]), server.url)
     out = disk.place / "out"
     script = (
-        "import sys, batchgen.rundir as r; from batchgen import cli; from pathlib import Path; import shutil\n"
+        "import sys, batchgen.storage.run_directory as r; from batchgen.cli import main as cli\n"
+        "from pathlib import Path; import shutil\n"
         "real = r.write_cost_summary\n"
         "def full(path, *rest):\n"
         f"    free = shutil.disk_usage({str(disk.place)!r}).free\n"
@@ -202,7 +203,7 @@ def test_a_network_file_system_is_refused_by_name(simulator, job, tmp_path, kind
     mounts = tmp_path / "mounts"
     mounts.write_text(f"overlay / overlay rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\n")
     script = (
-        "import sys, pathlib, batchgen.rundir as r; from batchgen import cli\n"
+        "import sys, pathlib, batchgen.storage.run_directory as r; from batchgen.cli import main as cli\n"
         "real = r.refuse_network\n"
         f"r.refuse_network = lambda path, mounts: real(path, pathlib.Path({str(mounts)!r}))\n"
         "cli.main(sys.argv[1:])"

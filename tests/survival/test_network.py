@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batchgen.simulator import Settings, start_in_thread
-from batchgen.sink import read_results
+from batchgen.storage.parts import read_results
 from tests.cli.test_run import write_csv
 from tests.survival.harness import assert_whole, wait_until
 from tests.survival.vendor import WHOLE_FAULTS, Vendor, echo, question

@@ -22,7 +22,8 @@ from tests.survival.harness import ROOT, assert_whole, durable_rows
 
 DRIVER = """
 import os, sys
-from batchgen import cli, execution
+from batchgen.cli import main as cli
+from batchgen.engine import run as execution
 told = os.open({acknowledged!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 real = execution.Execution._committed
 def tell(self, results):

@@ -77,8 +77,8 @@ def test_clocks_that_jump_change_nothing_but_the_stamps(command, simulator, job,
 
 DIES = """
 import sys, threading
-import batchgen.committer, batchgen.journal, batchgen.source
-from batchgen import cli
+import batchgen.storage.writer_thread, batchgen.storage.journal, batchgen.source
+from batchgen.cli import main as cli
 calls = []
 def dies(*arguments, **options):
     calls.append(1)
@@ -93,9 +93,9 @@ cli.main(sys.argv[1:])
 @pytest.mark.parametrize(
     ("place", "name", "after", "error"),
     [
-        ("batchgen.journal.Journal", "append", 3, "RuntimeError('bug')"),
-        ("batchgen.journal.Journal", "seal", 1, "MemoryError()"),
-        ("batchgen.committer", "write_part", 1, "ValueError('bug')"),
+        ("batchgen.storage.journal.Journal", "append", 3, "RuntimeError('bug')"),
+        ("batchgen.storage.journal.Journal", "seal", 1, "MemoryError()"),
+        ("batchgen.storage.writer_thread", "write_part", 1, "ValueError('bug')"),
     ],
 )
 def test_a_writer_that_dies_ends_the_run(spare, simulator, job, tmp_path, place, name, after, error):

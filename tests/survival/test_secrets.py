@@ -26,7 +26,8 @@ KEYS = ["sk-canary-7f3a9c51e2d84b06", "canary+7f3a9c51/e2d84b06=="]
 """One in the vendor's own shape, one that only its letters give away."""
 
 DEBUG = (
-    "import logging, sys; logging.basicConfig(level=logging.DEBUG); from batchgen import cli; cli.main(sys.argv[1:])"
+    "import logging, sys; logging.basicConfig(level=logging.DEBUG); from batchgen.cli import main as cli;"
+    " cli.main(sys.argv[1:])"
 )
 
 LOUD = {"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1", "RUST_LOG": "trace", "RUST_BACKTRACE": "full"}
@@ -274,8 +275,9 @@ def test_in_a_traceback(job, tmp_path):
     with Vendor() as vendor:
         path = job(write_csv(tmp_path / "in.csv", ["a", "b"]), vendor.url(""))
         script = DEBUG.replace(
-            "from batchgen import cli;",
-            "from batchgen import cli, complete; from batchgen.transport import fast;"
+            "from batchgen.cli import main as cli;",
+            "from batchgen.cli import main as cli;"
+            "from batchgen.transport import asyncio_client as fast;"
             "fast.FastTransport.send = lambda self, request, timeout_s: (_ for _ in ()).throw("
             "RuntimeError(f'bug {self!r} {request!r} {vars(self)!r}'));",
         )
@@ -295,7 +297,7 @@ def test_in_a_traceback(job, tmp_path):
 API = """
 import json, sys, traceback
 import batchgen
-from batchgen import complete
+from batchgen.engine import attempt as complete
 from batchgen.secret import Secret
 
 job, *assignments = sys.argv[1:]

@@ -40,7 +40,7 @@ assert not seen, seen
 RUN_COMMAND = (
     WATCHED
     + """
-from batchgen import cli
+from batchgen.cli import main as cli
 code = cli._code(sys.argv[1:])
 assert code == 0, code
 assert not seen, seen

@@ -10,9 +10,9 @@ import pytest
 
 from batchgen.transport.dial import NAME_S, Dialler
 from batchgen.transport.http1 import Broken, Connection
-from batchgen.transport.outbox import Outbox
-from batchgen.transport.room import Room
+from batchgen.transport.reply_memory import Room
 from batchgen.transport.route import route_to
+from batchgen.transport.send_buffer import Outbox
 from tests.transport.faults import FaultServer, closed_port
 from tests.transport.test_transport import until
 

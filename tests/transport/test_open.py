@@ -12,7 +12,7 @@ import pytest
 from batchgen.errors import JobError
 from batchgen.secret import Secret
 from batchgen.transport import open_transport
-from batchgen.transport.descriptors import RESERVE, connections_allowed
+from batchgen.transport.open_files import RESERVE, connections_allowed
 from tests.transport.conftest import Open
 
 URL = "http://127.0.0.1:9/"
@@ -41,7 +41,7 @@ def test_notes_a_key_sent_in_the_clear(transport_to: Open) -> None:
 def test_falls_back_to_httpx_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where httptools is not installed the fast kind is httpx, and one sentence says so."""
     monkeypatch.setitem(sys.modules, "httptools", None)
-    for name in ("fast", "dial", "http1"):
+    for name in ("asyncio_client", "dial", "http1"):
         monkeypatch.delitem(sys.modules, f"batchgen.transport.{name}", raising=False)
     transport = open_transport("fast", base_url=URL, key=None, concurrency=1)
     assert transport.kind == "httpx"
@@ -61,7 +61,7 @@ def test_raises_the_soft_limit_on_open_files_as_far_as_needed() -> None:
     """The soft limit grows to connections plus a reserve; beyond the hard one fewer connections are allowed."""
     script = (
         "import resource\n"
-        "from batchgen.transport.descriptors import connections_allowed\n"
+        "from batchgen.transport.open_files import connections_allowed\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 1000))\n"
         "print(connections_allowed(64), resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
         "print(connections_allowed(600), resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"

@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 from batchgen.transport import BODY_CAP, OpenTransport
-from batchgen.transport.room import ROOM_BYTES, Room
+from batchgen.transport.reply_memory import ROOM_BYTES, Room
 from batchgen.values import Failure, FailureKind, Request, Response, Verdict
 from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP, Open
 from tests.transport.fault_scripts import LARGE_BYTES, said_unasked
@@ -407,7 +407,9 @@ async def test_keep_alive_comments_do_not_keep_a_stream_for_ever(
     kind: str, transport_to: Open, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream that is never silent ends after its timeout times a factor (20; here 1.5, to be quick)."""
-    monkeypatch.setattr(f"batchgen.transport.{'fast' if kind == 'fast' else 'plain'}.STREAM_FACTOR", 1.5)
+    monkeypatch.setattr(
+        f"batchgen.transport.{'asyncio_client' if kind == 'fast' else 'httpx_client'}.STREAM_FACTOR", 1.5
+    )
     async with transport_to(server.url("")) as transport:
         start = time.monotonic()
         failure = await send(transport, server.url("drip_comments"), timeout_s=1.0, streamed=True)

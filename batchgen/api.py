@@ -1,0 +1,89 @@
+"""A run from outside: a job in, a summary out. What happens in between is `engine.run`."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from batchgen.cli.progress_bar import Reporter
+from batchgen.engine.control import Control
+from batchgen.engine.run import Execution
+from batchgen.job.key_settings import key_settings
+from batchgen.job.parts import Endpoint, assemble, endpoint_of, input_cost_of
+from batchgen.job.settings import Job
+from batchgen.money.ledger import Summary
+from batchgen.storage.run_directory import RunDirectory, fingerprints
+from batchgen.transport import open_transport
+
+
+async def arun(
+    job: Job,
+    *,
+    endpoint: Endpoint | None = None,
+    reporter: Reporter | None = None,
+    control: Control | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    only: AbstractSet[int] | None = None,
+) -> Summary:
+    """Run a job, or go on with an unfinished run of it in the same output directory.
+
+    `endpoint` replaces the job's own (the simulator's). `fresh` moves an existing run aside; `retry_failed` tries the
+    rows again that failed. `only` (row numbers from 0) makes it a pilot: no other rows are sent, no part is published,
+    and the run ends as `stopped`, its answers kept for the next one. Raises `UsageError` before anything is sent; a
+    run that stops early is a `Summary` with state `stopped` or `interrupted`.
+    """
+    reporter = reporter or Reporter()
+    parts = await anyio.to_thread.run_sync(assemble, job, endpoint or endpoint_of(job))
+    transport = open_transport(
+        job.model.transport,
+        base_url=parts.endpoint.base_url,
+        key=parts.endpoint.key,
+        concurrency=job.limits.concurrency,
+    )
+    for note in (*parts.notes, *transport.notes):
+        reporter.note(note)
+    scan = await anyio.to_thread.run_sync(parts.source.scan)
+    directory = await anyio.to_thread.run_sync(
+        lambda: RunDirectory.open(
+            Path(job.output.path),
+            job=job.name,
+            fingerprints={**fingerprints(parts.fingerprint), "input": scan.fingerprint},
+            published=fingerprints({"output": {"columns": job.output.columns}}),
+            settings=key_settings(job),
+            evaluate=msgspec.to_builtins(job.evaluate),
+            fresh=fresh,
+        )
+    )
+    with directory:
+        for damage in directory.damage:
+            reporter.note(damage)
+        if retry_failed:
+            reopened = await anyio.to_thread.run_sync(directory.reopen_failed, input_cost_of(parts))
+            reporter.note(f"{reopened:,} failed rows are tried again.")
+        if directory.complete:
+            assert directory.state is not None
+            reporter.note("This run was complete already; nothing was sent.")
+            summary = msgspec.convert(directory.state.summary, Summary)
+            return msgspec.structs.replace(summary, output=str(directory.path))
+        return await Execution(parts, scan, directory, transport, reporter, only=only).go(control or Control())
+
+
+def run(job: Job, *, endpoint: Endpoint | None = None, fresh: bool = False, retry_failed: bool = False) -> Summary:
+    """`arun` for callers without an event loop."""
+
+    async def main() -> Summary:
+        return await arun(job, endpoint=endpoint, fresh=fresh, retry_failed=retry_failed)
+
+    return anyio.run(main, backend_options=loop_options())
+
+
+def loop_options() -> dict[str, Any]:
+    """Options for `anyio.run`: uvloop where the platform has it."""
+    return {"use_uvloop": importlib.util.find_spec("uvloop") is not None}

@@ -1,0 +1,1 @@
+"""The command: its commands, options, messages, progress bar, price list and simulated endpoint."""

@@ -1,0 +1,208 @@
+"""Commands that take a job: `run`, `check`, `estimate`."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchgen.cli.options import (
+    EXIT_COMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_ROWS_FAILED,
+    EXIT_STOPPED,
+    endpoint_for,
+    job_options,
+    load_from,
+)
+from batchgen.errors import BatchgenError, UsageError
+
+if TYPE_CHECKING:
+    from batchgen.job.parts import Endpoint
+    from batchgen.job.settings import Job
+    from batchgen.money.ledger import Summary
+
+
+@click.command(name="run")
+@job_options
+@click.option("--retry-failed", is_flag=True, help="Try the rows again that failed; the rest is kept.")
+@click.option("--fresh", is_flag=True, help="Move an existing run aside and start over.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the final summary.")
+def run_command(retry_failed: bool, fresh: bool, no_progress: bool, as_json: bool, **options: Any) -> int:
+    """Run a job, or go on with an unfinished run of it.
+
+    Ctrl-C stops sending and waits for what is in flight; twice stops at once. Running again goes on. SIGHUP reads the
+    [limits] of the job file again, without a restart.
+
+    \b
+    Example:
+      batchgen run jobs/email_extraction.toml --simulate
+      batchgen run jobs/email_extraction.toml --limit 20 --output out/trial
+    """
+    if sys.platform == "linux":
+        # Arrow reads this when it is imported. Tables of 20 MB come and go on three threads here, and its usual
+        # allocator keeps 80 MB more of them at the peak (pyarrow 26).
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    from pathlib import Path
+
+    import anyio
+
+    from batchgen.api import loop_options
+    from batchgen.cli.messages import summary_text
+    from batchgen.cli.progress_bar import ProgressBar
+    from batchgen.report import breakdown_text, read_cost_summary
+
+    job = load_from(options)
+    with endpoint_for(job, options["simulate"]) as endpoint:
+
+        async def main() -> Summary:
+            reporter = ProgressBar(bar=not no_progress)
+            return await _run_under_signals(
+                job, lambda: load_from(options), endpoint, reporter, fresh=fresh, retry_failed=retry_failed
+            )
+
+        gc.freeze()  # the collector would look through all modules again and again, at 3 % of a row
+        summary = anyio.run(main, backend_options=loop_options())
+    if as_json:
+        click.echo(summary.to_json())
+    else:
+        totals = read_cost_summary(Path(summary.output) / "cost_summary.parquet")
+        click.echo(summary_text(summary, breakdown_text(totals.lines) if totals is not None else []))
+    if summary.state == "complete":
+        return EXIT_ROWS_FAILED if summary.failed else EXIT_COMPLETE
+    return EXIT_INTERRUPTED if summary.state == "interrupted" else EXIT_STOPPED
+
+
+async def _run_under_signals(
+    job: Job, reload: Callable[[], Job], endpoint: Endpoint | None, reporter: Any, **options: Any
+) -> Summary:
+    """Run the job; SIGINT and SIGTERM interrupt it, SIGHUP takes over the limits of the edited job file."""
+    import anyio
+
+    from batchgen.api import arun
+    from batchgen.engine.control import Control
+
+    control = Control()
+
+    async def obey() -> None:
+        watched = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+        with anyio.open_signal_receiver(*watched) as signals:
+            ready.set()
+            async for number in signals:
+                if number in (signal.SIGINT, signal.SIGTERM):
+                    if not control.attached:  # reading the input, in threads that cannot be stopped
+                        click.echo("Interrupted; nothing was sent.", err=True)
+                        os._exit(EXIT_INTERRUPTED)
+                    reporter.note("Interrupted: waiting for what is in flight. Once more stops at once.")
+                    control.interrupt()
+                else:
+                    try:
+                        control.change_limits(reload().limits)
+                    except UsageError as error:
+                        reporter.note(f"The limits stay as they are. {error}")
+                    else:
+                        reporter.note("The limits of the job file have been read again.")
+
+    ready = anyio.Event()
+    summary: Summary | BatchgenError
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(obey)
+        await ready.wait()
+        try:
+            summary = await arun(job, endpoint=endpoint, reporter=reporter, control=control, **options)
+        except BatchgenError as error:
+            summary = error  # raised outside: a task group would wrap it
+        tasks.cancel_scope.cancel()
+    if isinstance(summary, BatchgenError):
+        raise summary
+    return summary
+
+
+@click.command()
+@job_options
+@click.option("--show", metavar="N", default=1, show_default=True, help="Print the first N rendered requests.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(show: int, as_json: bool, **options: Any) -> int:
+    """Check job, input, templates and price; print the first request. Sends nothing.
+
+    \b
+    Example:
+      batchgen check jobs/email_extraction.toml --show 2
+    """
+    from batchgen.cli.messages import check_text
+    from batchgen.job.check import check_job
+
+    job = load_from(options)
+    with endpoint_for(job, options["simulate"]) as endpoint:
+        checked = check_job(job, endpoint=endpoint, show=show)
+    click.echo(checked.to_json() if as_json else check_text(checked))
+    if checked.problem is not None:
+        raise UsageError(checked.problem)
+    return EXIT_COMPLETE
+
+
+@click.command()
+@job_options
+@click.option("--pilot", metavar="N", type=click.IntRange(min=2), help="Really send N random rows; a run keeps them.")
+@click.option("--compare", metavar="MODELS", help="Price other models too: names with commas between them.")
+@click.option("--seed", default=0, show_default=True, help="Which random rows a pilot sends.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def estimate(*, pilot: int | None, compare: str | None, no_progress: bool, as_json: bool, **options: Any) -> int:
+    """Say what a job will cost before it is paid: tokens, money, time.
+
+    Every row is counted. Without --pilot nothing is sent and answers are bounded by max_tokens, or taken from an
+    earlier run of the job. Rows that alone hold more than 1/N of the input are always in a pilot of N. --output DIR
+    writes DIR/estimate.parquet, a line per row; the pilot's answers go where the job's own output.path says.
+
+    \b
+    Example:
+      batchgen estimate jobs/cost_estimation.toml
+      batchgen estimate jobs/cost_estimation.toml --pilot 100 --compare qwen-turbo,qwen-plus,qwen-max
+    """
+    import anyio
+
+    from batchgen.api import loop_options
+    from batchgen.cli.progress_bar import ProgressBar
+    from batchgen.estimating.estimate import PilotReporter
+    from batchgen.estimating.estimate import estimate as estimate_job
+    from batchgen.estimating.show import estimate_text
+
+    def load() -> Job:
+        return load_from({**options, "output": None})
+
+    job = load()
+    reporter = ProgressBar(bar=not no_progress)
+    with endpoint_for(job, options["simulate"]) as endpoint:
+
+        def send(rows: AbstractSet[int]) -> Summary:
+            async def main() -> Summary:
+                below = PilotReporter(reporter, len(rows))
+                return await _run_under_signals(job, load, endpoint, below, only=rows)
+
+            summary = anyio.run(main, backend_options=loop_options())
+            if summary.state == "interrupted":
+                click.echo("Interrupted; what the pilot has been answered is kept for the run.", err=True)
+                raise click.Abort
+            return summary
+
+        made = estimate_job(
+            job,
+            pilot=pilot or 0,
+            compare=[name.strip() for name in (compare or "").split(",") if name.strip()],
+            prices=options["prices"],
+            output=options["output"],
+            seed=options["seed"],
+            endpoint=endpoint,
+            reporter=reporter,
+            send=send,
+        )
+    click.echo(made.to_json() if as_json else estimate_text(made))
+    return EXIT_COMPLETE

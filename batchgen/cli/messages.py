@@ -1,0 +1,135 @@
+"""What the commands print: plain text for people, free of control characters. No decisions here."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from batchgen.cli.progress_bar import money
+from batchgen.job.check import Checked
+from batchgen.money.ledger import Summary
+from batchgen.storage.run_directory import RunState
+from batchgen.text.terminal import harmless
+
+
+def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
+    """Return the end of a run in a few lines; `breakdown` are lines on how the rows ended."""
+    lines = [
+        f"{_STATES[summary.state]}: {summary.rows:,} rows, {summary.succeeded:,} succeeded, {summary.failed:,} failed"
+    ]
+    if summary.pending:
+        lines[0] += f", {summary.pending:,} still to do"
+    lines += breakdown
+    if summary.error is not None:
+        lines.append(f"stopped by  {summary.error['message']}")
+    lines.append(f"requests    {summary.attempts:,} sent in all, {summary.refused:,} refused by a limit in this run")
+    if summary.shared:
+        lines.append(
+            f"shared      {summary.shared:,} rows took the answer of another that asked the same{_saved(summary)}"
+        )
+    lines.append(
+        f"tokens      {_count(summary.input_tokens)} in, {_count(summary.output_tokens)} out, "
+        f"{_count(summary.total_tokens)} together"
+    )
+    if summary.cost is None:
+        reason = "nothing yet" if summary.currency else "unknown: the model has no known price"
+        lines.append(f"cost        {reason}")
+    else:
+        per_thousand = ""
+        if summary.succeeded:
+            each = summary.cost * 1000 / summary.succeeded
+            per_thousand = f" ({money(each, summary.currency or '')} per 1,000 answers)"
+        lines.append(f"cost        {money(summary.cost, summary.currency or '')}{per_thousand}")
+    if summary.possibly_billed.requests:
+        most = ""
+        if summary.possibly_billed.cost:
+            most = f", at most {money(summary.possibly_billed.cost, summary.currency or '')}"
+        lines.append(f"            {summary.possibly_billed.requests:,} requests got no answer and may be billed{most}")
+    lines.append(f"time        {duration_text(summary.wall_s)}, {summary.rows_per_s:,.1f} rows/s")
+    if summary.limited_by:
+        lines.append(f"limited by  {summary.limited_by}")
+    lines.append(f"results     {summary.output}/results")
+    if summary.state != "complete":
+        lines.append("Running the same command again goes on from here.")
+    elif summary.failed:
+        lines.append("The same command with --retry-failed tries the failed rows again.")
+    return harmless("\n".join(lines))
+
+
+def _saved(summary: Summary) -> str:
+    """Return what rows that were not sent would have cost, at the mean of those that were."""
+    asked = summary.succeeded + summary.failed - summary.shared
+    if not summary.cost or asked <= 0:
+        return ""
+    return f": about {money(summary.cost / asked * summary.shared, summary.currency or '')} saved"
+
+
+def check_text(checked: Checked) -> str:
+    """Return what `check` found, the first requests last."""
+    lines = [
+        f"job       {checked.job}",
+        f"input     {checked.input}: {checked.rows:,} rows, columns {', '.join(checked.columns)}",
+        f"model     {checked.model} by {checked.provider} at {checked.endpoint}",
+        f"price     {checked.price or 'unknown: costs will be empty'}",
+    ]
+    if checked.response is not None:
+        fields = ", ".join(f"{name} {kind}" for name, kind in checked.response.parsed.items())
+        lines += [f"response  asked for by {checked.response.means}", f"parsed    {fields}"]
+        if checked.response.instruction is not None:
+            lines += ["added to the system message:", textwrap.indent(checked.response.instruction, "  ")]
+    if checked.repeats:
+        lines.append(f"repeats   {checked.repeats:,} of the requests, about, come a second time and are not sent")
+    if checked.unaskable:
+        lines.append(f"rows that cannot be asked: {checked.unaskable:,}; they will fail with error_kind prompt")
+        lines += [f"  row {row}: {reason}" for row, reason in checked.unaskable_examples.items()]
+    lines += [f"note      {note}" for note in checked.notes]
+    for request in checked.requests:
+        lines += ["", f"row {request.row}: POST {request.url}"]
+        lines += [f"{name}: {value}" for name, value in request.headers.items()]
+        lines.append(json.dumps(request.body, ensure_ascii=False, indent=2))
+    return harmless("\n".join(lines))
+
+
+def status_text(directory: str, state: RunState, holder: str | None) -> str:
+    """Return where a run stands."""
+    counts = state.summary
+    what = state.state
+    if what == "running":
+        what = f"running, {holder}" if holder else "killed; running it again goes on"
+    lines = [
+        f"{directory}: {state.job}, {what}",
+        f"rows        {counts.get('rows', 0):,}: {counts.get('succeeded', 0):,} succeeded, "
+        f"{counts.get('failed', 0):,} failed, {counts.get('pending', 0):,} still to do",
+    ]
+    if counts.get("cost") is not None:
+        lines.append(f"cost        {counts['cost']} {counts.get('currency') or ''}".rstrip())
+    if counts.get("error"):
+        lines.append(f"stopped by  {counts['error']['message']}")
+    lines.append(f"as of       {state.updated_at}")
+    return harmless("\n".join(lines))
+
+
+def status_json(state: RunState, holder: str | None) -> bytes:
+    """Return the same as one JSON object."""
+    told: dict[str, Any] = msgspec.to_builtins(state)
+    return msgspec.json.encode({**told, "held_by": holder})
+
+
+_STATES = {"complete": "Complete", "stopped": "Stopped", "interrupted": "Interrupted"}
+
+
+def _count(tokens: int | None) -> str:
+    return "unknown" if tokens is None else f"{tokens:,}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as people read it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

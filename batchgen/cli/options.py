@@ -1,0 +1,73 @@
+"""What commands share: the options that describe a job, and the exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchgen.errors import UsageError
+
+if TYPE_CHECKING:
+    from batchgen.job.parts import Endpoint
+    from batchgen.job.settings import Job
+
+EXIT_COMPLETE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `run`, `check` and `estimate` share."""
+    options = [
+        click.argument("job_path", metavar="JOB.toml", type=click.Path()),
+        click.option("--input", "input_path", metavar="PATH", help="Read rows from here instead of input.path."),
+        click.option(
+            "--output", metavar="DIR", help="Write here instead of output.path (estimate: estimate.parquet alone)."
+        ),
+        click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N rows only."),
+        click.option(
+            "--set",
+            "assignments",
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="Set any job key by its dotted path, for example --set limits.concurrency=8. Repeatable.",
+        ),
+        click.option("--budget", metavar="AMOUNT", help="Stop before the cost could pass this amount."),
+        click.option("--prices", metavar="FILE", help="Prices that replace or add models, instead of pricing.file."),
+        click.option("--simulate", is_flag=True, help="Use the built-in simulated provider; no key is needed."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def load_from(options: dict[str, Any]) -> Job:
+    """Read the job that the options describe."""
+    from batchgen.job.settings import load_job, parse_assignment
+
+    overrides: dict[str, Any] = dict(parse_assignment(text) for text in options["assignments"])
+    budget = options["budget"]
+    if budget is not None:
+        try:
+            budget = float(budget)
+        except ValueError:
+            raise UsageError(f"--budget {budget}: expected an amount, for example --budget 5.00.") from None
+    named = {
+        "input.path": options["input_path"],
+        "output.path": options["output"],
+        "input.limit": options["limit"],
+        "limits.budget": budget,
+        "pricing.file": options["prices"],
+    }
+    overrides |= {key: value for key, value in named.items() if value is not None}
+    return load_job(options["job_path"], **overrides)
+
+
+def endpoint_for(job: Job, wanted: bool) -> AbstractContextManager[Endpoint | None]:
+    """Yield the simulator's endpoint if it is wanted, else None."""
+    if not wanted:
+        return nullcontext()
+    from batchgen.cli.simulate import simulated_endpoint
+
+    return simulated_endpoint(job)

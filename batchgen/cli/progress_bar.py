@@ -1,0 +1,134 @@
+"""How a run shows itself while it goes: a reporter with empty methods, and the bar that fills them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, TextIO
+
+from msgspec import Struct
+from tqdm import tqdm
+
+from batchgen.text.terminal import harmless
+
+REFRESH_S = 0.25
+"""Shortest time between two redraws: setting tqdm's postfix costs 4 µs, too much for every row."""
+
+
+class Standing(Struct):
+    """Where the run stands, of rows that are durably settled; `spent` is None while no price is known."""
+
+    rows: int = 0
+    settled: int = 0
+    failed: int = 0
+    refused: int = 0
+    in_flight: int = 0
+    spent: Decimal | None = None
+    budget: Decimal | None = None
+    currency: str = ""
+
+
+class Reporter:
+    """Receives what happens; this one keeps silent (the Python functions print nothing)."""
+
+    def started(self, standing: Standing) -> None:
+        """The rows are counted and sending begins; `standing.settled` rows are kept from before."""
+
+    def moved(self, standing: Standing) -> None:
+        """Rows were settled; called after each commit."""
+
+    def note(self, text: str) -> None:
+        """A sentence for the user: a warning, or why the run waits."""
+
+    def finished(self, standing: Standing) -> None:
+        """No more rows will be settled."""
+
+
+class ProgressBar(Reporter):
+    """A tqdm bar on `file`: rows, rows/s, ETA, cost so far, failures, refusals. Notes are printed above it."""
+
+    def __init__(
+        self, *, bar: bool = True, file: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bar_wanted = bar
+        self._file = file if file is not None else sys.stderr
+        self._clock = clock
+        self._drawn_s = float("-inf")
+        self._bar: tqdm[Any] | None = None
+
+    def started(self, standing: Standing) -> None:
+        if self._bar_wanted:
+            with self._shown():
+                self._bar = tqdm(
+                    total=standing.rows,
+                    initial=standing.settled,
+                    unit="row",
+                    file=self._file,
+                    dynamic_ncols=True,
+                    mininterval=REFRESH_S,
+                    smoothing=0.1,
+                )
+
+    def moved(self, standing: Standing) -> None:
+        if self._bar is None:
+            return
+        now = self._clock()
+        if now - self._drawn_s < REFRESH_S and standing.settled < standing.rows:
+            return
+        self._drawn_s = now
+        with self._shown():
+            self._bar.set_postfix_str(postfix(standing), refresh=False)
+            self._bar.update(standing.settled - self._bar.n)
+
+    def note(self, text: str) -> None:
+        text = harmless(text)
+        with self._shown():
+            if self._bar is None:
+                print(text, file=self._file)
+            else:
+                tqdm.write(text, file=self._file)
+
+    def finished(self, standing: Standing) -> None:
+        if self._bar is not None:
+            with self._shown():
+                self._bar.set_postfix_str(postfix(standing), refresh=False)
+                self._bar.update(standing.settled - self._bar.n)
+                self._bar.close()
+            self._bar = None
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        """A terminal that has gone must not take the run with it: from then on nothing is shown."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._bar, self._bar_wanted = None, False
+            self._file = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+
+
+def postfix(standing: Standing) -> str:
+    """The bar's tail: cost, what is left of a budget and what the whole will cost; then what went wrong."""
+    parts = []
+    if standing.spent is not None:
+        parts.append(f"cost {money(standing.spent, standing.currency)}")
+        if 0 < standing.settled < standing.rows:
+            parts.append(f"of about {money(standing.spent / standing.settled * standing.rows, standing.currency)}")
+        if standing.budget is not None:
+            parts.append(f"budget left {money(standing.budget - standing.spent, standing.currency)}")
+    if standing.failed:
+        parts.append(f"failed {standing.failed:,}")
+    if standing.refused:
+        parts.append(f"429s {standing.refused:,}")
+    return ", ".join(parts)
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """An amount as people read it: two decimals, or four significant digits below one."""
+    text = f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.4g}"
+    if "e" in text.lower():
+        text = f"{amount:.12f}".rstrip("0")
+    return f"{text} {currency}".rstrip()

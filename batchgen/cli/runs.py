@@ -1,0 +1,152 @@
+"""Commands that look at a run's output directory: `status`, `report`, `evaluate`, `diff`."""
+
+from __future__ import annotations
+
+import click
+
+from batchgen.cli.options import EXIT_COMPLETE
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(directory: str, as_json: bool) -> int:
+    """Show where a run stands, also while another process runs it.
+
+    \b
+    Example:
+      batchgen status out/email-extraction
+    """
+    from pathlib import Path
+
+    from batchgen.cli.messages import status_json, status_text
+    from batchgen.storage.run_directory import read_state
+
+    state, holder = read_state(Path(directory))
+    click.echo(status_json(state, holder) if as_json else status_text(directory, state, holder))
+    return EXIT_COMPLETE
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path())
+@click.option("--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write one self-contained page.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def report(directory: str, html: str | None, as_json: bool) -> int:
+    """Show what happened in a run and what it cost, also of a stopped or running one.
+
+    \b
+    Example:
+      batchgen report out/email-extraction
+      batchgen report out/email-extraction --html report.html
+    """
+    from batchgen.cli.report_command import show_report
+
+    show_report(directory, html=html, as_json=as_json)
+    return EXIT_COMPLETE
+
+
+@click.command(name="evaluate")
+@click.argument("directory", metavar="DIR", type=click.Path())
+@click.option(
+    "--gold",
+    multiple=True,
+    metavar="[FIELD=]COLUMN",
+    help="The column with the right label; or FIELD=COLUMN for each field of the answers. Default: see [evaluate].",
+)
+@click.option(
+    "--rows",
+    "show",
+    metavar="N",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="List N rows to look at first.",
+)
+@click.option("--seed", default=None, type=int, help="Of the intervals' resampling.  [default: the job's, else 0]")
+@click.option("--parquet", metavar="FILE", type=click.Path(), help="Write all measures with their intervals.")
+@click.option(
+    "--compared", metavar="FILE", type=click.Path(), help="Write every answer beside its gold value, as Parquet."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def evaluate_command(
+    *,
+    directory: str,
+    gold: tuple[str, ...],
+    show: int,
+    seed: int | None,
+    parquet: str | None,
+    compared: str | None,
+    as_json: bool,
+) -> int:
+    """Compare a run's answers with gold columns: accuracy, precision, recall, F1, confusion, fields.
+
+    Values are compared exactly, and normalised: Unicode form, case, white space and loose punctuation do not matter,
+    and null, empty and "none" are the same.
+
+    \b
+    Example:
+      batchgen evaluate out/dataset-labelling --gold label
+      batchgen evaluate out/email-extraction --gold customer=gold_customer --gold error_code=gold_error_code
+    """
+    import msgspec
+
+    from batchgen.evaluation.evaluate import evaluate, gold_setting, settings_of_run, write_measures
+    from batchgen.evaluation.text import evaluation_text
+    from batchgen.job.evaluation_settings import EvaluationSettings
+
+    settings = EvaluationSettings(gold=gold_setting(gold)) if gold else settings_of_run(directory)
+    if seed is not None:
+        settings = msgspec.structs.replace(settings, seed=seed)
+    evaluation = evaluate(directory, settings, show=show, compared=compared)
+    if parquet is not None:
+        write_measures(evaluation, parquet)
+    click.echo(evaluation.to_json() if as_json else evaluation_text(evaluation))
+    return EXIT_COMPLETE
+
+
+@click.command(name="diff")
+@click.argument("directory_a", metavar="DIR_A", type=click.Path())
+@click.argument("directory_b", metavar="DIR_B", type=click.Path())
+@click.option(
+    "--gold", multiple=True, metavar="[FIELD=]COLUMN", help="Also say which run is right more often; as for evaluate."
+)
+@click.option(
+    "--rows",
+    "show",
+    metavar="N",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="List the first N changed rows.",
+)
+@click.option("--seed", default=0, show_default=True, type=int, help="Of the interval's resampling.")
+@click.option("--parquet", metavar="FILE", type=click.Path(), help="Write all changed rows, both answers side by side.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def diff_command(
+    *,
+    directory_a: str,
+    directory_b: str,
+    gold: tuple[str, ...],
+    show: int,
+    seed: int,
+    parquet: str | None,
+    as_json: bool,
+) -> int:
+    """Compare two runs over the same rows: agreement, changed answers, cost and latency side by side.
+
+    Rows are joined by row_id; those that one run does not have are counted.
+
+    \b
+    Example:
+      batchgen diff out/prompt-a out/prompt-b
+      batchgen diff out/qwen-plus out/qwen-max --gold label --parquet changed.parquet
+    """
+    from batchgen.difference.compare import difference
+    from batchgen.difference.text import difference_text
+    from batchgen.evaluation.evaluate import gold_setting
+    from batchgen.job.evaluation_settings import EvaluationSettings
+
+    settings = EvaluationSettings(gold=gold_setting(gold), seed=seed) if gold else None
+    found = difference(directory_a, directory_b, settings, show=show, changed=parquet)
+    click.echo(found.to_json() if as_json else difference_text(found))
+    return EXIT_COMPLETE

@@ -1,0 +1,84 @@
+"""Commands beside the runs: `mail` makes an input, `prices` lists them, `simulate` serves a provider."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from batchgen.cli.options import EXIT_COMPLETE, EXIT_ROWS_FAILED
+
+
+@click.command(name="mail")
+@click.argument("path", type=click.Path())
+@click.argument("output", metavar="OUT.parquet", type=click.Path())
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the counts.")
+def mail_command(path: str, output: str, no_progress: bool, as_json: bool) -> int:
+    """Turn mails into a table that a job can read.
+
+    PATH is a .eml file, an mbox, a Maildir or a directory of these. A mail that cannot be decoded is a row whose
+    column `error` says why; the exit code is then 1. The column `source` is unique and can serve as input.id.
+
+    \b
+    Example:
+      batchgen mail ~/Mail/support.mbox mails.parquet
+      batchgen run jobs/email_extraction.toml --input mails.parquet --set input.id=source
+    """
+    import msgspec
+
+    from batchgen.cli.mail_progress import mail_progress
+    from batchgen.mail.convert import convert_mails, summary_text
+
+    with mail_progress(path, shown=not no_progress) as moved:
+        summary = convert_mails(path, output, moved)
+    click.echo(msgspec.json.encode(summary) if as_json else summary_text(summary))
+    return EXIT_ROWS_FAILED if summary.with_error else EXIT_COMPLETE
+
+
+@click.command()
+@click.option("--model", metavar="NAME", help="Only this model; a pattern such as 'qwen3*' takes several.")
+@click.option("--region", type=click.Choice(["international", "beijing"]), help="Only this region.")
+@click.option("--prices", metavar="FILE", type=click.Path(), help="Check this file and lay it over the shipped prices.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+def prices(model: str | None, region: str | None, prices: str | None, as_json: bool) -> int:
+    """List the known prices with source and date, and check them.
+
+    \b
+    Example:
+      batchgen prices --model qwen-plus
+      batchgen prices --prices my-prices.toml --region beijing
+    """
+    from batchgen.cli.prices import show_prices
+
+    show_prices(prices, model=model, region=region, as_json=as_json)
+    return EXIT_COMPLETE
+
+
+class _SimulateCommand(click.Command):
+    """Takes its options from the simulator's settings, read when they are needed: `--help` of the whole does not."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if len(self.params) == 1:
+            from batchgen.cli.simulate import setting_options
+
+            self.params += setting_options()
+        return super().get_params(ctx)
+
+
+@click.command(cls=_SimulateCommand)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+def simulate(port: int, **settings: Any) -> int:
+    """Serve a simulated provider on 127.0.0.1, both wire formats, until Ctrl-C.
+
+    GET /stats tells what was served and billed; the same is printed at the end.
+
+    \b
+    Example:
+      batchgen simulate --port 8080 --rpm 600 --error-500 0.03
+    """
+    from batchgen.cli.simulate import serve_settings
+
+    click.echo(json.dumps(serve_settings(settings, port), indent=2))
+    return EXIT_COMPLETE

@@ -1,0 +1,168 @@
+"""Rows whose requests are the same: the first is asked, the others wait for its result, which they share.
+
+A pass over all rendered prompts, before anything is sent, finds which come more than once; only those are looked at
+again. A row that waits is a number in a list: it holds no worker and no permit. What was answered earlier, in this run
+or one before, is found in `SharedAnswers`.
+
+A sharing row has the result of the row that was asked, with 0 attempts, a cost of 0, no tokens and no latency: all
+sums stay those of the requests sent. If the request fails for good, the rows that wait for it then fail alike; later
+ones, and `--retry-failed`, ask again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from batchgen.answers import RepeatFilter, prompt_key
+from batchgen.engine.attempt import Work
+from batchgen.job.parts import Parts
+from batchgen.job.render import prompt_columns, rendered
+from batchgen.storage.journal import Journal
+from batchgen.storage.shared_answers import SharedAnswers
+from batchgen.values import Result, Status
+
+_NOTHING = Decimal(0)
+
+
+class Repeats(Struct, frozen=True):
+    """Which prompts come more than once, and what is known of their answers."""
+
+    filter: RepeatFilter
+    store: SharedAnswers
+
+
+def find_repeats(parts: Parts, rows: int, journal: Journal, store_path: Path) -> Repeats | None:
+    """Render every row and find which prompts come more than once; None if none does.
+
+    Answers that an earlier run has left in the journal are put into the store, at `store_path`: what it holds is what
+    was committed, but the last of that may not have reached the store before a kill.
+    """
+    found = RepeatFilter(rows)
+    open_rows = [range(record.first_row, record.end_row) for record in journal.shards() if not record.sealed]
+    open_keys: dict[int, bytes] = {}
+    for batch in parts.source.batches(0, prompt_columns(parts)):
+        for row, prompt in rendered(parts, batch):
+            if isinstance(prompt, str):
+                continue
+            key = prompt_key(prompt)
+            found.add(key)
+            if any(row in some for some in open_rows):
+                open_keys[row] = key
+    if not found.repeats:
+        return None
+    store = SharedAnswers(store_path)
+    for some in open_rows:
+        store.put(
+            (known, result)
+            for result in journal.results(some.start, some.stop)
+            if result.status is Status.SUCCEEDED and result.attempts
+            if (known := open_keys.get(result.row)) is not None and known in found
+        )
+    return Repeats(found, store)
+
+
+class Writer(Protocol):
+    """What is needed of the writer."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether to send no more requests for now."""
+
+    def emit(self, result: Result) -> None:
+        """Take a result; never blocks."""
+
+    async def wait_for_room(self) -> None:
+        """Return when results can be taken again."""
+
+
+class Sharing:
+    """Stands between feed and writer: says which rows are asked, and gives their results to the others.
+
+    In memory are the rows in hand, those that wait for them (of open shards only), and answers not yet committed.
+    """
+
+    def __init__(
+        self,
+        repeats: Repeats,
+        writer: Writer,
+        wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._repeats = repeats.filter
+        self._store = repeats.store
+        self._writer = writer
+        self._wall_us = wall_us
+        self._asked: dict[int, bytes] = {}  # row in hand → key
+        self._waiting: dict[bytes, list[int]] = {}  # key in hand → rows that wait for it
+        self._answered: dict[int, bytes] = {}  # row emitted, not committed → key
+        self._answers: dict[bytes, Result] = {}  # its result
+
+    def admit(self, work: Work) -> Work | Result | None:
+        """Return the row to be asked, its result if that is known, or None if it will come with another row's."""
+        key = prompt_key(work.prompt)
+        if key not in self._repeats:
+            return work
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            waiting.append(work.row)
+            return None
+        known = self._answers.get(key) or self._store.get(key)
+        if known is not None:
+            return self._share(known, work.row)
+        self._waiting[key] = []
+        self._asked[work.row] = key
+        return work
+
+    def _share(self, result: Result, row: int) -> Result:
+        nothing = None if result.input_cost is None else _NOTHING
+        return msgspec.structs.replace(
+            result,
+            row=row,
+            attempts=0,
+            finished_at_us=self._wall_us(),
+            input_tokens=None,
+            output_tokens=None,
+            total_tokens=None,
+            cached_tokens=None,
+            reasoning_tokens=None,
+            input_cost=nothing,
+            output_cost=nothing,
+            latency_ms=None,
+        )
+
+    @property
+    def congested(self) -> bool:
+        """Whether to send no more requests for now."""
+        return self._writer.congested
+
+    def emit(self, result: Result) -> None:
+        """Pass a result on, and with it those of the rows that waited for it."""
+        self._writer.emit(result)
+        key = self._asked.pop(result.row, None)
+        if key is None:
+            return
+        for row in self._waiting.pop(key):
+            self._writer.emit(self._share(result, row))
+        if result.status is Status.SUCCEEDED:
+            self._answered[result.row] = key
+            self._answers[key] = result
+
+    async def wait_for_room(self) -> None:
+        """Return when results can be taken again; raises `StorageStop` when they never will."""
+        await self._writer.wait_for_room()
+
+    def committed(self, results: Sequence[Result]) -> None:
+        """Move answers that are durable now from memory to the store."""
+        if not self._answered:
+            return
+        stored = [(key, r) for r in results if (key := self._answered.pop(r.row, None)) is not None]
+        if stored:
+            self._store.put(stored)
+            for key, _ in stored:
+                del self._answers[key]

@@ -1,0 +1,137 @@
+"""Source → rows → prompts: the rows still to do, shard after shard, in input order.
+
+Reading and cutting run in a thread, one shard ahead; what workers iterate over is in memory already. Every shard is
+registered with the writer before its first row goes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol, Self
+
+import anyio
+import anyio.to_thread
+import pyarrow as pa
+
+from batchgen.engine.attempt import Work
+from batchgen.engine.deduplication import Sharing
+from batchgen.errors import InputError, InputStop
+from batchgen.pace.retry import Tally
+from batchgen.prompts.prompt import PromptTemplate
+from batchgen.source import row_values
+from batchgen.storage.shards import Shard
+from batchgen.values import Failure, FailureKind, Result, Verdict
+
+SLICE_ROWS = 500
+"""Rows turned from Arrow into Python at a time: Arrow holds a row in a tenth of the memory."""
+
+
+class ShardWriter(Protocol):
+    """What the feed needs of the writer."""
+
+    async def open_shard(self, shard: Shard) -> set[int]:
+        """Take the shard in; return its rows that have a result already."""
+
+    async def wait_for_room(self, open_shards: int | None = None) -> None:
+        """Return when at most `open_shards` shards are open."""
+
+
+class Feed:
+    """Rows that have no result yet, as `Work`, or as a `Result` (made by `failed`) where nothing can be asked.
+
+    `problems` are rows that the source could not read, filled while it reads. `carried` are the columns that the
+    parts keep; `open_shards` bounds how many shards may be unfinished at a time. With `only` all other rows are passed
+    over; `sharing` takes out rows that are not asked themselves. Use it as a context manager: it keeps a reading
+    thread.
+    """
+
+    def __init__(
+        self,
+        shards: Iterator[Shard],
+        problems: dict[int, str],
+        template: PromptTemplate,
+        writer: ShardWriter,
+        *,
+        carried: Sequence[str],
+        open_shards: int,
+        failed: Callable[[int, Failure], Result],
+        only: AbstractSet[int] | None = None,
+        sharing: Sharing | None = None,
+    ) -> None:
+        self._shards = shards
+        self._problems = problems
+        self._template = template
+        self._writer = writer
+        self._carried = list(carried)
+        self._open_shards = open_shards
+        self._failed = failed
+        self._only = only
+        self._sharing = sharing
+        self._rows: Iterator[Work | Result] = iter(())
+        self._lock = anyio.Lock()
+        self._generation = 0
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="batchgen-reader")
+        self._next: Future[Shard | None] | None = None
+
+    def __enter__(self) -> Self:
+        self._next = self._read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.shutdown(cancel_futures=True)
+
+    def _read(self) -> Future[Shard | None]:
+        return self._reader.submit(next, self._shards, None)
+
+    def __iter__(self) -> Iterator[Work | Result]:
+        return self
+
+    def __next__(self) -> Work | Result:
+        # Always of the newest shard: who ends a row of the one before goes on here, instead of asking for one more.
+        return next(self._rows)
+
+    async def more(self) -> bool:
+        """Bring the next shard; False when the input is at its end. Raises `InputStop` and `StorageStop`."""
+        seen = self._generation
+        async with self._lock:
+            if self._generation != seen:
+                return True
+            if self._next is None:
+                return False
+            await self._writer.wait_for_room(self._open_shards - 1)
+            try:
+                shard = await anyio.to_thread.run_sync(self._next.result)
+            except (InputError, OSError, ValueError, pa.ArrowException) as error:
+                raise InputStop(f"The input could be read when the run began and cannot any more: {error}") from error
+            if shard is None:
+                self._next = None
+                return False
+            self._next = self._read()
+            settled = await self._writer.open_shard(shard.select(self._carried))
+            self._rows = self._works(shard, settled)
+            self._generation += 1
+            return True
+
+    def _works(self, shard: Shard, settled: set[int]) -> Iterator[Work | Result]:
+        columns = [name for name in shard.table.column_names if name in self._template.columns]
+        for start in range(0, shard.rows, SLICE_ROWS):
+            first = shard.first_row + start
+            if self._only is not None and self._only.isdisjoint(range(first, first + SLICE_ROWS)):
+                continue
+            rows = row_values(shard.table.slice(start, SLICE_ROWS), columns)
+            for row, values in enumerate(rows, first):
+                if row in settled or (self._only is not None and row not in self._only):
+                    continue
+                problem = self._problems.pop(row, None)
+                if problem is not None:
+                    yield self._failed(row, Failure(FailureKind.PROMPT, Verdict.FAIL, problem))
+                    continue
+                prompt = self._template.render(values)
+                if isinstance(prompt, Failure):
+                    yield self._failed(row, prompt)
+                elif self._sharing is None:
+                    yield Work(row, prompt, Tally())
+                elif (admitted := self._sharing.admit(Work(row, prompt, Tally()))) is not None:
+                    yield admitted

@@ -1,0 +1,1 @@
+"""A job file to a ready job: settings, endpoint, parts, checks."""

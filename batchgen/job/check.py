@@ -1,0 +1,139 @@
+"""What can be known before anything is sent: the whole job is read, every row is rendered, the first are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from batchgen.answers import RepeatFilter, StructuredAnswers, prompt_key
+from batchgen.job.parts import Endpoint, Parts, assemble
+from batchgen.job.render import keyless_endpoint, prompt_columns, rendered
+from batchgen.job.settings import Job
+from batchgen.storage.run_directory import fingerprints, problem_with
+from batchgen.values import Prompt
+
+UNASKABLE_SHOWN = 3
+"""Rows that cannot be asked are counted; so many of them are told with their reason."""
+
+
+class Shown(Struct, frozen=True):
+    """One request as it would be sent, the key masked."""
+
+    row: int
+    url: str
+    headers: dict[str, str]
+    body: Any
+
+
+class ResponseShape(Struct, frozen=True):
+    """How `[response]` is asked for: the means, what it adds to parameters and system message, and the column types."""
+
+    means: str
+    parameters: Mapping[str, Any]
+    instruction: str | None
+    parsed: dict[str, str]
+
+
+class Checked(Struct, frozen=True):
+    """What `check` found. `unaskable` rows will fail with `prompt`; `problem` is what `run` would refuse.
+
+    `repeats`: about how many rows ask the same as an earlier one and are not sent; None where that is not looked for.
+    """
+
+    job: str
+    input: str
+    rows: int
+    columns: list[str]
+    provider: str
+    model: str
+    endpoint: str
+    currency: str | None
+    price: str | None
+    requests: list[Shown]
+    unaskable: int
+    unaskable_examples: dict[int, str]
+    notes: list[str]
+    problem: str | None
+    response: ResponseShape | None = None
+    repeats: int | None = None
+
+    def to_json(self) -> bytes:
+        """Return everything as one JSON object."""
+        return msgspec.json.encode(self)
+
+
+def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> Checked:
+    """Check a job as `run` would and render every row. Raises `UsageError` where nothing can be shown at all."""
+    problem: str | None = None
+    if endpoint is None:
+        endpoint, problem = keyless_endpoint(job)
+    parts = assemble(job, endpoint)
+    scan = parts.source.scan()
+    repeats = RepeatFilter(scan.rows) if parts.dedupe else None
+    requests, unaskable, examples = _render(parts, show, repeats)
+    if scan.rows and unaskable == scan.rows:
+        first = next(iter(examples.items()))
+        problem = f"None of the {scan.rows:,} rows can be asked; row {first[0]}: {first[1]}"
+    if problem is None:
+        problem = problem_with(
+            Path(job.output.path),
+            {**fingerprints(parts.fingerprint), "input": scan.fingerprint},
+            fingerprints({"output": {"columns": job.output.columns}}),
+        )
+    price = parts.price_of(parts.model) if parts.model else None
+    return Checked(
+        job=job.name,
+        input=job.input.path,
+        rows=scan.rows,
+        columns=list(parts.source.columns),
+        provider=job.model.provider,
+        model=parts.model or f"column {job.model.name.column}"
+        if not isinstance(job.model.name, str)
+        else job.model.name,
+        endpoint=endpoint.base_url,
+        currency=parts.currency,
+        price=price.describe() if price is not None else None,
+        requests=requests,
+        unaskable=unaskable,
+        unaskable_examples=examples,
+        notes=parts.notes,
+        problem=problem,
+        response=_response(parts.answers) if parts.answers is not None else None,
+        repeats=repeats.repeats if repeats is not None else None,
+    )
+
+
+def _response(answers: StructuredAnswers) -> ResponseShape:
+    shaping = answers.shaping
+    fields = {field.name: str(field.type) for field in answers.type}
+    return ResponseShape(shaping.means, shaping.parameters, shaping.instruction, fields)
+
+
+def _render(parts: Parts, show: int, repeats: RepeatFilter | None) -> tuple[list[Shown], int, dict[int, str]]:
+    """Render all rows; return the first requests, how many rows cannot be asked, and why the first of those."""
+    shown: list[Shown] = []
+    unaskable = 0
+    examples: dict[int, str] = {}
+    for batch in parts.source.batches(0, prompt_columns(parts)):
+        for row, prompt in rendered(parts, batch):
+            if isinstance(prompt, str):
+                unaskable += 1
+                if len(examples) < UNASKABLE_SHOWN:
+                    examples[row] = prompt
+                continue
+            if repeats is not None:
+                repeats.add(prompt_key(prompt))
+            if len(shown) < show:
+                shown.append(_shown(parts, row, prompt))
+    return shown, unaskable, examples
+
+
+def _shown(parts: Parts, row: int, prompt: Prompt) -> Shown:
+    stream = parts.job.model.stream or parts.provider.must_stream(prompt.model or parts.model)
+    request = parts.provider.build_request(prompt, stream=stream)
+    headers = {**request.headers, "Authorization": "Bearer ***"}
+    return Shown(row, request.url, headers, msgspec.json.decode(request.body))

@@ -1,0 +1,51 @@
+"""The job's settings that a report shows: `RunState.settings` as `run.json` keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from batchgen.job.settings import Job
+
+_LEFT_OUT = {"prompt"}
+"""Tables whose texts a report does not repeat."""
+
+_NAMES_ONLY = {"model.headers"}
+"""Tables whose values may be secrets."""
+
+_LONGEST = 200
+
+
+def key_settings(job: Job) -> dict[str, Any]:
+    """Return dotted job key → value, without prompts, secrets and what is not set. Long values are cut.
+
+    Lists and tables inside `model.parameters` (tools, schemas) are given as JSON text.
+    """
+    table = {key: value for key, value in msgspec.to_builtins(job).items() if key not in _LEFT_OUT}
+    if job.model.base_url is not None:
+        table["model"]["base_url"] = _public(job.model.base_url)
+    return {key: value for key, value in _flat(table, "") if value not in (None, "", [], {})}
+
+
+def _public(url: str) -> str:
+    """Return an address without what may be a secret in it: user, password, query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _flat(table: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in table.items():
+        path = f"{prefix}{key}"
+        if path in _NAMES_ONLY:
+            found.append((path, ", ".join(value)))
+        elif isinstance(value, Mapping) and prefix != "model.parameters.":
+            found += _flat(value, f"{path}.")
+        elif isinstance(value, (Mapping, list)):
+            found.append((path, msgspec.json.encode(value).decode()[:_LONGEST]))
+        else:
+            found.append((path, value[:_LONGEST] if isinstance(value, str) else value))
+    return found

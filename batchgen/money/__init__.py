@@ -1,0 +1,1 @@
+"""Prices, what was billed, the budget and what is reserved of it."""

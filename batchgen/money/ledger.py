@@ -1,0 +1,222 @@
+"""Results into counts, tokens and money, by group. Pure, exact; two summaries can be merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from batchgen.money.budget import PossiblyBilled
+from batchgen.values import FailureKind, Result, Status, Turn
+
+MONEY = Decimal("1e-12")
+"""The smallest amount kept: the scale of the `cost` columns, decimal128(20, 12)."""
+
+
+class Spent(Struct, frozen=True, gc=False, array_like=True):
+    """What a row without a result has cost so far: requests sent, tokens and money billed, all runs together.
+
+    `turns` are the answers it has got for that on its way, in order. Fields may be appended, never reordered.
+    """
+
+    row: int
+    attempts: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    input_cost: Decimal | None = None
+    output_cost: Decimal | None = None
+    turns: tuple[Turn, ...] = ()
+
+
+def with_spent(result: Result, spent: Spent) -> Result:
+    """Return the result with what its row had cost before added to its sums."""
+    sums = Totals()
+    sums.add(spent)
+    sums.add(result)
+    return msgspec.structs.replace(
+        result,
+        attempts=sums.attempts,
+        input_tokens=sums.input_tokens,
+        output_tokens=sums.output_tokens,
+        total_tokens=sums.total_tokens,
+        cached_tokens=sums.cached_tokens,
+        reasoning_tokens=sums.reasoning_tokens,
+        input_cost=sums.input_cost,
+        output_cost=sums.output_cost,
+    )
+
+
+def spent_on(row: int, *parts: Result | Spent) -> Spent:
+    """Return what all of these have cost, as spent on a row that has no result (any more), with their turns."""
+    sums = Totals()
+    for part in parts:
+        sums.add(part)
+    return Spent(
+        row,
+        sums.attempts,
+        sums.input_tokens,
+        sums.output_tokens,
+        sums.total_tokens,
+        sums.cached_tokens,
+        sums.reasoning_tokens,
+        sums.input_cost,
+        sums.output_cost,
+        tuple(turn for part in parts if isinstance(part, Spent) for turn in part.turns),
+    )
+
+
+class Group(NamedTuple):
+    """What the cost summary has a line for."""
+
+    model: str | None
+    status: Status
+    finish_reason: str | None
+    error_kind: FailureKind | None
+
+
+class Totals(Struct):
+    """Sums over rows. A sum of tokens or money is None while no row has reported any, as SQL's `sum` has it.
+
+    `shared` rows were not asked: they share the answer to another row's request.
+    """
+
+    rows: int = 0
+    attempts: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    input_cost: Decimal | None = None
+    output_cost: Decimal | None = None
+    shared: int = 0
+
+    @property
+    def cost(self) -> Decimal | None:
+        """Input and output together."""
+        if self.input_cost is None or self.output_cost is None:
+            return None
+        return self.input_cost + self.output_cost
+
+    def add(self, other: Result | Spent | Totals) -> None:
+        """Add a row's sums, or another total's; `rows` is left to the caller."""
+        self.attempts += other.attempts
+        if other.input_tokens is not None:
+            self.input_tokens = (self.input_tokens or 0) + other.input_tokens
+        if other.output_tokens is not None:
+            self.output_tokens = (self.output_tokens or 0) + other.output_tokens
+        if other.total_tokens is not None:
+            self.total_tokens = (self.total_tokens or 0) + other.total_tokens
+        if other.cached_tokens is not None:
+            self.cached_tokens = (self.cached_tokens or 0) + other.cached_tokens
+        if other.reasoning_tokens is not None:
+            self.reasoning_tokens = (self.reasoning_tokens or 0) + other.reasoning_tokens
+        if other.input_cost is not None and other.output_cost is not None:
+            self.input_cost = other.input_cost if self.input_cost is None else self.input_cost + other.input_cost
+            self.output_cost = other.output_cost if self.output_cost is None else self.output_cost + other.output_cost
+
+
+class Sums:
+    """Totals by group."""
+
+    def __init__(self) -> None:
+        self.groups: dict[Group, Totals] = {}
+
+    def add(self, result: Result) -> None:
+        """Count one settled row."""
+        totals = self._totals((result.model, result.status, result.finish_reason, result.error_kind))
+        totals.rows += 1
+        if not result.attempts and result.error_kind is not FailureKind.PROMPT:
+            totals.shared += 1
+        totals.add(result)
+
+    def add_all(self, results: Iterable[Result]) -> None:
+        """Count many."""
+        for result in results:
+            self.add(result)
+
+    def merge(self, other: Sums) -> None:
+        """Add another's groups to this one's."""
+        for group, totals in other.groups.items():
+            mine = self._totals(group)
+            mine.rows += totals.rows
+            mine.shared += totals.shared
+            mine.add(totals)
+
+    def rows(self, status: Status) -> int:
+        """Return how many rows ended so."""
+        return sum(totals.rows for group, totals in self.groups.items() if group.status == status)
+
+    def totals(self) -> Totals:
+        """Return the sums over all groups."""
+        everything = Totals()
+        for totals in self.groups.values():
+            everything.rows += totals.rows
+            everything.shared += totals.shared
+            everything.add(totals)
+        return everything
+
+    def __iter__(self) -> Iterator[tuple[Group, Totals]]:
+        return iter(self.groups.items())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sums) and self.groups == other.groups
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_json(self) -> bytes:
+        """Return the groups as JSON; money as decimal strings."""
+        return msgspec.json.encode(list(self.groups.items()))
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Sums:
+        """Return what `to_json` wrote. Raises `msgspec.MsgspecError` for anything else."""
+        sums = cls()
+        sums.groups = dict(msgspec.json.decode(text, type=list[tuple[Group, Totals]]))
+        return sums
+
+    def _totals(self, group: tuple[str | None, Status, str | None, FailureKind | None]) -> Totals:
+        """Return a group's totals; its key may be a plain tuple, which costs a tenth of a `Group` to make."""
+        totals: Totals | None = self.groups.get(group)  # type: ignore[call-overload]
+        if totals is None:
+            totals = self.groups[Group(*group)] = Totals()
+        return totals
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """How a run ended: `run --json`, and what `batchgen.run` returns.
+
+    `rows` is the size of the job; `succeeded`, `failed`, `attempts`, tokens and `cost` count every run of it so far,
+    `refused` (answers 429), `wall_s` and `rows_per_s` only this one. `shared` rows were not asked: they have the answer
+    to another row's request, which was the same.
+    """
+
+    state: str
+    rows: int
+    succeeded: int
+    failed: int
+    pending: int
+    attempts: int
+    refused: int
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cost: Decimal | None
+    currency: str | None
+    possibly_billed: PossiblyBilled
+    wall_s: float
+    rows_per_s: float
+    limited_by: str | None
+    output: str
+    error: dict[str, Any] | None = None
+    shared: int = 0
+
+    def to_json(self) -> bytes:
+        """Return the object of `run --json`; money as decimal strings."""
+        return msgspec.json.encode(self)

@@ -1,0 +1,296 @@
+"""Usage × dated price → cost, in exact decimals. The figures are data: `prices.toml`, and a user's file over it.
+
+Rules, with their source (provider-neutral unless a price says otherwise):
+
+- Tiers are all-or-nothing: the input length of the one request picks the tier, and all its tokens, in and out, are
+  charged at it; the upper bound belongs to the lower tier (https://help.aliyun.com/zh/model-studio/model-pricing).
+- Thinking tokens are output tokens; some models charge all output of a request that thought at a higher price (same).
+- Cached input costs 20 % of input, input written to a cache on request 125 %, unless a price is stated. A hit of the
+  explicit cache would be 10 %, but `usage` does not tell the two apart, so the higher figure is charged
+  (https://www.alibabacloud.com/help/en/model-studio/context-cache).
+- File batches cost half of input and output, with no cache discount
+  (https://docs.qwencloud.com/developer-guides/text-generation/batch).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct, structs
+
+from batchgen.money.price_file import REGIONS, ModelEntry, RegionEntry, TierEntry, read_price_file
+from batchgen.values import Cost, Usage
+
+INTERNATIONAL, BEIJING = REGIONS
+STALE_AFTER = dt.timedelta(days=183)
+OUTPUT_SLACK = 10
+"""Tokens by which `max_completion_tokens` may be overrun (https://docs.qwencloud.com/api-reference/chat/dashscope)."""
+
+_CACHED = Decimal("0.20")
+_CACHE_WRITE = Decimal("1.25")
+_BATCH = Decimal("0.5")
+_MILLIONTH = Decimal("1e-6")  # exact as a factor, and quicker than a division or a shift
+_SNAPSHOT = re.compile(r"-(latest|\d{4}-\d{2}-\d{2}|\d{4})$")
+
+
+class Price(Struct, frozen=True, gc=False):
+    """Prices per million tokens for requests of up to `up_to` input tokens (None: of any length)."""
+
+    up_to: int | None
+    input: Decimal
+    output: Decimal
+    thinking_output: Decimal
+    cached_input: Decimal
+    cache_write: Decimal
+
+
+class ModelPrice(Struct, frozen=True):
+    """What one model costs in one region, and the limits that bound the cost of one request.
+
+    `tiers` ascend by `up_to`. `price_date` is the day the price was read at `price_source`. `batch_factor`: what a
+    file batch costs of the ordinary price; None where the model has none. `extra_thinking` and the limits are as in
+    `prices.toml`; None where not known.
+    """
+
+    model: str
+    region: str
+    currency: str
+    tiers: tuple[Price, ...]
+    price_date: dt.date
+    price_source: str
+    batch_factor: Decimal | None = None
+    note: str | None = None
+    max_input: int | None = None
+    max_output: int | None = None
+    max_thinking: int | None = None
+    extra_thinking: str | None = None
+
+    def tier(self, input_tokens: int) -> Price:
+        """Return the prices of a request with this many input tokens; beyond the last bound, the last tier's."""
+        for price in self.tiers:
+            if price.up_to is None or input_tokens <= price.up_to:
+                return price
+        return self.tiers[-1]
+
+    def cost(self, usage: Usage, *, thinking: bool | None = None) -> Cost | None:
+        """Return what the provider charges for one request; None if it did not report input and output tokens.
+
+        `thinking`: whether the request thought; None takes it from `reasoning_tokens` > 0. At most twelve decimal
+        places, so that it fits decimal128(20, 12). Counts of a cache beyond the input are cut to it.
+        """
+        input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
+        if input_tokens is None or output_tokens is None:
+            return None
+        price = self.tier(input_tokens)
+        if thinking is None:
+            thinking = bool(usage.reasoning_tokens)
+        if usage.cached_tokens or usage.cache_write_tokens:
+            cached = min(usage.cached_tokens or 0, input_tokens)
+            written = min(usage.cache_write_tokens or 0, input_tokens - cached)
+            input_cost = (
+                (input_tokens - cached - written) * price.input
+                + cached * price.cached_input
+                + written * price.cache_write
+            )
+        else:
+            input_cost = input_tokens * price.input
+        output_cost = output_tokens * (price.thinking_output if thinking else price.output)
+        return Cost(input_cost * _MILLIONTH, output_cost * _MILLIONTH)
+
+    def worst_case(self, input_tokens: int, max_tokens: int | None) -> Decimal | None:
+        """Return the most that one request can cost if it has at most these tokens; None if nothing bounds them.
+
+        `max_tokens` bounds all its output, thinking included (see `output_bound`); None stands for `max_output`.
+        The dearest of the tiers that an input of that length or less can fall into; input at the price of a cache
+        write where that is higher, output at that of thinking.
+        """
+        if max_tokens is None:
+            max_tokens = self.max_output
+        if max_tokens is None:
+            return None
+        worst = Decimal(0)
+        below = -1  # the bound of the tier before
+        last = len(self.tiers) - 1
+        for number, price in enumerate(self.tiers):
+            if input_tokens <= below:
+                break
+            most = input_tokens if number == last or price.up_to is None else min(input_tokens, price.up_to)
+            cost = most * max(price.input, price.cached_input, price.cache_write) + max_tokens * max(
+                price.output, price.thinking_output
+            )
+            worst = max(worst, cost)
+            below = most
+        return worst * _MILLIONTH
+
+    def output_bound(self, parameters: Mapping[str, Any]) -> int | None:
+        """Return the most output tokens, thinking included, of a request with these parameters; None if unbounded.
+
+        `max_completion_tokens` limits answer and thinking; `max_tokens` only the answer where `extra_thinking` is set,
+        so that `thinking_budget` or the model's `max_thinking` comes on top
+        (https://www.alibabacloud.com/help/en/model-studio/api-compatibility-upgrade-notice). `n` answers cost n times.
+        """
+        bound = parameters.get("max_completion_tokens")
+        if bound is None:
+            bound = parameters.get("max_tokens", self.max_output)
+            if self._thinks_beyond(parameters):
+                thinking = parameters.get("thinking_budget", self.max_thinking)
+                bound = bound + thinking if isinstance(bound, int) and isinstance(thinking, int) else None
+        choices = parameters.get("n") or 1
+        if not isinstance(bound, int) or not isinstance(choices, int):
+            return None
+        return choices * (bound + OUTPUT_SLACK)
+
+    def _thinks_beyond(self, parameters: Mapping[str, Any]) -> bool:
+        if self.extra_thinking in (None, "always"):
+            return self.extra_thinking is not None
+        return bool(parameters.get("enable_thinking", self.extra_thinking == "on"))
+
+    def batch(self) -> ModelPrice | None:
+        """Return the price inside a file batch: `batch_factor` of input and output, no cache discount."""
+        factor = self.batch_factor
+        if factor is None:
+            return None
+        return structs.replace(
+            self,
+            batch_factor=None,
+            tiers=tuple(
+                Price(
+                    tier.up_to,
+                    tier.input * factor,
+                    tier.output * factor,
+                    tier.thinking_output * factor,
+                    tier.input * factor,
+                    tier.input * factor,
+                )
+                for tier in self.tiers
+            ),
+        )
+
+    def describe(self) -> str:
+        """Return the price in a line: tiers, currency, day and source."""
+        tiers = []
+        for price in self.tiers:
+            text = f"{price.input.normalize():f} in, {price.output.normalize():f} out"
+            if price.thinking_output != price.output:
+                text += f" ({price.thinking_output.normalize():f} when thinking)"
+            tiers.append(text if price.up_to is None else f"{text} up to {price.up_to:,} input tokens")
+        return f"{self.currency} per million tokens: {'; '.join(tiers)} ({self.price_date}, {self.price_source})"
+
+    def is_stale(self, today: dt.date) -> bool:
+        """Whether the price was read more than six months (183 days) before `today`."""
+        return today - self.price_date > STALE_AFTER
+
+
+class Limits(Struct, frozen=True):
+    """The longest request a model takes and the longest answer it gives, in tokens; None where not known."""
+
+    max_input: int | None
+    max_output: int | None
+
+
+class PriceTable:
+    """All known prices, by model and region. Iterating gives every `ModelPrice`, by name, then region."""
+
+    def __init__(self, models: Mapping[str, ModelEntry]) -> None:
+        self._limits = {name: Limits(entry.max_input, entry.max_output) for name, entry in models.items()}
+        self._prices: dict[tuple[str, str], ModelPrice] = {}
+        for name, entry in models.items():
+            priced = models[entry.prices_of] if entry.prices_of else entry
+            for region in REGIONS:
+                price: RegionEntry | None = getattr(entry, region) or getattr(priced, region)
+                if price is not None:
+                    self._prices[name, region] = _model_price(name, region, entry, price)
+
+    def __iter__(self) -> Iterator[ModelPrice]:
+        return iter(sorted(self._prices.values(), key=lambda price: (price.model, price.region)))
+
+    def find(self, model: str, region: str) -> ModelPrice | None:
+        """Return the price of exactly this name, or None.
+
+        Snapshots (`qwen-plus-2025-07-28`, `-latest`) count only where they are listed: some cost other than their
+        base name. `suggestion` words the warning.
+        """
+        return self._prices.get((model, region))
+
+    def limits(self, model: str) -> Limits | None:
+        """Return the limits of a model, also of one without a price; None for an unlisted one."""
+        return self._limits.get(model)
+
+    def suggestion(self, model: str, region: str) -> str:
+        """Return a sentence for a model that `find` does not know: the nearest names and the way out."""
+        other = [name for name in REGIONS if name != region and (model, name) in self._prices]
+        names = [name for name, listed in self._prices if listed == region]
+        base = _SNAPSHOT.sub("", model)
+        near = [base] if base != model and base in names else difflib.get_close_matches(model, names, n=3)
+        hint = ""
+        if other:
+            hint = f"; it has one in {other[0]} (pricing.region)"
+        elif near:
+            hint = f"; listed are {', '.join(near)}"
+        return (
+            f"No price is known for {model} in the region {region}{hint}. Its cost stays empty; give prices in a file "
+            f'named by pricing.file, under [models."{model}".{region}].'
+        )
+
+
+def load_prices(extra: Path | None = None) -> PriceTable:
+    """Return the shipped prices with those of the file `extra` over them.
+
+    In `extra`, a key of a model and a whole region replace the shipped ones. Raises JobError naming file, model, key.
+    """
+    with resources.as_file(resources.files("batchgen.money") / "prices.toml") as path:
+        table = read_price_file(path)
+    if extra is not None:
+        table = read_price_file(extra, below=table)
+    return PriceTable(table.models)
+
+
+def region_of(base_url: str) -> str:
+    """Return "beijing" for Alibaba's mainland hosts, "international" for all others (Hong Kong among them).
+
+    Mainland are `dashscope.aliyuncs.com`, `batch.dashscope.aliyuncs.com` and the workspace hosts of `cn-beijing`
+    (https://www.alibabacloud.com/help/model-studio/base-url).
+    """
+    host = urlsplit(base_url if "//" in base_url else f"//{base_url}").hostname or ""
+    mainland = host in ("dashscope.aliyuncs.com", "batch.dashscope.aliyuncs.com") or host.endswith(
+        ".cn-beijing.maas.aliyuncs.com"
+    )
+    return BEIJING if mainland else INTERNATIONAL
+
+
+def _model_price(name: str, region: str, model: ModelEntry, price: RegionEntry) -> ModelPrice:
+    assert price.tiers is not None
+    assert price.date is not None
+    return ModelPrice(
+        model=name,
+        region=region,
+        currency=str(price.currency),
+        tiers=tuple(_price(tier) for tier in price.tiers),
+        price_date=price.date,
+        price_source=str(price.source),
+        batch_factor=_BATCH if price.batch else None,
+        note="; ".join(note for note in (model.note, price.note) if note) or None,
+        max_input=model.max_input,
+        max_output=model.max_output,
+        max_thinking=model.max_thinking,
+        extra_thinking=model.extra_thinking,
+    )
+
+
+def _price(tier: TierEntry) -> Price:
+    return Price(
+        tier.up_to,
+        tier.input,
+        tier.output,
+        tier.output if tier.thinking_output is None else tier.thinking_output,
+        tier.input * _CACHED if tier.cached_input is None else tier.cached_input,
+        tier.input * _CACHE_WRITE if tier.cache_write is None else tier.cache_write,
+    )

@@ -1,0 +1,118 @@
+"""What the pacer saw, for `pace.parquet`, the summary and the deadline of an attempt. Pure arithmetic."""
+
+from __future__ import annotations
+
+import math
+
+from batchgen.pace.latency_histogram import Latencies, bin_of
+from batchgen.pace.rate_limit import Rate
+from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, TOKENS, Limits, PaceSample
+
+DEADLINE_S = 120.0
+"""Least deadline of an attempt, whatever the latencies are."""
+
+
+class PaceLog:
+    """Counts, latencies and what held requests back; constant size."""
+
+    __slots__ = (
+        "_held_by",
+        "_latencies",
+        "_reported",
+        "_window",
+        "deadline_s",
+        "failed",
+        "refused",
+        "sent",
+        "timeout_s",
+    )
+
+    def __init__(self, timeout_s: float) -> None:
+        self.sent = self.refused = self.failed = 0
+        self.timeout_s = timeout_s
+        self.deadline_s = timeout_s
+        self._latencies, self._window = Latencies(), Latencies()
+        self._reported = (0, 0, 0)
+        self._held_by: dict[int, int] = {}  # by the bits that came together
+
+    def bound(self, bits: int) -> None:
+        """Count what held a request back."""
+        self._held_by[bits] = self._held_by.get(bits, 0) + 1
+
+    def answered(self, latency_s: float) -> None:
+        """Count an answer; every hundred the deadline follows the latencies."""
+        bin_ = bin_of(latency_s)
+        self._window.add(bin_)
+        self._latencies.add(bin_)
+        if self._latencies.count >= 200 and self._latencies.count % 100 == 0:
+            self.learn_deadline()
+            if self._latencies.count >= 4000:
+                self._latencies.halve()
+
+    @property
+    def typical_s(self) -> float:
+        """The median of recent latencies in seconds, 0 while none is known."""
+        return self._latencies.quantile(0.5) or 0.0
+
+    def change_timeout(self, timeout_s: float) -> None:
+        """Take over another bound of the deadline."""
+        self.timeout_s = timeout_s
+        self.learn_deadline()
+
+    def learn_deadline(self) -> None:
+        """5 x p99 of recent latencies, at least 120 s, at most `timeout_s`, which it is until 200 are known."""
+        p99_s = self._latencies.quantile(0.99) if self._latencies.count >= 200 else None
+        self.deadline_s = self.timeout_s if p99_s is None else min(self.timeout_s, max(DEADLINE_S, 5 * p99_s))
+
+    def sample(self, now_s: float, requests: Rate, tokens: Rate, in_flight: int, cap: int) -> PaceSample:
+        """Return the state and what happened since the last sample."""
+        window, before = self._window, self._reported
+        self._reported = (self.sent, self.refused, self.failed)
+        self._window = Latencies()
+        return PaceSample(
+            time_s=now_s,
+            requests_per_s=_finite(requests.pace),
+            tokens_per_s=_finite(tokens.pace),
+            in_flight=in_flight,
+            cap=cap,
+            sent=self.sent - before[0],
+            refused=self.refused - before[1],
+            failed=self.failed - before[2],
+            latency_p50_s=window.quantile(0.5),
+            latency_p95_s=window.quantile(0.95),
+            latency_p99_s=window.quantile(0.99),
+        )
+
+    def limited_by(self, limits: Limits, requests: Rate, tokens: Rate, cap: int) -> str | None:
+        """Say in one phrase what held most requests back; None if nothing held a fifth of them."""
+        held = {
+            bit: sum(count for bits, count in self._held_by.items() if bits & bit)
+            for bit in (REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY)
+        }
+        bit, count = max(held.items(), key=lambda item: item[1])
+        if not count or count * 5 < self.sent:
+            return None
+        if bit == CONCURRENCY:
+            return f"concurrency ({limits.concurrency})"
+        if bit == IN_FLIGHT:
+            return f"the provider's in-flight cap, about {cap} found"
+        if bit == REQUESTS:
+            return _phrase("requests per minute", requests, limits.requests_per_minute)
+        return _phrase("tokens per minute", tokens, limits.tokens_per_minute)
+
+
+def _phrase(name: str, rate: Rate, given: float | None) -> str:
+    if rate.pace < rate.ceiling:
+        return f"{name}, about {_three_digits(60 * rate.found()):,} found"
+    if given is not None and math.isclose(rate.named * 60, given):
+        return f"{name}, {given:,.0f} given"
+    return f"{name}, {60 * rate.named:,.0f} named by the provider"
+
+
+def _three_digits(value: float) -> int:
+    """A measured figure with no more digits than it deserves."""
+    return int(float(f"{value:.3g}"))
+
+
+def _finite(pace: float) -> float | None:
+    return None if math.isinf(pace) else pace

@@ -1,0 +1,1 @@
+"""A row to a prompt: templates, messages, and which prompts are the same."""

@@ -1,0 +1,121 @@
+"""Columns that hold a conversation: `messages` ({role, content, ...} structs or JSON text) and `history`.
+
+The rules are those both wire formats share (Alibaba's "Text generation" and OpenAI's "Chat completions" reference):
+system or developer first only; then user, assistant and tool, the last with `tool_call_id`; the last message is the
+user's or a tool's, or an assistant's that is to be continued (`partial`, in DeepSeek's words `prefix`).
+
+Images, videos and sounds are passed on by their URL and never fetched here. A file's path is refused: rows are foreign
+data, and a server on this machine or beside it may open what a row names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from batchgen.prompts.template import PromptError
+from batchgen.values import Message
+
+_LEADING_ROLES = ("system", "developer")
+_ROLES = (*_LEADING_ROLES, "user", "assistant", "tool")
+_MEDIA = ("image", "video", "audio", "image_url", "video_url", "input_audio", "file")
+_PATH = re.compile(r"/|\.{1,2}/|~|\\\\|[A-Za-z]:[\\/]")
+_LONGEST_PATH = 1024  # what is longer is the thing itself in base64, where a slash may come first
+
+
+def read_messages(value: Any, column: str) -> list[Message]:
+    """Return the messages of one cell, null fields left out. Raises `PromptError` naming column and message."""
+    items = _read_list(value, column)
+    if not items:
+        raise PromptError(f'column "{column}" holds no messages')
+    messages: list[Message] = []
+    for number, item in enumerate(items):
+        where = f'column "{column}", message {number + 1}'
+        if not isinstance(item, dict):
+            raise PromptError(f"{where} is no object with role and content")
+        message = _without_nulls(item)
+        _check_message(message, where, first=number == 0)
+        messages.append(message)
+    last = messages[-1]
+    role = last["role"]
+    if role not in ("user", "tool") and not (role == "assistant" and (last.get("partial") or last.get("prefix"))):
+        raise PromptError(f'column "{column}": the last message has the role "{role}"; it has to be user or tool')
+    if role == "user" and not _has_content(last["content"]):
+        raise PromptError(f'column "{column}": the prompt is empty (the last message)')
+    return messages
+
+
+def read_history(value: Any, column: str) -> list[Mapping[str, str]]:
+    """Return the turns of one cell as {user, bot}; null or empty means none. Raises `PromptError`."""
+    if value is None or value == "":
+        return []
+    turns: list[Mapping[str, str]] = []
+    for number, turn in enumerate(_read_list(value, column), 1):
+        if not (isinstance(turn, dict) and isinstance(turn.get("user"), str) and isinstance(turn.get("bot"), str)):
+            raise PromptError(f'column "{column}", turn {number} is no object with the texts user and bot')
+        turns.append({"user": turn["user"], "bot": turn["bot"]})
+    return turns
+
+
+def _read_list(value: Any, column: str) -> list[Any]:
+    if value is None:
+        raise PromptError(f'column "{column}" is null')
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise PromptError(f'column "{column}" is not valid JSON: {error}') from error
+    if not isinstance(value, list):
+        raise PromptError(f'column "{column}" holds no list')
+    return value
+
+
+def _check_message(message: dict[str, Any], where: str, *, first: bool) -> None:
+    role = message.get("role")
+    if role not in _ROLES:
+        raise PromptError(f'{where} has the role "{role}"; known are {", ".join(_ROLES)}')
+    if role in _LEADING_ROLES and not first:
+        raise PromptError(f"{where} has the role {role}, which only the first may have")
+    if role == "tool" and not message.get("tool_call_id"):
+        raise PromptError(f"{where} has the role tool and no tool_call_id")
+    content = message.get("content")
+    if content is None and role == "assistant" and message.get("tool_calls"):
+        return
+    if not isinstance(content, str) and not (
+        isinstance(content, list) and all(isinstance(part, dict) and part for part in content)
+    ):
+        raise PromptError(f"{where} has no content; it has to be a text or a list of parts")
+    if isinstance(content, list):
+        path = next((place for part in content for place in _media_places(part) if _is_file(place)), None)
+        if path is not None:
+            raise PromptError(f"{where} names the file {path!r}; files are not sent: give an https:// or data: URL")
+
+
+def _media_places(part: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where the images, videos and sounds of a part are said to be, in either wire format's form."""
+    for name in _MEDIA:
+        shown = part.get(name)
+        for place in shown if isinstance(shown, list) else [shown]:
+            url = place.get("url", place.get("data")) if isinstance(place, dict) else place
+            if isinstance(url, str):
+                yield url
+
+
+def _is_file(place: str) -> bool:
+    return place[:5].lower() == "file:" or (len(place) <= _LONGEST_PATH and _PATH.match(place) is not None)
+
+
+def _has_content(content: str | list[Any]) -> bool:
+    return bool(content) and not (isinstance(content, str) and content.isspace())
+
+
+def _without_nulls(value: Any) -> Any:
+    """Drop null fields at any depth: an Arrow struct has every field in every row."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(member) for key, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [_without_nulls(member) for member in value]
+    return value

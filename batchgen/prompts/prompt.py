@@ -1,0 +1,213 @@
+"""Row + templates → prompt. Row values are data: they are never compiled, and nothing in them is expanded again.
+
+Templates are Jinja2, sandboxed, without escaping; an undefined name is an error. What differs from plain Jinja2:
+
+- A null column fails the row, by name, wherever it would enter the text, filters and `~` included. Tests see it:
+  `{% if x is none %}`, `{% if x %}`, `{{ x | default("-") }}`.
+- `{{ row["Customer Name"] }}` reaches a column whose name is no identifier.
+- Lists and objects render as JSON, non-ASCII kept; `tojson` does not escape for HTML.
+- `{{ order.items }}` prefers the field `items` to the method of dict.
+- Nothing can be included or imported.
+
+As in Jinja2 a template's last line break is dropped. The sandbox bounds neither time nor memory: a job file is
+trusted like code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from batchgen.errors import InputError, JobError
+from batchgen.prompts.messages import read_history, read_messages
+from batchgen.prompts.template import PromptError, Template
+from batchgen.text.columns import missing_column
+from batchgen.values import Failure, FailureKind, Message, Prompt, Verdict
+
+_TEXT_PARAMETERS = frozenset({"stop", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
+"""Parameters whose value is text even where it looks like a number."""
+
+
+class PromptSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[prompt]` of a job: templates (inline or from UTF-8 files), or the column that holds the conversation.
+
+    One of `user`, `user_file`, `messages` or `prompt` is needed. `prompt` with `history` (a column of
+    {user, bot} lists) is the older form that only DashScope's native API takes. `examples` is a table with the
+    prompt's columns and the wanted answer (column `examples_answer`, by default "answer"), put before every row as
+    turns.
+    """
+
+    system: str | None = None
+    user: str | None = None
+    system_file: str | None = None
+    user_file: str | None = None
+    messages: str | None = None
+    prompt: str | None = None
+    history: str | None = None
+    examples: str | None = None
+    examples_answer: str | None = None
+
+
+class PromptTemplate:
+    """A job's way from a row to a prompt. Compiled once; `render` keeps no state."""
+
+    def __init__(
+        self,
+        settings: PromptSettings,
+        parameter_columns: Mapping[str, str] | None = None,
+        model_column: str | None = None,
+    ) -> None:
+        """Compile the templates. `parameter_columns`: parameter → column that gives it, row by row.
+
+        Raises `JobError`, naming the key and the template's line, for syntax errors, contradictory keys and
+        unreadable files.
+        """
+        _check_keys(settings)
+        self._settings = settings
+        self._parameters = dict(parameter_columns or {})
+        self._model = model_column
+        self._system = _template("system", settings.system, settings.system_file)
+        self._user = _template("user", settings.user, settings.user_file)
+        self._prompt = _template("prompt", settings.prompt, None)
+        self._finish: Callable[[Prompt], Prompt] | None = None
+        self._asked: dict[str, str] = {}  # column → the key that asks for it
+        for template in (self._system, self._user, self._prompt):
+            if template is not None:
+                self._asked |= dict.fromkeys(sorted(template.columns), template.key)
+        for key, column in (("prompt.messages", settings.messages), ("prompt.history", settings.history)):
+            if column is not None:
+                self._asked[column] = key
+        self._asked |= {column: f"model.parameters.{name}" for name, column in self._parameters.items()}
+        if model_column is not None:
+            self._asked[model_column] = "model.name"
+        self.columns = frozenset(self._asked)
+
+    def check_columns(self, available: Collection[str], where: str) -> None:
+        """Raise `InputError` if the input `where` lacks a column, naming who asks for it and the nearest there is."""
+        for column, key in self._asked.items():
+            if column not in available:
+                raise InputError(f'{where}: {key} needs column "{column}", but {missing_column(column, available)}')
+
+    def fingerprint_parts(self) -> dict[str, str]:
+        """Return all that decides what a row's prompt is, by job key; templates as their text, wherever it stood."""
+        templates = {"prompt.system": self._system, "prompt.user": self._user, "prompt.prompt": self._prompt}
+        parts = {key: template.source for key, template in templates.items() if template is not None}
+        parts |= {f"model.parameters.{name}": f"column {column}" for name, column in sorted(self._parameters.items())}
+        columns = {
+            "prompt.messages": self._settings.messages,
+            "prompt.history": self._settings.history,
+            "model.name": self._model,
+        }
+        return parts | {key: f"column {column}" for key, column in columns.items() if column is not None}
+
+    def finish_with(self, finish: Callable[[Prompt], Prompt]) -> None:
+        """Pass every prompt through `finish` from now on, which puts instruction and examples into it."""
+        self._finish = finish
+
+    def render(self, values: Mapping[str, Any]) -> Prompt | Failure:
+        """Return the prompt of a row, given at least `columns`, or a failure of kind prompt that says why not."""
+        prompt = self._render(values)
+        return prompt if self._finish is None or isinstance(prompt, Failure) else self._finish(prompt)
+
+    def _render(self, values: Mapping[str, Any]) -> Prompt | Failure:
+        try:
+            model = None if self._model is None else _model(values[self._model], self._model)
+            parameters = self._row_parameters(values) if self._parameters else None
+            if self._prompt is not None:
+                column = self._settings.history
+                return Prompt(
+                    text=_filled(self._prompt, values),
+                    history=() if column is None else read_history(values[column], column),
+                    model=model,
+                    parameters=parameters,
+                )
+            return Prompt(messages=self._messages(values), model=model, parameters=parameters)
+        except PromptError as error:
+            return Failure(FailureKind.PROMPT, Verdict.FAIL, str(error))
+
+    def _row_parameters(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        parameters = {name: _parameter(name, values[column]) for name, column in self._parameters.items()}
+        return {name: value for name, value in parameters.items() if value is not None} or None
+
+    def _messages(self, values: Mapping[str, Any]) -> list[Message]:
+        column = self._settings.messages
+        messages = [] if column is None else read_messages(values[column], column)
+        if self._system is not None and not (messages and messages[0]["role"] in ("system", "developer")):
+            system = self._system.render(values)
+            if not _is_blank(system):
+                messages.insert(0, {"role": "system", "content": system})
+        if self._user is not None:
+            messages.append({"role": "user", "content": _filled(self._user, values)})
+        return messages
+
+
+def _check_keys(settings: PromptSettings) -> None:
+    for key in ("system", "user"):
+        if getattr(settings, key) is not None and getattr(settings, f"{key}_file") is not None:
+            raise JobError(f"prompt.{key} and prompt.{key}_file exclude each other: keep one.")
+    forms = [key for key in ("user", "user_file", "messages", "prompt") if getattr(settings, key) is not None]
+    if not forms:
+        raise JobError("[prompt] says nothing to ask: give user, user_file, messages or prompt.")
+    if len(forms) > 1:
+        raise JobError(f"prompt.{forms[0]} and prompt.{forms[1]} exclude each other: keep one.")
+    if settings.history is not None and settings.prompt is None:
+        raise JobError("prompt.history goes with prompt.prompt only; with chat messages, use prompt.messages.")
+    if settings.examples_answer is not None and settings.examples is None:
+        raise JobError("prompt.examples_answer goes with prompt.examples only: name the table.")
+    if settings.prompt is not None and (settings.system is not None or settings.system_file is not None):
+        raise JobError("prompt.prompt has no system message: use prompt.user with prompt.system, or one text.")
+
+
+def _template(key: str, text: str | None, path: str | None) -> Template | None:
+    key = f"prompt.{key}"
+    if path is not None:
+        key = f"{key}_file ({path})"
+        try:
+            text = Path(path).read_text("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise JobError(f"{key}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from error
+        except OSError as error:
+            raise JobError(f"{key} cannot be read: {error.strerror}.") from error
+    if text is None:
+        return None
+    if _is_blank(text):
+        raise JobError(f"{key} is empty.")
+    return Template(key, text)
+
+
+def _filled(template: Template, values: Mapping[str, Any]) -> str:
+    text = template.render(values)
+    if _is_blank(text):
+        raise PromptError(f"{template.key}: the prompt is empty")
+    return text
+
+
+def _is_blank(text: str) -> bool:
+    return not text or text.isspace()
+
+
+def _model(value: Any, column: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise PromptError(f'column "{column}" gives the model and holds no text but {value!r}')
+    return value or None
+
+
+def _parameter(name: str, value: Any) -> Any:
+    """Return a row's parameter; None and the empty text leave it out.
+
+    A CSV cell is text, so text that reads as a JSON number, true, false, list or object is taken for that, except in
+    parameters that are texts themselves, where only lists and objects are.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        found = msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return value or None
+    if isinstance(found, str) or (name in _TEXT_PARAMETERS and not isinstance(found, (list, dict))):
+        return value
+    return found

@@ -1,0 +1,1 @@
+"""What lasts: the output directory with its lock, journal, parts, cost summary and state."""

@@ -1,0 +1,33 @@
+"""What a killed run may have been billed for that nobody has the answers of. Pure.
+
+A kill loses the answers that were in flight or not committed yet; how many at most, the journal knows of each of its
+sessions. Each killed session is counted once, by the first run after it that lives long enough to say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from batchgen.money.budget import PossiblyBilled
+from batchgen.money.ledger import Totals
+from batchgen.storage.journal import Session
+
+
+def possibly_billed(before: Mapping[str, Any], killed: Sequence[Session], totals: Totals) -> PossiblyBilled:
+    """Return what earlier runs abandoned, with the requests that kills may have lost added.
+
+    `before` is the summary that `run.json` has, `killed` are the sessions that did not end by themselves, `totals` the
+    sums so far. Under a budget the worst case of a kill is what was held at the most (`most_held`); without one, the
+    requests at risk are reckoned at the mean cost of a request.
+    """
+    told = before.get("possibly_billed") or {}
+    requests, cost = told.get("requests", 0), Decimal(told.get("cost") or 0)
+    fresh = [session for session in killed if session.number > before.get("killed_counted", 0)]
+    at_risk = sum(session.at_risk for session in fresh)
+    if not at_risk:
+        return PossiblyBilled(requests, cost)
+    mean = totals.cost / totals.attempts if totals.cost is not None and totals.attempts else Decimal(0)
+    lost = max(at_risk * mean, len(fresh) * Decimal(before.get("most_held") or 0))
+    return PossiblyBilled(requests + at_risk, cost + lost)

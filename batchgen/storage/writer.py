@@ -1,0 +1,293 @@
+"""The writer's face on the event loop: results in, commits and published parts out; its threads are `committer`'s.
+
+Back-pressure, in the runner's dispatch loop: `if writer.congested: await writer.wait_for_room()`. When storage fails
+for good the run ends with `StorageStop`; what is not committed then, and what still comes, goes to the spill file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from batchgen.errors import StorageStop
+from batchgen.money.ledger import Spent
+from batchgen.storage.overflow import SPILL_BYTES, Spill
+from batchgen.storage.parts import Layout
+from batchgen.storage.run_directory import RunDirectory
+from batchgen.storage.shards import Shard
+from batchgen.storage.writer_thread import DISK_ERRORS, RETRY_WAITS_S, Close, Committer, Group, Opening, megabytes
+from batchgen.values import Result
+
+GROUP_ROWS = 1_000
+GROUP_BYTES = 8 * 1024 * 1024
+GROUP_WAIT_S = 0.05
+"""Results are handed over when one of these is reached, counted from the group's first."""
+
+MOST_UNCOMMITTED_ROWS = 4_000
+MOST_UNCOMMITTED_BYTES = 32 * 1024 * 1024
+"""Beyond either, dispatch stops until a commit is through: a slow disk stops the run, not memory."""
+
+_ROW_BYTES = 300  # a stored row beside its long texts, roughly
+
+
+class Writer:
+    """`async with Writer(directory, layout, concurrency=64, on_commit=f) as writer:`; called on the loop's thread only.
+
+    `on_commit` gets the results of each commit as stored, on the loop: only then do they count. `concurrency` is the
+    most requests in flight: it bounds what a kill can cost twice, and the room that is kept for a full disk. Without
+    `publish` all results stay in the journal and no shard is held in memory: a pilot opens nearly all of them.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        layout: Layout,
+        *,
+        concurrency: int,
+        on_commit: Callable[[Sequence[Result]], None],
+        publish: bool = True,
+        group_wait_s: float = GROUP_WAIT_S,
+        retry_waits_s: Sequence[float] = RETRY_WAITS_S,
+        sleep: Callable[[float], None] = time.sleep,
+        clock_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+    ) -> None:
+        self._directory = directory
+        self._concurrency = concurrency
+        self._on_commit = on_commit
+        self._publishes = publish
+        self._group_wait_s = group_wait_s
+        self._clock_us = clock_us
+        self._committer = Committer(
+            directory.journal,
+            directory.results_path,
+            layout,
+            _OnLoop(self),
+            concurrency=concurrency,
+            publish=publish,
+            retry_waits_s=retry_waits_s,
+            sleep=sleep,
+        )
+        self._group = Group([], [])
+        self._timer: asyncio.TimerHandle | None = None
+        self._uncommitted: deque[Group] = deque()
+        self._uncommitted_rows = self._uncommitted_bytes = 0
+        self._openings: dict[int, asyncio.Future[set[int]]] = {}
+        self._open_shards: set[int] = set()
+        self._refusing: set[str] = set()
+        self._failure: StorageStop | None = None
+        self._spill_task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def __aenter__(self) -> Self:
+        """Start the threads. Raises `StorageStop` when there is no room for the spill file."""
+        self.loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        try:
+            self._spill = Spill(self._directory.spill_path)
+            self._directory.journal.begin_session(self._clock_us(), self._concurrency)
+        except DISK_ERRORS as error:
+            raise StorageStop(
+                f"{self._directory.path} cannot be written ({error}); {megabytes(SPILL_BYTES)} are needed to begin."
+            ) from error
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batchgen-journal")
+        self._thread = self.loop.run_in_executor(self._pool, self._committer.run, self._spill)
+        self._thread.add_done_callback(self._thread_ended)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """`close()`; an error already on its way is not replaced."""
+        try:
+            await self.close()
+        except StorageStop:
+            if error is None:
+                raise
+
+    async def open_shard(self, shard: Shard) -> set[int]:
+        """Take a shard in and return those of its rows that already have a result. Raises `StorageStop`.
+
+        `shard.table` needs the carried columns and the id column only. The writer keeps it until its part is out.
+        """
+        self._raise_failure()
+        answer: asyncio.Future[set[int]] = self.loop.create_future()
+        self._openings[shard.number] = answer
+        if self._publishes:
+            self._open_shards.add(shard.number)
+        self._committer.queue.put(Opening(shard))
+        return await answer
+
+    @property
+    def open_shards(self) -> int:
+        """Shards taken in whose part is not published yet: bound them (2-3) before opening more."""
+        return len(self._open_shards)
+
+    @property
+    def congested(self) -> bool:
+        """Whether to send no more requests for now: too much is uncommitted, or the disk is refusing."""
+        return (
+            self._uncommitted_rows >= MOST_UNCOMMITTED_ROWS
+            or self._uncommitted_bytes >= MOST_UNCOMMITTED_BYTES
+            or bool(self._refusing)
+        )
+
+    def emit(self, result: Result) -> None:
+        """Hand over a settled row of an open shard; never waits, never raises. It counts when `on_commit` names it."""
+        group = self._group
+        group.results.append(result)
+        size = _ROW_BYTES
+        if result.completion is not None:
+            size += len(result.completion)
+        if result.reasoning is not None:
+            size += len(result.reasoning)
+        group.bytes += size
+        self._uncommitted_bytes += size
+        self._uncommitted_rows += 1
+        if len(group.results) >= GROUP_ROWS or group.bytes >= GROUP_BYTES:
+            self._hand_over()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self._group_wait_s, self._hand_over)
+
+    def spend(self, spent: Spent) -> None:
+        """Hand over what a row that stays pending has cost, and its turns; the journal adds both to its result."""
+        group = self._group
+        group.spent.append(spent)
+        size = sum(_ROW_BYTES + len(turn.completion.text or "") for turn in spent.turns)
+        group.bytes += size
+        self._uncommitted_bytes += size
+        if self._timer is None:
+            self._timer = self.loop.call_later(self._group_wait_s, self._hand_over)
+
+    async def wait_for_room(self, open_shards: int | None = None) -> None:
+        """Return when results are being taken (and at most `open_shards` shards are open). Raises `StorageStop`."""
+        while self._failure is None and (
+            self.congested or (open_shards is not None and len(self._open_shards) > open_shards)
+        ):
+            await self._changed.wait()
+        self._raise_failure()
+
+    async def watch(self) -> None:
+        """Wait until storage fails and raise its `StorageStop`: a task beside the runner, cancelled at the end."""
+        while self._failure is None:
+            await self._changed.wait()
+        self._raise_failure()
+
+    async def close(self) -> None:
+        """Commit what was handed over, publish the shards that are whole, stop the threads. Raises `StorageStop`."""
+        if not self._closing:
+            self._closing = True
+            with anyio.CancelScope(shield=True):
+                self._hand_over()
+                self._committer.queue.put(Close())
+                await asyncio.wait([self._thread])
+                await asyncio.sleep(0)  # let `_thread_ended` run
+                if self._spill_task is not None:
+                    await self._spill_task
+                self._pool.shutdown()
+                self._spill.close()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _hand_over(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        group = self._group
+        if not group.results and not group.spent:
+            return
+        self._group = Group([], [])
+        self._uncommitted.append(group)
+        if self._failure is None:
+            self._committer.queue.put(group)
+        elif self._spill_task is None or self._spill_task.done():
+            self._spill_task = self.loop.create_task(self._spill_uncommitted())
+
+    def _thread_ended(self, thread: asyncio.Future[None]) -> None:
+        """If it died: stop the run, and spill what is not committed; all that its queue holds is among that."""
+        error = thread.exception()
+        if error is None:
+            return
+        if isinstance(error, StorageStop):
+            self._failure = error
+        else:
+            self._failure = StorageStop(
+                f"The writer died ({type(error).__name__}: {error}); this is a bug in batchgen."
+            )
+            self._failure.__cause__ = error
+        for answer in self._openings.values():
+            if not answer.done():
+                answer.set_exception(self._failure)
+        self._spill_task = self.loop.create_task(self._spill_uncommitted())
+        self.tell_change()
+
+    async def _spill_uncommitted(self) -> None:
+        while self._uncommitted:
+            group = self._uncommitted.popleft()
+            try:
+                await asyncio.to_thread(self._spill.append, group.results, group.spent)
+            except OSError as error:
+                self._failure = StorageStop(
+                    f"{self._failure} {len(group.results)} answers could not be kept ({error}) and will be asked again."
+                )
+
+    # What `_OnLoop` calls, on the loop
+
+    def take_commit(self, groups: int, stored: list[Result]) -> None:
+        """Let go of what is durable now, and pass it on."""
+        for _ in range(groups):
+            group = self._uncommitted.popleft()
+            self._uncommitted_rows -= len(group.results)
+            self._uncommitted_bytes -= group.bytes
+        self.tell_change()
+        if stored:
+            self._on_commit(stored)
+
+    def take_opening(self, number: int, settled: set[int]) -> None:
+        """Answer who waits in `open_shard`, unless cancelled."""
+        answer = self._openings.pop(number)
+        if not answer.done():
+            answer.set_result(settled)
+
+    def take_part(self, number: int) -> None:
+        """Count a published shard."""
+        self._open_shards.discard(number)
+        self.tell_change()
+
+    def take_trouble(self, what: str, refusing: bool) -> None:
+        """Note what the disk refuses."""
+        (self._refusing.add if refusing else self._refusing.discard)(what)
+        self.tell_change()
+
+    def tell_change(self) -> None:
+        """Wake everybody who waits for room or failure."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+class _OnLoop:
+    """Carries the threads' news to the loop."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def committed(self, groups: int, stored: list[Result]) -> None:
+        self._writer.loop.call_soon_threadsafe(self._writer.take_commit, groups, stored)
+
+    def opened(self, number: int, settled: set[int]) -> None:
+        self._writer.loop.call_soon_threadsafe(self._writer.take_opening, number, settled)
+
+    def published(self, number: int) -> None:
+        self._writer.loop.call_soon_threadsafe(self._writer.take_part, number)
+
+    def troubled(self, what: str, refusing: bool) -> None:
+        self._writer.loop.call_soon_threadsafe(self._writer.take_trouble, what, refusing)

@@ -1,0 +1,356 @@
+"""The writer's threads: one owns the journal and commits, one turns whole shards into parts. No event loop in here."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from batchgen.errors import StorageStop
+from batchgen.money.ledger import Spent
+from batchgen.storage.journal import Journal
+from batchgen.storage.journal_rows import StoredRow, decode_results
+from batchgen.storage.overflow import Spill
+from batchgen.storage.parts import Layout, write_part
+from batchgen.storage.shards import PartRecord, Shard, ShardRecord
+from batchgen.values import Result
+
+COMMIT_ROWS = 4_000
+"""What has queued up while the disk was busy goes into one commit, up to about this many rows."""
+
+KEPT_BYTES = 24 * 1024 * 1024
+"""A shard whose answers come to no more than this is written from memory, a larger one from the journal: reading
+10,000 rows back and decoding them costs 5 µs of CPU a row."""
+
+SLICE_BYTES = 16 * 1024 * 1024
+"""A larger shard is written in slices of about so many bytes of answers, a row group each: 10,000 long answers would
+take a gigabyte."""
+
+RETRY_WAITS_S = (0.1, 0.3, 1.0, 2.0, 4.0)
+"""Waits between the tries of a failed commit or part; after the last one storage has failed for good."""
+
+DISK_ERRORS = (OSError, sqlite3.OperationalError)
+"""What a disk that is full, gone or broken raises; anything else is a mistake in the program."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+T = TypeVar("T")
+
+
+class Group(Struct):
+    """What is committed together; `bytes` is its size, roughly."""
+
+    results: list[Result]
+    spent: list[Spent]
+    bytes: int = 0
+
+
+class Opening(Struct, frozen=True):
+    """A shard to take in."""
+
+    shard: Shard
+
+
+class Written(Struct, frozen=True):
+    """The other thread has finished with a part: written, or failed for good."""
+
+    number: int
+    part: Future[PartRecord]
+
+
+class Wanted(Struct, frozen=True):
+    """The other thread wants the stored rows of a range, from its beginning on: some `SLICE_BYTES` of them."""
+
+    first_row: int
+    end_row: int
+    answer: Future[list[StoredRow]]
+
+
+class Close(Struct, frozen=True):
+    """Nothing more comes."""
+
+
+class Listener(Protocol):
+    """Who is told what happens; called on either thread."""
+
+    def committed(self, groups: int, stored: list[Result]) -> None:
+        """So many more groups are durable, oldest first."""
+
+    def opened(self, number: int, settled: set[int]) -> None:
+        """A shard has been taken in; these rows have a result already."""
+
+    def published(self, number: int) -> None:
+        """A shard's part is out and its rows have left the journal."""
+
+    def troubled(self, what: str, refusing: bool) -> None:
+        """The disk has begun, or stopped, refusing `journal` or `part`."""
+
+
+class _OpenShard:
+    """Which rows of a shard are settled, and their results: as stored, while all are of this run and few bytes."""
+
+    def __init__(self, shard: Shard, settled: set[int]) -> None:
+        self.shard = shard
+        self.missing = shard.rows - len(settled)
+        self._first_row, self._rows = shard.first_row, shard.rows
+        self._flags = bytearray(shard.rows)
+        for row in settled:
+            self._flags[row - shard.first_row] = 1
+        self._results: list[Result | None] = [] if settled else [None] * shard.rows
+        self._left_bytes = float(KEPT_BYTES)
+
+    def settle(self, results: list[Result], size: float) -> list[Result]:
+        """Take note of results of about `size` bytes each; return those whose rows are in other shards."""
+        others: list[Result] = []
+        first_row, rows, flags, kept = self._first_row, self._rows, self._flags, self._results
+        before = self.missing
+        for result in results:
+            place = result.row - first_row
+            if not 0 <= place < rows:
+                others.append(result)
+            elif not flags[place]:
+                flags[place] = 1
+                self.missing -= 1
+                if kept:
+                    kept[place] = result
+        self._left_bytes -= size * (before - self.missing)
+        if self._left_bytes < 0:
+            self._results = []
+        return others
+
+    def results(self) -> list[Result] | None:
+        """Return the results of a whole shard in order; None if only the journal has them all."""
+        results = [result for result in self._results if result is not None]
+        return results if len(results) == self._rows else None
+
+
+class Committer:
+    """Serves its queue until `Close`; `run` raises `StorageStop` when the disk refuses for good."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        results_path: Path,
+        layout: Layout,
+        listener: Listener,
+        *,
+        concurrency: int = 1,
+        publish: bool = True,
+        retry_waits_s: Sequence[float] = RETRY_WAITS_S,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.queue: SimpleQueue[Group | Opening | Written | Wanted | Close] = SimpleQueue()
+        self._journal = journal
+        self._results_path = results_path
+        self._layout = layout
+        self._listener = listener
+        self._concurrency = concurrency
+        self._publishes = publish
+        self._retry_waits_s = retry_waits_s
+        self._sleep = sleep
+        self._shards: dict[int, _OpenShard] = {}
+        self._publishing = 0
+        self._rows = self._bytes = 0
+        self._broken = False
+        self._ended = False
+
+    def run(self, spill: Spill) -> None:
+        """Serve the queue; on return all is committed and every whole shard is published.
+
+        Room is reserved in `spill`, as long as there is some, for what can be in flight when the disk fills up.
+        """
+        closed = False
+        with ThreadPoolExecutor(1, thread_name_prefix="batchgen-parts") as self._publisher, self._ending():
+            while not closed or self._publishing:
+                groups, item = self._next()
+                if groups:
+                    self._commit(groups)
+                    with suppress(OSError):
+                        spill.reserve(self._in_flight_bytes(groups))
+                if isinstance(item, Opening):
+                    self._open(item.shard)
+                elif isinstance(item, Written):
+                    self._seal(item)
+                elif isinstance(item, Wanted):
+                    self._answer(item)
+                elif isinstance(item, Close):
+                    closed = True
+            self._insist(self._journal.end_session)
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """At the end, however it comes, let the other thread wait for no more answers."""
+        try:
+            yield
+        finally:
+            self._ended = True
+            while not self.queue.empty():
+                item = self.queue.get()
+                if isinstance(item, Wanted):
+                    item.answer.cancel()
+
+    def _answer(self, wanted: Wanted) -> None:
+        def read() -> list[StoredRow]:
+            return self._journal.stored_rows(wanted.first_row, wanted.end_row, SLICE_BYTES)
+
+        try:
+            wanted.answer.set_result(self._insist(read))
+        finally:
+            wanted.answer.cancel()  # changes nothing once it is answered
+
+    def _next(self) -> tuple[list[Group], Opening | Written | Wanted | Close | None]:
+        """Return the groups that are waiting, and the first thing after them that is not a group."""
+        groups: list[Group] = []
+        rows = 0
+        while True:
+            item = self.queue.get()
+            if not isinstance(item, Group):
+                return groups, item
+            groups.append(item)
+            rows += len(item.results)
+            if self.queue.empty() or rows >= COMMIT_ROWS:
+                return groups, None
+
+    def _commit(self, groups: list[Group]) -> None:
+        results = [result for group in groups for result in group.results]
+        spent = [item for group in groups for item in group.spent]
+        self._rows += len(results)
+        self._bytes += sum(group.bytes for group in groups)
+        stored = self._insist(lambda: self._journal.append(results, spent))
+        size = sum(group.bytes for group in groups) / max(1, len(results))
+        touched = self._settle(stored, size) if self._publishes else []
+        self._listener.committed(len(groups), stored)
+        for number in touched:
+            self._publish_if_whole(number)
+
+    def _settle(self, results: list[Result], size: float) -> list[int]:
+        """Tell the open shards of their new results; return the numbers of those that got some."""
+        touched = []
+        for number, open_shard in self._shards.items():
+            others = open_shard.settle(results, size)
+            if len(others) < len(results):
+                touched.append(number)
+            results = others
+            if not results:
+                return touched
+        if results:
+            raise LookupError(f"row {results[0].row} is in no open shard")
+        return touched
+
+    def _open(self, shard: Shard) -> None:
+        record = ShardRecord(shard.number, shard.first_row, shard.rows)
+        self._insist(lambda: self._journal.record([record]))
+        settled = self._insist(lambda: self._journal.settled(shard.first_row, shard.end_row))
+        if self._publishes:
+            self._shards[shard.number] = _OpenShard(shard, settled)
+        self._listener.opened(shard.number, settled)
+        if self._publishes:
+            self._publish_if_whole(shard.number)
+
+    def _publish_if_whole(self, number: int) -> None:
+        open_shard = self._shards[number]
+        if open_shard.missing:
+            return
+        shard, kept = open_shard.shard, open_shard.results()
+        self._publishing += 1
+        future = self._publisher.submit(self._publish, shard, kept)
+        future.add_done_callback(lambda part: self.queue.put(Written(number, part)))
+
+    def _seal(self, written: Written) -> None:
+        shard = self._shards[written.number].shard
+        record = ShardRecord(shard.number, shard.first_row, shard.rows, written.part.result())
+        self._insist(lambda: self._journal.seal(record))
+        del self._shards[written.number]
+        self._publishing -= 1
+        self._listener.published(written.number)
+
+    def _insist(self, call: Callable[[], T]) -> T:
+        """Return what a journal call gives. While the disk refuses, reopen the journal and try again."""
+
+        def attempt() -> T:
+            if self._broken:
+                self._journal.reopen()
+                self._broken = False
+            try:
+                return call()
+            except DISK_ERRORS:
+                self._broken = True
+                raise
+
+        return self._again("journal", attempt)
+
+    # On the other thread
+
+    def _publish(self, shard: Shard, kept: list[Result] | None) -> PartRecord:
+        def attempt() -> PartRecord:
+            slices = self._slices(shard) if kept is None else [kept]
+            return write_part(self._results_path, shard, slices, self._layout)
+
+        return self._again("part", attempt)
+
+    def _slices(self, shard: Shard) -> Iterator[list[Result]]:
+        """Yield a shard's results as the journal has them, slice by slice; only its own thread may read it."""
+        row = shard.first_row
+        while row < shard.end_row:
+            wanted = Wanted(row, shard.end_row, Future())
+            self.queue.put(wanted)
+            if self._ended:
+                wanted.answer.cancel()
+            results = decode_results(wanted.answer.result(), row)
+            row += len(results)
+            yield results
+
+    # On both
+
+    def _again(self, what: str, attempt: Callable[[], T]) -> T:
+        """Return what `attempt` gives, with waits between tries; then raise `StorageStop`."""
+        for number, wait_s in enumerate((*self._retry_waits_s, None)):
+            try:
+                result = attempt()
+            except DISK_ERRORS as error:
+                self._listener.troubled(what, True)
+                if wait_s is None:
+                    raise StorageStop(self._stop_text(what, error)) from error
+                self._sleep(wait_s)
+            else:
+                if number:
+                    self._listener.troubled(what, False)
+                return result
+        raise AssertionError("the last try returns or raises")
+
+    def _stop_text(self, what: str, error: Exception) -> str:
+        directory = self._results_path.parent
+        text = f"The {what} in {directory} cannot be written ({error})"
+        full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL or (
+            isinstance(error, OSError) and error.errno in _FULL
+        )
+        if full:
+            text += f": make room for about {megabytes(self._needed_bytes())}"
+            if directory.exists():
+                text += f", {megabytes(shutil.disk_usage(directory).free)} are free"
+        return f"{text}. Running the job again goes on from here."
+
+    def _in_flight_bytes(self, groups: list[Group]) -> int:
+        """Return about what is not committed at any moment: two groups, and an answer per connection; doubled."""
+        return 2 * int(2 * sum(group.bytes for group in groups) + self._concurrency * self._bytes / max(1, self._rows))
+
+    def _needed_bytes(self) -> int:
+        """Return about what the open shards still take: their rows in the journal, and once more in their parts."""
+        row_bytes = self._bytes / self._rows if self._rows else 2_000
+        rows = sum(open_shard.shard.rows for open_shard in list(self._shards.values()))
+        carried = sum(open_shard.shard.table.nbytes for open_shard in list(self._shards.values()))
+        return int(2 * rows * row_bytes + carried) + 16 * 2**20
+
+
+def megabytes(size: int) -> str:
+    """Return a size in words, rounded up."""
+    return f"{-(-size // 2**20)} MB"

@@ -1,0 +1,1 @@
+"""Figures, tables, columns and terminal text for people."""

@@ -1,0 +1,87 @@
+"""Values as people read them, safe on a terminal and in a page."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from batchgen.cli.progress_bar import money
+
+UNKNOWN = "–"
+
+
+def plain(text: str, most: int = 200) -> str:
+    """Return foreign text on one line of at most `most` characters, with nothing in it that acts on what shows it.
+
+    Control characters (terminal escapes among them), bidirectional overrides and other invisible format characters
+    become U+FFFD; line breaks and tabs become spaces.
+    """
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return "".join(" " if char in "\n\r\t" else _safe(char) for char in cut)
+
+
+def _safe(char: str) -> str:
+    """Keep joiners, which many scripts need; they move nothing."""
+    if char in "\u200c\u200d":
+        return char
+    return "\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else char
+
+
+def count(number: float | None) -> str:
+    """Return a whole number with its thousands apart."""
+    return UNKNOWN if number is None else f"{number:,.0f}"
+
+
+def figure(number: float | None) -> str:
+    """Return a number to three significant digits, or whole above a hundred."""
+    if number is None:
+        return UNKNOWN
+    if abs(number) >= 100 or number == int(number):
+        return f"{number:,.0f}"
+    return f"{number:.3g}"
+
+
+def amount(value: Decimal | float | None, currency: str | None) -> str:
+    """Return money with its currency."""
+    if value is None:
+        return "unknown"
+    return money(value if isinstance(value, Decimal) else Decimal(repr(value)), currency or "")
+
+
+def share(part: float, whole: float) -> str:
+    """Return a share in percent; a small one is never shown as none, an almost full one never as all."""
+    if not whole:
+        return UNKNOWN
+    percent = 100 * part / whole
+    if 0 < percent < 0.1:
+        return "< 0.1 %"
+    if 99.9 < percent < 100:
+        return "> 99.9 %"
+    return f"{percent:.3g} %"
+
+
+def latency(milliseconds: float | None) -> str:
+    """Return a short time."""
+    if milliseconds is None:
+        return UNKNOWN
+    return f"{figure(milliseconds)} ms" if milliseconds < 1000 else f"{milliseconds / 1000:,.3g} s"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a span of time in its two largest units."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    units = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next(place for place, (number, _) in enumerate(units) if number)
+    return " ".join(f"{number} {unit}" for number, unit in units[first : first + 2] if number)
+
+
+def moment(iso: str) -> str:
+    """Return an ISO 8601 time to the minute, in UTC."""
+    return datetime.fromisoformat(iso).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

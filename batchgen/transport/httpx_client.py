@@ -1,0 +1,227 @@
+"""The transport that is always there: httpx's own, for odd proxies, mock transports in tests and what is not hot.
+
+`httpx.AsyncClient` is left out (cookies shared between rows, redirects, 140 µs a request); requests go straight into an
+`httpx.AsyncBaseTransport`. httpx has no deadline for an attempt and unpacks gzip without bound: both are done here.
+What cannot be mended from here: a server that sends two replies to one request in one piece gives the second one to the
+next request of that connection (httpcore 1.0; the fast transport closes the connection instead).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import anyio
+import httpx
+
+from batchgen.errors import JobError
+from batchgen.secret import MaskingFilter, Secret
+from batchgen.transport import BODY_CAP, IDLE_S, STREAM_FACTOR, failures
+from batchgen.transport.certificates import tls_context
+from batchgen.transport.failures import CONNECT_ERRORS, OPEN_FILES_ERRORS, Trouble, failure
+from batchgen.transport.gunzip import Gunzip
+from batchgen.transport.open_files import descriptors_exhausted
+from batchgen.transport.reply_memory import Room, Share
+from batchgen.transport.route import SOCKET_OPTIONS, Route
+from batchgen.values import KEPT_HEADERS, Failure, Request, Response
+
+ERRORS: tuple[tuple[type[BaseException], str, Trouble], ...] = (
+    *CONNECT_ERRORS,
+    (httpx.ConnectTimeout, "", failures.CONNECT_TIMEOUT),
+    (httpx.ProxyError, "407", failures.PROXY_LOGIN),
+    (httpx.ProxyError, "", failures.PROXY),
+    (httpx.ConnectError, "", failures.CONNECT),
+    (httpx.RemoteProtocolError, "without sending a response", failures.CLOSED),
+    (httpx.RemoteProtocolError, "peer closed connection", failures.CUT),
+    (httpx.RemoteProtocolError, "", failures.BAD_HTTP),
+    (httpx.UnsupportedProtocol, "", failures.UNSENDABLE),
+    (httpx.LocalProtocolError, "", failures.UNSENDABLE),
+    (httpx.NetworkError, "", failures.CUT),
+    (OSError, "", failures.CUT),
+)
+"""An error of the chain (the outermost first), words in it, and what it means; the first match counts."""
+
+
+LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpx")
+"""Who logs a server's headers at debug level; a filter works only on the very logger that a line is written to."""
+
+
+class PlainTransport:
+    """Sends over httpx. Made by `open_transport`; `inner` takes the place of httpx's own transport (tests)."""
+
+    kind: Literal["httpx"] = "httpx"
+
+    def __init__(
+        self,
+        route: Route,
+        key: Secret | None,
+        concurrency: int,
+        notes: Sequence[str],
+        connect_timeout_s: float,
+        *,
+        inner: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.route = route
+        self.concurrency = concurrency
+        self.notes = notes
+        self._secret = key
+        self._prefix = f"{route.origin}/"
+        self._inner = inner if inner is not None else _build_transport(route, concurrency)
+        self._connect_timeout_s = connect_timeout_s
+        self._room = Room()
+        self._untraced = inner is not None  # only httpcore tells how far a request came
+        self._masking = None if key is None else MaskingFilter(key)
+
+    async def __aenter__(self) -> Self:
+        if self._masking is not None:
+            for name in LOGGERS:
+                logging.getLogger(name).addFilter(self._masking)
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._inner.__aexit__(kind, error, trace)
+        if self._masking is not None:
+            for name in LOGGERS:
+                logging.getLogger(name).removeFilter(self._masking)
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
+        """See `Transport.send`."""
+        if not request.url.startswith(self._prefix):
+            return failure(failures.FOREIGN, self.route, self._secret, "")
+        way = _Progress(sending=self._untraced)
+        total_s = timeout_s * STREAM_FACTOR if request.streamed else timeout_s
+        with anyio.move_on_after(total_s), anyio.move_on_after(timeout_s) as silence:
+            try:
+                return await self._attempt(request, timeout_s, silence, way)
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+                trouble, detail = read_error(error, way)
+                return failure(trouble, self.route, self._secret, detail, limit_s=timeout_s, reused=not way.connected)
+        if not way.sending:
+            return failure(failures.CONNECT_TIMEOUT, self.route, self._secret, "")
+        if request.streamed and silence.cancelled_caught:
+            return failure(failures.SILENCE, self.route, self._secret, "", limit_s=timeout_s)
+        return failure(failures.DEADLINE, self.route, self._secret, "", limit_s=total_s)
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        """Return all headers but Host; made anew each time so that no attribute holds the key unwrapped."""
+        headers = {"user-agent": "batchgen", "accept": "*/*", "accept-encoding": "identity"}
+        if self._secret is not None:
+            headers["authorization"] = f"Bearer {self._secret.reveal()}"
+        return headers | {name.lower(): value for name, value in request.headers.items()}
+
+    async def _attempt(
+        self, request: Request, timeout_s: float, silence: anyio.CancelScope, way: _Progress
+    ) -> Response | Failure:
+        connect_s = min(self._connect_timeout_s, timeout_s)
+        sending = httpx.Request(
+            "POST",
+            request.url,
+            headers=self._headers(request),
+            content=request.body,
+            extensions={"trace": way.note, "timeout": {"connect": connect_s}},
+        )
+        reply = await self._inner.handle_async_request(sending)
+        try:
+            encoding = reply.headers.get("content-encoding", "identity").lower()
+            if encoding not in ("identity", "gzip"):
+                return failure(failures.BAD_ENCODING, self.route, self._secret, encoding)
+            unpack = Gunzip() if encoding == "gzip" else None
+            body = bytearray()
+            packed = False  # an empty body is whole, whatever it is said to be packed in
+            with Share(self._room) as share:
+                async for chunk in reply.stream:  # type: ignore[union-attr]
+                    packed = packed or bool(chunk)
+                    for part in (chunk,) if unpack is None else unpack.parts(chunk):
+                        body += part
+                        if len(body) > BODY_CAP:
+                            return failure(failures.TOO_LARGE, self.route, self._secret, f"over {BODY_CAP} bytes")
+                        if not share.grow(len(part)):
+                            silence.deadline = math.inf  # what is waited for now is not the server's to send
+                            go_on = anyio.Event()
+                            share.go_on = go_on.set
+                            await go_on.wait()
+                    if request.streamed:
+                        silence.deadline = anyio.current_time() + timeout_s
+            if unpack is not None and not unpack.whole and packed:
+                return failure(failures.CUT, self.route, self._secret, "the gzip stream has no end")
+        except zlib.error as error:
+            return failure(failures.BAD_ENCODING, self.route, self._secret, f"zlib.error: {error}")
+        finally:
+            with anyio.CancelScope(shield=True):  # closing a cut body's connection must not be cut itself
+                await reply.aclose()
+        kept = {name: value for name in KEPT_HEADERS if (value := reply.headers.get(name)) is not None}
+        return Response(reply.status_code, kept, bytes(body))
+
+
+class _Progress:
+    """How far httpcore came with a request: what its trace extension tells."""
+
+    __slots__ = ("answered", "connected", "sending")
+
+    def __init__(self, *, sending: bool) -> None:
+        self.connected = False  # a new connection was begun for this request
+        self.sending = sending  # bytes of the request itself may be out
+        self.answered = False  # the head of the reply is there
+
+    async def note(self, event: str, details: dict[str, Any]) -> None:
+        if event == "http11.send_request_headers.started":
+            self.sending = details["request"].method == b"POST"  # and not the CONNECT that asks a proxy for a tunnel
+        elif event == "connection.connect_tcp.started":
+            self.connected = True
+        elif event == "http11.receive_response_headers.complete":
+            self.answered = self.sending
+
+
+def read_error(error: BaseException, way: _Progress) -> tuple[Trouble, str]:
+    """Return what an error of httpx means, and its class and words; never empty, for httpx's own text often is."""
+    chain = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and len(chain) < 10:
+        chain.append(inner)
+    detail = (
+        f"{type(error).__name__}: {next((text for link in chain if (text := str(link))), type(chain[-1]).__name__)}"
+    )
+    if any(isinstance(link, OSError) and link.errno in OPEN_FILES_ERRORS for link in _leaves(chain)):
+        return failures.OPEN_FILES, detail
+    trouble = next(
+        (
+            trouble
+            for kind, words, trouble in ERRORS
+            if any(isinstance(link, kind) and words in str(link) for link in _leaves(chain))
+        ),
+        failures.UNSENDABLE,
+    )
+    if not way.sending and not trouble.unsent:  # it broke on the way there: a handshake, a proxy's tunnel
+        trouble = failures.CONNECT
+    elif trouble is failures.CUT and not way.answered:
+        trouble = failures.CLOSED
+    if trouble in (failures.DNS, failures.CONNECT) and descriptors_exhausted():
+        trouble = failures.OPEN_FILES
+    return trouble, "" if trouble is failures.CONNECT_TIMEOUT else detail
+
+
+def _leaves(chain: Sequence[BaseException]) -> Iterator[BaseException]:
+    """Yield the errors of a chain, those inside of groups (anyio tries several addresses at once) included."""
+    for link in chain:
+        yield link
+        if isinstance(link, BaseExceptionGroup):
+            yield from _leaves(link.exceptions)
+
+
+def _build_transport(route: Route, concurrency: int) -> httpx.AsyncHTTPTransport:
+    try:
+        return httpx.AsyncHTTPTransport(
+            verify=tls_context(),
+            trust_env=False,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=concurrency, keepalive_expiry=IDLE_S),
+            proxy=route.proxy,
+            socket_options=SOCKET_OPTIONS,
+        )
+    except (ImportError, ValueError) as error:
+        raise JobError(f"the proxy {route.proxy_host} cannot be used: {type(error).__name__}") from None

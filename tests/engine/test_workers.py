@@ -1,0 +1,332 @@
+"""The runner with scripted attempts: everything settles once, waiting rows hold no worker, stops drain."""
+
+import time
+
+import anyio
+import pytest
+
+from batchgen.engine.attempt import Work
+from batchgen.engine.request_memory import PromptRoom
+from batchgen.engine.workers import FIRST_WORKERS, Runner
+from batchgen.errors import ProviderStop, StorageStop
+from batchgen.pace.limiter import LimiterClosed
+from batchgen.pace.retry import Tally
+from batchgen.values import Completion, Failure, FailureKind, Prompt, Result, Status, Usage, Verdict
+
+pytestmark = pytest.mark.anyio
+
+DONE = Completion("yes", "stop", Usage())
+BROKEN = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "broken")
+WRONG_KEY = Failure(FailureKind.AUTHENTICATION, Verdict.STOP, "wrong key", http_status=401)
+
+
+class Feed:
+    """Shards of rows, numbered through."""
+
+    def __init__(self, *shards):
+        self.shards = list(shards)
+        self.rows = iter(())
+        self.next_row = 0
+
+    def __iter__(self):
+        return self.rows
+
+    async def more(self):
+        if not self.shards:
+            return False
+        first, self.next_row = self.next_row, self.next_row + self.shards[0]
+        self.rows = iter([Work(row, Prompt(), Tally()) for row in range(first, first + self.shards.pop(0))])
+        return True
+
+
+class Outlet:
+    """Keeps what was emitted."""
+
+    def __init__(self, storage_error=None):
+        self.results = []
+        self.error = storage_error
+
+    @property
+    def congested(self):
+        return self.error is not None and len(self.results) >= 3
+
+    def emit(self, result):
+        self.results.append(result)
+
+    async def wait_for_room(self):
+        raise self.error
+
+
+class Limiter:
+    """Only its end matters here, and how many requests are out."""
+
+    closed = False
+    in_flight = 0
+
+    def stop(self):
+        self.closed = True
+
+
+class Completer:
+    """Attempts by a function of the row; counts how many are under way."""
+
+    def __init__(self, limiter, attempt, again=None):
+        self.limiter, self._attempt, self._again = limiter, attempt, again
+        self.now = self.peak = 0
+        self.room = PromptRoom(100)
+
+    async def attempt(self, work, *, retry=False):
+        if self.limiter.closed:
+            raise LimiterClosed
+        self.now += 1
+        self.peak = max(self.peak, self.now)
+        self.limiter.in_flight = self.now
+        work.tally.requests += 1
+        try:
+            return await self._attempt(work)
+        finally:
+            self.now -= 1
+            self.limiter.in_flight = self.now
+
+    async def again(self, work, failure, sleep):
+        return await self._again(work, failure, sleep)
+
+    def result(self, work, outcome):
+        status = Status.SUCCEEDED if isinstance(outcome, Completion) else Status.FAILED
+        return Result(work.row, status, work.tally.requests, 0)
+
+    def stop_reason(self, failure):
+        return ProviderStop(failure.message)
+
+
+def runner(attempt, *shards, again=None, storage_error=None):
+    """Return a runner and its surroundings."""
+    limiter, outlet, left = Limiter(), Outlet(storage_error), []
+    completer = Completer(limiter, attempt, again)
+    return Runner(completer, limiter, Feed(*shards), outlet, left.append), outlet, left, completer
+
+
+async def soon(work):
+    """An attempt that takes a turn of the loop."""
+    await anyio.lowlevel.checkpoint()
+    return DONE
+
+
+async def test_every_row_of_every_shard_is_settled_once():
+    """Workers share the feed; never more attempts at once than workers."""
+    made, outlet, left, completer = runner(soon, 10, 1, 100)
+    await made.run(7)
+    assert sorted(result.row for result in outlet.results) == list(range(111))
+    assert completer.peak == 7
+    assert left == []
+    assert made.error is None
+
+
+async def test_workers_come_as_long_as_they_are_of_use():
+    """Nobody is answered before 500 have asked: all 500 come; and a run that is over waits for none."""
+
+    async def together(work):
+        if completer.now == 500:
+            everybody.set()
+        await everybody.wait()
+        return DONE
+
+    everybody = anyio.Event()
+    made, outlet, _, completer = runner(together, 800)
+    with anyio.fail_after(30):
+        await made.run(500)
+    assert len(outlet.results) == 800
+    assert completer.peak == 500
+    few, outlet, _, completer = runner(soon, 10)
+    with anyio.fail_after(30):
+        await few.run(100_000)
+    assert len(outlet.results) == 10
+
+
+async def test_no_more_workers_come_than_keep_the_core_busy():
+    """Each row takes a fifth of a millisecond of the core and no time besides."""
+
+    async def hard(work):
+        began_s = time.perf_counter()
+        while time.perf_counter() < began_s + 0.0002:
+            pass
+        await anyio.lowlevel.checkpoint()
+        return DONE
+
+    made, outlet, _, completer = runner(hard, 3000)
+    await made.run(1000)
+    assert len(outlet.results) == 3000
+    assert completer.peak <= 2 * FIRST_WORKERS
+
+
+async def test_no_more_workers_come_than_the_limiter_has_work_for():
+    """Two requests are out, all others wait for a permit: more workers would only hold more rows."""
+
+    async def late(work):
+        await anyio.sleep(0.05)  # what the permits take to come
+        return DONE
+
+    made, outlet, _, completer = runner(late, 200)
+    made._limiter = Limiter()
+    made._limiter.in_flight = 2
+    await made.run(1000)
+    assert len(outlet.results) == 200
+    assert completer.peak == FIRST_WORKERS
+
+
+@pytest.mark.parametrize("outcome", [DONE, BROKEN, WRONG_KEY])
+async def test_rows_of_large_requests_are_not_begun_all_at_once(outcome):
+    """Requests of 40 bytes and room for 100: three rows on their way, whatever becomes of them, and all end."""
+
+    async def heavy(work):
+        made_completer.room.weigh(work, 40)
+        await anyio.lowlevel.checkpoint()
+        return outcome
+
+    async def again(work, failure, sleep):
+        await anyio.lowlevel.checkpoint()
+        return failure if work.row % 2 else WRONG_KEY if work.row > 20 else DONE
+
+    made, outlet, left, made_completer = runner(heavy, 20, 30, again=again)
+    await made.run(16)
+    assert made_completer.peak == 3
+    assert not made_completer.room.full
+    made_completer.room.weigh(Work(0, Prompt(), Tally()), 99)
+    assert not made_completer.room.full, "nothing is counted of rows that have ended"
+    assert len(outlet.results) + len(left) == (50 if outcome is DONE else len(outlet.results) + len(left))
+
+
+async def test_a_waiting_row_holds_no_worker():
+    """One worker goes on with the others while the first row waits for its next attempt."""
+    answered = anyio.Event()
+
+    async def attempt(work):
+        return BROKEN if work.row == 0 else await soon(work)
+
+    async def again(work, failure, sleep):
+        await answered.wait()
+        return DONE
+
+    made, outlet, _, _ = runner(attempt, 5, again=again)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(made.run, 1)
+        while len(outlet.results) < 4:
+            await anyio.lowlevel.checkpoint()
+        answered.set()
+    assert sorted(result.row for result in outlet.results) == [0, 1, 2, 3, 4]
+
+
+async def test_a_stop_leaves_the_row_pending_and_drains_the_others():
+    """What is in flight is kept; nothing new is sent."""
+    release = anyio.Event()
+
+    async def attempt(work):
+        if work.row == 2:
+            return WRONG_KEY
+        await release.wait()
+        return DONE
+
+    made, outlet, left, _ = runner(attempt, 100)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(made.run, 4)
+        while made.error is None:
+            await anyio.lowlevel.checkpoint()
+        release.set()
+    assert "wrong key" in str(made.error)
+    assert sorted(result.row for result in outlet.results) == [0, 1]
+    assert [work.row for work in left] == [2]
+
+
+async def test_an_interrupt_wakes_rows_that_wait():
+    """A row in its backoff is left pending at once, not after thirty seconds."""
+
+    async def attempt(work):
+        return BROKEN
+
+    async def again(work, failure, sleep):
+        await sleep(1000)
+        raise AssertionError("the sleep must not end well")
+
+    made, outlet, left, _ = runner(attempt, 3, again=again)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(made.run, 3)
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+            made.interrupt()
+    assert made.interrupted
+    assert outlet.results == []
+    assert sorted(work.row for work in left) == [0, 1, 2]
+
+
+async def test_a_second_interrupt_cancels_what_hangs():
+    """Cancelled rows are on record as tried."""
+
+    async def attempt(work):
+        await anyio.sleep_forever()
+
+    made, _, left, _ = runner(attempt, 2)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(made.run, 2)
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+            made.interrupt()
+            await anyio.lowlevel.checkpoint()
+            made.interrupt()
+    assert sorted(work.row for work in left) == [0, 1]
+
+
+async def test_a_stop_ends_the_wait_for_the_next_shard():
+    """The room that the feed waits for may never come: rows left pending keep their shards open."""
+    entered = anyio.Event()
+
+    async def attempt(work):
+        await entered.wait()
+        return WRONG_KEY
+
+    made, _, left, _ = runner(attempt, 1)
+    feed_more = made._feed.more
+
+    async def more():
+        if made._feed.next_row:
+            entered.set()
+            await anyio.sleep_forever()
+        return await feed_more()
+
+    made._feed.more = more
+    with anyio.fail_after(10):
+        await made.run(4)
+    assert "wrong key" in str(made.error)
+    assert len(left) == 1
+
+
+async def test_storage_that_fails_ends_the_run():
+    """The storage's own exception is the reason."""
+    made, outlet, _, _ = runner(soon, 100, storage_error=StorageStop("disk full"))
+    await made.run(1)
+    assert str(made.error) == "disk full"
+    assert len(outlet.results) == 3
+
+
+async def test_the_number_of_workers_can_change():
+    """More start at once; fewer leave when their row is done."""
+    go = anyio.Event()
+
+    async def attempt(work):
+        await go.wait()
+        return DONE
+
+    made, outlet, _, completer = runner(attempt, 50)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(made.run, 2)
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        assert completer.now == 2
+        made.widen(9)
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        assert completer.now == 9
+        made.widen(3)
+        go.set()
+    assert len(outlet.results) == 50

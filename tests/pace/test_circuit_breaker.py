@@ -1,0 +1,36 @@
+"""The stop of everybody on its own: what its probes tell."""
+
+from __future__ import annotations
+
+import random
+
+from batchgen.pace.circuit_breaker import DOOR, LONGEST_S, Stop, Why
+
+
+def test_a_stop_doubles_and_ends_with_its_probe() -> None:
+    """1 s, 2 s, 4 s and so on, a quarter more at most, never more than `LONGEST_S`."""
+    stop = Stop(random.Random(1))
+    stop.begin(100.0, Why.REFUSALS, 1.0, 0.5)
+    waits_s = [stop.until_s - 100.0]
+    for _ in range(6):
+        stop.again(100.0)
+        waits_s.append(stop.until_s - 100.0)
+    for wait_s, bound_s in zip(waits_s, (1, 2, 4, 8, LONGEST_S, LONGEST_S, LONGEST_S), strict=True):
+        assert bound_s <= wait_s <= 1.25 * bound_s
+    stop.end()
+    assert stop.why is None
+
+
+def test_a_door_is_shut_once_probes_have_failed_in_this_stop() -> None:
+    """Two of one stop; those of an earlier stop count no more."""
+    stop = Stop(random.Random(1))
+    for _ in range(3):
+        stop.begin(0.0, Why.REFUSALS, 1.0, 0.5)
+        for _ in range(DOOR - 1):
+            stop.again(1.0)
+        assert not stop.is_door
+        stop.end()
+    stop.begin(0.0, Why.REFUSALS, 1.0, 0.5)
+    for _ in range(DOOR):
+        stop.again(1.0)
+    assert stop.is_door

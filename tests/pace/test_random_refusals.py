@@ -1,0 +1,231 @@
+"""Whole jobs in virtual time whose refusals are no matter of pace: by chance, or of a door that is shut."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+
+from batchgen.pace.pacer import Pacer
+from batchgen.pace.random_refusals import FALLS, PROOF, Chance
+from batchgen.pace.values import Limits
+from batchgen.values import Throttle
+from tests.pace.provider import Scene
+from tests.pace.world import mean, run
+
+QUICK = Scene(2000, latency_s=0.02, refusal_s=(0.02, 0.02), tells=False, limits=Limits(concurrency=64))
+
+
+class TestRefusedForNoReasonOfLoad:
+    """Refusals that no pace prevents. They must not slow the job for long."""
+
+    @pytest.mark.parametrize(
+        ("scene", "most_s"),
+        [
+            pytest.param(replace(QUICK, noise=0.01), 60, id="1 %"),
+            pytest.param(replace(QUICK, noise=0.03), 60, id="3 %"),
+            pytest.param(replace(QUICK, noise=0.06), 60, id="6 %"),
+            pytest.param(replace(QUICK, noise=0.06, retry_after=1.0), 60, id="6 %, Retry-After 1 s"),
+            pytest.param(replace(QUICK, noise=0.2, rows=200), 60, id="20 %"),
+            pytest.param(replace(QUICK, noise=0.06, latency_s=2.0), 240, id="6 %, answers of 2 s"),
+            pytest.param(
+                replace(QUICK, noise=0.06, latency_s=1.0, limits=Limits(concurrency=64, requests_per_minute=600)),
+                300,
+                id="6 %, 600 a minute given",
+            ),
+        ],
+    )
+    def test_by_chance(self, scene: Scene, most_s: float) -> None:
+        """A share that stays the same at any pace is tolerated; ill luck delays that, but never for long."""
+        ends_s = sorted(run(scene, seed).end_s for seed in range(1, 10))
+        assert ends_s[6] <= most_s
+        assert ends_s[-1] <= 5 * most_s
+
+    @pytest.mark.parametrize("seed", [1, 2, 3])
+    @pytest.mark.parametrize(
+        ("scene", "most_s"),
+        [
+            pytest.param(Scene(200, refused_from=(1, 20)), 30, id="the first 20"),
+            pytest.param(Scene(200, refused_from=(1, 20), retry_after=1.0), 30, id="the first 20, Retry-After 1 s"),
+            pytest.param(Scene(200, refuse_all=(0, 40)), 70, id="all for 40 s"),
+            pytest.param(Scene(3000, refuse_all=(10, 50)), 115, id="all from 10 s to 50 s"),
+            pytest.param(Scene(200, window=(600, 40.0), used_up=True), 70, id="600 a minute, used up for 40 s"),
+            pytest.param(Scene(200, window=(150, 40.0), used_up=True), 130, id="150 a minute, used up for 40 s"),
+            pytest.param(Scene(1000, window=(150, 40.0)), 400, id="150 a clock minute"),
+        ],
+    )
+    def test_shut(self, scene: Scene, most_s: float, seed: int) -> None:
+        """Once the door is open again the job is back at its pace within seconds."""
+        latency_s = 1.0 if scene.rows == 3000 else 0.02
+        scene = replace(scene, latency_s=latency_s, refusal_s=(0.02, 0.02), tells=False, limits=Limits(concurrency=64))
+        assert run(scene, seed).end_s <= most_s
+
+    def test_shut_from_the_start_is_asked_seldom(self) -> None:
+        """Nothing known and all refused for a minute: six requests at a time, at growing intervals."""
+        seen = run(replace(QUICK, rows=200, refuse_all=(0, 60)))
+        assert seen.refused <= 48
+
+    def test_a_share_once_known_does_not_hide_a_limit(self) -> None:
+        """6 % by chance, then 1200 a minute besides: most of what is refused goes away by slowing down."""
+        seen = run(replace(QUICK, noise=0.06, latency_s=0.5, rpm=[(0, 60_000), (20, 1200)], rows=6000))
+        late = [t for t in seen.refused_at if t > 40]
+        assert len(late) <= 0.25 * sum(t > 40 for t in seen.sent_at)
+
+    @pytest.mark.parametrize("kind", list(Throttle))
+    @pytest.mark.parametrize(("share", "least"), [(0.01, 0.9), (0.03, 0.85), (0.1, 0.8)])
+    def test_whatever_they_are_called(self, kind: Throttle, share: float, least: float) -> None:
+        """2,000 rows with 3 % called concurrency took 978 s once: the label does not decide, the share does."""
+        scene = Scene(3000, latency_s=0.5, noise=share, noise_as=kind, limits=Limits(concurrency=64))
+        assert mean(scene, seeds=3)[0] >= least
+
+    def test_a_fifth_from_the_first_request_on(self) -> None:
+        """Most short jobs do not notice; what the judge of the search misses in the others costs them minutes."""
+        ends_s = sorted(run(replace(QUICK, noise=0.2, rows=200), seed).end_s for seed in range(1, 16))
+        assert ends_s[11] <= 5
+
+    @pytest.mark.parametrize(
+        ("scene", "most_s", "worst_s"),
+        [
+            pytest.param(replace(QUICK, rows=200, noise=0.1, limits=Limits(concurrency=8)), 1, 120, id="10 %"),
+            pytest.param(replace(QUICK, rows=200, noise=0.1, latency_s=0.5), 60, 120, id="10 %, 0.5 s"),
+            pytest.param(replace(QUICK, rows=200, noise=0.05, broken=0.15, latency_s=0.5), 45, 75, id="5xx besides"),
+            pytest.param(replace(QUICK, rows=1000, noise=0.05, latency_s=0.5), 40, 75, id="5 %, 0.5 s"),
+        ],
+    )
+    def test_ill_luck_in_the_search(self, scene: Scene, most_s: float, worst_s: float) -> None:
+        """A tenth of such jobs is cut to a crawl at first, and took 400 s once where seconds would do."""
+        ends_s = sorted(run(scene, seed).end_s for seed in range(1, 31))
+        assert ends_s[27] <= most_s
+        assert ends_s[-1] <= worst_s
+
+    def test_a_failure_was_not_refused(self) -> None:
+        """One of six refused and the others broken: no limit stopped those, so the search goes on."""
+        pacer = Pacer(Limits(concurrency=64), random.Random(1))
+        tickets = [pacer.sent(0.0, 100.0) for _ in range(6)]
+        pacer.refused(0.1, tickets[1], Throttle.UNKNOWN)
+        assert math.isfinite(pacer.snapshot(0.1).requests_per_s or math.inf)
+        for ticket in tickets[2:]:
+            pacer.broken(0.2, ticket)
+        assert pacer.snapshot(0.2).requests_per_s is None
+
+    def test_beside_a_limit(self) -> None:
+        """6 % by chance and 600 a minute: near the ideal, and no flood of refusals for the share's sake."""
+        share, refused = mean(Scene(4000, rpm=[(0, 600)], latency_s=1.0, noise=0.06, limits=Limits(concurrency=64)))
+        assert share >= 0.75
+        assert refused <= 0.2
+
+    def test_a_few_at_a_given_limit_cost_no_pace(self) -> None:
+        """Two refusals an hour do not put a limit that the job named in doubt."""
+        limits = Limits(concurrency=64, requests_per_minute=600)
+        scene = Scene(1500, latency_s=1.0, tells=False, refused_from=(300, 301), limits=limits)
+        assert run(scene).end_s <= 1.01 * 1502 / 9.9 + 2
+
+    def test_a_fall_of_the_limit_is_no_chance(self) -> None:
+        """A quarter of the pace is left: what is refused on the way down is not taken for chance."""
+        scene = Scene(6000, rpm=[(0, 1200), (120, 300)], burst_s=2, retry_after="true")
+        for seed in range(1, 6):
+            seen = run(scene, seed)
+            assert sum(t > 120 for t in seen.refused_at) <= 80
+            assert seen.pacer is not None
+
+    def test_a_request_given_up_does_not_leave_the_question_open(self) -> None:
+        """The second of six is refused and the others are cancelled: the next refusals are a limit's."""
+        pacer = Pacer(Limits(concurrency=64), random.Random(1))
+        tickets = [pacer.sent(0.0, 100.0) for _ in range(6)]
+        pacer.succeeded(0.1, tickets[0], None, None)
+        pacer.refused(0.1, tickets[5], Throttle.UNKNOWN)
+        assert pacer.snapshot(0.1).requests_per_s is None
+        for ticket in (pacer.sent(0.2, 100.0), *tickets[1:5]):
+            pacer.abandoned(ticket)
+        pacer.refused(0.3, pacer.sent(0.2, 100.0), Throttle.UNKNOWN)
+        assert pacer.snapshot(0.3).requests_per_s is not None
+
+
+class TestChance:
+    """The arithmetic on its own."""
+
+    def falls(self, chance: Chance, measured: str, *, every: int = 20, refused_each: int = 1) -> list[bool]:
+        """Measurements of one load, `-` for one below the one before."""
+        return [
+            chance.fell(n * every, n * refused_each, "pace", 100.0 - n, fell=m == "-")
+            for n, m in enumerate(measured, 1)
+        ]
+
+    @pytest.mark.parametrize("measured", ["---=---", "--=--=", "---"])
+    def test_a_limit_measures_the_same_again(self, measured: str) -> None:
+        """However often it is met: fewer than four falls in a row are a limit that was overrun, or that fell."""
+        assert not any(self.falls(Chance(), "=" + measured))
+
+    def test_what_falls_again_and_again_is_chance(self) -> None:
+        """The fourth fall tells: what was before the first is restored, and the share is one of all since then."""
+        chance = Chance()
+        assert self.falls(chance, "=" + FALLS * "-") == FALLS * [False] + [True]
+        assert chance.share == pytest.approx(1 / 20)
+        assert chance.top == 98.0
+
+    def test_falls_of_another_load_are_no_sequel(self) -> None:
+        """Two of the pace and two of the cap are neither's fourth."""
+        chance = Chance()
+        for n, what in enumerate(("pace", "pace", "cap", "cap"), 1):
+            assert not chance.fell(n * 20, n, what, 10.0, fell=True)
+
+    def test_a_limit_refuses_more_while_the_pace_falls_so_far(self) -> None:
+        """Half of the requests refused on the way down: a limit that fell; and a few requests prove nothing."""
+        assert not any(self.falls(Chance(), "=------", refused_each=10))
+        assert not any(self.falls(Chance(), "=----", every=6))
+
+    def found(self) -> Chance:
+        """One in twenty, found from eighty requests."""
+        chance = Chance()
+        self.falls(chance, "=----")
+        return chance
+
+    def test_a_share_that_is_not_proved_is_given_up(self) -> None:
+        """Refused at each request where one in twenty was expected: a limit, and the share was wrong."""
+        chance = self.found()
+        assert [chance.expects(100 + n, safe=True) for n in range(8)].count(True) >= 4
+        assert chance.share == 0
+
+    def test_a_share_that_is_proved_outlives_a_limit(self) -> None:
+        """The same after some requests at the restored load: what exceeds the share is a limit's, the share stays."""
+        chance = self.found()
+        for n in range(PROOF):
+            chance.saw(refused=n % 20 == 19)
+        assert not all(chance.expects(100 + n, safe=False) for n in range(8))
+        assert chance.share == pytest.approx(0.05, abs=0.02)
+
+    def test_a_share_is_doubted_once_a_limit_was_met(self) -> None:
+        """The limit may have been behind it all along: 200 requests without a refusal leave a third of it."""
+        chance = self.found()
+        for n in range(400):
+            chance.saw(refused=n % 20 == 19)
+        before = chance.share
+        assert not all(chance.expects(1000 + n, safe=False) for n in range(8))
+        for _ in range(200):
+            chance.saw(refused=False)
+        assert 0 < chance.share < 0.4 * before
+
+    def test_a_share_that_has_gone_is_forgotten(self) -> None:
+        """At a steady load without refusals nothing is left of it."""
+        chance = self.found()
+        for _ in range(3000):
+            chance.saw(refused=False)
+        assert chance.share == 0
+        assert not chance.expects(3010, safe=True)
+
+    def test_a_share_found_in_the_search_is_one_of_all_that_was_asked(self) -> None:
+        """One refused of 42, two more of three admitted: one in 44, not one in three."""
+        chance = Chance()
+        chance.open(42, 45, 1, [])
+        assert [chance.vote(refused=False) for _ in range(2)] == [None, True]
+        assert chance.share == pytest.approx(1 / 44)
+
+    def test_a_search_that_meets_a_limit_is_over(self) -> None:
+        """Two of the three that are out are refused too, one of them before the first refusal came."""
+        chance = Chance()
+        chance.open(42, 45, 2, [False])
+        assert chance.vote(refused=True) is False
+        assert chance.share == 0
+        assert not chance.is_open

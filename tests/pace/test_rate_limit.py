@@ -1,0 +1,72 @@
+"""One rate on its own: what its refusals measure."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from batchgen.pace.rate_limit import ENOUGH, PROOF, SAFETY, Rate
+
+
+def refuse(rate: Rate, now_s: float, admitted: float, sent: float) -> bool | None:
+    """A refusal of a request sent just now."""
+    return rate.refused(now_s, now_s, admitted=admitted, sent=sent, unit=1.0, stop_s=0.0, noisy=False)
+
+
+def found_10_per_s() -> Rate:
+    """The search ended after 20, and ten a second were admitted since."""
+    rate = Rate(None, 0.0)
+    assert refuse(rate, 2.0, 20, 21) is None
+    assert rate.pace == 5.0  # half of what passed
+    rate.pace = 12.0
+    assert refuse(rate, 12.0, 120, 122) is False  # nothing to compare it with
+    assert rate.found() == pytest.approx(10.0, rel=0.02)
+    assert rate.pace == pytest.approx(SAFETY * rate.found())
+    return rate
+
+
+@pytest.mark.parametrize(("admitted", "fell"), [(220, False), (200, True)])
+def test_a_limit_measures_the_same_again(admitted: float, fell: bool) -> None:
+    """A hundred in ten seconds as before, or eighty."""
+    rate = found_10_per_s()
+    assert refuse(rate, 22.0, admitted, admitted + 3) is fell
+    assert rate.found() == pytest.approx((admitted - 120) / 10, rel=0.02)
+
+
+def test_too_few_measure_nothing() -> None:
+    """The pace falls by a quarter, and the next refusal counts from the same mark."""
+    rate = found_10_per_s()
+    pace = rate.pace
+    assert refuse(rate, 12.5, 120 + ENOUGH - 1, 132) is None
+    assert rate.pace == 0.75 * pace
+    assert not rate.safe
+    refuse(rate, 13.5, 120 + 2 * ENOUGH, 142)
+    assert rate.found() == pytest.approx(2 * ENOUGH / 1.5, rel=0.1)
+
+
+def test_a_restored_pace_proves_itself_before_it_rises() -> None:
+    """A search that is restored begins anew instead."""
+    rate = found_10_per_s()
+    rate.restore(20.0, 8.0)
+    assert rate.pace == 8.0
+    assert rate.safe
+    for n in range(1, PROOF + 1):
+        assert rate.pace == 8.0
+        rate.held(20.0 + n / 8, 20.0 + n / 8)
+    assert rate.pace > 8.0
+    rate.restore(40.0, math.inf)
+    assert rate.pace == math.inf
+    assert refuse(rate, 41.0, 400, 410) is None
+
+
+def test_a_limit_that_is_named_is_known_at_once() -> None:
+    """Whatever was measured before, and however badly."""
+    rate = found_10_per_s()
+    refuse(rate, 12.5, 122, 124)
+    assert not rate.safe
+    rate.limit(20.0)
+    assert rate.safe
+    assert rate.found() == 20.0
+    assert refuse(rate, 20.0, 250, 260) is None  # the first of this limit
+    assert refuse(rate, 30.0, 400, 420) is True  # fifteen a second are below what was named

@@ -1,0 +1,112 @@
+"""Conversations from a column: structs or JSON text, roles checked, nulls dropped."""
+
+import json
+
+import pytest
+
+from batchgen.prompts.messages import read_history, read_messages
+from batchgen.prompts.template import PromptError
+
+CALL = {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]}
+USER = {"role": "user", "content": "hi"}
+
+
+@pytest.mark.parametrize("form", [lambda value: value, json.dumps])
+def test_a_conversation(form):
+    """All roles in a sound order, with text and parts, as structs and as JSON."""
+    messages = [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+        CALL,
+        {"role": "tool", "content": "42", "tool_call_id": "1"},
+    ]
+    assert read_messages(form(messages), "m") == messages
+
+
+def test_null_fields_are_dropped():
+    """An Arrow struct has all fields in all rows; the null ones are not sent."""
+    parts = [{"type": "text", "text": "hi", "image": None}]
+    assert read_messages([{"role": "user", "content": parts, "name": None}], "m") == [
+        {"role": "user", "content": [{"type": "text", "text": "hi"}]}
+    ]
+
+
+def test_an_answer_to_be_continued():
+    """An assistant message may come last if it is marked as the beginning of the answer."""
+    last = {"role": "assistant", "content": "It is", "partial": True}
+    assert read_messages([USER, last], "m")[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, 'column "m" is null'),
+        ("", 'column "m" is not valid JSON'),
+        ('[{"role"', "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("{}", "holds no list"),
+        (7, "holds no list"),
+        ([], "holds no messages"),
+        ([None], "message 1 is no object"),
+        ([{"content": "x"}], 'message 1 has the role "None"'),
+        ([{"role": "robot", "content": "x"}], 'role "robot"; known are system'),
+        ([USER, {"role": "system", "content": "x"}], "message 2 has the role system, which only the first"),
+        ([USER, {"role": "tool", "content": "x"}], "no tool_call_id"),
+        ([{"role": "user", "content": None}], "message 1 has no content"),
+        ([{"role": "user", "content": ["x"]}], "list of parts"),
+        ([USER, {"role": "assistant"}, USER], "message 2 has no content"),
+        ([USER, {"role": "assistant", "content": "x"}], 'last message has the role "assistant"'),
+        ([{"role": "system", "content": "x"}], 'last message has the role "system"'),
+        ([{"role": "user", "content": " \n"}], "the prompt is empty"),
+        ([{"role": "user", "content": []}], "the prompt is empty"),
+    ],
+)
+def test_faults(value, message):
+    """Each fault is a sentence that names the column and the message."""
+    with pytest.raises(PromptError, match=message) as caught:
+        read_messages(value, "m")
+    assert '"m"' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"image": "file:///etc/passwd"},
+        {"type": "image_url", "image_url": {"url": "FILE:///etc/passwd"}},
+        {"type": "image_url", "image_url": "/etc/passwd"},
+        {"video": ["https://host.test/1.jpg", "../secret.jpg"]},
+        {"audio": "~/secret.wav"},
+        {"image": "C:\\secret.png"},
+        {"type": "input_audio", "input_audio": {"data": "file:///secret.wav", "format": "wav"}},
+    ],
+)
+def test_files_are_not_passed_on(part):
+    """A row cannot make a server open a file: the message and the path are named."""
+    with pytest.raises(PromptError, match=r"message 2 names the file '.*(passwd|secret).*https://"):
+        read_messages([USER, {"role": "user", "content": [{"text": "look"}, part]}], "m")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"image": "https://host.test/a.png"},
+        {"image": "oss://bucket/a.png"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,/9j/"}},
+        {"type": "input_audio", "input_audio": {"data": "/" * 2000, "format": "mp3"}},
+        {"video": ["https://host.test/1.jpg"]},
+        {"type": "text", "text": "/etc/passwd and file:///x"},
+    ],
+)
+def test_addresses_are_passed_on_as_they_are(part):
+    """URLs, data in place, and whatever is only text."""
+    messages = [{"role": "user", "content": [part]}]
+    assert read_messages(messages, "m") == messages
+
+
+def test_history():
+    """Turns from structs or JSON; null and empty mean none; a broken turn is named."""
+    turns = [{"user": "a", "bot": "b"}]
+    assert read_history(turns, "h") == read_history(json.dumps(turns), "h") == turns
+    assert read_history(None, "h") == read_history("", "h") == read_history([], "h") == []
+    with pytest.raises(PromptError, match='column "h", turn 2 is no object'):
+        read_history([*turns, {"user": "a", "bot": None}], "h")

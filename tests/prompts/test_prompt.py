@@ -1,0 +1,145 @@
+"""From a row to a prompt: keys, columns, messages, parameters, failures."""
+
+import pytest
+
+from batchgen.errors import InputError, JobError
+from batchgen.prompts.prompt import PromptSettings, PromptTemplate
+from batchgen.values import Failure, FailureKind, Prompt, Verdict
+
+
+def build(parameters=None, model=None, **keys):
+    return PromptTemplate(PromptSettings(**keys), parameters, model)
+
+
+def test_system_and_user():
+    """Templates become a system and a user message; a blank system message is left out."""
+    template = build(system="{{ s }}", user="Hi {{ a }}")
+    assert template.columns == {"s", "a"}
+    assert template.render({"s": "Be short.", "a": "you"}) == Prompt(
+        messages=[{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hi you"}]
+    )
+    assert template.render({"s": " ", "a": "you"}) == Prompt(messages=[{"role": "user", "content": "Hi you"}])
+
+
+def test_templates_from_files(tmp_path):
+    """Templates may stand in files, with a byte order mark or without; their text counts, not their name."""
+    path = tmp_path / "user.txt"
+    path.write_bytes("\ufeffHi {{ a }}\n".encode())
+    template = build(user_file=str(path))
+    assert template.render({"a": "you"}) == Prompt(messages=[{"role": "user", "content": "Hi you"}])
+    assert template.fingerprint_parts() == {"prompt.user": "Hi {{ a }}\n"}
+    assert build(user="Hi {{ a }}\n").fingerprint_parts() == template.fingerprint_parts()
+
+
+def test_messages_column():
+    """A conversation from a column; the job's system message leads unless the row has its own."""
+    template = build(system="Job {{ s }}", messages="m")
+    user = {"role": "user", "content": "{{ s }}"}
+    own = {"role": "system", "content": "Row"}
+    assert template.render({"m": [user], "s": "x"}).messages == [{"role": "system", "content": "Job x"}, user]
+    assert template.render({"m": [own, user], "s": None}).messages == [own, user]
+
+
+def test_prompt_and_history():
+    """The older form: one text, with the turns before it."""
+    template = build(prompt="Hi {{ a }}", history="h")
+    turns = [{"user": "x", "bot": "y"}]
+    assert template.render({"a": "you", "h": turns}) == Prompt(text="Hi you", history=turns)
+    assert template.render({"a": "you", "h": None}) == Prompt(text="Hi you", history=[])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("max_tokens", 7, 7),
+        ("max_tokens", "7", 7),
+        ("temperature", "0.5", 0.5),
+        ("enable_thinking", "true", True),
+        ("stop", "7", "7"),
+        ("stop", '["a", "b"]', ["a", "b"]),
+        ("reasoning_effort", "low", "low"),
+        ("tool_choice", '"auto', '"auto'),
+        ("tools", ["x"], ["x"]),
+    ],
+)
+def test_parameters_from_columns(name, value, expected):
+    """A column's value becomes the parameter; text from a CSV is read as what it says."""
+    assert build({name: "p"}, user="Hi").render({"p": value}).parameters == {name: expected}
+
+
+@pytest.mark.parametrize("value", [None, "", "null"])
+def test_absent_parameters(value):
+    """Null and empty leave the parameter, and the model, to the job."""
+    template = build({"max_tokens": "p"}, "model", user="Hi")
+    prompt = template.render({"p": value, "model": None})
+    assert (prompt.parameters, prompt.model) == (None, None)
+    assert template.render({"p": value, "model": "qwen-max"}).model == "qwen-max"
+
+
+@pytest.mark.parametrize(
+    ("keys", "values", "message"),
+    [
+        ({"user": "{{ a }}"}, {"a": None}, 'prompt.user: column "a" is null'),
+        ({"user": "{{ a }}"}, {"a": " \n"}, "prompt.user: the prompt is empty"),
+        ({"prompt": "{{ a }}"}, {"a": ""}, "prompt.prompt: the prompt is empty"),
+        ({"messages": "a"}, {"a": "[]"}, 'column "a" holds no messages'),
+        ({"user": "Hi", "model": "a"}, {"a": 7}, 'column "a" gives the model and holds no text but 7'),
+    ],
+)
+def test_row_failures(keys, values, message):
+    """A row that has no prompt is a failure of kind prompt that names the column."""
+    assert build(**keys).render(values) == Failure(FailureKind.PROMPT, Verdict.FAIL, message)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "says nothing to ask"),
+        ({"system": "x"}, "says nothing to ask"),
+        ({"user": "x", "messages": "m"}, r"prompt\.user and prompt\.messages exclude"),
+        ({"user": "x", "user_file": "f"}, r"prompt\.user and prompt\.user_file exclude"),
+        ({"user": "x", "history": "h"}, r"prompt\.history goes with prompt\.prompt"),
+        ({"prompt": "x", "system": "s"}, r"prompt\.prompt has no system message"),
+        ({"user": " "}, r"prompt\.user is empty"),
+        ({"user_file": "no/such/file"}, r"prompt\.user_file \(no/such/file\) cannot be read: No such file"),
+        ({"user": "a\n{{"}, r"prompt\.user, line 2"),
+    ],
+)
+def test_settings_that_cannot_work(keys, message):
+    """Contradictory keys and broken templates are errors of the job, by key."""
+    with pytest.raises(JobError, match=message):
+        build(**keys)
+
+
+def test_a_template_file_that_is_not_utf8(tmp_path):
+    """The byte is named."""
+    path = tmp_path / "user.txt"
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(JobError, match=r"user\.txt\): byte 3 is not UTF-8"):
+        build(user_file=str(path))
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (build(user="{{ Body }}"), r'a\.csv: prompt\.user needs column "Body".*did you mean "body"\?.*"id", "body"'),
+        (build(messages="talk"), r'prompt\.messages needs column "talk"'),
+        (build({"seed": "s"}, user="x"), r'model\.parameters\.seed needs column "s"'),
+        (build(model="m", user="x"), r'model\.name needs column "m"'),
+    ],
+)
+def test_missing_columns(template, message):
+    """A missing column names who asks for it, the nearest and all there are."""
+    with pytest.raises(InputError, match=message):
+        template.check_columns(["id", "body"], "a.csv")
+
+
+def test_columns_that_are_there():
+    """Nothing is said when every column is there; keys of templates come from all forms."""
+    template = build({"seed": "s"}, "m", user='{{ a }}{{ row["b c"] }}')
+    template.check_columns(["a", "b c", "s", "m"], "a.csv")
+    assert template.fingerprint_parts() == {
+        "prompt.user": '{{ a }}{{ row["b c"] }}',
+        "model.parameters.seed": "column s",
+        "model.name": "column m",
+    }

@@ -1,0 +1,431 @@
+"""The output directory: one owner at a time, one job for ever, and taken up from whatever a crash has left."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from contextlib import suppress
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from batchgen.errors import OutputError, StorageStop
+from batchgen.storage import lock
+from batchgen.storage.journal import Journal
+from batchgen.storage.parts import Layout, PriceLabel, part_path, read_results, write_part
+from batchgen.storage.run_directory import RunDirectory, fingerprints, read_state
+from batchgen.storage.shards import Shard, ShardRecord
+from batchgen.values import FailureKind, Result, Status
+
+PRINTS = fingerprints({"prompt": {"user": "Say {{ x }}", "system": None}, "model": {"name": "m"}, "input": {"rows": 9}})
+LAYOUT = Layout(pa.schema([("n", pa.int64())]))
+
+
+def no_label(model):
+    """Return the label of a model without price."""
+    return PriceLabel()
+
+
+def enter(path, **options):
+    """Open the directory for the same job as always."""
+    return RunDirectory.open(path, **{"job": "test", "fingerprints": PRINTS} | options)
+
+
+def outcome(row, attempts=1, cost="0.3"):
+    """Return a result: every third row has failed."""
+    bad = row % 3 == 2
+    return Result(
+        row,
+        Status.FAILED if bad else Status.SUCCEEDED,
+        attempts,
+        1_750_000_000_000_000,
+        completion=None if bad else f"answer {row}",
+        error_kind=FailureKind.SERVER_ERROR if bad else None,
+        total_tokens=10,
+        input_cost=Decimal("0.1"),
+        output_cost=Decimal(cost) - Decimal("0.1"),
+    )
+
+
+def publish(directory, number, results=None):
+    """Settle and publish a shard of five rows."""
+    first = number * 5
+    results = results or [outcome(row) for row in range(first, first + 5)]
+    directory.journal.record([ShardRecord(number, first, 5)])
+    directory.journal.append(results)
+    shard = Shard(number, first, pa.table({"n": list(range(first, first + 5))}))
+    part = write_part(directory.results_path, shard, [results], LAYOUT)
+    directory.journal.seal(ShardRecord(number, first, 5, part))
+
+
+def completed(path, shards=2):
+    """Leave a complete run of that many shards."""
+    with enter(path) as directory:
+        for number in range(shards):
+            publish(directory, number)
+        directory.finish({"rows": 5 * shards}, no_label)
+
+
+def test_everything_is_private(tmp_path):
+    """Directories have mode 0700 and files 0600 under umask 0."""
+    old = os.umask(0)
+    try:
+        with enter(tmp_path / "deep" / "out") as directory:
+            publish(directory, 0)
+            directory.finish({}, no_label, state="stopped")
+    finally:
+        os.umask(old)
+    out = tmp_path / "deep" / "out"
+    assert stat.S_IMODE(out.stat().st_mode) == 0o700
+    for path in out.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_an_empty_directory_is_made_private(tmp_path):
+    """A directory that the user has made beforehand is taken over and closed to others."""
+    (tmp_path / "out").mkdir(mode=0o755)
+    enter(tmp_path / "out").close()
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
+
+
+def test_a_directory_moved_away_while_entering(tmp_path, monkeypatch):
+    """When another process's --fresh moves the directory between opening and locking, the new one is locked."""
+    flock = lock.fcntl.flock
+
+    def moved_first(*arguments):
+        if not (tmp_path / "old").exists():
+            (tmp_path / "out").rename(tmp_path / "old")
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "run.lock").touch()
+        flock(*arguments)
+
+    monkeypatch.setattr(lock.fcntl, "flock", moved_first)
+    with enter(tmp_path / "out"):
+        assert read_state(tmp_path / "out")[1]
+        assert not (tmp_path / "old" / "run.lock").read_text()
+
+
+def test_run_json_has_state_and_no_texts(tmp_path):
+    """It has digests of the job, not its words, and is readable while somebody runs."""
+    with enter(tmp_path / "out") as directory:
+        directory.save("running", {"rows": 9})
+        state, who = read_state(tmp_path / "out")
+        assert (state.state, state.job, state.summary, state.sessions) == ("running", "test", {"rows": 9}, 1)
+        assert who.startswith(f"process {os.getpid()} on ")
+    state, who = read_state(tmp_path / "out")
+    assert who is None
+    assert "Say" not in (tmp_path / "out" / "run.json").read_text()
+    with pytest.raises(OutputError, match="not an output directory"):
+        read_state(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"prompt.user": "other"}, "prompt.user has changed"),
+        ({"model.name": "x", "input.rows": "y"}, "input.rows, model.name have changed"),
+        ({"model.parameters.seed": "new"}, "model.parameters.seed has changed"),
+    ],
+)
+def test_a_changed_job_is_named(tmp_path, change, named):
+    """A changed job or input is refused, naming each key and the two ways on."""
+    enter(tmp_path / "out").close()
+    with pytest.raises(OutputError, match=named) as caught:
+        enter(tmp_path / "out", fingerprints=PRINTS | change)
+    assert "--fresh" in str(caught.value)
+    assert "another --output" in str(caught.value)
+    enter(tmp_path / "out").close()
+
+
+def test_columns_may_change_until_a_part_is_out(tmp_path):
+    """The choice of carried columns binds only once it is written somewhere."""
+    enter(tmp_path / "out", published={"output.columns": "a"}).close()
+    with enter(tmp_path / "out", published={"output.columns": "b"}) as directory:
+        publish(directory, 0)
+    with pytest.raises(OutputError, match=r"output\.columns has changed"):
+        enter(tmp_path / "out", published={"output.columns": "a"})
+
+
+def test_fingerprints_are_by_dotted_key():
+    """Equal values have equal digests whatever their order; an empty table is a value too."""
+    assert fingerprints({"a": {"b": 1, "c": {}}, "d": [1]}).keys() == {"a.b", "a.c", "d"}
+    assert fingerprints({"a": [{"x": 1, "y": 2}]}) == fingerprints({"a": [{"y": 2, "x": 1}]})
+    assert fingerprints({"a": 1}) != fingerprints({"a": "1"})
+
+
+def test_fresh_moves_the_old_run_aside(tmp_path):
+    """`--fresh` deletes nothing, not even twice within a second, and takes any job."""
+    completed(tmp_path / "out")
+    for number in (1, 2):
+        with enter(tmp_path / "out", fingerprints={"x": str(number)}, fresh=True) as directory:
+            assert directory.state is None
+            assert not directory.complete
+        assert len(list(tmp_path.glob("out.old-*"))) == number
+    assert any((old / "results" / "part-00001.parquet").exists() for old in tmp_path.glob("out.old-*"))
+
+
+def test_foreign_directories_are_refused(tmp_path):
+    """A directory with other things in it, a file and a symbolic link are refused, and nothing is put there."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.tex").write_text("x")
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for name, words in {"work": "thesis.tex", "file": "not a directory", "link": "symbolic link"}.items():
+        with pytest.raises(OutputError, match=words):
+            enter(tmp_path / name)
+    assert [p.name for p in (tmp_path / "work").iterdir()] == ["thesis.tex"]
+    assert list((tmp_path / "real").iterdir()) == []
+
+
+def test_network_file_systems_are_refused_by_name(tmp_path):
+    """The nearest mount decides; a local one inside a network one is fine."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "/dev/a / ext4 rw 0 0\n"
+        f"server:/x {tmp_path}/my\\040nfs nfs4 rw 0 0\n"
+        f"/dev/b {tmp_path}/my\\040nfs/disk xfs rw 0 0\n"
+    )
+    with pytest.raises(OutputError, match="nfs4"):
+        enter(tmp_path / "my nfs" / "out", mounts=mounts)
+    enter(tmp_path / "my nfs" / "disk" / "out", mounts=mounts).close()
+    enter(tmp_path / "out", mounts=tmp_path / "missing").close()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from batchgen.storage.run_directory import RunDirectory
+directory = RunDirectory.open(Path(sys.argv[1]), job="test", fingerprints={})
+print("in", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_told_who_runs(tmp_path):
+    """The second gets pid and host within a second; SIGKILL of the first frees the directory at once."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path / "out")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout.readline() == b"in\n"
+        with pytest.raises(OutputError, match=f"process {child.pid} on {os.uname().nodename}"):
+            enter(tmp_path / "out", fingerprints={})
+        with pytest.raises(OutputError, match="in use by"):
+            enter(tmp_path / "out", fingerprints={}, fresh=True)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        enter(tmp_path / "out", fingerprints={}).close()
+
+
+def test_started_within_milliseconds(tmp_path):
+    """Of processes started together one runs; the others name it."""
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(tmp_path / "out")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]
+    lines = {child.pid: child.stdout.readline() for child in children}
+    [winner] = [pid for pid, line in lines.items() if line]
+    for child in children:
+        _, errors = child.communicate(b"")
+        assert child.pid == winner or f"in use by process {winner} on".encode() in errors
+
+
+def test_a_complete_run_stays_as_it_is(tmp_path):
+    """Its journal is gone, its state says so, opening it again changes nothing."""
+    completed(tmp_path / "out")
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {"results", "cost_summary.parquet", "run.json", "run.lock"}
+    before = (tmp_path / "out" / "run.json").read_bytes()
+    with enter(tmp_path / "out") as directory:
+        assert directory.complete
+        assert directory.state.state == "complete"
+    assert (tmp_path / "out" / "run.json").read_bytes() == before
+    assert pq.read_table(tmp_path / "out" / "cost_summary.parquet")["rows"].to_pylist() == [3, 7]
+
+
+def test_a_stopped_run_has_a_cost_summary(tmp_path):
+    """It covers published parts and rows still in the journal."""
+    with enter(tmp_path / "out") as directory:
+        publish(directory, 0)
+        directory.journal.record([ShardRecord(1, 5, 5)])
+        directory.journal.append([outcome(6)])
+        directory.finish({}, no_label, state="stopped")
+        with pytest.raises(RuntimeError):
+            directory.finish({}, no_label)
+    assert sum(pq.read_table(tmp_path / "out" / "cost_summary.parquet")["rows"].to_pylist()) == 6
+    with enter(tmp_path / "out") as directory:
+        assert directory.state.state == "stopped"
+        assert directory.journal.sums().totals().rows == 6
+
+
+def test_a_disk_that_refuses_the_end_stops_the_run(tmp_path, monkeypatch):
+    """State or summary that cannot be written is a `StorageStop`; the old state stays readable."""
+    with enter(tmp_path / "out") as directory:
+        publish(directory, 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left")))
+            with pytest.raises(StorageStop, match="No space left"):
+                directory.save("running", {})
+            with pytest.raises(StorageStop, match="No space left"):
+                directory.finish({}, no_label)
+        assert read_state(tmp_path / "out")[0].state == "running"
+        directory.finish({}, no_label)
+        assert read_state(tmp_path / "out")[0].state == "complete"
+
+
+def test_failed_rows_of_a_complete_run_are_reopened(tmp_path):
+    """From the parts alone: good rows stay settled, failed ones are pending and keep attempts and cost."""
+    completed(tmp_path / "out", shards=3)
+    with enter(tmp_path / "out") as directory:
+        assert directory.reopen_failed(lambda result: Decimal("0.1")) == 5
+        journal = directory.journal
+        assert [record.sealed for record in journal.shards()] == [False] * 3
+        assert journal.settled(0, 15) == {row for row in range(15) if row % 3 != 2}
+        assert list(journal.results(0, 15)) == [outcome(r) for r in range(15) if r % 3 != 2]
+        assert [s.row for s in journal.spent()] == [2, 5, 8, 11, 14]
+        [stored] = journal.append([outcome(2)])
+        assert (stored.attempts, stored.input_cost + stored.output_cost) == (2, Decimal("0.6"))
+    assert read_results(tmp_path / "out").num_rows == 15
+
+
+@pytest.mark.parametrize("survived", range(4))
+def test_a_kill_while_reopening_loses_nothing(tmp_path, monkeypatch, survived):
+    """Killed after any number of shards, the next run has every row settled, pending, or in its part."""
+    completed(tmp_path / "out", shards=3)
+    unseal = Journal.unseal
+    left = iter(range(survived))
+
+    def die_in_time(journal, *arguments):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        unseal(journal, *arguments)
+
+    with enter(tmp_path / "out") as directory, monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(Journal, "unseal", die_in_time)
+        directory.reopen_failed(lambda result: Decimal("0.1"))
+    with enter(tmp_path / "out") as directory:
+        assert not directory.damage
+        journal = directory.journal
+        assert [record.sealed for record in journal.shards()] == [False] * survived + [True] * (3 - survived)
+        assert journal.settled(0, 15) == {row for row in range(5 * survived) if row % 3 != 2}
+        assert [item.row for item in journal.spent()] == list(range(2, 5 * survived, 3))
+        assert directory.reopen_failed(lambda result: Decimal("0.1")) == 5 - len(range(2, 5 * survived, 3))
+
+
+def test_damaged_and_missing_parts_are_done_again(tmp_path):
+    """A part that changed on disk is kept aside, a missing one noted; both shards are open again, the third is not."""
+    with enter(tmp_path / "out") as directory:
+        for number in range(3):
+            publish(directory, number)
+    results = tmp_path / "out" / "results"
+    body = bytearray(part_path(results, 0).read_bytes())
+    body[50] ^= 1
+    part_path(results, 0).write_bytes(body)
+    part_path(results, 1).unlink()
+    with enter(tmp_path / "out") as directory:
+        assert [record.sealed for record in directory.journal.shards()] == [False, False, True]
+        assert len(directory.damage) == 2
+        assert (tmp_path / "out" / "part-00000.parquet.damaged-1").read_bytes() == body
+        publish(directory, 0)
+        publish(directory, 1)
+        directory.finish({}, no_label)
+    assert read_results(tmp_path / "out")["completion"].to_pylist() == [outcome(row).completion for row in range(15)]
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
+def test_a_part_missing_from_a_complete_run_is_done_again(tmp_path, damage):
+    """A complete run whose part was deleted or damaged is not complete any more; boundaries are kept."""
+    completed(tmp_path / "out", shards=3)
+    path = part_path(tmp_path / "out" / "results", 1)
+    body = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        middle = len(body) // 2
+        path.write_bytes(
+            body[:middle] + (bytes([body[middle] ^ 1]) + body[middle + 1 :] if damage == "flipped" else b"")
+        )
+    with enter(tmp_path / "out") as directory:
+        assert not directory.complete
+        assert [text for text in directory.damage if "its rows are done again" in text] == directory.damage != []
+        assert [(r.first_row, r.rows, r.sealed) for r in directory.journal.shards()] == [
+            (0, 5, True),
+            (5, 5, False),
+            (10, 5, True),
+        ]
+
+
+def test_a_part_that_was_written_again_is_no_damage(tmp_path):
+    """After `--retry-failed` a part is another than `run.json` said when the run was complete."""
+    completed(tmp_path / "out")
+    with enter(tmp_path / "out") as directory:
+        directory.reopen_failed(lambda result: None)
+        directory.save("running", {})
+        publish(directory, 0, [Result(row, Status.SUCCEEDED, 1, 7, completion="again") for row in range(5)])
+    for path in (tmp_path / "out").glob("journal.*"):
+        path.unlink()
+    with enter(tmp_path / "out") as directory:
+        assert directory.damage == []
+        assert directory.journal.shards()[0].sealed
+
+
+def test_a_lost_journal_is_made_from_the_parts(tmp_path):
+    """Without journal and log the published rows count; a part whose shard is open gives its good rows."""
+    with enter(tmp_path / "out") as directory:
+        publish(directory, 0)
+        publish(directory, 1)
+        directory.journal.unseal(directory.journal.shards()[1], [])
+    with enter(tmp_path / "out") as directory:
+        assert directory.journal.settled(5, 10) == {6, 7, 9}
+    for path in (tmp_path / "out").glob("journal.*"):
+        path.unlink()
+    with enter(tmp_path / "out") as directory:
+        assert [record.sealed for record in directory.journal.shards()] == [True, True]
+        assert directory.journal.sums().totals().rows == 10
+
+
+def test_half_written_files_are_cleared(tmp_path):
+    """What a kill left half-written under an aside name goes away."""
+    with enter(tmp_path / "out") as directory:
+        (directory.results_path / ".part-00000.parquet.partial").write_bytes(b"half")
+        (directory.path / ".run.json.partial").write_bytes(b"half")
+    with enter(tmp_path / "out") as directory:
+        assert list(directory.path.rglob("*.partial")) == []
+
+
+def test_unreadable_state_is_a_sentence(tmp_path):
+    """A damaged run.json is named with the way out, which works."""
+    enter(tmp_path / "out").close()
+    (tmp_path / "out" / "run.json").write_text(json.dumps({"state": 1}))
+    with pytest.raises(OutputError, match=r"run\.json cannot be read"):
+        enter(tmp_path / "out")
+    enter(tmp_path / "out", fresh=True).close()
+
+
+def test_sums_are_those_of_the_results(tmp_path):
+    """After reopening and sealing again the cost summary still equals the sums over the parts."""
+    completed(tmp_path / "out")
+    with enter(tmp_path / "out") as directory:
+        directory.reopen_failed(lambda result: Decimal("0.1"))
+        journal = directory.journal
+        for number in (0, 1):
+            missing = set(range(number * 5, number * 5 + 5)) - journal.settled(0, 10)
+            journal.append([outcome(row) for row in missing])
+            rows = list(journal.results(number * 5, number * 5 + 5))
+            shard = Shard(number, number * 5, pa.table({"n": [0] * 5}))
+            part = write_part(directory.results_path, shard, [rows], LAYOUT)
+            journal.seal(ShardRecord(number, number * 5, 5, part))
+        directory.finish({}, no_label)
+    table = read_results(tmp_path / "out")
+    summary = pq.read_table(tmp_path / "out" / "cost_summary.parquet")
+    assert sum(table["cost"].to_pylist()) == sum(summary["cost"].to_pylist()) == Decimal("3.9")
+    assert sum(table["attempts"].to_pylist()) == sum(summary["attempts"].to_pylist()) == 13
