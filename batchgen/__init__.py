@@ -12,13 +12,13 @@ from batchgen.errors import BatchgenError
 
 if TYPE_CHECKING:
     from batchgen.api import arun, run
+    from batchgen.engine.summary import Summary
     from batchgen.estimating.estimate import estimate, load_estimate
     from batchgen.estimating.values import Estimate
     from batchgen.job.settings import Job, load_job
-    from batchgen.money.ledger import Summary
     from batchgen.storage.parts import read_results
 
-__version__ = "0.1.0"
+from batchgen.version import __version__
 
 _HOMES = {
     "Estimate": "batchgen.estimating.values",

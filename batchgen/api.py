@@ -11,14 +11,16 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from batchgen.cli.progress_bar import Reporter
 from batchgen.engine.control import Control
+from batchgen.engine.reporter import Reporter
 from batchgen.engine.run import Execution
+from batchgen.engine.summary import Summary
+from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.key_settings import key_settings
-from batchgen.job.parts import Endpoint, assemble, endpoint_of, input_cost_of
+from batchgen.job.parts import assemble, input_cost_of
 from batchgen.job.settings import Job
-from batchgen.money.ledger import Summary
-from batchgen.storage.run_directory import RunDirectory, fingerprints
+from batchgen.storage.run_directory import RunDirectory
+from batchgen.storage.run_state import fingerprints
 from batchgen.transport import open_transport
 
 

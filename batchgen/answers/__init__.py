@@ -10,7 +10,7 @@ from batchgen.answers.labels import Label, Vote
 from batchgen.answers.reading import Stage
 from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.answers.settings import OnLength, ResponseSettings
-from batchgen.answers.structured import Done, GiveUp, Longer, Next, Repair, Spent, StructuredAnswers
+from batchgen.answers.structured import Done, GiveUp, Longer, Next, Repair, StructuredAnswers, TurnsUsed
 from batchgen.prompts.duplicates import RepeatFilter, dedupe_default, prompt_key
 
 __all__ = [
@@ -27,10 +27,10 @@ __all__ = [
     "RepeatFilter",
     "ResponseSettings",
     "Shaping",
-    "Spent",
     "Stage",
     "StructuredAnswers",
     "Target",
+    "TurnsUsed",
     "Vote",
     "dedupe_default",
     "example_turns",

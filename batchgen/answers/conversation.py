@@ -10,7 +10,7 @@ import msgspec
 
 from batchgen.answers.shape import Misfit
 from batchgen.errors import InputError
-from batchgen.providers.dashscope import as_messages
+from batchgen.prompts.messages import as_messages
 from batchgen.values import Completion, Failure, Message, Prompt
 
 _FIRST_ROLES = ("system", "developer")

@@ -5,7 +5,7 @@ Pure: a completer sends prompts and asks `next` what each completion means:
     first prompt ──> completion ──> Done | Repair(prompt) | Longer(prompt) | GiveUp(failure)
                         ^──────────────────┴───────────────┘
 
-`Spent` is what a row has used up; usage and cost of all its turns belong to the row and are the completer's to add up.
+`TurnsUsed` is what a row has used up; usage and cost of all its turns belong to the row, which adds them up.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import JobError
 from batchgen.prompts.duplicates import dedupe_default
-from batchgen.providers.dashscope import as_messages
+from batchgen.prompts.messages import as_messages
 from batchgen.providers.protocol import Remark
 from batchgen.values import Completion, Failure, FailureKind, Message, Prompt, Result, Status, Verdict
 
 
-class Spent(Struct, frozen=True):
+class TurnsUsed(Struct, frozen=True):
     """What a row has used up of its further turns."""
 
     repairs: int = 0
     longer: bool = False
 
 
-NOTHING_SPENT = Spent()
+NO_TURNS_USED = TurnsUsed()
 
 
 class Done(Struct, frozen=True):
@@ -51,14 +51,14 @@ class Repair(Struct, frozen=True):
     """Send `prompt` next: the conversation goes on, with the problem told to the model."""
 
     prompt: Prompt
-    spent: Spent
+    spent: TurnsUsed
 
 
 class Longer(Struct, frozen=True):
     """Send `prompt` next: the same once more, with more room."""
 
     prompt: Prompt
-    spent: Spent
+    spent: TurnsUsed
 
 
 class GiveUp(Struct, frozen=True):
@@ -153,7 +153,7 @@ class StructuredAnswers:
             return Answer(Label(label, token_confidence(completion.logprobs, label)), read.stage)
         return read
 
-    def next(self, prompt: Prompt, completion: Completion, spent: Spent = NOTHING_SPENT) -> Next:
+    def next(self, prompt: Prompt, completion: Completion, spent: TurnsUsed = NO_TURNS_USED) -> Next:
         """Return what to do after `prompt` (as it was sent) was answered by `completion`."""
         read = self.read(completion)
         if isinstance(read, Answer):
@@ -164,13 +164,13 @@ class StructuredAnswers:
                 hint = "raise max_tokens, or set response.on_length" if on_length is None else "even with more room"
                 return self._give_up(read, completion, f" ({hint})")
             more = {**(prompt.parameters or {}), **on_length.parameters}
-            return Longer(msgspec.structs.replace(prompt, parameters=more), Spent(spent.repairs, True))
+            return Longer(msgspec.structs.replace(prompt, parameters=more), TurnsUsed(spent.repairs, True))
         hopeless = completion.refusal or completion.finish_reason == "content_filter"
         if hopeless or spent.repairs >= self.settings.max_repairs:
             return self._give_up(read, completion)
         messages = repair_messages(as_messages(prompt), completion, worded(read.problems), self.kind.wanted)
         further = msgspec.structs.replace(prompt, messages=messages, text=None, history=())
-        return Repair(further, Spent(spent.repairs + 1, spent.longer))
+        return Repair(further, TurnsUsed(spent.repairs + 1, spent.longer))
 
     def _give_up(self, why: Invalid, completion: Completion, hint: str = "") -> GiveUp:
         at = f"at {why.path}: " if why.path else ""

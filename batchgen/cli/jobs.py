@@ -24,9 +24,9 @@ from batchgen.cli.options import (
 from batchgen.errors import BatchgenError, UsageError
 
 if TYPE_CHECKING:
-    from batchgen.job.parts import Endpoint
+    from batchgen.engine.summary import Summary
+    from batchgen.job.endpoint import Endpoint
     from batchgen.job.settings import Job
-    from batchgen.money.ledger import Summary
 
 
 @click.command(name="run")

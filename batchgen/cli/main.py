@@ -11,13 +11,13 @@ from importlib.abc import MetaPathFinder
 
 import click
 
-from batchgen import __version__
 from batchgen.cli.jobs import check, estimate, run_command
 from batchgen.cli.options import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
 from batchgen.cli.runs import diff_command, evaluate_command, report, status
 from batchgen.cli.tools import mail_command, prices, simulate
 from batchgen.errors import BatchgenError, StoppedError
 from batchgen.text.terminal import harmless
+from batchgen.version import __version__
 
 
 class _Group(click.Group):

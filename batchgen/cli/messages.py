@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from batchgen.cli.progress_bar import money
+from batchgen.engine.summary import Summary
 from batchgen.job.check import Checked
-from batchgen.money.ledger import Summary
-from batchgen.storage.run_directory import RunState
+from batchgen.storage.run_state import RunState
+from batchgen.text.figures import duration_text, money
 from batchgen.text.terminal import harmless
 
 
@@ -124,12 +124,3 @@ _STATES = {"complete": "Complete", "stopped": "Stopped", "interrupted": "Interru
 
 def _count(tokens: int | None) -> str:
     return "unknown" if tokens is None else f"{tokens:,}"
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration as people read it."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

@@ -11,7 +11,7 @@ import click
 from batchgen.errors import UsageError
 
 if TYPE_CHECKING:
-    from batchgen.job.parts import Endpoint
+    from batchgen.job.endpoint import Endpoint
     from batchgen.job.settings import Job
 
 EXIT_COMPLETE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130

@@ -7,45 +7,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import Any, TextIO
 
-from msgspec import Struct
 from tqdm import tqdm
 
+from batchgen.engine.reporter import Progress, Reporter
+from batchgen.text.figures import money
 from batchgen.text.terminal import harmless
 
 REFRESH_S = 0.25
 """Shortest time between two redraws: setting tqdm's postfix costs 4 µs, too much for every row."""
-
-
-class Standing(Struct):
-    """Where the run stands, of rows that are durably settled; `spent` is None while no price is known."""
-
-    rows: int = 0
-    settled: int = 0
-    failed: int = 0
-    refused: int = 0
-    in_flight: int = 0
-    spent: Decimal | None = None
-    budget: Decimal | None = None
-    currency: str = ""
-
-
-class Reporter:
-    """Receives what happens; this one keeps silent (the Python functions print nothing)."""
-
-    def started(self, standing: Standing) -> None:
-        """The rows are counted and sending begins; `standing.settled` rows are kept from before."""
-
-    def moved(self, standing: Standing) -> None:
-        """Rows were settled; called after each commit."""
-
-    def note(self, text: str) -> None:
-        """A sentence for the user: a warning, or why the run waits."""
-
-    def finished(self, standing: Standing) -> None:
-        """No more rows will be settled."""
 
 
 class ProgressBar(Reporter):
@@ -60,7 +31,7 @@ class ProgressBar(Reporter):
         self._drawn_s = float("-inf")
         self._bar: tqdm[Any] | None = None
 
-    def started(self, standing: Standing) -> None:
+    def started(self, standing: Progress) -> None:
         if self._bar_wanted:
             with self._shown():
                 self._bar = tqdm(
@@ -73,7 +44,7 @@ class ProgressBar(Reporter):
                     smoothing=0.1,
                 )
 
-    def moved(self, standing: Standing) -> None:
+    def moved(self, standing: Progress) -> None:
         if self._bar is None:
             return
         now = self._clock()
@@ -92,7 +63,7 @@ class ProgressBar(Reporter):
             else:
                 tqdm.write(text, file=self._file)
 
-    def finished(self, standing: Standing) -> None:
+    def finished(self, standing: Progress) -> None:
         if self._bar is not None:
             with self._shown():
                 self._bar.set_postfix_str(postfix(standing), refresh=False)
@@ -110,7 +81,7 @@ class ProgressBar(Reporter):
             self._file = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
 
 
-def postfix(standing: Standing) -> str:
+def postfix(standing: Progress) -> str:
     """The bar's tail: cost, what is left of a budget and what the whole will cost; then what went wrong."""
     parts = []
     if standing.spent is not None:
@@ -124,11 +95,3 @@ def postfix(standing: Standing) -> str:
     if standing.refused:
         parts.append(f"429s {standing.refused:,}")
     return ", ".join(parts)
-
-
-def money(amount: Decimal, currency: str) -> str:
-    """An amount as people read it: two decimals, or four significant digits below one."""
-    text = f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.4g}"
-    if "e" in text.lower():
-        text = f"{amount:.12f}".rstrip("0")
-    return f"{text} {currency}".rstrip()

@@ -20,7 +20,7 @@ def status(directory: str, as_json: bool) -> int:
     from pathlib import Path
 
     from batchgen.cli.messages import status_json, status_text
-    from batchgen.storage.run_directory import read_state
+    from batchgen.storage.run_state import read_state
 
     state, holder = read_state(Path(directory))
     click.echo(status_json(state, holder) if as_json else status_text(directory, state, holder))

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from batchgen.errors import UsageError
-from batchgen.job.parts import Endpoint
+from batchgen.job.endpoint import Endpoint
 from batchgen.job.settings import Job
 from batchgen.secret import Secret
 from batchgen.simulator import FIELD_HELP, Settings, serve, start_in_thread

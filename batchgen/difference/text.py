@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from batchgen.cli.progress_bar import money
 from batchgen.difference.compare import Agreement, Changed, Difference
 from batchgen.difference.sides import Side
 from batchgen.evaluation.statistics import LEVEL
 from batchgen.evaluation.text import aligned, interval_text, plain, shown
+from batchgen.text.figures import money
 
 
 def difference_text(found: Difference) -> str:

@@ -11,16 +11,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
 
 from batchgen.engine.provider_health import Watch
-from batchgen.engine.request_memory import PromptRoom
+from batchgen.engine.request_memory import RequestMemory
+from batchgen.engine.work import RowInProgress
 from batchgen.errors import ProviderStop, ResourceStop
-from batchgen.money.ledger import Spent, spent_on, with_spent
+from batchgen.money.ledger import Charges, charges_on, with_charges
 from batchgen.money.prices import ModelPrice
-from batchgen.money.reservation import Reserve
+from batchgen.money.reservation import Reservations
 from batchgen.pace.limiter import Limiter
-from batchgen.pace.retry import LAST_PATIENCE_S, RetryPolicy, Tally, is_retryable
+from batchgen.pace.retry import LAST_PATIENCE_S, RetryPolicy, is_retryable
 from batchgen.pace.values import Ticket
 from batchgen.providers.protocol import Provider
 from batchgen.secret import Secret
@@ -41,7 +41,7 @@ from batchgen.values import (
 )
 
 if TYPE_CHECKING:
-    from batchgen.engine.structured_turns import Dialogue
+    pass
 
 MESSAGE_CAP = 2_000
 """Most characters kept of a vendor's error message."""
@@ -53,27 +53,6 @@ WORDS_KEPT = 100
 
 FILES_KEPT = 8
 """Connections given up when no file descriptor is left: a part takes two, and the input and its thread some more."""
-
-
-class Work(Struct):
-    """A row on its way: what it asks and what it has used up in this run.
-
-    `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `priced` is the last
-    usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer (`turns`);
-    `size`: see `prompt_room`.
-    """
-
-    row: int
-    prompt: Prompt
-    tally: Tally
-    request: Request | None = None
-    refused_at_s: float | None = None
-    failed_at_s: float | None = None
-    latency_ms: float | None = None
-    billed: Spent | None = None
-    priced: tuple[Usage, Cost | None] | None = None
-    dialogue: Dialogue | None = None
-    size: int = 0
 
 
 class Completer:
@@ -91,7 +70,7 @@ class Completer:
         transport: Transport,
         limiter: Limiter,
         retry: RetryPolicy,
-        reserve: Reserve,
+        reserve: Reservations,
         watch: Watch,
         price_of: Callable[[str], ModelPrice | None],
         stream: bool,
@@ -112,7 +91,7 @@ class Completer:
         self._key = key
         self._note = note
         self._short_of_files = False
-        self.room = PromptRoom()
+        self.room = RequestMemory()
         self._clock = clock
         self._wall_us = wall_us
         self._streamed_models: dict[str, bool] = {}
@@ -120,7 +99,7 @@ class Completer:
         self.refused = 0
         self.retried = 0
 
-    async def attempt(self, work: Work, *, retry: bool = False) -> Outcome:
+    async def attempt(self, work: RowInProgress, *, retry: bool = False) -> Outcome:
         """Send one request for the row and read its answer.
 
         Raises `LimiterClosed` when the run stops before the request could go out, `BudgetStop` when it could pass the
@@ -198,7 +177,7 @@ class Completer:
                 self._reserve.release(held)
         return held, permit
 
-    def _await_files(self, work: Work, failure: Failure) -> None:
+    def _await_files(self, work: RowInProgress, failure: Failure) -> None:
         """Take back a request that could not go out for want of a file descriptor, and send fewer at once from now on.
 
         The others in flight have their connections; some of these are given up so that parts can be written. No row
@@ -222,7 +201,7 @@ class Completer:
                 "Raise the limit on open files (`ulimit -n`) for more."
             )
 
-    def _count(self, work: Work, failure: Failure) -> None:
+    def _count(self, work: RowInProgress, failure: Failure) -> None:
         """Charge a failed attempt to the budget it draws on.
 
         During an outage (the limiter's breaker is open) a failure costs patience like a refusal: the few rows that
@@ -253,10 +232,10 @@ class Completer:
         if failure.usage is not None and is_retryable(failure):
             self._bill(work, failure.usage)
 
-    def _bill(self, work: Work, usage: Usage) -> None:
+    def _bill(self, work: RowInProgress, usage: Usage) -> None:
         """Charge the row for an attempt that does not settle it."""
         cost = self._cost(work, usage)
-        item = Spent(
+        item = Charges(
             work.row,
             0,
             usage.input_tokens,
@@ -267,9 +246,9 @@ class Completer:
             None if cost is None else cost.input,
             None if cost is None else cost.output,
         )
-        work.billed = item if work.billed is None else spent_on(work.row, work.billed, item)
+        work.billed = item if work.billed is None else charges_on(work.row, work.billed, item)
 
-    async def again(self, work: Work, failure: Failure, sleep: Callable[[float], Awaitable[None]]) -> Outcome:
+    async def again(self, work: RowInProgress, failure: Failure, sleep: Callable[[float], Awaitable[None]]) -> Outcome:
         """Go on with a row whose attempt failed in a way that another try can mend; return its final outcome.
 
         `sleep` waits out the row's own backoff and may raise to end it.
@@ -289,7 +268,7 @@ class Completer:
             known = self._streamed_models[model] = self._provider.must_stream(model)
         return known
 
-    def _cost(self, work: Work, usage: Usage) -> Cost | None:
+    def _cost(self, work: RowInProgress, usage: Usage) -> Cost | None:
         if work.priced is None or work.priced[0] is not usage:
             price = self._price_of(work.prompt.model or self._model)
             work.priced = usage, None if price is None else price.cost(usage)
@@ -326,12 +305,12 @@ class Completer:
         text = self._key.mask(text) if self._key is not None else text
         return text[:MESSAGE_CAP]
 
-    def result(self, work: Work, outcome: Outcome) -> Result:
+    def result(self, work: RowInProgress, outcome: Outcome) -> Result:
         """What is recorded for the row: the final outcome with the sums over all its attempts."""
         result = self._last(work, outcome)
-        return result if work.billed is None else with_spent(result, work.billed)
+        return result if work.billed is None else with_charges(result, work.billed)
 
-    def _last(self, work: Work, outcome: Outcome) -> Result:
+    def _last(self, work: RowInProgress, outcome: Outcome) -> Result:
         """The outcome as a result, with the usage and cost of the last attempt alone."""
         usage = outcome.usage
         if usage is not None and is_retryable(outcome):

@@ -21,8 +21,8 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.answers import RepeatFilter, prompt_key
-from batchgen.engine.attempt import Work
-from batchgen.job.parts import Parts
+from batchgen.engine.work import RowInProgress
+from batchgen.job.parts import JobParts
 from batchgen.job.render import prompt_columns, rendered
 from batchgen.storage.journal import Journal
 from batchgen.storage.shared_answers import SharedAnswers
@@ -38,7 +38,7 @@ class Repeats(Struct, frozen=True):
     store: SharedAnswers
 
 
-def find_repeats(parts: Parts, rows: int, journal: Journal, store_path: Path) -> Repeats | None:
+def find_repeats(parts: JobParts, rows: int, journal: Journal, store_path: Path) -> Repeats | None:
     """Render every row and find which prompts come more than once; None if none does.
 
     Answers that an earlier run has left in the journal are put into the store, at `store_path`: what it holds is what
@@ -103,7 +103,7 @@ class Sharing:
         self._answered: dict[int, bytes] = {}  # row emitted, not committed → key
         self._answers: dict[bytes, Result] = {}  # its result
 
-    def admit(self, work: Work) -> Work | Result | None:
+    def admit(self, work: RowInProgress) -> RowInProgress | Result | None:
         """Return the row to be asked, its result if that is known, or None if it will come with another row's."""
         key = prompt_key(work.prompt)
         if key not in self._repeats:

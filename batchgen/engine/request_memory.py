@@ -20,7 +20,7 @@ class Sized(Protocol):
     size: int
 
 
-class PromptRoom:
+class RequestMemory:
     """Counts the bytes of rows on their way. Not thread-safe: one event loop owns it."""
 
     def __init__(self, most: int = PROMPT_BYTES) -> None:

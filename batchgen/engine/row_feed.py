@@ -15,10 +15,10 @@ import anyio
 import anyio.to_thread
 import pyarrow as pa
 
-from batchgen.engine.attempt import Work
 from batchgen.engine.deduplication import Sharing
+from batchgen.engine.work import RowInProgress
 from batchgen.errors import InputError, InputStop
-from batchgen.pace.retry import Tally
+from batchgen.pace.retry import AttemptCounts
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.source import row_values
 from batchgen.storage.shards import Shard
@@ -39,7 +39,7 @@ class ShardWriter(Protocol):
 
 
 class Feed:
-    """Rows that have no result yet, as `Work`, or as a `Result` (made by `failed`) where nothing can be asked.
+    """Rows that have no result yet, as `RowInProgress`, or as a `Result` (made by `failed`) where nothing can be asked.
 
     `problems` are rows that the source could not read, filled while it reads. `carried` are the columns that the
     parts keep; `open_shards` bounds how many shards may be unfinished at a time. With `only` all other rows are passed
@@ -69,7 +69,7 @@ class Feed:
         self._failed = failed
         self._only = only
         self._sharing = sharing
-        self._rows: Iterator[Work | Result] = iter(())
+        self._rows: Iterator[RowInProgress | Result] = iter(())
         self._lock = anyio.Lock()
         self._generation = 0
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="batchgen-reader")
@@ -85,10 +85,10 @@ class Feed:
     def _read(self) -> Future[Shard | None]:
         return self._reader.submit(next, self._shards, None)
 
-    def __iter__(self) -> Iterator[Work | Result]:
+    def __iter__(self) -> Iterator[RowInProgress | Result]:
         return self
 
-    def __next__(self) -> Work | Result:
+    def __next__(self) -> RowInProgress | Result:
         # Always of the newest shard: who ends a row of the one before goes on here, instead of asking for one more.
         return next(self._rows)
 
@@ -114,7 +114,7 @@ class Feed:
             self._generation += 1
             return True
 
-    def _works(self, shard: Shard, settled: set[int]) -> Iterator[Work | Result]:
+    def _works(self, shard: Shard, settled: set[int]) -> Iterator[RowInProgress | Result]:
         columns = [name for name in shard.table.column_names if name in self._template.columns]
         for start in range(0, shard.rows, SLICE_ROWS):
             first = shard.first_row + start
@@ -132,6 +132,6 @@ class Feed:
                 if isinstance(prompt, Failure):
                     yield self._failed(row, prompt)
                 elif self._sharing is None:
-                    yield Work(row, prompt, Tally())
-                elif (admitted := self._sharing.admit(Work(row, prompt, Tally()))) is not None:
+                    yield RowInProgress(row, prompt, AttemptCounts())
+                elif (admitted := self._sharing.admit(RowInProgress(row, prompt, AttemptCounts()))) is not None:
                     yield admitted

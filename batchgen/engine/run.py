@@ -17,28 +17,30 @@ import anyio.to_thread
 import msgspec
 import pyarrow as pa
 
-from batchgen.cli.progress_bar import Reporter, Standing
-from batchgen.engine.attempt import Completer, Work
+from batchgen.engine.attempt import Completer
 from batchgen.engine.control import Control
 from batchgen.engine.deduplication import Repeats, Sharing, find_repeats
 from batchgen.engine.provider_health import Watch
+from batchgen.engine.reporter import Progress, Reporter
 from batchgen.engine.row_feed import Feed
 from batchgen.engine.structured_turns import StructuredCompleter
+from batchgen.engine.summary import Summary
+from batchgen.engine.work import RowInProgress
 from batchgen.engine.workers import Outlet, Runner
 from batchgen.errors import StoppedError, StorageStop
-from batchgen.job.parts import Parts, check_budget
+from batchgen.job.parts import JobParts, check_budget
 from batchgen.job.settings import LimitSettings
 from batchgen.money.budget import Budget
-from batchgen.money.ledger import Spent, Summary
-from batchgen.money.reservation import Reserve
+from batchgen.money.ledger import Charges
+from batchgen.money.reservation import Reservations
 from batchgen.pace.limiter import Limiter
 from batchgen.pace.pacer import Pacer
-from batchgen.pace.retry import RetryPolicy, Tally
+from batchgen.pace.retry import AttemptCounts, RetryPolicy
 from batchgen.pace.values import Limits
 from batchgen.source import Scan
 from batchgen.storage.killed_runs import possibly_billed
 from batchgen.storage.pace_file import PaceRecord
-from batchgen.storage.parts import PriceLabel
+from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import SHARD_ROWS, cut, first_needed_row
 from batchgen.storage.writer import Writer
@@ -57,7 +59,7 @@ class Execution:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: JobParts,
         scan: Scan,
         directory: RunDirectory,
         transport: OpenTransport,
@@ -89,7 +91,7 @@ class Execution:
         before = directory.state.summary if directory.state is not None else {}
         self._budget = Budget(self._limits.budget, spent, possibly_billed(before, self._sessions, everything))
         self._sharing: Sharing | None = None
-        self._standing = Standing(
+        self._standing = Progress(
             rows=scan.rows,
             settled=self._before.rows,
             failed=sums.rows(Status.FAILED),
@@ -129,7 +131,9 @@ class Execution:
                         self._writer,
                         carried=self._kept_columns(),
                         open_shards=OPEN_SHARDS + 2 * transport.concurrency // SHARD_ROWS,
-                        failed=lambda row, failure: self._completer.result(Work(row, Prompt(), Tally()), failure),
+                        failed=lambda row, failure: self._completer.result(
+                            RowInProgress(row, Prompt(), AttemptCounts()), failure
+                        ),
                         sharing=self._sharing,
                         only=self._only,
                     )
@@ -166,7 +170,7 @@ class Execution:
             transport=transport,
             limiter=self._limiter,
             retry=RetryPolicy(parts.job.retry, random.Random()),
-            reserve=Reserve(
+            reserve=Reservations(
                 self._budget,
                 price_of=parts.price_of,
                 model=parts.model,
@@ -234,13 +238,13 @@ class Execution:
         standing.refused = self._completer.refused
         self._reporter.moved(standing)
 
-    def _leave(self, work: Work) -> None:
+    def _leave(self, work: RowInProgress) -> None:
         """Put on record what a row has used up that stays pending."""
         if work.tally.requests:
-            billed = work.billed or Spent(work.row, 0)
+            billed = work.billed or Charges(work.row, 0)
             self._writer.spend(msgspec.structs.replace(billed, attempts=work.tally.requests))
 
-    def _keep_turn(self, spent: Spent) -> None:
+    def _keep_turn(self, spent: Charges) -> None:
         self._writer.spend(spent)
 
     async def _watch_storage(self) -> None:

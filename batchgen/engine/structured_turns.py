@@ -12,30 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
-from batchgen.answers import Done, GiveUp, Label, Spent, StructuredAnswers
-from batchgen.engine.attempt import Completer, Work
-from batchgen.money.ledger import Spent as RowSpent
+from batchgen.answers import Done, GiveUp, Label, StructuredAnswers, TurnsUsed
+from batchgen.engine.attempt import Completer
+from batchgen.engine.work import Dialogue, RowInProgress, Sample
+from batchgen.money.ledger import Charges
 from batchgen.values import Completion, Failure, Outcome, Prompt, Result, Turn
-
-
-class Sample(Struct, frozen=True):
-    """One of a row's votes: its label, None where it was given up."""
-
-    label: Label | None
-    completion: Completion
-    latency_ms: float | None
-
-
-class Dialogue(Struct):
-    """A row on its way to an answer. `first` is its prompt; `kept` the answer that was given up, as it was."""
-
-    first: Prompt
-    spent: Spent = Spent()
-    samples: list[Sample] = []
-    label: Label | None = None
-    kept: Completion | None = None
 
 
 class StructuredCompleter(Completer):
@@ -49,7 +31,7 @@ class StructuredCompleter(Completer):
         self,
         answers: StructuredAnswers,
         *,
-        keep: Callable[[RowSpent], None],
+        keep: Callable[[Charges], None],
         begun: dict[int, tuple[Turn, ...]],
         **parts: Any,
     ) -> None:
@@ -58,7 +40,7 @@ class StructuredCompleter(Completer):
         self._keep = keep
         self._begun = begun
 
-    async def attempt(self, work: Work, *, retry: bool = False) -> Outcome:
+    async def attempt(self, work: RowInProgress, *, retry: bool = False) -> Outcome:
         """Send the row's turn, and the turns after it, until one ends the row or fails; raises what an attempt raises.
 
         A failure that another try can mend is the turn's: trying again goes on with that turn.
@@ -76,7 +58,7 @@ class StructuredCompleter(Completer):
             self._keep_turn(work, outcome)
             retry = False
 
-    def _keep_turn(self, work: Work, completion: Completion) -> None:
+    def _keep_turn(self, work: RowInProgress, completion: Completion) -> None:
         """Have the turn stored, with all that the row has cost since the one before."""
         self._bill(work, completion.usage)
         assert work.billed is not None
@@ -85,7 +67,7 @@ class StructuredCompleter(Completer):
         self._keep(msgspec.structs.replace(work.billed, attempts=work.tally.requests, turns=(turn,)))
         work.billed, work.tally.requests = None, 0
 
-    def _read(self, work: Work, completion: Completion) -> Outcome | None:
+    def _read(self, work: RowInProgress, completion: Completion) -> Outcome | None:
         """Return the row's outcome, None if another turn has been made ready."""
         dialogue = work.dialogue
         if dialogue is None:
@@ -106,13 +88,13 @@ class StructuredCompleter(Completer):
         dialogue.spent = step.spent
         return None
 
-    def _vote(self, work: Work, dialogue: Dialogue, sample: Sample, failure: Failure | None) -> Outcome | None:
+    def _vote(self, work: RowInProgress, dialogue: Dialogue, sample: Sample, failure: Failure | None) -> Outcome | None:
         """Count a sample; after the last one, return one with the winning label."""
         samples = dialogue.samples
         samples.append(sample)
         if len(samples) < self._answers.settings.votes:
             self._go_on(work, dialogue.first)
-            dialogue.spent = Spent()
+            dialogue.spent = TurnsUsed()
             return None
         winner = self._answers.vote([one.label for one in samples])
         if winner is None:
@@ -124,13 +106,13 @@ class StructuredCompleter(Completer):
         # The chosen sample's own usage was kept with it, unless it is the last: the last one's is what is still open.
         return msgspec.structs.replace(chosen.completion, usage=sample.completion.usage)
 
-    def _go_on(self, work: Work, prompt: Prompt) -> None:
+    def _go_on(self, work: RowInProgress, prompt: Prompt) -> None:
         """Make the row's next turn ready, with all its attempts before it."""
         work.prompt, work.request = prompt, None
         work.tally.attempts = 0
         work.tally.stale = False
 
-    def result(self, work: Work, outcome: Outcome) -> Result:
+    def result(self, work: RowInProgress, outcome: Outcome) -> Result:
         """What is recorded for the row; an answer that was given up keeps its text."""
         result = super().result(work, outcome)
         dialogue = work.dialogue

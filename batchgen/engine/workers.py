@@ -15,7 +15,8 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from batchgen.engine.attempt import Completer, Work
+from batchgen.engine.attempt import Completer
+from batchgen.engine.work import RowInProgress
 from batchgen.errors import StoppedError, StorageStop
 from batchgen.pace.limiter import Limiter, LimiterClosed
 from batchgen.pace.retry import is_retryable
@@ -42,7 +43,7 @@ WAITING_ROWS = 4_000
 class Feed(Protocol):
     """Rows still to do. Iterating ends with the shard at hand; `more` brings the next one."""
 
-    def __iter__(self) -> Iterator[Work | Result]:
+    def __iter__(self) -> Iterator[RowInProgress | Result]:
         """Yield the next rows; a row that cannot be asked at all comes as its result."""
 
     async def more(self) -> bool:
@@ -67,7 +68,7 @@ class Runner:
     """Works a feed off. `leave` is told of rows that were tried but not settled when the run ends early."""
 
     def __init__(
-        self, completer: Completer, limiter: Limiter, feed: Feed, outlet: Outlet, leave: Callable[[Work], None]
+        self, completer: Completer, limiter: Limiter, feed: Feed, outlet: Outlet, leave: Callable[[RowInProgress], None]
     ) -> None:
         self._completer = completer
         self._room = completer.room
@@ -195,7 +196,7 @@ class Runner:
                 self._feeding.discard(scope)
         return False
 
-    async def _see_through(self, work: Work, failure: Failure | None = None) -> None:
+    async def _see_through(self, work: RowInProgress, failure: Failure | None = None) -> None:
         """Bring a row to its end, from its first attempt or from a failed one on; aside, if it has to wait.
 
         Whatever ends it without a result leaves the row pending and on record.
@@ -220,23 +221,23 @@ class Runner:
             self._give_up(work)
             raise
 
-    def _go_on_aside(self, work: Work, failure: Failure) -> None:
+    def _go_on_aside(self, work: RowInProgress, failure: Failure) -> None:
         """Give a row that has to wait a task of its own."""
         assert self._tasks is not None
         self._waiting += 1
         self._tasks.start_soon(self._wait_aside, work, failure)
 
-    async def _wait_aside(self, work: Work, failure: Failure) -> None:
+    async def _wait_aside(self, work: RowInProgress, failure: Failure) -> None:
         try:
             await self._see_through(work, failure)
         finally:
             self._waiting -= 1
 
-    def _give_up(self, work: Work) -> None:
+    def _give_up(self, work: RowInProgress) -> None:
         self._room.free(work)
         self._leave(work)
 
-    def _settle(self, work: Work, outcome: Outcome) -> None:
+    def _settle(self, work: RowInProgress, outcome: Outcome) -> None:
         self._room.free(work)
         if isinstance(outcome, Completion) or outcome.verdict is not Verdict.STOP:
             self._outlet.emit(self._completer.result(work, outcome))

@@ -23,7 +23,7 @@ from batchgen.estimating.count import Asked, Census, Row
 from batchgen.estimating.intervals import Interval
 from batchgen.estimating.observed import Observations, Observed
 from batchgen.estimating.values import Span
-from batchgen.job.parts import Parts
+from batchgen.job.parts import JobParts
 from batchgen.money.prices import ModelPrice
 
 FEW_ROWS = 30
@@ -40,7 +40,7 @@ class Basis:
     """
 
     def __init__(
-        self, parts: Parts, census: Census, observations: Observations | None, dominating: Mapping[int, Row]
+        self, parts: JobParts, census: Census, observations: Observations | None, dominating: Mapping[int, Row]
     ) -> None:
         counted_rows = {**census.wanted, **dominating}
         self.parts = parts

@@ -24,8 +24,8 @@ from typing import Any
 import pyarrow as pa
 from msgspec import Struct
 
-from batchgen.cli.progress_bar import Reporter, Standing
-from batchgen.job.parts import Parts
+from batchgen.engine.reporter import Progress, Reporter
+from batchgen.job.parts import JobParts
 from batchgen.job.render import rendered
 from batchgen.money.prices import OUTPUT_SLACK, Limits, ModelPrice
 from batchgen.source import Batch
@@ -137,7 +137,7 @@ class Census:
 class Ruler:
     """How a job's rows are measured: counters, price edges and answer bounds, looked up once each."""
 
-    def __init__(self, parts: Parts, limits_of: Callable[[str], Limits | None]) -> None:
+    def __init__(self, parts: JobParts, limits_of: Callable[[str], Limits | None]) -> None:
         self._parts = parts
         self._parameters = parts.job.model.parameters
         self._limits_of = limits_of
@@ -204,7 +204,7 @@ class _Slice(Struct):
 
 
 def count_rows(
-    parts: Parts,
+    parts: JobParts,
     ruler: Ruler,
     *,
     others: Mapping[str, list[int]],
@@ -219,7 +219,7 @@ def count_rows(
     """
     census = Census()
     census.others = {model: Histogram(edges) for model, edges in others.items()}
-    standing = Standing(rows=parts.source.scan().rows)
+    standing = Progress(rows=parts.source.scan().rows)
     reporter.started(standing)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for found in _in_order(lambda batch: _measure(parts, ruler, others, batch), _slices(parts), threads):
@@ -234,7 +234,7 @@ def count_rows(
     return census
 
 
-def _slices(parts: Parts) -> Iterator[Batch]:
+def _slices(parts: JobParts) -> Iterator[Batch]:
     columns = [name for name in parts.source.columns if name in parts.template.columns]
     for batch in parts.source.batches(0, columns):
         for start in range(0, batch.table.num_rows, SLICE_ROWS):
@@ -256,7 +256,7 @@ def _in_order(work: Callable[[Batch], _Slice], batches: Iterable[Batch], threads
             pool.shutdown(cancel_futures=True)
 
 
-def _measure(parts: Parts, ruler: Ruler, others: Mapping[str, list[int]], batch: Batch) -> _Slice:
+def _measure(parts: JobParts, ruler: Ruler, others: Mapping[str, list[int]], batch: Batch) -> _Slice:
     histograms = {model: Histogram(edges) for model, edges in others.items()}
     rows: list[Row | str] = []
     for _, prompt in rendered(parts, batch):
@@ -272,7 +272,7 @@ def _measure(parts: Parts, ruler: Ruler, others: Mapping[str, list[int]], batch:
     return _Slice(batch, rows, histograms)
 
 
-def _take(census: Census, found: _Slice, parts: Parts, ruler: Ruler, wanted: AbstractSet[int]) -> None:
+def _take(census: Census, found: _Slice, parts: JobParts, ruler: Ruler, wanted: AbstractSet[int]) -> None:
     ids: pa.Array | None = None
     for model, histogram in found.others.items():
         census.others[model].merge(histogram)

@@ -18,7 +18,8 @@ import anyio
 import msgspec
 
 from batchgen.api import arun, loop_options
-from batchgen.cli.progress_bar import Reporter, Standing
+from batchgen.engine.reporter import Progress, Reporter
+from batchgen.engine.summary import Summary
 from batchgen.errors import InputError, OutputError, StoppedError
 from batchgen.estimating.basis import Basis
 from batchgen.estimating.compare import Comparison
@@ -28,12 +29,12 @@ from batchgen.estimating.intervals import CONFIDENCE
 from batchgen.estimating.observed import Observations, observe
 from batchgen.estimating.table import EstimateTable, read_table_estimate
 from batchgen.estimating.values import Estimate, Paid
-from batchgen.job.parts import Endpoint, Parts, assemble, endpoint_of
+from batchgen.job.endpoint import Endpoint, endpoint_of
+from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import keyless_endpoint
 from batchgen.job.settings import Job
-from batchgen.money.ledger import Summary
 from batchgen.money.prices import load_prices, region_of
-from batchgen.storage.run_directory import keep_estimate, read_state
+from batchgen.storage.run_state import keep_estimate, read_state
 
 Send = Callable[[AbstractSet[int]], Summary]
 """Runs the job for these rows only."""
@@ -137,7 +138,7 @@ def pilot_rows(drawn: Sequence[int], dominating: Collection[int]) -> frozenset[i
     return frozenset([*dominating, *(row for row in drawn if row not in dominating)][: len(drawn)])
 
 
-def _earlier_run(parts: Parts, input_fingerprint: str, notes: list[str], seed: int) -> Observations | None:
+def _earlier_run(parts: JobParts, input_fingerprint: str, notes: list[str], seed: int) -> Observations | None:
     try:
         return observe(parts, input_fingerprint, seed=seed)
     except OutputError as error:
@@ -167,20 +168,20 @@ class PilotReporter(Reporter):
         self._rows = rows
         self._before = 0
 
-    def _seen(self, standing: Standing) -> Standing:
+    def _seen(self, standing: Progress) -> Progress:
         return msgspec.structs.replace(standing, rows=self._rows, settled=standing.settled - self._before)
 
-    def started(self, standing: Standing) -> None:
+    def started(self, standing: Progress) -> None:
         self._before = standing.settled
         self._below.started(self._seen(standing))
 
-    def moved(self, standing: Standing) -> None:
+    def moved(self, standing: Progress) -> None:
         self._below.moved(self._seen(standing))
 
     def note(self, text: str) -> None:
         self._below.note(text)
 
-    def finished(self, standing: Standing) -> None:
+    def finished(self, standing: Progress) -> None:
         self._below.finished(self._seen(standing))
 
 

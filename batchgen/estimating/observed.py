@@ -13,11 +13,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from batchgen.errors import OutputError
-from batchgen.job.parts import Parts
+from batchgen.job.parts import JobParts
 from batchgen.storage.journal import Journal
 from batchgen.storage.lock import enter
 from batchgen.storage.parts import DamagedPartError, part_numbers, part_path, part_results, read_part_slices
-from batchgen.storage.run_directory import fingerprints, read_state
+from batchgen.storage.run_state import fingerprints, read_state
 from batchgen.storage.shards import ShardRecord
 from batchgen.values import FailureKind, Result
 
@@ -49,7 +49,7 @@ class Observations(Struct, frozen=True):
 
 
 def observe(
-    parts: Parts, input_fingerprint: str, *, only: AbstractSet[int] | None = None, seed: int = 0
+    parts: JobParts, input_fingerprint: str, *, only: AbstractSet[int] | None = None, seed: int = 0
 ) -> Observations | None:
     """Return what the job's output directory holds of this job on this input; None if nothing.
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from batchgen.cli.messages import duration_text
-from batchgen.cli.progress_bar import money
 from batchgen.estimating.values import Estimate, Offer, Span
+from batchgen.text.figures import duration_text, money
 
 _METHODS = {"pilot": "pilot", "earlier run": "earlier run of this job"}
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchgen.errors import InputError, OutputError
-from batchgen.storage.parts import RESULT_COLUMNS, part_numbers, part_path
+from batchgen.storage.parts import part_numbers, part_path
+from batchgen.storage.result_schema import RESULT_COLUMNS
 from batchgen.text.columns import missing_column
 
 _BATCH_ROWS = 2_000

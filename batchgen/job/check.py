@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.answers import RepeatFilter, StructuredAnswers, prompt_key
-from batchgen.job.parts import Endpoint, Parts, assemble
+from batchgen.job.endpoint import Endpoint
+from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import keyless_endpoint, prompt_columns, rendered
 from batchgen.job.settings import Job
-from batchgen.storage.run_directory import fingerprints, problem_with
+from batchgen.storage.run_state import fingerprints, problem_with
 from batchgen.values import Prompt
 
 UNASKABLE_SHOWN = 3
@@ -113,7 +114,7 @@ def _response(answers: StructuredAnswers) -> ResponseShape:
     return ResponseShape(shaping.means, shaping.parameters, shaping.instruction, fields)
 
 
-def _render(parts: Parts, show: int, repeats: RepeatFilter | None) -> tuple[list[Shown], int, dict[int, str]]:
+def _render(parts: JobParts, show: int, repeats: RepeatFilter | None) -> tuple[list[Shown], int, dict[int, str]]:
     """Render all rows; return the first requests, how many rows cannot be asked, and why the first of those."""
     shown: list[Shown] = []
     unaskable = 0
@@ -132,7 +133,7 @@ def _render(parts: Parts, show: int, repeats: RepeatFilter | None) -> tuple[list
     return shown, unaskable, examples
 
 
-def _shown(parts: Parts, row: int, prompt: Prompt) -> Shown:
+def _shown(parts: JobParts, row: int, prompt: Prompt) -> Shown:
     stream = parts.job.model.stream or parts.provider.must_stream(prompt.model or parts.model)
     request = parts.provider.build_request(prompt, stream=stream)
     headers = {**request.headers, "Authorization": "Bearer ***"}

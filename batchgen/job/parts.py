@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 from msgspec import Struct, to_builtins
 
 from batchgen.answers import StructuredAnswers, Target, dedupe_default, instructed
-from batchgen.errors import InputError, JobError, UsageError
+from batchgen.errors import InputError, JobError
+from batchgen.job.endpoint import Endpoint
 from batchgen.job.examples import load_examples
 from batchgen.job.settings import ColumnReference, Job, answer_parts
 from batchgen.money.prices import ModelPrice, PriceTable, load_prices, region_of
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.providers import PROVIDERS, open_provider
 from batchgen.providers.protocol import ModelSettings, Provider
-from batchgen.secret import Secret
 from batchgen.source import Source
-from batchgen.storage.parts import RESULT_COLUMNS, Layout, Parsed
+from batchgen.storage.result_schema import RESULT_COLUMNS, Layout, Parsed
 from batchgen.values import Message, Result, Usage
 
 
-class Endpoint(Struct, frozen=True):
-    """Where requests go and with which key. `identity` stands for it in a run's fingerprint."""
-
-    base_url: str
-    key: Secret | None
-    identity: str
-
-    @property
-    def host(self) -> str:
-        """Host and port, for messages."""
-        return urlsplit(self.base_url).netloc or self.base_url
-
-
-class Parts(Struct, frozen=True):
+class JobParts(Struct, frozen=True):
     """A job with everything built that reads or writes no row yet. `notes` are warnings for the user.
 
     `answers`: `[response]` made ready, None where the job has none; `dedupe`: rows with the same request share it.
@@ -62,35 +46,7 @@ class Parts(Struct, frozen=True):
     dedupe: bool
 
 
-def endpoint_of(job: Job, environ: Mapping[str, str] = os.environ) -> Endpoint:
-    """Return the job's own endpoint, with the key from the variable that it names.
-
-    An empty `model.api_key_env` means that the server wants no key. Raises `UsageError` when the variable is unset.
-    """
-    known = PROVIDERS[job.model.provider]
-    base_url = (job.model.base_url or known.base_url).rstrip("/")
-    if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).hostname:
-        raise JobError(f"model.base_url is {base_url!r}; expected an address such as {known.base_url}.")
-    variable = job.model.api_key_env if job.model.api_key_env is not None else known.api_key_env
-    if not variable:
-        return Endpoint(base_url, None, base_url)
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):  # not repeated here: it may be the key itself
-        raise JobError(
-            "model.api_key_env is no name of an environment variable; it must name the one that has the key."
-        )
-    value = environ.get(variable, "").strip()
-    if not value:
-        raise UsageError(
-            f"The environment variable {variable} is not set; it must hold the API key "
-            f"(export {variable}=..., or name another variable in model.api_key_env). "
-            "With --simulate no key is needed."
-        )
-    if not (value.isascii() and value.isprintable()):
-        raise UsageError(f"The environment variable {variable} holds characters that no API key has.")
-    return Endpoint(base_url, Secret(value), base_url)
-
-
-def assemble(job: Job, endpoint: Endpoint) -> Parts:
+def assemble(job: Job, endpoint: Endpoint) -> JobParts:
     """Build and check the parts of a job. Raises `UsageError` with one sentence for what is wrong."""
     notes: list[str] = []
     parameter_columns = {
@@ -122,7 +78,7 @@ def assemble(job: Job, endpoint: Endpoint) -> Parts:
     price_of, currency = _prices(table, region, model, notes, dt.datetime.now(dt.UTC).date())
     if job.limits.budget is not None and model:
         check_budget(job, price_of(model), table.suggestion(model, region))
-    return Parts(
+    return JobParts(
         job=job,
         endpoint=endpoint,
         source=source,
@@ -244,7 +200,7 @@ def _prices(
     return price_of, currency
 
 
-def input_cost_of(parts: Parts) -> Callable[[Result], Decimal | None]:
+def input_cost_of(parts: JobParts) -> Callable[[Result], Decimal | None]:
     """Return how a stored result's input cost is found again: parts keep only input and output together."""
 
     def input_cost(result: Result) -> Decimal | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchgen.errors import UsageError
-from batchgen.job.parts import Endpoint, Parts, endpoint_of
+from batchgen.job.endpoint import Endpoint, endpoint_of
+from batchgen.job.parts import JobParts
 from batchgen.job.settings import Job
 from batchgen.providers import PROVIDERS
 from batchgen.source import Batch
@@ -21,12 +22,12 @@ def keyless_endpoint(job: Job) -> tuple[Endpoint, str | None]:
         return Endpoint(base_url, None, base_url), str(error)
 
 
-def prompt_columns(parts: Parts) -> list[str]:
+def prompt_columns(parts: JobParts) -> list[str]:
     """Return the columns that rendering needs, in the input's order."""
     return [name for name in parts.source.columns if name in parts.template.columns]
 
 
-def rendered(parts: Parts, batch: Batch) -> Iterator[tuple[int, Prompt | str]]:
+def rendered(parts: JobParts, batch: Batch) -> Iterator[tuple[int, Prompt | str]]:
     """Yield each row's number and its prompt, or the reason why it cannot be asked."""
     for row, values in enumerate(batch.values(prompt_columns(parts)), batch.first_row):
         problem = batch.problems.get(row)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from batchgen.money.budget import PossiblyBilled
 from batchgen.values import FailureKind, Result, Status, Turn
 
 MONEY = Decimal("1e-12")
 """The smallest amount kept: the scale of the `cost` columns, decimal128(20, 12)."""
 
 
-class Spent(Struct, frozen=True, gc=False, array_like=True):
+class Charges(Struct, frozen=True, gc=False, array_like=True):
     """What a row without a result has cost so far: requests sent, tokens and money billed, all runs together.
 
     `turns` are the answers it has got for that on its way, in order. Fields may be appended, never reordered.
@@ -34,7 +33,7 @@ class Spent(Struct, frozen=True, gc=False, array_like=True):
     turns: tuple[Turn, ...] = ()
 
 
-def with_spent(result: Result, spent: Spent) -> Result:
+def with_charges(result: Result, spent: Charges) -> Result:
     """Return the result with what its row had cost before added to its sums."""
     sums = Totals()
     sums.add(spent)
@@ -52,12 +51,12 @@ def with_spent(result: Result, spent: Spent) -> Result:
     )
 
 
-def spent_on(row: int, *parts: Result | Spent) -> Spent:
+def charges_on(row: int, *parts: Result | Charges) -> Charges:
     """Return what all of these have cost, as spent on a row that has no result (any more), with their turns."""
     sums = Totals()
     for part in parts:
         sums.add(part)
-    return Spent(
+    return Charges(
         row,
         sums.attempts,
         sums.input_tokens,
@@ -67,7 +66,7 @@ def spent_on(row: int, *parts: Result | Spent) -> Spent:
         sums.reasoning_tokens,
         sums.input_cost,
         sums.output_cost,
-        tuple(turn for part in parts if isinstance(part, Spent) for turn in part.turns),
+        tuple(turn for part in parts if isinstance(part, Charges) for turn in part.turns),
     )
 
 
@@ -104,7 +103,7 @@ class Totals(Struct):
             return None
         return self.input_cost + self.output_cost
 
-    def add(self, other: Result | Spent | Totals) -> None:
+    def add(self, other: Result | Charges | Totals) -> None:
         """Add a row's sums, or another total's; `rows` is left to the caller."""
         self.attempts += other.attempts
         if other.input_tokens is not None:
@@ -187,36 +186,3 @@ class Sums:
         if totals is None:
             totals = self.groups[Group(*group)] = Totals()
         return totals
-
-
-class Summary(Struct, frozen=True, kw_only=True):
-    """How a run ended: `run --json`, and what `batchgen.run` returns.
-
-    `rows` is the size of the job; `succeeded`, `failed`, `attempts`, tokens and `cost` count every run of it so far,
-    `refused` (answers 429), `wall_s` and `rows_per_s` only this one. `shared` rows were not asked: they have the answer
-    to another row's request, which was the same.
-    """
-
-    state: str
-    rows: int
-    succeeded: int
-    failed: int
-    pending: int
-    attempts: int
-    refused: int
-    input_tokens: int | None
-    output_tokens: int | None
-    total_tokens: int | None
-    cost: Decimal | None
-    currency: str | None
-    possibly_billed: PossiblyBilled
-    wall_s: float
-    rows_per_s: float
-    limited_by: str | None
-    output: str
-    error: dict[str, Any] | None = None
-    shared: int = 0
-
-    def to_json(self) -> bytes:
-        """Return the object of `run --json`; money as decimal strings."""
-        return msgspec.json.encode(self)

@@ -21,7 +21,7 @@ from batchgen.values import Completion, Cost, Failure, Outcome, Prompt, Request
 _NOTHING = Decimal(0)
 
 
-class Reserve:
+class Reservations:
     """Holds back worst cases; counts what was abandoned and may be billed.
 
     A `budget` with a cap refuses (`BudgetStop`) once nothing in flight could make room any more. Without a cap

@@ -34,7 +34,7 @@ class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rate_limit_patience_s: Annotated[float, Meta(ge=0)] = 900.0
 
 
-class Tally(Struct):
+class AttemptCounts(Struct):
     """What one row has used up so far: requests sent, those that count as attempts, seconds spent refused.
 
     `stale`: its one immediate retry on a new connection has been had. `shared`: the last failure was an outage that
@@ -65,7 +65,7 @@ class RetryPolicy:
         self.settings = settings
         self._rng = rng
 
-    def exhausted(self, tally: Tally, failure: Failure) -> bool:
+    def exhausted(self, tally: AttemptCounts, failure: Failure) -> bool:
         """Whether the budget that this failure draws on is used up."""
         patience_s = self.settings.rate_limit_patience_s
         if failure.verdict is Verdict.WAIT:
@@ -76,7 +76,7 @@ class RetryPolicy:
             return tally.refused_s >= patience_s
         return tally.attempts >= self.settings.max_attempts
 
-    def wait_s(self, tally: Tally, failure: Failure) -> float:
+    def wait_s(self, tally: AttemptCounts, failure: Failure) -> float:
         """Seconds this row waits before it asks the limiter again.
 
         After a refusal, or in an outage, the limiter paces everybody and knows best, but no row comes back before the
@@ -101,7 +101,7 @@ class RetryPolicy:
         self,
         first: Failure,
         attempt: Callable[[], Awaitable[Outcome]],
-        tally: Tally,
+        tally: AttemptCounts,
         sleep: Callable[[float], Awaitable[None]],
     ) -> Outcome:
         """Go on after the failed attempt `first` until an outcome is final or a budget is used up; return the last."""

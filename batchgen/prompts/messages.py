@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from batchgen.prompts.template import PromptError
-from batchgen.values import Message
+from batchgen.values import Message, Prompt
 
 _LEADING_ROLES = ("system", "developer")
 _ROLES = (*_LEADING_ROLES, "user", "assistant", "tool")
@@ -119,3 +119,14 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nulls(member) for member in value]
     return value
+
+
+def as_messages(prompt: Prompt) -> list[Message]:
+    """Return the older prompt-and-history form as chat messages, for where only those are taken."""
+    messages: list[Message] = list(prompt.messages)
+    for turn in prompt.history:
+        messages.append({"role": "user", "content": turn.get("user", "")})
+        messages.append({"role": "assistant", "content": turn.get("bot", "")})
+    if prompt.text is not None:
+        messages.append({"role": "user", "content": prompt.text})
+    return messages

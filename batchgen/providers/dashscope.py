@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from batchgen.prompts.messages import as_messages
 from batchgen.providers import models
 from batchgen.providers import parameter_checks as checks
 from batchgen.providers.protocol import ModelSettings, Remark
@@ -167,17 +168,6 @@ def _prompt_input(prompt: Prompt, multimodal: bool) -> dict[str, Any]:
     if prompt.messages:
         return {"messages": [*prompt.messages, {"role": "user", "content": prompt.text}]}
     return {"prompt": prompt.text}
-
-
-def as_messages(prompt: Prompt) -> list[Message]:
-    """Return the older prompt-and-history form as chat messages, for where only those are taken."""
-    messages: list[Message] = list(prompt.messages)
-    for turn in prompt.history:
-        messages.append({"role": "user", "content": turn.get("user", "")})
-        messages.append({"role": "assistant", "content": turn.get("bot", "")})
-    if prompt.text is not None:
-        messages.append({"role": "user", "content": prompt.text})
-    return messages
 
 
 def _find_choice(document: Mapping[str, Any]) -> Choice | None:

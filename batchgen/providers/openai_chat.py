@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from batchgen.prompts.messages import as_messages
 from batchgen.providers import models
 from batchgen.providers import parameter_checks as checks
-from batchgen.providers.dashscope import as_messages
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import chat_reply
 from batchgen.providers.reader import Exchange, read_exchange

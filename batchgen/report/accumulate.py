@@ -38,7 +38,7 @@ _ROWS_SHOWN = 10
 _IDS_SHOWN = 20
 _MOST_ERRORS = 40
 _MESSAGE_CAP = 300
-_MONEY_SUM = pa.decimal128(38, 12)
+MONEY_SUM = pa.decimal128(38, 12)
 
 
 def part_batches(paths: Iterable[Path]) -> Iterator[pa.Table]:
@@ -61,7 +61,7 @@ def _plain(table: pa.Table) -> pa.Table:
         if pa.types.is_dictionary(field.type):
             fields.append(field.with_type(field.type.value_type))
         else:
-            fields.append(field.with_type(_MONEY_SUM) if field.name == "cost" else field)
+            fields.append(field.with_type(MONEY_SUM) if field.name == "cost" else field)
     return table.cast(pa.schema(fields))
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from batchgen import __version__
 from batchgen.report import figures
 from batchgen.report.estimate import compared, how_estimated
 from batchgen.report.text import missing
 from batchgen.report.values import Count, Report
 from batchgen.text import figures as shown
+from batchgen.version import __version__
 
 if TYPE_CHECKING:
     from batchgen.evaluation.evaluate import Evaluation

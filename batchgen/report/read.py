@@ -18,7 +18,7 @@ from batchgen.report.pace import pace_moments
 from batchgen.report.values import Count, Estimate, Line, Report
 from batchgen.storage.pace_file import PACE_FILE
 from batchgen.storage.parts import part_numbers, part_path
-from batchgen.storage.run_directory import read_state
+from batchgen.storage.run_state import read_state
 from batchgen.text.figures import plain
 
 RUNNING, KILLED = "running", "killed"

@@ -14,7 +14,7 @@ from batchgen.report.values import Moment
 
 _FINEST_US = 250_000
 _MOST_SPANS = 4_096
-_MONEY_SUM = pa.decimal128(38, 12)
+MONEY_SUM = pa.decimal128(38, 12)
 MOST_MOMENTS, FEWEST_MOMENTS = 120, 24
 """Points of a plot: more are not seen in a drawing 400 wide."""
 
@@ -60,7 +60,7 @@ class Timeline:
                     "time": times,
                     "failed": pc.cast(pc.equal(rows["status"], "failed"), pa.int64()),
                     "tokens": rows["output_tokens"],
-                    "cost": pc.cast(rows["cost"], _MONEY_SUM),
+                    "cost": pc.cast(rows["cost"], MONEY_SUM),
                 }
             )
             .filter(pc.is_valid(times))

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from batchgen import __version__
 from batchgen.errors import OutputError
-from batchgen.money.ledger import Spent, Sums, spent_on, with_spent
+from batchgen.money.ledger import Charges, Sums, charges_on, with_charges
 from batchgen.storage.journal_rows import (
     StoredRow,
     read_record,
@@ -33,6 +32,7 @@ from batchgen.storage.journal_rows import (
 from batchgen.storage.journal_schema import PRAGMAS, SCHEMA, VERSION
 from batchgen.storage.shards import ShardRecord, without_gaps
 from batchgen.values import Result, Status
+from batchgen.version import __version__
 
 MOVED_BYTES = 4 * 1024 * 1024
 """Rows of other shards that sealing one puts back rather than leaves alone: those that came while its part was
@@ -175,7 +175,7 @@ class Journal:
         db.execute("DELETE FROM results")
         db.executemany(_INSERT_RESULT, others)
 
-    def unseal(self, record: ShardRecord, results: Iterable[Result], spent: Iterable[Spent] = ()) -> None:
+    def unseal(self, record: ShardRecord, results: Iterable[Result], spent: Iterable[Charges] = ()) -> None:
         """Make a shard open again, with these of its rows settled unless they are so already, in one transaction."""
         with self._transaction() as db:
             self._write_record(ShardRecord(record.number, record.first_row, record.rows))
@@ -186,7 +186,7 @@ class Journal:
     # Results
 
     def append(
-        self, results: Sequence[Result], spent: Sequence[Spent] = (), *, spill: str | None = None
+        self, results: Sequence[Result], spent: Sequence[Charges] = (), *, spill: str | None = None
     ) -> list[Result]:
         """Store settled rows, and costs of unsettled ones, in one transaction; durable when it returns.
 
@@ -222,7 +222,7 @@ class Journal:
     def _rows(self, results: Iterable[Result], stored: list[Result]) -> Iterator[tuple[int, bytes, int]]:
         for result in results:
             before = self._spent(result.row) if self._has_spent else None
-            final, body = storable(with_spent(result, before) if before else result)
+            final, body = storable(with_charges(result, before) if before else result)
             stored.append(final)
             yield final.row, body, row_crc(final.row, body)
 
@@ -263,7 +263,7 @@ class Journal:
 
     def forget_failed(self) -> int:
         """Make the failed rows pending again, keeping what they have cost; return how many there were."""
-        failed = [spent_on(r.row, r) for r in self._all_results() if r.status is Status.FAILED]
+        failed = [charges_on(r.row, r) for r in self._all_results() if r.status is Status.FAILED]
         with self._transaction() as db:
             db.executemany("DELETE FROM results WHERE row = ?", [(item.row,) for item in failed])
             for item in failed:
@@ -286,7 +286,7 @@ class Journal:
 
     # Spent
 
-    def spent(self) -> Iterator[Spent]:
+    def spent(self) -> Iterator[Charges]:
         """Yield what rows without a result have cost so far; a damaged line is left out and named in `damage`."""
         for row, body, crc in self._connection.execute("SELECT row, body, crc FROM spent ORDER BY row"):
             item = read_spent(row, body, crc)
@@ -295,14 +295,14 @@ class Journal:
             else:
                 self.damage.append(f"what row {row} had cost in earlier runs is damaged in the journal and left out")
 
-    def _spent(self, row: int) -> Spent | None:
+    def _spent(self, row: int) -> Charges | None:
         line = self._connection.execute("SELECT row, body, crc FROM spent WHERE row = ?", (row,)).fetchone()
         return read_spent(*line) if line else None
 
-    def _add_spent(self, item: Spent) -> None:
+    def _add_spent(self, item: Charges) -> None:
         self._has_spent = True
         before = self._spent(item.row)
-        body = spent_body(spent_on(item.row, before, item) if before else item)
+        body = spent_body(charges_on(item.row, before, item) if before else item)
         self._connection.execute(
             "INSERT OR REPLACE INTO spent VALUES (?, ?, ?)", (item.row, body, row_crc(item.row, body))
         )

@@ -10,13 +10,13 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.errors import StorageStop
-from batchgen.money.ledger import Spent, Sums
+from batchgen.money.ledger import Charges, Sums
 from batchgen.storage.shards import PartRecord, ShardRecord
 from batchgen.values import Result
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_result = msgspec.msgpack.Decoder(Result).decode
-_decode_spent = msgspec.msgpack.Decoder(Spent).decode
+_decode_spent = msgspec.msgpack.Decoder(Charges).decode
 
 
 class StoredRow(Struct, frozen=True, gc=False):
@@ -95,7 +95,7 @@ def read_record(line: tuple[Any, ...]) -> ShardRecord | None:
     return record if record_crc(record, sums) == crc else None
 
 
-def read_spent(row: int, body: bytes, crc: int) -> Spent | None:
+def read_spent(row: int, body: bytes, crc: int) -> Charges | None:
     """Return a line of `spent`; None if it does not match its checksum."""
     if not isinstance(body, bytes) or row_crc(row, body) != crc:
         return None
@@ -108,6 +108,6 @@ def readable_text(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def spent_body(item: Spent) -> bytes:
+def spent_body(item: Charges) -> bytes:
     """Return what is stored of it."""
     return _encode(item)

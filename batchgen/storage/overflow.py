@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from batchgen.money.ledger import Spent
+from batchgen.money.ledger import Charges
 from batchgen.storage.journal_rows import spent_body, storable
 from batchgen.values import Result
 
@@ -46,7 +46,7 @@ class Spill:
             os.posix_fallocate(self._descriptor, 0, size)
             self.size = size
 
-    def append(self, results: Sequence[Result], spent: Sequence[Spent]) -> None:
+    def append(self, results: Sequence[Result], spent: Sequence[Charges]) -> None:
         """Add values; synced when it returns. Raises `OSError`: then none of them counts."""
         payloads = [_RESULT + storable(result)[1] for result in results]
         payloads += [_SPENT + spent_body(item) for item in spent]
@@ -72,14 +72,14 @@ class Spilled(Struct, frozen=True):
 
     name: str
     results: list[Result]
-    spent: list[Spent]
+    spent: list[Charges]
     whole: bool
 
 
 def read_spill(path: Path) -> Spilled:
     """Return what is in a spill file, up to the first record that is damaged or was not written to its end."""
     results: list[Result] = []
-    spent: list[Spent] = []
+    spent: list[Charges] = []
     body = path.read_bytes()
     name, place = body[len(_MARK) : _HEADER_BYTES].hex(), _HEADER_BYTES
     if not body.startswith(_MARK):
@@ -92,6 +92,6 @@ def read_spill(path: Path) -> Spilled:
         if payload[:1] == _RESULT:
             results.append(msgspec.msgpack.decode(payload[1:], type=Result))
         else:
-            spent.append(msgspec.msgpack.decode(payload[1:], type=Spent))
+            spent.append(msgspec.msgpack.decode(payload[1:], type=Charges))
         place += _FRAME.size + length
     return Spilled(name, results, spent, not any(body[place:]))

@@ -8,87 +8,35 @@ taken up from its parts alone.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import date
 from decimal import Decimal
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from batchgen import __version__
 from batchgen.errors import OutputError
-from batchgen.files.replace import ReplacementFile, replace_file, replacing
+from batchgen.files.replace import ReplacementFile, replacing
 from batchgen.money.ledger import Sums
-from batchgen.storage.shards import PartRecord, Shard, ShardRecord
-from batchgen.values import FailureKind, Result, Status
-
-_WORD = pa.dictionary(pa.int32(), pa.string())
-_MONEY = pa.decimal128(20, 12)
-_MONEY_SUM = pa.decimal128(38, 12)
-
-RESULT_COLUMNS = pa.schema(
-    [
-        ("row_id", pa.string()),
-        ("status", _WORD),
-        ("completion", pa.string()),
-        ("reasoning", pa.string()),
-        ("tool_calls", pa.string()),
-        ("finish_reason", _WORD),
-        ("input_tokens", pa.int64()),
-        ("output_tokens", pa.int64()),
-        ("total_tokens", pa.int64()),
-        ("cached_tokens", pa.int64()),
-        ("reasoning_tokens", pa.int64()),
-        ("cost", _MONEY),
-        ("model", pa.string()),
-        ("request_id", pa.string()),
-        ("attempts", pa.int32()),
-        ("latency_ms", pa.float64()),
-        ("http_status", pa.int16()),
-        ("error_kind", _WORD),
-        ("error_code", pa.string()),
-        ("error_message", pa.string()),
-        ("finished_at", pa.timestamp("us", tz="UTC")),
-    ]
+from batchgen.storage.result_schema import (
+    _FREE_TEXT,
+    RESULT_COLUMNS,
+    Layout,
+    has_result_columns,
+    is_worded,
+    part_schema,
+    result_columns,
+    table_results,
 )
-"""The result columns in their order; `parsed`, when there is one, comes after `tool_calls`."""
+from batchgen.storage.shards import PartRecord, Shard, ShardRecord
+from batchgen.values import Result
+from batchgen.version import __version__
 
-_PARSED_AFTER = "tool_calls"
-_FREE_TEXT = frozenset({"row_id", "completion", "reasoning", "tool_calls", "request_id", "error_message"})
-_LONGEST_WORD = 64  # bytes, on average
-_LABEL_MEASURES = ("confidence", "agreement")
 _NOTE, _NOTE_CRC = b"batchgen", b"batchgen.crc"
 _READ_BYTES = 1 << 20
-
-
-class Parsed(Struct, frozen=True):
-    """The `parsed` column: its Arrow type and how the answers of a shard become it (same length, null where none)."""
-
-    type: pa.DataType
-    read: Callable[[Sequence[Result]], pa.Array]
-
-
-class Layout(Struct, frozen=True):
-    """The columns of a part: `carried` input columns (names and types), `id` the column that gives `row_id`."""
-
-    carried: pa.Schema
-    id: str | None = None
-    parsed: Parsed | None = None
-
-
-class PriceLabel(Struct, frozen=True):
-    """Where a model's price comes from; all None when it has none."""
-
-    currency: str | None = None
-    date: date | None = None
-    source: str | None = None
 
 
 class _Note(Struct):
@@ -114,16 +62,6 @@ def part_numbers(directory: Path) -> list[int]:
     """Return the numbers of the parts published in a directory, in order."""
     names = (path.stem.removeprefix("part-") for path in directory.glob("part-*.parquet"))
     return sorted(int(name) for name in names if name.isdecimal())
-
-
-def part_schema(layout: Layout) -> pa.Schema:
-    """Return the columns of a part, carried ones first."""
-    schema = pa.schema([field.remove_metadata() for field in layout.carried])
-    for field in RESULT_COLUMNS:
-        schema = schema.append(field)
-        if field.name == _PARSED_AFTER and layout.parsed is not None:
-            schema = schema.append(pa.field("parsed", layout.parsed.type))
-    return schema
 
 
 def write_part(directory: Path, shard: Shard, slices: Iterable[Sequence[Result]], layout: Layout) -> PartRecord:
@@ -160,7 +98,7 @@ def _open_writer(file: ReplacementFile, schema: pa.Schema, first: pa.Table) -> p
         pa.PythonFile(file, "w"),
         schema,
         compression="zstd",
-        use_dictionary=[name for name in schema.names if _is_worded(name, first)],
+        use_dictionary=[name for name in schema.names if is_worded(name, first)],
         write_statistics=[field.name for field in RESULT_COLUMNS if field.name not in _FREE_TEXT],
         write_page_checksum=True,
     )
@@ -169,38 +107,8 @@ def _open_writer(file: ReplacementFile, schema: pa.Schema, first: pa.Table) -> p
 def _joined(shard: Shard, start: int, results: Sequence[Result], layout: Layout, schema: pa.Schema) -> pa.Table:
     """Return the shard's rows from its row `start` on, as many as there are results, joined with these."""
     rows = Shard(shard.number, shard.first_row + start, shard.table.slice(start, len(results)))
-    columns = {name: rows.table.column(name) for name in layout.carried.names} | _result_columns(rows, results, layout)
+    columns = {name: rows.table.column(name) for name in layout.carried.names} | result_columns(rows, results, layout)
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
-
-
-def _result_columns(shard: Shard, results: Sequence[Result], layout: Layout) -> dict[str, pa.Array]:
-    """Return the result columns by name; conversion is by column, which costs a third of conversion by row."""
-
-    def column(name: str) -> pa.Array:
-        return pa.array(list(map(attrgetter(name), results)), RESULT_COLUMNS.field(name).type)
-
-    columns = {name: column(name) for name in RESULT_COLUMNS.names if name in Result.__struct_fields__}
-    columns["cost"] = pa.array(
-        [None if r.input_cost is None or r.output_cost is None else r.input_cost + r.output_cost for r in results],
-        _MONEY,
-    )
-    columns["finished_at"] = pa.array([result.finished_at_us for result in results], pa.int64()).cast(
-        RESULT_COLUMNS.field("finished_at").type
-    )
-    if layout.id is None:
-        numbers: Any = pa.array(range(shard.first_row, shard.end_row), pa.int64())
-    else:
-        numbers = shard.table.column(layout.id)
-    columns["row_id"] = numbers.cast(pa.string())
-    if layout.parsed is not None:
-        columns["parsed"] = layout.parsed.read(results)
-    return columns
-
-
-def _is_worded(name: str, table: pa.Table) -> bool:
-    """Whether a column is worth a Parquet dictionary: hashing long texts costs 3 µs a row and saves nothing."""
-    short = table.column(name).nbytes <= _LONGEST_WORD * table.num_rows
-    return short and name not in _FREE_TEXT and name != "parsed"
 
 
 def read_part(path: Path) -> tuple[ShardRecord, pa.Table]:
@@ -217,7 +125,7 @@ def read_part_slices(path: Path) -> tuple[ShardRecord, Iterator[pa.Table]]:
     size, crc = _checksum(path)
     with _as_damage(path), pq.ParquetFile(path) as file:
         record = _record(file, size, crc)
-        if file.metadata.num_rows != record.rows or not _has_result_columns(file.schema_arrow):
+        if file.metadata.num_rows != record.rows or not has_result_columns(file.schema_arrow):
             raise ValueError("it does not have the rows and columns that its footer names")
     return record, _row_groups(path)
 
@@ -267,10 +175,6 @@ def _as_damage(path: Path) -> Iterator[None]:
         raise DamagedPartError(f"{path.name} cannot be read ({error})") from None
 
 
-def _has_result_columns(schema: pa.Schema) -> bool:
-    return all(schema.get_field_index(f.name) >= 0 and schema.field(f.name).type == f.type for f in RESULT_COLUMNS)
-
-
 def part_results(
     slices: Iterable[pa.Table], first_row: int, input_cost: Callable[[Result], Decimal | None]
 ) -> Iterator[Result]:
@@ -278,71 +182,6 @@ def part_results(
     for table in slices:
         yield from table_results(table, first_row, input_cost)
         first_row += table.num_rows
-
-
-def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result], Decimal | None]) -> Iterator[Result]:
-    """Yield a part's rows as results again.
-
-    A part has only the row's cost: `input_cost` computes the input's share of it anew from the row's tokens; the rest
-    is the output's, so that the total never changes. How sure a label is stands in `parsed`.
-    """
-    names = [name for name in Result.__struct_fields__ if name in RESULT_COLUMNS.names]
-    columns = [table.column(name).to_pylist() for name in names]
-    kinds = columns[names.index("error_kind")]
-    costs = table.column("cost").to_pylist()
-    times = table.column("finished_at").cast(pa.int64()).to_pylist()
-    measures = _label_measures(table)
-    for place, values in enumerate(zip(*columns, strict=True)):
-        fields = dict(zip(names, values, strict=True))
-        fields["status"] = Status(fields["status"])
-        fields.update((name, values[place]) for name, values in measures.items())
-        fields["error_kind"] = None if kinds[place] is None else FailureKind(kinds[place])
-        result = Result(row=first_row + place, finished_at_us=times[place], **fields)
-        cost = costs[place]
-        if cost is not None:
-            share = min(max(input_cost(result) or Decimal(0), Decimal(0)), cost)
-            result = msgspec.structs.replace(result, input_cost=share, output_cost=cost - share)
-        yield result
-
-
-def _label_measures(table: pa.Table) -> dict[str, list[float | None]]:
-    """Return what `parsed` says of labels beside the label itself, by field of `Result`."""
-    if table.schema.get_field_index("parsed") < 0:
-        return {}
-    fields = {field.name: field.type for field in table.schema.field("parsed").type}
-    if not fields.keys() <= {"label", *_LABEL_MEASURES}:
-        return {}  # a schema's own fields
-    parsed = table.column("parsed").combine_chunks()
-    names = [name for name in _LABEL_MEASURES if fields.get(name) == pa.float64()]
-    return {name: pc.struct_field(parsed, name).to_pylist() for name in names}
-
-
-def write_cost_summary(path: Path, sums: Sums, label: Callable[[str | None], PriceLabel]) -> None:
-    """Write the cost summary: a row per group, sorted; `label` gives currency, date and source of a model's price."""
-    groups = sorted(sums, key=lambda pair: tuple(word or "" for word in pair[0]))
-    labels = [label(group.model) for group, _ in groups]
-    fields: Mapping[str, tuple[list[Any], pa.DataType]] = {
-        "model": ([g.model for g, _ in groups], pa.string()),
-        "status": ([g.status for g, _ in groups], pa.string()),
-        "finish_reason": ([g.finish_reason for g, _ in groups], pa.string()),
-        "error_kind": ([g.error_kind for g, _ in groups], pa.string()),
-        "rows": ([t.rows for _, t in groups], pa.int64()),
-        "attempts": ([t.attempts for _, t in groups], pa.int64()),
-        "input_tokens": ([t.input_tokens for _, t in groups], pa.int64()),
-        "output_tokens": ([t.output_tokens for _, t in groups], pa.int64()),
-        "total_tokens": ([t.total_tokens for _, t in groups], pa.int64()),
-        "cached_tokens": ([t.cached_tokens for _, t in groups], pa.int64()),
-        "reasoning_tokens": ([t.reasoning_tokens for _, t in groups], pa.int64()),
-        "input_cost": ([t.input_cost for _, t in groups], _MONEY_SUM),
-        "output_cost": ([t.output_cost for _, t in groups], _MONEY_SUM),
-        "cost": ([t.cost for _, t in groups], _MONEY_SUM),
-        "currency": ([label.currency for label in labels], pa.string()),
-        "price_date": ([label.date for label in labels], pa.date32()),
-        "price_source": ([label.source for label in labels], pa.string()),
-    }
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({name: pa.array(values, kind) for name, (values, kind) in fields.items()}), sink)
-    replace_file(path, sink.getvalue())
 
 
 def read_results(path: Path | str) -> pa.Table:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batchgen.errors import OutputError
 from batchgen.files.replace import sync_directory
-from batchgen.money.ledger import Spent, spent_on
+from batchgen.money.ledger import Charges, charges_on
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import set_aside
 from batchgen.storage.overflow import read_spill
@@ -97,19 +97,19 @@ def reopen_failed(journal: Journal, directory: Path, input_cost: Callable[[Resul
         if record.part is None or not record.part.sums.rows(Status.FAILED):
             continue
         _, slices = read_part_slices(part_path(directory, record.number))
-        failed: list[Spent] = []
+        failed: list[Charges] = []
         journal.unseal(record, _without_failed(part_results(slices, record.first_row, input_cost), failed), failed)
         count += len(failed)
     return count
 
 
-def _without_failed(results: Iterator[Result], failed: list[Spent]) -> Iterator[Result]:
+def _without_failed(results: Iterator[Result], failed: list[Charges]) -> Iterator[Result]:
     """Yield the succeeded rows, and put what the others have cost into `failed`: one pass, nothing else is kept."""
     for result in results:
         if result.status is Status.SUCCEEDED:
             yield result
         else:
-            failed.append(spent_on(result.row, result))
+            failed.append(charges_on(result.row, result))
 
 
 def take_spill(journal: Journal, path: Path) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -17,54 +16,28 @@ from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
-from msgspec import Struct
 
-from batchgen import __version__
 from batchgen.errors import OutputError, StorageStop
-from batchgen.files.replace import replace_file
+from batchgen.storage.cost_summary import write_cost_summary
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal
-from batchgen.storage.lock import LOCK_FILE, enter, holder, make_private, refuse_network
-from batchgen.storage.parts import PriceLabel, part_numbers, part_path, write_cost_summary
+from batchgen.storage.lock import LOCK_FILE, enter, make_private, refuse_network
+from batchgen.storage.parts import part_numbers, part_path
 from batchgen.storage.recovery import check_parts, reopen_failed, take_spill
+from batchgen.storage.result_schema import PriceLabel
+from batchgen.storage.run_state import (
+    JOURNAL_FILE,
+    SHARED_FILE,
+    SPILL_FILE,
+    STATE_FILE,
+    RunState,
+    mismatch,
+    now_text,
+    read_run_json,
+    write_run_json,
+)
 from batchgen.values import Result
-
-_STATE_FILE, _JOURNAL_FILE, _SPILL_FILE, _SHARED_FILE = "run.json", "journal.sqlite", "journal.spill", "shared.sqlite"
-
-
-class RunState(Struct, frozen=True, kw_only=True):
-    """`run.json`. `state`: `running`, `stopped`, `interrupted` or `complete`; times are ISO 8601, UTC.
-
-    A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
-    `summary` is `ledger.Summary` as JSON, the latest there is; `parts` has the CRC-32 of each part of a complete run;
-    `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
-    showing, without prompts and secrets; `evaluate` is the job's table of that name.
-    """
-
-    state: str
-    job: str
-    started_at: str
-    updated_at: str
-    sessions: int
-    fingerprints: Mapping[str, str]
-    published: Mapping[str, str] = {}
-    summary: Mapping[str, Any] = {}
-    parts: Sequence[int] = ()
-    versions: Mapping[str, str] = {}
-    estimate: Mapping[str, Any] | None = None
-    settings: Mapping[str, Any] = {}
-    evaluate: Mapping[str, Any] | None = None
-
-
-def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return dotted key → digest for nested mappings of JSON values: what an answer depends on, without its text."""
-    digests: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            digests |= {f"{key}.{below}": digest for below, digest in fingerprints(value).items()}
-        else:
-            digests[key] = hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:32]
-    return digests
+from batchgen.version import __version__
 
 
 class RunDirectory:
@@ -76,8 +49,8 @@ class RunDirectory:
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self.results_path = path / "results"
-        self.spill_path = path / _SPILL_FILE
-        self.shared_path = path / _SHARED_FILE
+        self.spill_path = path / SPILL_FILE
+        self.shared_path = path / SHARED_FILE
         self.state: RunState | None = None
         self.damage: list[str] = []
         self._lock = lock
@@ -159,8 +132,8 @@ class RunDirectory:
         make_private(self.results_path)
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
             leftover.unlink()
-        self.state = _read_run_json(self.path / _STATE_FILE)
-        now = _now()
+        self.state = read_run_json(self.path / STATE_FILE)
+        now = now_text()
         if self.state is None:
             self._saved = RunState(
                 state="running", job=job, started_at=now, updated_at=now, sessions=0, fingerprints=fingerprints
@@ -193,12 +166,12 @@ class RunDirectory:
     def _compare(self, fingerprints: dict[str, str], published: dict[str, str]) -> None:
         """Refuse a changed job or input, naming what changed."""
         assert self.state is not None
-        problem = _mismatch(self.path, self.state, fingerprints, published)
+        problem = mismatch(self.path, self.state, fingerprints, published)
         if problem is not None:
             raise OutputError(problem)
 
     def _open_journal(self) -> None:
-        self._journal = open_journal(self.path / _JOURNAL_FILE)
+        self._journal = open_journal(self.path / JOURNAL_FILE)
         expected = self.state.parts if self.state is not None else ()
         self.damage += self._journal.damage + check_parts(self._journal, self.results_path, expected)
         self._journal.damage.clear()
@@ -214,8 +187,8 @@ class RunDirectory:
         )
 
     def _remove_journal(self) -> None:
-        companions = (*self.path.glob(f"{_JOURNAL_FILE}-*"), *self.path.glob(f"{_SHARED_FILE}*"))
-        for path in (*companions, self.path / _JOURNAL_FILE, self.spill_path):
+        companions = (*self.path.glob(f"{JOURNAL_FILE}-*"), *self.path.glob(f"{SHARED_FILE}*"))
+        for path in (*companions, self.path / JOURNAL_FILE, self.spill_path):
             path.unlink(missing_ok=True)
 
     # During a run
@@ -272,8 +245,8 @@ class RunDirectory:
 
     def _save(self, **changes: Any) -> None:
         assert self._saved is not None
-        self._saved = msgspec.structs.replace(self._saved, updated_at=_now(), **changes)
-        _write_run_json(self.path / _STATE_FILE, self._saved)
+        self._saved = msgspec.structs.replace(self._saved, updated_at=now_text(), **changes)
+        write_run_json(self.path / STATE_FILE, self._saved)
 
     def close(self) -> None:
         """Close the journal and let the lock go."""
@@ -291,72 +264,3 @@ class RunDirectory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def read_state(path: Path) -> tuple[RunState, str | None]:
-    """Return `run.json` of a directory and who runs it now (`process 123 on host`), else None. Raises `OutputError`."""
-    state = _read_run_json(Path(path) / _STATE_FILE)
-    if state is None:
-        raise OutputError(f"{path} is not an output directory of batchgen: it has no {_STATE_FILE}.")
-    return state, holder(Path(path))
-
-
-def keep_estimate(path: Path, estimate: Mapping[str, Any]) -> None:
-    """Write an estimate into the `run.json` of an unfinished run, to be held against what it costs in the end.
-
-    Raises `OutputError` while somebody else runs there.
-    """
-    if not (path / _STATE_FILE).is_file():
-        return
-    lock = enter(path.absolute())
-    try:
-        state = _read_run_json(path / _STATE_FILE)
-        if state is not None and state.state != "complete":
-            _write_run_json(path / _STATE_FILE, msgspec.structs.replace(state, estimate=estimate))
-    finally:
-        os.close(lock)
-
-
-def problem_with(path: Path, fingerprints: Mapping[str, str], published: Mapping[str, str]) -> str | None:
-    """Return why a run of this job could not go on in `path`, None if it could; changes nothing (for `check`)."""
-    if not path.is_dir():
-        return None
-    state = _read_run_json(path / _STATE_FILE)
-    return None if state is None else _mismatch(path, state, fingerprints, published)
-
-
-def _mismatch(path: Path, state: RunState, fingerprints: Mapping[str, str], published: Mapping[str, str]) -> str | None:
-    """Return a sentence that names what has changed since the run in `path` began."""
-    changed = _differences(state.fingerprints, fingerprints)
-    if part_numbers(path / "results"):
-        changed += _differences(state.published, published)
-    if not changed:
-        return None
-    verb = "has" if len(changed) == 1 else "have"
-    return (
-        f"{path} holds a run of another job or input: {', '.join(changed)} {verb} changed since. "
-        "Use --fresh to move that run aside and start anew, or choose another --output."
-    )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    return [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-
-
-def _write_run_json(path: Path, state: RunState) -> None:
-    replace_file(path, msgspec.json.format(msgspec.json.encode(state), indent=2))
-
-
-def _read_run_json(path: Path) -> RunState | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=RunState)
-    except FileNotFoundError:
-        return None
-    except (msgspec.MsgspecError, ValueError, OSError) as error:
-        raise OutputError(
-            f"{path} cannot be read: {error}. Use --fresh to move that run aside, or choose another --output."
-        ) from None

@@ -17,9 +17,9 @@ from typing import Self
 import anyio
 
 from batchgen.errors import StorageStop
-from batchgen.money.ledger import Spent
+from batchgen.money.ledger import Charges
 from batchgen.storage.overflow import SPILL_BYTES, Spill
-from batchgen.storage.parts import Layout
+from batchgen.storage.result_schema import Layout
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard
 from batchgen.storage.writer_thread import DISK_ERRORS, RETRY_WAITS_S, Close, Committer, Group, Opening, megabytes
@@ -155,7 +155,7 @@ class Writer:
         elif self._timer is None:
             self._timer = self.loop.call_later(self._group_wait_s, self._hand_over)
 
-    def spend(self, spent: Spent) -> None:
+    def spend(self, spent: Charges) -> None:
         """Hand over what a row that stays pending has cost, and its turns; the journal adds both to its result."""
         group = self._group
         group.spent.append(spent)

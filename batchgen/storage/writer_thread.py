@@ -16,11 +16,12 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from batchgen.errors import StorageStop
-from batchgen.money.ledger import Spent
+from batchgen.money.ledger import Charges
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_rows import StoredRow, decode_results
 from batchgen.storage.overflow import Spill
-from batchgen.storage.parts import Layout, write_part
+from batchgen.storage.parts import write_part
+from batchgen.storage.result_schema import Layout
 from batchgen.storage.shards import PartRecord, Shard, ShardRecord
 from batchgen.values import Result
 
@@ -50,7 +51,7 @@ class Group(Struct):
     """What is committed together; `bytes` is its size, roughly."""
 
     results: list[Result]
-    spent: list[Spent]
+    spent: list[Charges]
     bytes: int = 0
 
 

@@ -6,8 +6,6 @@ import unicodedata
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from batchgen.cli.progress_bar import money
-
 UNKNOWN = "–"
 
 
@@ -85,3 +83,20 @@ def duration(seconds: float | None) -> str:
 def moment(iso: str) -> str:
     """Return an ISO 8601 time to the minute, in UTC."""
     return datetime.fromisoformat(iso).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """An amount as people read it: two decimals, or four significant digits below one."""
+    text = f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.4g}"
+    if "e" in text.lower():
+        text = f"{amount:.12f}".rstrip("0")
+    return f"{text} {currency}".rstrip()
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as people read it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

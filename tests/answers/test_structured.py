@@ -14,10 +14,10 @@ from batchgen.answers import (
     Longer,
     Repair,
     ResponseSettings,
-    Spent,
     Stage,
     StructuredAnswers,
     Target,
+    TurnsUsed,
 )
 from batchgen.errors import JobError
 from batchgen.providers import ModelSettings, open_provider
@@ -71,7 +71,7 @@ def test_a_repair_goes_on_with_the_conversation():
     wrong = _completion('{"name": 5, "note": "x"}')
     found = _answers().next(ASKED, wrong)
     assert isinstance(found, Repair)
-    assert found.spent == Spent(repairs=1)
+    assert found.spent == TurnsUsed(repairs=1)
     *before, said, told = found.prompt.messages
     assert before == ASKED.messages
     assert said == {"role": "assistant", "content": wrong.text}

@@ -5,7 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from batchgen.cli.progress_bar import ProgressBar, Standing, money, postfix
+from batchgen.cli.progress_bar import ProgressBar, postfix
+from batchgen.engine.reporter import Progress
+from batchgen.text.figures import money
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,7 @@ def test_amounts_are_readable(amount, shown):
 
 def test_the_tail_says_what_it_costs_and_what_went_wrong():
     """Cost so far, of the whole, what a budget leaves, failures and refusals."""
-    standing = Standing(rows=100, settled=50, failed=2, refused=7, spent=Decimal(1), budget=Decimal(5), currency="USD")
+    standing = Progress(rows=100, settled=50, failed=2, refused=7, spent=Decimal(1), budget=Decimal(5), currency="USD")
     assert postfix(standing) == "cost 1.00 USD, of about 2.00 USD, budget left 4.00 USD, failed 2, 429s 7"
 
 
@@ -40,7 +42,7 @@ class Gone(io.StringIO):
 def test_a_terminal_that_goes_away_takes_nothing_with_it():
     """Notes and the bar fall silent; the run goes on."""
     bar = ProgressBar(file=Gone())
-    standing = Standing(rows=2)
+    standing = Progress(rows=2)
     bar.started(standing)
     bar.note("still here")
     standing.settled = 2

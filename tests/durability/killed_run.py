@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from batchgen.storage.parts import Layout, PriceLabel
+from batchgen.storage.result_schema import Layout, PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import cut, first_needed_row
 from batchgen.storage.writer import Writer

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from batchgen.errors import OutputError, StorageStop
-from batchgen.storage.parts import PriceLabel, read_results
+from batchgen.storage.parts import read_results
+from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard
 from batchgen.storage.writer import Writer

@@ -9,9 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from batchgen.money.ledger import Spent, Sums
+from batchgen.money.ledger import Charges, Sums
 from batchgen.storage.overflow import Spill
-from batchgen.storage.parts import Layout, PriceLabel, part_path, read_results, write_part
+from batchgen.storage.parts import part_path, read_results, write_part
+from batchgen.storage.result_schema import Layout, PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard, ShardRecord
 from batchgen.values import FailureKind, Result, Status
@@ -89,7 +90,7 @@ class Durability(RuleBasedStateMachine):
     def spend(self, row):
         """An attempt of a row that stays pending is recorded."""
         if row not in self.model:
-            self.journal.append([], [Spent(row, 1)])
+            self.journal.append([], [Charges(row, 1)])
             self.owed[row] = self.owed.get(row, 0) + 1
 
     @rule(rows=st.sets(st.integers(0, ROWS - 1), min_size=1), tried=st.booleans(), crash=st.booleans())
@@ -101,7 +102,7 @@ class Durability(RuleBasedStateMachine):
         pending = [row for row in rows if row not in self.model]
         spill = Spill(self.directory.spill_path, 1)
         if tried:
-            spill.append([], [Spent(row, 1) for row in pending])
+            spill.append([], [Charges(row, 1) for row in pending])
         else:
             spill.append([self.result(row, True) for row in pending], [])
         spill.close()

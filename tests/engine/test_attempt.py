@@ -5,15 +5,16 @@ from decimal import Decimal
 
 import pytest
 
-from batchgen.engine.attempt import MESSAGE_CAP, Completer, Work
+from batchgen.engine.attempt import MESSAGE_CAP, Completer
 from batchgen.engine.provider_health import Watch
+from batchgen.engine.work import RowInProgress
 from batchgen.errors import BudgetStop, ProviderStop, ResourceStop
 from batchgen.money.budget import Budget
 from batchgen.money.prices import load_prices
-from batchgen.money.reservation import Reserve
+from batchgen.money.reservation import Reservations
 from batchgen.pace.limiter import Limiter, LimiterClosed
 from batchgen.pace.pacer import Pacer
-from batchgen.pace.retry import RetryPolicy, RetrySettings, Tally
+from batchgen.pace.retry import AttemptCounts, RetryPolicy, RetrySettings
 from batchgen.pace.values import Limits
 from batchgen.providers import open_provider
 from batchgen.providers.protocol import ModelSettings
@@ -77,7 +78,7 @@ def completer(*answers, cap=None, parameters=None, patience_s=900.0, key="sk-abc
     parameters = {"max_tokens": 16, "enable_thinking": False} if parameters is None else parameters
     settings = ModelSettings(name="qwen-plus", base_url="http://127.0.0.1:1/compatible-mode/v1", parameters=parameters)
     limiter = Limiter(Pacer(Limits(concurrency=8), random.Random(1), clock()), clock)
-    reserve = Reserve(
+    reserve = Reservations(
         Budget(cap), price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD"
     )
     made = Completer(
@@ -100,7 +101,7 @@ def completer(*answers, cap=None, parameters=None, patience_s=900.0, key="sk-abc
 
 def work():
     """A row that asks something."""
-    return Work(7, Prompt(messages=[{"role": "user", "content": "What colour?"}]), Tally())
+    return RowInProgress(7, Prompt(messages=[{"role": "user", "content": "What colour?"}]), AttemptCounts())
 
 
 async def test_a_good_answer_becomes_a_result_with_its_cost():

@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from batchgen.answers import RepeatFilter, prompt_key
-from batchgen.engine.attempt import Work
 from batchgen.engine.deduplication import Repeats, Sharing
-from batchgen.pace.retry import Tally
+from batchgen.engine.work import RowInProgress
+from batchgen.pace.retry import AttemptCounts
 from batchgen.storage.shared_answers import SharedAnswers
 from batchgen.values import FailureKind, Prompt, Result, Status
 
@@ -42,7 +42,7 @@ def sharing(store, *texts):
 
 def work(row, text):
     """A row that asks something."""
-    return Work(row, Prompt(text=text), Tally())
+    return RowInProgress(row, Prompt(text=text), AttemptCounts())
 
 
 def answer(row, **more):

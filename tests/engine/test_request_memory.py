@@ -3,9 +3,9 @@
 import anyio
 import pytest
 
-from batchgen.engine.attempt import Work
-from batchgen.engine.request_memory import PromptRoom
-from batchgen.pace.retry import Tally
+from batchgen.engine.request_memory import RequestMemory
+from batchgen.engine.work import RowInProgress
+from batchgen.pace.retry import AttemptCounts
 from batchgen.values import Prompt
 
 pytestmark = pytest.mark.anyio
@@ -13,12 +13,12 @@ pytestmark = pytest.mark.anyio
 
 def row(number):
     """A row that asks something."""
-    return Work(number, Prompt(), Tally())
+    return RowInProgress(number, Prompt(), AttemptCounts())
 
 
 def test_a_row_counts_once():
     """A request in place of an earlier one counts by what it has more; a freed row counts nothing, twice freed too."""
-    room, first, second = PromptRoom(100), row(0), row(1)
+    room, first, second = RequestMemory(100), row(0), row(1)
     room.weigh(first, 60)
     room.weigh(first, 70)
     assert not room.full
@@ -35,7 +35,7 @@ def test_a_row_counts_once():
 
 async def test_whoever_waits_goes_on_when_there_is_room():
     """Freeing too little wakes nobody; what makes room wakes all."""
-    room, large, small = PromptRoom(100), row(0), row(1)
+    room, large, small = RequestMemory(100), row(0), row(1)
     room.weigh(large, 150)
     room.weigh(small, 20)
     through = []

@@ -4,8 +4,8 @@ import anyio
 import pyarrow as pa
 import pytest
 
-from batchgen.engine.attempt import Work
 from batchgen.engine.row_feed import SLICE_ROWS, Feed
+from batchgen.engine.work import RowInProgress
 from batchgen.errors import InputError, InputStop
 from batchgen.prompts.prompt import PromptSettings, PromptTemplate
 from batchgen.storage.shards import Shard
@@ -82,7 +82,7 @@ async def test_a_row_that_cannot_be_read_comes_as_its_failure():
     """It never becomes a request; the problem is used up, so that memory does not grow."""
     problems = {1: "bad bytes"}
     items = await drained(shards(3), Writer(), problems)
-    assert [type(item) for item in items] == [Work, Result, Work]
+    assert [type(item) for item in items] == [RowInProgress, Result, RowInProgress]
     assert items[1].error_kind is FailureKind.PROMPT
     assert problems == {}
 

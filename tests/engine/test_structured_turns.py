@@ -10,9 +10,9 @@ from batchgen.answers import AnswerSchema, ResponseSettings, StructuredAnswers, 
 from batchgen.engine.provider_health import Watch
 from batchgen.engine.structured_turns import StructuredCompleter
 from batchgen.money.budget import Budget
-from batchgen.money.ledger import Spent, spent_on, with_spent
+from batchgen.money.ledger import Charges, charges_on, with_charges
 from batchgen.money.prices import load_prices
-from batchgen.money.reservation import Reserve
+from batchgen.money.reservation import Reservations
 from batchgen.pace.limiter import Limiter
 from batchgen.pace.pacer import Pacer
 from batchgen.pace.retry import RetryPolicy, RetrySettings
@@ -46,7 +46,7 @@ def completer(*answers, begun=None, **response):
     target = Target(provider="openai", base_url=url, model="qwen-plus", parameters=parameters)
     settings = ResponseSettings(**({"schema": "n.json"} if "labels" not in response else {}), **response)
     structured = StructuredAnswers(settings, target, None if "labels" in response else SCHEMA)
-    kept: list[Spent] = []
+    kept: list[Charges] = []
     made = StructuredCompleter(
         structured,
         keep=kept.append,
@@ -56,7 +56,7 @@ def completer(*answers, begun=None, **response):
         transport=transport,
         limiter=Limiter(Pacer(Limits(concurrency=8), random.Random(1), clock()), clock),
         retry=RetryPolicy(RetrySettings(max_attempts=2), random.Random(1)),
-        reserve=Reserve(
+        reserve=Reservations(
             Budget(None), price_of=lambda _: PRICE, model="qwen-plus", parameters=parameters, currency="USD"
         ),
         watch=Watch("test"),
@@ -73,7 +73,7 @@ def completer(*answers, begun=None, **response):
 def check_bill(made, result, turns, requests):
     """The row has the tokens and the cost of its turns, once the journal has added those that were kept."""
     for spent in made.kept:
-        result = with_spent(result, spent)
+        result = with_charges(result, spent)
     assert (result.input_tokens, result.output_tokens) == (10 * turns, 4 * turns)
     assert result.input_cost == Decimal("0.4") * 10 * turns / 1_000_000
     assert result.output_cost == Decimal("1.2") * 4 * turns / 1_000_000
@@ -146,7 +146,7 @@ async def killed(*answers, **response):
     row = work()
     with pytest.raises(KeyboardInterrupt):
         await made.attempt(row)
-    body = spent_body(spent_on(row.row, *made.kept))
+    body = spent_body(charges_on(row.row, *made.kept))
     return read_spent(row.row, body, row_crc(row.row, body)), transport.requests
 
 

@@ -5,12 +5,12 @@ import time
 import anyio
 import pytest
 
-from batchgen.engine.attempt import Work
-from batchgen.engine.request_memory import PromptRoom
+from batchgen.engine.request_memory import RequestMemory
+from batchgen.engine.work import RowInProgress
 from batchgen.engine.workers import FIRST_WORKERS, Runner
 from batchgen.errors import ProviderStop, StorageStop
 from batchgen.pace.limiter import LimiterClosed
-from batchgen.pace.retry import Tally
+from batchgen.pace.retry import AttemptCounts
 from batchgen.values import Completion, Failure, FailureKind, Prompt, Result, Status, Usage, Verdict
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,9 @@ class Feed:
         if not self.shards:
             return False
         first, self.next_row = self.next_row, self.next_row + self.shards[0]
-        self.rows = iter([Work(row, Prompt(), Tally()) for row in range(first, first + self.shards.pop(0))])
+        self.rows = iter(
+            [RowInProgress(row, Prompt(), AttemptCounts()) for row in range(first, first + self.shards.pop(0))]
+        )
         return True
 
 
@@ -73,7 +75,7 @@ class Completer:
     def __init__(self, limiter, attempt, again=None):
         self.limiter, self._attempt, self._again = limiter, attempt, again
         self.now = self.peak = 0
-        self.room = PromptRoom(100)
+        self.room = RequestMemory(100)
 
     async def attempt(self, work, *, retry=False):
         if self.limiter.closed:
@@ -191,7 +193,7 @@ async def test_rows_of_large_requests_are_not_begun_all_at_once(outcome):
     await made.run(16)
     assert made_completer.peak == 3
     assert not made_completer.room.full
-    made_completer.room.weigh(Work(0, Prompt(), Tally()), 99)
+    made_completer.room.weigh(RowInProgress(0, Prompt(), AttemptCounts()), 99)
     assert not made_completer.room.full, "nothing is counted of rows that have ended"
     assert len(outlet.results) + len(left) == (50 if outcome is DONE else len(outlet.results) + len(left))
 

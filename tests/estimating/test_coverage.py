@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import batchgen
-from batchgen.cli.progress_bar import Reporter
+from batchgen.engine.reporter import Reporter
 from batchgen.estimating.basis import Basis
 from batchgen.estimating.count import Ruler, count_rows
 from batchgen.estimating.estimate import drawn_rows, pilot_rows
 from batchgen.estimating.observed import Observations, Observed, observe
-from batchgen.job.parts import Endpoint, assemble
+from batchgen.job.endpoint import Endpoint
+from batchgen.job.parts import assemble
 from batchgen.job.settings import parse_job
 from batchgen.money.prices import load_prices
 from batchgen.secret import Secret

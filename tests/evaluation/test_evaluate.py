@@ -19,7 +19,8 @@ from batchgen.evaluation.evaluate import (
 )
 from batchgen.evaluation.text import evaluation_text, plain
 from batchgen.simulator import Settings, expected_answer, start_in_thread
-from batchgen.storage.parts import Layout, Parsed, write_part
+from batchgen.storage.parts import write_part
+from batchgen.storage.result_schema import Layout, Parsed
 from batchgen.storage.shards import Shard
 from batchgen.values import Result, Status
 

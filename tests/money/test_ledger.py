@@ -6,7 +6,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgen.money.ledger import PossiblyBilled, Spent, Summary, Sums, Totals, spent_on, with_spent
+from batchgen.engine.summary import Summary
+from batchgen.money.budget import PossiblyBilled
+from batchgen.money.ledger import Charges, Sums, Totals, charges_on, with_charges
 from batchgen.values import FailureKind, Result, Status
 
 money = st.one_of(st.none(), st.integers(0, 10**15).map(lambda n: Decimal(n).scaleb(-12)))
@@ -65,12 +67,12 @@ def test_sums_are_exact_and_mergeable(rows, at):
 @given(results(), results())
 def test_earlier_attempts_count(first, second):
     """What a row cost before it was settled is part of its result's sums; its outcome stays its own."""
-    merged = with_spent(second, spent_on(7, first))
+    merged = with_charges(second, charges_on(7, first))
     assert merged.attempts == first.attempts + second.attempts
     assert merged.total_tokens == sql_sum([first.total_tokens, second.total_tokens])
     assert merged.input_cost == sql_sum([first.input_cost, second.input_cost])
     assert (merged.row, merged.status, merged.model) == (second.row, second.status, second.model)
-    twice = spent_on(7, Spent(7, 1), spent_on(7, first, second))
+    twice = charges_on(7, Charges(7, 1), charges_on(7, first, second))
     assert (twice.row, twice.attempts) == (7, 1 + first.attempts + second.attempts)
 
 

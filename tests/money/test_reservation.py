@@ -7,16 +7,17 @@ import anyio
 import msgspec
 import pytest
 
-from batchgen.engine.attempt import Completer, Work
+from batchgen.engine.attempt import Completer
 from batchgen.engine.provider_health import Watch
+from batchgen.engine.work import RowInProgress
 from batchgen.engine.workers import Runner
 from batchgen.errors import BudgetStop
 from batchgen.money.budget import Budget
 from batchgen.money.prices import load_prices
-from batchgen.money.reservation import Reserve
+from batchgen.money.reservation import Reservations
 from batchgen.pace.limiter import Limiter
 from batchgen.pace.pacer import Pacer
-from batchgen.pace.retry import RetryPolicy, RetrySettings, Tally
+from batchgen.pace.retry import AttemptCounts, RetryPolicy, RetrySettings
 from batchgen.pace.values import Limits
 from batchgen.providers import open_provider
 from batchgen.providers.protocol import ModelSettings
@@ -93,7 +94,9 @@ class Outlet:
 
 def work(rng, row):
     """A row with a prompt of 10 to 4,000 characters."""
-    return Work(row, Prompt(messages=[{"role": "user", "content": "x" * rng.randrange(10, 4_000)}]), Tally())
+    return RowInProgress(
+        row, Prompt(messages=[{"role": "user", "content": "x" * rng.randrange(10, 4_000)}]), AttemptCounts()
+    )
 
 
 async def run_once(seed, *, set_at=None):
@@ -122,7 +125,9 @@ async def run_once(seed, *, set_at=None):
         transport=biller,
         limiter=limiter,
         retry=RetryPolicy(RetrySettings(), random.Random(seed)),
-        reserve=Reserve(budget, price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD"),
+        reserve=Reservations(
+            budget, price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD"
+        ),
         watch=Watch("test"),
         price_of=lambda model: PRICE,
         stream=False,
@@ -172,7 +177,9 @@ async def test_the_last_rows_go_on_once_what_was_in_flight_without_a_budget_has_
     """Nobody comes after them who could wake them."""
     budget = Budget(None)
     parameters = {"max_tokens": MAX_TOKENS, "enable_thinking": False}
-    reserve = Reserve(budget, price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD")
+    reserve = Reservations(
+        budget, price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD"
+    )
     request = Request("http://127.0.0.1:1/v1", b"{}", {})
     reserve.pass_unheld()
     budget.change_cap(Decimal(1))

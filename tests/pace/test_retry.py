@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from batchgen.pace.retry import BACKOFF_CAP_S, LONGEST_WISH_S, RetryPolicy, RetrySettings, Tally
+from batchgen.pace.retry import BACKOFF_CAP_S, LONGEST_WISH_S, AttemptCounts, RetryPolicy, RetrySettings
 from batchgen.values import Completion, Failure, FailureKind, Usage, Verdict
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +20,7 @@ class Script:
 
     def __init__(self, *outcomes, refused_s=1.0):
         self.outcomes = list(outcomes)
-        self.tally = Tally(requests=1)
+        self.tally = AttemptCounts(requests=1)
         self.sleeps = []
         self.refused_s = refused_s
 
@@ -88,9 +88,9 @@ async def test_a_refused_row_keeps_to_the_servers_wish():
     await script.run(wish)
     assert script.sleeps == [2.0, 2.0]
     policy = RetryPolicy(RetrySettings(), random.Random(7))
-    assert policy.wait_s(Tally(asked_s=3.0), wish) == 3.0
+    assert policy.wait_s(AttemptCounts(asked_s=3.0), wish) == 3.0
     busy = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "later", retry_after_s=1e9)
-    assert policy.wait_s(Tally(shared=True), busy) == LONGEST_WISH_S
+    assert policy.wait_s(AttemptCounts(shared=True), busy) == LONGEST_WISH_S
 
 
 def test_backoff_is_jittered_and_grows_to_its_bound():
@@ -98,7 +98,7 @@ def test_backoff_is_jittered_and_grows_to_its_bound():
     policy = RetryPolicy(RetrySettings(), random.Random(7))
     for attempts in range(1, 40):
         bound = min(BACKOFF_CAP_S, 2.0 ** (attempts - 1))
-        waits = [policy.wait_s(Tally(attempts=attempts), BROKEN) for _ in range(200)]
+        waits = [policy.wait_s(AttemptCounts(attempts=attempts), BROKEN) for _ in range(200)]
         assert bound / 2 <= min(waits) < 0.6 * bound
         assert 0.9 * bound < max(waits) <= bound
 
@@ -106,24 +106,24 @@ def test_backoff_is_jittered_and_grows_to_its_bound():
 def test_a_wait_is_longer_than_the_last_one_really_was():
     """What the queue added to the last wait counts; the cap holds."""
     policy = RetryPolicy(RetrySettings(), random.Random(7))
-    assert policy.wait_s(Tally(attempts=2, waited_s=4.0), BROKEN) == 5.0
-    assert policy.wait_s(Tally(attempts=2, waited_s=400.0), BROKEN) == BACKOFF_CAP_S
+    assert policy.wait_s(AttemptCounts(attempts=2, waited_s=4.0), BROKEN) == 5.0
+    assert policy.wait_s(AttemptCounts(attempts=2, waited_s=400.0), BROKEN) == BACKOFF_CAP_S
 
 
 def test_the_servers_wish_is_a_lower_bound():
     """`Retry-After` of a server error is waited for, within a row's patience."""
     policy = RetryPolicy(RetrySettings(rate_limit_patience_s=60), random.Random(7))
     wish = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "later", retry_after_s=45.0)
-    assert policy.wait_s(Tally(attempts=1), wish) == 45.0
+    assert policy.wait_s(AttemptCounts(attempts=1), wish) == 45.0
     absurd = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "later", retry_after_s=1e9)
-    assert policy.wait_s(Tally(attempts=1), absurd) == 60.0
+    assert policy.wait_s(AttemptCounts(attempts=1), absurd) == 60.0
 
 
 def test_a_stale_connection_is_retried_at_once_but_only_once():
     """The second time it is a failure like others."""
     policy = RetryPolicy(RetrySettings(), random.Random(7))
     stale = Failure(FailureKind.NETWORK, Verdict.RETRY, "closed", stale=True)
-    tally = Tally(attempts=5)
+    tally = AttemptCounts(attempts=5)
     assert policy.wait_s(tally, stale) == 0
     assert policy.wait_s(tally, stale) > 0
 
@@ -135,19 +135,19 @@ def test_a_connection_that_cannot_be_had_costs_patience_and_no_attempts():
     """
     policy = RetryPolicy(RetrySettings(max_attempts=1), random.Random(7))
     unsent = Failure(FailureKind.NETWORK, Verdict.RETRY, "refused")
-    assert not policy.exhausted(Tally(attempts=1, refused_s=899.0), unsent)
-    assert policy.exhausted(Tally(refused_s=900.0), unsent)
-    assert not policy.exhausted(Tally(refused_s=130.0, last=True), unsent)
-    assert policy.exhausted(Tally(refused_s=130.0, last=True, shared=True), unsent)
-    assert 0.5 <= policy.wait_s(Tally(), unsent) <= 1.0
-    assert policy.wait_s(Tally(waited_s=4.0), unsent) == 5.0
+    assert not policy.exhausted(AttemptCounts(attempts=1, refused_s=899.0), unsent)
+    assert policy.exhausted(AttemptCounts(refused_s=900.0), unsent)
+    assert not policy.exhausted(AttemptCounts(refused_s=130.0, last=True), unsent)
+    assert policy.exhausted(AttemptCounts(refused_s=130.0, last=True, shared=True), unsent)
+    assert 0.5 <= policy.wait_s(AttemptCounts(), unsent) <= 1.0
+    assert policy.wait_s(AttemptCounts(waited_s=4.0), unsent) == 5.0
 
 
 def test_the_last_rows_do_not_wait_out_an_outage_for_ever():
     """With fresh rows behind it a row has all its patience; the last ones have two minutes."""
     policy = RetryPolicy(RetrySettings(), random.Random(7))
-    waited = Tally(attempts=1, refused_s=130.0, shared=True)
+    waited = AttemptCounts(attempts=1, refused_s=130.0, shared=True)
     assert not policy.exhausted(waited, BROKEN)
     waited.last = True
     assert policy.exhausted(waited, BROKEN)
-    assert not policy.exhausted(Tally(attempts=1, refused_s=60.0, shared=True, last=True), BROKEN)
+    assert not policy.exhausted(AttemptCounts(attempts=1, refused_s=60.0, shared=True, last=True), BROKEN)

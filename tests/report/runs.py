@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import batchgen
-from batchgen.job.parts import Endpoint
+from batchgen.job.endpoint import Endpoint
 from batchgen.secret import Secret
 from batchgen.simulator import Settings, start_in_thread
-from batchgen.storage.parts import RESULT_COLUMNS
+from batchgen.storage.result_schema import RESULT_COLUMNS
 
 JOB = """
 name = "figures"

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from batchgen.errors import OutputError
-from batchgen.money.ledger import Spent, Sums
+from batchgen.money.ledger import Charges, Sums
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal
 from batchgen.storage.shards import PartRecord, ShardRecord
@@ -100,14 +100,14 @@ def test_a_row_keeps_its_first_result(journal):
 
 def test_spent_joins_the_result(journal):
     """What a row cost in interrupted runs is in its result's sums, once."""
-    journal.append([], [Spent(2, 3, total_tokens=10), Spent(5, 1)])
-    journal.append([], [Spent(2, 1, total_tokens=1)])
+    journal.append([], [Charges(2, 3, total_tokens=10), Charges(5, 1)])
+    journal.append([], [Charges(2, 1, total_tokens=1)])
     journal = reopened(journal)
-    assert list(journal.spent()) == [Spent(2, 4, total_tokens=11), Spent(5, 1)]
+    assert list(journal.spent()) == [Charges(2, 4, total_tokens=11), Charges(5, 1)]
     [stored] = journal.append([answered(2)])
     assert (stored.attempts, stored.total_tokens) == (5, 18)
     assert list(journal.results(2, 3)) == [stored]
-    assert list(journal.spent()) == [Spent(5, 1)]
+    assert list(journal.spent()) == [Charges(5, 1)]
     journal.close()
 
 
@@ -132,7 +132,7 @@ def test_sealing_moves_rows_out(journal):
     journal = reopened(journal)
     assert journal.shards() == [ShardRecord(0, 0, 10, PartRecord(1, 2, sums))]
     assert journal.sums() == sums
-    journal.unseal(journal.shards()[0], rows[:9], [Spent(9, 6)])
+    journal.unseal(journal.shards()[0], rows[:9], [Charges(9, 6)])
     assert journal.shards() == [ShardRecord(0, 0, 10)]
     assert journal.settled(0, 10) == set(range(9))
     journal.close()
@@ -182,7 +182,7 @@ def test_sessions_bound_what_a_kill_costs(journal):
 def test_a_commit_in_doubt_counts_once(journal, monkeypatch, landed):
     """After an error at COMMIT the repeated call stores costs once, whether or not the first one reached the disk."""
     journal.begin_session(1, 1)
-    journal.append([], [Spent(0, 2)])
+    journal.append([], [Charges(0, 2)])
 
     class Failing:
         """A connection whose next COMMIT reports an error."""
@@ -202,12 +202,12 @@ def test_a_commit_in_doubt_counts_once(journal, monkeypatch, landed):
 
     monkeypatch.setattr(journal, "_connection", Failing(journal._connection))
     with pytest.raises(sqlite3.OperationalError):
-        journal.append([answered(0)], [Spent(1, 3)])
+        journal.append([answered(0)], [Charges(1, 3)])
     journal.reopen()
-    [stored] = journal.append([answered(0)], [Spent(1, 3)])
+    [stored] = journal.append([answered(0)], [Charges(1, 3)])
     assert stored.attempts == 3
     assert list(journal.results(0, 10)) == [stored]
-    assert list(journal.spent()) == [Spent(1, 3)]
+    assert list(journal.spent()) == [Charges(1, 3)]
     [later] = journal.append([answered(5)])
     assert later.row == 5
 
@@ -244,7 +244,7 @@ def filled(path, rows=400):
     journal.record([ShardRecord(1, 10, rows)])
     journal.seal(ShardRecord(0, 0, 10, PartRecord(1, 2, Sums())))
     for row in range(10, 10 + rows, 50):
-        journal.append([answered(r, completion=f"{r} " * 100) for r in range(row, row + 50)], [Spent(9_999, 1)])
+        journal.append([answered(r, completion=f"{r} " * 100) for r in range(row, row + 50)], [Charges(9_999, 1)])
     for suffix in ("", "-wal"):
         shutil.copyfile(journal.path.with_name("live" + suffix), path.with_name(path.name + suffix))
     journal.remove()
@@ -312,10 +312,10 @@ def test_what_sqlite_calls_sound_is_checked_all_the_same(path, change, rows):
 def test_a_damaged_cost_is_left_out(path):
     """What an unfinished row had cost does not count once its line has changed, and the damage is told."""
     with closing(Journal(path)) as journal:
-        journal.append([], [Spent(4, 1), Spent(5, 1)])
+        journal.append([], [Charges(4, 1), Charges(5, 1)])
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE spent SET crc = crc + 1 WHERE row = 4")
         db.commit()
     with closing(Journal(path)) as journal:
-        assert list(journal.spent()) == [Spent(5, 1)]
+        assert list(journal.spent()) == [Charges(5, 1)]
         assert "row 4" in journal.damage[0]

@@ -3,7 +3,7 @@
 import os
 import stat
 
-from batchgen.money.ledger import Spent
+from batchgen.money.ledger import Charges
 from batchgen.storage.overflow import Spill, read_spill
 from batchgen.values import Result, Status
 
@@ -19,13 +19,13 @@ def test_what_is_spilled_comes_back(tmp_path):
         os.umask(old)
     assert (tmp_path / "spill").stat().st_blocks * 512 >= 4 * 2**20
     assert stat.S_IMODE((tmp_path / "spill").stat().st_mode) == 0o600
-    spill.append(ROWS[:10], [Spent(99, 2)])
+    spill.append(ROWS[:10], [Charges(99, 2)])
     spill.append(ROWS[10:], [])
     spill.close()
     spilled = read_spill(tmp_path / "spill")
     assert [r.row for r in spilled.results] == list(range(20))
     assert spilled.results[3].completion == "3 �" * 50
-    assert spilled.spent == [Spent(99, 2)]
+    assert spilled.spent == [Charges(99, 2)]
     assert spilled.whole
 
 
@@ -78,7 +78,7 @@ def test_every_spill_file_has_a_name_of_its_own(tmp_path):
     names = []
     for number in range(2):
         spill = Spill(tmp_path / f"{number}", 10)
-        spill.append([], [Spent(99, 2)])
+        spill.append([], [Charges(99, 2)])
         spill.close()
         names.append(read_spill(tmp_path / f"{number}").name)
     assert names[0] != names[1]

@@ -15,19 +15,9 @@ import pytest
 
 from batchgen.errors import OutputError
 from batchgen.money.ledger import Sums
-from batchgen.storage import parts as sink
-from batchgen.storage.parts import (
-    DamagedPartError,
-    Layout,
-    Parsed,
-    PriceLabel,
-    part_path,
-    read_part,
-    read_part_record,
-    read_results,
-    table_results,
-    write_part,
-)
+from batchgen.storage.cost_summary import write_cost_summary
+from batchgen.storage.parts import DamagedPartError, part_path, read_part, read_part_record, read_results, write_part
+from batchgen.storage.result_schema import Layout, Parsed, PriceLabel, table_results
 from batchgen.storage.shards import Shard
 from batchgen.values import FailureKind, Result, Status
 
@@ -247,9 +237,7 @@ def test_cost_summary_adds_up(tmp_path):
     sums = Sums()
     sums.add_all(rows)
     label = PriceLabel("USD", datetime.date(2026, 1, 2), "list")
-    sink.write_cost_summary(
-        tmp_path / "cost_summary.parquet", sums, lambda model: label if model == "m" else PriceLabel()
-    )
+    write_cost_summary(tmp_path / "cost_summary.parquet", sums, lambda model: label if model == "m" else PriceLabel())
     table = pq.read_table(tmp_path / "cost_summary.parquet")
     assert table.column_names == [
         *("model", "status", "finish_reason", "error_kind", "rows", "attempts"),

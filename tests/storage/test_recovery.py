@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from batchgen.money.ledger import Spent, Sums
+from batchgen.money.ledger import Charges, Sums
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal
 from batchgen.storage.overflow import Spill
@@ -40,10 +40,10 @@ def test_spilled_answers_are_taken_over(tmp_path):
     journal = Journal(tmp_path / "journal")
     journal.seal(ShardRecord(0, 0, 5, PartRecord(1, 2, Sums())))
     journal.append([outcome(6)])
-    spilled(tmp_path / "spill", [outcome(1), outcome(6, attempts=9), outcome(7)], [Spent(8, 2)])
+    spilled(tmp_path / "spill", [outcome(1), outcome(6, attempts=9), outcome(7)], [Charges(8, 2)])
     assert take_spill(journal, tmp_path / "spill") == []
     assert [(result.row, result.attempts) for result in journal.results(0, 99)] == [(6, 1), (7, 1)]
-    assert list(journal.spent()) == [Spent(8, 2)]
+    assert list(journal.spent()) == [Charges(8, 2)]
     assert not (tmp_path / "spill").exists()
     assert take_spill(journal, tmp_path / "spill") == []
     journal.close()
@@ -67,7 +67,7 @@ take_spill(journal, place / "spill")
 def test_a_kill_before_the_file_has_gone_counts_nothing_twice(tmp_path):
     """Killed again and again between taking over and removing: attempts count once, and so do the next file's."""
     for _ in range(2):
-        spilled(tmp_path / "spill", [outcome(1)], [Spent(8, 2)])
+        spilled(tmp_path / "spill", [outcome(1)], [Charges(8, 2)])
         for _ in range(2):
             done = subprocess.run(
                 [sys.executable, "-c", KILLED_AT_THE_END, str(tmp_path)],
@@ -78,7 +78,7 @@ def test_a_kill_before_the_file_has_gone_counts_nothing_twice(tmp_path):
         assert (tmp_path / "spill").exists()
     journal = open_journal(tmp_path / "journal")
     take_spill(journal, tmp_path / "spill")
-    assert list(journal.spent()) == [Spent(8, 4)]
+    assert list(journal.spent()) == [Charges(8, 4)]
     assert journal.settled(0, 99) == {1}
     assert not (tmp_path / "spill").exists()
     journal.close()
@@ -87,7 +87,7 @@ def test_a_kill_before_the_file_has_gone_counts_nothing_twice(tmp_path):
 def test_a_salvaged_journal_knows_what_it_had_taken_over(tmp_path):
     """Damage between the kill and the next start makes no attempt count twice."""
     journal = Journal(tmp_path / "journal")
-    spilled(tmp_path / "spill", [], [Spent(8, 2)])
+    spilled(tmp_path / "spill", [], [Charges(8, 2)])
     body = (tmp_path / "spill").read_bytes()
     take_spill(journal, tmp_path / "spill")
     journal.close()
@@ -98,7 +98,7 @@ def test_a_salvaged_journal_knows_what_it_had_taken_over(tmp_path):
     journal = open_journal(tmp_path / "journal")
     assert journal.damage
     assert take_spill(journal, tmp_path / "spill") == []
-    assert list(journal.spent()) == [Spent(8, 2)]
+    assert list(journal.spent()) == [Charges(8, 2)]
     journal.close()
 
 

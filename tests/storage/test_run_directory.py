@@ -16,8 +16,10 @@ import pytest
 from batchgen.errors import OutputError, StorageStop
 from batchgen.storage import lock
 from batchgen.storage.journal import Journal
-from batchgen.storage.parts import Layout, PriceLabel, part_path, read_results, write_part
-from batchgen.storage.run_directory import RunDirectory, fingerprints, read_state
+from batchgen.storage.parts import part_path, read_results, write_part
+from batchgen.storage.result_schema import Layout, PriceLabel
+from batchgen.storage.run_directory import RunDirectory
+from batchgen.storage.run_state import fingerprints, read_state
 from batchgen.storage.shards import Shard, ShardRecord
 from batchgen.values import FailureKind, Result, Status
 

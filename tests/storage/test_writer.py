@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchgen.errors import StorageStop
-from batchgen.money.ledger import Spent
+from batchgen.money.ledger import Charges
 from batchgen.storage import writer
 from batchgen.storage import writer_thread as committer
 from batchgen.storage.journal import Journal
 from batchgen.storage.overflow import read_spill
-from batchgen.storage.parts import Layout, PriceLabel, part_path, read_results
+from batchgen.storage.parts import part_path, read_results
+from batchgen.storage.result_schema import Layout, PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard
 from batchgen.storage.writer import Writer
@@ -118,7 +119,7 @@ async def test_a_later_run_goes_on(directory):
         await out.open_shard(shard_of(0))
         for row in range(6):
             out.emit(answered(row))
-        out.spend(Spent(7, 2))
+        out.spend(Charges(7, 2))
         assert out.open_shards == 1
     assert not list(directory.results_path.iterdir())
     committed = []
@@ -142,7 +143,7 @@ async def test_a_part_is_what_was_stored(directory, monkeypatch, length, slices)
         return rows
 
     monkeypatch.setattr(Journal, "stored_rows", noted)
-    directory.journal.append([], [Spent(7, 2)])
+    directory.journal.append([], [Charges(7, 2)])
     async with make(directory, []) as out:
         await out.open_shard(shard_of(0))
         for row in reversed(range(10)):
@@ -256,11 +257,11 @@ async def test_a_full_disk_ends_the_run_and_keeps_the_answers(directory, monkeyp
             out.emit(answered(1))
             await anyio.sleep(0.02)
             out.emit(answered(2))
-            out.spend(Spent(3, 1))
+            out.spend(Charges(3, 1))
     assert committed == []
     spilled = read_spill(directory.spill_path)
     assert [result.row for result in spilled.results] == [0, 1, 2]
-    assert spilled.spent == [Spent(3, 1)]
+    assert spilled.spent == [Charges(3, 1)]
     monkeypatch.undo()
     directory.close()
     with RunDirectory.open(directory.path, job="test", fingerprints={}) as again:

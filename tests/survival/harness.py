@@ -170,7 +170,8 @@ def killed_when(run, server, ready):
 
 def durable_rows(directory, scratch):
     """Return how many rows a run that is not alive has settled for good, counted on a copy of its directory."""
-    from batchgen.storage.run_directory import RunDirectory, read_state
+    from batchgen.storage.run_directory import RunDirectory
+    from batchgen.storage.run_state import read_state
 
     if not (directory / "run.json").exists():
         return 0

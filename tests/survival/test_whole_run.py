@@ -15,8 +15,10 @@ from contextlib import suppress
 import pytest
 
 from batchgen.simulator import expected_answer
-from batchgen.storage.parts import part_path, read_part, read_results, table_results
-from batchgen.storage.run_directory import RunDirectory, read_state
+from batchgen.storage.parts import part_path, read_part, read_results
+from batchgen.storage.result_schema import table_results
+from batchgen.storage.run_directory import RunDirectory
+from batchgen.storage.run_state import read_state
 from batchgen.values import Status
 from tests.cli.conftest import JOB
 from tests.cli.test_run import messages, write_csv

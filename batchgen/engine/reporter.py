@@ -1,0 +1,36 @@
+"""What a run tells while it goes: a reporter with empty methods, for a progress bar or a test to fill."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+
+class Progress(Struct):
+    """Where the run stands, of rows that are durably settled; `spent` is None while no price is known."""
+
+    rows: int = 0
+    settled: int = 0
+    failed: int = 0
+    refused: int = 0
+    in_flight: int = 0
+    spent: Decimal | None = None
+    budget: Decimal | None = None
+    currency: str = ""
+
+
+class Reporter:
+    """Receives what happens; this one keeps silent (the Python functions print nothing)."""
+
+    def started(self, standing: Progress) -> None:
+        """The rows are counted and sending begins; `standing.settled` rows are kept from before."""
+
+    def moved(self, standing: Progress) -> None:
+        """Rows were settled; called after each commit."""
+
+    def note(self, text: str) -> None:
+        """A sentence for the user: a warning, or why the run waits."""
+
+    def finished(self, standing: Progress) -> None:
+        """No more rows will be settled."""

@@ -1,0 +1,44 @@
+"""How a run ended: what `run --json` prints and `batchgen.run` returns."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from batchgen.money.budget import PossiblyBilled
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """How a run ended: `run --json`, and what `batchgen.run` returns.
+
+    `rows` is the size of the job; `succeeded`, `failed`, `attempts`, tokens and `cost` count every run of it so far,
+    `refused` (answers 429), `wall_s` and `rows_per_s` only this one. `shared` rows were not asked: they have the answer
+    to another row's request, which was the same.
+    """
+
+    state: str
+    rows: int
+    succeeded: int
+    failed: int
+    pending: int
+    attempts: int
+    refused: int
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cost: Decimal | None
+    currency: str | None
+    possibly_billed: PossiblyBilled
+    wall_s: float
+    rows_per_s: float
+    limited_by: str | None
+    output: str
+    error: dict[str, Any] | None = None
+    shared: int = 0
+
+    def to_json(self) -> bytes:
+        """Return the object of `run --json`; money as decimal strings."""
+        return msgspec.json.encode(self)

@@ -1,0 +1,169 @@
+"""The columns of a part: results to Arrow columns, and a part's rows to results again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from batchgen.storage.shards import Shard
+from batchgen.values import FailureKind, Result, Status
+
+WORD = pa.dictionary(pa.int32(), pa.string())
+
+
+MONEY = pa.decimal128(20, 12)
+
+
+MONEY_SUM = pa.decimal128(38, 12)
+
+
+RESULT_COLUMNS = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("status", WORD),
+        ("completion", pa.string()),
+        ("reasoning", pa.string()),
+        ("tool_calls", pa.string()),
+        ("finish_reason", WORD),
+        ("input_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("total_tokens", pa.int64()),
+        ("cached_tokens", pa.int64()),
+        ("reasoning_tokens", pa.int64()),
+        ("cost", MONEY),
+        ("model", pa.string()),
+        ("request_id", pa.string()),
+        ("attempts", pa.int32()),
+        ("latency_ms", pa.float64()),
+        ("http_status", pa.int16()),
+        ("error_kind", WORD),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+        ("finished_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""The result columns in their order; `parsed`, when there is one, comes after `tool_calls`."""
+
+
+_PARSED_AFTER = "tool_calls"
+
+
+_FREE_TEXT = frozenset({"row_id", "completion", "reasoning", "tool_calls", "request_id", "error_message"})
+
+
+_LONGEST_WORD = 64  # bytes, on average
+
+
+_LABEL_MEASURES = ("confidence", "agreement")
+
+
+class Parsed(Struct, frozen=True):
+    """The `parsed` column: its Arrow type and how the answers of a shard become it (same length, null where none)."""
+
+    type: pa.DataType
+    read: Callable[[Sequence[Result]], pa.Array]
+
+
+class Layout(Struct, frozen=True):
+    """The columns of a part: `carried` input columns (names and types), `id` the column that gives `row_id`."""
+
+    carried: pa.Schema
+    id: str | None = None
+    parsed: Parsed | None = None
+
+
+class PriceLabel(Struct, frozen=True):
+    """Where a model's price comes from; all None when it has none."""
+
+    currency: str | None = None
+    date: date | None = None
+    source: str | None = None
+
+
+def part_schema(layout: Layout) -> pa.Schema:
+    """Return the columns of a part, carried ones first."""
+    schema = pa.schema([field.remove_metadata() for field in layout.carried])
+    for field in RESULT_COLUMNS:
+        schema = schema.append(field)
+        if field.name == _PARSED_AFTER and layout.parsed is not None:
+            schema = schema.append(pa.field("parsed", layout.parsed.type))
+    return schema
+
+
+def result_columns(shard: Shard, results: Sequence[Result], layout: Layout) -> dict[str, pa.Array]:
+    """Return the result columns by name; conversion is by column, which costs a third of conversion by row."""
+
+    def column(name: str) -> pa.Array:
+        return pa.array(list(map(attrgetter(name), results)), RESULT_COLUMNS.field(name).type)
+
+    columns = {name: column(name) for name in RESULT_COLUMNS.names if name in Result.__struct_fields__}
+    columns["cost"] = pa.array(
+        [None if r.input_cost is None or r.output_cost is None else r.input_cost + r.output_cost for r in results],
+        MONEY,
+    )
+    columns["finished_at"] = pa.array([result.finished_at_us for result in results], pa.int64()).cast(
+        RESULT_COLUMNS.field("finished_at").type
+    )
+    if layout.id is None:
+        numbers: Any = pa.array(range(shard.first_row, shard.end_row), pa.int64())
+    else:
+        numbers = shard.table.column(layout.id)
+    columns["row_id"] = numbers.cast(pa.string())
+    if layout.parsed is not None:
+        columns["parsed"] = layout.parsed.read(results)
+    return columns
+
+
+def is_worded(name: str, table: pa.Table) -> bool:
+    """Whether a column is worth a Parquet dictionary: hashing long texts costs 3 µs a row and saves nothing."""
+    short = table.column(name).nbytes <= _LONGEST_WORD * table.num_rows
+    return short and name not in _FREE_TEXT and name != "parsed"
+
+
+def has_result_columns(schema: pa.Schema) -> bool:
+    return all(schema.get_field_index(f.name) >= 0 and schema.field(f.name).type == f.type for f in RESULT_COLUMNS)
+
+
+def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result], Decimal | None]) -> Iterator[Result]:
+    """Yield a part's rows as results again.
+
+    A part has only the row's cost: `input_cost` computes the input's share of it anew from the row's tokens; the rest
+    is the output's, so that the total never changes. How sure a label is stands in `parsed`.
+    """
+    names = [name for name in Result.__struct_fields__ if name in RESULT_COLUMNS.names]
+    columns = [table.column(name).to_pylist() for name in names]
+    kinds = columns[names.index("error_kind")]
+    costs = table.column("cost").to_pylist()
+    times = table.column("finished_at").cast(pa.int64()).to_pylist()
+    measures = _label_measures(table)
+    for place, values in enumerate(zip(*columns, strict=True)):
+        fields = dict(zip(names, values, strict=True))
+        fields["status"] = Status(fields["status"])
+        fields.update((name, values[place]) for name, values in measures.items())
+        fields["error_kind"] = None if kinds[place] is None else FailureKind(kinds[place])
+        result = Result(row=first_row + place, finished_at_us=times[place], **fields)
+        cost = costs[place]
+        if cost is not None:
+            share = min(max(input_cost(result) or Decimal(0), Decimal(0)), cost)
+            result = msgspec.structs.replace(result, input_cost=share, output_cost=cost - share)
+        yield result
+
+
+def _label_measures(table: pa.Table) -> dict[str, list[float | None]]:
+    """Return what `parsed` says of labels beside the label itself, by field of `Result`."""
+    if table.schema.get_field_index("parsed") < 0:
+        return {}
+    fields = {field.name: field.type for field in table.schema.field("parsed").type}
+    if not fields.keys() <= {"label", *_LABEL_MEASURES}:
+        return {}  # a schema's own fields
+    parsed = table.column("parsed").combine_chunks()
+    names = [name for name in _LABEL_MEASURES if fields.get(name) == pa.float64()]
+    return {name: pc.struct_field(parsed, name).to_pylist() for name in names}

@@ -1,0 +1,124 @@
+"""`run.json`: what state a run is in, and of which job and input it is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from batchgen.errors import OutputError
+from batchgen.files.replace import replace_file
+from batchgen.storage.lock import enter, holder
+from batchgen.storage.parts import part_numbers
+
+STATE_FILE, JOURNAL_FILE, SPILL_FILE, SHARED_FILE = "run.json", "journal.sqlite", "journal.spill", "shared.sqlite"
+
+
+class RunState(Struct, frozen=True, kw_only=True):
+    """`run.json`. `state`: `running`, `stopped`, `interrupted` or `complete`; times are ISO 8601, UTC.
+
+    A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
+    `summary` is `ledger.Summary` as JSON, the latest there is; `parts` has the CRC-32 of each part of a complete run;
+    `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
+    showing, without prompts and secrets; `evaluate` is the job's table of that name.
+    """
+
+    state: str
+    job: str
+    started_at: str
+    updated_at: str
+    sessions: int
+    fingerprints: Mapping[str, str]
+    published: Mapping[str, str] = {}
+    summary: Mapping[str, Any] = {}
+    parts: Sequence[int] = ()
+    versions: Mapping[str, str] = {}
+    estimate: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = {}
+    evaluate: Mapping[str, Any] | None = None
+
+
+def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return dotted key → digest for nested mappings of JSON values: what an answer depends on, without its text."""
+    digests: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            digests |= {f"{key}.{below}": digest for below, digest in fingerprints(value).items()}
+        else:
+            digests[key] = hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:32]
+    return digests
+
+
+def read_state(path: Path) -> tuple[RunState, str | None]:
+    """Return `run.json` of a directory and who runs it now (`process 123 on host`), else None. Raises `OutputError`."""
+    state = read_run_json(Path(path) / STATE_FILE)
+    if state is None:
+        raise OutputError(f"{path} is not an output directory of batchgen: it has no {STATE_FILE}.")
+    return state, holder(Path(path))
+
+
+def keep_estimate(path: Path, estimate: Mapping[str, Any]) -> None:
+    """Write an estimate into the `run.json` of an unfinished run, to be held against what it costs in the end.
+
+    Raises `OutputError` while somebody else runs there.
+    """
+    if not (path / STATE_FILE).is_file():
+        return
+    lock = enter(path.absolute())
+    try:
+        state = read_run_json(path / STATE_FILE)
+        if state is not None and state.state != "complete":
+            write_run_json(path / STATE_FILE, msgspec.structs.replace(state, estimate=estimate))
+    finally:
+        os.close(lock)
+
+
+def problem_with(path: Path, fingerprints: Mapping[str, str], published: Mapping[str, str]) -> str | None:
+    """Return why a run of this job could not go on in `path`, None if it could; changes nothing (for `check`)."""
+    if not path.is_dir():
+        return None
+    state = read_run_json(path / STATE_FILE)
+    return None if state is None else mismatch(path, state, fingerprints, published)
+
+
+def mismatch(path: Path, state: RunState, fingerprints: Mapping[str, str], published: Mapping[str, str]) -> str | None:
+    """Return a sentence that names what has changed since the run in `path` began."""
+    changed = _differences(state.fingerprints, fingerprints)
+    if part_numbers(path / "results"):
+        changed += _differences(state.published, published)
+    if not changed:
+        return None
+    verb = "has" if len(changed) == 1 else "have"
+    return (
+        f"{path} holds a run of another job or input: {', '.join(changed)} {verb} changed since. "
+        "Use --fresh to move that run aside and start anew, or choose another --output."
+    )
+
+
+def now_text() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+
+
+def write_run_json(path: Path, state: RunState) -> None:
+    replace_file(path, msgspec.json.format(msgspec.json.encode(state), indent=2))
+
+
+def read_run_json(path: Path) -> RunState | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunState)
+    except FileNotFoundError:
+        return None
+    except (msgspec.MsgspecError, ValueError, OSError) as error:
+        raise OutputError(
+            f"{path} cannot be read: {error}. Use --fresh to move that run aside, or choose another --output."
+        ) from None
