@@ -6,6 +6,23 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "batchgen"
+FLOORS = (
+    ("__init__", "__main__"),
+    ("cli",),
+    ("report", "difference"),
+    ("estimating", "evaluation"),
+    ("api",),
+    ("engine",),
+    ("job",),
+    ("answers",),
+    ("providers", "storage", "mail"),
+    ("prompts", "money", "source", "transport"),
+    ("text", "files", "tokens", "pace", "simulator"),
+    ("values", "errors", "secret", "version"),
+)
+"""The rooms of the package from the top floor down. A room knows rooms of lower floors only."""
+
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 OWNED = {
     "httpx": {"transport.httpx_client"},
     "httptools": {"transport.http1"},
@@ -84,13 +101,41 @@ def test_protocol_code_does_no_input_or_output():
             assert not roots & {"socket", "asyncio", "anyio", "httpx", "httptools", "os", "pathlib", "sqlite3"}, name
 
 
+def known(name):
+    """Return the modules of the package that a module imports, also inside functions and for types only."""
+    found = set()
+    for target in imported(TREES[name]):
+        if target == "batchgen":
+            found.add("__init__")
+        elif target.startswith("batchgen."):
+            found.add(target.removeprefix("batchgen."))
+    return found
+
+
+def room(name):
+    """Return the room of a module: the folder below the package, or the module itself at its root."""
+    return name.split(".")[0] or "__init__"
+
+
+def test_every_room_stands_on_a_floor():
+    """A new room is written into the table; a room that has gone leaves it."""
+    assert {room(name) for name in TREES} == set(FLOOR_OF)
+
+
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_imports_point_down(name):
+    """To a lower floor, or to the room itself; where an import stands makes no difference."""
+    upward = {
+        target
+        for target in known(name)
+        if room(target) != room(name) and FLOOR_OF[room(target)] <= FLOOR_OF[room(name)]
+    }
+    assert upward == set()
+
+
 def test_imports_make_no_circles():
-    """Module by module, leaving out what is imported inside a function or for types only."""
-    graph = {}
-    for name, tree in TREES.items():
-        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        below = {i.removeprefix("batchgen.") for node in top for i in imported(node) if i.startswith("batchgen.")}
-        graph[name] = {target for target in below if target in TREES}
+    """Module by module, what is imported inside a function or for types only included."""
+    graph = {name: known(name) - {name} for name in TREES}
     done, path = set(), []
 
     def visit(name):

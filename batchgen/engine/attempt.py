@@ -25,7 +25,7 @@ from batchgen.pace.values import Ticket
 from batchgen.providers.protocol import Provider
 from batchgen.secret import Secret
 from batchgen.tokens.count import rough_tokens
-from batchgen.transport import Transport
+from batchgen.transport.protocol import Transport
 from batchgen.values import (
     Completion,
     Cost,

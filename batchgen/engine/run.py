@@ -44,7 +44,7 @@ from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import SHARD_ROWS, cut, first_needed_row
 from batchgen.storage.writer import Writer
-from batchgen.transport import OpenTransport, Transport
+from batchgen.transport.protocol import OpenTransport, Transport
 from batchgen.values import Prompt, Result, Status, Turn
 
 OPEN_SHARDS = 2

@@ -19,10 +19,11 @@ from typing import Literal, Self
 from msgspec import Struct
 
 from batchgen.secret import Secret
-from batchgen.transport import IDLE_S, STREAM_FACTOR, failures
+from batchgen.transport import failures
 from batchgen.transport.dial import Dialler
 from batchgen.transport.failures import failure
 from batchgen.transport.http1 import Broken, Connection
+from batchgen.transport.protocol import IDLE_S, STREAM_FACTOR
 from batchgen.transport.reply_memory import Room
 from batchgen.transport.route import Route
 from batchgen.transport.send_buffer import Outbox

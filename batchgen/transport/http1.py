@@ -16,9 +16,10 @@ from typing import cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from msgspec import Struct
 
-from batchgen.transport import BODY_CAP, failures
+from batchgen.transport import failures
 from batchgen.transport.failures import Trouble
 from batchgen.transport.gunzip import Gunzip
+from batchgen.transport.protocol import BODY_CAP
 from batchgen.transport.reply_memory import SMALL_BYTES, Room, Share
 from batchgen.transport.send_buffer import Outbox
 from batchgen.values import KEPT_HEADERS, Response

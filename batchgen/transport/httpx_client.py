@@ -20,11 +20,12 @@ import httpx
 
 from batchgen.errors import JobError
 from batchgen.secret import MaskingFilter, Secret
-from batchgen.transport import BODY_CAP, IDLE_S, STREAM_FACTOR, failures
+from batchgen.transport import failures
 from batchgen.transport.certificates import tls_context
 from batchgen.transport.failures import CONNECT_ERRORS, OPEN_FILES_ERRORS, Trouble, failure
 from batchgen.transport.gunzip import Gunzip
 from batchgen.transport.open_files import descriptors_exhausted
+from batchgen.transport.protocol import BODY_CAP, IDLE_S, STREAM_FACTOR
 from batchgen.transport.reply_memory import Room, Share
 from batchgen.transport.route import SOCKET_OPTIONS, Route
 from batchgen.values import KEPT_HEADERS, Failure, Request, Response

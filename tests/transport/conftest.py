@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from batchgen.secret import Secret
-from batchgen.transport import OpenTransport, open_transport
+from batchgen.transport import open_transport
+from batchgen.transport.protocol import OpenTransport
 from tests.transport.faults import FaultServer
 
 CANARY = "sk-canary-7f3a9c51e2"

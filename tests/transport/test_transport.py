@@ -18,7 +18,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batchgen.transport import BODY_CAP, OpenTransport
+from batchgen.transport.protocol import BODY_CAP, OpenTransport
 from batchgen.transport.reply_memory import ROOM_BYTES, Room
 from batchgen.values import Failure, FailureKind, Request, Response, Verdict
 from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP, Open
