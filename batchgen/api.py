@@ -15,6 +15,7 @@ from batchgen.engine.control import Control
 from batchgen.engine.reporter import Reporter
 from batchgen.engine.run import Execution
 from batchgen.engine.summary import Summary
+from batchgen.files.modes import GROUP, PRIVATE
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import assemble, input_cost_of
@@ -61,6 +62,7 @@ async def arun(
             settings=key_settings(job),
             evaluate=msgspec.to_builtins(job.evaluate),
             fresh=fresh,
+            mode=GROUP if job.output.mode == "group" else PRIVATE,
         )
     )
     with directory:

@@ -58,6 +58,7 @@ def run_command(retry_failed: bool, fresh: bool, no_progress: bool, as_json: boo
     from batchgen.cli.messages import summary_text
     from batchgen.cli.progress_bar import ProgressBar
     from batchgen.report import breakdown_text, read_cost_summary
+    from batchgen.storage.own_files import COST_SUMMARY_FILE
 
     job = load_from(options)
     with endpoint_for(job, options["simulate"]) as endpoint:
@@ -73,7 +74,7 @@ def run_command(retry_failed: bool, fresh: bool, no_progress: bool, as_json: boo
     if as_json:
         click.echo(summary.to_json())
     else:
-        totals = read_cost_summary(Path(summary.output) / "cost_summary.parquet")
+        totals = read_cost_summary(Path(summary.output) / COST_SUMMARY_FILE)
         click.echo(summary_text(summary, breakdown_text(totals.lines) if totals is not None else []))
     if summary.state == "complete":
         return EXIT_ROWS_FAILED if summary.failed else EXIT_COMPLETE

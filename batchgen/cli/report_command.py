@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from batchgen.errors import UsageError
+from batchgen.files.replace import named_file
 from batchgen.report.read import read_report
 from batchgen.report.text import report_text
 
@@ -19,16 +20,15 @@ if TYPE_CHECKING:
 def show_report(directory: str, *, html: str | None, as_json: bool) -> None:
     """Print the report; with `html`, write the page there and say so on stderr.
 
-    Raises `OutputError` where there is no run or its parts are damaged, `UsageError` if the page cannot be written.
+    Raises `OutputError` where there is no run, its parts are damaged, or the page cannot be written.
     """
     report = read_report(directory)
     if html is not None:
         from batchgen.report.html import report_html
 
-        try:
-            Path(html).write_text(report_html(report, _evaluation(directory)), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--html {html}: the page cannot be written: {error.strerror}.") from None
+        page = report_html(report, _evaluation(directory)).encode(errors="replace")
+        with named_file(Path(html)) as file:
+            file.write(page)
         click.echo(f"The page is in {html}.", err=True)
     if as_json:
         click.echo(msgspec.json.encode(report))

@@ -5,7 +5,6 @@ The rows are counted before it is known how long answers are, so that they wait 
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -20,12 +19,12 @@ import pyarrow.parquet as pq
 from batchgen.errors import OutputError
 from batchgen.estimating.count import Asked, Row
 from batchgen.estimating.values import Estimate
-from batchgen.files.replace import sync_directory
+from batchgen.files.modes import make_directory
+from batchgen.files.replace import named_file
+from batchgen.storage.own_files import ESTIMATE_FILE
 
 Expected = Callable[[int, Row], tuple[float | None, Decimal | None]]
 """A row's number and what was counted → its expected output tokens and cost."""
-
-TABLE_FILE = "estimate.parquet"
 
 _METADATA = b"batchgen.estimate"
 _SCHEMA = pa.schema(
@@ -48,7 +47,7 @@ class EstimateTable:
         self._directory = directory
         self._asked: dict[Asked, int] = {}
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_directory(directory)
             self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  (closed by __exit__)
         except OSError as error:
             raise OutputError(f"{directory} cannot be written: {error}. Choose another --output.") from error
@@ -75,22 +74,21 @@ class EstimateTable:
         self._writer.write_batch(pa.record_batch(columns, schema=_COUNTED))
 
     def write(self, estimate: Estimate, expected: Expected) -> Path:
-        """Write the file aside and rename it; `expected` gives a row's output tokens and cost."""
+        """Write the file, which appears whole; `expected` gives a row's output tokens and cost."""
         self._writer.close()
         self._file.seek(0)
         asked = list(self._asked)
-        path = self._directory / TABLE_FILE
-        aside = path.with_name(f".{TABLE_FILE}.partial")
-        with pa.ipc.open_stream(self._file) as counted, pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer:
+        path = self._directory / ESTIMATE_FILE
+        with (
+            named_file(path) as file,
+            pa.ipc.open_stream(self._file) as counted,
+            pq.ParquetWriter(pa.PythonFile(file, "w"), _SCHEMA, compression="zstd") as writer,
+        ):
             first_row = 0
             for batch in counted:
                 writer.write_batch(_priced(batch, first_row, asked, expected))
                 first_row += batch.num_rows
             writer.add_key_value_metadata({_METADATA: estimate.to_json()})
-        with open(aside, "rb") as file:
-            os.fsync(file.fileno())
-        aside.rename(path)
-        sync_directory(self._directory)
         return path
 
 
@@ -112,7 +110,7 @@ def _priced(batch: pa.RecordBatch, first_row: int, asked: list[Asked], expected:
 
 def read_table_estimate(directory: Path) -> Estimate | None:
     """Return the totals that `write` left in a directory, None if it has no table. Raises `OutputError` if damaged."""
-    path = directory / TABLE_FILE
+    path = directory / ESTIMATE_FILE
     if not path.is_file():
         return None
     try:

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
+import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from batchgen.errors import OutputError
+from batchgen.files.modes import open_file
+
 
 class ReplacementFile(io.RawIOBase):
-    """A file written aside; `size` and `crc` (CRC-32) are of what was written so far."""
+    """A file written aside; `size` and `crc` (CRC-32) are of what was written so far, `refusal` what the disk said."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.size = self.crc = 0
+        self.refusal: OSError | None = None
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        self._file.write(data)
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.refusal = error
+            raise
         self.crc = zlib.crc32(data, self.crc)
         self.size += len(data)
         return len(data)
@@ -32,19 +42,25 @@ class ReplacementFile(io.RawIOBase):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[ReplacementFile]:
-    """Give a file to write aside, mode 0600; then sync it, rename it over `path` and sync the directory.
+def replacing(path: Path, aside: Path | None = None) -> Iterator[ReplacementFile]:
+    """Give a file to write aside; then sync it, rename it over `path` and sync the directory.
 
-    A sync that fails is never trusted later: the next try writes a new file from the start.
+    It is private, or as open as the output directory it is in (`files.modes`). When the block raises, what was written
+    aside is removed and `path` stays as it was. A sync that fails is never trusted later: the next try writes a new
+    file from the start.
     """
-    aside = path.with_name(f".{path.name}.partial")
+    aside = aside or path.with_name(f".{path.name}.partial")
     aside.unlink(missing_ok=True)
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        yield ReplacementFile(file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(path)
+    try:
+        with open(open_file(aside, os.O_WRONLY | os.O_EXCL), "wb") as file:
+            yield ReplacementFile(file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.rename(path)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
 
 
@@ -52,6 +68,38 @@ def replace_file(path: Path, body: Any) -> None:
     """Write `body` (bytes-like) as the whole of `path`, as `replacing` does."""
     with replacing(path) as file:
         file.write(body)
+
+
+@contextmanager
+def named_file(path: Path) -> Iterator[ReplacementFile]:
+    """`replacing` for a file that the user named and that several commands may write at the same time.
+
+    A symbolic link is followed to the file it names; what is no regular file, such as `/dev/stdout` or a pipe, is
+    written to as it is. Raises `OutputError` when the disk or its rights refuse; what else the block raises passes.
+    """
+    target = path.resolve()
+    foreign: OSError | None = None
+    try:
+        with _opened(target) as replacement:
+            try:
+                yield replacement
+            except OSError as error:
+                foreign = error if replacement.refusal is None else None
+                raise
+    except OSError as error:
+        if error is foreign:
+            raise
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[ReplacementFile]:
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        with open(path, "wb") as file:
+            yield ReplacementFile(file)
+    else:
+        with replacing(path, path.with_name(f".batchgen-{secrets.token_hex(8)}.new")) as replacement:
+            yield replacement
 
 
 def sync_directory(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchgen.errors import OutputError
-from batchgen.files.replace import sync_directory
+from batchgen.files.replace import named_file
 
 BATCH_ROWS = 2_000
 BATCH_BYTES = 16 * 1024 * 1024
@@ -21,14 +20,13 @@ BATCH_BYTES = 16 * 1024 * 1024
 
 @contextmanager
 def table_file(path: Path, schema: pa.Schema) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Yield a function that adds one row; at the end the file is synced and renamed over `path`, mode 0600.
+    """Yield a function that adds one row; at the end the file appears whole, as `named_file` does it.
 
-    When the block raises, what was written aside is removed and an older file at `path` stays. Raises `OutputError`
-    when the disk or its permissions refuse, or `path` does not end in `.parquet`.
+    When the block raises, an older file at `path` stays. Raises `OutputError` when the disk or its permissions refuse,
+    or `path` does not end in `.parquet`.
     """
     if path.suffix.lower() not in (".parquet", ".pq"):
         raise OutputError(f"{path}: the table is written as Parquet; choose a name that ends in .parquet.")
-    aside = path.with_name(f".{path.name}.partial")
     rows: list[Mapping[str, Any]] = []
     size = 0
 
@@ -44,35 +42,11 @@ def table_file(path: Path, schema: pa.Schema) -> Iterator[Callable[[Mapping[str,
         rows.append(row)
         size += sum(len(value) for value in row.values() if isinstance(value, str))
         if len(rows) >= BATCH_ROWS or size >= BATCH_BYTES:
-            with _refusals(path):
-                flush()
+            flush()
 
-    with _refusals(path):
-        aside.unlink(missing_ok=True)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            writer = pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
-            try:
-                yield add
-                with _refusals(path):
-                    flush()
-            finally:
-                with _refusals(path):
-                    writer.close()
-            with _refusals(path):
-                file.flush()
-                os.fsync(file.fileno())
-        with _refusals(path):
-            aside.rename(path)
-            sync_directory(path.parent)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-@contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    with (
+        named_file(path) as file,
+        pq.ParquetWriter(pa.PythonFile(file, "w"), schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        yield add
+        flush()

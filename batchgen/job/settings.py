@@ -79,10 +79,11 @@ class PricingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class OutputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[output]`: the directory, and which input columns are carried into the results."""
+    """`[output]`: the directory, which input columns are carried into the results, and who may read the files."""
 
     path: str
     columns: Literal["all"] | list[str] = "all"
+    mode: Literal["private", "group"] = "private"
 
 
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

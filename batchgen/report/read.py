@@ -16,7 +16,7 @@ from batchgen.errors import OutputError
 from batchgen.report.accumulate import Fold, added, part_batches
 from batchgen.report.pace import pace_moments
 from batchgen.report.values import Count, Estimate, Line, Report
-from batchgen.storage.pace_file import PACE_FILE
+from batchgen.storage.own_files import COST_SUMMARY_FILE, PACE_FILE
 from batchgen.storage.parts import part_numbers, part_path
 from batchgen.storage.run_state import read_state
 from batchgen.text.figures import plain
@@ -55,7 +55,7 @@ def read_report(
     fold = Fold()
     for batch in part_batches(part_path(path / "results", number) for number in part_numbers(path / "results")):
         fold.add(batch)
-    summary = read_cost_summary(path / "cost_summary.parquet")
+    summary = read_cost_summary(path / COST_SUMMARY_FILE)
     at_rest = state.state != RUNNING
     lines, lines_of = fold.lines(), "parts"
     if at_rest and summary is not None and sum(line.rows for line in summary.lines) >= fold.rows:

@@ -17,6 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from batchgen.errors import OutputError
+from batchgen.files.modes import open_file
 from batchgen.money.ledger import Charges, Sums, charges_on, with_charges
 from batchgen.storage.journal_rows import (
     StoredRow,
@@ -358,10 +359,8 @@ def _damaged(text: str) -> sqlite3.DatabaseError:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file, made with mode 0600 whatever the umask; SQLite gives its companions the same mode."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    os.fchmod(descriptor, 0o600)
-    os.close(descriptor)
+    """Open the file, made private if it is missing; SQLite gives its companions the same mode."""
+    os.close(open_file(path, os.O_RDWR))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     connection.text_factory = readable_text
     return connection

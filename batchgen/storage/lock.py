@@ -5,16 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import stat
 import time
 from pathlib import Path
 
 from batchgen.errors import OutputError
+from batchgen.files.modes import LOCK_FILE, PRIVATE, change_mode, make_directory, open_file
+from batchgen.storage.own_files import foreign_names, own_files
 
-LOCK_FILE = "run.lock"
-
-_OUR_FILES = frozenset({LOCK_FILE, "run.json"})
-"""One of these makes a directory ours, whatever people put beside it later (a report, notes)."""
 _LOCK_WAIT_S = 0.4  # a `status` holds the lock for microseconds; a starting run writes its name within one
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ncpfs", "ceph", "glusterfs"}
@@ -23,22 +20,28 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 """Where file locks and SQLite's log cannot be relied on: https://www.sqlite.org/wal.html, "same host"."""
 
 
-def enter(path: Path) -> int:
-    """Make the directory if need be, make sure that it is ours, and return the descriptor of the lock held on it."""
+def enter(path: Path, mode: int | None = None) -> int:
+    """Make the directory if need be, make sure that it is ours, and return the descriptor of the lock held on it.
+
+    `mode` is that of the files in it, those included that are there already; None leaves it. Nothing is changed in a
+    directory that is refused, and one that somebody else has made keeps its mode.
+    """
     while True:
         if path.is_symlink():
             raise OutputError(f"{path} is a symbolic link; name the directory itself as --output.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        make_private(path)
-        _refuse_foreign(path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        lock = os.open(path / LOCK_FILE, flags, 0o600)
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path} is not a directory.")
+        refuse_foreign(path)
+        make_directory(path, mode or PRIVATE)
+        lock = open_file(path / LOCK_FILE, os.O_RDWR)
         try:
             _hold(lock, path)
             if os.path.samestat(os.fstat(lock), os.stat(path / LOCK_FILE)):
-                os.fchmod(lock, 0o600)
                 os.ftruncate(lock, 0)
                 os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                if mode is not None:
+                    for own in own_files(path):
+                        change_mode(own, mode)
                 return lock
         except FileNotFoundError:
             pass  # moved aside by a --fresh between open and lock: begin again
@@ -67,21 +70,12 @@ def _holder(lock: int) -> str:
     return os.pread(lock, 400, 0).decode(errors="replace").strip() or "another process"
 
 
-def make_private(path: Path) -> None:
-    """Make a directory of mode 0700, whatever the umask; one that is there already is made so."""
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        if not stat.S_ISDIR(path.lstat().st_mode):
-            raise OutputError(f"{path} is not a directory.") from None
-    path.chmod(0o700)
-
-
-def _refuse_foreign(path: Path) -> None:
-    names = {entry.name for entry in path.iterdir()}
-    if names and not names & _OUR_FILES:
+def refuse_foreign(path: Path) -> None:
+    """Refuse a directory that holds something and was not made by batchgen."""
+    foreign = foreign_names(path)
+    if foreign:
         raise OutputError(
-            f"{path} is not empty and was not made by batchgen (it has {min(names)}); choose another --output."
+            f"{path} is not empty and was not made by batchgen (it has {min(foreign)}); choose another --output."
         )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from batchgen.files.modes import open_file
 from batchgen.money.ledger import Charges
 from batchgen.storage.journal_rows import spent_body, storable
 from batchgen.values import Result
@@ -28,15 +29,13 @@ _RESULT, _SPENT = b"R", b"S"
 
 
 class Spill:
-    """An open spill file of `path`, mode 0600. Raises `OSError` when its first room cannot be had."""
+    """An open spill file of `path`, private. Raises `OSError` when its first room cannot be had."""
 
     def __init__(self, path: Path, size: int = SPILL_BYTES) -> None:
         self.path = path
         self.size = 0
         self.written = 0
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, 0o600)
-        os.fchmod(self._descriptor, 0o600)
+        self._descriptor = open_file(path, os.O_RDWR | os.O_TRUNC)
         self.reserve(size)
         self._write(_MARK + os.urandom(_HEADER_BYTES - len(_MARK)))
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from batchgen.errors import StorageStop
 from batchgen.files.replace import replace_file
 from batchgen.pace.values import PaceSample
+from batchgen.storage.own_files import PACE_FILE
 
-PACE_FILE = "pace.parquet"
 EVERY_S = 1.0
 LATER_EVERY_S = 10.0
 FINE_S = 3600.0

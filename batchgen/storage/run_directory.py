@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sqlite3
+import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,18 +20,16 @@ import msgspec
 import pyarrow as pa
 
 from batchgen.errors import OutputError, StorageStop
+from batchgen.files.modes import GROUP, LOCK_FILE, file_mode, make_directory
 from batchgen.storage.cost_summary import write_cost_summary
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal
-from batchgen.storage.lock import LOCK_FILE, enter, make_private, refuse_network
+from batchgen.storage.lock import enter, refuse_network
+from batchgen.storage.own_files import COST_SUMMARY_FILE, JOURNAL_FILE, RESULTS, SHARED_FILE, SPILL_FILE, STATE_FILE
 from batchgen.storage.parts import part_numbers, part_path
 from batchgen.storage.recovery import check_parts, reopen_failed, take_spill
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_state import (
-    JOURNAL_FILE,
-    SHARED_FILE,
-    SPILL_FILE,
-    STATE_FILE,
     RunState,
     mismatch,
     now_text,
@@ -48,7 +48,7 @@ class RunDirectory:
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
-        self.results_path = path / "results"
+        self.results_path = path / RESULTS
         self.spill_path = path / SPILL_FILE
         self.shared_path = path / SHARED_FILE
         self.state: RunState | None = None
@@ -68,18 +68,20 @@ class RunDirectory:
         settings: Mapping[str, Any] | None = None,
         evaluate: Mapping[str, Any] | None = None,
         fresh: bool = False,
+        mode: int | None = None,
         mounts: Path = Path("/proc/mounts"),
     ) -> RunDirectory:
         """Create or reopen the directory, lock it, compare fingerprints, mend what a crash left, open the journal.
 
         `published` are fingerprints that only count once a part is written (output columns); `evaluate` is kept for
-        `batchgen evaluate`. A complete run is left as it is: its journal opens with `reopen_failed`. Raises
-        `OutputError` when the directory is somebody else's, in use, of another job, or not writable.
+        `batchgen evaluate`; `mode` is that of the files (`files.modes`), None leaves it. A complete run is left as it
+        is: its journal opens with `reopen_failed`. Raises `OutputError` when the directory is somebody else's, in use,
+        of another job, or not writable.
         """
         path = Path(path).absolute()
         refuse_network(path, mounts)
         try:
-            directory = cls(path, enter(path))
+            directory = cls(path, enter(path, mode))
             try:
                 if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
                     directory = directory._moved_aside()
@@ -123,13 +125,16 @@ class RunDirectory:
             number += 1
             target = self.path.with_name(f"{self.path.name}.old-{stamp}-{number}")
         self.path.rename(target)
+        make_directory(self.path)
+        shutil.copymode(target, self.path)  # who may come in is the user's choice
+        mode = file_mode(target / LOCK_FILE)
         self.close()
-        return RunDirectory(self.path, enter(self.path))
+        return RunDirectory(self.path, enter(self.path, mode))
 
     def _take_up(
         self, job: str, fingerprints: dict[str, str], published: dict[str, str], settings: Mapping[str, Any]
     ) -> None:
-        make_private(self.results_path)
+        self._make_results()
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
             leftover.unlink()
         self.state = read_run_json(self.path / STATE_FILE)
@@ -157,6 +162,17 @@ class RunDirectory:
             },
         )
         self._open_journal()
+
+    def _make_results(self) -> None:
+        mode = file_mode(self.path / LOCK_FILE)
+        if self.results_path.is_symlink():
+            raise OutputError(f"{self.results_path} is a symbolic link, not a directory of this run.")
+        make_directory(self.results_path, mode)
+        if mode == GROUP and (stat.S_IMODE(self.path.stat().st_mode) & 0o070) != 0o070:
+            self.damage.append(
+                f"output.mode is group, but {self.path} itself is closed to the group, and its mode is left to you: "
+                f"chmod g+rwx {self.path}"
+            )
 
     def _keep_evaluate(self, evaluate: Mapping[str, Any] | None) -> None:
         assert self._saved is not None
@@ -223,7 +239,7 @@ class RunDirectory:
             crcs = [record.part.crc for record in records if record.part]
             if state == "complete" and len(crcs) != len(records):
                 raise RuntimeError("a run with open shards is not complete")
-            write_cost_summary(self.path / "cost_summary.parquet", self.journal.sums(), label)
+            write_cost_summary(self.path / COST_SUMMARY_FILE, self.journal.sums(), label)
             if state != "complete":
                 self._save(state=state, summary=summary)
                 return

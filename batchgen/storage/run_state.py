@@ -14,10 +14,9 @@ from msgspec import Struct
 
 from batchgen.errors import OutputError
 from batchgen.files.replace import replace_file
-from batchgen.storage.lock import enter, holder
+from batchgen.storage.lock import enter, holder, refuse_foreign
+from batchgen.storage.own_files import RESULTS, STATE_FILE
 from batchgen.storage.parts import part_numbers
-
-STATE_FILE, JOURNAL_FILE, SPILL_FILE, SHARED_FILE = "run.json", "journal.sqlite", "journal.spill", "shared.sqlite"
 
 
 class RunState(Struct, frozen=True, kw_only=True):
@@ -83,14 +82,18 @@ def problem_with(path: Path, fingerprints: Mapping[str, str], published: Mapping
     """Return why a run of this job could not go on in `path`, None if it could; changes nothing (for `check`)."""
     if not path.is_dir():
         return None
-    state = read_run_json(path / STATE_FILE)
+    try:
+        refuse_foreign(path)
+        state = read_run_json(path / STATE_FILE)
+    except OutputError as error:
+        return str(error)
     return None if state is None else mismatch(path, state, fingerprints, published)
 
 
 def mismatch(path: Path, state: RunState, fingerprints: Mapping[str, str], published: Mapping[str, str]) -> str | None:
     """Return a sentence that names what has changed since the run in `path` began."""
     changed = _differences(state.fingerprints, fingerprints)
-    if part_numbers(path / "results"):
+    if part_numbers(path / RESULTS):
         changed += _differences(state.published, published)
     if not changed:
         return None

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
+from batchgen.files.modes import open_file
 from batchgen.storage.journal_rows import StoredRow, row_crc, sound_result, storable
 from batchgen.values import Result
 
@@ -44,7 +45,7 @@ class SharedAnswers:
                 return
 
     def _open(self) -> None:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.close(open_file(self._path, os.O_RDWR))
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
         self._db.executescript(_OPENING)
 

@@ -19,7 +19,7 @@ from batchgen.storage.journal import Journal
 from batchgen.storage.parts import part_path, read_results, write_part
 from batchgen.storage.result_schema import Layout, PriceLabel
 from batchgen.storage.run_directory import RunDirectory
-from batchgen.storage.run_state import fingerprints, read_state
+from batchgen.storage.run_state import fingerprints, problem_with, read_state
 from batchgen.storage.shards import Shard, ShardRecord
 from batchgen.values import FailureKind, Result, Status
 
@@ -87,11 +87,96 @@ def test_everything_is_private(tmp_path):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_an_empty_directory_is_made_private(tmp_path):
-    """A directory that the user has made beforehand is taken over and closed to others."""
-    (tmp_path / "out").mkdir(mode=0o755)
+def modes(path):
+    """Return the mode of everything below a directory, by relative path."""
+    return {str(p.relative_to(path)): stat.S_IMODE(p.lstat().st_mode) for p in path.rglob("*")}
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o2775, 0o1777])
+def test_a_directory_that_the_user_made_keeps_its_mode(tmp_path, mode):
+    """Only what is put into it is private; a run that is moved aside leaves a new directory with the same doors."""
+    out = tmp_path / "out"
+    out.mkdir()
+    out.chmod(mode)
+    enter(out).close()
+    assert stat.S_IMODE(out.stat().st_mode) == mode
+    assert all(found & 0o077 == 0 for found in modes(out).values())
+    enter(out, fresh=True).close()
+    assert stat.S_IMODE(out.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("umask", [0, 0o077, 0o777])
+def test_missing_directories_above_are_private_too(tmp_path, umask):
+    """Those that the user has are not touched."""
+    (tmp_path / "his").mkdir()
+    (tmp_path / "his").chmod(0o755)
+    old = os.umask(umask)
+    try:
+        enter(tmp_path / "his" / "a" / "b").close()
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "his").stat().st_mode) == 0o755
+    for path in (tmp_path / "his" / "a", tmp_path / "his" / "a" / "b"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_refused_directory_is_not_changed(tmp_path):
+    """Neither its mode nor what is in it, also when it looks a little like a run."""
+    for number, name in enumerate(["thesis.tex", "results", "run.lock.txt"]):
+        shared = tmp_path / str(number)
+        shared.mkdir()
+        shared.chmod(0o2775)
+        (shared / name).mkdir()
+        (shared / name).chmod(0o755)
+        with pytest.raises(OutputError, match=f"it has {name}"):
+            enter(shared)
+        assert f"it has {name}" in problem_with(shared, PRINTS, {})
+        assert stat.S_IMODE(shared.stat().st_mode) == 0o2775
+        assert modes(shared) == {name: 0o755}
+
+
+def test_a_group_can_be_let_in(tmp_path):
+    """With the group's mode all files can be read and written by it, those of an earlier run as well, and back."""
+    out = tmp_path / "out"
+    old = os.umask(0o077)
+    try:
+        with enter(out) as directory:
+            publish(directory, 0)
+            directory.finish({}, no_label, state="stopped")
+        for mode in (0o660, 0o600):
+            with enter(out, mode=mode) as directory:
+                publish(directory, 1 if mode == 0o660 else 2)
+                directory.finish({}, no_label, state="stopped")
+            found = modes(out)
+            assert found.pop("results") == (0o770 if mode == 0o660 else 0o700)
+            assert set(found.values()) == {mode}, found
+            closed = any("chmod g+rwx" in text for text in directory.damage)
+            assert closed == (mode == 0o660)
+            enter(out).close()
+            assert set(modes(out).values()) == {mode, 0o770 if mode == 0o660 else 0o700}
+        with enter(tmp_path / "new" / "out", mode=0o660) as directory:
+            assert directory.damage == []
+        assert stat.S_IMODE((tmp_path / "new" / "out").stat().st_mode) == 0o770
+        assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o770
+    finally:
+        os.umask(old)
+
+
+def test_the_setgid_bit_is_passed_on(tmp_path):
+    """In a folder of a group the run stays in that group."""
+    (tmp_path / "team").mkdir()
+    (tmp_path / "team").chmod(0o2770)
+    enter(tmp_path / "team" / "out", mode=0o660).close()
+    assert stat.S_IMODE((tmp_path / "team" / "out").stat().st_mode) == 0o2770
+    assert stat.S_IMODE((tmp_path / "team" / "out" / "results").stat().st_mode) == 0o2770
+
+
+def test_what_other_commands_left_there_is_ours(tmp_path):
+    """A directory with an estimate, or an error's file, and nothing else takes a run."""
+    (tmp_path / "out").mkdir()
+    for name in ("estimate.parquet", "batchgen-error-20260101-000000-1.txt"):
+        (tmp_path / "out" / name).write_text("x")
     enter(tmp_path / "out").close()
-    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
 
 
 def test_a_directory_moved_away_while_entering(tmp_path, monkeypatch):

@@ -1,0 +1,61 @@
+"""The output directory's own files, by name: what makes a directory ours, and what is there to be kept private."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from batchgen.files.modes import LOCK_FILE
+
+STATE_FILE = "run.json"
+JOURNAL_FILE = "journal.sqlite"
+SPILL_FILE = "journal.spill"
+SHARED_FILE = "shared.sqlite"
+COST_SUMMARY_FILE = "cost_summary.parquet"
+PACE_FILE = "pace.parquet"
+ESTIMATE_FILE = "estimate.parquet"
+ERROR_FILE = "batchgen-error-*.txt"
+RESULTS = "results"
+
+_SURE = frozenset({LOCK_FILE, STATE_FILE})
+"""One of these makes a directory ours, whatever people put beside it later (a report, notes)."""
+
+_OWN = (
+    *_SURE,
+    *(f"{name}*" for name in (JOURNAL_FILE, SPILL_FILE, SHARED_FILE)),  # with SQLite's companions, and damaged ones
+    COST_SUMMARY_FILE,
+    PACE_FILE,
+    ESTIMATE_FILE,
+    ERROR_FILE,
+    "part-*.parquet.damaged-*",
+    ".*.parquet.partial",
+    ".*.json.partial",
+)
+_OWN_FOLDERS = (RESULTS,)
+
+
+def foreign_names(directory: Path) -> list[str]:
+    """Return what speaks against `directory` being ours; nothing for an empty or missing one.
+
+    A folder `results` alone is somebody else's, with whatever is in it.
+    """
+    try:
+        names = [entry.name for entry in directory.iterdir()]
+    except FileNotFoundError:
+        return []
+    return [] if _SURE & {*names} else [name for name in names if not _is_own(name)]
+
+
+def own_files(directory: Path) -> Iterator[Path]:
+    """Yield the files and folders that batchgen has made in an output directory."""
+    for path in directory.iterdir():
+        if path.name in _OWN_FOLDERS:
+            yield path
+            yield from path.glob("part-*.parquet")
+        elif _is_own(path.name):
+            yield path
+
+
+def _is_own(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in _OWN)
