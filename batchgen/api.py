@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Set as AbstractSet
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import anyio.to_thread
 import msgspec
 
 from batchgen.engine.control import Control
+from batchgen.engine.online import OnlineEngine
+from batchgen.engine.protocol import BuildEngine
 from batchgen.engine.reporter import Reporter
-from batchgen.engine.run import Execution
+from batchgen.engine.run import run_job
 from batchgen.engine.summary import Summary
 from batchgen.files.modes import GROUP, PRIVATE
 from batchgen.job.endpoint import Endpoint, endpoint_of
@@ -34,13 +37,15 @@ async def arun(
     fresh: bool = False,
     retry_failed: bool = False,
     only: AbstractSet[int] | None = None,
+    engine: BuildEngine | None = None,
 ) -> Summary:
     """Run a job, or go on with an unfinished run of it in the same output directory.
 
     `endpoint` replaces the job's own (the simulator's). `fresh` moves an existing run aside; `retry_failed` tries the
     rows again that failed. `only` (row numbers from 0) makes it a pilot: no other rows are sent, no part is published,
-    and the run ends as `stopped`, its answers kept for the next one. Raises `UsageError` before anything is sent; a
-    run that stops early is a `Summary` with state `stopped` or `interrupted`.
+    and the run ends as `stopped`, its answers kept for the next one. `engine` builds another engine than the workers of
+    this process. Raises `UsageError` before anything is sent; a run that stops early is a `Summary` with state
+    `stopped` or `interrupted`.
     """
     reporter = reporter or Reporter()
     parts = await anyio.to_thread.run_sync(assemble, job, endpoint or endpoint_of(job))
@@ -76,7 +81,8 @@ async def arun(
             reporter.note("This run was complete already; nothing was sent.")
             summary = msgspec.convert(directory.state.summary, Summary)
             return msgspec.structs.replace(summary, output=str(directory.path))
-        return await Execution(parts, scan, directory, transport, reporter, only=only).go(control or Control())
+        build = engine or partial(OnlineEngine, transport=transport)
+        return await run_job(parts, scan, directory, build, reporter=reporter, control=control or Control(), only=only)
 
 
 def run(job: Job, *, endpoint: Endpoint | None = None, fresh: bool = False, retry_failed: bool = False) -> Summary:

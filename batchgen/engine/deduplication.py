@@ -15,15 +15,16 @@ import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
 from batchgen.answers import RepeatFilter, prompt_key
+from batchgen.engine.protocol import Outlet
 from batchgen.engine.work import RowInProgress
 from batchgen.job.parts import JobParts
 from batchgen.job.render import prompt_columns, rendered
+from batchgen.money.ledger import Charges
 from batchgen.storage.journal import Journal
 from batchgen.storage.shared_answers import SharedAnswers
 from batchgen.values import Result, Status
@@ -68,20 +69,6 @@ def find_repeats(parts: JobParts, rows: int, journal: Journal, store_path: Path)
     return Repeats(found, store)
 
 
-class Writer(Protocol):
-    """What is needed of the writer."""
-
-    @property
-    def congested(self) -> bool:
-        """Whether to send no more requests for now."""
-
-    def emit(self, result: Result) -> None:
-        """Take a result; never blocks."""
-
-    async def wait_for_room(self) -> None:
-        """Return when results can be taken again."""
-
-
 class Sharing:
     """Stands between feed and writer: says which rows are asked, and gives their results to the others.
 
@@ -91,7 +78,7 @@ class Sharing:
     def __init__(
         self,
         repeats: Repeats,
-        writer: Writer,
+        writer: Outlet,
         wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._repeats = repeats.filter
@@ -152,6 +139,10 @@ class Sharing:
         if result.status is Status.SUCCEEDED:
             self._answered[result.row] = key
             self._answers[key] = result
+
+    def spend(self, charges: Charges) -> None:
+        """Put on record what a row without a result has cost."""
+        self._writer.spend(charges)
 
     async def wait_for_room(self) -> None:
         """Return when results can be taken again; raises `StorageStop` when they never will."""

@@ -1,135 +1,152 @@
-"""Structured answers in the completer: a row goes on, turn by turn, until its answer fits or is given up.
+"""Whether a completion ends its row: always for plain answers, turn by turn for structured ones.
 
-What comes after a completion is `answers`' decision; here the turns are sent. Each has the attempts of a row of its
+What comes after a completion is decided in `answers`; the engine sends the turns. Each has the attempts of a row of its
 own (`retry.max_attempts`); what all of them were billed belongs to the row. With votes a row's samples are taken one
-after the other, each with a permit of its own, since other rows fill the permits meanwhile. A turn that does not settle
-its row is kept at once, so that a kill costs no finished turn: the next run reads the kept ones again and goes on.
+after the other, each with a permit of its own, since other rows fill the permits meanwhile. A turn that does not end
+its row is put on record at once, so that a kill costs no finished turn: the next run reads the recorded turns again and
+goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 import msgspec
 
 from batchgen.answers import Done, GiveUp, Label, StructuredAnswers, TurnsUsed
-from batchgen.engine.attempt import Completer
-from batchgen.engine.work import Dialogue, RowInProgress, Sample
+from batchgen.engine.row_result import RowResults
+from batchgen.engine.work import DialogueState, RowInProgress, Sample
 from batchgen.money.ledger import Charges
 from batchgen.values import Completion, Failure, Outcome, Prompt, Result, Turn
 
 
-class StructuredCompleter(Completer):
-    """A completer whose attempts end with an answer that fits; built with a completer's parts.
+class Dialogue(Protocol):
+    """Says what follows a completion."""
 
-    `keep` takes a turn that does not settle its row, with what was sent and billed for it; `begun` has the turns that
-    earlier runs kept, by row, and loses those that are taken up.
+    def resume(self, row: RowInProgress) -> None:
+        """Go on where an earlier run left the row; called before each of its attempts."""
+
+    def next(self, row: RowInProgress, completion: Completion) -> Outcome | Charges:
+        """Return the row's outcome; or, where another turn has been made ready, the charges to put on record."""
+
+    def finish(self, row: RowInProgress, outcome: Outcome, result: Result) -> Result:
+        """Return the row's result with what the dialogue knows beside the outcome."""
+
+
+class PlainDialogue:
+    """The first completion ends its row."""
+
+    def resume(self, row: RowInProgress) -> None:
+        """Nothing is ever left from earlier."""
+
+    def next(self, row: RowInProgress, completion: Completion) -> Outcome | Charges:
+        """Return the completion."""
+        return completion
+
+    def finish(self, row: RowInProgress, outcome: Outcome, result: Result) -> Result:
+        """Return the result as it is."""
+        return result
+
+
+class StructuredDialogue:
+    """A row goes on until its answer fits or is given up.
+
+    `begun` has the turns that earlier runs recorded, by row, and loses those that are taken up.
     """
 
-    def __init__(
-        self,
-        answers: StructuredAnswers,
-        *,
-        keep: Callable[[Charges], None],
-        begun: dict[int, tuple[Turn, ...]],
-        **parts: Any,
-    ) -> None:
-        super().__init__(**parts)
+    def __init__(self, answers: StructuredAnswers, results: RowResults, begun: dict[int, tuple[Turn, ...]]) -> None:
         self._answers = answers
-        self._keep = keep
+        self._results = results
         self._begun = begun
 
-    async def attempt(self, work: RowInProgress, *, retry: bool = False) -> Outcome:
-        """Send the row's turn, and the turns after it, until one ends the row or fails; raises what an attempt raises.
+    def resume(self, row: RowInProgress) -> None:
+        """Read the recorded turns again: they lead to the same next turn as they did then."""
+        for turn in self._begun.pop(row.row, ()) if self._begun else ():
+            row.latency_ms = turn.latency_ms
+            self._read(row, turn.completion)
 
-        A failure that another try can mend is the turn's: trying again goes on with that turn.
-        """
-        for turn in self._begun.pop(work.row, ()) if self._begun else ():
-            work.latency_ms = turn.latency_ms
-            self._read(work, turn.completion)  # it asks for the next turn again, as it did when it was kept
-        while True:
-            outcome = await super().attempt(work, retry=retry)
-            if isinstance(outcome, Failure):
-                return outcome
-            final = self._read(work, outcome)
-            if final is not None:
-                return final
-            self._keep_turn(work, outcome)
-            retry = False
+    def next(self, row: RowInProgress, completion: Completion) -> Outcome | Charges:
+        """Return the row's outcome, or the charges of a turn that is followed by another."""
+        outcome = self._read(row, completion)
+        return self._turn_taken(row, completion) if outcome is None else outcome
 
-    def _keep_turn(self, work: RowInProgress, completion: Completion) -> None:
-        """Have the turn stored, with all that the row has cost since the one before."""
-        self._bill(work, completion.usage)
-        assert work.billed is not None
-        names = {"model": self._masked(completion.model), "request_id": self._masked(completion.request_id)}
-        turn = Turn(msgspec.structs.replace(completion, limits=None, **names), work.latency_ms)
-        self._keep(msgspec.structs.replace(work.billed, attempts=work.tally.requests, turns=(turn,)))
-        work.billed, work.tally.requests = None, 0
+    def _turn_taken(self, row: RowInProgress, completion: Completion) -> Charges:
+        """Return the turn with all that the row has cost since the one before."""
+        self._results.bill(row, completion.usage)
+        assert row.billed is not None
+        field = self._results.masker.field
+        masked = msgspec.structs.replace(
+            completion, limits=None, model=field(completion.model), request_id=field(completion.request_id)
+        )
+        turns = (Turn(masked, row.latency_ms),)
+        charges = msgspec.structs.replace(row.billed, attempts=row.tally.requests, turns=turns)
+        row.billed, row.tally.requests = None, 0
+        return charges
 
-    def _read(self, work: RowInProgress, completion: Completion) -> Outcome | None:
+    def _read(self, row: RowInProgress, completion: Completion) -> Outcome | None:
         """Return the row's outcome, None if another turn has been made ready."""
-        dialogue = work.dialogue
-        if dialogue is None:
-            dialogue = work.dialogue = Dialogue(work.prompt)
-        step = self._answers.next(work.prompt, completion, dialogue.spent)
+        state = row.dialogue
+        if state is None:
+            state = row.dialogue = DialogueState(row.prompt)
+        step = self._answers.next(row.prompt, completion, state.used)
         if isinstance(step, Done):
             label = step.answer.value if isinstance(step.answer.value, Label) else None
             if self._answers.settings.votes > 1:
-                return self._vote(work, dialogue, Sample(label, completion, work.latency_ms), None)
-            dialogue.label = label
+                return self._vote(row, state, Sample(label, completion, row.latency_ms), None)
+            state.label = label
             return completion
         if isinstance(step, GiveUp):
             if self._answers.settings.votes > 1:
-                return self._vote(work, dialogue, Sample(None, completion, work.latency_ms), step.failure)
-            dialogue.kept = completion
+                return self._vote(row, state, Sample(None, completion, row.latency_ms), step.failure)
+            state.given_up = completion
             return step.failure
-        self._go_on(work, step.prompt)
-        dialogue.spent = step.spent
+        self._go_on(row, step.prompt)
+        state.used = step.spent
         return None
 
-    def _vote(self, work: RowInProgress, dialogue: Dialogue, sample: Sample, failure: Failure | None) -> Outcome | None:
+    def _vote(
+        self, row: RowInProgress, state: DialogueState, sample: Sample, failure: Failure | None
+    ) -> Outcome | None:
         """Count a sample; after the last one, return one with the winning label."""
-        samples = dialogue.samples
+        samples = state.samples
         samples.append(sample)
         if len(samples) < self._answers.settings.votes:
-            self._go_on(work, dialogue.first)
-            dialogue.spent = TurnsUsed()
+            self._go_on(row, state.first)
+            state.used = TurnsUsed()
             return None
         winner = self._answers.vote([one.label for one in samples])
         if winner is None:
-            dialogue.kept = sample.completion
+            state.given_up = sample.completion
             return failure
-        dialogue.label = winner[0]
+        state.label = winner[0]
         chosen = next(one for one in samples if one.label is not None and one.label.label == winner[0].label)
-        work.latency_ms = chosen.latency_ms
-        # The chosen sample's own usage was kept with it, unless it is the last: the last one's is what is still open.
+        row.latency_ms = chosen.latency_ms
+        # The usage of the chosen sample is on record with its turn, unless it is the last: only the last one's is open.
         return msgspec.structs.replace(chosen.completion, usage=sample.completion.usage)
 
-    def _go_on(self, work: RowInProgress, prompt: Prompt) -> None:
+    def _go_on(self, row: RowInProgress, prompt: Prompt) -> None:
         """Make the row's next turn ready, with all its attempts before it."""
-        work.prompt, work.request = prompt, None
-        work.tally.attempts = 0
-        work.tally.stale = False
+        row.prompt, row.request = prompt, None
+        row.tally.attempts = 0
+        row.tally.stale = False
 
-    def result(self, work: RowInProgress, outcome: Outcome) -> Result:
-        """What is recorded for the row; an answer that was given up keeps its text."""
-        result = super().result(work, outcome)
-        dialogue = work.dialogue
-        if dialogue is None:
+    def finish(self, row: RowInProgress, outcome: Outcome, result: Result) -> Result:
+        """Return the result with how sure its label is; an answer that was given up keeps its text."""
+        state = row.dialogue
+        if state is None:
             return result
         if isinstance(outcome, Completion):
-            label = dialogue.label
-            if label is None:
+            if state.label is None:
                 return result
+            label = state.label
             return msgspec.structs.replace(result, confidence=label.confidence, agreement=label.agreement)
-        kept = dialogue.kept
-        if kept is None:
+        given_up = state.given_up
+        if given_up is None:
             return result
-        text = kept.text if kept.text is not None else kept.refusal
+        answer = self._results.masker.answer
         return msgspec.structs.replace(
             result,
-            completion=self._keyless(text),
-            reasoning=self._keyless(kept.reasoning),
-            tool_calls=self._keyless(kept.tool_calls),
+            completion=answer(given_up.text if given_up.text is not None else given_up.refusal),
+            reasoning=answer(given_up.reasoning),
+            tool_calls=answer(given_up.tool_calls),
         )

@@ -24,22 +24,22 @@ class Sample(Struct, frozen=True):
     latency_ms: float | None
 
 
-class Dialogue(Struct):
-    """A row on its way to an answer. `first` is its prompt; `kept` the answer that was given up, as it was."""
+class DialogueState(Struct):
+    """How far a row with a structured answer is. `first` is its prompt; `given_up` an answer that never fitted."""
 
     first: Prompt
-    spent: TurnsUsed = TurnsUsed()
+    used: TurnsUsed = TurnsUsed()
     samples: list[Sample] = []
     label: Label | None = None
-    kept: Completion | None = None
+    given_up: Completion | None = None
 
 
 class RowInProgress(Struct):
-    """A row on its way: what it asks and what it has used up in this run.
+    """A row in progress: what it asks and what it has used up in this run.
 
     `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `priced` is the last
-    usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer (`turns`);
-    `size`: see `prompt_room`.
+    usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer; `size`
+    counts the bytes of its request, see `request_memory`.
     """
 
     row: int
@@ -51,5 +51,5 @@ class RowInProgress(Struct):
     latency_ms: float | None = None
     billed: Charges | None = None
     priced: tuple[Usage, Cost | None] | None = None
-    dialogue: Dialogue | None = None
+    dialogue: DialogueState | None = None
     size: int = 0

@@ -1,26 +1,28 @@
-"""Many prompts → results: workers, each with one request out at a time, one shared feed, one `emit`.
+"""Many rows → results: workers, each with one request out at a time, one shared feed and one outlet.
 
 A worker takes the next row with no await while a shard lasts (a task for every row would cost 30 µs). A row that must
-wait for another attempt is handed to a task of its own, so that its worker goes on. Nothing here knows journal or
-Parquet: results leave through `emit`, rows left unfinished through `leave`.
+wait for another attempt is handed to a task of its own, so that its worker goes on.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from functools import partial
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from batchgen.engine.attempt import Completer
+from batchgen.engine.attempt import Attempts
+from batchgen.engine.protocol import Outlet, RowFeed
+from batchgen.engine.row_result import RowResults
+from batchgen.engine.structured_turns import Dialogue
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import StoppedError, StorageStop
+from batchgen.money.ledger import Charges
 from batchgen.pace.limiter import Limiter, LimiterClosed
-from batchgen.pace.retry import is_retryable
-from batchgen.values import Completion, Failure, Outcome, Result, Verdict
+from batchgen.pace.retry import RetryPolicy, is_retryable
+from batchgen.values import Failure, Outcome, Result, Verdict
 
 DRAIN_S = 25.0
 """How long an interrupted run waits for what is in flight: Kubernetes kills after 30 s."""
@@ -40,42 +42,20 @@ WAITING_ROWS = 4_000
 """Most rows that wait for another attempt in tasks of their own; beyond it their workers wait with them."""
 
 
-class Feed(Protocol):
-    """Rows still to do. Iterating ends with the shard at hand; `more` brings the next one."""
-
-    def __iter__(self) -> Iterator[RowInProgress | Result]:
-        """Yield the next rows; a row that cannot be asked at all comes as its result."""
-
-    async def more(self) -> bool:
-        """Load the next shard; False when there is none."""
-
-
-class Outlet(Protocol):
-    """Where results go."""
-
-    @property
-    def congested(self) -> bool:
-        """Whether to send no more requests for now."""
-
-    def emit(self, result: Result) -> None:
-        """Take a result; never blocks."""
-
-    async def wait_for_room(self) -> None:
-        """Return when results can be taken again; raises `StorageStop` when they never will."""
-
-
-class Runner:
-    """Works a feed off. `leave` is told of rows that were tried but not settled when the run ends early."""
+class Workers:
+    """Works a feed off. What ends early without a result is put on record, and its row stays pending."""
 
     def __init__(
-        self, completer: Completer, limiter: Limiter, feed: Feed, outlet: Outlet, leave: Callable[[RowInProgress], None]
+        self, attempts: Attempts, dialogue: Dialogue, results: RowResults, retry: RetryPolicy, limiter: Limiter
     ) -> None:
-        self._completer = completer
-        self._room = completer.room
+        self._attempts = attempts
+        self._memory = attempts.memory
+        self._dialogue = dialogue
+        self._results = results
+        self._retry = retry
         self._limiter = limiter
-        self._feed = feed
-        self._outlet = outlet
-        self._leave = leave
+        self._feed: RowFeed
+        self._out: Outlet
         self._stopped = anyio.Event()
         self._halted = False  # as `_stopped`, at a tenth of the price
         self._abort = anyio.CancelScope()
@@ -83,14 +63,15 @@ class Runner:
         self._tasks: TaskGroup | None = None
         self._workers = 0
         self._wanted = 0
-        self._hiring = False
+        self._growing = False
         self._drained = anyio.Event()  # no rows are left to begin
         self._waiting = 0
         self.error: StoppedError | None = None
         self.interrupted = False
 
-    async def run(self, workers: int) -> None:
+    async def run(self, feed: RowFeed, out: Outlet, workers: int) -> None:
         """Work until the feed is empty, or until stopped and drained. The reason is in `error` or `interrupted`."""
+        self._feed, self._out = feed, out
         with self._abort:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -100,19 +81,19 @@ class Runner:
     def widen(self, workers: int) -> None:
         """Have up to `workers` workers; if there are more, they leave when their row is done."""
         self._wanted = workers
-        if not self._hiring:
-            self._hire(FIRST_WORKERS)
+        if not self._growing:
+            self._start_workers(FIRST_WORKERS)
             if self._tasks is not None and self._workers < workers:
-                self._hiring = True
-                self._tasks.start_soon(self._hire_more)
+                self._growing = True
+                self._tasks.start_soon(self._grow_pool)
 
-    def _hire(self, workers: int) -> None:
+    def _start_workers(self, workers: int) -> None:
         """Have so many workers, if they are wanted."""
         while self._tasks is not None and self._workers < min(workers, self._wanted) and not self._halted:
             self._workers += 1
             self._tasks.start_soon(self._work)
 
-    async def _hire_more(self) -> None:
+    async def _grow_pool(self) -> None:
         """Have twice as many workers, again and again, while they are of use."""
         pause_s = LOOK_S
         while self._workers < self._wanted and not (self._halted or self._drained.is_set()):
@@ -121,12 +102,12 @@ class Runner:
             await anyio.lowlevel.checkpoint()
             idle = time.perf_counter() - began_s < BUSY_S
             if idle and 2 * self._limiter.in_flight >= self._workers:
-                self._hire(2 * self._workers)
+                self._start_workers(2 * self._workers)
                 pause_s = LOOK_S
             with anyio.move_on_after(pause_s):
                 await self._drained.wait()
             pause_s = min(2 * pause_s, LOOK_SELDOM_S)
-        self._hiring = False
+        self._growing = False
 
     def stop(self, error: StoppedError) -> None:
         """Send nothing more, let what is in flight finish; `error` says why.
@@ -164,18 +145,18 @@ class Runner:
     async def _work(self) -> None:
         try:
             while not self._halted:
-                if self._room.full:
-                    await self._room.wait()
+                if self._memory.full:
+                    await self._memory.wait()
                     continue
                 for item in self._feed:
-                    if self._outlet.congested:
-                        await self._outlet.wait_for_room()
+                    if self._out.congested:
+                        await self._out.wait_for_room()
                     if isinstance(item, Result):
-                        self._outlet.emit(item)
+                        self._out.emit(item)
                     else:
                         await self._see_through(item)
-                    if self._room.full:
-                        await self._room.wait()
+                    if self._memory.full:
+                        await self._memory.wait()
                     if self._halted or self._workers > self._wanted:
                         return
                 if not await self._more():
@@ -196,51 +177,70 @@ class Runner:
                 self._feeding.discard(scope)
         return False
 
-    async def _see_through(self, work: RowInProgress, failure: Failure | None = None) -> None:
+    async def _see_through(self, row: RowInProgress, failure: Failure | None = None) -> None:
         """Bring a row to its end, from its first attempt or from a failed one on; aside, if it has to wait.
 
         Whatever ends it without a result leaves the row pending and on record.
         """
         try:
             if failure is None:
-                outcome = await self._completer.attempt(work)
+                outcome = await self._ask(row)
                 if isinstance(outcome, Failure) and is_retryable(outcome):
                     if self._waiting < WAITING_ROWS:
-                        self._go_on_aside(work, outcome)
+                        self._go_on_aside(row, outcome)
                         return
                     failure = outcome
             if failure is not None:
-                outcome = await self._completer.again(work, failure, self._sleep)
-            self._settle(work, outcome)
+                outcome = await self._retry.run(failure, partial(self._ask, row, retry=True), row.tally, self._sleep)
+            self._settle(row, outcome)
         except LimiterClosed:
-            self._give_up(work)
+            self._give_up(row)
         except StoppedError as error:
-            self._give_up(work)
+            self._give_up(row)
             self.stop(error)
         except anyio.get_cancelled_exc_class():
-            self._give_up(work)
+            self._give_up(row)
             raise
 
-    def _go_on_aside(self, work: RowInProgress, failure: Failure) -> None:
+    def _go_on_aside(self, row: RowInProgress, failure: Failure) -> None:
         """Give a row that has to wait a task of its own."""
         assert self._tasks is not None
         self._waiting += 1
-        self._tasks.start_soon(self._wait_aside, work, failure)
+        self._tasks.start_soon(self._wait_aside, row, failure)
 
-    async def _wait_aside(self, work: RowInProgress, failure: Failure) -> None:
+    async def _wait_aside(self, row: RowInProgress, failure: Failure) -> None:
         try:
-            await self._see_through(work, failure)
+            await self._see_through(row, failure)
         finally:
             self._waiting -= 1
 
-    def _give_up(self, work: RowInProgress) -> None:
-        self._room.free(work)
-        self._leave(work)
+    async def _ask(self, row: RowInProgress, *, retry: bool = False) -> Outcome:
+        """Send the row's turn, and the turns after it, until one ends the row or fails; raises what an attempt raises.
 
-    def _settle(self, work: RowInProgress, outcome: Outcome) -> None:
-        self._room.free(work)
-        if isinstance(outcome, Completion) or outcome.verdict is not Verdict.STOP:
-            self._outlet.emit(self._completer.result(work, outcome))
-        else:
-            self._leave(work)
-            self.stop(self._completer.stop_reason(outcome))
+        A failure that another try can mend is the turn's: trying again goes on with that turn.
+        """
+        self._dialogue.resume(row)
+        while True:
+            outcome = await self._attempts.send(row, retry=retry)
+            if isinstance(outcome, Failure):
+                return outcome
+            step = self._dialogue.next(row, outcome)
+            if not isinstance(step, Charges):
+                return step
+            self._out.spend(step)
+            retry = False
+
+    def _give_up(self, row: RowInProgress) -> None:
+        """Put on record what a row has used up that stays pending."""
+        self._memory.free(row)
+        charges = self._results.unfinished(row)
+        if charges is not None:
+            self._out.spend(charges)
+
+    def _settle(self, row: RowInProgress, outcome: Outcome) -> None:
+        if isinstance(outcome, Failure) and outcome.verdict is Verdict.STOP:
+            self._give_up(row)
+            self.stop(self._results.stop_reason(outcome))
+            return
+        self._memory.free(row)
+        self._out.emit(self._dialogue.finish(row, outcome, self._results.result(row, outcome)))

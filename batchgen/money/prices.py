@@ -294,3 +294,30 @@ def _price(tier: TierEntry) -> Price:
         tier.input * _CACHED if tier.cached_input is None else tier.cached_input,
         tier.input * _CACHE_WRITE if tier.cache_write is None else tier.cache_write,
     )
+
+
+class JobPrices:
+    """The prices of a job's models in one region, each found once: `prices(NAME)` is None where a model has none.
+
+    All are in one currency, that of the job's own `model` or else of the first one found: money is never added across
+    currencies, so a price in another one counts as unknown.
+    """
+
+    def __init__(self, table: PriceTable, region: str, model: str) -> None:
+        self._table = table
+        self._region = region
+        self._found: dict[str, ModelPrice | None] = {}
+        self.currency: str | None = None
+        if model:
+            self(model)
+
+    def __call__(self, name: str) -> ModelPrice | None:
+        """Return the price of the model of this name."""
+        if name not in self._found:
+            price = self._table.find(name, self._region)
+            if price is not None:
+                self.currency = self.currency or price.currency
+                if price.currency != self.currency:
+                    price = None
+            self._found[name] = price
+        return self._found[name]

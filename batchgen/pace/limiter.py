@@ -33,7 +33,7 @@ class Limiter:
 
     def __init__(self, pacer: Pacer, clock: Callable[[], float] = time.monotonic) -> None:
         self.pacer = pacer
-        self._clock = clock
+        self.clock = clock
         self._retries: deque[_Waiter] = deque()
         self._fresh: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -65,7 +65,7 @@ class Limiter:
             raise LimiterClosed
         if self._retries or (self._fresh and not retry):
             return None
-        now_s = self._clock()
+        now_s = self.clock()
         if self.pacer.gate(now_s) > 0:
             return None
         return self.pacer.sent(now_s, tokens, retry=retry)
@@ -94,7 +94,7 @@ class Limiter:
         Returns the seconds this row should wait before it asks again, besides waiting for its permit then: after an
         overload. What a row waits after a failure of its own is `retry`'s.
         """
-        now_s, pacer = self._clock(), self.pacer
+        now_s, pacer = self.clock(), self.pacer
         wait_s = 0.0
         if outcome is None:
             pacer.abandoned(ticket)
@@ -146,7 +146,7 @@ class Limiter:
             if queue[0].future.done():  # cancelled while it waited
                 queue.popleft()
                 continue
-            now_s = self._clock()
+            now_s = self.clock()
             wait_s = self.pacer.gate(now_s)
             if wait_s > 0:
                 self._arm(now_s, wait_s)

@@ -42,8 +42,7 @@ may be in flight; `sent`, `refused`, `failed` and the latencies count since the 
 class PaceRecord:
     """Collects samples of one session; `save` adds them to those of earlier sessions."""
 
-    def __init__(self, session: int, started_s: float, started_us: int) -> None:
-        self._session = session
+    def __init__(self, started_s: float, started_us: int) -> None:
         self._started_s = started_s
         self._started_us = started_us
         self._samples: list[PaceSample] = []
@@ -56,10 +55,13 @@ class PaceRecord:
         """Keep a sample; its `time_s` is of the monotonic clock that `started_s` is of."""
         self._samples.append(sample)
 
-    def save(self, directory: Path) -> None:
-        """Write the session's samples behind those that earlier sessions left. Raises `StorageStop`."""
+    def save(self, directory: Path, session: int) -> None:
+        """Write the samples as those of the session of this number, behind those of earlier sessions.
+
+        Raises `StorageStop`.
+        """
         path = directory / PACE_FILE
-        rows = [self._row(sample) for sample in self._samples]
+        rows = [self._row(sample, session) for sample in self._samples]
         table = pa.Table.from_pylist(rows, schema=PACE_SCHEMA)
         earlier = _read_record(path)
         if earlier is not None and earlier.schema.equals(PACE_SCHEMA):
@@ -71,11 +73,11 @@ class PaceRecord:
         except OSError as error:
             raise StorageStop(f"{path} cannot be written ({error}). Running the job again goes on.") from error
 
-    def _row(self, sample: PaceSample) -> dict[str, object]:
+    def _row(self, sample: PaceSample, session: int) -> dict[str, object]:
         values = msgspec.structs.asdict(sample)
         elapsed_s = values.pop("time_s") - self._started_s
         return {
-            "session": self._session,
+            "session": session,
             "time": self._started_us + round(elapsed_s * 1e6),
             "elapsed_s": elapsed_s,
             **values,

@@ -1,25 +1,15 @@
 """One prompt → one outcome: provider, transport, limiter, retry and budget meeting, with a scripted transport."""
 
-import random
 from decimal import Decimal
 
 import pytest
 
-from batchgen.engine.attempt import MESSAGE_CAP, Completer
-from batchgen.engine.provider_health import Watch
-from batchgen.engine.work import RowInProgress
+from batchgen.engine.masking import MESSAGE_CAP
 from batchgen.errors import BudgetStop, ProviderStop, ResourceStop
-from batchgen.money.budget import Budget
-from batchgen.money.prices import load_prices
-from batchgen.money.reservation import Reservations
-from batchgen.pace.limiter import Limiter, LimiterClosed
-from batchgen.pace.pacer import Pacer
-from batchgen.pace.retry import AttemptCounts, RetryPolicy, RetrySettings
-from batchgen.pace.values import Limits
-from batchgen.providers import open_provider
-from batchgen.providers.protocol import ModelSettings
-from batchgen.secret import Secret
-from batchgen.values import Completion, Failure, FailureKind, Prompt, Response, Status, Verdict
+from batchgen.pace.limiter import LimiterClosed
+from batchgen.values import Completion, Failure, FailureKind, Response, Status, Verdict
+from tests.engine.asking import BROKEN, LOST, Asking
+from tests.engine.asking import row_to_ask as work
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +19,6 @@ GOOD = Response(
     b'{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"Blue"},"finish_reason":"stop"}],'
     b'"usage":{"prompt_tokens":24,"completion_tokens":1,"total_tokens":25}}',
 )
-BROKEN = Response(500, {}, b'{"error":{"message":"oops","type":"server_error","code":null}}')
 REFUSED = Response(
     429, {}, b'{"error":{"message":"slow down","type":"rate_limit_exceeded","code":"rate_limit_exceeded"}}'
 )
@@ -38,75 +27,17 @@ STREAM_ONLY = Response(
     400, {}, b'{"error":{"message":"This model only support stream mode","code":"invalid_parameter"}}'
 )
 NO_FILES = Failure(FailureKind.NETWORK, Verdict.WAIT, "no file descriptor is left", code="fd_limit")
-LOST = Failure(FailureKind.NETWORK, Verdict.RETRY, "cut", maybe_billed=True)
-PRICE = load_prices().find("qwen-plus", "international")
 
 
-class Transport:
-    """Answers as told; keeps what it was sent."""
-
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.requests = []
-        self.in_flight = 0
-
-    async def send(self, request, *, timeout_s):
-        self.requests.append(request)
-        answer = self.answers.pop(0)
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
-
-
-class Clock:
-    """A clock that stands still unless moved."""
-
-    def __init__(self):
-        self.now_s = 1000.0
-
-    def __call__(self):
-        return self.now_s
-
-    async def sleep(self, seconds):
-        self.now_s += seconds
-
-
-def completer(*answers, cap=None, parameters=None, patience_s=900.0, key="sk-abc123456789", note=print, attempts=3):
-    """Return a completer over a scripted transport, with its parts."""
-    clock = Clock()
-    transport = Transport(*answers)
-    parameters = {"max_tokens": 16, "enable_thinking": False} if parameters is None else parameters
-    settings = ModelSettings(name="qwen-plus", base_url="http://127.0.0.1:1/compatible-mode/v1", parameters=parameters)
-    limiter = Limiter(Pacer(Limits(concurrency=8), random.Random(1), clock()), clock)
-    reserve = Reservations(
-        Budget(cap), price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD"
-    )
-    made = Completer(
-        provider=open_provider("openai", settings),
-        model="qwen-plus",
-        transport=transport,
-        limiter=limiter,
-        retry=RetryPolicy(RetrySettings(max_attempts=attempts, rate_limit_patience_s=patience_s), random.Random(1)),
-        reserve=reserve,
-        watch=Watch("test"),
-        price_of=lambda model: PRICE,
-        stream=False,
-        key=Secret(key),
-        note=note,
-        clock=clock,
-        wall_us=lambda: 5,
-    )
-    return made, transport, limiter, reserve, clock
-
-
-def work():
-    """A row that asks something."""
-    return RowInProgress(7, Prompt(messages=[{"role": "user", "content": "What colour?"}]), AttemptCounts())
+def asking(*answers, key="sk-abc123456789", **settings):
+    """Return what asks a row over a scripted transport, with its parts."""
+    made = Asking(*answers, key=key, **settings)
+    return made, made.transport, made.limiter, made.budget, made.clock
 
 
 async def test_a_good_answer_becomes_a_result_with_its_cost():
     """Tokens, cost, latency and attempts of the one request."""
-    made, transport, limiter, _, _ = completer(GOOD)
+    made, transport, limiter, _, _ = asking(GOOD)
     row = work()
     result = made.result(row, await made.attempt(row))
     assert (result.row, result.status, result.completion, result.attempts) == (7, Status.SUCCEEDED, "Blue", 1)
@@ -119,7 +50,7 @@ async def test_a_good_answer_becomes_a_result_with_its_cost():
 
 async def test_a_broken_attempt_is_followed_by_others():
     """Attempts are counted; the permit is given back each time."""
-    made, transport, limiter, _, clock = completer(BROKEN, BROKEN, GOOD)
+    made, transport, limiter, _, clock = asking(BROKEN, BROKEN, GOOD)
     row = work()
     outcome = await made.again(row, await made.attempt(row), clock.sleep)
     assert isinstance(outcome, Completion)
@@ -131,7 +62,7 @@ async def test_a_broken_attempt_is_followed_by_others():
 async def test_a_row_that_stays_broken_fails_with_the_vendors_words():
     """After `max_attempts`, cut and masked."""
     long = Response(500, {}, b'{"error":{"message":"sk-abc123456789 ' + b"x" * 5000 + b'"}}')
-    made, *_, clock = completer(long, long, long)
+    made, *_, clock = asking(long, long, long)
     row = work()
     result = made.result(row, await made.again(row, await made.attempt(row), clock.sleep))
     assert (result.status, result.error_kind, result.http_status) == (Status.FAILED, FailureKind.SERVER_ERROR, 500)
@@ -142,11 +73,8 @@ async def test_a_row_that_stays_broken_fails_with_the_vendors_words():
 
 async def test_a_refusal_costs_no_attempt():
     """Ten refusals of a row with three attempts, then an answer."""
-    made, *_, clock = completer(*[REFUSED] * 10, GOOD)
+    made, *_, clock = asking(*[REFUSED] * 10, GOOD)
     row = work()
-
-    async def wait(seconds):
-        clock.now_s += max(seconds, 120.0) if made._limiter.pacer.gate(clock()) > 0 else seconds
 
     outcome = await made.attempt(row)
     while isinstance(outcome, Failure):
@@ -154,14 +82,14 @@ async def test_a_refusal_costs_no_attempt():
         clock.now_s += 200.0
         outcome = await made.attempt(row, retry=True)
     assert row.tally.attempts == 0
-    assert made.refused == 10
+    assert made.attempts.refused == 10
     assert made.result(row, outcome).attempts == 11
 
 
 async def test_a_wish_beyond_patience_stops_the_run():
     """A Retry-After of days is no pacing."""
     days = Response(429, {"retry-after": "1814400"}, REFUSED.body)
-    made, *_ = completer(days, patience_s=900)
+    made, *_ = asking(days, patience_s=900)
     with pytest.raises(ProviderStop, match="1,814,400 s"):
         await made.attempt(work())
 
@@ -173,7 +101,7 @@ async def test_a_model_that_only_streams_is_streamed_from_then_on():
         {},
         b'data: {"choices":[{"index":0,"delta":{"content":"Blue"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n',
     )
-    made, transport, _, _, clock = completer(STREAM_ONLY, stream, stream)
+    made, transport, _, _, clock = asking(STREAM_ONLY, stream, stream)
     row = work()
     outcome = await made.again(row, await made.attempt(row), clock.sleep)
     assert isinstance(outcome, Completion)
@@ -183,10 +111,10 @@ async def test_a_model_that_only_streams_is_streamed_from_then_on():
 
 async def test_the_reason_to_stop_is_the_vendors_masked():
     """A wrong key: the verdict stops the run, the key is not repeated."""
-    made, *_ = completer(WRONG_KEY)
+    made, *_ = asking(WRONG_KEY)
     outcome = await made.attempt(work())
     assert outcome.verdict is Verdict.STOP
-    reason = str(made.stop_reason(outcome))
+    reason = str(made.results.stop_reason(outcome))
     assert "Incorrect API key" in reason
     assert "401" in reason
     assert "sk-abc" not in reason
@@ -195,7 +123,7 @@ async def test_the_reason_to_stop_is_the_vendors_masked():
 async def test_want_of_file_descriptors_costs_no_attempt_and_lowers_the_concurrency():
     """The request that could not go out is not counted; the row waits a second, fewer go out at once, said once."""
     said = []
-    made, transport, limiter, _, clock = completer(NO_FILES, NO_FILES, GOOD, note=said.append)
+    made, transport, limiter, _, clock = asking(NO_FILES, NO_FILES, GOOD, note=said.append)
     tickets = [limiter.try_acquire(1.0) for _ in range(4)]
     row = work()
     began_s = clock()
@@ -204,7 +132,7 @@ async def test_want_of_file_descriptors_costs_no_attempt_and_lowers_the_concurre
     for ticket in tickets:
         limiter.settle(ticket, None)
     result = made.result(row, await made.again(row, short, clock.sleep))
-    assert (result.status, result.attempts, made.refused, made.retried) == (Status.SUCCEEDED, 1, 0, 0)
+    assert (result.status, result.attempts, made.attempts.refused) == (Status.SUCCEEDED, 1, 0)
     assert len(transport.requests) == 3
     assert clock() - began_s >= 2
     assert len(said) == 1
@@ -214,7 +142,7 @@ async def test_a_try_at_once_that_finds_no_connection_is_no_attempt():
     """A host that goes away closes a kept connection and refuses the next a millisecond later: the row lives."""
     stale = Failure(FailureKind.NETWORK, Verdict.RETRY, "closed", maybe_billed=True, stale=True)
     away = Failure(FailureKind.NETWORK, Verdict.RETRY, "refused")
-    made, _, _, _, clock = completer(stale, away, away, GOOD, attempts=2)
+    made, _, _, _, clock = asking(stale, away, away, GOOD, attempts=2)
     row = work()
     began_s = clock()
     result = made.result(row, await made.again(row, await made.attempt(row), clock.sleep))
@@ -225,7 +153,7 @@ async def test_a_try_at_once_that_finds_no_connection_is_no_attempt():
 
 async def test_want_of_file_descriptors_for_minutes_stops_the_run():
     """Where not one connection can be had no row fails: the run stops and says why."""
-    made, _, limiter, _, clock = completer(*[NO_FILES] * 100)
+    made, _, limiter, _, clock = asking(*[NO_FILES] * 100)
     row = work()
     with pytest.raises(ResourceStop, match=r"^For 1\d\d s no file descriptor is left"):
         await made.again(row, await made.attempt(row), clock.sleep)
@@ -236,11 +164,11 @@ async def test_want_of_file_descriptors_for_minutes_stops_the_run():
 async def test_whatever_stops_the_run_is_masked():
     """The watch's sentence and the one on patience quote no key."""
     lost = Failure(FailureKind.NETWORK, Verdict.RETRY, "no sk-abc123456789")
-    made, _, _, _, clock = completer(*[lost] * 9, attempts=9)
+    made, _, _, _, clock = asking(*[lost] * 9, attempts=9)
     with pytest.raises(ProviderStop, match=r"no \*\*\*"):
         await made.again(work(), await made.attempt(work()), clock.sleep)
     refused = b'{"error":{"message":"sk-abc123456789 is slow","code":"rate_limit_exceeded"}}'
-    made, *_ = completer(Response(429, {"retry-after": "1000000"}, refused))
+    made, *_ = asking(Response(429, {"retry-after": "1000000"}, refused))
     with pytest.raises(ProviderStop, match=r"\*\*\* is slow"):
         await made.attempt(work())
 
@@ -249,18 +177,18 @@ async def test_an_answer_that_quotes_the_key_is_kept_without_it():
     """A server that repeats the request's headers in its answer; a short key may be a word and stays."""
     key = "canary-0123456789"
     for given, kept in ((key, "Bearer ***"), ("EMPTY", "Bearer EMPTY")):
-        made, *_ = completer(Response(200, {}, GOOD.body.replace(b"Blue", f"Bearer {given}".encode())), key=given)
+        made, *_ = asking(Response(200, {}, GOOD.body.replace(b"Blue", f"Bearer {given}".encode())), key=given)
         row = work()
         assert made.result(row, await made.attempt(row)).completion == kept
 
 
 async def test_the_budget_is_held_and_settled():
     """The worst case while in flight, the real cost after; a cap that could be passed stops the run."""
-    made, transport, _, reserve, _ = completer(GOOD, cap=Decimal("0.0003"))
+    made, transport, _, budget, _ = asking(GOOD, cap=Decimal("0.0003"))
     await made.attempt(work())
-    assert reserve.budget.reserved == 0
-    assert reserve.budget.spent == Decimal("0.0000108")
-    tight, transport, *_ = completer(GOOD, cap=Decimal("0.00001"))
+    assert budget.reserved == 0
+    assert budget.spent == Decimal("0.0000108")
+    tight, transport, *_ = asking(GOOD, cap=Decimal("0.00001"))
     with pytest.raises(BudgetStop, match="budget"):
         await tight.attempt(work())
     assert transport.requests == []
@@ -269,36 +197,36 @@ async def test_the_budget_is_held_and_settled():
 async def test_an_attempt_without_an_answer_counts_as_possibly_billed():
     """At its worst case, with or without a budget."""
     for cap in (None, Decimal(1)):
-        made, _, _, reserve, _ = completer(LOST, cap=cap)
+        made, _, _, budget, _ = asking(LOST, cap=cap)
         await made.attempt(work())
-        assert reserve.budget.possibly_billed.requests == 1
-        assert reserve.budget.possibly_billed.cost > 0
-        assert reserve.budget.reserved == 0
+        assert budget.possibly_billed.requests == 1
+        assert budget.possibly_billed.cost > 0
+        assert budget.reserved == 0
 
 
 async def test_spending_counts_without_a_cap_too():
     """A cap that is set while the run goes on must know what was spent before."""
-    made, _, _, reserve, _ = completer(GOOD)
+    made, _, _, budget, _ = asking(GOOD)
     await made.attempt(work())
-    assert reserve.budget.spent == Decimal("0.0000108")
-    reserve.budget.change_cap(Decimal("0.00001"))
-    assert not reserve.budget.fits_later(Decimal("0.000001"))
+    assert budget.spent == Decimal("0.0000108")
+    budget.change_cap(Decimal("0.00001"))
+    assert not budget.fits_later(Decimal("0.000001"))
 
 
 async def test_a_budget_without_a_longest_answer_is_refused():
     """Nothing bounds a thinking model's answer: no cap could be kept."""
-    made, *_ = completer(GOOD, cap=Decimal(1), parameters={"enable_thinking": True, "max_tokens": 16})
+    made, *_ = asking(GOOD, cap=Decimal(1), parameters={"enable_thinking": True, "max_tokens": 16})
     with pytest.raises(BudgetStop, match="max_completion_tokens"):
         await made.attempt(work())
 
 
 async def test_a_stopped_limiter_gives_back_what_was_held():
     """The row was not sent: nothing is counted, nothing stays reserved."""
-    made, transport, limiter, reserve, _ = completer(GOOD, cap=Decimal(1))
+    made, transport, limiter, budget, _ = asking(GOOD, cap=Decimal(1))
     limiter.stop()
     row = work()
     with pytest.raises(LimiterClosed):
         await made.attempt(row)
     assert row.tally.requests == 0
-    assert reserve.budget.reserved == 0
+    assert budget.reserved == 0
     assert transport.requests == []

@@ -1,32 +1,19 @@
 """Structured answers over a scripted transport: turns, their bill, and votes."""
 
 import json
-import random
 from decimal import Decimal
 
 import pytest
 
 from batchgen.answers import AnswerSchema, ResponseSettings, StructuredAnswers, Target
-from batchgen.engine.provider_health import Watch
-from batchgen.engine.structured_turns import StructuredCompleter
-from batchgen.money.budget import Budget
-from batchgen.money.ledger import Charges, charges_on, with_charges
-from batchgen.money.prices import load_prices
-from batchgen.money.reservation import Reservations
-from batchgen.pace.limiter import Limiter
-from batchgen.pace.pacer import Pacer
-from batchgen.pace.retry import RetryPolicy, RetrySettings
-from batchgen.pace.values import Limits
-from batchgen.providers import open_provider
-from batchgen.providers.protocol import ModelSettings
-from batchgen.secret import Secret
+from batchgen.money.ledger import charges_on, with_charges
 from batchgen.storage.journal_rows import read_spent, row_crc, spent_body
 from batchgen.values import Completion, Failure, FailureKind, Response, Status
-from tests.engine.test_attempt import BROKEN, LOST, Clock, Transport, work
+from tests.engine.asking import BROKEN, LOST, PARAMETERS, URL, Asking
+from tests.engine.asking import row_to_ask as work
 
 pytestmark = pytest.mark.anyio
 
-PRICE = load_prices().find("qwen-plus", "international")
 SCHEMA = AnswerSchema({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}, "n.json")
 
 
@@ -39,35 +26,13 @@ def said(text, *, finish="stop"):
     return Response(200, {}, json.dumps(body).encode())
 
 
-def completer(*answers, begun=None, **response):
-    """Return a completer of structured answers over a scripted transport, with the list of what it keeps."""
-    url, clock, transport = "http://127.0.0.1:1/compatible-mode/v1", Clock(), Transport(*answers)
-    parameters = {"max_tokens": 16, "enable_thinking": False}
-    target = Target(provider="openai", base_url=url, model="qwen-plus", parameters=parameters)
+def asking(*answers, begun=None, key=None, **response):
+    """Return what asks a row for a structured answer over a scripted transport."""
+    target = Target(provider="openai", base_url=URL, model="qwen-plus", parameters=PARAMETERS)
     settings = ResponseSettings(**({"schema": "n.json"} if "labels" not in response else {}), **response)
     structured = StructuredAnswers(settings, target, None if "labels" in response else SCHEMA)
-    kept: list[Charges] = []
-    made = StructuredCompleter(
-        structured,
-        keep=kept.append,
-        begun=begun or {},
-        provider=open_provider("openai", ModelSettings(name="qwen-plus", base_url=url, parameters=parameters)),
-        model="qwen-plus",
-        transport=transport,
-        limiter=Limiter(Pacer(Limits(concurrency=8), random.Random(1), clock()), clock),
-        retry=RetryPolicy(RetrySettings(max_attempts=2), random.Random(1)),
-        reserve=Reservations(
-            Budget(None), price_of=lambda _: PRICE, model="qwen-plus", parameters=parameters, currency="USD"
-        ),
-        watch=Watch("test"),
-        price_of=lambda _: PRICE,
-        stream=False,
-        key=None,
-        clock=clock,
-        wall_us=lambda: 5,
-    )
-    made.kept = kept
-    return made, transport, clock
+    made = Asking(*answers, attempts=2, key=key).for_structured(structured, begun)
+    return made, made.transport, made.clock
 
 
 def check_bill(made, result, turns, requests):
@@ -82,7 +47,7 @@ def check_bill(made, result, turns, requests):
 
 async def test_a_fitting_answer_takes_one_turn():
     """Nothing is added to it."""
-    made, transport, _ = completer(said('{"n": 1}'))
+    made, transport, _ = asking(said('{"n": 1}'))
     row = work()
     result = made.result(row, await made.attempt(row))
     assert (result.completion, result.confidence) == ('{"n": 1}', None)
@@ -92,7 +57,7 @@ async def test_a_fitting_answer_takes_one_turn():
 
 async def test_a_repair_is_sent_and_billed():
     """The conversation goes on; the sums are those of both turns."""
-    made, transport, _ = completer(said('{"n": "x"}'), said('{"n": 1}'))
+    made, transport, _ = asking(said('{"n": "x"}'), said('{"n": 1}'))
     row = work()
     result = made.result(row, await made.attempt(row))
     assert (result.status, result.completion) == (Status.SUCCEEDED, '{"n": 1}')
@@ -104,12 +69,12 @@ async def test_a_repair_is_sent_and_billed():
 
 async def test_failures_within_a_turn_are_its_own():
     """Two turns of two attempts each, with `max_attempts = 2`; then a third failure in a row ends it."""
-    made, _, clock = completer(BROKEN, said("{}"), BROKEN, said('{"n": 1}'))
+    made, _, clock = asking(BROKEN, said("{}"), BROKEN, said('{"n": 1}'))
     row = work()
     outcome = await made.again(row, await made.attempt(row), clock.sleep)
     assert isinstance(outcome, Completion)
     check_bill(made, made.result(row, outcome), 2, 4)
-    made, _, clock = completer(said("{}"), BROKEN, BROKEN)
+    made, _, clock = asking(said("{}"), BROKEN, BROKEN)
     row = work()
     result = made.result(row, await made.again(row, await made.attempt(row), clock.sleep))
     assert (result.status, result.error_kind, result.completion) == (Status.FAILED, FailureKind.SERVER_ERROR, None)
@@ -118,7 +83,7 @@ async def test_failures_within_a_turn_are_its_own():
 
 async def test_giving_up_keeps_the_text():
     """The last answer, and why it does not fit."""
-    made, *_ = completer(said("{}"), said('{"n": null}'))
+    made, *_ = asking(said("{}"), said('{"n": null}'))
     row = work()
     outcome = await made.attempt(row)
     assert isinstance(outcome, Failure)
@@ -130,7 +95,7 @@ async def test_giving_up_keeps_the_text():
 
 async def test_what_a_cancelled_row_was_billed_is_on_record():
     """The turn that was answered is kept; of the one that was cut off only the request is left to tell."""
-    made, *_ = completer(said("{}"), KeyboardInterrupt())
+    made, *_ = asking(said("{}"), KeyboardInterrupt())
     row = work()
     with pytest.raises(KeyboardInterrupt):
         await made.attempt(row)
@@ -142,7 +107,7 @@ async def test_what_a_cancelled_row_was_billed_is_on_record():
 
 async def killed(*answers, **response):
     """Have a row killed after these answers; return what was kept of it as the journal has it, and what was asked."""
-    made, transport, _ = completer(*answers, KeyboardInterrupt(), **response)
+    made, transport, _ = asking(*answers, KeyboardInterrupt(), **response)
     row = work()
     with pytest.raises(KeyboardInterrupt):
         await made.attempt(row)
@@ -162,12 +127,12 @@ async def killed(*answers, **response):
 )
 async def test_a_killed_row_goes_on_where_it_was(answers, rest, response):
     """With its kept turns it asks what it was about to ask, and ends as if nothing had happened; nothing is lost."""
-    whole, transport, _ = completer(*map(said, answers + rest), **response)
+    whole, transport, _ = asking(*map(said, answers + rest), **response)
     row = work()
     expected = whole.result(row, await whole.attempt(row))
     kept, asked = await killed(*map(said, answers), **response)
     assert len(kept.turns) == len(answers)
-    made, again, _ = completer(*map(said, rest), begun={kept.row: kept.turns}, **response)
+    made, again, _ = asking(*map(said, rest), begun={kept.row: kept.turns}, **response)
     row = work()
     result = made.result(row, await made.attempt(row))
     assert again.requests[0].body == asked[-1].body
@@ -181,7 +146,7 @@ async def test_a_killed_row_goes_on_where_it_was(answers, rest, response):
 async def test_a_retried_row_takes_its_turns_up_once():
     """They belong to the row's first attempt in this run: a failure after them does not bring them again."""
     kept, _ = await killed(said("red"), labels=["red", "green"], votes=3)
-    made, transport, clock = completer(
+    made, transport, clock = asking(
         LOST, said("red"), said("green"), begun={kept.row: kept.turns}, labels=["red", "green"], votes=3
     )
     row = work()
@@ -193,8 +158,7 @@ async def test_a_kept_turn_has_no_secret():
     """A name that quotes the key is masked before the journal gets it."""
     reply = json.loads(said("no").body)
     reply["model"] = "model of sk-secret-123456"
-    made, *_ = completer(Response(200, {}, json.dumps(reply).encode()), KeyboardInterrupt())
-    made._key = Secret("sk-secret-123456")
+    made, *_ = asking(Response(200, {}, json.dumps(reply).encode()), KeyboardInterrupt(), key="sk-secret-123456")
     with pytest.raises(KeyboardInterrupt):
         await made.attempt(work())
     assert b"sk-secret" not in spent_body(made.kept[0])
@@ -202,7 +166,7 @@ async def test_a_kept_turn_has_no_secret():
 
 async def test_a_lost_turn_that_is_tried_again_goes_on_where_it_was():
     """The repair is sent again, not the first prompt."""
-    made, transport, clock = completer(said("{}"), LOST, said('{"n": 1}'))
+    made, transport, clock = asking(said("{}"), LOST, said('{"n": 1}'))
     row = work()
     assert isinstance(await made.again(row, await made.attempt(row), clock.sleep), Completion)
     assert transport.requests[1].body == transport.requests[2].body != transport.requests[0].body
@@ -211,7 +175,7 @@ async def test_a_lost_turn_that_is_tried_again_goes_on_where_it_was():
 async def test_votes_keep_a_winner_and_bill_all():
     """The stored text is a sample with the winning label; agreement counts all samples."""
     samples = map(said, ("red", "it is green", "neither", "also neither", "Green!"))
-    made, transport, _ = completer(*samples, labels=["red", "green"], votes=4, confidence="votes")
+    made, transport, _ = asking(*samples, labels=["red", "green"], votes=4, confidence="votes")
     row = work()
     result = made.result(row, await made.attempt(row))
     assert (result.completion, result.agreement, result.confidence) == ("it is green", 0.5, 0.5)
@@ -222,7 +186,7 @@ async def test_votes_keep_a_winner_and_bill_all():
 
 async def test_votes_without_any_label_fail():
     """With the last sample's words."""
-    made, *_ = completer(said("blue"), said("black"), labels=["red", "green"], votes=2, max_repairs=0)
+    made, *_ = asking(said("blue"), said("black"), labels=["red", "green"], votes=2, max_repairs=0)
     row = work()
     result = made.result(row, await made.attempt(row))
     assert (result.error_kind, result.completion, result.agreement) == (FailureKind.INVALID_OUTPUT, "black", None)

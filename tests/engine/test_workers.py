@@ -1,17 +1,20 @@
-"""The runner with scripted attempts: everything settles once, waiting rows hold no worker, stops drain."""
+"""Workers with scripted attempts: everything settles once, waiting rows hold no worker, stops drain."""
 
 import time
 
 import anyio
 import pytest
 
+from batchgen.engine.masking import Masker
 from batchgen.engine.request_memory import RequestMemory
+from batchgen.engine.row_result import RowResults
+from batchgen.engine.structured_turns import PlainDialogue
 from batchgen.engine.work import RowInProgress
-from batchgen.engine.workers import FIRST_WORKERS, Runner
-from batchgen.errors import ProviderStop, StorageStop
+from batchgen.engine.workers import FIRST_WORKERS, Workers
+from batchgen.errors import StorageStop
 from batchgen.pace.limiter import LimiterClosed
 from batchgen.pace.retry import AttemptCounts
-from batchgen.values import Completion, Failure, FailureKind, Prompt, Result, Status, Usage, Verdict
+from batchgen.values import Completion, Failure, FailureKind, Prompt, Usage, Verdict
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +48,7 @@ class Outlet:
     """Keeps what was emitted."""
 
     def __init__(self, storage_error=None):
-        self.results = []
+        self.results, self.left = [], []
         self.error = storage_error
 
     @property
@@ -54,6 +57,9 @@ class Outlet:
 
     def emit(self, result):
         self.results.append(result)
+
+    def spend(self, charges):
+        self.left.append(charges)
 
     async def wait_for_room(self):
         raise self.error
@@ -69,15 +75,15 @@ class Limiter:
         self.closed = True
 
 
-class Completer:
+class Attempts:
     """Attempts by a function of the row; counts how many are under way."""
 
-    def __init__(self, limiter, attempt, again=None):
-        self.limiter, self._attempt, self._again = limiter, attempt, again
+    def __init__(self, limiter, attempt):
+        self.limiter, self._attempt = limiter, attempt
         self.now = self.peak = 0
-        self.room = RequestMemory(100)
+        self.memory = RequestMemory(100)
 
-    async def attempt(self, work, *, retry=False):
+    async def send(self, work, *, retry=False):
         if self.limiter.closed:
             raise LimiterClosed
         self.now += 1
@@ -90,22 +96,34 @@ class Completer:
             self.now -= 1
             self.limiter.in_flight = self.now
 
-    async def again(self, work, failure, sleep):
-        return await self._again(work, failure, sleep)
 
-    def result(self, work, outcome):
-        status = Status.SUCCEEDED if isinstance(outcome, Completion) else Status.FAILED
-        return Result(work.row, status, work.tally.requests, 0)
+class Retry:
+    """Goes on with a failed row by a function of the row, its failure and the sleep."""
 
-    def stop_reason(self, failure):
-        return ProviderStop(failure.message)
+    def __init__(self, again):
+        self._again = again
+
+    async def run(self, failure, attempt, tally, sleep):
+        return await self._again(attempt.args[0], failure, sleep)
+
+
+class Running(Workers):
+    """Workers with their feed and outlet at hand."""
+
+    def __init__(self, attempts, again, limiter, feed, outlet):
+        results = RowResults("m", lambda model: None, Masker(None), wall_us=lambda: 0)
+        super().__init__(attempts, PlainDialogue(), results, Retry(again), limiter)
+        self.feed, self.outlet = feed, outlet
+
+    async def run(self, workers):
+        await super().run(self.feed, self.outlet, workers)
 
 
 def runner(attempt, *shards, again=None, storage_error=None):
-    """Return a runner and its surroundings."""
-    limiter, outlet, left = Limiter(), Outlet(storage_error), []
-    completer = Completer(limiter, attempt, again)
-    return Runner(completer, limiter, Feed(*shards), outlet, left.append), outlet, left, completer
+    """Return workers and their surroundings."""
+    limiter, outlet = Limiter(), Outlet(storage_error)
+    attempts = Attempts(limiter, attempt)
+    return Running(attempts, again, limiter, Feed(*shards), outlet), outlet, outlet.left, attempts
 
 
 async def soon(work):
@@ -116,10 +134,10 @@ async def soon(work):
 
 async def test_every_row_of_every_shard_is_settled_once():
     """Workers share the feed; never more attempts at once than workers."""
-    made, outlet, left, completer = runner(soon, 10, 1, 100)
+    made, outlet, left, attempts = runner(soon, 10, 1, 100)
     await made.run(7)
     assert sorted(result.row for result in outlet.results) == list(range(111))
-    assert completer.peak == 7
+    assert attempts.peak == 7
     assert left == []
     assert made.error is None
 
@@ -128,18 +146,18 @@ async def test_workers_come_as_long_as_they_are_of_use():
     """Nobody is answered before 500 have asked: all 500 come; and a run that is over waits for none."""
 
     async def together(work):
-        if completer.now == 500:
+        if attempts.now == 500:
             everybody.set()
         await everybody.wait()
         return DONE
 
     everybody = anyio.Event()
-    made, outlet, _, completer = runner(together, 800)
+    made, outlet, _, attempts = runner(together, 800)
     with anyio.fail_after(30):
         await made.run(500)
     assert len(outlet.results) == 800
-    assert completer.peak == 500
-    few, outlet, _, completer = runner(soon, 10)
+    assert attempts.peak == 500
+    few, outlet, _, attempts = runner(soon, 10)
     with anyio.fail_after(30):
         await few.run(100_000)
     assert len(outlet.results) == 10
@@ -155,10 +173,10 @@ async def test_no_more_workers_come_than_keep_the_core_busy():
         await anyio.lowlevel.checkpoint()
         return DONE
 
-    made, outlet, _, completer = runner(hard, 3000)
+    made, outlet, _, attempts = runner(hard, 3000)
     await made.run(1000)
     assert len(outlet.results) == 3000
-    assert completer.peak <= 2 * FIRST_WORKERS
+    assert attempts.peak <= 2 * FIRST_WORKERS
 
 
 async def test_no_more_workers_come_than_the_limiter_has_work_for():
@@ -168,12 +186,12 @@ async def test_no_more_workers_come_than_the_limiter_has_work_for():
         await anyio.sleep(0.05)  # what the permits take to come
         return DONE
 
-    made, outlet, _, completer = runner(late, 200)
+    made, outlet, _, attempts = runner(late, 200)
     made._limiter = Limiter()
     made._limiter.in_flight = 2
     await made.run(1000)
     assert len(outlet.results) == 200
-    assert completer.peak == FIRST_WORKERS
+    assert attempts.peak == FIRST_WORKERS
 
 
 @pytest.mark.parametrize("outcome", [DONE, BROKEN, WRONG_KEY])
@@ -181,7 +199,7 @@ async def test_rows_of_large_requests_are_not_begun_all_at_once(outcome):
     """Requests of 40 bytes and room for 100: three rows on their way, whatever becomes of them, and all end."""
 
     async def heavy(work):
-        made_completer.room.weigh(work, 40)
+        made_attempts.memory.weigh(work, 40)
         await anyio.lowlevel.checkpoint()
         return outcome
 
@@ -189,12 +207,12 @@ async def test_rows_of_large_requests_are_not_begun_all_at_once(outcome):
         await anyio.lowlevel.checkpoint()
         return failure if work.row % 2 else WRONG_KEY if work.row > 20 else DONE
 
-    made, outlet, left, made_completer = runner(heavy, 20, 30, again=again)
+    made, outlet, left, made_attempts = runner(heavy, 20, 30, again=again)
     await made.run(16)
-    assert made_completer.peak == 3
-    assert not made_completer.room.full
-    made_completer.room.weigh(RowInProgress(0, Prompt(), AttemptCounts()), 99)
-    assert not made_completer.room.full, "nothing is counted of rows that have ended"
+    assert made_attempts.peak == 3
+    assert not made_attempts.memory.full
+    made_attempts.memory.weigh(RowInProgress(0, Prompt(), AttemptCounts()), 99)
+    assert not made_attempts.memory.full, "nothing is counted of rows that have ended"
     assert len(outlet.results) + len(left) == (50 if outcome is DONE else len(outlet.results) + len(left))
 
 
@@ -288,15 +306,15 @@ async def test_a_stop_ends_the_wait_for_the_next_shard():
         return WRONG_KEY
 
     made, _, left, _ = runner(attempt, 1)
-    feed_more = made._feed.more
+    feed_more = made.feed.more
 
     async def more():
-        if made._feed.next_row:
+        if made.feed.next_row:
             entered.set()
             await anyio.sleep_forever()
         return await feed_more()
 
-    made._feed.more = more
+    made.feed.more = more
     with anyio.fail_after(10):
         await made.run(4)
     assert "wrong key" in str(made.error)
@@ -319,16 +337,16 @@ async def test_the_number_of_workers_can_change():
         await go.wait()
         return DONE
 
-    made, outlet, _, completer = runner(attempt, 50)
+    made, outlet, _, attempts = runner(attempt, 50)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(made.run, 2)
         for _ in range(5):
             await anyio.lowlevel.checkpoint()
-        assert completer.now == 2
+        assert attempts.now == 2
         made.widen(9)
         for _ in range(5):
             await anyio.lowlevel.checkpoint()
-        assert completer.now == 9
+        assert attempts.now == 9
         made.widen(3)
         go.set()
     assert len(outlet.results) == 50

@@ -7,21 +7,17 @@ import anyio
 import msgspec
 import pytest
 
-from batchgen.engine.attempt import Completer
-from batchgen.engine.provider_health import Watch
 from batchgen.engine.work import RowInProgress
-from batchgen.engine.workers import Runner
 from batchgen.errors import BudgetStop
 from batchgen.money.budget import Budget
 from batchgen.money.prices import load_prices
 from batchgen.money.reservation import Reservations
 from batchgen.pace.limiter import Limiter
 from batchgen.pace.pacer import Pacer
-from batchgen.pace.retry import AttemptCounts, RetryPolicy, RetrySettings
+from batchgen.pace.retry import AttemptCounts
 from batchgen.pace.values import Limits
-from batchgen.providers import open_provider
-from batchgen.providers.protocol import ModelSettings
 from batchgen.values import Completion, Failure, FailureKind, Prompt, Request, Response, Usage, Verdict
+from tests.engine.asking import engine_of
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +84,9 @@ class Outlet:
     def emit(self, result):
         self.results.append(result)
 
+    def spend(self, charges):
+        """Rows that stay pending are not looked at."""
+
     async def wait_for_room(self):
         """Never needed."""
 
@@ -118,25 +117,10 @@ async def run_once(seed, *, set_at=None):
             assert budget.spent + budget.possibly_billed.cost + biller.outstanding <= budget.cap
 
     biller, outlet = Biller(rng, on_request), Outlet()
-    settings = ModelSettings(name="qwen-plus", base_url="http://127.0.0.1:1/v1", parameters=parameters)
-    completer = Completer(
-        provider=open_provider("openai", settings),
-        model="qwen-plus",
-        transport=biller,
-        limiter=limiter,
-        retry=RetryPolicy(RetrySettings(), random.Random(seed)),
-        reserve=Reservations(
-            budget, price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD"
-        ),
-        watch=Watch("test"),
-        price_of=lambda model: PRICE,
-        stream=False,
-        key=None,
-    )
-    runner = Runner(completer, limiter, Feed(rng, 600), outlet, lambda row: None)
+    runner, *_ = engine_of(biller, budget, limiter, parameters=parameters, seed=seed)
     runner._sleep = lambda seconds: anyio.lowlevel.checkpoint()
     with anyio.fail_after(60):
-        await runner.run(CONCURRENCY)
+        await runner.run(Feed(rng, 600), outlet, CONCURRENCY)
     assert limiter.in_flight == 0
     return budget.cap, biller, budget, outlet.results, runner.error
 

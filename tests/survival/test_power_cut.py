@@ -23,13 +23,13 @@ from tests.survival.harness import ROOT, assert_whole, durable_rows
 DRIVER = """
 import os, sys
 from batchgen.cli import main as cli
-from batchgen.engine import run as execution
+from batchgen.engine.books import Books
 told = os.open({acknowledged!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-real = execution.Execution._committed
+real = Books.committed
 def tell(self, results):
     os.write(told, b"".join(b"%d\\n" % result.row for result in results))
     real(self, results)
-execution.Execution._committed = tell
+Books.committed = tell
 cli.main(sys.argv[1:])
 """
 

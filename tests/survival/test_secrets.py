@@ -297,7 +297,6 @@ def test_in_a_traceback(job, tmp_path):
 API = """
 import json, sys, traceback
 import batchgen
-from batchgen.engine import attempt as complete
 from batchgen.secret import Secret
 
 job, *assignments = sys.argv[1:]

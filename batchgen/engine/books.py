@@ -1,0 +1,172 @@
+"""What a run has done and cost: read from the journal when it begins, kept while it goes, summed up at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from batchgen.engine.protocol import EngineFigures
+from batchgen.engine.reporter import Progress
+from batchgen.engine.summary import Summary
+from batchgen.errors import StoppedError, StorageStop
+from batchgen.job.parts import JobParts
+from batchgen.money.budget import Budget
+from batchgen.storage.killed_runs import possibly_billed
+from batchgen.storage.result_schema import PriceLabel
+from batchgen.storage.run_directory import RunDirectory
+from batchgen.values import Result, Status, Turn
+
+
+class Books:
+    """The counts and sums of a run in `directory`. `rows` is the size of the job.
+
+    `begun` has the turns of rows that earlier runs left in the middle of a structured answer, by row.
+    """
+
+    def __init__(self, parts: JobParts, rows: int, directory: RunDirectory) -> None:
+        self._parts = parts
+        self._directory = directory
+        self._started_s = time.monotonic()
+        journal = directory.journal
+        sums, everything = journal.sums(), journal.sums().totals()
+        settled = sums.totals()
+        self.begun: dict[int, tuple[Turn, ...]] = {}
+        for unfinished in journal.spent():
+            everything.add(unfinished)
+            if unfinished.turns:
+                self.begun[unfinished.row] = unfinished.turns
+        self._killed = [session for session in journal.sessions() if not session.clean]
+        self.session = directory.state.sessions + 1 if directory.state is not None else 1
+        before = directory.state.summary if directory.state is not None else {}
+        cap = parts.job.limits.budget
+        self.budget = Budget(cap, everything.cost or Decimal(0), possibly_billed(before, self._killed, everything))
+        self._settled_before = settled.rows
+        self.progress = Progress(
+            rows=rows,
+            settled=settled.rows,
+            failed=sums.rows(Status.FAILED),
+            spent=(settled.cost or Decimal(0)) if parts.currency is not None else None,
+            budget=cap,
+            currency=parts.currency or "",
+        )
+
+    @property
+    def worked(self) -> bool:
+        """Whether an earlier run of the job had answers."""
+        return self.progress.settled > self.progress.failed
+
+    def committed(self, results: Sequence[Result]) -> None:
+        """Count results that are durable now."""
+        progress = self.progress
+        progress.settled += len(results)
+        for result in results:
+            if result.status is Status.FAILED:
+                progress.failed += 1
+            if result.input_cost is not None and result.output_cost is not None and progress.spent is not None:
+                progress.spent += result.input_cost + result.output_cost
+
+    def change_budget(self, cap: Decimal | None) -> None:
+        """Put another budget in force from now on."""
+        self.budget.change_cap(cap)
+        self.progress.budget = cap
+
+    def kept_aside(self) -> dict[str, Any]:
+        """Return what the next run needs to know of this one if it is killed: see `killed_runs.possibly_billed`."""
+        counted = max((session.number for session in self._killed), default=0)
+        return {"killed_counted": counted, "most_held": self.budget.most_held}
+
+    def state(self) -> dict[str, Any]:
+        """Return what `run.json` says while the run goes on."""
+        progress = self.progress
+        return {
+            "rows": progress.rows,
+            "succeeded": progress.settled - progress.failed,
+            "failed": progress.failed,
+            "pending": progress.rows - progress.settled,
+            "refused": progress.refused,
+            "cost": progress.spent,
+            "currency": self._parts.currency,
+            "wall_s": self._wall_s(),
+            "possibly_billed": self.budget.possibly_billed,
+            **self.kept_aside(),
+        }
+
+    def summary(self, figures: EngineFigures, error: StoppedError | None, *, pilot: bool) -> Summary:
+        """Sum up what is stored. A `pilot` is never complete: it publishes nothing."""
+        journal = self._directory.journal
+        sums = journal.sums()
+        totals = sums.totals()
+        settled = totals.rows
+        for unfinished in journal.spent():
+            totals.add(unfinished)
+        pending = self.progress.rows - settled
+        published = all(record.sealed for record in journal.shards())
+        if pending == 0 and published and not pilot and not isinstance(error, StorageStop):
+            state, error = "complete", None
+        elif error is None and figures.interrupted:
+            state = "interrupted"
+        else:
+            state = "stopped"
+        return Summary(
+            state=state,
+            rows=self.progress.rows,
+            succeeded=sums.rows(Status.SUCCEEDED),
+            failed=sums.rows(Status.FAILED),
+            pending=pending,
+            attempts=totals.attempts,
+            refused=figures.refused,
+            input_tokens=totals.input_tokens,
+            output_tokens=totals.output_tokens,
+            total_tokens=totals.total_tokens,
+            cost=totals.cost,
+            currency=self._parts.currency,
+            possibly_billed=figures.possibly_billed,
+            wall_s=self._wall_s(),
+            rows_per_s=self._rows_per_s(settled),
+            limited_by=figures.limited_by,
+            output=str(self._directory.path),
+            shared=totals.shared,
+            error=error_text(error),
+        )
+
+    def unread_summary(self, figures: EngineFigures, error: StoppedError) -> Summary:
+        """Return what is known of a run whose journal is out of reach: the counts of what was committed."""
+        progress = self.progress
+        return Summary(
+            state="stopped",
+            rows=progress.rows,
+            succeeded=progress.settled - progress.failed,
+            failed=progress.failed,
+            pending=progress.rows - progress.settled,
+            attempts=0,
+            refused=figures.refused,
+            input_tokens=None,
+            output_tokens=None,
+            total_tokens=None,
+            cost=progress.spent,
+            currency=self._parts.currency,
+            possibly_billed=figures.possibly_billed,
+            wall_s=self._wall_s(),
+            rows_per_s=self._rows_per_s(progress.settled),
+            limited_by=None,
+            output=str(self._directory.path),
+            error=error_text(error),
+        )
+
+    def label(self, model: str | None) -> PriceLabel:
+        """Return where the price of an answering model comes from."""
+        price = self._parts.price_of(self._parts.model or model or "")
+        return PriceLabel(price.currency, price.price_date, price.price_source) if price else PriceLabel()
+
+    def _wall_s(self) -> float:
+        return round(time.monotonic() - self._started_s, 3)
+
+    def _rows_per_s(self, settled: int) -> float:
+        return round((settled - self._settled_before) / (time.monotonic() - self._started_s), 3)
+
+
+def error_text(error: StoppedError | None) -> dict[str, str] | None:
+    """Return what a summary says of the error that stopped a run."""
+    return None if error is None else {"kind": type(error).__name__, "message": str(error)}

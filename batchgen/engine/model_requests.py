@@ -1,0 +1,38 @@
+"""Requests to the job's models, and what their replies mean; which of the models only stream is learnt on the way."""
+
+from __future__ import annotations
+
+from batchgen.providers.protocol import Provider
+from batchgen.values import Outcome, Prompt, Request, Response
+
+
+class ModelRequests:
+    """Builds requests and reads replies. `model` is the job's own; `stream` asks every model for a stream."""
+
+    def __init__(self, provider: Provider, model: str, *, stream: bool) -> None:
+        self._provider = provider
+        self._model = model
+        self._stream = stream
+        self._streamed_models: dict[str, bool] = {}
+
+    def build(self, prompt: Prompt) -> Request:
+        """Return the request for a prompt."""
+        return self._provider.build_request(prompt, stream=self.streams(prompt))
+
+    def read(self, request: Request, response: Response) -> Outcome:
+        """Return what a whole response means."""
+        return self._provider.read_response(request, response)
+
+    def streams(self, prompt: Prompt) -> bool:
+        """Whether the prompt's model is asked for a stream."""
+        if self._stream:
+            return True
+        model = prompt.model or self._model
+        known = self._streamed_models.get(model)
+        if known is None:
+            known = self._streamed_models[model] = self._provider.must_stream(model)
+        return known
+
+    def stream_from_now_on(self, prompt: Prompt) -> None:
+        """Ask the prompt's model for streams only: it has refused everything else."""
+        self._streamed_models[prompt.model or self._model] = True

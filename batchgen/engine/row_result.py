@@ -1,0 +1,137 @@
+"""What is recorded for a row: its final outcome, with the sums over all its attempts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from batchgen.engine.masking import Masker
+from batchgen.engine.work import RowInProgress
+from batchgen.errors import ProviderStop
+from batchgen.money.ledger import Charges, charges_on, with_charges
+from batchgen.money.prices import ModelPrice
+from batchgen.pace.retry import AttemptCounts, is_retryable
+from batchgen.values import Completion, Cost, Failure, FailureKind, Outcome, Prompt, Result, Status, Usage
+
+_FREE = Cost(Decimal(0), Decimal(0))
+
+
+class RowResults:
+    """Makes results of outcomes. `model` is the job's own, `price_of` finds a model's price.
+
+    `wall_us` gives the time of results, in microseconds since 1970, UTC.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        price_of: Callable[[str], ModelPrice | None],
+        masker: Masker,
+        wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._model = model
+        self._price_of = price_of
+        self.masker = masker
+        self._wall_us = wall_us
+
+    def cost(self, row: RowInProgress, usage: Usage) -> Cost | None:
+        """Return what a usage costs, None if the model has no known price. Budget and result both ask for it."""
+        if row.priced is None or row.priced[0] is not usage:
+            price = self._price_of(row.prompt.model or self._model)
+            row.priced = usage, None if price is None else price.cost(usage)
+        return row.priced[1]
+
+    def bill(self, row: RowInProgress, usage: Usage) -> None:
+        """Charge the row for an attempt that does not end it."""
+        cost = self.cost(row, usage)
+        item = Charges(
+            row.row,
+            0,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.total_tokens,
+            usage.cached_tokens,
+            usage.reasoning_tokens,
+            None if cost is None else cost.input,
+            None if cost is None else cost.output,
+        )
+        row.billed = item if row.billed is None else charges_on(row.row, row.billed, item)
+
+    def unfinished(self, row: RowInProgress) -> Charges | None:
+        """Return what is to be put on record for a row that ends without a result, None if nothing was sent for it."""
+        if not row.tally.requests:
+            return None
+        return msgspec.structs.replace(row.billed or Charges(row.row, 0), attempts=row.tally.requests)
+
+    def unasked(self, row: int, failure: Failure) -> Result:
+        """Return the result of a row that cannot be asked at all."""
+        return self.result(RowInProgress(row, Prompt(), AttemptCounts()), failure)
+
+    def result(self, row: RowInProgress, outcome: Outcome) -> Result:
+        """Return what is recorded for the row."""
+        result = self._completed(row, outcome) if isinstance(outcome, Completion) else self._failed(row, outcome)
+        return result if row.billed is None else with_charges(result, row.billed)
+
+    def stop_reason(self, failure: Failure) -> ProviderStop:
+        """Return the exception for an answer that no row can survive, in the vendor's own words."""
+        status = f"HTTP {failure.http_status}" if failure.http_status is not None else "no answer"
+        code = f", {failure.code}" if failure.code else ""
+        message = self.masker.message
+        return ProviderStop(f"The provider refused for good ({message(status + code)}): {message(failure.message)}")
+
+    def _completed(self, row: RowInProgress, completion: Completion) -> Result:
+        usage, masker = completion.usage, self.masker
+        cost = self.cost(row, usage)
+        return Result(  # in the order of its fields: names would cost 0.9 µs a row
+            row.row,
+            Status.SUCCEEDED,
+            row.tally.requests,
+            self._wall_us(),
+            masker.answer(completion.text if completion.text is not None else completion.refusal),
+            masker.answer(completion.reasoning),
+            masker.answer(completion.tool_calls),
+            masker.word(completion.finish_reason),
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.total_tokens,
+            usage.cached_tokens,
+            usage.reasoning_tokens,
+            cost.input if cost else None,
+            cost.output if cost else None,
+            masker.word(completion.model),
+            masker.field(completion.request_id),
+            row.latency_ms,
+            completion.http_status,
+        )
+
+    def _failed(self, row: RowInProgress, failure: Failure) -> Result:
+        usage, masker = failure.usage, self.masker
+        if usage is not None and is_retryable(failure):
+            usage = None  # it was billed when the failed attempt was counted
+        cost = self.cost(row, usage) if usage is not None else None
+        if cost is None and self._price_of(row.prompt.model or self._model):
+            cost = _FREE
+        return Result(
+            row=row.row,
+            status=Status.FAILED,
+            attempts=row.tally.requests,
+            finished_at_us=self._wall_us(),
+            finish_reason=masker.field(failure.finish_reason),
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            total_tokens=usage.total_tokens if usage else None,
+            cached_tokens=usage.cached_tokens if usage else None,
+            reasoning_tokens=usage.reasoning_tokens if usage else None,
+            input_cost=cost.input if cost else None,
+            output_cost=cost.output if cost else None,
+            model=masker.field(failure.model),
+            request_id=masker.field(failure.request_id),
+            latency_ms=row.latency_ms if failure.kind is not FailureKind.PROMPT else None,
+            http_status=failure.http_status,
+            error_kind=failure.kind,
+            error_code=masker.field(failure.code),
+            error_message=masker.message(failure.message),
+        )

@@ -1,0 +1,130 @@
+"""How the rows of a job are asked: all that makes requests and reads replies, and nothing that reads rows.
+
+It is built from the job file's values and the environment alone, so that another process, or another machine, can build
+the same: the job is sent there, never the key. Each process reads the key from its own environment.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from msgspec import Struct
+
+from batchgen.answers import StructuredAnswers, Target, instructed
+from batchgen.errors import JobError
+from batchgen.job.endpoint import Endpoint
+from batchgen.job.examples import load_examples
+from batchgen.job.settings import ColumnReference, Job
+from batchgen.money.prices import JobPrices, ModelPrice, load_prices, region_of
+from batchgen.prompts.prompt import PromptTemplate
+from batchgen.providers import PROVIDERS, open_provider
+from batchgen.providers.protocol import ModelSettings, Provider
+from batchgen.providers.request_parts import from_column
+from batchgen.values import Message
+
+
+class RequestParts(Struct, frozen=True):
+    """What makes the requests of a job and reads their replies. `notes` are warnings for the user.
+
+    `model` is empty where each row names its own; `answers` is `[response]` made ready, None where the job has none;
+    `examples` are the messages that every prompt begins with.
+    """
+
+    job: Job
+    endpoint: Endpoint
+    template: PromptTemplate
+    provider: Provider
+    model: str
+    price_of: JobPrices
+    answers: StructuredAnswers | None
+    examples: Sequence[Message]
+    notes: list[str]
+
+    @property
+    def currency(self) -> str | None:
+        """The currency of all costs of the run, None while no price is known."""
+        return self.price_of.currency
+
+
+def request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
+    """Build what makes the requests of a job. Raises `UsageError` with one sentence for what is wrong."""
+    notes: list[str] = []
+    columns = {name: value["column"] for name, value in job.model.parameters.items() if from_column(value)}
+    name = job.model.name
+    model = "" if isinstance(name, ColumnReference) else name
+    template = PromptTemplate(job.prompt, columns, name.column if isinstance(name, ColumnReference) else None)
+    answers = _answers(job, model)
+    parameters = job.model.parameters if answers is None else {**job.model.parameters, **answers.shaping.parameters}
+    settings = ModelSettings(name=model, base_url=endpoint.base_url, parameters=parameters, headers=job.model.headers)
+    provider = open_provider(job.model.provider, settings)
+    for remark in (*provider.remarks(), *(answers.remarks if answers is not None else ())):
+        if remark.fatal:
+            raise JobError(f"{remark.key}: {remark.text}")
+        notes.append(f"{remark.key}: {remark.text}")
+    return RequestParts(
+        job=job,
+        endpoint=endpoint,
+        template=template,
+        provider=provider,
+        model=model,
+        price_of=_prices(job, endpoint, model, notes),
+        answers=answers,
+        examples=_shape_prompts(job, template, answers),
+        notes=notes,
+    )
+
+
+def _answers(job: Job, model: str) -> StructuredAnswers | None:
+    """Return `[response]` made ready. The job's own server decides how it is asked for, also when it is simulated."""
+    if job.response is None:
+        return None
+    base_url = job.model.base_url or PROVIDERS[job.model.provider].base_url
+    target = Target(
+        provider=job.model.provider, base_url=base_url, model=model or None, parameters=job.model.parameters
+    )
+    return StructuredAnswers(job.response, target)
+
+
+def _shape_prompts(job: Job, template: PromptTemplate, answers: StructuredAnswers | None) -> list[Message]:
+    """Have instruction and examples put into every prompt; return the examples."""
+    examples: list[Message] = []
+    if job.prompt.examples is not None:
+        column = job.prompt.examples_answer or "answer"
+        examples = load_examples(job.prompt.examples, column, template, answers)
+    if answers is not None:
+        template.finish_with(partial(answers.prepare, examples=examples))
+    elif examples:
+        template.finish_with(partial(instructed, instruction=None, examples=examples))
+    return examples
+
+
+def _prices(job: Job, endpoint: Endpoint, model: str, notes: list[str]) -> JobPrices:
+    """Return the prices of the job's models; a price that is missing or old is noted. A budget needs one."""
+    region = job.pricing.region or region_of(endpoint.base_url)
+    table = load_prices(Path(job.pricing.file) if job.pricing.file else None)
+    prices = JobPrices(table, region, model)
+    price = prices(model) if model else None
+    if model and price is None:
+        notes.append(table.suggestion(model, region))
+    elif price is not None and price.is_stale(dt.datetime.now(dt.UTC).date()):
+        notes.append(
+            f"The price of {model} is of {price.price_date}, more than six months old: see {price.price_source}."
+        )
+    if job.limits.budget is not None and model:
+        check_budget(job, price, table.suggestion(model, region))
+    return prices
+
+
+def check_budget(job: Job, price: ModelPrice | None, suggestion: str = "") -> None:
+    """Raise `JobError` for a budget that could not be kept. Where rows bring parameters, only they can tell."""
+    varies = any(map(from_column, job.model.parameters.values()))
+    if price is None:
+        raise JobError(f"limits.budget needs a price. {suggestion}".rstrip())
+    if not varies and price.output_bound(job.model.parameters) is None:
+        raise JobError(
+            f"limits.budget needs a longest answer, and nothing bounds what {price.model} may think: set "
+            "max_completion_tokens, enable_thinking = false or a thinking_budget under model.parameters."
+        )
