@@ -10,7 +10,8 @@ BatchgenError
     ├── ResourceStop   this machine has no file descriptor left to connect with
     ├── BudgetStop     the next request could pass the budget
     ├── InputStop      the input can no longer be read as it was when the run began
-    └── StorageStop    journal or parts cannot be written: disk full, directory gone, writer dead
+    ├── StorageStop    journal or parts cannot be written: disk full, directory gone
+    └── InternalStop   a mistake in batchgen itself (exit 70)
 """
 
 
@@ -56,3 +57,21 @@ class InputStop(StoppedError):
 
 class StorageStop(StoppedError):
     """Results can no longer be stored safely."""
+
+
+class InternalStop(StoppedError):
+    """A mistake in batchgen itself, its cause, ended the run; all that was settled is kept."""
+
+    @classmethod
+    def of(cls, cause: BaseException) -> "InternalStop":
+        """Return the stop for an error that nobody foresaw, without its text, which may quote anything."""
+        stop = cls(f"An error in batchgen itself ({type(innermost(cause)).__name__}).")
+        stop.__cause__ = cause
+        return stop
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return the first error of the groups that tasks which ran side by side have put round it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -12,10 +12,13 @@ from importlib.abc import MetaPathFinder
 import click
 
 from batchgen.cli.jobs import check, estimate, run_command
-from batchgen.cli.options import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
+from batchgen.cli.options import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_UNFORESEEN, EXIT_USAGE
 from batchgen.cli.runs import diff_command, evaluate_command, report, status
+from batchgen.cli.streams import outlast, settle
 from batchgen.cli.tools import mail_command, prices, simulate
-from batchgen.errors import BatchgenError, StoppedError
+from batchgen.cli.unforeseen import remember
+from batchgen.cli.unforeseen import report as report_unforeseen
+from batchgen.errors import BatchgenError, InternalStop, StoppedError
 from batchgen.text.terminal import harmless
 from batchgen.version import __version__
 
@@ -65,10 +68,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with the contract's code; the one place where exceptions become exit codes."""
     sys.meta_path.insert(0, _WithoutPandas())
     gc.set_threshold(50_000, 20)  # rows make no cycles: looking for some 300 times as often cost 4 % of a row
-    sys.exit(_code(arguments))
+    outputs = outlast()
+    code = _code(arguments)
+    settle(outputs)
+    sys.exit(code)
 
 
 def _code(arguments: list[str] | None) -> int:
+    remember(None)
     try:
         return int(cli.main(arguments, prog_name="batchgen", standalone_mode=False) or 0)
     except click.exceptions.Abort:
@@ -76,6 +83,8 @@ def _code(arguments: list[str] | None) -> int:
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE
+    except InternalStop as error:
+        return _unforeseen(error.__cause__ or error)
     except StoppedError as error:
         return _told(error, EXIT_STOPPED)
     except BatchgenError as error:
@@ -83,10 +92,17 @@ def _code(arguments: list[str] | None) -> int:
     except KeyboardInterrupt:
         click.echo("Interrupted; nothing was sent.", err=True)
         return EXIT_INTERRUPTED
-    except SystemExit as left:  # click's own end when the reader of stdout has gone
-        return left.code if isinstance(left.code, int) else EXIT_USAGE
+    except SystemExit as left:  # click's own answer to a pipe that broke, which was none of the standard streams
+        return _unforeseen(left.__context__ or left)
+    except Exception as error:
+        return _unforeseen(error)
 
 
 def _told(error: BatchgenError, code: int) -> int:
     click.echo(harmless(f"batchgen: {error}"), err=True)
     return code
+
+
+def _unforeseen(error: BaseException) -> int:
+    click.echo(report_unforeseen(error), err=True)
+    return EXIT_UNFORESEEN

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchgen.cli.unforeseen import remember
 from batchgen.errors import UsageError
 
 if TYPE_CHECKING:
     from batchgen.job.endpoint import Endpoint
     from batchgen.job.settings import Job
 
-EXIT_COMPLETE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_COMPLETE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_UNFORESEEN, EXIT_INTERRUPTED = 0, 1, 2, 3, 70, 130
 
 
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,7 +63,10 @@ def load_from(options: dict[str, Any]) -> Job:
         "pricing.file": options["prices"],
     }
     overrides |= {key: value for key, value in named.items() if value is not None}
-    return load_job(options["job_path"], **overrides)
+    job = load_job(options["job_path"], **overrides)
+    key = os.environ.get(job.model.api_key_env or "", "")
+    remember(job.output.path, {**job.model.headers, "": key})
+    return job
 
 
 def endpoint_for(job: Job, wanted: bool) -> AbstractContextManager[Endpoint | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from batchgen.cli.options import EXIT_COMPLETE
+from batchgen.cli.unforeseen import remember
 
 
 @click.command()
@@ -17,6 +18,7 @@ def status(directory: str, as_json: bool) -> int:
     Example:
       batchgen status out/email-extraction
     """
+    remember(directory)
     from pathlib import Path
 
     from batchgen.cli.messages import status_json, status_text
@@ -39,6 +41,7 @@ def report(directory: str, html: str | None, as_json: bool) -> int:
       batchgen report out/email-extraction
       batchgen report out/email-extraction --html report.html
     """
+    remember(directory)
     from batchgen.cli.report_command import show_report
 
     show_report(directory, html=html, as_json=as_json)
@@ -88,6 +91,7 @@ def evaluate_command(
       batchgen evaluate out/dataset-labelling --gold label
       batchgen evaluate out/email-extraction --gold customer=gold_customer --gold error_code=gold_error_code
     """
+    remember(directory)
     import msgspec
 
     from batchgen.evaluation.evaluate import evaluate, gold_setting, settings_of_run, write_measures
@@ -141,6 +145,7 @@ def diff_command(
       batchgen diff out/prompt-a out/prompt-b
       batchgen diff out/qwen-plus out/qwen-max --gold label --parquet changed.parquet
     """
+    remember(directory_a)
     from batchgen.difference.compare import difference
     from batchgen.difference.text import difference_text
     from batchgen.evaluation.evaluate import gold_setting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import anyio
 import anyio.to_thread
@@ -22,7 +22,7 @@ from batchgen.engine.row_feed import Feed
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.structured_turns import PlainDialogue, StructuredDialogue
 from batchgen.engine.summary import Summary
-from batchgen.errors import StoppedError, StorageStop
+from batchgen.errors import InternalStop, StoppedError, StorageStop
 from batchgen.job.parts import JobParts
 from batchgen.job.requests import check_budget
 from batchgen.job.settings import LimitSettings
@@ -105,7 +105,13 @@ async def run_job(
                 side.cancel_scope.cancel()
     except StoppedError as stopped:
         error = stopped
+    except Exception as unforeseen:
+        error = InternalStop.of(unforeseen)
     reporter.finished(books.progress)
+    if isinstance(error, InternalStop):
+        with suppress(Exception):  # the first error is the one to be told
+            await anyio.to_thread.run_sync(_conclude, directory, books, engine, error, only is not None)
+        raise error
     return await anyio.to_thread.run_sync(_conclude, directory, books, engine, error, only is not None)
 
 

@@ -47,6 +47,11 @@ def foreign_names(directory: Path) -> list[str]:
     return [] if _SURE & {*names} else [name for name in names if not _is_own(name)]
 
 
+def is_run(directory: Path) -> bool:
+    """Return whether a run has begun in `directory`."""
+    return any((directory / name).is_file() for name in _SURE)
+
+
 def own_files(directory: Path) -> Iterator[Path]:
     """Yield the files and folders that batchgen has made in an output directory."""
     for path in directory.iterdir():

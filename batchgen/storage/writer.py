@@ -16,7 +16,7 @@ from typing import Self
 
 import anyio
 
-from batchgen.errors import StorageStop
+from batchgen.errors import InternalStop, StoppedError, StorageStop
 from batchgen.money.ledger import Charges
 from batchgen.storage.overflow import SPILL_BYTES, Spill
 from batchgen.storage.result_schema import Layout
@@ -81,7 +81,7 @@ class Writer:
         self._openings: dict[int, asyncio.Future[set[int]]] = {}
         self._open_shards: set[int] = set()
         self._refusing: set[str] = set()
-        self._failure: StorageStop | None = None
+        self._failure: StoppedError | None = None
         self._spill_task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -107,7 +107,7 @@ class Writer:
         """`close()`; an error already on its way is not replaced."""
         try:
             await self.close()
-        except StorageStop:
+        except StoppedError:
             if error is None:
                 raise
 
@@ -220,10 +220,7 @@ class Writer:
         if isinstance(error, StorageStop):
             self._failure = error
         else:
-            self._failure = StorageStop(
-                f"The writer died ({type(error).__name__}: {error}); this is a bug in batchgen."
-            )
-            self._failure.__cause__ = error
+            self._failure = InternalStop.of(error)
         for answer in self._openings.values():
             if not answer.done():
                 answer.set_exception(self._failure)
@@ -236,9 +233,12 @@ class Writer:
             try:
                 await asyncio.to_thread(self._spill.append, group.results, group.spent)
             except OSError as error:
-                self._failure = StorageStop(
-                    f"{self._failure} {len(group.results)} answers could not be kept ({error}) and will be asked again."
+                before = self._failure
+                assert before is not None
+                self._failure = type(before)(
+                    f"{before} {len(group.results)} answers could not be kept ({error}) and will be asked again."
                 )
+                self._failure.__cause__ = before.__cause__
 
     # What `_OnLoop` calls, on the loop
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batchgen.errors import StorageStop
+from batchgen.errors import InternalStop, StoppedError, StorageStop
 from batchgen.money.ledger import Charges
 from batchgen.storage import writer
 from batchgen.storage import writer_thread as committer
@@ -169,7 +169,7 @@ async def test_long_answers_that_the_journal_has_lost(directory, monkeypatch, ro
     stored_rows = Journal.stored_rows
     monkeypatch.setattr(committer, "KEPT_BYTES", 0)
     monkeypatch.setattr(Journal, "stored_rows", lambda self, *arguments: rows(stored_rows(self, *arguments)))
-    with anyio.fail_after(10), pytest.raises(StorageStop, match=said):  # noqa: PT012
+    with anyio.fail_after(10), pytest.raises(StoppedError, match=said):  # noqa: PT012
         async with make(directory, []) as out:
             await out.open_shard(shard_of(0))
             for row in range(10):
@@ -297,9 +297,9 @@ async def test_a_part_refused_once_is_written_again(directory, monkeypatch):
 
 @pytest.mark.parametrize("where", ["append", "settled", "seal"])
 async def test_a_dead_writer_ends_the_run(directory, monkeypatch, where):
-    """Whatever kills the thread, every waiter gets `StorageStop` with the cause at once, and answers are spilled."""
+    """Whatever kills the thread, every waiter gets `InternalStop` with the cause at once, and answers are spilled."""
     monkeypatch.setattr(Journal, where, Refusing(getattr(Journal, where), ZeroDivisionError("boom")))
-    with anyio.fail_after(10), pytest.raises(StorageStop, match="ZeroDivisionError: boom") as caught:  # noqa: PT012
+    with anyio.fail_after(10), pytest.raises(InternalStop, match="ZeroDivisionError") as caught:  # noqa: PT012
         async with make(directory, [], group_wait_s=0) as out:
             await out.open_shard(shard_of(0))
             for row in range(10):

@@ -99,7 +99,7 @@ cli.main(sys.argv[1:])
     ],
 )
 def test_a_writer_that_dies_ends_the_run(spare, simulator, job, tmp_path, place, name, after, error):
-    """Exit 3 and a sentence instead of a hang; what was answered is kept, and the next run does the rest."""
+    """Exit 70 and a file that says all instead of a hang; what was answered is kept, and the next run does the rest."""
     server = simulator(latency_ms=20)
     texts = [f"row {n}" for n in range(600)]
     path = job(write_csv(tmp_path / "in.csv", texts), server.url, concurrency=32)
@@ -113,8 +113,13 @@ def test_a_writer_that_dies_ends_the_run(spare, simulator, job, tmp_path, place,
         timeout=40,
         check=False,
     )
-    assert done.returncode == 3, done.stderr
-    assert "The writer died" in done.stdout + done.stderr
+    assert done.returncode == 70, done.stderr
+    assert "Traceback" not in done.stderr
+    [told] = (tmp_path / "out").glob("batchgen-error-*.txt")
+    assert str(told) in done.stderr
+    assert error.partition("(")[0] in told.read_text()
+    assert KEY not in told.read_text()
+    told.unlink()
     assert server.stats()["prompts_answered"] == durable_rows(tmp_path / "out", tmp_path)
     assert spare.run(path)[0] == 0
     assert_whole(tmp_path / "out", texts)

@@ -1,0 +1,91 @@
+"""Standard output and error that outlast their reader: what cannot be written changes no run and no exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import select
+import sys
+from typing import Any, TextIO
+
+_READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET})
+"""A pipe without a reader, a terminal whose window was closed: nobody is left who misses anything."""
+
+
+class LastingOutput(io.RawIOBase):
+    """A descriptor to write to until that fails once; from then on all is thrown away, and `lost` says why."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.lost: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: Any) -> int:
+        while self.lost is None:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+            except OSError as error:
+                self.lost = error
+        return len(data)
+
+
+def outlast() -> list[LastingOutput]:
+    """Replace the process's own standard output and error; return the new ones.
+
+    Streams that somebody has put in their place (a test, a notebook) are left alone. A standard stream that is closed
+    becomes the null device: else the next file that is opened would get its number, and what a library prints.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    outputs = []
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        old = getattr(sys, name)
+        if old is not getattr(sys, f"__{name}__") or not isinstance(old, io.TextIOWrapper | None):
+            continue
+        raw = LastingOutput(descriptor)
+        setattr(sys, name, _text(raw, old))
+        outputs.append(raw)
+    return outputs
+
+
+def _text(raw: LastingOutput, old: TextIO | None) -> TextIO:
+    """Return a text stream like the old one; letters that its encoding does not have are shown escaped."""
+    if not isinstance(old, io.TextIOWrapper):
+        return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace")
+    with contextlib.suppress(OSError):
+        old.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=old.encoding,
+        errors="backslashreplace",
+        line_buffering=old.line_buffering,
+        write_through=old.write_through,
+    )
+
+
+def settle(outputs: list[LastingOutput]) -> None:
+    """Write what is still held back, and say on standard error if a disk was too full for standard output."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    for output in outputs:
+        if output.lost is not None and output.fileno() == 1 and output.lost.errno not in _READER_GONE:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(f"batchgen: standard output could not be written: {output.lost.strerror}.\n")
+                sys.stderr.flush()

@@ -1,0 +1,92 @@
+"""An error that nobody foresaw: one line for the user, and a file with all that it takes to find the mistake."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from batchgen.errors import innermost
+from batchgen.files.modes import open_file
+from batchgen.secret import Secret
+from batchgen.text.terminal import harmless
+from batchgen.version import __version__
+
+_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
+_LOGIN = re.compile(r"(?<=://)[^/\s@]+(?=@)")  # user and password in an address
+_SHORTEST_SECRET = 8
+_LONGEST_LINE = 300
+_LIBRARIES = ("anyio", "click", "httptools", "httpx", "jinja2", "msgspec", "pyarrow", "uvloop")
+
+
+class _Command:
+    """What is known of the command that this process runs."""
+
+    directory: Path | None = None
+    secrets: Sequence[str] = ()
+
+
+def remember(directory: str | Path | None, secrets: Mapping[str, object] | None = None) -> None:
+    """Note the output directory that the command works on, and secrets of its job beside those in the environment."""
+    _Command.directory = None if directory is None else Path(directory).absolute()
+    _Command.secrets = [value for value in (secrets or {}).values() if isinstance(value, str)]
+
+
+def report(error: BaseException) -> str:
+    """Write the file and return the line. Never raises."""
+    what = "".join(traceback.format_exception_only(innermost(error))).strip().partition("\n")[0]
+    body = "\n".join(
+        [
+            f"batchgen {__version__}, Python {sys.version}",
+            platform.platform(),
+            ", ".join(_versions()),
+            time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "",
+            *traceback.format_exception(error),
+        ]
+    )
+    path = _write(masked(body))
+    kept = f"Details are in {path}; please report it with that file" if path else "The details could not be written"
+    line = f"batchgen: an error that should not happen: {masked(what)[:_LONGEST_LINE]}. {kept}. "
+    return harmless(line.replace("\n", " ")) + "Nothing that was answered is lost."
+
+
+def masked(text: str) -> str:
+    """Return the text without keys, passwords and logins that the environment or the job have."""
+    found = {value for name, value in os.environ.items() if _SECRET_NAME.search(name)} | {*_Command.secrets}
+    for value in sorted(found, key=len, reverse=True):
+        if len(value) >= _SHORTEST_SECRET:
+            text = Secret(value).mask(text)
+    return _LOGIN.sub("***", Secret("").mask(text))
+
+
+def _versions() -> Iterator[str]:
+    for name in _LIBRARIES:
+        try:
+            yield f"{name} {metadata.version(name)}"
+        except metadata.PackageNotFoundError:
+            continue
+
+
+def _write(text: str) -> Path | None:
+    """Write the file into the output directory, if there is one, else into the temporary folder."""
+    from batchgen.storage.own_files import is_run  # not needed, and not paid for, as long as all goes well
+
+    name = f"batchgen-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    directory = _Command.directory
+    ours = [directory] if directory is not None and is_run(directory) else []
+    for directory in (*ours, Path(tempfile.gettempdir())):
+        try:
+            with open(open_file(directory / name, os.O_WRONLY | os.O_EXCL), "wb") as file:
+                file.write(text.encode(errors="backslashreplace"))
+        except OSError:
+            continue
+        return directory / name
+    return None
