@@ -54,7 +54,7 @@ def prices_text(listed: Sequence[Listed]) -> str:
             for row in _rows(one, remarks)
         ]
         head = ["model", "up to", "input", "output", "thinking", "cached", "batch", "read on", ""]
-        sections.append([f"{region}, {currency} per million tokens", *table(head, rows)])
+        sections.append([f"{region}, {currency} per million tokens", *table([head, *rows])])
     if remarks:
         sections.append(["Notes", *(f"  [{number}] {note}" for note, number in remarks.items())])
     sections.append(_sources(listed))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from batchgen.difference.compare import Agreement, Changed, Difference
 from batchgen.difference.sides import Side
 from batchgen.evaluation.statistics import LEVEL
-from batchgen.evaluation.text import aligned, interval_text, plain, shown
+from batchgen.evaluation.text import interval_text, plain, shown
 from batchgen.text.figures import money
+from batchgen.text.table import table
 
 
 def difference_text(found: Difference) -> str:
@@ -26,7 +27,7 @@ def difference_text(found: Difference) -> str:
         ["same completion, letter by letter", *_share(found.completion)],
         *([f"parsed.{plain(name)}", *_share(agreement)] for name, agreement in found.fields.items()),
     ]
-    lines += ["", *aligned([["agreement", "", "rows"], *agreements])]
+    lines += ["", *table([["agreement", "", "rows"], *agreements])]
     lines += ["", *_side_lines(found.a, found.b)]
     if found.gold is not None:
         gold = found.gold
@@ -36,7 +37,7 @@ def difference_text(found: Difference) -> str:
         assert change.high is not None
         lines += [
             "",
-            *aligned(
+            *table(
                 [
                     ["accuracy", f"{gold.rows:,} rows with gold"],
                     ["A", interval_text(gold.accuracy_a)],
@@ -71,7 +72,7 @@ def _side_lines(a: Side, b: Side) -> list[str]:
     rows.append(["output tokens", f"{a.output_tokens:,}", f"{b.output_tokens:,}"])
     rows.append(["latency, median", _milliseconds(a.latency_p50_ms), _milliseconds(b.latency_p50_ms)])
     rows.append(["latency, 95 %", _milliseconds(a.latency_p95_ms), _milliseconds(b.latency_p95_ms)])
-    return aligned(rows)
+    return table(rows)
 
 
 def _cost(side: Side) -> str:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from batchgen.estimating.values import Estimate, Offer, Span
 from batchgen.text.figures import duration_text, money
+from batchgen.text.table import table
 
 _METHODS = {"pilot": "pilot", "earlier run": "earlier run of this job"}
 
@@ -26,7 +27,7 @@ def estimate_text(estimate: Estimate) -> str:
     if estimate.paid is not None:
         cost = "" if estimate.paid.cost is None else f" for {money(estimate.paid.cost, currency)}"
         lines.append(f"settled        {estimate.paid.rows:,} rows already{cost}; a run keeps them")
-    lines += ["", *_table(_summary_rows(estimate)), ""]
+    lines += ["", *table(_summary_rows(estimate)), ""]
     if estimate.price is not None:
         lines.append(f"price          {estimate.price}")
     if estimate.confidence is not None:
@@ -38,7 +39,7 @@ def estimate_text(estimate: Estimate) -> str:
         lines.append("low to high    no answers known: low is the input alone, expected and high the longest answers")
     lines += [f"note           {note}" for note in estimate.notes]
     if estimate.compare:
-        lines += ["", *_table(_compared(estimate.compare))]
+        lines += ["", *table(_compared(estimate.compare), words=2)]
         if estimate.confidence is not None:
             lines.append(f"Answers are taken to be as long as those of {estimate.model}.")
         lines += [f"note           {offer.model}: {offer.note}" for offer in _with_notes(estimate.compare)]
@@ -118,16 +119,3 @@ def _amounts(span: Span[Decimal] | None, currency: str, share: Decimal = Decimal
 
 def _number(value: int | None) -> str:
     return "unbounded" if value is None else f"{value:,}"
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    """Return aligned lines: the first column to the left, figures to the right."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    texts = 1 if rows[0][0] == "" else 2
-    return [
-        "  ".join(
-            cell.ljust(width) if place < texts else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from batchgen.evaluation.evaluate import Compared, Evaluation
 from batchgen.evaluation.labels import LabelScores
 from batchgen.evaluation.statistics import LEVEL, Measure
+from batchgen.text.table import table
 
 _WIDEST = 60
 _MOST_CELLS = 12
@@ -40,7 +41,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
             ]
             for field in evaluation.fields
         ]
-        lines += ["", *aligned([head, *body])]
+        lines += ["", *table([head, *body])]
     lines += _rows_lines("Disagreements, the surest first", evaluation.disagreements)
     lines += _rows_lines("Right, but least sure", evaluation.unsure)
     lines += [
@@ -63,11 +64,11 @@ def _label_lines(scores: LabelScores) -> list[str]:
         ]
         for score in scores.labels
     ]
-    lines = [f"macro F1  {interval_text(scores.macro_f1)}", "", *aligned([head, *body])]
+    lines = [f"macro F1  {interval_text(scores.macro_f1)}", "", *table([head, *body])]
     wrong = [cell for cell in scores.confusion if cell.gold != cell.predicted]
     if wrong:
         cells = [[plain(cell.gold), "→", plain(cell.predicted), f"{cell.rows:,}"] for cell in wrong[:_MOST_CELLS]]
-        lines += ["", "Confusions (gold → predicted)", *aligned(cells, indent="  ")]
+        lines += ["", "Confusions (gold → predicted)", *table(cells, indent="  ")]
         if len(wrong) > _MOST_CELLS:
             lines.append(f"  and {len(wrong) - _MOST_CELLS:,} more kinds")
     return lines
@@ -114,21 +115,3 @@ def plain(text: str, widest: int = _WIDEST) -> str:
     )
     text = " ".join(text.split())
     return text if len(text) <= widest else text[: widest - 1] + "…"
-
-
-def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
-    """Return lines of columns, the first to the left, the others to the right."""
-    widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        first, *others = (
-            " " * (width - _width(cell)) + cell if place else cell + " " * (width - _width(cell))
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append(indent + "  ".join([first, *others]).rstrip())
-    return lines
-
-
-def _width(text: str) -> int:
-    """Columns on a terminal: East Asian wide letters take two, combining marks none."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

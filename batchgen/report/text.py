@@ -158,7 +158,7 @@ def _spreads(report: Report) -> list[str]:
         *line("latency", report.latency_ms.quantiles),
         *line(f"cost in {report.currency}" if report.currency else "cost", report.cost.quantiles),
     ]
-    return table(["per row", "mean", "min", "p50", "p90", "p95", "p99", "max"], rows) if rows else []
+    return table([["per row", "mean", "min", "p50", "p90", "p95", "p99", "max"], *rows]) if rows else []
 
 
 def _shown(name: str, value: float) -> str:
@@ -199,7 +199,7 @@ def _estimate(report: Report) -> list[str]:
     rows = [[line.name, line.low, line.expected, line.high, line.actual, line.verdict] for line in compared(report)]
     return [
         f"Estimate against actual ({how_estimated(estimate)})",
-        *table(["", "low", "expected", "high", "actual", ""], rows),
+        *table([["", "low", "expected", "high", "actual", ""], *rows]),
     ]
 
 
@@ -223,7 +223,7 @@ def _lines(report: Report) -> list[str]:
     cost = f"cost ({report.currency})" if report.currency else "cost"
     head = ["model", "status", "finish", "error", "rows", "requests", "tokens in", "tokens out", cost]
     more = len(report.lines) - len(rows)
-    return ["Rows by group", *table(head, rows, words=4), *([f"and {more:,} more groups"] if more > 0 else [])]
+    return ["Rows by group", *table([head, *rows], words=4), *([f"and {more:,} more groups"] if more > 0 else [])]
 
 
 def _errors(report: Report) -> list[str]:
@@ -253,7 +253,7 @@ def _row_lines(title: str, found: Sequence[RowLine], report: Report) -> list[str
         for row in found
     ]
     head = ["row", "end", "latency", "requests", "tokens in", "tokens out", cost]
-    return [title, *table(head, rows, words=2)]
+    return [title, *table([head, *rows], words=2)]
 
 
 def _truncated(report: Report) -> list[str]:

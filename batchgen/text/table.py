@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Sequence
 from itertools import zip_longest
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> list[str]:
-    """Return lines of a table: the first `words` columns to the left, figures to the right."""
-    lines = [list(head), *(list(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip_longest(*lines, fillvalue="")]
+def table(rows: Sequence[Sequence[str]], *, words: int = 1, indent: str = "") -> list[str]:
+    """Return the lines of a table, its head being the first row: the first `words` columns to the left, figures to the
+    right."""
+    widths = [max(map(_width, column)) for column in zip_longest(*rows, fillvalue="")]
     return [
-        "  ".join(
-            cell.ljust(width) if place < words else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        indent
+        + "  ".join(
+            _padded(cell, width, left=place < words)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
-        for line in lines
+        for row in rows
     ]
+
+
+def _padded(cell: str, width: int, *, left: bool) -> str:
+    blank = " " * (width - _width(cell))
+    return cell + blank if left else blank + cell
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: East Asian wide letters take two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
