@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchgen.simulator import expected_answer
-from tests.cli.test_run import messages
+from tests.inputs import messages
 
 pytest.importorskip("numpy")
 

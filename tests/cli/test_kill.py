@@ -6,7 +6,7 @@ import time
 
 from batchgen.simulator import expected_answer
 from tests.cli.conftest import results_of
-from tests.cli.test_run import messages, write_csv
+from tests.inputs import messages, write_csv
 
 KILLS = 5
 ROWS = 4_000

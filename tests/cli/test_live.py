@@ -4,8 +4,8 @@ import json
 import signal
 import time
 
-from tests.cli.test_run import write_csv
-from tests.cli.test_stops import wait_until
+from tests.inputs import write_csv
+from tests.waiting import wait_until
 
 
 def test_limits_change_without_a_restart(command, simulator, job, tmp_path):

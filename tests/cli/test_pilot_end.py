@@ -3,7 +3,7 @@
 import json
 import signal
 
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 
 
 def test_a_pilot_of_all_rows_is_published_by_the_next_run(command, simulator, job, tmp_path):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 
 PRICES = """
 [models.house-model.international]

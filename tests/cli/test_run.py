@@ -1,6 +1,5 @@
 """Whole runs in a process of their own, against the simulator on a real socket."""
 
-import csv
 from decimal import Decimal
 
 import duckdb
@@ -12,20 +11,7 @@ import pytest
 
 from batchgen.simulator import expected_answer
 from tests.cli.conftest import results_of
-
-
-def messages(text):
-    """What the test's job asks for a row."""
-    return [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": text}]
-
-
-def write_csv(path, texts):
-    """Write a CSV with an id and a text column."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "text"])
-        writer.writerows([f"r{n}", text] for n, text in enumerate(texts))
-    return path
+from tests.inputs import messages, write_csv
 
 
 def test_a_thousand_csv_rows_through_faults_to_the_native_api(command, simulator, job, tmp_path):

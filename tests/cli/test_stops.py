@@ -9,15 +9,8 @@ import pytest
 
 from batchgen.simulator import expected_answer
 from tests.cli.conftest import KEY, results_of
-from tests.cli.test_run import messages, write_csv
-
-
-def wait_until(true, seconds=30):
-    """Poll a condition that another process brings about."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
+from tests.inputs import messages, write_csv
+from tests.waiting import wait_until
 
 
 @pytest.fixture

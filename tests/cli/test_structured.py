@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.cli.conftest import results_of
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 
 SCHEMA = {
     "type": "object",

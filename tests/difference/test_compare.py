@@ -17,7 +17,7 @@ from batchgen.difference.text import difference_text
 from batchgen.errors import InputError, OutputError
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.simulator import Settings, start_in_thread
-from tests.evaluation.test_evaluate import publish
+from tests.evaluation.publishing import publish
 
 
 def test_agreement_and_changes_are_counted(tmp_path):

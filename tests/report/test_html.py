@@ -9,8 +9,8 @@ import pytest
 
 from batchgen.report import read_report
 from batchgen.report.html import report_html
+from tests.report.estimates import estimate
 from tests.report.runs import failed_row, hand_made, real_run, row
-from tests.report.test_read import estimate
 
 INJECTIONS = (
     "<script>alert(1)</script>",

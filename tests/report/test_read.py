@@ -9,6 +9,7 @@ import pytest
 from batchgen.errors import OutputError
 from batchgen.report import accumulate as fold_module
 from batchgen.report import breakdown_text, read_cost_summary, read_report, report_text
+from tests.report.estimates import estimate
 from tests.report.runs import failed_row, hand_made, real_run, row
 
 
@@ -227,23 +228,6 @@ def test_foreign_text_cannot_act_on_a_terminal(tmp_path):
     text = report_text(read_report(hand_made(tmp_path / "out", rows, job=bad)))
     assert not [char for char in text if char != "\n" and not char.isprintable()]
     assert "bad" in text
-
-
-def estimate(**values):
-    """Return an estimate as `batchgen estimate --json` words it, for ten rows of `row`."""
-    return {
-        "rows": 10,
-        "model": "qwen-plus",
-        "input_tokens": 1000,
-        "input_method": "exact",
-        "output_tokens": {"low": 80, "expected": 100, "high": 120},
-        "output_method": "pilot",
-        "confidence": 0.95,
-        "cost": {"low": "0.0004", "expected": "0.0005", "high": "0.00051"},
-        "currency": "USD",
-        "duration_s": {"low": 1, "expected": 2, "high": 3.5},
-        **values,
-    }
 
 
 def test_estimate_against_actual(tmp_path):

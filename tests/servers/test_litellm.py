@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.cli.conftest import results_of
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 from tests.servers.litellm_keys import KEYS
 from tests.servers.server import Server
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.cli.conftest import results_of
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 from tests.servers.server import Server
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]

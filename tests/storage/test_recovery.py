@@ -18,7 +18,7 @@ from batchgen.storage.parts import DamagedPartError, part_path, write_part
 from batchgen.storage.recovery import check_parts, reopen_failed, take_spill
 from batchgen.storage.shards import PartRecord, ShardRecord
 from batchgen.values import Result, Status
-from tests.storage.test_parts import LAYOUT, failed, shard_of, succeeded
+from tests.storage.example_shard import LAYOUT, failed, shard_of, succeeded
 
 ROOT = Path(__file__).parents[2]
 

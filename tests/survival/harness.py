@@ -14,7 +14,7 @@ from pathlib import Path
 from batchgen.simulator import expected_answer
 from batchgen.storage.parts import read_results
 from tests.cli.conftest import KEY
-from tests.cli.test_run import messages
+from tests.inputs import messages
 
 ROOT = Path(__file__).parents[2]
 COMMIT_WINDOW_S = 0.2

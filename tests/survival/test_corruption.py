@@ -1,7 +1,6 @@
 """Flipped bits and cut files between two runs of the command: no silently wrong row, what is damaged is kept aside."""
 
 import random
-import re
 import shutil
 import signal
 
@@ -9,7 +8,8 @@ import pytest
 
 from batchgen.simulator import Settings, start_in_thread
 from tests.cli.conftest import JOB
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
+from tests.survival.damage import damaged
 from tests.survival.harness import Spare, assert_whole, wait_until
 
 TEXTS = [f"row {n}" for n in range(12_000)]
@@ -45,27 +45,6 @@ def killed(tmp_path_factory):
 
 
 KINDS = ("texts", "cut", "flip", "zeros", "twice", "flips")
-
-
-def damaged(body, kind, chance):
-    """Return the bytes with bits flipped, cut short, zeroed in the middle, or with a piece of them twice.
-
-    `texts` flips bits within stored answers, where neither SQLite nor JSON notices.
-    """
-    place = chance.randrange(len(body))
-    if kind == "cut":
-        return body[:place]
-    changed = bytearray(body)
-    if kind == "zeros":
-        changed[place : place + 4096] = bytes(len(changed[place : place + 4096]))
-    elif kind == "twice":
-        changed[place:place] = changed[place : place + 512]
-    else:
-        texts = [match.end() for match in re.finditer(rb"Answer [0-9a-f]{4}", body)] if kind == "texts" else []
-        for _ in range(1 if kind == "flip" else 20):
-            spot = chance.choice(texts) if texts else chance.randrange(len(body))
-            changed[spot] ^= 1 << chance.randrange(3)
-    return bytes(changed)
 
 
 FILES = ("journal.sqlite", "journal.sqlite-wal", "results/part-00000.parquet", "run.json")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import KEY
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 from tests.survival.harness import ROOT, assert_whole, durable_rows, wait_until
 
 MIB = 2**20

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from batchgen.storage.parts import read_results
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 from tests.survival.harness import assert_whole, durable_rows, killed_after, killed_when, wait_until
 
 IN_FLIGHT = 64

@@ -11,7 +11,7 @@ import pytest
 
 from batchgen.simulator import Settings, start_in_thread
 from batchgen.storage.parts import read_results
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 from tests.survival.harness import assert_whole, wait_until
 from tests.survival.vendor import WHOLE_FAULTS, Vendor, echo, question
 from tests.transport.fault_scripts import fault

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.cli.conftest import KEY
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 from tests.survival.harness import ROOT, assert_whole, durable_rows, wait_until
 
 FAKETIME = next(

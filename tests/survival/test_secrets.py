@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 from tests.survival.harness import ROOT, wait_until
 from tests.survival.vendor import WHOLE_FAULTS, Vendor, answer
 from tests.transport.fault_scripts import fault

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from tests.cli.conftest import KEY
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 from tests.survival.harness import ROOT
 
 WATCHED = """

@@ -21,9 +21,9 @@ from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import read_state
 from batchgen.values import Status
 from tests.cli.conftest import JOB
-from tests.cli.test_run import messages, write_csv
+from tests.inputs import messages, write_csv
+from tests.survival.damage import damaged
 from tests.survival.harness import assert_whole, killed_when, wait_until
-from tests.survival.test_corruption import damaged
 
 IN_FLIGHT = 16
 POISON_EVERY = 13

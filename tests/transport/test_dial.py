@@ -14,7 +14,7 @@ from batchgen.transport.reply_memory import Room
 from batchgen.transport.route import route_to
 from batchgen.transport.send_buffer import Outbox
 from tests.transport.faults import FaultServer, closed_port
-from tests.transport.test_transport import until
+from tests.transport.sending import until
 
 pytestmark = pytest.mark.anyio
 

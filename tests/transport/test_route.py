@@ -9,7 +9,7 @@ from batchgen.transport.route import is_plaintext_to_elsewhere, route_to
 from batchgen.values import Failure, FailureKind, Response, Verdict
 from tests.transport.conftest import CANARY, Open
 from tests.transport.faults import ANSWER, FaultServer, closed_port
-from tests.transport.test_transport import check_message, send
+from tests.transport.sending import check_message, send
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from batchgen.errors import JobError
 from batchgen.values import Failure, FailureKind, Response, Verdict
 from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP, Open
 from tests.transport.faults import ANSWER, FaultServer, TunnelProxy
-from tests.transport.test_transport import check_message, send
+from tests.transport.sending import check_message, send
 
 pytestmark = pytest.mark.anyio
 

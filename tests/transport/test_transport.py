@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import resource
 import socket
 import subprocess
@@ -18,12 +17,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batchgen.transport.protocol import BODY_CAP, OpenTransport
+from batchgen.transport.protocol import BODY_CAP
 from batchgen.transport.reply_memory import ROOM_BYTES, Room
 from batchgen.values import Failure, FailureKind, Request, Response, Verdict
 from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP, Open
 from tests.transport.fault_scripts import LARGE_BYTES, said_unasked
 from tests.transport.faults import ANSWER, EVENTS, FaultServer, closed_port
+from tests.transport.sending import LONG_S, check_message, request_to, send, until
 
 pytestmark = pytest.mark.anyio
 
@@ -32,27 +32,8 @@ BOTH_LOOPS = pytest.mark.parametrize("anyio_backend", [UVLOOP, ASYNCIO], ids=["u
 PEAK = "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) // 1024\n"
 """Most memory that a process has had, in MB; what `getrusage` tells begins with its parent's."""
 
-LONG_S = 20.0  # never reached
 SHORT_S = 0.4  # reached by what hangs
 RETRY, STOP = Verdict.RETRY, Verdict.STOP
-HEADERS = {"content-type": "application/json", "X-Team": "a"}
-
-
-def request_to(url: str, *, streamed: bool = False, body: bytes = b'{"a": 1}') -> Request:
-    return Request(url, body, HEADERS, streamed=streamed)
-
-
-async def send(transport: OpenTransport, url: str, *, timeout_s: float = LONG_S, streamed: bool = False):
-    with anyio.fail_after(15):
-        return await transport.send(request_to(url, streamed=streamed), timeout_s=timeout_s)
-
-
-def check_message(failure: Failure) -> None:
-    """A message says what happened, names the host, and holds no key."""
-    assert re.search(r"127\.0\.0\.1|localhost|\.test|\.invalid", failure.message)
-    assert len(failure.message) > 30
-    assert "()" not in failure.message
-    assert CANARY not in repr(failure)
 
 
 # Good replies
@@ -553,10 +534,3 @@ def no_descriptors_left() -> Iterator[None]:
         for descriptor in taken:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-async def until(condition) -> None:
-    """Wait for what another thread will have noticed soon."""
-    with anyio.fail_after(5):
-        while not condition():  # noqa: ASYNC110
-            await anyio.sleep(0.01)
