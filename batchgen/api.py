@@ -24,7 +24,7 @@ from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import assemble, input_cost_of
 from batchgen.job.settings import Job
 from batchgen.storage.run_directory import RunDirectory
-from batchgen.storage.run_state import fingerprints
+from batchgen.storage.run_state import fingerprints, run_fingerprints
 from batchgen.transport import open_transport
 
 
@@ -62,7 +62,7 @@ async def arun(
         lambda: RunDirectory.open(
             Path(job.output.path),
             job=job.name,
-            fingerprints={**fingerprints(parts.fingerprint), "input": scan.fingerprint},
+            fingerprints=run_fingerprints(parts.fingerprint, scan.fingerprint),
             published=fingerprints({"output": {"columns": job.output.columns}}),
             settings=key_settings(job),
             evaluate=msgspec.to_builtins(job.evaluate),
@@ -79,8 +79,8 @@ async def arun(
         if directory.complete:
             assert directory.state is not None
             reporter.note("This run was complete already; nothing was sent.")
-            summary = msgspec.convert(directory.state.summary, Summary)
-            return msgspec.structs.replace(summary, output=str(directory.path))
+            saved = msgspec.convert(directory.state.summary, Summary, from_attributes=True)
+            return msgspec.structs.replace(saved, output=str(directory.path))
         build = engine or partial(OnlineEngine, transport=transport)
         return await run_job(parts, scan, directory, build, reporter=reporter, control=control or Control(), only=only)
 

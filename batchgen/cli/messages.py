@@ -102,13 +102,13 @@ def status_text(directory: str, state: RunState, holder: str | None) -> str:
         what = f"running, {holder}" if holder else "killed; running it again goes on"
     lines = [
         f"{directory}: {state.job}, {what}",
-        f"rows        {counts.get('rows', 0):,}: {counts.get('succeeded', 0):,} succeeded, "
-        f"{counts.get('failed', 0):,} failed, {counts.get('pending', 0):,} still to do",
+        f"rows        {counts.rows:,}: {counts.succeeded:,} succeeded, {counts.failed:,} failed, "
+        f"{counts.pending:,} still to do",
     ]
-    if counts.get("cost") is not None:
-        lines.append(f"cost        {counts['cost']} {counts.get('currency') or ''}".rstrip())
-    if counts.get("error"):
-        lines.append(f"stopped by  {counts['error']['message']}")
+    if counts.cost is not None:
+        lines.append(f"cost        {counts.cost} {counts.currency or ''}".rstrip())
+    if counts.error is not None:
+        lines.append(f"stopped by  {counts.error.get('message')}")
     lines.append(f"as of       {state.updated_at}")
     return harmless("\n".join(lines))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+
+from batchgen.storage.run_state import read_run_json
 
 _STEP = math.log(1.01)  # latencies are counted in steps of 1 %
 
@@ -85,8 +86,5 @@ class SideTally:
 
 def _currency(directory: Path) -> str | None:
     """Return the currency of a run, as its `run.json` has it."""
-    try:
-        currency = json.loads((directory / "run.json").read_bytes())["summary"]["currency"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return currency if isinstance(currency, str) else None
+    state = read_run_json(directory)
+    return state.summary.currency if state is not None else None

@@ -16,6 +16,7 @@ from batchgen.money.budget import Budget
 from batchgen.storage.killed_runs import possibly_billed
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_directory import RunDirectory
+from batchgen.storage.run_state import SavedSummary
 from batchgen.values import Result, Status, Turn
 
 
@@ -39,7 +40,7 @@ class Books:
                 self.begun[unfinished.row] = unfinished.turns
         self._killed = [session for session in journal.sessions() if not session.clean]
         self.session = directory.state.sessions + 1 if directory.state is not None else 1
-        before = directory.state.summary if directory.state is not None else {}
+        before = directory.state.summary if directory.state is not None else SavedSummary()
         cap = parts.job.limits.budget
         self.budget = Budget(cap, everything.cost or Decimal(0), possibly_billed(before, self._killed, everything))
         self._settled_before = settled.rows

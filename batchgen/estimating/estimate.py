@@ -28,13 +28,13 @@ from batchgen.estimating.duration import duration
 from batchgen.estimating.intervals import CONFIDENCE
 from batchgen.estimating.observed import Observations, observe
 from batchgen.estimating.table import EstimateTable, read_table_estimate
-from batchgen.estimating.values import Estimate, Paid
+from batchgen.estimating.values import Estimate, Paid, read_estimate
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import keyless_endpoint
 from batchgen.job.settings import Job
 from batchgen.money.prices import load_prices, region_of
-from batchgen.storage.run_state import keep_estimate, read_state
+from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
 
 Send = Callable[[AbstractSet[int]], Summary]
 """Runs the job for these rows only."""
@@ -103,7 +103,9 @@ def estimate(
         if rows is not None:
             rows.write(made, basis.expected)
     try:
-        keep_estimate(Path(job.output.path), msgspec.to_builtins(made))
+        keep_estimate(
+            Path(job.output.path), msgspec.to_builtins(made), run_fingerprints(parts.fingerprint, scan.fingerprint)
+        )
     except (OutputError, OSError) as error:
         reporter.note(f"The estimate is not kept for the run's report. {error}")
     return made
@@ -115,11 +117,8 @@ def load_estimate(output_dir: str | Path) -> Estimate | None:
     Raises `OutputError` for a damaged file.
     """
     directory = Path(output_dir)
-    if (directory / "run.json").is_file():
-        state, _ = read_state(directory)
-        if state.estimate is not None:
-            return msgspec.json.decode(msgspec.json.encode(state.estimate), type=Estimate)
-    return read_table_estimate(directory)
+    state = read_run_json(directory)
+    return read_estimate(state.estimate if state is not None else None) or read_table_estimate(directory)
 
 
 def drawn_rows(rows: int, count: int, seed: int) -> list[int]:

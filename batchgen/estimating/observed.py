@@ -16,8 +16,9 @@ from batchgen.errors import OutputError
 from batchgen.job.parts import JobParts
 from batchgen.storage.journal import Journal
 from batchgen.storage.lock import enter
+from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, STATE_FILE
 from batchgen.storage.parts import DamagedPartError, part_numbers, part_path, part_results, read_part_slices
-from batchgen.storage.run_state import fingerprints, read_state
+from batchgen.storage.run_state import read_state, run_fingerprints
 from batchgen.storage.shards import ShardRecord
 from batchgen.values import FailureKind, Result
 
@@ -56,12 +57,12 @@ def observe(
     `only` looks at these rows (a pilot's). Raises `OutputError` if the directory is of another job or input, or in use.
     """
     path = Path(parts.job.output.path)
-    if not (path / "run.json").is_file():
+    if not (path / STATE_FILE).is_file():
         return None
     state, holder = read_state(path)
     if holder is not None:
         raise OutputError(f"{path} is in use by {holder}; its results cannot be read meanwhile.")
-    if state.fingerprints != {**fingerprints(parts.fingerprint), "input": input_fingerprint}:
+    if state.fingerprints != run_fingerprints(parts.fingerprint, input_fingerprint):
         raise OutputError(f"{path} holds a run of another job or input, whose results say nothing about this one.")
     rng = random.Random(seed)
     sample: list[Observed] = []
@@ -105,14 +106,14 @@ def _observed(result: Result, cost: Decimal | None) -> Observed | None:
 
 def _stored_results(path: Path) -> Iterator[Result]:
     """Yield all settled rows of an output directory that nobody else uses, from its parts and its journal."""
-    directory = path / "results"
+    directory = path / RESULTS
     lock = enter(path.absolute())
     try:
-        if not (path / "journal.sqlite").is_file():
+        if not (path / JOURNAL_FILE).is_file():
             for number in part_numbers(directory):
                 yield from _part_results(part_path(directory, number))
             return
-        journal = Journal(path / "journal.sqlite")
+        journal = Journal(path / JOURNAL_FILE)
         try:
             for record in journal.shards():
                 if record.sealed:

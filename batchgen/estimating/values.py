@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -65,23 +66,33 @@ class Estimate(Struct, frozen=True, kw_only=True):
     confidence: float | None
     cost: Span[Decimal] | None
     currency: str | None
-    price_date: dt.date | None
+    price_date: dt.date | None = None
     duration_s: Span[float] | None
-    rows_too_long: int
-    too_long_ids: list[str]
-    unaskable: int
-    unaskable_examples: dict[int, str]
-    job: str
-    input: str
-    input_rule: str
-    input_band: tuple[float, float]
-    sampled: int
-    paid: Paid | None
-    batch_cost: Span[Decimal] | None
-    price: str | None
-    compare: list[Offer]
-    notes: list[str]
+    rows_too_long: int = 0
+    too_long_ids: list[str] = []
+    unaskable: int = 0
+    unaskable_examples: dict[int, str] = {}
+    job: str = ""
+    input: str = ""
+    input_rule: str = ""
+    input_band: tuple[float, float] = (1.0, 1.0)
+    sampled: int = 0
+    paid: Paid | None = None
+    batch_cost: Span[Decimal] | None = None
+    price: str | None = None
+    compare: list[Offer] = []
+    notes: list[str] = []
 
     def to_json(self) -> bytes:
         """Return the object of `estimate --json`; money as decimal strings."""
         return msgspec.json.encode(self)
+
+
+def read_estimate(kept: Mapping[str, Any] | None) -> Estimate | None:
+    """Return an estimate from the object of `estimate --json`, as `run.json` keeps it; None if it is none."""
+    if kept is None:
+        return None
+    try:
+        return msgspec.convert(kept, Estimate, strict=False)
+    except msgspec.ValidationError:
+        return None  # of another version: a comparison less, and the rest of the report

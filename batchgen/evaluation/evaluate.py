@@ -8,7 +8,6 @@ rule), what was missed, invented or wrong. Intervals are bootstrapped over rows.
 from __future__ import annotations
 
 import heapq
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from batchgen.evaluation.statistics import Bootstrap, Measure
 from batchgen.evaluation.values import normalised, predicted_field, predicted_label, written
 from batchgen.files.table import table_file
 from batchgen.job.evaluation_settings import EvaluationSettings
+from batchgen.storage.run_state import read_run_json
 
 MOST_LABELS = 1_000
 """More different gold values than this are no labels but free text."""
@@ -85,10 +85,8 @@ def gold_setting(texts: tuple[str, ...]) -> str | dict[str, str]:
 
 def settings_of_run(directory: Path | str) -> EvaluationSettings:
     """Return `[evaluate]` of the job as `run.json` keeps it, under `evaluate`. Raises `UsageError` if it has none."""
-    try:
-        saved = json.loads((Path(directory) / "run.json").read_bytes()).get("evaluate")
-    except (OSError, ValueError):
-        saved = None
+    state = read_run_json(Path(directory))
+    saved = state.evaluate if state is not None else None
     if not saved:
         raise UsageError(
             f"{directory}: the job had no [evaluate]. Name the gold column with --gold COLUMN, or --gold FIELD=COLUMN "

@@ -14,7 +14,7 @@ from batchgen.job.endpoint import Endpoint
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import keyless_endpoint, prompt_columns, rendered
 from batchgen.job.settings import Job
-from batchgen.storage.run_state import fingerprints, problem_with
+from batchgen.storage.run_state import fingerprints, problem_with, run_fingerprints
 from batchgen.values import Prompt
 
 UNASKABLE_SHOWN = 3
@@ -82,7 +82,7 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> C
     if problem is None:
         problem = problem_with(
             Path(job.output.path),
-            {**fingerprints(parts.fingerprint), "input": scan.fingerprint},
+            run_fingerprints(parts.fingerprint, scan.fingerprint),
             fingerprints({"output": {"columns": job.output.columns}}),
         )
     price = parts.price_of(parts.model) if parts.model else None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 from msgspec import Struct
 
-from batchgen.report.values import Estimate, Range, Report
+from batchgen.estimating.values import Estimate, Span
+from batchgen.report.values import Report
 from batchgen.text.figures import amount, count, duration, plain
 
 INSIDE, BELOW, ABOVE = "inside", "below the estimate", "above the estimate"
@@ -22,7 +24,7 @@ class Compared(Struct, frozen=True):
     high: str
     actual: str
     verdict: str
-    range: Range | None
+    range: Span[Decimal] | None
     came: Decimal | None
 
 
@@ -40,7 +42,8 @@ def compared(report: Report) -> list[Compared]:
     elif report.state != "complete":
         problem = "not complete yet"
 
-    def line(name: str, span: Range, came: Decimal | None, shown: Callable[[Decimal | None], str]) -> Compared:
+    def line(name: str, foreseen: Span[Any], came: Decimal | None, shown: Callable[[Decimal | None], str]) -> Compared:
+        span = Span[Decimal](_decimal(foreseen.low), _decimal(foreseen.expected), _decimal(foreseen.high))
         return Compared(
             name=name,
             low=shown(span.low),
@@ -82,12 +85,13 @@ def how_estimated(estimate: Estimate) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _verdict(span: Range, came: Decimal | None) -> str:
-    if came is None:
+def _verdict(span: Span[Decimal], came: Decimal | None) -> str:
+    """Where nothing bounds an estimate on a side, no figure is outside of it there."""
+    if came is None or span.low is span.high is None:
         return ""
-    if came < span.low:
+    if span.low is not None and came < span.low:
         return BELOW
-    return ABOVE if came > span.high else INSIDE
+    return ABOVE if span.high is not None and came > span.high else INSIDE
 
 
 def _difference(foreseen: int, came: int | None) -> str:
@@ -99,8 +103,8 @@ def _difference(foreseen: int, came: int | None) -> str:
     return f"{100 * (came - foreseen) / foreseen:+.2g} %" if foreseen else ""
 
 
-def _decimal(number: float | None) -> Decimal | None:
-    return None if number is None else Decimal(repr(number))
+def _decimal(number: Decimal | float | None) -> Decimal | None:
+    return number if number is None or isinstance(number, Decimal) else Decimal(repr(number))
 
 
 def _whole(value: Decimal | None) -> str:

@@ -235,19 +235,20 @@ def _latencies(pace: Sequence[PaceMoment], starts: list[float], spans: list[floa
 
 
 def estimate_charts(report: Report) -> list[Markup | None]:
-    """Return a chart for each line of `compared`, None where nothing was foreseen but one figure."""
+    """Return a chart for each line of `compared`, None where nothing was foreseen but one figure, or no
+    bound."""
     return [
         None
-        if line.range is None
+        if span is None or span.low is None or span.expected is None or span.high is None
         else range_chart(
-            f"estimate-{line.name.replace(' ', '-')}",
-            f"Estimated and actual {line.name}",
-            low=float(line.range.low),
-            expected=float(line.range.expected),
-            high=float(line.range.high),
-            actual=None if line.came is None else float(line.came),
+            f"estimate-{name.replace(' ', '-')}",
+            f"Estimated and actual {name}",
+            low=float(span.low),
+            expected=float(span.expected),
+            high=float(span.high),
+            actual=None if came is None else float(came),
         )
-        for line in compared(report)
+        for name, span, came in ((line.name, line.range, line.came) for line in compared(report))
     ]
 
 

@@ -13,22 +13,16 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from batchgen.errors import OutputError
+from batchgen.estimating.values import read_estimate
 from batchgen.report.accumulate import Fold, added, part_batches
 from batchgen.report.pace import pace_moments
-from batchgen.report.values import Count, Estimate, Line, Report
+from batchgen.report.values import Count, Line, Report
 from batchgen.storage.own_files import COST_SUMMARY_FILE, PACE_FILE
 from batchgen.storage.parts import part_numbers, part_path
-from batchgen.storage.run_state import read_state
+from batchgen.storage.run_state import SavedSummary, read_state
 from batchgen.text.figures import plain
 
 RUNNING, KILLED = "running", "killed"
-
-
-class _Extras(Struct):
-    """What `run.json` may hold beside `RunState`: the job's key settings, and the estimate made before the run."""
-
-    settings: Mapping[str, Any] = {}
-    estimate: Estimate | None = None
 
 
 class CostSummary(Struct, frozen=True):
@@ -50,7 +44,6 @@ def read_report(
     """
     path = Path(directory)
     state, held_by = read_state(path)
-    extras = _extras(path)
     told = state.summary
     fold = Fold()
     for batch in part_batches(part_path(path / "results", number) for number in part_numbers(path / "results")):
@@ -64,10 +57,6 @@ def read_report(
     totals = _totals(lines)
     moments = fold.timeline.moments()
     active_s = sum(moment.span_s for moment in moments)
-    billed = told.get("possibly_billed") or {}
-    succeeded = told.get("succeeded", _rows(lines, "succeeded"))
-    failed = told.get("failed", _rows(lines, "failed"))
-    pending = told.get("pending", 0)
     return Report(
         directory=str(directory),
         job=state.job,
@@ -76,10 +65,10 @@ def read_report(
         started_at=state.started_at,
         updated_at=state.updated_at,
         sessions=state.sessions,
-        rows=told.get("rows", succeeded + failed + pending),
-        succeeded=succeeded,
-        failed=failed,
-        pending=pending,
+        rows=told.rows,
+        succeeded=told.succeeded,
+        failed=told.failed,
+        pending=told.pending,
         published=fold.rows,
         lines_of=lines_of,
         lines=lines,
@@ -89,9 +78,9 @@ def read_report(
         by_error_kind=counts((line for line in lines if line.status == "failed"), lambda line: line.error_kind),
         errors=fold.errors(),
         attempts=fold.attempts(),
-        refused=told.get("refused", 0),
-        possibly_billed_requests=billed.get("requests", 0),
-        possibly_billed_cost=Decimal(billed["cost"]) if billed.get("cost") is not None else None,
+        refused=told.refused,
+        possibly_billed_requests=told.possibly_billed.requests,
+        possibly_billed_cost=told.possibly_billed.cost,
         currency=_currency(told, summary),
         price_dates=summary.price_dates if summary else (),
         price_sources=summary.price_sources if summary else (),
@@ -107,12 +96,12 @@ def read_report(
         moments=moments,
         active_s=active_s,
         rows_per_s=fold.rows / active_s if active_s else None,
-        wall_s=told.get("wall_s"),
-        limited_by=told.get("limited_by"),
-        stopped_by=(told.get("error") or {}).get("message"),
+        wall_s=told.wall_s or None,
+        limited_by=told.limited_by,
+        stopped_by=(told.error or {}).get("message"),
         pace=pace_moments(path / PACE_FILE),
-        estimate=msgspec.convert(estimate, Estimate, strict=False) if estimate is not None else extras.estimate,
-        settings=settings if settings is not None else extras.settings,
+        estimate=read_estimate(estimate if estimate is not None else state.estimate),
+        settings=settings if settings is not None else state.settings,
         versions=state.versions,
     )
 
@@ -145,13 +134,6 @@ def read_cost_summary(path: Path) -> CostSummary | None:
     )
 
 
-def _extras(path: Path) -> _Extras:
-    try:
-        return msgspec.json.decode((path / "run.json").read_bytes(), type=_Extras, strict=False)
-    except msgspec.ValidationError as error:
-        raise OutputError(f"{path / 'run.json'} cannot be read: {error}.") from None
-
-
 def _totals(lines: Iterable[Line]) -> Line | None:
     total = None
     for line in lines:
@@ -169,8 +151,8 @@ def _per_1000(totals: Line | None, rows: int) -> Decimal | None:
     return totals.cost * 1000 / rows if totals is not None and totals.cost is not None and rows else None
 
 
-def _currency(told: Mapping[str, Any], summary: CostSummary | None) -> str | None:
+def _currency(told: SavedSummary, summary: CostSummary | None) -> str | None:
     """The run has one currency: money is never added across currencies."""
-    if told.get("currency"):
-        return plain(str(told["currency"]), 20)
+    if told.currency:
+        return plain(told.currency, 20)
     return summary.currencies[0] if summary is not None and len(summary.currencies) == 1 else None

@@ -11,6 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from batchgen.estimating.values import Estimate
+
 
 class Line(Struct, frozen=True):
     """The sums of one group of rows: a line of `cost_summary.parquet`. Sums are None where no row reported any."""
@@ -121,28 +123,6 @@ class PaceMoment(Struct, frozen=True):
     latency_p50_s: float | None
     latency_p95_s: float | None
     latency_p99_s: float | None
-
-
-class Range(Struct, frozen=True):
-    """What was foreseen."""
-
-    low: Decimal
-    expected: Decimal
-    high: Decimal
-
-
-class Estimate(Struct, frozen=True):
-    """The estimate as `batchgen estimate --json` prints it (the keys that can be compared)."""
-
-    rows: int
-    input_tokens: int
-    output_tokens: Range
-    cost: Range | None = None
-    duration_s: Range | None = None
-    confidence: float | None = None
-    input_method: str | None = None
-    output_method: str | None = None
-    currency: str | None = None
 
 
 class Attempts(Struct, frozen=True):

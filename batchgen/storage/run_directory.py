@@ -25,12 +25,13 @@ from batchgen.storage.cost_summary import write_cost_summary
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal
 from batchgen.storage.lock import enter, refuse_network
-from batchgen.storage.own_files import COST_SUMMARY_FILE, JOURNAL_FILE, RESULTS, SHARED_FILE, SPILL_FILE, STATE_FILE
+from batchgen.storage.own_files import COST_SUMMARY_FILE, JOURNAL_FILE, RESULTS, SHARED_FILE, SPILL_FILE
 from batchgen.storage.parts import part_numbers, part_path
 from batchgen.storage.recovery import check_parts, reopen_failed, take_spill
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_state import (
     RunState,
+    SavedSummary,
     mismatch,
     now_text,
     read_run_json,
@@ -137,7 +138,7 @@ class RunDirectory:
         self._make_results()
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
             leftover.unlink()
-        self.state = read_run_json(self.path / STATE_FILE)
+        self.state = read_run_json(self.path)
         now = now_text()
         if self.state is None:
             self._saved = RunState(
@@ -224,7 +225,7 @@ class RunDirectory:
     def save(self, state: str, summary: Mapping[str, Any]) -> None:
         """Rewrite `run.json` atomically; `state` as in `RunState`. Raises `StorageStop`."""
         with self._disk_stops():
-            self._save(state=state, summary=summary)
+            self._save(state=state, summary=msgspec.convert(summary, SavedSummary))
 
     def finish(
         self, summary: Mapping[str, Any], label: Callable[[str | None], PriceLabel], state: str = "complete"
@@ -240,10 +241,11 @@ class RunDirectory:
             if state == "complete" and len(crcs) != len(records):
                 raise RuntimeError("a run with open shards is not complete")
             write_cost_summary(self.path / COST_SUMMARY_FILE, self.journal.sums(), label)
+            saved = msgspec.convert(summary, SavedSummary)
             if state != "complete":
-                self._save(state=state, summary=summary)
+                self._save(state=state, summary=saved)
                 return
-            self._save(state=state, summary=summary, parts=crcs)
+            self._save(state=state, summary=saved, parts=crcs)
             self.journal.remove()
             self._journal = None
             self._remove_journal()
@@ -262,7 +264,7 @@ class RunDirectory:
     def _save(self, **changes: Any) -> None:
         assert self._saved is not None
         self._saved = msgspec.structs.replace(self._saved, updated_at=now_text(), **changes)
-        write_run_json(self.path / STATE_FILE, self._saved)
+        write_run_json(self.path, self._saved)
 
     def close(self) -> None:
         """Close the journal and let the lock go."""

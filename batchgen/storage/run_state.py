@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,46 @@ from msgspec import Struct
 
 from batchgen.errors import OutputError
 from batchgen.files.replace import replace_file
+from batchgen.money.budget import PossiblyBilled
 from batchgen.storage.lock import enter, holder, refuse_foreign
 from batchgen.storage.own_files import RESULTS, STATE_FILE
 from batchgen.storage.parts import part_numbers
+
+
+class SavedSummary(Struct, frozen=True, kw_only=True):
+    """The counts and sums of a run, the latest there are: those of `engine.summary.Summary`, fewer while it goes on.
+
+    `killed_counted` and `most_held` are what the next run needs to know of one that is killed (`killed_runs`).
+    """
+
+    state: str = "running"
+    rows: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    pending: int = 0
+    attempts: int = 0
+    refused: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cost: Decimal | None = None
+    currency: str | None = None
+    possibly_billed: PossiblyBilled = PossiblyBilled(0, Decimal(0))
+    wall_s: float = 0.0
+    rows_per_s: float = 0.0
+    limited_by: str | None = None
+    output: str = ""
+    error: Mapping[str, Any] | None = None
+    shared: int = 0
+    killed_counted: int = 0
+    most_held: Decimal = Decimal(0)
 
 
 class RunState(Struct, frozen=True, kw_only=True):
     """`run.json`. `state`: `running`, `stopped`, `interrupted` or `complete`; times are ISO 8601, UTC.
 
     A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
-    `summary` is `ledger.Summary` as JSON, the latest there is; `parts` has the CRC-32 of each part of a complete run;
+    `parts` has the CRC-32 of each part of a complete run;
     `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
     showing, without prompts and secrets; `evaluate` is the job's table of that name.
     """
@@ -35,7 +66,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     sessions: int
     fingerprints: Mapping[str, str]
     published: Mapping[str, str] = {}
-    summary: Mapping[str, Any] = {}
+    summary: SavedSummary = SavedSummary()
     parts: Sequence[int] = ()
     versions: Mapping[str, str] = {}
     estimate: Mapping[str, Any] | None = None
@@ -54,26 +85,32 @@ def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
     return digests
 
 
+def run_fingerprints(answer_parts: Mapping[str, Any], input_fingerprint: str) -> dict[str, str]:
+    """Return what a run is recognised by: all of its job that an answer depends on, and its input."""
+    return {**fingerprints(answer_parts), "input": input_fingerprint}
+
+
 def read_state(path: Path) -> tuple[RunState, str | None]:
     """Return `run.json` of a directory and who runs it now (`process 123 on host`), else None. Raises `OutputError`."""
-    state = read_run_json(Path(path) / STATE_FILE)
+    state = read_run_json(Path(path))
     if state is None:
         raise OutputError(f"{path} is not an output directory of batchgen: it has no {STATE_FILE}.")
     return state, holder(Path(path))
 
 
-def keep_estimate(path: Path, estimate: Mapping[str, Any]) -> None:
+def keep_estimate(path: Path, estimate: Mapping[str, Any], fingerprints: Mapping[str, str]) -> None:
     """Write an estimate into the `run.json` of an unfinished run, to be held against what it costs in the end.
 
-    Raises `OutputError` while somebody else runs there.
+    An estimate of another job or input is not for that run and is left out. Raises `OutputError` while somebody else
+    runs there.
     """
     if not (path / STATE_FILE).is_file():
         return
     lock = enter(path.absolute())
     try:
-        state = read_run_json(path / STATE_FILE)
-        if state is not None and state.state != "complete":
-            write_run_json(path / STATE_FILE, msgspec.structs.replace(state, estimate=estimate))
+        state = read_run_json(path)
+        if state is not None and state.state != "complete" and state.fingerprints == fingerprints:
+            write_run_json(path, msgspec.structs.replace(state, estimate=estimate))
     finally:
         os.close(lock)
 
@@ -84,7 +121,7 @@ def problem_with(path: Path, fingerprints: Mapping[str, str], published: Mapping
         return None
     try:
         refuse_foreign(path)
-        state = read_run_json(path / STATE_FILE)
+        state = read_run_json(path)
     except OutputError as error:
         return str(error)
     return None if state is None else mismatch(path, state, fingerprints, published)
@@ -112,11 +149,13 @@ def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
 
 
-def write_run_json(path: Path, state: RunState) -> None:
-    replace_file(path, msgspec.json.format(msgspec.json.encode(state), indent=2))
+def write_run_json(directory: Path, state: RunState) -> None:
+    replace_file(directory / STATE_FILE, msgspec.json.format(msgspec.json.encode(state), indent=2))
 
 
-def read_run_json(path: Path) -> RunState | None:
+def read_run_json(directory: Path) -> RunState | None:
+    """Return what a directory's `run.json` says, None if it has none. Raises `OutputError` if it cannot be read."""
+    path = directory / STATE_FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunState)
     except FileNotFoundError:

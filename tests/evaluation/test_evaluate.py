@@ -169,7 +169,8 @@ def test_gold_is_read_from_the_command_line_or_the_run(tmp_path):
         gold_setting(("a", "b"))
     with pytest.raises(UsageError, match="--gold"):
         settings_of_run(tmp_path)
-    (tmp_path / "run.json").write_text('{"evaluate": {"gold": {"a": "b"}, "seed": 3}}')
+    told = {"state": "complete", "job": "x", "started_at": "", "updated_at": "", "sessions": 1, "fingerprints": {}}
+    (tmp_path / "run.json").write_text(json.dumps({**told, "evaluate": {"gold": {"a": "b"}, "seed": 3}}))
     assert settings_of_run(tmp_path) == EvaluationSettings(gold={"a": "b"}, seed=3)
 
 

@@ -4,11 +4,14 @@ import json
 from decimal import Decimal
 
 import duckdb
+import msgspec
 import pytest
 
 from batchgen.errors import OutputError
 from batchgen.report import accumulate as fold_module
 from batchgen.report import breakdown_text, read_cost_summary, read_report, report_text
+from batchgen.report.estimate import compared
+from batchgen.report.html import report_html
 from tests.report.estimates import estimate
 from tests.report.runs import failed_row, hand_made, real_run, row
 
@@ -252,3 +255,37 @@ def test_an_estimate_of_other_rows_is_no_verdict(tmp_path):
     text = report_text(read_report(directory, estimate=estimate(rows=20)))
     assert "for 20 rows" in text
     assert "above the estimate" not in text
+
+
+NOTHING = {"low": None, "expected": None, "high": None}
+
+
+@pytest.mark.parametrize(
+    ("cost", "verdict"),
+    [
+        (NOTHING, ""),
+        ({**NOTHING, "low": "0.0001"}, "inside"),
+        ({**NOTHING, "low": "1"}, "below the estimate"),
+        ({**NOTHING, "high": "0.0001"}, "above the estimate"),
+        (None, None),
+    ],
+)
+def test_an_estimate_without_a_bound(tmp_path, cost, verdict):
+    """Answers without max_tokens have no upper bound: the rest is told, as text, as page and as JSON."""
+    told = estimate(cost=cost, output_tokens={"low": 0, "expected": None, "high": None}, duration_s=None)
+    report = read_report(hand_made(tmp_path / "out", [row(n) for n in range(10)], estimate=told))
+    lines = {line.name: line for line in compared(report)}
+    assert ("cost" in lines) == (cost is not None)
+    assert cost is None or lines["cost"].verdict == verdict
+    assert lines["output tokens"].verdict == "inside"
+    assert "output tokens" in report_text(report)
+    assert "Estimate against actual" in report_html(report, None)
+    assert msgspec.json.decode(msgspec.json.encode(report))["estimate"]["output_tokens"]["high"] is None
+
+
+@pytest.mark.parametrize("told", [{}, {"rows": "many"}, {"rows": 1, "output_tokens": [1, 2]}])
+def test_an_estimate_that_cannot_be_read(tmp_path, told):
+    """One of another version costs the comparison, not the report."""
+    report = read_report(hand_made(tmp_path / "out", [row(n) for n in range(10)], estimate=told))
+    assert report.estimate is None
+    assert report.rows == 10

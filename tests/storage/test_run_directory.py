@@ -19,7 +19,7 @@ from batchgen.storage.journal import Journal
 from batchgen.storage.parts import part_path, read_results, write_part
 from batchgen.storage.result_schema import Layout, PriceLabel
 from batchgen.storage.run_directory import RunDirectory
-from batchgen.storage.run_state import fingerprints, problem_with, read_state
+from batchgen.storage.run_state import SavedSummary, fingerprints, keep_estimate, problem_with, read_state
 from batchgen.storage.shards import Shard, ShardRecord
 from batchgen.values import FailureKind, Result, Status
 
@@ -201,13 +201,24 @@ def test_run_json_has_state_and_no_texts(tmp_path):
     with enter(tmp_path / "out") as directory:
         directory.save("running", {"rows": 9})
         state, who = read_state(tmp_path / "out")
-        assert (state.state, state.job, state.summary, state.sessions) == ("running", "test", {"rows": 9}, 1)
+        assert (state.state, state.job, state.summary, state.sessions) == ("running", "test", SavedSummary(rows=9), 1)
         assert who.startswith(f"process {os.getpid()} on ")
     state, who = read_state(tmp_path / "out")
     assert who is None
     assert "Say" not in (tmp_path / "out" / "run.json").read_text()
     with pytest.raises(OutputError, match="not an output directory"):
         read_state(tmp_path)
+
+
+def test_an_estimate_is_kept_with_the_run_that_it_is_for(tmp_path):
+    """One of another job or input is left out, and so is one that comes when the run is complete."""
+    enter(tmp_path / "out").close()
+    for prints, rows in ((PRINTS, 1), ({**PRINTS, "input.rows": "other"}, 2)):
+        keep_estimate(tmp_path / "out", {"rows": rows}, prints)
+        assert read_state(tmp_path / "out")[0].estimate == {"rows": 1}
+    completed(tmp_path / "done")
+    keep_estimate(tmp_path / "done", {"rows": 1}, PRINTS)
+    assert read_state(tmp_path / "done")[0].estimate is None
 
 
 @pytest.mark.parametrize(
