@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.simulator.blemishes import blemished
-from batchgen.simulator.fitting import Fitter, choose, like_example, stems
+from batchgen.simulator.demo.fitting import Fitter, choose, like_example, stems
 from batchgen.values import Message
 
 _MESSAGE_OVERHEAD = 5  # ChatML: start, role, newline, end, newline

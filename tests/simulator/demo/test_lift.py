@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchgen.simulator.lift import lift
+from batchgen.simulator.demo.lift import lift
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchgen.simulator.fitting import Fitter, choose
+from batchgen.simulator.demo.fitting import Fitter, choose
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

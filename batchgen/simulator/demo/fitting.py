@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from batchgen.simulator.lift import lift, lift_number, rule_for
+from batchgen.simulator.demo.lift import lift, lift_number, rule_for
 
 _DEEP = 5  # below this depth only what is required is filled, so that recursive schemas end
 _FORMATS = {
