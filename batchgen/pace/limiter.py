@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from batchgen.pace.pacer import Pacer
 from batchgen.pace.values import Ticket
-from batchgen.values import Completion, Outcome, Throttle, Verdict
+from batchgen.values import Completion, FailureKind, Outcome, Throttle, Verdict
 
 
 class LimiterClosed(Exception):
@@ -104,7 +104,7 @@ class Limiter:
             throttle = outcome.throttle or Throttle.UNKNOWN
             wait_s = pacer.refused(now_s, ticket, throttle, outcome.retry_after_s, outcome.limits)
         elif outcome.verdict is Verdict.RETRY and not outcome.needs_stream:  # that one is a refusal of the form
-            pacer.broken(now_s, ticket)
+            pacer.broken(now_s, ticket, late=outcome.kind is FailureKind.TIMEOUT)
         else:
             pacer.succeeded(now_s, ticket, outcome.usage, outcome.limits)
         self._wake()

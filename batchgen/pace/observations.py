@@ -6,7 +6,7 @@ import math
 
 from batchgen.pace.latency_histogram import Latencies, bin_of
 from batchgen.pace.rate_limit import Rate
-from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, TOKENS, Limits, PaceSample
+from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SLOW, TOKENS, Limits, PaceSample
 
 DEADLINE_S = 120.0
 """Least deadline of an attempt, whatever the latencies are."""
@@ -87,7 +87,7 @@ class PaceLog:
         """Say in one phrase what held most requests back; None if nothing held a fifth of them."""
         held = {
             bit: sum(count for bits, count in self._held_by.items() if bits & bit)
-            for bit in (REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY)
+            for bit in (REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SLOW)
         }
         bit, count = max(held.items(), key=lambda item: item[1])
         if not count or count * 5 < self.sent:
@@ -96,6 +96,8 @@ class PaceLog:
             return f"concurrency ({limits.concurrency})"
         if bit == IN_FLIGHT:
             return f"the provider's in-flight cap, about {cap} found"
+        if bit == SLOW:
+            return "the server's speed: more requests at once were not answered in time"
         if bit == REQUESTS:
             return _phrase("requests per minute", requests, limits.requests_per_minute)
         return _phrase("tokens per minute", tokens, limits.tokens_per_minute)

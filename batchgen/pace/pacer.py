@@ -15,12 +15,13 @@ from itertools import islice
 
 from batchgen.pace.circuit_breaker import LONGEST_S, FailureRun, RefusalRun, Stop, Why
 from batchgen.pace.concurrency_ceiling import Cap
+from batchgen.pace.late_answers import LateAnswers
 from batchgen.pace.limit_headers import Headers
 from batchgen.pace.observations import PaceLog
 from batchgen.pace.random_refusals import Chance
 from batchgen.pace.rate_limit import Rate, per_s
 from batchgen.pace.token_cost import TokenCost
-from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
+from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, SLOW, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
 
 FIRST_WINDOW = 6
@@ -55,6 +56,7 @@ class Pacer:
         self._spread_s = self._next_search_s = 0.0
         self._run = RefusalRun()
         self._failures = FailureRun()
+        self._late = LateAnswers()
         self._chance = Chance()
         self._searched: Rate | Cap = self._requests  # what the search met
         self._taken = False  # whether any request was ever admitted
@@ -77,7 +79,7 @@ class Pacer:
             if now_s < stop.probe.sent_s + stop.patience_s:
                 return stop.probe.sent_s + stop.patience_s - now_s
             self._resume(now_s)
-        if self.in_flight >= self._cap.limit:
+        if self.in_flight >= self._cap.limit or self.in_flight >= self._late.limit:
             self._full = True
             return math.inf
         if self._requests.pace == math.inf:
@@ -108,7 +110,9 @@ class Pacer:
             bound = REQUESTS
         if self._tokens.pace != math.inf and self._tokens.spend(now_s, cost) and not self._full:
             bound |= TOKENS
-        if self.in_flight >= self._cap.limit:
+        if self.in_flight >= self._late.limit:
+            bound |= SLOW
+        elif self.in_flight >= self._cap.limit:
             bound |= IN_FLIGHT if self._cap.limit < self._cap.bound else CONCURRENCY
         if bound:
             self._log.bound(bound)
@@ -133,6 +137,7 @@ class Pacer:
             if used is not None and self._tokens.pace != math.inf:
                 self._tokens.next_s += (used - ticket.tokens) / self._tokens.pace
         self._log.answered(now_s - ticket.sent_s)
+        self._late.answered(now_s, now_s - ticket.sent_s, ticket.in_flight, self._sent)
         if limits is not None:
             self._headers.read(limits, self.limits)
 
@@ -187,13 +192,15 @@ class Pacer:
             self._storm(now_s, ticket, 1.0)
         return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run.refused))
 
-    def broken(self, now_s: float, ticket: Ticket) -> None:
-        """The service failed (5xx, network, timeout, unreadable).
+    def broken(self, now_s: float, ticket: Ticket, *, late: bool = False) -> None:
+        """The service failed (5xx, network, timeout, unreadable); `late`: it did not answer within the deadline.
 
         Five in a row within 10 s stop everybody; then one probe at a time, 1 s doubling to 15 s.
         """
         self._lose(ticket)
         self._log.failed += 1
+        if late:
+            self._late.late(ticket.number, self._sent, ticket.in_flight, self._log.deadline_s)
         if not ticket.admitted:
             self._vote(now_s, ticket, refused=False)  # no limit refused it
         stop = self._stop

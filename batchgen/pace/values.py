@@ -29,9 +29,9 @@ class Ticket(Struct, gc=False):
     closed: bool = False
 
 
-REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SEARCH = 1, 2, 4, 8, 16
+REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SEARCH, SLOW = 1, 2, 4, 8, 16, 32
 """What held a request back, as bits of `Ticket.bound`: the two paces, the cap that was found, the job's own bound;
-`SEARCH`: no pace was known yet."""
+`SEARCH`: no pace was known yet; `SLOW`: more would not be answered in time."""
 
 
 class PaceSample(Struct, frozen=True):

@@ -41,6 +41,9 @@ class Scene:
     refused_from: tuple[int, int] = (1, 0)  # requests with these numbers are refused, the first one and the last
     refusal_s: tuple[float, float] = (0.06, 0.25)  # how long a refusal takes
     broken: float = 0.0  # share that fails by chance (5xx), at once
+    slots: tuple[int, float] | None = None  # so many are worked on at a time, so many seconds each; others queue
+    thrash: tuple[int, float] | None = None  # above so many in flight an answer takes this times as long
+    attempts: int = 10**9  # a row that has failed so often is lost
     hung: float = 0.0  # share of first attempts that never answer
     latency_s: float | None = None  # median; None: log-normal, growing with the answer
     spread: float = 0.0  # sigma of the logarithm of the latency
@@ -51,7 +54,7 @@ class Scene:
 class Row:
     """One row: lengths in tokens, how long its answer takes."""
 
-    __slots__ = ("attempts", "hangs", "latency_s", "prompt", "reply")
+    __slots__ = ("attempts", "failures", "hangs", "late", "latency_s", "prompt", "reply", "served", "waits")
 
     def __init__(self, rng: random.Random, scene: Scene) -> None:
         answers = scene.sizes + 0.2
@@ -62,7 +65,8 @@ class Row:
         else:
             self.latency_s = scene.latency_s * (rng.lognormvariate(0, scene.spread) if scene.spread else 1.0)
         self.hangs = rng.random() < scene.hung
-        self.attempts = 0
+        self.attempts = self.failures = self.waits = self.late = 0
+        self.served = False
 
 
 def _at(plan: Plan, now_s: float) -> float:
@@ -107,6 +111,8 @@ class Provider:
         self.requests = _Bucket(scene.rpm, scene.burst_s, 1.0) if scene.rpm else None
         self.tokens = _Bucket(scene.tpm, scene.burst_s, 4000.0) if scene.tpm else None
         self.busy = 0
+        self.free = scene.slots[0] if scene.slots else 0
+        self.queue: deque[tuple[Row, object]] = deque()
         self.taken: deque[float] = deque()
 
     def refusal(self, now_s: float, row: Row) -> Throttle | None:
@@ -168,6 +174,12 @@ class Provider:
             self.requests.level -= 1
         if self.tokens:
             self.tokens.level -= row.prompt
+
+    def takes_s(self, now_s: float, row: Row) -> float:
+        """Seconds until the answer to a request that was taken."""
+        if self.scene.thrash and self.busy > self.scene.thrash[0]:
+            return row.latency_s * self.scene.thrash[1]
+        return row.latency_s
 
     def eat(self) -> None:
         """A refused request uses up quota where it does."""

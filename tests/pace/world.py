@@ -29,6 +29,8 @@ class Seen:
     refused: int = 0
     failed: int = 0
     done: int = 0
+    lost: int = 0
+    late: int = 0
     worst_attempts: int = 0
     most_in_flight: int = 0
     refused_at: list[float] = field(default_factory=list)
@@ -63,6 +65,7 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
     def send(row: Row, *, retry: bool) -> None:
         nonlocal in_flight
         row.attempts += 1
+        row.waits = row.attempts
         in_flight += 1
         seen.sent += 1
         seen.most_in_flight = max(seen.most_in_flight, in_flight)
@@ -83,11 +86,40 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
         provider.take(now_s, row)
         if row.hangs and row.attempts == 1 and not ideal:
             later(pacer.deadline_s, "hung", row, ticket)
+            return
+        # A row that was too late is given twice as long, up to the job's own limit.
+        longest_s = scene.limits.timeout_s
+        deadline_s = math.inf if ideal else min(longest_s, pacer.deadline_s * 2 ** min(row.late, 20))
+        if scene.slots:
+            provider.queue.append((row, (row, ticket, row.attempts)))
+            later(deadline_s, "patience", row, ticket, row.attempts)
+            serve()
+            return
+        takes_s = provider.takes_s(now_s, row)
+        if takes_s > deadline_s:
+            later(deadline_s, "late", row, ticket)
         else:
-            later(row.latency_s, "answer", row, ticket)
+            later(takes_s, "answer", row, ticket)
+
+    def serve() -> None:
+        """A slot takes up the next request whose sender still waits."""
+        while provider.free and provider.queue:
+            row, served = provider.queue.popleft()
+            if row.waits == served[2]:
+                provider.free -= 1
+                row.served = True
+                later(scene.slots[1], "served", *served)
 
     def arrive(what: str, row: Row, ticket: Ticket | None, *rest: object) -> None:
         nonlocal in_flight
+        if what in ("served", "patience"):  # whoever comes second finds that the other came first
+            if row.waits != rest[0]:
+                return
+            row.waits = 0
+            provider.free += row.served  # a server lets go of a request whose sender has left
+            row.served = False
+            serve()
+            what = "answer" if what == "served" else "late"
         in_flight -= 1
         wait_s = 0.0
         if what == "answer":
@@ -106,17 +138,23 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
             wait_s = pacer.refused(now_s, ticket, *rest) if ticket else 0.0
         else:
             seen.failed += 1
-            if what == "hung":
+            seen.late += what == "late"
+            row.late += what == "late"
+            if what in ("hung", "late"):
                 provider.finish(now_s, row)
             if ticket:
-                pacer.broken(now_s, ticket)
+                pacer.broken(now_s, ticket, late=what in ("hung", "late"))
+            row.failures += not pacer.is_down
+            if row.failures >= scene.attempts:
+                seen.lost += 1
+                return
             wait_s = 0.0 if pacer.is_down else rng.uniform(0.0, min(30.0, 2.0 ** (row.attempts - 1)))
         if wait_s:
             later(wait_s, "due", row)
         else:
             retries.append(row)
 
-    while seen.done < scene.rows and now_s < 20_000:
+    while seen.done + seen.lost < scene.rows and now_s < 200_000:
         while queue := retries or rows:
             if not ideal:
                 wait_s = pacer.gate(now_s)
