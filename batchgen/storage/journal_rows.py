@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from batchgen.errors import StorageStop
 from batchgen.money.ledger import Charges, Sums
+from batchgen.storage.bounds import bounded
 from batchgen.storage.shards import PartRecord, ShardRecord
 from batchgen.values import Result
 
@@ -43,7 +44,8 @@ def clean_text(text: str) -> str:
 
 
 def storable(result: Result) -> tuple[Result, bytes]:
-    """Return the result as it is stored, and its body; texts are cleaned here, once, if they need it."""
+    """Return the result as it is stored, and its body; texts and figures are mended here, once, if they need it."""
+    result = bounded(result)
     try:
         return result, _encode(result)
     except UnicodeEncodeError:
@@ -109,5 +111,9 @@ def readable_text(raw: bytes) -> str:
 
 
 def spent_body(item: Charges) -> bytes:
-    """Return what is stored of it."""
-    return _encode(item)
+    """Return what is stored of it; turns that cannot be kept are asked again."""
+    item = bounded(item)
+    try:
+        return _encode(item)
+    except (UnicodeEncodeError, OverflowError):
+        return _encode(msgspec.structs.replace(item, turns=()))

@@ -118,8 +118,19 @@ def result_columns(shard: Shard, results: Sequence[Result], layout: Layout) -> d
         numbers = shard.table.column(layout.id)
     columns["row_id"] = numbers.cast(pa.string())
     if layout.parsed is not None:
-        columns["parsed"] = layout.parsed.read(results)
+        columns["parsed"] = _parsed(results, layout.parsed)
     return columns
+
+
+def _parsed(results: Sequence[Result], parsed: Parsed) -> pa.Array:
+    """Return the `parsed` column; where an answer has what no column can hold, that row's is null."""
+    try:
+        return parsed.read(results)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        if len(results) <= 1:
+            return pa.nulls(len(results), parsed.type)
+        middle = len(results) // 2
+        return pa.concat_arrays([_parsed(results[:middle], parsed), _parsed(results[middle:], parsed)])
 
 
 def is_worded(name: str, table: pa.Table) -> bool:
