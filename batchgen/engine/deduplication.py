@@ -58,7 +58,7 @@ def find_repeats(parts: JobParts, rows: int, journal: Journal, store_path: Path)
                 open_keys[row] = key
     if not found.repeats:
         return None
-    store = SharedAnswers(store_path)
+    store = SharedAnswers(store_path, journal.identity.run)
     for some in open_rows:
         store.put(
             (known, result)

@@ -19,6 +19,7 @@ from msgspec import Struct
 from batchgen.errors import OutputError
 from batchgen.files.modes import open_file
 from batchgen.money.ledger import Charges, Sums, charges_on, with_charges
+from batchgen.storage.identity import IDENTITY_KEY, RunIdentity, identity_text, read_identity
 from batchgen.storage.journal_rows import (
     StoredRow,
     read_record,
@@ -39,6 +40,7 @@ MOVED_BYTES = 4 * 1024 * 1024
 """Rows of other shards that sealing one puts back rather than leaves alone: those that came while its part was
 written, usually."""
 
+_NOBODY = RunIdentity()
 _COUNT_COMMIT = "UPDATE sessions SET commits = commits + 1, at_risk = max(at_risk, ?) WHERE number = ?"
 _INSERT_RESULT = "INSERT OR IGNORE INTO results VALUES (?, ?, ?)"
 
@@ -58,9 +60,13 @@ class Journal:
     `damage` says what was found damaged since opening; the rows concerned are done again.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file or make an empty one. Raises `OutputError` if a newer version wrote it; `salvage` mends."""
+    def __init__(self, path: Path, identity: RunIdentity = _NOBODY) -> None:
+        """Open the file, or make an empty one for the run `identity`. Raises `OutputError` if another version wrote it.
+
+        `journal_repair` mends a damaged one. `self.identity` is that of the file.
+        """
         self.path = path
+        self.identity = identity
         self.damage: list[str] = []
         self._session = self._commits = self._concurrency = 0
         self._unsure: list[Result] | None = None
@@ -81,18 +87,21 @@ class Journal:
             with self._transaction():
                 for statement in SCHEMA:
                     db.execute(statement)
-                db.execute("INSERT INTO meta VALUES ('version', ?), ('batchgen', ?)", (str(VERSION), __version__))
+                words = {"version": str(VERSION), "batchgen": __version__, IDENTITY_KEY: identity_text(self.identity)}
+                db.executemany("INSERT INTO meta VALUES (?, ?)", words.items())
                 db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # so that `stored_identity` finds it
             return
         (told,) = db.execute("SELECT value FROM meta WHERE key = 'version'").fetchone() or ("",)
-        if version > VERSION and told == str(version):
+        if version != VERSION and told == str(version):
             raise OutputError(
-                f"{self.path} was written by a newer batchgen (format {version}, this one knows {VERSION}). "
+                f"{self.path} was written by another version of batchgen (format {version}, this one knows {VERSION}). "
                 "Use that version, or --fresh, or another --output."
             )
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok" or told != str(VERSION) or version != VERSION:
             raise _damaged(verdict if verdict != "ok" else "its version is unreadable")
+        self.identity = read_identity(db)
         self.shards()
 
     def reopen(self) -> None:

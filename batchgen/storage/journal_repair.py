@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from batchgen.errors import OutputError
+from batchgen.storage.identity import RunIdentity, read_identity
 from batchgen.storage.journal import Journal, companions
 from batchgen.storage.journal_rows import StoredRow, read_record, read_spent, readable_text, sound_result
 from batchgen.storage.shards import ShardRecord, without_gaps
@@ -32,27 +35,34 @@ _DISK_CODES = frozenset(
 """The disk or its rights are at fault, not the file's content."""
 
 
-def open_journal(path: Path) -> Journal:
-    """Open or create the journal; a damaged one is salvaged into a new file and kept as `*.damaged-N`.
+def open_journal(path: Path, identity: RunIdentity) -> Journal:
+    """Open or create the journal of a run; a damaged one is salvaged into a new file and kept as `*.damaged-N`.
 
-    Raises `OutputError` for the file of a newer version, `sqlite3.Error` or `OSError` when the disk refuses.
+    Raises `OutputError` for the file of another version or run, `sqlite3.Error` or `OSError` when the disk refuses.
     """
     fresh = _fresh_path(path)
     if fresh.exists() and not path.exists():  # killed between the two renames of `_salvage`
         _switch(path, fresh)
     try:
-        return Journal(path)
+        journal = Journal(path, identity)
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DISK_CODES:
             raise
-        return _salvage(path, str(error))
+        return _salvage(path, str(error), identity)
+    if journal.identity.run != identity.run:
+        journal.close()
+        raise OutputError(
+            f"{path} is of another run than the run.json beside it: one of them was copied or restored here. Use "
+            "--fresh to move all of it aside and start anew, or choose another --output."
+        )
+    return journal
 
 
 def _fresh_path(path: Path) -> Path:
     return path.with_name(path.name + ".new")
 
 
-def _salvage(path: Path, reason: str) -> Journal:
+def _salvage(path: Path, reason: str, identity: RunIdentity) -> Journal:
     """Fill a new journal from a copy of the damaged one, then let it take the place.
 
     The copy is read, since opening a file with a log changes it.
@@ -64,7 +74,7 @@ def _salvage(path: Path, reason: str) -> Journal:
         if source.exists():
             copy.touch(mode=0o600)
             shutil.copyfile(source, copy)
-    journal = Journal(fresh)
+    journal = Journal(fresh, identity)
     old = sqlite3.connect(scratch, isolation_level=None)
     old.text_factory = readable_text
     try:
@@ -76,7 +86,7 @@ def _salvage(path: Path, reason: str) -> Journal:
         leftover.unlink(missing_ok=True)
     aside = set_aside(path)
     _switch(path, fresh)
-    journal = Journal(path)
+    journal = Journal(path, identity)
     journal.damage.append(f"the journal was damaged ({reason}); {kept} rows were saved from it, it is kept as {aside}")
     return journal
 
@@ -99,7 +109,10 @@ def set_aside(path: Path, directory: Path | None = None) -> Path:
 
 
 def _copy(old: sqlite3.Connection, journal: Journal) -> int:
-    """Copy what is sound; return the number of results."""
+    """Copy what is sound; return the number of results. Nothing is taken from the journal of another run."""
+    with suppress(sqlite3.Error):
+        if read_identity(old).run != journal.identity.run:
+            return 0
     columns = "number, first_row, rows, bytes, file_crc, sums, crc"
     found = [record for line in _Readable(old, "shards", columns) if (record := read_record(line)) is not None]
     records = _consistent(list({record.number: record for record in found}.values()))

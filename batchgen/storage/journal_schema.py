@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 SCHEMA = (
-    """CREATE TABLE meta (  -- `version` repeats user_version: a flipped bit in one is not taken for a newer format
+    """CREATE TABLE meta (  -- `version` repeats user_version: a flipped bit in one is not taken for another format;
+        -- `run` says which run it belongs to, behind its CRC-32
         key TEXT PRIMARY KEY,
         value TEXT NOT NULL
     )""",

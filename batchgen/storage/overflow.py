@@ -1,7 +1,8 @@
 """The spill file: where answers go when the journal cannot take them, on room set aside while the disk still had some.
 
-A header of a mark and a random name (8 bytes each), then records of length (4 bytes), CRC-32 (4 bytes) and payload; the
-zeros of the unused room end it. By the name the journal knows whether it has taken the file over already.
+A header of a mark and a random name (8 bytes each) and of the run that it belongs to (16 bytes), then records of
+length (4 bytes), CRC-32 (4 bytes) and payload; the zeros of the unused room end it. By the name the journal knows
+whether it has taken the file over already.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from msgspec import Struct
 
 from batchgen.files.modes import open_file
 from batchgen.money.ledger import Charges
+from batchgen.storage.identity import RUN_LETTERS
 from batchgen.storage.journal_rows import spent_body, storable
 from batchgen.values import Result
 
 SPILL_BYTES = 4 * 1024 * 1024
 
-_MARK = b"BGSPILL2"
-_HEADER_BYTES = 16
+_MARK = b"BGSPILL3"
+_NAME_BYTES = 8
+_HEADER_BYTES = len(_MARK) + _NAME_BYTES + RUN_LETTERS
 _FRAME = struct.Struct("<II")
 _RESULT, _SPENT = b"R", b"S"
 
@@ -31,13 +34,13 @@ _RESULT, _SPENT = b"R", b"S"
 class Spill:
     """An open spill file of `path`, private. Raises `OSError` when its first room cannot be had."""
 
-    def __init__(self, path: Path, size: int = SPILL_BYTES) -> None:
+    def __init__(self, path: Path, size: int = SPILL_BYTES, run: str = "") -> None:
         self.path = path
         self.size = 0
         self.written = 0
         self._descriptor = open_file(path, os.O_RDWR | os.O_TRUNC)
         self.reserve(size)
-        self._write(_MARK + os.urandom(_HEADER_BYTES - len(_MARK)))
+        self._write(_MARK + os.urandom(_NAME_BYTES) + run.encode().ljust(RUN_LETTERS, b"-"))
 
     def reserve(self, size: int) -> None:
         """Set at least `size` bytes aside. Raises `OSError` when the disk has not so many; what there was stays."""
@@ -70,6 +73,7 @@ class Spilled(Struct, frozen=True):
     """What a run that stopped has left in its spill file. `name` is the file's own; `whole`: all of it can be read."""
 
     name: str
+    run: str
     results: list[Result]
     spent: list[Charges]
     whole: bool
@@ -80,9 +84,10 @@ def read_spill(path: Path) -> Spilled:
     results: list[Result] = []
     spent: list[Charges] = []
     body = path.read_bytes()
-    name, place = body[len(_MARK) : _HEADER_BYTES].hex(), _HEADER_BYTES
+    head, place = body[len(_MARK) : _HEADER_BYTES], _HEADER_BYTES
+    name, run = head[:_NAME_BYTES].hex(), head[_NAME_BYTES:].rstrip(b"-").decode(errors="replace")
     if not body.startswith(_MARK):
-        return Spilled(name, results, spent, not any(body))
+        return Spilled(name, run, results, spent, not any(body))
     while place + _FRAME.size < len(body):
         length, crc = _FRAME.unpack_from(body, place)
         payload = body[place + _FRAME.size : place + _FRAME.size + length]
@@ -93,4 +98,4 @@ def read_spill(path: Path) -> Spilled:
         else:
             spent.append(msgspec.msgpack.decode(payload[1:], type=Charges))
         place += _FRAME.size + length
-    return Spilled(name, results, spent, not any(body[place:]))
+    return Spilled(name, run, results, spent, not any(body[place:]))

@@ -21,6 +21,7 @@ from msgspec import Struct
 from batchgen.errors import OutputError
 from batchgen.files.replace import ReplacementFile, replacing
 from batchgen.money.ledger import Sums
+from batchgen.storage.identity import RunIdentity
 from batchgen.storage.result_schema import (
     _FREE_TEXT,
     RESULT_COLUMNS,
@@ -47,6 +48,7 @@ class _Note(Struct):
     first_row: int
     rows: int
     sums: msgspec.Raw
+    run: RunIdentity = RunIdentity()
 
 
 class DamagedPartError(Exception):
@@ -64,7 +66,13 @@ def part_numbers(directory: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdecimal())
 
 
-def write_part(directory: Path, shard: Shard, slices: Iterable[Sequence[Result]], layout: Layout) -> PartRecord:
+def write_part(
+    directory: Path,
+    shard: Shard,
+    slices: Iterable[Sequence[Result]],
+    layout: Layout,
+    identity: RunIdentity = RunIdentity(),  # noqa: B008 - frozen
+) -> PartRecord:
     """Publish a shard: its carried columns joined with its results, which come in order, a row group to each slice.
 
     A slice or two are in memory at a time. The rename and its directory are synced when this returns. Raises
@@ -85,7 +93,7 @@ def write_part(directory: Path, shard: Shard, slices: Iterable[Sequence[Result]]
         if writer is None or row != shard.rows:
             raise ValueError(f"shard {shard.number} has {shard.rows} rows, and {row} results came")
         note = msgspec.json.encode(
-            _Note(__version__, shard.number, shard.first_row, shard.rows, msgspec.Raw(sums.to_json()))
+            _Note(__version__, shard.number, shard.first_row, shard.rows, msgspec.Raw(sums.to_json()), identity)
         )
         writer.add_key_value_metadata({_NOTE: note, _NOTE_CRC: str(zlib.crc32(note))})
         stack.close()
@@ -157,12 +165,22 @@ def _checksum(path: Path) -> tuple[int, int]:
     return size, crc
 
 
-def _record(file: pq.ParquetFile, size: int, crc: int) -> ShardRecord:
+def part_identity(path: Path) -> RunIdentity:
+    """Return which run a part belongs to. Raises `DamagedPartError`."""
+    with _as_damage(path), pq.ParquetFile(path) as file:
+        return _note(file).run
+
+
+def _note(file: pq.ParquetFile) -> _Note:
     notes = file.metadata.metadata or {}
     text = notes.get(_NOTE, b"")
     if notes.get(_NOTE_CRC) != b"%d" % zlib.crc32(text):
         raise ValueError("its footer is damaged or not batchgen's")
-    note = msgspec.json.decode(text, type=_Note)
+    return msgspec.json.decode(text, type=_Note)
+
+
+def _record(file: pq.ParquetFile, size: int, crc: int) -> ShardRecord:
+    note = _note(file)
     part = PartRecord(size, crc, Sums.from_json(bytes(note.sums)))
     return ShardRecord(note.number, note.first_row, note.rows, part)
 

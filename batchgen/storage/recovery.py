@@ -14,6 +14,7 @@ from batchgen.storage.journal_repair import set_aside
 from batchgen.storage.overflow import read_spill
 from batchgen.storage.parts import (
     DamagedPartError,
+    part_identity,
     part_numbers,
     part_path,
     part_results,
@@ -47,10 +48,12 @@ def check_parts(journal: Journal, directory: Path, expected: Sequence[int]) -> l
             if known is not None and known.part is not None:
                 read_part_record(path, known.part.crc)
             elif known is not None:
+                _refuse_other_run(path, journal)
                 journal.unseal(known, _succeeded(path, known))
             elif number < len(expected):
                 journal.record([_of_number(read_part_record(path, expected[number]), number)])
             else:
+                _refuse_other_run(path, journal)
                 record, slices = read_part_slices(path)
                 for _ in slices:
                     pass  # every page is readable
@@ -65,6 +68,11 @@ def check_parts(journal: Journal, directory: Path, expected: Sequence[int]) -> l
     except ValueError as error:
         raise OutputError(f"{directory} holds parts of different runs: {error}. Use --fresh.") from None
     return damage
+
+
+def _refuse_other_run(path: Path, journal: Journal) -> None:
+    if part_identity(path).run != journal.identity.run:
+        raise DamagedPartError(f"{path.name} is a part of another run")
 
 
 def _of_number(record: ShardRecord, number: int) -> ShardRecord:
@@ -121,6 +129,8 @@ def take_spill(journal: Journal, path: Path) -> list[str]:
     if not path.exists():
         return []
     spilled = read_spill(path)
+    if spilled.run != journal.identity.run and (spilled.results or spilled.spent):
+        return [f"{path.name} was left by another run and is not used; it is kept as {set_aside(path)}"]
     if not journal.has_taken(spilled.name):
         sealed = [record for record in journal.shards() if record.sealed]
         results = [r for r in spilled.results if not any(s.first_row <= r.row < s.end_row for s in sealed)]

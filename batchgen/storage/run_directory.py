@@ -22,8 +22,9 @@ import pyarrow as pa
 from batchgen.errors import OutputError, StorageStop
 from batchgen.files.modes import GROUP, LOCK_FILE, file_mode, make_directory
 from batchgen.storage.cost_summary import write_cost_summary
+from batchgen.storage.identity import RunIdentity, new_run
 from batchgen.storage.journal import Journal
-from batchgen.storage.journal_repair import open_journal
+from batchgen.storage.journal_repair import open_journal, set_aside
 from batchgen.storage.lock import enter, refuse_network
 from batchgen.storage.own_files import COST_SUMMARY_FILE, JOURNAL_FILE, RESULTS, SHARED_FILE, SPILL_FILE
 from batchgen.storage.parts import part_numbers, part_path
@@ -32,6 +33,7 @@ from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_state import (
     RunState,
     SavedSummary,
+    found_identity,
     mismatch,
     now_text,
     read_run_json,
@@ -138,11 +140,17 @@ class RunDirectory:
         self._make_results()
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
             leftover.unlink()
-        self.state = read_run_json(self.path)
+        self.state = read_run_json(self.path) or self._rebuilt_state(job)
         now = now_text()
         if self.state is None:
             self._saved = RunState(
-                state="running", job=job, started_at=now, updated_at=now, sessions=0, fingerprints=fingerprints
+                state="running",
+                job=job,
+                started_at=now,
+                updated_at=now,
+                sessions=0,
+                fingerprints=fingerprints,
+                run=new_run(),
             )
         else:
             self._compare(fingerprints, published)
@@ -187,12 +195,35 @@ class RunDirectory:
         if problem is not None:
             raise OutputError(problem)
 
+    def _rebuilt_state(self, job: str) -> RunState | None:
+        """Return what can be known of a run whose `run.json` is gone; None if nothing here belongs to any run."""
+        found = found_identity(self.path)
+        if found is None:
+            journal = self.path / JOURNAL_FILE
+            if journal.exists():
+                self.damage.append(f"{set_aside(journal)} does not say which run it belongs to and is not used")
+            return None
+        self.damage.append("run.json was missing; what is here says itself which run it belongs to")
+        now = now_text()
+        return RunState(
+            state="stopped",
+            job=job,
+            started_at=now,
+            updated_at=now,
+            sessions=0,
+            fingerprints=found.fingerprints,
+            published=found.published,
+            run=found.run,
+        )
+
     def _open_journal(self) -> None:
-        self._journal = open_journal(self.path / JOURNAL_FILE)
+        assert self._saved is not None
+        identity = RunIdentity(self._saved.run, self._saved.fingerprints, self._saved.published)
+        self._journal = open_journal(self.path / JOURNAL_FILE, identity)
+        self._journal.identity = identity
         expected = self.state.parts if self.state is not None else ()
         self.damage += self._journal.damage + check_parts(self._journal, self.results_path, expected)
         self._journal.damage.clear()
-        assert self._saved is not None
         self._saved = msgspec.structs.replace(self._saved, parts=())  # the journal has them now, and will be newer
         self.damage += take_spill(self._journal, self.spill_path)
 

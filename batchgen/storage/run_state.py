@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,9 +17,10 @@ from msgspec import Struct
 from batchgen.errors import OutputError
 from batchgen.files.replace import replace_file
 from batchgen.money.budget import PossiblyBilled
+from batchgen.storage.identity import RunIdentity, stored_identity
 from batchgen.storage.lock import enter, holder, refuse_foreign
-from batchgen.storage.own_files import RESULTS, STATE_FILE
-from batchgen.storage.parts import part_numbers
+from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, STATE_FILE
+from batchgen.storage.parts import DamagedPartError, part_identity, part_numbers, part_path
 
 
 class SavedSummary(Struct, frozen=True, kw_only=True):
@@ -54,6 +56,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     """`run.json`. `state`: `running`, `stopped`, `interrupted` or `complete`; times are ISO 8601, UTC.
 
     A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
+    `run` is its own name (`identity`);
     `parts` has the CRC-32 of each part of a complete run;
     `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
     showing, without prompts and secrets; `evaluate` is the job's table of that name.
@@ -65,6 +68,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     updated_at: str
     sessions: int
     fingerprints: Mapping[str, str]
+    run: str = ""
     published: Mapping[str, str] = {}
     summary: SavedSummary = SavedSummary()
     parts: Sequence[int] = ()
@@ -121,13 +125,26 @@ def problem_with(path: Path, fingerprints: Mapping[str, str], published: Mapping
         return None
     try:
         refuse_foreign(path)
-        state = read_run_json(path)
+        found = read_run_json(path) or found_identity(path)
     except OutputError as error:
         return str(error)
-    return None if state is None else mismatch(path, state, fingerprints, published)
+    return None if found is None else mismatch(path, found, fingerprints, published)
 
 
-def mismatch(path: Path, state: RunState, fingerprints: Mapping[str, str], published: Mapping[str, str]) -> str | None:
+def found_identity(path: Path) -> RunIdentity | None:
+    """Return which run an output directory without `run.json` belongs to, as its parts or its journal say."""
+    for number in part_numbers(path / RESULTS):
+        with suppress(DamagedPartError):
+            found = part_identity(part_path(path / RESULTS, number))
+            if found.run:
+                return found
+    found_in_journal = stored_identity(path / JOURNAL_FILE)
+    return found_in_journal if found_in_journal is not None and found_in_journal.run else None
+
+
+def mismatch(
+    path: Path, state: RunState | RunIdentity, fingerprints: Mapping[str, str], published: Mapping[str, str]
+) -> str | None:
     """Return a sentence that names what has changed since the run in `path` began."""
     changed = _differences(state.fingerprints, fingerprints)
     if part_numbers(path / RESULTS):

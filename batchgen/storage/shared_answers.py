@@ -19,6 +19,7 @@ _OPENING = """
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = OFF;
+CREATE TABLE IF NOT EXISTS run (name TEXT NOT NULL);  -- the one run that it belongs to
 CREATE TABLE IF NOT EXISTS answers (
     place INTEGER PRIMARY KEY,  -- the first 8 bytes of the key
     key BLOB NOT NULL,
@@ -32,9 +33,10 @@ CREATE TABLE IF NOT EXISTS answers (
 class SharedAnswers:
     """The answers of requests that several rows make; used by one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, or make it; a damaged one is replaced."""
+    def __init__(self, path: Path, run: str = "") -> None:
+        """Open the file, or make it; a damaged one, or one of another run, is replaced."""
         self._path = path
+        self._run = run
         self._db: sqlite3.Connection | None = None
         for _ in range(2):
             try:
@@ -48,6 +50,9 @@ class SharedAnswers:
         os.close(open_file(self._path, os.O_RDWR))
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
         self._db.executescript(_OPENING)
+        self._db.execute("INSERT INTO run SELECT ? WHERE NOT EXISTS (SELECT 1 FROM run)", (self._run,))
+        if self._db.execute("SELECT name FROM run").fetchall() != [(self._run,)]:
+            raise sqlite3.DatabaseError("of another run")
 
     def get(self, key: bytes) -> Result | None:
         """Return the result of the row that asked this first, if it has one."""

@@ -90,7 +90,7 @@ class Writer:
         self.loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         try:
-            self._spill = Spill(self._directory.spill_path)
+            self._spill = Spill(self._directory.spill_path, run=self._directory.journal.identity.run)
             self._directory.journal.begin_session(self._clock_us(), self._concurrency)
         except DISK_ERRORS as error:
             raise StorageStop(

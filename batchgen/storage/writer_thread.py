@@ -294,7 +294,7 @@ class Committer:
     def _publish(self, shard: Shard, kept: list[Result] | None) -> PartRecord:
         def attempt() -> PartRecord:
             slices = self._slices(shard) if kept is None else [kept]
-            return write_part(self._results_path, shard, slices, self._layout)
+            return write_part(self._results_path, shard, slices, self._layout, self._journal.identity)
 
         return self._again("part", attempt)
 

@@ -27,7 +27,7 @@ def crashed(tmp_path_factory):
             journal.append([killed_run.outcome(r) for r in range(row, row + 50)])
         rows = list(journal.results(0, SHARD_ROWS))
         table = pa.table({"n": list(range(SHARD_ROWS))})
-        part = write_part(directory.results_path, Shard(0, 0, table), [rows], killed_run.LAYOUT)
+        part = write_part(directory.results_path, Shard(0, 0, table), [rows], killed_run.LAYOUT, journal.identity)
         journal.seal(ShardRecord(0, 0, SHARD_ROWS, part))
         shutil.copytree(path, path.with_name("copy"))
     return path.with_name("copy")

@@ -76,7 +76,8 @@ class Durability(RuleBasedStateMachine):
     def publish(self, number):
         table = pa.table({"n": list(range(number * SHARD_ROWS, (number + 1) * SHARD_ROWS))})
         rows = list(self.journal.results(number * SHARD_ROWS, (number + 1) * SHARD_ROWS))
-        return write_part(self.directory.results_path, Shard(number, number * SHARD_ROWS, table), [rows], LAYOUT)
+        shard = Shard(number, number * SHARD_ROWS, table)
+        return write_part(self.directory.results_path, shard, [rows], LAYOUT, self.journal.identity)
 
     @rule(rows=st.sets(st.integers(0, ROWS - 1), min_size=1), good=st.booleans())
     def append(self, rows, good):
@@ -100,7 +101,7 @@ class Durability(RuleBasedStateMachine):
         Perhaps the next one dies when it has taken the file over and not removed it yet.
         """
         pending = [row for row in rows if row not in self.model]
-        spill = Spill(self.directory.spill_path, 1)
+        spill = Spill(self.directory.spill_path, 1, self.journal.identity.run)
         if tried:
             spill.append([], [Charges(row, 1) for row in pending])
         else:

@@ -11,6 +11,7 @@ import pytest
 
 from batchgen.errors import OutputError
 from batchgen.money.ledger import Charges, Sums
+from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal
 from batchgen.storage.shards import PartRecord, ShardRecord
@@ -46,7 +47,7 @@ def journal(path):
 def reopened(journal):
     """Close a journal and open it as the next run does."""
     journal.close()
-    return open_journal(journal.path)
+    return open_journal(journal.path, RunIdentity())
 
 
 def test_rows_come_back(journal):
@@ -226,8 +227,8 @@ def test_a_newer_format_is_refused(journal):
     """A journal of a later version is named and left alone."""
     journal._connection.executescript("UPDATE meta SET value = 9 WHERE key = 'version'; PRAGMA user_version = 9")
     journal.close()
-    with pytest.raises(OutputError, match="newer batchgen"):
-        open_journal(journal.path)
+    with pytest.raises(OutputError, match="another version of batchgen"):
+        open_journal(journal.path, RunIdentity())
     assert [p.name for p in journal.path.parent.iterdir()] == ["journal.sqlite"]
 
 
@@ -257,7 +258,7 @@ def test_salvage_saves_what_is_whole(path):
     body = bytearray(path.read_bytes())
     body[10 * 16384 : 11 * 16384] = bytes(16384)
     path.write_bytes(body)
-    journal = open_journal(path)
+    journal = open_journal(path, RunIdentity())
     assert 300 < len(journal.settled(0, 1000)) < 400
     assert all(r == answered(r.row, completion=f"{r.row} " * 100) for r in journal.results(0, 1000))
     assert [(r.number, r.sealed) for r in journal.shards()] == [(0, True), (1, False)]
@@ -274,7 +275,7 @@ def test_a_kill_between_the_renames_of_a_salvage(path):
     journal.append([answered(77)])
     journal.close()
     path.unlink()
-    journal = open_journal(path)
+    journal = open_journal(path, RunIdentity())
     assert journal.settled(0, 1000) == {77}
     assert path.with_name("journal.sqlite-wal.damaged-1").read_bytes() == log.read_bytes()
     journal.close()
@@ -283,7 +284,7 @@ def test_a_kill_between_the_renames_of_a_salvage(path):
 def test_garbage_is_set_aside(path):
     """A file that is no database at all is kept aside and a new journal begun."""
     path.write_bytes(b"not a database" * 1000)
-    journal = open_journal(path)
+    journal = open_journal(path, RunIdentity())
     assert journal.shards() == []
     assert path.with_name("journal.sqlite.damaged-1").read_bytes().startswith(b"not a")
     journal.close()
@@ -303,7 +304,7 @@ def test_what_sqlite_calls_sound_is_checked_all_the_same(path, change, rows):
     with closing(sqlite3.connect(path)) as db:
         assert db.execute(change).rowcount == 1
         db.commit()
-    with closing(open_journal(path)) as journal:
+    with closing(open_journal(path, RunIdentity())) as journal:
         assert len(journal.settled(0, 1000)) == rows
         assert journal.damage
         assert all(record.rows != 401 and (not record.part or record.part.crc == 2) for record in journal.shards())

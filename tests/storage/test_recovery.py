@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchgen.money.ledger import Charges, Sums
+from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal
 from batchgen.storage.overflow import Spill
@@ -52,10 +53,11 @@ def test_spilled_answers_are_taken_over(tmp_path):
 KILLED_AT_THE_END = """
 import os, signal, sys
 from pathlib import Path
+from batchgen.storage.identity import RunIdentity
 from batchgen.storage.recovery import take_spill
 from batchgen.storage.journal_repair import open_journal
 place = Path(sys.argv[1])
-journal = open_journal(place / "journal")
+journal = open_journal(place / "journal", RunIdentity())
 def hook(event, arguments):
     if event == "os.remove" and str(arguments[0]) == str(place / "spill"):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -76,7 +78,7 @@ def test_a_kill_before_the_file_has_gone_counts_nothing_twice(tmp_path):
             )
             assert done.returncode == -signal.SIGKILL
         assert (tmp_path / "spill").exists()
-    journal = open_journal(tmp_path / "journal")
+    journal = open_journal(tmp_path / "journal", RunIdentity())
     take_spill(journal, tmp_path / "spill")
     assert list(journal.spent()) == [Charges(8, 4)]
     assert journal.settled(0, 99) == {1}
@@ -95,7 +97,7 @@ def test_a_salvaged_journal_knows_what_it_had_taken_over(tmp_path):
     damaged = bytearray((tmp_path / "journal").read_bytes())
     damaged[60:64] = b"\0\0\0\7"  # user_version: neither ours nor what the file says of itself
     (tmp_path / "journal").write_bytes(damaged)
-    journal = open_journal(tmp_path / "journal")
+    journal = open_journal(tmp_path / "journal", RunIdentity())
     assert journal.damage
     assert take_spill(journal, tmp_path / "spill") == []
     assert list(journal.spent()) == [Charges(8, 2)]

@@ -60,7 +60,7 @@ def publish(directory, number, results=None):
     directory.journal.record([ShardRecord(number, first, 5)])
     directory.journal.append(results)
     shard = Shard(number, first, pa.table({"n": list(range(first, first + 5))}))
-    part = write_part(directory.results_path, shard, [results], LAYOUT)
+    part = write_part(directory.results_path, shard, [results], LAYOUT, directory.journal.identity)
     directory.journal.seal(ShardRecord(number, first, 5, part))
 
 
@@ -520,7 +520,7 @@ def test_sums_are_those_of_the_results(tmp_path):
             journal.append([outcome(row) for row in missing])
             rows = list(journal.results(number * 5, number * 5 + 5))
             shard = Shard(number, number * 5, pa.table({"n": [0] * 5}))
-            part = write_part(directory.results_path, shard, [rows], LAYOUT)
+            part = write_part(directory.results_path, shard, [rows], LAYOUT, directory.journal.identity)
             journal.seal(ShardRecord(number, number * 5, 5, part))
         directory.finish({}, no_label)
     table = read_results(tmp_path / "out")

@@ -1,0 +1,68 @@
+"""Which run a file belongs to: `run.json`, journal, spill file, shared answers and every part say it of themselves.
+
+So that nothing is used that was copied here from another run, or was left behind by one of another job or input.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+RUN_LETTERS = 16
+IDENTITY_KEY = "run"
+"""Where the journal has it, in its table `meta`."""
+
+
+class RunIdentity(Struct, frozen=True):
+    """`run` is a random name of `RUN_LETTERS` letters, drawn when a run begins and kept for ever.
+
+    `fingerprints` are of job and input, `published` of what only counts once a part is written (`run_state`).
+    """
+
+    run: str = ""
+    fingerprints: Mapping[str, str] = {}
+    published: Mapping[str, str] = {}
+
+
+def new_run() -> str:
+    """Return the name of a run that begins."""
+    return secrets.token_hex(RUN_LETTERS // 2)
+
+
+def stored_identity(path: Path) -> RunIdentity | None:
+    """Return which run the journal at `path` belongs to, without changing anything; None if it cannot be known."""
+    try:
+        db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+    except sqlite3.Error:
+        return None
+    db.text_factory = lambda raw: raw.decode(errors="replace")
+    try:
+        return read_identity(db)
+    except sqlite3.Error:
+        return None
+    finally:
+        db.close()
+
+
+def read_identity(db: sqlite3.Connection) -> RunIdentity:
+    """Return which run an open journal belongs to. Raises `sqlite3.Error` if that is damaged."""
+    (text,) = db.execute("SELECT value FROM meta WHERE key = ?", (IDENTITY_KEY,)).fetchone() or ("",)
+    crc, _, body = text.partition(" ")
+    if crc != str(zlib.crc32(body.encode())):
+        error = sqlite3.DatabaseError("what says which run it belongs to does not match its checksum")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+    return msgspec.json.decode(body, type=RunIdentity)
+
+
+def identity_text(identity: RunIdentity) -> str:
+    """Return the line of the journal that `read_identity` reads."""
+    body = msgspec.json.encode(identity).decode()
+    return f"{zlib.crc32(body.encode())} {body}"
