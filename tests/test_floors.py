@@ -28,7 +28,7 @@ OWNED = {
     "httptools": {"transport.http1"},
     "aiohappyeyeballs": {"transport.dial"},
     "tenacity": {"pace.retry"},
-    "tqdm": {"cli.progress_bar", "cli.mail_progress"},
+    "tqdm": {"cli.progress_bar"},
     "click": {"cli"},
     "jinja2": {"prompts.template", "report.html"},
     "jsonschema_rs": {"answers.schema"},

@@ -1,4 +1,4 @@
-"""How a run shows itself while it goes: a reporter with empty methods, and the bar that fills them."""
+"""The bars: of a run, as the reporter that fills the empty methods, and of bytes that are read."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from batchgen.text.terminal import harmless
 
 REFRESH_S = 0.25
 """Shortest time between two redraws: setting tqdm's postfix costs 4 µs, too much for every row."""
+
+_DELAY_S = 1.0  # small inputs are done before a bar of bytes would be read
 
 
 class ProgressBar(Reporter):
@@ -95,3 +97,27 @@ def postfix(standing: Progress) -> str:
     if standing.refused:
         parts.append(f"429s {standing.refused:,}")
     return ", ".join(parts)
+
+
+@contextmanager
+def bytes_bar(
+    total: int | None, *, shown: bool = True, file: TextIO | None = None, delay_s: float = _DELAY_S
+) -> Iterator[Callable[[int], None]]:
+    """Yield a function to call with the bytes read so far; the bar is on stderr and appears after `delay_s`."""
+    bar = tqdm(
+        total=total,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        file=file if file is not None else sys.stderr,
+        disable=not shown,
+        dynamic_ncols=True,
+        mininterval=REFRESH_S,
+        delay=delay_s,
+    )
+    with bar:
+
+        def moved(read_bytes: int) -> None:
+            bar.update(read_bytes - bar.n)
+
+        yield moved

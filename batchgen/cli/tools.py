@@ -8,33 +8,36 @@ from typing import Any
 import click
 
 from batchgen.cli.options import EXIT_COMPLETE, EXIT_ROWS_FAILED
+from batchgen.text.terminal import harmless
 
 
 @click.command(name="mail")
-@click.argument("path", type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
 @click.argument("output", metavar="OUT.parquet", type=click.Path())
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the counts.")
-def mail_command(path: str, output: str, no_progress: bool, as_json: bool) -> int:
+def mail_command(paths: tuple[str, ...], output: str, no_progress: bool, as_json: bool) -> int:
     """Turn mails into a table that a job can read.
 
-    PATH is a .eml file, an mbox, a Maildir or a directory of these. A mail that cannot be decoded is a row whose
-    column `error` says why; the exit code is then 1. The column `source` is unique and can serve as input.id.
+    PATH is a mail (.eml, .emlx or without an extension), an mbox, a Maildir or a folder of these, as mail programs
+    keep them; several may be named. A mail that cannot be decoded is a row whose column `error` says why. The exit code
+    is 1 if there are such mails, or files that were left out. The column `id` is unique and the same in a later export
+    (the Message-ID, else a hash of the mail): use it as input.id.
 
     \b
     Example:
-      batchgen mail ~/Mail/support.mbox mails.parquet
-      batchgen run jobs/email_extraction.toml --input mails.parquet --set input.id=source
+      batchgen mail ~/Mail/support.mbox ~/Mail/old mails.parquet
+      batchgen run jobs/email_extraction.toml --input mails.parquet --set input.id=id
     """
     import msgspec
 
-    from batchgen.cli.mail_progress import mail_progress
-    from batchgen.mail.convert import convert_mails, summary_text
+    from batchgen.cli.progress_bar import bytes_bar
+    from batchgen.mail.convert import convert_mails, input_size, summary_text
 
-    with mail_progress(path, shown=not no_progress) as moved:
-        summary = convert_mails(path, output, moved)
-    click.echo(msgspec.json.encode(summary) if as_json else summary_text(summary))
-    return EXIT_ROWS_FAILED if summary.with_error else EXIT_COMPLETE
+    with bytes_bar(input_size(paths), shown=not no_progress) as moved:
+        summary = convert_mails(paths, output, moved)
+    click.echo(msgspec.json.encode(summary) if as_json else harmless(summary_text(summary)))
+    return EXIT_ROWS_FAILED if summary.with_error or summary.left_out else EXIT_COMPLETE
 
 
 @click.command()

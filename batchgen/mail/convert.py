@@ -1,89 +1,149 @@
-"""Mails as they come → a table of prompts' rows: `batchgen mail PATH OUT.parquet`."""
+"""Mails as they come → a table of prompts' rows: `batchgen mail PATH... OUT.parquet`."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchgen.errors import InputError, UsageError
 from batchgen.files.table import table_file
-from batchgen.mail.decode import Mail, decode_mail
-from batchgen.mail.files import raw_mails, size_of
+from batchgen.mail.decode import DELETED, Mail, decode_mail
+from batchgen.mail.files import LeftOut, raw_mails, size_of
+from batchgen.mail.ids import Identities, Identity
+from batchgen.text.terminal import storable
 
+_LIST = pa.list_(pa.string())
 MAIL_COLUMNS = pa.schema(
     [
+        ("id", pa.string()),
         ("source", pa.string()),
         ("message_id", pa.string()),
         ("from", pa.string()),
+        ("reply_to", pa.string()),
         ("to", pa.string()),
         ("cc", pa.string()),
+        ("bcc", pa.string()),
         ("date", pa.timestamp("us", tz="UTC")),
         ("date_text", pa.string()),
         ("subject", pa.string()),
         ("body", pa.string()),
-        ("attachments", pa.list_(pa.string())),
+        ("attachments", _LIST),
+        ("not_read", _LIST),
+        ("links", _LIST),
+        ("in_reply_to", pa.string()),
+        ("references", _LIST),
+        ("thread", pa.string()),
+        ("labels", _LIST),
+        ("list_id", pa.string()),
+        ("copy_of", pa.string()),
+        ("notes", pa.string()),
         ("error", pa.string()),
     ]
 )
-"""The columns of the table. `source` is unique (file, and byte offset in an mbox): it can serve as `input.id`, which
-`message_id` cannot, since mailboxes hold copies."""
+"""The columns of the table. `id` is unique and stays the same in a later export, so that it can serve as `input.id`;
+`source` is unique too, but changes where a mail moves."""
 
 _NEEDED = {"selectolax": "selectolax", "charset_normalizer": "charset-normalizer"}
+_NAMED = 10  # files left out that the summary names
 
 
 class MailSummary(Struct, frozen=True, kw_only=True):
-    """What was converted: `mails` rows, `with_error` of them with something missing or damaged."""
+    """What was converted: `mails` rows, `with_error` of them with something missing or damaged.
+
+    `not_read` counts what was not opened by its kind, `left_out` names the files that were passed over with the reason,
+    `own_files` those that mail programs keep for themselves. `copies` repeat another mail, `deleted` were marked so by
+    their program, `with_notes` have something to tell in the column `notes`.
+    """
 
     mails: int
     with_error: int
+    with_notes: int
     attachments: int
+    copies: int
+    deleted: int
+    not_read: dict[str, int]
+    left_out: dict[str, str]
+    own_files: int
     output: str
 
 
-def read_mails(path: Path | str, moved: Callable[[int], None] | None = None) -> Iterator[Mail]:
-    """Yield each mail under a path: a .eml or mbox file, a Maildir, a directory of these; one mail is in memory.
+class ReadMail(Struct, frozen=True):
+    """A mail with its identity."""
 
-    `moved` is told how many bytes of the input have been read. Raises `InputError` when there is nothing to read, and
-    `UsageError` without the packages of the extra `mail`.
+    mail: Mail
+    identity: Identity
+
+
+def read_mails(
+    paths: Sequence[Path | str],
+    tell: Callable[[LeftOut], None],
+    moved: Callable[[int], None] | None = None,
+) -> Iterator[ReadMail]:
+    """Yield each mail under the paths, as `raw_mails` finds them; one mail is in memory.
+
+    `tell` is told of each file that was passed over, `moved` how many bytes of the input have been read. Raises
+    `InputError` when there is nothing to read, and `UsageError` without the packages of the extra `mail`.
     """
     missing = [package for module, package in _NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise UsageError(f"Reading mails needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
-    for raw in raw_mails(Path(path)):
-        if raw.problem is not None:
-            yield Mail(raw.source, error=raw.problem)
-        else:
-            yield decode_mail(raw.body, raw.source, cut=raw.cut)
-        if moved is not None:
-            moved(raw.read_bytes)
+    with Identities() as identities:
+        for raw in raw_mails([Path(path) for path in paths], tell):
+            if raw.problem is not None:
+                mail = Mail(source=raw.source, error=raw.problem)
+            else:
+                mail = decode_mail(raw.body, raw.source, cut=raw.cut, deleted=raw.deleted, note=raw.note)
+            identity = identities.identity(mail, raw.body or raw.source.encode())
+            if identity.note:
+                mail = structs.replace(mail, notes="; ".join(filter(None, (mail.notes, identity.note))))
+            yield ReadMail(mail, identity)
+            if moved is not None:
+                moved(raw.read_bytes)
 
 
-def convert_mails(path: Path | str, output: Path | str, moved: Callable[[int], None] | None = None) -> MailSummary:
-    """Write the mails under a path to a Parquet file that appears whole or not at all.
+def convert_mails(
+    paths: Sequence[Path | str], output: Path | str, moved: Callable[[int], None] | None = None
+) -> MailSummary:
+    """Write the mails under the paths to a Parquet file that appears whole or not at all.
 
     Raises `InputError` and `UsageError` as `read_mails`, and `OutputError` when the file cannot be written.
     """
-    mails = with_error = attachments = 0
+    counts: Counter[str] = Counter()
+    not_read: Counter[str] = Counter()
+    left_out: list[LeftOut] = []
     with table_file(Path(output), MAIL_COLUMNS) as add:
-        for mail in read_mails(path, moved):
-            add(_row(mail))
-            mails += 1
-            with_error += mail.error is not None
-            attachments += len(mail.attachments)
-        if not mails:
-            raise InputError(f"{path} holds no mail: the mailbox is empty.")
-    return MailSummary(mails=mails, with_error=with_error, attachments=attachments, output=str(output))
+        for read in read_mails(paths, left_out.append, moved):
+            mail = read.mail
+            add(_row(read))
+            counts["mails"] += 1
+            counts["with_error"] += mail.error is not None
+            counts["with_notes"] += mail.notes is not None
+            counts["attachments"] += len(mail.attachments)
+            counts["copies"] += read.identity.copy_of is not None
+            counts["deleted"] += DELETED in mail.labels
+            not_read.update(kind for _, kind in mail.not_read)
+        if not counts["mails"]:
+            names = ", ".join(storable(str(path)) for path in paths)
+            passed = f" Passed over: {_listed(left_out)}." if left_out else ""
+            raise InputError(f"{names} holds no mail.{passed}")
+    return MailSummary(
+        **{name: counts[name] for name in ("mails", "with_error", "with_notes", "attachments", "copies", "deleted")},
+        not_read=dict(not_read.most_common()),
+        left_out={file.name: file.reason for file in left_out if not file.own},
+        own_files=sum(file.own for file in left_out),
+        output=storable(str(output)),
+    )
 
 
-def input_size(path: Path | str) -> int | None:
+def input_size(paths: Sequence[Path | str]) -> int | None:
     """Return the bytes `moved` will count up to, where they are known beforehand."""
-    return size_of(Path(path))
+    return size_of([Path(path) for path in paths])
 
 
 def summary_text(summary: MailSummary) -> str:
@@ -91,10 +151,30 @@ def summary_text(summary: MailSummary) -> str:
     lines = [f"{summary.mails:,} mails, {summary.attachments:,} attachments named, written to {summary.output}"]
     if summary.with_error:
         lines.append(f"{summary.with_error:,} of them are not whole: the column `error` says why.")
+    if summary.left_out:
+        files = [LeftOut(name, reason) for name, reason in summary.left_out.items()]
+        lines.append(f"{len(files):,} files were left out: {_listed(files)}.")
+    if summary.not_read:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.not_read.items())
+        lines.append(f"Not read inside the mails, and named in the column `not_read`: {kinds}.")
+    if summary.copies:
+        lines.append(f"{summary.copies:,} are copies of others: the column `copy_of` says of which.")
+    if summary.deleted:
+        lines.append(f"{summary.deleted:,} were deleted in the mail program and still in its files: label {DELETED}.")
+    if summary.with_notes:
+        lines.append(f"{summary.with_notes:,} were read in a way that the column `notes` tells.")
+    if summary.own_files:
+        lines.append(f"{summary.own_files:,} files that mail programs keep for themselves were passed over.")
     return "\n".join(lines)
 
 
-def _row(mail: Mail) -> dict[str, Any]:
-    row = msgspec.structs.asdict(mail)
+def _listed(files: Sequence[LeftOut]) -> str:
+    named = "; ".join(f"{file.name} ({file.reason})" for file in files[:_NAMED])
+    return named + (f"; and {len(files) - _NAMED:,} more" if len(files) > _NAMED else "")
+
+
+def _row(read: ReadMail) -> dict[str, Any]:
+    row = structs.asdict(read.mail)
     row["from"] = row.pop("from_")
-    return row
+    row["not_read"] = [f"{name} ({kind})" for name, kind in read.mail.not_read]
+    return row | {"id": read.identity.id, "copy_of": read.identity.copy_of, "thread": read.identity.thread}

@@ -1,248 +1,195 @@
-"""One mail's bytes → the row it becomes: headers, body as text, attachment names, and what could not be read.
+"""One mail's bytes → the row it becomes: headers, body as text, what was attached, and what could not be read.
 
-Python's `email` package takes the mail apart (policy `default`); charsets, encoded words and HTML are read by
-`text` and `html`. Nothing a mail holds raises here: it is the row that says what went wrong.
+The parts are taken by `mime`, their text by `content`; charsets, encoded words and HTML are read by `text` and `html`.
+Nothing a mail holds raises here: it is the row that says what went wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from email import policy
-from email.message import EmailMessage
-from email.parser import BytesParser
-from email.utils import parsedate_to_datetime
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_tz
 
 from msgspec import Struct
 
-from batchgen.mail.html import TooDeepError, html_text
-from batchgen.mail.text import decode_bytes, header_text, unflowed
+from batchgen.mail.content import Content, body_text
+from batchgen.mail.mime import Part, parse
+from batchgen.mail.text import decode_bytes, header_text
 
 LARGEST_MAIL = 64 * 1024 * 1024
 """Bytes of one mail that are read; most servers refuse mails beyond 25 to 50 MB. The rest is passed over, and said."""
 
-_MOST_PARTS = 10_000
-_FAULTS = (LookupError, ValueError, TypeError, AttributeError, AssertionError, RecursionError, UnboundLocalError)
-"""What the `email` package is known to raise on broken mails, beyond the defects that it notes."""
+DELETED = "\\Deleted"
+"""The label of a mail that its program marked as deleted and has not yet taken out of the file (IMAP's name for it)."""
 
-_SEALED = {
-    "application/pkcs7-mime": "S/MIME",
-    "application/x-pkcs7-mime": "S/MIME",
-    "multipart/encrypted": "PGP or S/MIME",
-    "application/ms-tnef": "Outlook's winmail.dat",
-    "application/vnd.ms-tnef": "Outlook's winmail.dat",
-}
+_DATE_CHARACTERS = 200  # of a Date header that are looked at
 
 
-class Mail(Struct, frozen=True):
-    """A row. `date_text` keeps a Date header that is none; `error` says what is missing or damaged in the others."""
+class Mail(Struct, frozen=True, kw_only=True):
+    """A row. `date_text` keeps a Date header that is none, or has no known zone.
+
+    `error` says what is missing or damaged, `notes` what was decided without a loss, `not_read` (name, kind) what was
+    not opened. `gmail_thread` is Gmail's own number of the conversation.
+    """
 
     source: str
     message_id: str | None = None
     from_: str | None = None
+    reply_to: str | None = None
     to: str | None = None
     cc: str | None = None
+    bcc: str | None = None
     date: datetime | None = None
     date_text: str | None = None
     subject: str | None = None
     body: str | None = None
     attachments: tuple[str, ...] = ()
+    not_read: tuple[tuple[str, str], ...] = ()
+    links: tuple[str, ...] = ()
+    in_reply_to: str | None = None
+    references: tuple[str, ...] = ()
+    gmail_thread: str | None = None
+    labels: tuple[str, ...] = ()
+    list_id: str | None = None
+    notes: str | None = None
     error: str | None = None
 
 
-class _Content(Struct):
-    """What has been found so far in the parts of a mail."""
-
-    attachments: list[str]
-    problems: list[str]
-    parts: int = 0
-
-
-def decode_mail(raw: bytes, source: str, *, cut: bool = False) -> Mail:
-    """Return the row of a mail. `cut`: the mail was longer than `LARGEST_MAIL`."""
-    content = _Content([], [f"the mail is longer than {LARGEST_MAIL >> 20} MB: the rest was not read"] if cut else [])
-    try:
-        message = BytesParser(policy=policy.default).parsebytes(raw)
-    except _FAULTS as error:
-        return Mail(source, error=f"the mail cannot be taken apart ({_named(error)})")
+def decode_mail(raw: bytes, source: str, *, cut: bool = False, deleted: bool = False, note: str | None = None) -> Mail:
+    """Return the row of a mail. `cut`: it was longer than `LARGEST_MAIL`; `deleted`, `note`: what the mailbox says."""
+    message = parse(raw)
+    if not message.headers:
+        text = decode_bytes(raw, None).text.strip() if b"\0" not in raw else ""
+        return Mail(source=source, body=text or None, error="this is no mail: it has no headers", notes=note)
+    content = Content(notes=[note] if note else [])
+    if cut:
+        content.problems.append(f"the mail is longer than {LARGEST_MAIL >> 20} MB: the rest was not read")
     headers = _headers(message)
-    if not headers:
-        return Mail(source, error="this is no mail: it has no headers")
-    try:
-        body = _body(message, content)
-    except _FAULTS as error:
-        body = None
-        content.problems.append(f"the parts of the mail cannot be read ({_named(error)})")
-    date, date_text = _date(headers.get("date"))
+    body = body_text(message, content)
+    date, date_text, date_note = _date(headers.get("date"))
+    if date_note:
+        content.notes.append(date_note)
     return Mail(
-        source,
-        headers.get("message-id"),
-        headers.get("from"),
-        headers.get("to"),
-        headers.get("cc"),
-        date,
-        date_text,
-        headers.get("subject"),
-        body,
-        tuple(content.attachments),
-        "; ".join(dict.fromkeys(content.problems)) or None,
+        source=source,
+        message_id=_message_id(headers.get("message-id")),
+        from_=headers.get("from"),
+        reply_to=headers.get("reply-to"),
+        to=headers.get("to"),
+        cc=headers.get("cc"),
+        bcc=headers.get("bcc"),
+        date=date,
+        date_text=date_text,
+        subject=headers.get("subject"),
+        body=body,
+        attachments=tuple(content.attachments),
+        not_read=tuple(content.not_read),
+        links=tuple(content.links),
+        in_reply_to=next(iter(_message_ids(headers.get("in-reply-to"))), None),
+        references=_message_ids(headers.get("references")),
+        gmail_thread=headers.get("x-gm-thrid"),
+        labels=_labels(headers, deleted),
+        list_id=_list_id(headers.get("list-id")),
+        notes="; ".join(dict.fromkeys(content.notes)) or None,
+        error="; ".join(dict.fromkeys(content.problems)) or None,
     )
 
 
-_KEPT = {"message-id": False, "from": True, "to": True, "cc": True, "date": False, "subject": False}
+# Headers
+
+_ADDRESSES = frozenset(("from", "reply-to", "to", "cc", "bcc"))
+_SEVERAL = {"to": ", ", "cc": ", ", "bcc": ", ", "reply-to": ", ", "references": " ", "x-gmail-labels": ","}
+_KEPT = _ADDRESSES.union(
+    ("message-id", "date", "subject", "in-reply-to", "references", "list-id", "x-gm-thrid"),
+    ("x-gmail-labels", "x-keywords", "x-mozilla-keys", "x-label", "x-mozilla-status", "status", "x-status"),
+)
 
 
-def _headers(message: EmailMessage) -> dict[str, str]:
-    """Return the headers of a row, decoded. Of several To and Cc all count, of the others the first."""
+def _headers(message: Part) -> dict[str, str]:
+    """Return the headers of a row, decoded. Of addresses all headers count, of the others the first with a value."""
     found: dict[str, str] = {}
-    for written, raw in message.raw_items():
-        name = written.lower()
+    several: dict[str, list[str]] = {}
+    for name, raw in message.headers:
         if name not in _KEPT:
-            found.setdefault("", "")  # a mail with other headers only is a mail
             continue
-        text = header_text(str(raw), structured=_KEPT[name])
-        if name in ("to", "cc") and found.get(name):
-            found[name] += f", {text}"
-        elif name not in found:
+        text = header_text(raw, structured=name in _ADDRESSES)
+        if name in _SEVERAL:
+            several.setdefault(name, []).append(text)
+        elif not found.get(name):
             found[name] = text
+    for name, texts in several.items():
+        found[name] = _SEVERAL[name].join(filter(None, texts))
     return found
 
 
-def _date(text: str | None) -> tuple[datetime | None, str | None]:
-    """Return the time in UTC, or the header's own text. A date without a zone is taken as UTC."""
+def _message_id(text: str | None) -> str | None:
+    """Return a Message-ID as it is compared: without the spaces that folding puts into it; None for an empty one."""
     if not text:
-        return None, None
-    try:
-        date = parsedate_to_datetime(text)
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC), None
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None, text
-
-
-# Body
-
-
-def _body(message: EmailMessage, content: _Content) -> str | None:
-    """Return the text of a mail; of one without text of its own, that of the first mail attached to it."""
-    text = _texts(message, content)
-    if text:
-        return text
-    inner = next((part for part in _walk(message) if part.get_content_type() == "message/rfc822"), None)
-    if inner is not None:
-        attached = _children(inner)
-        text = _texts(attached[0], _Content([], content.problems)) if attached else ""
-        if text:
-            return text
-    sealed = next((_SEALED[kind] for part in _walk(message) if (kind := part.get_content_type()) in _SEALED), None)
-    if sealed is None and "winmail.dat" in (name.lower() for name in content.attachments):
-        sealed = _SEALED["application/ms-tnef"]
-    if sealed is not None:
-        content.problems.append(f"the text is inside {sealed}, which is not read")
-    return None if content.problems else ""
-
-
-def _walk(message: EmailMessage) -> Iterator[EmailMessage]:
-    """Yield all parts, depth first; not the inside of attached mails."""
-    stack = [message]
-    while stack:
-        part = stack.pop()
-        yield part
-        if part.get_content_maintype() == "multipart":
-            stack += reversed(_children(part))
-
-
-def _children(part: EmailMessage) -> list[EmailMessage]:
-    payload = part.get_payload()
-    return [child for child in payload if isinstance(child, EmailMessage)] if isinstance(payload, list) else []
-
-
-def _texts(part: EmailMessage, content: _Content) -> str:
-    """Return the text below a part, and note attachments and problems on the way."""
-    content.parts += 1
-    if content.parts > _MOST_PARTS:
-        content.problems.append(f"the mail has more than {_MOST_PARTS:,} parts: the rest was not read")
-        return ""
-    try:
-        kind, disposition, name = part.get_content_type(), part.get_content_disposition(), _file_name(part)
-    except _FAULTS as error:
-        content.problems.append(f"a part's headers cannot be read ({_named(error)})")
-        return ""
-    children = _children(part)
-    if kind == "multipart/alternative" and children:
-        return _alternative(children, content)
-    if kind.startswith("multipart/") and children:
-        texts = (_texts(child, content) for child in children)
-        return "\n\n".join(text for text in texts if text)
-    if kind.startswith("multipart/"):
-        content.problems.append("the mail is broken: a multipart has no parts")
-        kind = "text/plain"  # most often the boundary is wrong, and the text stands there as it is
-    shown = disposition == "inline" or (disposition != "attachment" and name is None)
-    if kind in ("text/plain", "text/html") and shown:
-        return _part_text(part, kind, content)
-    content.attachments.append(name or _attached_subject(children) or kind)
-    return ""
-
-
-def _alternative(children: list[EmailMessage], content: _Content) -> str:
-    """Return the plain text if there is any, else what the last other form gives.
-
-    Attachments inside any of the forms are named; problems only count in the form that is taken.
-    """
-    plain = [child for child in children if child.get_content_type() == "text/plain"]
-    others = [child for child in reversed(children) if child.get_content_type() != "text/plain"]
-    taken, problems = "", content.problems
-    first_problems: list[str] = []
-    for child in [*plain, *others]:
-        content.problems = []
-        text = _texts(child, content)
-        if text and not taken:
-            taken, first_problems = text, content.problems
-        elif not taken:
-            first_problems = first_problems + content.problems
-    content.problems = problems + first_problems
-    return taken
-
-
-def _part_text(part: EmailMessage, kind: str, content: _Content) -> str:
-    html = kind == "text/html"
-    try:
-        payload = part.get_payload(decode=True)
-        declared = part.get_content_charset()
-        flowed, delete_space = part.get_param("format", ""), part.get_param("delsp", "")
-    except _FAULTS as error:
-        content.problems.append(f"a part of type {kind} cannot be decoded ({_named(error)})")
-        return ""
-    body = payload if isinstance(payload, bytes) else str(part.get_payload()).encode("utf-8", "surrogateescape")
-    found = decode_bytes(body, declared, html=html)
-    if found.lost:
-        content.problems.append(f"{found.lost:,} characters of the text are damaged ({found.charset})")
-    if html:
-        try:
-            return html_text(found.text)
-        except TooDeepError as error:
-            content.problems.append(f"the text cannot be read: {error}")
-            return ""
-    text = found.text
-    if str(flowed).lower() == "flowed":
-        text = unflowed(text, delete_space=str(delete_space).lower() == "yes")
-    return text.strip("\n") if text.strip() else ""
-
-
-def _file_name(part: EmailMessage) -> str | None:
-    name = part.get_filename()
-    if not name:
         return None
-    return header_text(name).replace("/", "_").replace("\\", "_") or None
+    return next(iter(_message_ids(text)), None) or None
 
 
-def _attached_subject(children: list[EmailMessage]) -> str | None:
-    """Return the name for an attached mail: its subject."""
-    for child in children:
-        for name, raw in child.raw_items():
-            if name.lower() == "subject":
-                return f"{header_text(str(raw))}.eml"
-    return None
+def _message_ids(text: str | None) -> tuple[str, ...]:
+    """Return the ids of a References or In-Reply-To header, which may hold other words too."""
+    if not text:
+        return ()
+    found = ("".join(written.split()) for written in re.findall(r"<[^<>]*>", text))
+    return tuple(dict.fromkeys(i for i in found if i != "<>")) or tuple(w for w in text.split() if "@" in w)
 
 
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _list_id(text: str | None) -> str | None:
+    """Return the id of a mailing list without its describing words."""
+    match = re.search(r"<([^<>]+)>", text or "")
+    return match[1].strip() if match else (text or None)
+
+
+def _labels(headers: dict[str, str], deleted: bool) -> tuple[str, ...]:
+    """Return the labels of Gmail (commas between) and the tags of other programs (commas or spaces), and `DELETED`."""
+    found = [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^,"]+)', headers.get("x-gmail-labels", ""))]
+    for name in ("x-keywords", "x-mozilla-keys", "x-label"):
+        found += re.split(r"[,\s]+", headers.get(name, ""))
+    status = headers.get("x-mozilla-status", "")
+    mozilla = len(status) == 4 and re.fullmatch(r"[0-9a-fA-F]{4}", status) is not None and int(status, 16) & 0x0008
+    if deleted or mozilla or "D" in headers.get("x-status", "") or "D" in headers.get("status", ""):
+        found.append(DELETED)
+    return tuple(dict.fromkeys(label.strip() for label in found if label.strip()))
+
+
+_ZONES = {
+    # Names that mean one zone only; others (IST, CST in China) are not guessed.
+    **dict.fromkeys(("WEST", "BST", "CET", "MET", "MEZ"), 1),
+    **dict.fromkeys(("CEST", "MEST", "MESZ", "EET", "SAST"), 2),
+    **dict.fromkeys(("EEST", "MSK"), 3),
+    **dict.fromkeys(("SGT", "HKT"), 8),
+    **dict.fromkeys(("JST", "KST"), 9),
+    **dict.fromkeys(("AEST",), 10),
+    **dict.fromkeys(("AEDT",), 11),
+    **dict.fromkeys(("NZST",), 12),
+    **dict.fromkeys(("NZDT",), 13),
+}
+_GMT_OFFSET = re.compile(r"\b(?:GMT|UTC)\s?([+-])(\d{1,2}):?(\d\d)?(?!\d)")
+_ZONE_NAME = re.compile(r"\d\s+([A-Z]{2,5})\s*(?:\(.*)?$")
+
+
+def _date(text: str | None) -> tuple[datetime | None, str | None, str | None]:
+    """Return the time in UTC, the header's own text where that is doubtful or no time, and a note on the doubt.
+
+    A date without a zone is taken as UTC.
+    """
+    if not text:
+        return None, None, None
+    short = _GMT_OFFSET.sub(lambda m: f"{m[1]}{int(m[2]):02d}{m[3] or '00'}", text[:_DATE_CHARACTERS])
+    try:
+        found = parsedate_tz(short)
+        if found is None:
+            iso = datetime.fromisoformat(short.strip())
+            return (iso if iso.tzinfo else iso.replace(tzinfo=UTC)).astimezone(UTC), None, None
+        named = _ZONE_NAME.search(short)
+        seconds, note = found[9], None
+        if not seconds and named is not None and named[1] not in ("UT", "UTC", "GMT"):
+            hours = _ZONES.get(named[1])
+            seconds = None if hours is None else hours * 3600
+            note = None if hours is not None else f"the zone of the date ({named[1]}) is not known: taken as UTC"
+        zone = timezone(timedelta(seconds=seconds or 0))
+        return datetime(*found[:6], tzinfo=zone).astimezone(UTC), text if note else None, note
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None, text, None

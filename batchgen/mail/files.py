@@ -1,7 +1,8 @@
-"""Where mails lie: .eml files, mbox files, Maildirs and directories of these → raw mails, one at a time.
+"""Where mails lie: files of any name, mailboxes, folders as mail programs keep them → raw mails, one at a time.
 
-An mbox is cut here rather than by `mailbox.mbox`, which reads the whole file before it gives the first mail, keeps a
-place for each, opens the file for writing, and takes any body line that begins with "From " for a new mail.
+What a file is, its content says: an mbox begins with a From line, a mail with headers. So Thunderbird's folders without
+an extension, MH and Enron folders, Maildirs in part or whole and Apple's .emlx are found without a list of layouts.
+What was passed over is told, with the reason.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -18,20 +20,47 @@ from msgspec import Struct
 
 from batchgen.errors import InputError
 from batchgen.mail.decode import LARGEST_MAIL
+from batchgen.mail.mbox import as_lines, cut_mbox, looks_like_mbox
 from batchgen.source.files import natural_key
+from batchgen.text.terminal import storable
 
-_LINE_BYTES = 1 << 20  # a longer line comes in pieces, so that a file of zeros does not fill the memory
-_FROM_LINE = re.compile(rb"From (?:\S.*)?(?:\d\d?:\d\d|\b(?:19|20)\d\d\b)")
-_QUOTED_FROM = re.compile(rb">+From ")
-_HEADER_LINE = re.compile(rb"(?:[!-9;-~]+[ \t]*:)")
-_EXTENSIONS = (".eml", ".mbox", ".mbx")
-_KNOWN = "known are .eml files, mbox files (also .gz), Maildirs and directories of these"
+_HEAD_BYTES = 8192
+_HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:")
+_MAIL_HEADER = re.compile(
+    rb"^(from|to|subject|date|message-id|received|return-path|mime-version|delivered-to|x-[a-z0-9-]+)[ \t]*:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_EMLX_LENGTH = re.compile(rb"[ \t]*(\d{1,12})[ \t]*\r?\n")
+_EMLX_FLAGS = re.compile(rb"<key>flags</key>\s*<integer>(\d{1,18})</integer>")
+_EMLX_DELETED = 2
+_MAILDIR_FLAGS = re.compile(r"[:;!-]2,([A-Za-z]*)$")
+_KNOWN = "known are mails (.eml, .emlx or without an extension), mbox files (also .gz), Maildirs and folders of these"
+_HOUSEKEEPING = re.compile(
+    r".*\.(?:msf|toc|idx|lock|db|sqlite|localstorage|msgfilter)|\..*|dovecot.*|courier.*|maildir(?:folder|size)"
+    r"|table_of_contents|info\.plist|thumbs\.db|desktop\.ini|msgfilterrules\.dat|popstate\.dat|filterlog\.html"
+    r"|subscriptions|.*\.plist",
+    re.IGNORECASE | re.DOTALL,
+)
+_MAGIC = {
+    b"\xd0\xcf\x11\xe0": "Outlook's own format: save the mail as .eml first",
+    b"!BDN": "an Outlook data file (.pst, .ost): export its mails first",
+    b"\xcf\xad\x12\xfe": "an Outlook Express folder (.dbx): export its mails first",
+    b"PK\x03\x04": "a zip archive: unpack it first",
+    b"PK\x05\x06": "a zip archive: unpack it first",
+    b"7z\xbc\xaf": "an archive: unpack it first",
+    b"Rar!": "an archive: unpack it first",
+    b"BZh": "packed with bzip2: unpack it first",
+    b"\xfd7zXZ": "packed with xz: unpack it first",
+    b"\x28\xb5\x2f\xfd": "packed with Zstandard: unpack it first",
+    b"%PDF": "a PDF",
+}
 
 
 class RawMail(Struct, frozen=True):
     """`source`: the file, relative to what was asked for, with `:` and the byte offset in an mbox; no two are equal.
 
     `read_bytes` is how much of the input has been read up to here. `problem`: why there is nothing to decode.
+    `deleted`: the mail program marked it so. `note`: what is doubtful about where it begins or ends.
     """
 
     source: str
@@ -39,23 +68,67 @@ class RawMail(Struct, frozen=True):
     read_bytes: int
     cut: bool = False
     problem: str | None = None
+    deleted: bool = False
+    note: str | None = None
 
 
-def size_of(path: Path) -> int | None:
-    """Return the bytes of an mbox or single mail, None for what is not known beforehand."""
-    return path.stat().st_size if path.is_file() and path.suffix != ".gz" else None
+class LeftOut(Struct, frozen=True):
+    """A file that was passed over. `own`: it is the mail program's own, such as an index, and holds no mail."""
+
+    name: str
+    reason: str
+    own: bool = False
 
 
-def raw_mails(path: Path) -> Iterator[RawMail]:
-    """Yield the mails under a path in natural order of the names. Raises `InputError` if there is nothing to read.
+Tell = Callable[[LeftOut], None]
 
-    A file in a directory that cannot be opened becomes a mail with a `problem`.
+
+def size_of(paths: Sequence[Path]) -> int | None:
+    """Return the bytes of mboxes and single mails, None for what is not known beforehand."""
+    if any(not path.is_file() or path.suffix == ".gz" for path in paths):
+        return None
+    return sum(path.stat().st_size for path in paths)
+
+
+def raw_mails(paths: Sequence[Path], tell: Tell) -> Iterator[RawMail]:
+    """Yield the mails under the paths in natural order of the names; `tell` is told of each file passed over.
+
+    Raises `InputError` if there is nothing to read. A file in a folder that cannot be opened becomes a mail with a
+    `problem`. Of several paths the sources begin with the path as it was given.
     """
+    _check_apart(paths)
+    read = 0
+    for path in paths:
+        prefix = f"{storable(str(path)).rstrip('/')}/" if len(paths) > 1 and path.is_dir() else ""
+        last = 0
+        for mail in _under(path, prefix, str(path) if len(paths) > 1 else path.name, tell):
+            last = mail.read_bytes
+            yield mail if not read else _moved(mail, read)
+        read += last
+
+
+def _check_apart(paths: Sequence[Path]) -> None:
+    """Refuse a path that is inside another one: its mails would be read twice."""
+    real = [path.resolve() for path in paths]
+    for number, one in enumerate(real):
+        for other, second in enumerate(real):
+            if number != other and (one == second or one in second.parents):
+                raise InputError(f"{paths[other]} is named twice, or is inside {paths[number]}: name each mail once.")
+
+
+def _moved(mail: RawMail, read: int) -> RawMail:
+    return RawMail(mail.source, mail.body, read + mail.read_bytes, mail.cut, mail.problem, mail.deleted, mail.note)
+
+
+def _under(path: Path, prefix: str, name: str, tell: Tell) -> Iterator[RawMail]:
     try:
         if path.is_dir():
-            yield from _directory(path)
+            yield from _directory(path, prefix, tell)
         elif path.is_file():
-            yield from _file(path, path.name)
+            found: list[LeftOut] = []
+            yield from _file(path, storable(name), found.append)
+            if found:
+                raise InputError(f"{path} is no mail: it is {found[0].reason}; {_KNOWN}.")
         else:
             path.stat()
             raise InputError(f"{path} is no regular file or directory; {_KNOWN}.")
@@ -67,80 +140,92 @@ def raw_mails(path: Path) -> Iterator[RawMail]:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _directory(root: Path) -> Iterator[RawMail]:
-    read = found = 0
-    for folder, folders, names in os.walk(root):
+def _directory(root: Path, prefix: str, tell: Tell) -> Iterator[RawMail]:
+    read = 0
+
+    def source_of(path: Path) -> str:
+        return prefix + storable(str(path.relative_to(root)))
+
+    def refused(error: OSError) -> None:
+        tell(LeftOut(source_of(Path(error.filename)), f"a folder that cannot be read: {error.strerror}"))
+
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise InputError(f"{root} cannot be read: Permission denied.")
+    for folder, folders, names in os.walk(root, onerror=refused):
         folders.sort(key=natural_key)
-        maildir = os.path.basename(folder) in ("cur", "new") and Path(folder, "../tmp").is_dir()
+        for name in [*folders]:
+            path = Path(folder, name)
+            if path.is_symlink():
+                tell(LeftOut(source_of(path), "a link to a folder: name it as a path of its own"))
+            elif name == "Attachments" and "Messages" in folders:
+                folders.remove(name)
+                tell(LeftOut(source_of(path), "attachments that Apple Mail keeps beside the mails", own=True))
         for name in sorted(names, key=natural_key):
             path = Path(folder, name)
-            stem = name.lower().removesuffix(".gz")
-            if not (maildir and not name.startswith(".")) and not stem.endswith(_EXTENSIONS):
-                continue
-            source = str(path.relative_to(root))
-            found += 1
+            source = source_of(path)
             try:
-                for mail in _file(path, source, single=maildir or stem.endswith(".eml")):
-                    yield RawMail(mail.source, mail.body, read + mail.read_bytes, mail.cut, mail.problem)
-                read += path.stat().st_size
-            except (OSError, EOFError, zlib.error, InputError) as error:
+                facts = path.stat()
+                if not stat.S_ISREG(facts.st_mode):
+                    tell(LeftOut(source, "no regular file"))
+                    continue
+                for mail in _file(path, source, tell):
+                    yield _moved(mail, read)
+                read += facts.st_size
+            except (OSError, EOFError, zlib.error) as error:
                 reason = error.strerror if isinstance(error, OSError) else None
                 yield RawMail(source, b"", read, problem=f"the file cannot be read: {reason or error}")
-    if not found:
-        raise InputError(f"{root} holds no mail; {_KNOWN}.")
 
 
-def _file(path: Path, source: str, *, single: bool = False) -> Iterator[RawMail]:
+def _file(path: Path, source: str, tell: Tell) -> Iterator[RawMail]:
+    """Yield the mails of a file, or tell why there are none."""
+    name = path.name.lower().removesuffix(".gz")
+    folder = path.parent.name
+    maildir = folder in ("cur", "new") or (folder == "tmp" and (path.parent.parent / "cur").is_dir())
     with path.open("rb") as plain:
         packed = plain.read(2) == b"\x1f\x8b"
         plain.seek(0)
         file = cast(BinaryIO, gzip.GzipFile(fileobj=plain)) if packed else plain
-        head = file.read(4096)
+        head = file.read(_HEAD_BYTES)
         file.seek(0)
-        if not single and head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").startswith(b"From "):
-            yield from _mbox(file, source)
-            return
-        if not single and path.suffix.lower() in (".mbox", ".mbx"):
-            if not head:
-                return  # an empty mailbox
-            raise InputError(f'{path} is no mbox: it does not begin with a line "From ".')
-        if not single and not _HEADER_LINE.match(head.removeprefix(b"\xef\xbb\xbf").lstrip()) and path.suffix != ".eml":
-            raise InputError(f"{path} is no mail; {_KNOWN}. (Outlook's .msg has to be saved as .eml first.)")
-        body = file.read(LARGEST_MAIL + 1)
-        yield RawMail(source, _mail(body[:LARGEST_MAIL]), len(body), len(body) > LARGEST_MAIL)
+        if not head and not name.endswith((".eml", ".emlx")):
+            return  # an empty mailbox
+        if (maildir and folder == "tmp") or (_HOUSEKEEPING.fullmatch(name) and not looks_like_mail(head)):
+            tell(LeftOut(source, "a file of the mail program's own", own=True))
+        elif looks_like_mbox(head) or (name.endswith((".mbox", ".mbx")) and looks_like_mail(head)):
+            for cut in cut_mbox(file):
+                yield RawMail(f"{source}:{cut.place}", cut.body, cut.read_bytes, cut.cut, note=cut.note)
+        elif name.endswith((".eml", ".emlx")) or looks_like_mail(head, sure=maildir):
+            body = file.read(LARGEST_MAIL + 1)
+            yield _single(source, name, body[:LARGEST_MAIL], cut=len(body) > LARGEST_MAIL, read=len(body))
+        else:
+            tell(LeftOut(source, next((what for magic, what in _MAGIC.items() if head.startswith(magic)), "no mail")))
 
 
-def _mail(body: bytes) -> bytes:
-    """Return a mail without what some programs put before its headers: a byte order mark, empty lines, a From line."""
-    body = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
-    return body.partition(b"\n")[2] if body.startswith(b"From ") else body
+def looks_like_mail(head: bytes, *, sure: bool = False) -> bool:
+    """Tell whether a file that begins so is a mail: it begins with headers, two of which only mails have.
 
-
-def _mbox(file: BinaryIO, source: str) -> Iterator[RawMail]:
-    """Cut an mbox: a mail begins after a line `From ` with a time or year in it, at the start or after an empty line.
-
-    Lines `>From ` lose one `>`, as mboxrd has it (https://www.rfc-editor.org/rfc/rfc4155 names no rule; mboxo, which
-    quotes once only, reads the same but for lines that were so quoted in the mail itself).
+    `sure`: the place says that it is one, so that any header is enough.
     """
-    lines: list[bytes] = []
-    size = place = start = 0
-    blank, whole_line, cut, begun = True, True, False, False
-    while line := file.readline(_LINE_BYTES):
-        if whole_line and blank and _FROM_LINE.match(line):
-            if begun:
-                yield RawMail(f"{source}:{start}", b"".join(lines), place, cut)
-            lines.clear()
-            size, start, cut, begun = 0, place, False, True
-        elif begun:
-            text = line[1:] if whole_line and _QUOTED_FROM.match(line) else line
-            if size + len(text) <= LARGEST_MAIL:
-                lines.append(text)
-                size += len(text)
-            else:
-                cut = True
-        place += len(line)
-        if whole_line:
-            blank = line in (b"\n", b"\r\n")
-        whole_line = line.endswith(b"\n")
-    if begun:
-        yield RawMail(f"{source}:{start}", b"".join(lines), place, cut)
+    head = as_lines(head.removeprefix(b"\xef\xbb\xbf")).lstrip(b"\r\n")
+    while head.startswith((b"From ", b">From ")):
+        head = head.partition(b"\n")[2]
+    if not _HEADER_LINE.match(head):
+        return False
+    block = re.split(rb"\n\r?\n", head, maxsplit=1)[0]
+    return sure or len({name.lower() for name in _MAIL_HEADER.findall(block)}) > 1
+
+
+def _single(source: str, name: str, body: bytes, *, cut: bool, read: int) -> RawMail:
+    """Return the mail of a file that holds one."""
+    flags = _MAILDIR_FLAGS.search(name)
+    deleted = flags is not None and "t" in flags[1]
+    if name.endswith(".emlx") and (length := _EMLX_LENGTH.match(body)) is not None:
+        begin = length.end()
+        end = begin + int(length[1])
+        if body[end : end + 100].lstrip()[:5] != b"<?xml":  # a length that is wrong: the list of properties ends it
+            found = body.rfind(b"<?xml")
+            end = found if found > begin and body.find(b"<plist", found) >= 0 else len(body)
+        found_flags = _EMLX_FLAGS.search(body, end)
+        deleted = found_flags is not None and bool(int(found_flags[1]) & _EMLX_DELETED)
+        body = body[begin:end]
+    return RawMail(source, body, read, cut, deleted=deleted)

@@ -138,16 +138,22 @@ _PARAGRAPHS = frozenset(
 _CELLS = frozenset(("td", "th"))
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
+_LINK = re.compile(r"\s*(?:https?|ftp):", re.IGNORECASE)
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u034f\u200b\u200c\u2060\ufeff"))  # what newsletters pad previews with
 _BREAK, _PARAGRAPH = "\n", "\n\n"
+_MOST_BREAKS = 20  # empty lines in a row that are kept in preformatted text
+_MOST_QUOTES = 20  # depth of quoting that is shown; each line bears the marks of all
 
 
 class TooDeepError(ValueError):
     """HTML that would grow beyond `MOST_COPIES` or `MOST_STEPS`."""
 
 
-def html_text(html: str) -> str:
-    """Return the text of an HTML document. Raises `TooDeepError`, and `ImportError` without selectolax."""
+def html_text(html: str, links: list[str] | None = None) -> str:
+    """Return the text of an HTML document, and add the targets of its links to `links`, in order.
+
+    Raises `TooDeepError`, and `ImportError` without selectolax.
+    """
     from selectolax.lexbor import LexborHTMLParser
 
     _check_size(html)
@@ -157,6 +163,8 @@ def html_text(html: str) -> str:
         return ""
     text = _Text()
     _render(root, text)
+    if links is not None:
+        links += text.links
     return text.finished()
 
 
@@ -188,8 +196,9 @@ class _Text:
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._gap = ""
-        self._quotes = self._quotes_before = 0
+        self._depth = self._quotes = self._quotes_before = 0
         self.preformatted = 0
+        self.links: list[str] = []
 
     def words(self, text: str) -> None:
         text = text.translate(_INVISIBLE)
@@ -197,7 +206,7 @@ class _Text:
             lines = text.replace("\r\n", "\n").split("\n")
             for number, line in enumerate(lines):
                 if number:
-                    self._gap += _BREAK
+                    self._gap = self._gap + _BREAK if len(self._gap) < _MOST_BREAKS else self._gap
                 self._put(line)
             return
         text = _SPACES.sub(" ", text)
@@ -242,7 +251,8 @@ class _Text:
         self._gap = _BREAK * min(3, self._gap.count(_BREAK) + 1)
 
     def quote(self, change: int) -> None:
-        self._quotes += change
+        self._depth += change
+        self._quotes = min(self._depth, _MOST_QUOTES)
 
     def finished(self) -> str:
         lines = "".join(self._pieces).replace("\u00a0", " ").split("\n")
@@ -293,6 +303,8 @@ def _enter(node: LexborNode, text: _Text) -> bool:
             text.words("- ")
     elif tag in _CELLS:
         text.cell()
+    elif tag == "a" and (target := node.attributes.get("href")) and _LINK.match(target):
+        text.links.append("".join(target.split()))
     elif tag == "img" and (alternative := node.attributes.get("alt")):
         text.words(f"[{alternative.strip()}]" if alternative.strip() else "")
     return True

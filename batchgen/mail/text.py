@@ -215,7 +215,7 @@ def _eight_bit(text: str) -> str:
 
 def unflowed(text: str, *, delete_space: bool = False) -> str:
     """Return format=flowed text (RFC 3676) with its soft line breaks taken out, quoting kept."""
-    lines: list[str] = []
+    lines: list[list[str]] = []
     open_depth: int | None = None  # quote depth of the paragraph that goes on
     for line in text.split("\n"):
         content = line.lstrip(">")
@@ -225,8 +225,9 @@ def unflowed(text: str, *, delete_space: bool = False) -> str:
         soft = content.endswith(" ") and not signature
         kept = content[:-1] if soft and delete_space else content
         if open_depth == depth and not signature:
-            lines[-1] += kept
+            lines[-1].append(kept)
         else:
-            lines.append(">" * depth + (" " if depth and content else "") + kept)
+            lines.append([">" * depth + (" " if depth and content else "") + kept])
         open_depth = depth if soft else None
-    return "\n".join(line if line.endswith("-- ") else line.rstrip(" ") for line in lines)
+    joined = ("".join(pieces) for pieces in lines)
+    return "\n".join(line if line.endswith("-- ") else line.rstrip(" ") for line in joined)

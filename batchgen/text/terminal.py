@@ -12,3 +12,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def harmless(text: str) -> str:
     """Return `text` without control characters, and U+FFFD for lone surrogates, which no stream can write."""
     return _CONTROL.sub("", _SURROGATE.sub("\ufffd", text))
+
+
+def storable(name: str) -> str:
+    """Return a file name as text that any file or stream can hold: bytes that are not UTF-8 stand as `\\\\xe9`.
+
+    Python keeps such bytes as lone surrogates, which UTF-8, JSON and Arrow refuse.
+    """
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -2,6 +2,7 @@
 
 import json
 import mailbox
+import os
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def test_an_mbox_becomes_a_table_that_a_job_answers(command, simulator, job, tmp
     done = command("mail", "inbox.mbox", "mails.parquet", "--json")
     assert (done.returncode, json.loads(done.stdout)["mails"]) == (0, 3)
     path = job(tmp_path / "mails.parquet", simulator().url)
-    code, summary = command.summary(path, "--set", "input.id=source", "--set", "prompt.user={{ subject }}: {{ body }}")
+    code, summary = command.summary(path, "--set", "input.id=id", "--set", "prompt.user={{ subject }}: {{ body }}")
     assert (code, summary["succeeded"]) == (0, 3)
 
 
@@ -75,3 +76,44 @@ def test_a_missing_package_is_named(command, tmp_path):
     done = command("mail", "inbox.mbox", "out.parquet", env={"PYTHONPATH": f"{blocked}:{PACKAGE}"})
     assert done.returncode == 2
     assert done.stderr == "batchgen: Reading mails needs selectolax: pip install selectolax.\n"
+
+
+def test_several_paths_and_what_was_left_out_are_told(command, tmp_path):
+    """Exit 1 when a file was left out; copies and unread parts are counted; the JSON says the same."""
+    folder = tmp_path / "mails"
+    folder.mkdir()
+    mail = b"Message-ID: <1@x.example>\nFrom: a@x.example\nSubject: s\n\nfine\n"
+    part = b"From: b@x.example\nSubject: p\nContent-Type: application/pdf; name=a.pdf\n\nx"
+    for name, content in {"a.eml": mail, "b.msg": b"\xd0\xcf\x11\xe0", "p.eml": part, "a.msf": b"x"}.items():
+        (folder / name).write_bytes(content)
+    (tmp_path / "old.mbox").write_bytes(b"From - Mon Feb  2 08:41:00 2026\nX-Mozilla-Status: 0008\n" + mail)
+    done = command("mail", "mails", "old.mbox", "out.parquet")
+    assert done.returncode == 1
+    assert done.stdout == (
+        "3 mails, 1 attachments named, written to out.parquet\n"
+        "1 files were left out: mails/b.msg (Outlook's own format: save the mail as .eml first).\n"
+        "Not read inside the mails, and named in the column `not_read`: 1 PDF.\n"
+        "1 are copies of others: the column `copy_of` says of which.\n"
+        "1 were deleted in the mail program and still in its files: label \\Deleted.\n"
+        "1 files that mail programs keep for themselves were passed over.\n"
+    )
+    (folder / "b.msg").unlink()
+    done = command("mail", "mails", "old.mbox", "out.parquet", "--json")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["copies"], summary["not_read"], summary["left_out"]) == (0, 1, {"PDF": 1}, {})
+    ids = pq.read_table(tmp_path / "out.parquet").column("id").to_pylist()
+    assert len(set(ids)) == 3
+
+
+def test_names_that_are_not_utf_8_do_not_lose_the_conversion(command, tmp_path):
+    """As input and as output, in the text and in the JSON."""
+    folder = tmp_path / os.fsdecode(b"d\xe9r")
+    folder.mkdir()
+    (folder / os.fsdecode(b"caf\xe9.eml")).write_bytes(b"From: a@x.example\nSubject: s\n\nfine\n")
+    for options in ((), ("--json",)):
+        done = command("mail", os.fsdecode(b"d\xe9r"), os.fsdecode(b"o\xe9t.parquet"), *options)
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+        assert r"o\xe9t.parquet" in done.stdout or r"o\\xe9t.parquet" in done.stdout
+    with (tmp_path / os.fsdecode(b"o\xe9t.parquet")).open("rb") as file:
+        table = pq.read_table(file)
+    assert table.column("source").to_pylist() == [r"caf\xe9.eml"]

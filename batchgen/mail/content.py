@@ -1,0 +1,309 @@
+"""The parts of a mail → the text a person would read, in order; and what was attached, linked to and not read.
+
+Whatever is text is opened: the best form of an alternative, attached mails with their own headers, text files,
+calendar entries, delivery reports. What is opened beyond the mail's own text stands between two lines that name it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+
+from batchgen.mail.html import TooDeepError, html_text
+from batchgen.mail.mime import DEEPEST, Part
+from batchgen.mail.text import decode_bytes, header_text, unflowed
+
+MOST_PARTS = 10_000
+"""Parts of one mail that are read."""
+
+MOST_LINKS = 1_000
+
+_SIGNATURES = frozenset(
+    (
+        "application/pgp-signature",
+        "application/pkcs7-signature",
+        "application/x-pkcs7-signature",
+        "application/pgp-keys",
+    )
+)
+_TEXT_KINDS = frozenset(
+    (
+        "application/json",
+        "application/xml",
+        "application/ics",
+        "application/x-ndjson",
+        "application/yaml",
+        "application/x-yaml",
+        "message/delivery-status",
+        "message/disposition-notification",
+        "message/feedback-report",
+        "message/global-delivery-status",
+        "message/global-headers",
+    )
+)
+_TEXT_NAMES = (".txt", ".log", ".csv", ".tsv", ".md", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".ini", ".ics")
+_NAMELESS = frozenset(("application/octet-stream", "application/x-unknown", "application/binary", "unknown/unknown"))
+_UNREAD_KINDS = {
+    "application/ms-tnef": "Outlook's winmail.dat",
+    "application/vnd.ms-tnef": "Outlook's winmail.dat",
+    "application/vnd.ms-outlook": "Outlook .msg",
+    "application/pdf": "PDF",
+    "application/x-pdf": "PDF",
+    "application/rtf": "RTF",
+    "text/rtf": "RTF",
+    "text/richtext": "RTF",
+    "application/msword": "Word",
+    "application/zip": "archive",
+    "application/x-zip-compressed": "archive",
+    "application/gzip": "archive",
+    "message/partial": "piece of a split mail",
+    "message/external-body": "kept elsewhere",
+}
+_UNREAD_NAMES = {
+    "winmail.dat": "Outlook's winmail.dat",
+    "msg": "Outlook .msg",
+    "pdf": "PDF",
+    "rtf": "RTF",
+    "doc": "Word",
+    "docx": "Word",
+    "xls": "Excel",
+    "xlsx": "Excel",
+    "ppt": "PowerPoint",
+    "pptx": "PowerPoint",
+    "zip": "archive",
+    "gz": "archive",
+    "7z": "archive",
+    "rar": "archive",
+    "asc": "PGP-encrypted",
+    "gpg": "PGP-encrypted",
+    "pgp": "PGP-encrypted",
+}
+_SMIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+_SEALED = (
+    "Outlook's winmail.dat",
+    "PGP-encrypted",
+    "S/MIME-encrypted",
+    "opaque-signed S/MIME",
+    "piece of a split mail",
+)
+"""Kinds that hold the mail's own text: a mail that is nothing else has lost its body."""
+
+_REDUCED_HTML = ("text/x-amp-html", "text/watch-html")  # forms for some readers, beside the whole one
+_ARMOUR = "-----BEGIN PGP MESSAGE-----"
+_HTML_START = re.compile(r"\s*(?:<!doctype html|<html[\s>])", re.IGNORECASE)
+_LINK = re.compile(r"\b(?:https?|ftp)://[^\s<>\"'`]+", re.IGNORECASE)
+_LINK_END = ".,;:!?)]}*_"
+_WORD = re.compile(r"\w+")
+_TAG = re.compile(r"<[^<>]*>")
+
+
+class Content(Struct):
+    """What has been found so far in the parts of a mail. `not_read`: (name, kind) of each part that was not opened.
+
+    `problems` are losses; `notes` tell what was decided. `names_only`: a form of the text that is not taken.
+    """
+
+    attachments: list[str] = field(default_factory=list)
+    not_read: list[tuple[str, str]] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    parts: int = 0
+
+
+def body_text(mail: Part, content: Content) -> str | None:
+    """Return the text of a mail; None if it has been lost or is inside something that is not read."""
+    text = _text(mail, content)
+    if text:
+        found = (link.rstrip(_LINK_END) for link in _LINK.findall(text)) if "://" in text else ()
+        content.links = list(dict.fromkeys((*content.links, *found)))[:MOST_LINKS]
+        return text
+    sealed = next((kind for _, kind in content.not_read if kind in _SEALED), None)
+    if sealed is not None:
+        content.problems.append(f"the text is inside a part that is not read ({sealed})")
+    return None if content.problems else ""
+
+
+def _text(part: Part, content: Content) -> str:
+    """Return the text below a part, and note attachments and problems on the way."""
+    content.parts += 1
+    if content.parts > MOST_PARTS:
+        content.problems.append(f"the mail has more than {MOST_PARTS:,} parts: the rest was not read")
+        return ""
+    if part.garbage:
+        content.notes.append(f'a line among the headers is none: "{part.garbage[0][:80]}"')
+    if part.kind == "multipart/encrypted":
+        content.not_read.append((part.name or part.kind, "PGP-encrypted"))
+        return ""
+    if part.kind.startswith("multipart/"):
+        return _multipart(part, content)
+    name = part.name
+    if _is_mail(part, name):
+        return _attached_mail(part, name, content)
+    shown = part.disposition == "inline" or (part.disposition != "attachment" and name is None)
+    calendar = part.kind == "text/calendar"
+    if part.kind.startswith("text/") and part.kind not in _UNREAD_KINDS and shown and not calendar:
+        if name is not None:
+            content.attachments.append(name)
+        return _part_text(part, content)
+    if _is_text(part, name):
+        content.attachments.append(name or part.kind)
+        text = _part_text(part, content)
+        return _marked("Attachment", name or part.kind, text) if text else ""
+    content.attachments.append(name or part.kind)
+    if part.kind not in _SIGNATURES:
+        content.not_read.append((name or part.kind, _unread_kind(part, name)))
+    return ""
+
+
+def _multipart(part: Part, content: Content) -> str:
+    children = part.children()
+    if part.guessed_boundary:
+        content.notes.append("the boundary of a multipart is missing or wrong: it was found in the text")
+    if part.kind == "multipart/alternative" and children:
+        return _alternative(children, content)
+    if children:
+        return _joined(_text(child, content) for child in children)
+    if part.level >= DEEPEST:
+        content.problems.append(f"the parts are nested more than {DEEPEST} deep: the rest was not read")
+        return ""
+    content.problems.append("the mail is broken: a multipart has no parts")
+    return _decoded(part, content, html=False)  # the text stands there as it is
+
+
+def _alternative(children: list[Part], content: Content) -> str:
+    """Return the plain text, or the last other form if that says something else; calendar entries beside it.
+
+    Programs that write HTML only fill the plain form with a stub ("This message needs an HTML reader"): it has few of
+    the words of the other form. Attachments inside any form are named; problems and links count in the form taken.
+    """
+    extra = [child for child in children if child.kind == "text/calendar" or child.disposition == "attachment"]
+    forms = [child for child in children if child not in extra]
+    plain = [child for child in forms if child.kind == "text/plain"]
+    rich = [child for child in reversed(forms) if child.kind not in ("text/plain", *_REDUCED_HTML)]
+    problems, links, notes = content.problems, content.links, content.notes
+
+    def form(parts: Iterable[Part]) -> tuple[str, list[str], list[str], list[str]]:
+        """Return the first text of some forms, and what belongs to it."""
+        taken, lost = "", list[str]()
+        for child in parts:
+            content.problems, content.links, content.notes = [], [], []
+            text = _text(child, content)
+            if text and not taken:
+                taken, lost, found = text, content.problems, (content.links, content.notes)
+            elif not taken:
+                lost = lost + content.problems
+        return (taken, lost, *found) if taken else ("", lost, [], [])
+
+    first, second = form(plain), form(rich)
+    content.problems, content.links, content.notes = problems, links, notes
+    if not first[0] and not second[0]:
+        first = form(child for child in forms if child not in plain and child not in rich)
+        content.problems, content.links, content.notes = problems, links, notes
+    text = first[0] or second[0]
+    if first[0] and second[0]:
+        words, others = _words(first[0]), _words(second[0])
+        missing = len(others - words)
+        if missing * 2 > len(others):
+            both = len(others) * 4 < len(words)
+            text = _joined((first[0], second[0])) if both else second[0]
+            said = "both were taken" if both else "the HTML was taken"
+            notes.append(f"the plain text says something else than the HTML: {said}")
+    taken = second if text == second[0] else first
+    problems += taken[1] if text else first[1] + second[1]
+    links += second[2] if text != first[0] else taken[2]
+    notes += taken[3]
+    return _joined((text, *(_text(child, content) for child in extra)))
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.casefold()))
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "\n\n".join(text for text in texts if text)
+
+
+def _marked(what: str, name: str, text: str) -> str:
+    return f"----- {what}: {name} -----\n{text}\n----- End of {what.lower()}: {name} -----"
+
+
+# Single parts
+
+
+def _is_mail(part: Part, name: str | None) -> bool:
+    if part.kind in ("message/rfc822", "message/global", "message/news"):
+        return True
+    return part.kind in _NAMELESS and (name or "").lower().endswith(".eml")
+
+
+def _is_text(part: Part, name: str | None) -> bool:
+    if part.kind in _UNREAD_KINDS:
+        return False
+    if part.kind.startswith("text/") or part.kind in _TEXT_KINDS or part.kind.endswith(("+json", "+xml")):
+        return part.kind != "image/svg+xml"
+    return part.kind in _NAMELESS and (name or "").lower().endswith(_TEXT_NAMES)
+
+
+def _unread_kind(part: Part, name: str | None) -> str:
+    """Return what a part is that was not opened: by its type, else by its name."""
+    if part.kind in _SMIME:
+        opaque = "signed" in part.parameters.get("smime-type", "") or (name or "").lower().endswith(".p7s")
+        return "opaque-signed S/MIME" if opaque else "S/MIME-encrypted"
+    lower = (name or "").lower()
+    kind = _UNREAD_KINDS.get(part.kind) or _UNREAD_NAMES.get(lower) or _UNREAD_NAMES.get(lower.rpartition(".")[2])
+    if kind is None and lower.endswith(".p7m"):
+        kind = "S/MIME-encrypted"
+    return kind or (part.kind.partition("/")[0] if part.kind.startswith(("image/", "audio/", "video/")) else part.kind)
+
+
+def _attached_mail(part: Part, name: str | None, content: Content) -> str:
+    """Return an attached mail with the headers that tell who wrote it."""
+    inner = part.attached()
+    subject = header_text((inner.header("subject") if inner else None) or "")
+    name = name or (f"{subject}.eml".replace("/", "_").replace("\\", "_") if subject else part.kind)
+    content.attachments.append(name)
+    if inner is None:
+        content.problems.append(f"the parts are nested more than {DEEPEST} deep: the rest was not read")
+        return ""
+    heads = []
+    for header in ("from", "to", "cc", "date", "subject"):
+        if value := inner.header(header):
+            heads.append(f"{header.capitalize()}: {header_text(value, structured=header in ('from', 'to', 'cc'))}")
+    text = _text(inner, content)
+    return _marked("Attached mail", name, _joined(("\n".join(heads), text)))
+
+
+def _part_text(part: Part, content: Content) -> str:
+    if part.header("x-apple-content-length") and not part.body.strip():
+        content.not_read.append((part.name or part.kind, "kept elsewhere"))
+        return ""
+    html = part.kind in ("text/html", "application/xhtml+xml", *_REDUCED_HTML)
+    text = _decoded(part, content, html=html)
+    if _ARMOUR in text:
+        content.not_read.append((part.name or "the text", "PGP-encrypted"))
+        if text.strip().startswith(_ARMOUR):
+            return ""
+    return text
+
+
+def _decoded(part: Part, content: Content, *, html: bool) -> str:
+    found = decode_bytes(part.content(), part.parameters.get("charset"), html=html)
+    if found.lost:
+        content.problems.append(f"{found.lost:,} characters of the text are damaged ({found.charset})")
+    text = found.text
+    if html or _HTML_START.match(text):
+        try:
+            return html_text(text, content.links)
+        except TooDeepError as error:
+            content.problems.append(f"the text cannot be read: {error}")
+            return ""
+    if part.kind == "text/enriched":
+        text = _TAG.sub("", text)
+    elif part.kind == "text/calendar":
+        text = text.replace("\n ", "").replace("\n\t", "")  # folded lines, RFC 5545
+    elif part.parameters.get("format", "").lower() == "flowed":
+        text = unflowed(text, delete_space=part.parameters.get("delsp", "").lower() == "yes")
+    return text.strip("\n") if text.strip() else ""

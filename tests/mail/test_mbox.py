@@ -1,0 +1,202 @@
+"""Mboxes as programs write them: rows in = rows out, with the truth known from the mails that were put in."""
+
+import gzip
+import io
+import mailbox
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchgen.mail.mbox import cut_mbox, looks_like_mbox
+from tests.mail.linear import assert_linear
+
+ASCTIME = "From ann{n}@x.example Mon Feb  2 08:41:0{n} 2026"
+LINES = {
+    "asctime": ASCTIME,
+    "zone": "From ann{n}@x.example Mon Feb  2 08:41:0{n} CET 2026",
+    "gmail": "From 17{n}@xxx Mon Feb 02 08:41:0{n} +0000 2026",
+    "thunderbird": "From - Mon Feb  2 08:41:0{n} 2026",
+    "thunderbird, year first": "From - Sat Apr 12 2025 15:59:2{n}",
+    "pipermail": "From ann{n} at x.example  Mon Feb  2 08:41:0{n} 2026",
+    "uucp": "From ann{n} Mon Feb  2 08:41:0{n} 2026 remote from host",
+    "eudora": "From ???@??? Mon Feb 02 08:41:0{n} 2026",
+    "name": 'From "Ann B." <ann{n}@x.example> Mon Feb  2 08:41:0{n} 2026',
+    "rfc": "From ann{n}@x.example Mon, 2 Feb 2026 08:41:0{n} +0100",
+    "iso": "From ann{n}@x.example 2026-02-02T08:41:0{n}+01:00",
+    "no sender": "From Mon Feb  2 08:41:0{n} 2026",
+    "address": "From ann{n}@x.example",
+    "dash": "From -",
+    "bare": "From ",
+    "other language": "From ann{n}@x.example lun. févr. 2 08:41:0{n} 2026",
+}
+TEXTS = [
+    "Hello,\n\nplain text.\n",
+    "Dear all,\n\nFrom 2024 onwards all prices rise.\nNote: old contracts stay.\n\nBye\n",
+    "Hello,\n\nFrom 9:30 to noon the shop was down.\nError: E-77\n\nBye\n",
+    "Hello\nFrom my side: yes.\nFrom: a pasted line\nTo: somebody\n\n",
+    "",
+    "Hello,\n\nFrom ann@x.example we have heard nothing.\n",
+]
+
+
+def head(n):
+    """The headers of a mail."""
+    return f"Return-Path: <ann{n}@x.example>\nFrom: ann{n}@x.example\nSubject: number {n}\n\n"
+
+
+def quoted(text, kind):
+    """Quote From lines as mboxo (`>` once), mboxrd (`>` more) or not at all."""
+    lines = []
+    for line in text.split("\n"):
+        starts = line.startswith("From ") or (kind == "mboxrd" and line.lstrip(">").startswith("From "))
+        lines.append(f">{line}" if starts and kind != "plain" else line)
+    return "\n".join(lines)
+
+
+def cut(raw):
+    """Return the mails of an mbox."""
+    return list(cut_mbox(io.BytesIO(raw)))
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES.keys())
+@pytest.mark.parametrize("between", ["\n", "\n\n", ""], ids=["blank", "two blanks", "no blank"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+def test_each_mail_comes_back_whatever_the_separator(line, between, line_end):
+    """Sixteen forms of From line, with and without empty lines before them, three line ends; text is not cut."""
+    mails = [head(n) + text for n, text in enumerate(TEXTS)]
+    raw = "".join(line.format(n=n) + "\n" + mail + between for n, mail in enumerate(mails)).replace("\n", line_end)
+    found = cut(raw.encode())
+    texts = [mail.body.decode().replace("\r\n", "\n").rstrip("\n") for mail in found]
+    assert texts == [mail.rstrip("\n") for mail in mails]
+    assert [raw.encode()[mail.place :].startswith(b"From ") for mail in found] == [True] * len(mails)
+    assert found[-1].read_bytes == len(raw.encode())
+    assert not any(mail.note for mail in found)
+
+
+@pytest.mark.parametrize("kind", ["mboxo", "mboxrd", "plain"])
+def test_quoted_lines_come_back(kind):
+    """One `>` is taken off; in a file whose writer does not quote, nothing is."""
+    texts = ["One\n\nFrom here\n", "Two\n\n>From a quotation\n>>From a deeper one\n" if kind != "mboxo" else "Two\n"]
+    raw = "".join(f"{ASCTIME.format(n=n)}\n{head(n)}{quoted(text, kind)}\n" for n, text in enumerate(texts))
+    assert [mail.body.decode().rstrip("\n") for mail in cut(raw.encode())] == [
+        (head(n) + text).rstrip("\n") for n, text in enumerate(texts)
+    ]
+
+
+def stated(n, text, length=None):
+    """A mail of an mboxcl2: nothing is quoted, the length of the text is stated."""
+    length = len(text.encode()) if length is None else length
+    return f"{ASCTIME.format(n=n)}\nFrom: ann{n}@x.example\nContent-Length: {length}\nSubject: s{n}\n\n{text}\n"
+
+
+def test_a_content_length_that_holds_protects_a_pasted_mail():
+    """In mboxcl2 a whole mail stands in the text as it is; three lengths that do not hold are of no account."""
+    pasted = (
+        f"See below.\n\n{ASCTIME.format(n=7)}\nFrom: zed@x.example\nSubject: pasted\n\ninner\n>From quoted by hand\n"
+    )
+    raw = stated(0, pasted) + stated(1, "short\n") + stated(2, pasted)
+    assert [mail.body.decode().partition("\n\n")[2].rstrip() for mail in cut(raw.encode())] == [
+        pasted.rstrip(),
+        "short",
+        pasted.rstrip(),
+    ]
+    for wrong in (0, 3, 10**9, 10**15):
+        raw = "".join(stated(n, f"text {n}\n", length=wrong) for n in range(3))
+        assert [mail.body.decode().partition("\n\n")[2].rstrip() for mail in cut(raw.encode())] == [
+            f"text {n}" for n in range(3)
+        ]
+
+
+def test_a_patch_and_an_attached_mail_stay_in_their_mail():
+    """Both have From lines with a date and headers after them; a file of patches is cut at each."""
+    sha = "0123456789" * 4
+    patch = f"From {sha} Mon Sep 17 00:00:00 2001\nFrom: Ann <a@x.example>\nSubject: [PATCH] fix\n\n---\n"
+    attached = (
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\nX-Other: 1\n\n"
+        f"{ASCTIME.format(n=8)}\nFrom: inner@x.example\nSubject: inner\n\ntext\n--b--\n"
+    )
+    first, last = f"{ASCTIME.format(n=0)}\n{head(0)}See:\n\n{patch}\n", f"{ASCTIME.format(n=2)}\n{head(2)}End\n"
+    raw = first + f"{ASCTIME.format(n=1)}\nFrom: b@x.example\n{attached}\n" + last
+    found = cut(raw.encode())
+    assert len(found) == 3
+    assert b"[PATCH]" in found[0].body
+    assert b"inner@x.example" in found[1].body
+    assert len(cut((patch + "\n").encode() * 3)) == 3
+
+
+def test_doubt_is_said():
+    """A dated From line with no header after it is text, and the mail says so."""
+    line = ASCTIME.format(n=1)
+    first, second = cut(f"{line}\n{head(0)}Hello\n\n{line}\nno header here\n\n{line}\n{head(2)}B".encode())
+    assert b"no header here" in first.body
+    assert first.note == 'a dated line "From ..." without headers was taken as text'
+    assert second.note is None
+
+
+def test_what_programs_put_between_the_from_line_and_the_headers():
+    """A second From line, a quoted one, a line that is no header, an empty line: the mail begins all the same."""
+    for extra in ("From - Mon Feb  2 08:41:00 2026\n", ">From - Mon Feb  2 08:41:00 2026\n", "no header\n", "\n"):
+        raw = "".join(f"From - Mon Feb  2 08:41:0{n} 2026\n{extra}{head(n)}text {n}\n\n" for n in range(3))
+        found = cut(raw.encode())
+        assert [mail.body.rstrip()[-6:] for mail in found] == [b"text 0", b"text 1", b"text 2"], extra
+
+
+def test_what_begins_with_a_from_line_and_a_header_is_an_mbox():
+    """Prose that begins with From is none."""
+    assert looks_like_mbox(b"\xef\xbb\xbf\nFrom \nSubject: s\n\n")
+    assert looks_like_mbox(b"From a 08:41 2026\rSubject: s\r\r")
+    assert not looks_like_mbox(b"From Monday on\nwe are closed.\n")
+    assert not looks_like_mbox(b"From: a@x.example\n")
+
+
+LINE = st.sampled_from(["", "Hello", "From here", ">From there", "From 2024 on", "Error: 5", "From: ann", "--b", "Ünï"])
+
+
+@given(
+    st.lists(st.lists(LINE, max_size=8).map(lambda lines: "\n".join([*lines, "end\n"])), min_size=1, max_size=8),
+    st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_mailboxes_written_by_the_standard_library_come_back(tmp_path_factory, texts, packed):
+    """Any texts: as many mails, and each with its text but for the quoting, which mboxo cannot undo."""
+    path = tmp_path_factory.mktemp("box") / "x.mbox"
+    box = mailbox.mbox(path)
+    for number, text in enumerate(texts):
+        box.add((head(number) + text).encode())
+    box.close()
+    raw = path.read_bytes()
+    file = gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(raw))) if packed else io.BytesIO(raw)
+    found = [mail.body.decode().replace(">From", "From").rstrip() for mail in cut_mbox(file)]
+    assert found == [(head(number) + text).replace(">From", "From").rstrip() for number, text in enumerate(texts)]
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"From ", b"From a", b"\n", b"\r", b"a:", b"Content-Length: 5\n", b">", b"\0"]), max_size=60
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_cut_without_loss(pieces):
+    """Nothing raises, the places rise, and all of the file is accounted for."""
+    raw = b"".join(pieces)
+    found = cut(raw)
+    places = [mail.place for mail in found]
+    assert places == sorted(set(places))
+    assert not found or found[-1].read_bytes == len(raw)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda n: "From a 8:41\nA: b\n" + "From 2024\n" * n,
+        lambda n: "From \nFrom: a\n\n" * n,
+        lambda n: "".join(stated(1, "text\n", length=10_000_000) for _ in range(n // 10)),
+        lambda n: "From a 8:41\nA: b\n\n" + "x" * n * 10,
+        lambda n: "From " + "Mon Jun 3 " * n,
+        lambda n: "From - Mon Feb  2 08:41:00 2026\n" * n,
+    ],
+)
+def test_time_grows_with_the_length_alone(shape):
+    """Of eight times the length."""
+    assert_linear(cut, shape, 2_000)
