@@ -52,7 +52,7 @@ async def arun(
     transport = open_transport(
         job.model.transport,
         base_url=parts.endpoint.base_url,
-        key=parts.endpoint.key,
+        secrets=parts.secrets,
         concurrency=job.limits.concurrency,
     )
     for note in (*parts.notes, *transport.notes):

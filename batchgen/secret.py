@@ -1,11 +1,13 @@
-"""The API key in a wrapper that never shows itself, and the mask for other people's texts that may quote it."""
+"""Secrets in a wrapper that never shows itself, and the mask for other people's texts that may quote one."""
 
 from __future__ import annotations
 
 import base64
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
 
 _KEY_START = "sk-"
 _KEY_SHAPE = re.compile(rf"\b{_KEY_START}[A-Za-z0-9_\-*.]{{8,}}")
@@ -17,7 +19,7 @@ _ESCAPES = ("%", "\\", "&")
 
 
 class Secret:
-    """An API key. `repr`, `str` and formatting give `***`; only `reveal()` gives the value, to the transport."""
+    """An API key or the like. `repr`, `str` and formatting give `***`; only `reveal()` gives the value."""
 
     __slots__ = ("_encoded", "_escaped", "_signs", "_value")
 
@@ -36,7 +38,7 @@ class Secret:
         raise TypeError("a Secret is not pickled")
 
     def reveal(self) -> str:
-        """Return the key itself. Only the transport and the vendor's authorization header need it."""
+        """Return the value itself. Only the transport needs it."""
         return self._value
 
     def mask(self, text: str) -> str:
@@ -74,16 +76,51 @@ class Secret:
         return text.replace(self._value, _MASK)
 
 
-class MaskingFilter(logging.Filter):
-    """Masks a key in what a client library logs: its debug lines have a server's headers as they came."""
+class SecretHeader(Struct, frozen=True):
+    """A request header whose value ends in a secret; `scheme` is the part before it, such as `Bearer ` or nothing."""
 
-    def __init__(self, secret: Secret) -> None:
+    name: str
+    secret: Secret
+    scheme: str = ""
+
+    def reveal(self) -> str:
+        """Return the value as it is sent."""
+        return self.scheme + self.secret.reveal()
+
+    def __str__(self) -> str:
+        return f"{self.scheme}{_MASK}"
+
+
+class Secrets:
+    """All secrets of a run: the headers that carry them, those that stand elsewhere, and one mask for all of them."""
+
+    def __init__(self, headers: Sequence[SecretHeader] = (), others: Sequence[Secret] = ()) -> None:
+        self.headers = tuple(headers)
+        self._all = (*(header.secret for header in headers), *others)
+
+    def mask(self, text: str) -> str:
+        """Return `text` with every secret masked: see `Secret.mask`."""
+        for secret in self._all:
+            text = secret.mask(text)
+        return text
+
+    def mask_literal(self, text: str) -> str:
+        """Return an answer's text with every secret masked: see `Secret.mask_literal`."""
+        for secret in self._all:
+            text = secret.mask_literal(text)
+        return text
+
+
+class MaskingFilter(logging.Filter):
+    """Masks secrets in what a client library logs: its debug lines have a server's headers as they came."""
+
+    def __init__(self, secrets: Secrets) -> None:
         super().__init__()
-        self._secret = secret
+        self._secrets = secrets
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Put the masked message in place of the record's own."""
-        record.msg, record.args = self._secret.mask(record.getMessage()), None
+        record.msg, record.args = self._secrets.mask(record.getMessage()), None
         return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchgen.secret import Secret
+from batchgen.secret import Secrets
 
 MESSAGE_CAP = 2_000
 """Most characters kept of a vendor's error message."""
@@ -14,13 +14,13 @@ WORDS_KEPT = 100
 class Masker:
     """Masks the key in what a vendor says; without a key everything stays as it is."""
 
-    def __init__(self, key: Secret | None) -> None:
-        self._key = key
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
         self._words: dict[str, str] = {}
 
     def field(self, text: str | None) -> str | None:
         """Return a field of a reply, such as an id or a code, with keys of any form masked."""
-        return text if text is None or self._key is None else self._key.mask(text)
+        return text if text is None else self._secrets.mask(text)
 
     def word(self, text: str | None) -> str | None:
         """Return the same as `field`, for words that come again and again: each is looked at once."""
@@ -35,8 +35,8 @@ class Masker:
 
     def answer(self, text: str | None) -> str | None:
         """Return an answer's text with the key itself masked: what merely looks like a key may be the answer."""
-        return text if text is None or self._key is None else self._key.mask_literal(text)
+        return text if text is None else self._secrets.mask_literal(text)
 
     def message(self, text: str) -> str:
         """Return an error message, masked and cut at `MESSAGE_CAP` characters."""
-        return (self._key.mask(text) if self._key is not None else text)[:MESSAGE_CAP]
+        return self._secrets.mask(text)[:MESSAGE_CAP]

@@ -29,9 +29,8 @@ from batchgen.estimating.intervals import CONFIDENCE
 from batchgen.estimating.observed import Observations, observe
 from batchgen.estimating.table import EstimateTable, read_table_estimate
 from batchgen.estimating.values import Estimate, Paid, read_estimate
-from batchgen.job.endpoint import Endpoint, endpoint_of
+from batchgen.job.endpoint import Endpoint, endpoint_of, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
-from batchgen.job.render import keyless_endpoint
 from batchgen.job.settings import Job
 from batchgen.money.prices import load_prices, region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints

@@ -10,11 +10,14 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.answers import RepeatFilter, StructuredAnswers, prompt_key
-from batchgen.job.endpoint import Endpoint
+from batchgen.job.endpoint import Endpoint, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
-from batchgen.job.render import keyless_endpoint, prompt_columns, rendered
+from batchgen.job.render import prompt_columns, rendered
 from batchgen.job.settings import Job
+from batchgen.providers.auth import public_url
+from batchgen.providers.request_parts import with_user_headers
 from batchgen.storage.run_state import fingerprints, problem_with, run_fingerprints
+from batchgen.transport import preflight
 from batchgen.values import Prompt
 
 UNASKABLE_SHOWN = 3
@@ -72,6 +75,7 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> C
     problem: str | None = None
     if endpoint is None:
         endpoint, problem = keyless_endpoint(job)
+    preflight(endpoint.base_url)
     parts = assemble(job, endpoint)
     scan = parts.source.scan()
     repeats = RepeatFilter(scan.rows) if parts.dedupe else None
@@ -95,7 +99,7 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> C
         model=parts.model or f"column {job.model.name.column}"
         if not isinstance(job.model.name, str)
         else job.model.name,
-        endpoint=endpoint.base_url,
+        endpoint=public_url(endpoint.base_url),
         currency=parts.currency,
         price=price.describe() if price is not None else None,
         requests=requests,
@@ -136,5 +140,6 @@ def _render(parts: JobParts, show: int, repeats: RepeatFilter | None) -> tuple[l
 def _shown(parts: JobParts, row: int, prompt: Prompt) -> Shown:
     stream = parts.job.model.stream or parts.provider.must_stream(prompt.model or parts.model)
     request = parts.provider.build_request(prompt, stream=stream)
-    headers = {**request.headers, "Authorization": "Bearer ***"}
-    return Shown(row, request.url, headers, msgspec.json.decode(request.body))
+    secret = {header.name: str(header) for header in parts.secrets.headers}
+    headers = with_user_headers(request.headers, secret)
+    return Shown(row, public_url(request.url), headers, msgspec.json.decode(request.body))

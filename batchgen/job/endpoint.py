@@ -1,26 +1,39 @@
-"""Where the requests of a job go, and with which key."""
+"""Where the requests of a job go, and with which secrets, which come from this process's environment and stay in it."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from batchgen.errors import JobError, UsageError
-from batchgen.job.settings import Job
+from batchgen.job.settings import Job, Variable, holds_secret
 from batchgen.providers import PROVIDERS
-from batchgen.secret import Secret
+from batchgen.providers.auth import key_header, public_url, query_secrets, secret_header
+from batchgen.providers.parameter_checks import FRAMING
+from batchgen.secret import Secret, SecretHeader
+from batchgen.transport.route import check_url
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PRINTABLE = re.compile(r"[ -~]+")
+_KEY = "model.api_key_env"
 
 
 class Endpoint(Struct, frozen=True):
-    """Where requests go and with which key. `identity` stands for it in a run's fingerprint."""
+    """Where requests go and with which secrets. `identity` stands for it in a run's fingerprint.
+
+    `headers` are the job's own headers that hold secrets; `others` are secrets that stand in the address.
+    """
 
     base_url: str
     key: Secret | None
     identity: str
+    headers: tuple[SecretHeader, ...] = ()
+    others: tuple[Secret, ...] = ()
 
     @property
     def host(self) -> str:
@@ -29,28 +42,63 @@ class Endpoint(Struct, frozen=True):
 
 
 def endpoint_of(job: Job, environ: Mapping[str, str] = os.environ) -> Endpoint:
-    """Return the job's own endpoint, with the key from the variable that it names.
+    """Return the job's own endpoint, with the key and the headers' values from the variables that it names.
 
-    An empty `model.api_key_env` means that the server wants no key. Raises `UsageError` when the variable is unset.
+    An empty `model.api_key_env` means that the server wants no key, and so does a header of the job's own where the
+    key would stand. Raises `JobError` for an address that can never work, `UsageError` when a variable is unset.
     """
-    known = PROVIDERS[job.model.provider]
-    base_url = (job.model.base_url or known.base_url).rstrip("/")
-    if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).hostname:
-        raise JobError(f"model.base_url is {base_url!r}; expected an address such as {known.base_url}.")
-    variable = job.model.api_key_env if job.model.api_key_env is not None else known.api_key_env
-    if not variable:
-        return Endpoint(base_url, None, base_url)
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):  # not repeated here: it may be the key itself
-        raise JobError(
-            "model.api_key_env is no name of an environment variable; it must name the one that has the key."
-        )
-    value = environ.get(variable, "").strip()
-    if not value:
-        raise UsageError(
-            f"The environment variable {variable} is not set; it must hold the API key "
-            f"(export {variable}=..., or name another variable in model.api_key_env). "
-            "With --simulate no key is needed."
-        )
-    if not (value.isascii() and value.isprintable()):
-        raise UsageError(f"The environment variable {variable} holds characters that no API key has.")
-    return Endpoint(base_url, Secret(value), base_url)
+
+    def read(variable: str, job_key: str) -> str:
+        if not _VARIABLE.fullmatch(variable):  # not repeated here: it may be the secret itself
+            raise JobError(f"{job_key} is no name of an environment variable; it must name the one that has the key.")
+        value = environ.get(variable, "").strip()
+        if not value:
+            raise UsageError(
+                f"The environment variable {variable} is not set; it must hold "
+                f"{'the API key' if job_key == _KEY else 'the value of the header'} "
+                f"(export {variable}=..., or name another variable in {job_key}). With --simulate no key is needed."
+            )
+        return value
+
+    return _endpoint(job, read)
+
+
+def keyless_endpoint(job: Job) -> tuple[Endpoint, str | None]:
+    """Return the job's endpoint; where a run would refuse it because a variable is unset, one without its value and
+    why. Raises `JobError` as `endpoint_of` does."""
+    try:
+        return endpoint_of(job), None
+    except JobError:
+        raise
+    except UsageError as error:
+        return _endpoint(job, lambda variable, job_key: "unset"), str(error)
+
+
+def _endpoint(job: Job, read: Callable[[str, str], str]) -> Endpoint:
+    model, known = job.model, PROVIDERS[job.model.provider]
+    base_url = (model.base_url or known.base_url).rstrip("/")
+    check_url(base_url)
+    if model.api_key_header is not None and not _HEADER.fullmatch(model.api_key_header):
+        raise JobError(f"model.api_key_header: {model.api_key_header!r} cannot be the name of a header.")
+    headers = []
+    for name, value in model.headers.items():
+        if not holds_secret(name, value):
+            continue
+        job_key = f"model.headers.{name}"
+        if not _HEADER.fullmatch(name) or name.lower() in FRAMING:
+            raise JobError(f"{job_key} is no header that a job can set.")
+        text = read(value.env, job_key) if isinstance(value, Variable) else value
+        if not _PRINTABLE.fullmatch(text):
+            raise UsageError(f"{job_key} has a value with characters that no header can carry.")
+        headers.append(secret_header(name, text))
+    key = None
+    variable = model.api_key_env if model.api_key_env is not None else known.api_key_env
+    named = {header.name.lower() for header in headers}
+    if variable and key_header(base_url, model.api_key_header).lower() not in named:
+        text = read(variable, _KEY)
+        if " " in text or not _PRINTABLE.fullmatch(text):
+            raise UsageError(
+                f"The variable {variable} holds characters that no API key has, and which no header can carry."
+            )
+        key = Secret(text)
+    return Endpoint(base_url, key, public_url(base_url), tuple(headers), tuple(query_secrets(base_url)))

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchgen.errors import UsageError
-from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.parts import JobParts
-from batchgen.job.settings import Job
-from batchgen.providers import PROVIDERS
 from batchgen.source import Batch
 from batchgen.values import Failure, Prompt
-
-
-def keyless_endpoint(job: Job) -> tuple[Endpoint, str | None]:
-    """Return the job's endpoint; where a run would refuse it (no key set), one without a key and why."""
-    try:
-        return endpoint_of(job), None
-    except UsageError as error:
-        base_url = (job.model.base_url or PROVIDERS[job.model.provider].base_url).rstrip("/")
-        return Endpoint(base_url, None, base_url), str(error)
 
 
 def prompt_columns(parts: JobParts) -> list[str]:

@@ -17,12 +17,14 @@ from batchgen.answers import StructuredAnswers, Target, instructed
 from batchgen.errors import JobError
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.examples import load_examples
-from batchgen.job.settings import ColumnReference, Job
+from batchgen.job.settings import ColumnReference, Job, holds_secret, public_headers
 from batchgen.money.prices import JobPrices, ModelPrice, load_prices, region_of
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.providers import PROVIDERS, open_provider
 from batchgen.providers.protocol import ModelSettings, Provider
 from batchgen.providers.request_parts import from_column
+from batchgen.secret import Secrets
+from batchgen.transport.route import check_url
 from batchgen.values import Message
 
 
@@ -44,6 +46,13 @@ class RequestParts(Struct, frozen=True):
     notes: list[str]
 
     @property
+    def secrets(self) -> Secrets:
+        """The secrets of the run; a header of the job's own takes the place of the provider's."""
+        own = {header.name.lower() for header in self.endpoint.headers}
+        keys = [header for header in self.provider.headers(self.endpoint.key) if header.name.lower() not in own]
+        return Secrets([*keys, *self.endpoint.headers], self.endpoint.others)
+
+    @property
     def currency(self) -> str | None:
         """The currency of all costs of the run, None while no price is known."""
         return self.price_of.currency
@@ -51,6 +60,11 @@ class RequestParts(Struct, frozen=True):
 
 def request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
     """Build what makes the requests of a job. Raises `UsageError` with one sentence for what is wrong."""
+    if job.model.base_url is not None:
+        check_url(job.model.base_url)  # also where the simulator takes its place
+    for omitted in job.model.omit:
+        if omitted in job.model.parameters:
+            raise JobError(f"model.omit and model.parameters both name {omitted!r}: leave it out of one of them.")
     notes: list[str] = []
     columns = {name: value["column"] for name, value in job.model.parameters.items() if from_column(value)}
     name = job.model.name
@@ -58,12 +72,22 @@ def request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
     template = PromptTemplate(job.prompt, columns, name.column if isinstance(name, ColumnReference) else None)
     answers = _answers(job, model)
     parameters = job.model.parameters if answers is None else {**job.model.parameters, **answers.shaping.parameters}
-    settings = ModelSettings(name=model, base_url=endpoint.base_url, parameters=parameters, headers=job.model.headers)
+    settings = ModelSettings(
+        name=model,
+        base_url=endpoint.base_url,
+        parameters=parameters,
+        headers=public_headers(job),
+        api_key_header=job.model.api_key_header,
+        omit=job.model.omit,
+    )
     provider = open_provider(job.model.provider, settings)
     for remark in (*provider.remarks(), *(answers.remarks if answers is not None else ())):
         if remark.fatal:
             raise JobError(f"{remark.key}: {remark.text}")
         notes.append(f"{remark.key}: {remark.text}")
+    for name, value in job.model.headers.items():
+        if isinstance(value, str) and holds_secret(name, value):
+            notes.append(f'model.headers.{name}: is it a secret? {{ env = "NAME" }} keeps it out of the job file.')
     return RequestParts(
         job=job,
         endpoint=endpoint,

@@ -25,6 +25,7 @@ from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.pace.retry import RetrySettings
 from batchgen.prompts.prompt import PromptSettings
 from batchgen.providers import PROVIDERS
+from batchgen.providers.auth import KEY_HEADERS, is_secret_name
 
 _Positive = Annotated[float, Meta(gt=0)]
 
@@ -33,6 +34,12 @@ class ColumnReference(Struct, frozen=True, forbid_unknown_fields=True):
     """`{ column = NAME }`: the row's own value instead of the job's."""
 
     column: str
+
+
+class Variable(Struct, frozen=True, forbid_unknown_fields=True):
+    """`{ env = NAME }`: the value of an environment variable, never shown and never stored."""
+
+    env: str
 
 
 class InputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +56,11 @@ class InputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[model]`: which model answers, where, and how it is reached."""
+    """`[model]`: which model answers, where, and how it is reached.
+
+    `api_key_header` carries the key instead of the provider's own header. `omit` are fields of the request that are
+    not sent although they are a default of ours.
+    """
 
     provider: str
     name: str | ColumnReference
@@ -58,7 +69,9 @@ class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stream: bool = False
     transport: Literal["fast", "httpx"] = "fast"
     parameters: dict[str, Any] = {}
-    headers: dict[str, str] = {}
+    headers: dict[str, str | Variable] = {}
+    api_key_header: str | None = None
+    omit: list[str] = []
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -162,6 +175,7 @@ def answer_parts(job: Job, prompt_parts: Mapping[str, str]) -> dict[str, Any]:
     `prompt_parts` are the templates' own texts by dotted key, so that an edited `user_file` counts. Limits, retry,
     pricing, output and the way of sending are left out: they may change between two runs of one job.
     """
+    omitted = sorted({*job.model.omit} - {"stream_options", "incremental_output", "model"})
     return {
         **prompt_parts,
         "input": {"id": job.input.id},
@@ -169,9 +183,21 @@ def answer_parts(job: Job, prompt_parts: Mapping[str, str]) -> dict[str, Any]:
             "provider": job.model.provider,
             "name": msgspec.to_builtins(job.model.name),
             "parameters": job.model.parameters,
-            "headers": job.model.headers,
+            "headers": public_headers(job),
+            **({"omit": omitted} if omitted else {}),
         },
     }
+
+
+def public_headers(job: Job) -> dict[str, str]:
+    """Return the job's own headers but for those that hold secrets: what may be shown, stored and sent anywhere."""
+    headers = job.model.headers.items()
+    return {name: value for name, value in headers if isinstance(value, str) and not holds_secret(name, value)}
+
+
+def holds_secret(name: str, value: str | Variable) -> bool:
+    """Whether a header's value is not to be shown; a key written down under a key's name is for `check` to refuse."""
+    return isinstance(value, Variable) or (is_secret_name(name) and name.lower() not in KEY_HEADERS)
 
 
 _SHORT_FORMS = {"input": "input.path", "output": "output.path", "limit": "input.limit", "budget": "limits.budget"}

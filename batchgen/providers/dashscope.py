@@ -16,11 +16,19 @@ from urllib.parse import urlsplit, urlunsplit
 from batchgen.prompts.messages import as_messages
 from batchgen.providers import models
 from batchgen.providers import parameter_checks as checks
+from batchgen.providers.auth import key_headers
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import native_reply
 from batchgen.providers.reader import Exchange, read_exchange
 from batchgen.providers.reply_fields import Choice
-from batchgen.providers.request_parts import constant_parameters, encode, with_row_parameters, with_user_headers
+from batchgen.providers.request_parts import (
+    constant_parameters,
+    encode,
+    with_row_parameters,
+    with_user_headers,
+    without,
+)
+from batchgen.secret import Secret, SecretHeader
 from batchgen.values import Completion, Failure, Message, Prompt, Request, Response
 
 TEXT_PATH = "/services/aigc/text-generation/generation"
@@ -73,6 +81,10 @@ class DashScope:
         self._tail = {stream: self._parameters(settings.name, None, stream) for stream in (False, True)}
         self._multimodal = self._is_multimodal(settings.name)
 
+    def headers(self, key: Secret | None) -> list[SecretHeader]:
+        """Return the headers that show the key to the server. The provider itself never holds it."""
+        return key_headers(self._settings.base_url, self._settings.api_key_header, key)
+
     def build_request(self, prompt: Prompt, *, stream: bool) -> Request:
         """Return the request for one prompt. Costs about the encoding of its messages."""
         model = prompt.model
@@ -94,7 +106,8 @@ class DashScope:
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
         exchange = Exchange(request, response, "dashscope", self._settings.name, self._clock())
-        cumulative = request.streamed and _CUMULATIVE in request.body
+        # Left out, it is false: frames repeat the text so far.
+        cumulative = request.streamed and (_CUMULATIVE in request.body or "incremental_output" in self._settings.omit)
         return read_exchange(exchange, native_reply, _find_choice, cumulative=cumulative)
 
     def must_stream(self, model: str) -> bool:
@@ -112,7 +125,7 @@ class DashScope:
         if stream and "incremental_output" not in parameters:
             incremental = not parameters.get("tools") or models.needs_increments(model, parameters)
             parameters["incremental_output"] = incremental
-        return b',"parameters":' + encode(parameters) + b"}"
+        return b',"parameters":' + encode(without(parameters, self._settings.omit)) + b"}"
 
     def _is_multimodal(self, model: str) -> bool:
         """A complete endpoint in `base_url` decides; else the model's name."""

@@ -8,13 +8,14 @@ a table `extra_body` is merged into the top level as the OpenAI SDK does. Stream
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from batchgen.prompts.messages import as_messages
 from batchgen.providers import models
 from batchgen.providers import parameter_checks as checks
+from batchgen.providers.auth import is_azure, key_headers
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import chat_reply
 from batchgen.providers.reader import Exchange, read_exchange
@@ -25,7 +26,9 @@ from batchgen.providers.request_parts import (
     members,
     with_row_parameters,
     with_user_headers,
+    without,
 )
+from batchgen.secret import Secret, SecretHeader
 from batchgen.values import Completion, Failure, Prompt, Request, Response
 
 _PATH = "/chat/completions"
@@ -41,7 +44,8 @@ def is_dashscope(base_url: str) -> bool:
 def endpoint(base_url: str) -> str:
     """Return the URL of the calls under `base_url`.
 
-    - a host alone: `/v1/chat/completions` is added, on DashScope's hosts `/compatible-mode/v1/chat/completions`;
+    - a host alone: `/v1/chat/completions` is added, on DashScope's hosts `/compatible-mode/v1/chat/completions`, on
+      Azure's `/openai/v1/chat/completions`;
     - a path, as the SDK wants it (`.../v1`, `.../openai`): `/chat/completions` is added;
     - a URL that ends in `/chat/completions`: used as it is.
 
@@ -50,8 +54,8 @@ def endpoint(base_url: str) -> str:
     parts = urlsplit(base_url)
     path = parts.path.rstrip("/")
     if not path:
-        path = "/compatible-mode" if is_dashscope(base_url) else "/v1"
-    if path.endswith("/compatible-mode"):
+        path = "/compatible-mode" if is_dashscope(base_url) else "/openai" if is_azure(base_url) else "/v1"
+    if path.endswith("/compatible-mode") or (path == "/openai" and is_azure(base_url)):
         path += "/v1"
     if not path.endswith(_PATH):
         path += _PATH
@@ -76,8 +80,12 @@ class OpenAIChat:
             )
             for stream in (False, True)
         }
-        self._head = b'{"model":' + encode(settings.name) + b',"messages":'
-        self._tail = {stream: _tail(self._constant, stream) for stream in (False, True)}
+        self._head = self._head_for(settings.name)
+        self._tail = {stream: _tail(self._constant, stream, settings.omit) for stream in (False, True)}
+
+    def headers(self, key: Secret | None) -> list[SecretHeader]:
+        """Return the headers that show the key to the server. The provider itself never holds it."""
+        return key_headers(self._settings.base_url, self._settings.api_key_header, key)
 
     def build_request(self, prompt: Prompt, *, stream: bool) -> Request:
         """Return the request for one prompt. The older text form becomes messages: there is no other form here."""
@@ -86,9 +94,14 @@ class OpenAIChat:
             model, head, tail = self._settings.name, self._head, self._tail[stream]
         else:
             model = prompt.model or self._settings.name
-            head = b'{"model":' + encode(model) + b',"messages":'
-            tail = _tail(with_row_parameters(self._constant, prompt.parameters), stream)
+            head = self._head_for(model)
+            tail = _tail(with_row_parameters(self._constant, prompt.parameters), stream, self._settings.omit)
         return Request(self._url, head + encode(messages) + tail, self._headers[stream], stream, model)
+
+    def _head_for(self, model: str) -> bytes:
+        """Return the beginning of the body."""
+        named = b"" if "model" in self._settings.omit else b'"model":' + encode(model) + b","
+        return b"{" + named + b'"messages":'
 
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
@@ -111,7 +124,7 @@ def _merged(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, **extra} if isinstance(extra, Mapping) else fields
 
 
-def _tail(parameters: Mapping[str, Any], stream: bool) -> bytes:
+def _tail(parameters: Mapping[str, Any], stream: bool, omit: Sequence[str]) -> bytes:
     """Return the end of the body. `stream_options` go out with streams only: unstreamed they are refused."""
     fields = _merged(parameters)
     if stream:
@@ -120,6 +133,7 @@ def _tail(parameters: Mapping[str, Any], stream: bool) -> bytes:
     else:
         fields.pop("stream", None)
         fields.pop("stream_options", None)
+    fields = without(fields, omit)
     return b"," + members(fields) + b"}" if fields else b"}"
 
 

@@ -9,15 +9,16 @@ Sources: https://docs.qwencloud.com/api-reference/chat/dashscope, https://github
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
 from batchgen.providers import models
+from batchgen.providers.auth import KEY_HEADERS, is_azure
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.request_parts import constant_parameters, from_column
 
@@ -113,7 +114,9 @@ _KNOWN = frozenset(
 )
 
 # Headers that say where a request ends or what becomes of its connection: two opinions on that mix up requests.
-_FRAMING = frozenset({"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
+FRAMING = frozenset({"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
+
+_OTHER_ENDPOINTS = ("/completions", "/responses", "/messages", "/embeddings", "/models", "/generate")
 
 # Not wire fields: batchgen writes them, or they are arguments of the SDKs.
 _ELSEWHERE = {
@@ -149,6 +152,7 @@ def dashscope_remarks(settings: ModelSettings) -> list[Remark]:
         *_qwen(settings.name, parameters),
         *_native(settings.name, parameters),
         *_headers(settings.headers),
+        *_omit(settings, ("result_format", "incremental_output")),
         *_base_url(settings.base_url, native=True),
     ]
     return _as_remarks(findings)
@@ -165,6 +169,7 @@ def openai_remarks(settings: ModelSettings, *, compatible_mode: bool) -> list[Re
         *(_qwen(settings.name, merged) if compatible_mode else ()),
         *_chat(settings.name, merged, urlsplit(settings.base_url).hostname == "api.openai.com"),
         *_headers(settings.headers),
+        *_omit(settings, ("model", "stream_options")),
         *_base_url(settings.base_url, native=False),
     ]
     return _as_remarks(findings)
@@ -318,9 +323,10 @@ def _stop(parameters: Mapping[str, Any], *, token_ids: bool) -> Iterator[_Findin
 def _headers(headers: Mapping[str, str]) -> Iterator[_Finding]:
     for name, value in headers.items():
         lower = name.lower()
-        if lower in ("authorization", "api-key", "x-api-key"):
-            yield f"headers.{name}", "a key does not belong in a job file: use model.api_key_env", True
-        elif lower in _FRAMING:
+        if lower in KEY_HEADERS:
+            text = "a key does not belong in a job file: use model.api_key_env (and model.api_key_header)"
+            yield f"headers.{name}", f'{text}, or {{ env = "NAME" }}', True
+        elif lower in FRAMING:
             yield f"headers.{name}", "is the transport's own: leave it out", True
         elif lower == "x-dashscope-async":
             yield f"headers.{name}", "is for task APIs; text generation refuses it (403 AccessDenied)", True
@@ -330,6 +336,16 @@ def _headers(headers: Mapping[str, str]) -> Iterator[_Finding]:
             yield f"headers.{name}", "lets the server hold a request back: add as much to limits.timeout_s", False
         if not name.isascii() or not name.isprintable() or any(c in name for c in " :") or not value.isprintable():
             yield f"headers.{name.encode('unicode_escape').decode()}", "is not a valid header", True
+
+
+def _omit(settings: ModelSettings, defaults: Sequence[str]) -> Iterator[_Finding]:
+    for name in settings.omit:
+        if name not in defaults and name not in settings.parameters:
+            yield (
+                "omit",
+                f"names {name!r}; of what is sent by default, these may be left out: {', '.join(defaults)}",
+                True,
+            )
 
 
 def _base_url(base_url: str, *, native: bool) -> Iterator[_Finding]:
@@ -346,8 +362,20 @@ def _base_url(base_url: str, *, native: bool) -> Iterator[_Finding]:
         yield "base_url", 'is the chat-completions API: set model.provider = "openai", or give the host alone', True
     if not native and "/services/aigc/" in parts.path:
         yield "base_url", 'is the native DashScope API: set model.provider = "dashscope", or give the host alone', True
+    if not native:
+        yield from _chat_path(parts, base_url)
     if parts.scheme == "http" and not _is_local(host):
         yield "base_url", "the key and the prompts travel unencrypted: use https://", False
+
+
+def _chat_path(parts: SplitResult, base_url: str) -> Iterator[_Finding]:
+    """Other endpoints of the same servers, and Azure's path by deployment without the version that it needs."""
+    path = parts.path.rstrip("/")
+    if path.endswith(_OTHER_ENDPOINTS) and not path.endswith("/chat/completions"):
+        yield "base_url", f"names another endpoint than chat completions: leave /{path.rpartition('/')[2]} out", True
+    if "/openai/deployments/" in path and "api-version=" not in parts.query:
+        text = 'has a deployment in its path, but no version behind it: add "?api-version=2024-10-21" or another'
+        yield "base_url", text, is_azure(base_url)
 
 
 def _is_local(host: str) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from batchgen.secret import Secret, SecretHeader
 from batchgen.values import Completion, Failure, Prompt, Request, Response
 
 
@@ -14,13 +15,17 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`[model]` of a job, as far as the wire format needs it.
 
     `parameters` are the provider's own names, passed through untouched; a value `{"column": NAME}` means that the
-    row gives it (then it arrives in `Prompt.parameters`).
+    row gives it (then it arrives in `Prompt.parameters`). `headers` are those without a secret; `api_key_header` is
+    the one that carries the key, None for the server's own. `omit` are fields of the body that are not sent although
+    they are a default of ours.
     """
 
     name: str
     base_url: str
     parameters: Mapping[str, Any] = {}
     headers: Mapping[str, str] = {}
+    api_key_header: str | None = None
+    omit: Sequence[str] = ()
 
 
 class Remark(Struct, frozen=True):
@@ -37,6 +42,9 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """The word in `model.provider`."""
+
+    def headers(self, key: Secret | None) -> list[SecretHeader]:
+        """Return the headers that show the key to the server. The provider itself never holds it."""
 
     def build_request(self, prompt: Prompt, *, stream: bool) -> Request:
         """Return the request for one prompt; `stream` asks for server-sent events."""

@@ -5,7 +5,7 @@ A request is almost always the job's constant bytes round the row's messages, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,6 +29,11 @@ def with_row_parameters(constant: Mapping[str, Any], own: Mapping[str, Any] | No
     if own:
         merged.update((name, value) for name, value in own.items() if value is not None)
     return merged
+
+
+def without(fields: Mapping[str, Any], omit: Sequence[str]) -> dict[str, Any]:
+    """Return the fields that are to be sent: `model.omit` names those that a server refuses."""
+    return {name: value for name, value in fields.items() if name not in omit}
 
 
 def with_user_headers(ours: Mapping[str, str], users: Mapping[str, str]) -> dict[str, str]:

@@ -11,35 +11,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from batchgen.errors import JobError
-from batchgen.secret import Secret
+from batchgen.secret import Secrets
+from batchgen.transport.certificates import tls_context
 from batchgen.transport.open_files import connections_allowed
 from batchgen.transport.protocol import OpenTransport
 from batchgen.transport.route import Route, is_plaintext_to_elsewhere, route_to
 
-__all__ = ["OpenTransport", "is_plaintext_to_elsewhere", "open_transport", "route_to"]
+__all__ = ["OpenTransport", "is_plaintext_to_elsewhere", "open_transport", "preflight"]
 
 
 def open_transport(
     kind: Literal["fast", "httpx"],
     *,
     base_url: str,
-    key: Secret | None,
+    secrets: Secrets,
     concurrency: int,
     connect_timeout_s: float = 15.0,
 ) -> OpenTransport:
     """Return a transport for requests to the origin of `base_url`, to be entered with `async with`.
 
-    Requests to any other origin are refused, so the key cannot leave for another host. Certificates are checked against
+    Requests to any other origin are refused, so no secret can leave for another host. Certificates are checked against
     the system's roots (and certifi's, for httpx), or instead against `SSL_CERT_FILE` / `SSL_CERT_DIR` where set. Raises
-    `JobError` for a URL, proxy, key or certificate file that cannot be used. Where the fast client is not installed
+    `JobError` as `preflight` does. Where the fast client is not installed
     `kind="fast"` gives the httpx one with a note.
     """
-    route = route_to(base_url)
-    if key is not None:
-        _check_key(key)
+    route = preflight(base_url)
     allowed = connections_allowed(concurrency)
-    notes = list(_notes(route, base_url, key))
+    notes = list(_notes(route, base_url, secrets))
     if allowed < concurrency:
         notes.append(
             f"Only {allowed} connections fit under this process's limit on open files: limits.concurrency is lowered "
@@ -55,25 +53,26 @@ def open_transport(
                 f"The fast client cannot be loaded ({error}); httpx is used instead, at about a tenth of the speed."
             )
         else:
-            return FastTransport(route, key, allowed, notes, connect_timeout_s=connect_timeout_s)
+            return FastTransport(route, secrets, allowed, notes, connect_timeout_s=connect_timeout_s)
     from batchgen.transport.httpx_client import PlainTransport
 
-    return PlainTransport(route, key, allowed, notes, connect_timeout_s=connect_timeout_s)
+    return PlainTransport(route, secrets, allowed, notes, connect_timeout_s=connect_timeout_s)
 
 
-def _check_key(key: Secret) -> None:
-    """Refuse a key that no header can carry: the clients' own errors would quote it."""
-    value = key.reveal()
-    if not value or not all("!" <= letter <= "~" for letter in value):
-        raise JobError(
-            "the API key is empty or has a blank, a line break or a letter outside ASCII in it, which no header can "
-            "carry: check the variable named by model.api_key_env"
-        )
+def preflight(base_url: str) -> Route:
+    """Return the way to the origin of `base_url`, if this machine can go it; nothing is sent or looked up.
+
+    Raises `JobError` for a URL, a proxy or a certificate file that cannot be used.
+    """
+    route = route_to(base_url)
+    if base_url.lower().startswith("https:"):
+        tls_context()
+    return route
 
 
-def _notes(route: Route, base_url: str, key: Secret | None) -> Iterator[str]:
+def _notes(route: Route, base_url: str, secrets: Secrets) -> Iterator[str]:
     if route.proxy is not None:
         yield f"Requests to {route.host} go through the proxy {route.proxy_host}, which sees whatever is not https://."
     if is_plaintext_to_elsewhere(base_url):
-        what = "Prompts" if key is None else "The API key and all prompts"
+        what = "Prompts" if not secrets.headers else "The API key and all prompts"
         yield f"{what} travel unencrypted to {route.host}: use https:// if it can."

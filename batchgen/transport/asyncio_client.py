@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 from msgspec import Struct
 
-from batchgen.secret import Secret
+from batchgen.secret import Secrets
 from batchgen.transport import failures
 from batchgen.transport.dial import Dialler
 from batchgen.transport.failures import failure
@@ -34,7 +34,7 @@ _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
 
 class _Head(Struct, frozen=True):
-    """The head of requests to one URL, but for the key and the length."""
+    """The head of requests to one URL, but for the secrets and the length."""
 
     headers: Mapping[str, str]
     text: bytes
@@ -48,7 +48,7 @@ class FastTransport:
     def __init__(
         self,
         route: Route,
-        key: Secret | None,
+        secrets: Secrets,
         concurrency: int,
         notes: Sequence[str],
         connect_timeout_s: float,
@@ -56,7 +56,8 @@ class FastTransport:
         self.route = route
         self.concurrency = concurrency
         self.notes = notes
-        self._secret = key
+        self._secrets = secrets
+        self._secret_names = {header.name.lower() for header in secrets.headers}
         self._prefix = f"{route.origin}/"
         self._connect_timeout_s = connect_timeout_s
         self._dialler = Dialler(route)
@@ -123,7 +124,7 @@ class FastTransport:
         return self._failure(outcome, limit_s=limit_s, reused=reused)
 
     def _failure(self, broken: Broken, *, limit_s: float = 0.0, reused: bool = False) -> Failure:
-        return failure(broken.trouble, self.route, self._secret, broken.detail, limit_s=limit_s, reused=reused)
+        return failure(broken.trouble, self.route, self._secrets, broken.detail, limit_s=limit_s, reused=reused)
 
     def _new_connection(self, *, tunnel: bool) -> Connection:
         return Connection(self._keep, self._outbox, self._room, tunnel=tunnel)
@@ -156,15 +157,17 @@ class FastTransport:
         self._open.discard(connection)
 
     def _bytes(self, request: Request) -> bytes:
-        """Return the request as it goes out; made anew each time, so that no attribute holds the key unwrapped."""
+        """Return the request as it goes out; made anew each time, so that no attribute holds a secret unwrapped."""
         head = self._heads.get(request.url)
         if head is None or head.headers is not request.headers:
             head = self._heads[request.url] = _Head(request.headers, self._head(request))
-        key = b"" if self._secret is None else b"authorization: Bearer %b\r\n" % self._secret.reveal().encode()
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head.text, key, len(request.body), request.body)
+        secret = b""
+        for header in self._secrets.headers:
+            secret += f"{header.name}: {header.reveal()}\r\n".encode("latin-1")
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head.text, secret, len(request.body), request.body)
 
     def _head(self, request: Request) -> bytes:
-        """Return all lines but two. Raises `ValueError` for what no request may carry."""
+        """Return all lines but the secret ones and the length. Raises `ValueError` for what no request may carry."""
         host = self.route.origin.partition("://")[2]
         target = request.url.partition("#")[0]
         proxied = self.route.proxy is not None and self.route.origin.lower().startswith("http:")
@@ -179,5 +182,6 @@ class FastTransport:
             if not _TOKEN.fullmatch(name) or _UNSENDABLE.search(value):
                 raise ValueError(f"the header {name!r} has a letter in it that no header may have")
             headers[name.lower()] = value
-        lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
+        shown = (f"{name}: {value}" for name, value in headers.items() if name not in self._secret_names)
+        lines = [f"POST {target} HTTP/1.1", *shown, ""]
         return "\r\n".join(lines).encode("latin-1")

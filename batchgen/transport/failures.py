@@ -8,7 +8,7 @@ import ssl
 
 from msgspec import Struct
 
-from batchgen.secret import Secret
+from batchgen.secret import Secrets
 from batchgen.transport.route import Route
 from batchgen.values import Failure, FailureKind, Verdict
 
@@ -91,7 +91,7 @@ CONNECT_ERRORS: tuple[tuple[type[BaseException], str, Trouble], ...] = (
 
 
 def failure(
-    trouble: Trouble, route: Route, secret: Secret | None, detail: str, *, limit_s: float = 0.0, reused: bool = False
+    trouble: Trouble, route: Route, secrets: Secrets, detail: str, *, limit_s: float = 0.0, reused: bool = False
 ) -> Failure:
     """Return the failure for the caller; `detail` (class and words of the client's error) is masked and appended."""
     host = route.host if route.proxy is None else f"{route.host} by way of the proxy {route.proxy_host}"
@@ -100,7 +100,7 @@ def failure(
     return Failure(
         trouble.kind,
         trouble.verdict,
-        message if secret is None else secret.mask(message),
+        secrets.mask(message),
         code=trouble.code,
         maybe_billed=not trouble.unsent,
         stale=trouble.unanswered and reused,

@@ -19,7 +19,7 @@ import anyio
 import httpx
 
 from batchgen.errors import JobError
-from batchgen.secret import MaskingFilter, Secret
+from batchgen.secret import MaskingFilter, Secrets
 from batchgen.transport import failures
 from batchgen.transport.certificates import tls_context
 from batchgen.transport.failures import CONNECT_ERRORS, OPEN_FILES_ERRORS, Trouble, failure
@@ -59,7 +59,7 @@ class PlainTransport:
     def __init__(
         self,
         route: Route,
-        key: Secret | None,
+        secrets: Secrets,
         concurrency: int,
         notes: Sequence[str],
         connect_timeout_s: float,
@@ -69,18 +69,17 @@ class PlainTransport:
         self.route = route
         self.concurrency = concurrency
         self.notes = notes
-        self._secret = key
+        self._secrets = secrets
         self._prefix = f"{route.origin}/"
         self._inner = inner if inner is not None else _build_transport(route, concurrency)
         self._connect_timeout_s = connect_timeout_s
         self._room = Room()
         self._untraced = inner is not None  # only httpcore tells how far a request came
-        self._masking = None if key is None else MaskingFilter(key)
+        self._masking = MaskingFilter(secrets)
 
     async def __aenter__(self) -> Self:
-        if self._masking is not None:
-            for name in LOGGERS:
-                logging.getLogger(name).addFilter(self._masking)
+        for name in LOGGERS:
+            logging.getLogger(name).addFilter(self._masking)
         await self._inner.__aenter__()
         return self
 
@@ -88,14 +87,13 @@ class PlainTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._inner.__aexit__(kind, error, trace)
-        if self._masking is not None:
-            for name in LOGGERS:
-                logging.getLogger(name).removeFilter(self._masking)
+        for name in LOGGERS:
+            logging.getLogger(name).removeFilter(self._masking)
 
     async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
         """See `Transport.send`."""
         if not request.url.startswith(self._prefix):
-            return failure(failures.FOREIGN, self.route, self._secret, "")
+            return failure(failures.FOREIGN, self.route, self._secrets, "")
         way = _Progress(sending=self._untraced)
         total_s = timeout_s * STREAM_FACTOR if request.streamed else timeout_s
         with anyio.move_on_after(total_s), anyio.move_on_after(timeout_s) as silence:
@@ -103,19 +101,22 @@ class PlainTransport:
                 return await self._attempt(request, timeout_s, silence, way)
             except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
                 trouble, detail = read_error(error, way)
-                return failure(trouble, self.route, self._secret, detail, limit_s=timeout_s, reused=not way.connected)
+                return failure(trouble, self.route, self._secrets, detail, limit_s=timeout_s, reused=not way.connected)
         if not way.sending:
-            return failure(failures.CONNECT_TIMEOUT, self.route, self._secret, "")
+            return failure(failures.CONNECT_TIMEOUT, self.route, self._secrets, "")
         if request.streamed and silence.cancelled_caught:
-            return failure(failures.SILENCE, self.route, self._secret, "", limit_s=timeout_s)
-        return failure(failures.DEADLINE, self.route, self._secret, "", limit_s=total_s)
+            return failure(failures.SILENCE, self.route, self._secrets, "", limit_s=timeout_s)
+        return failure(failures.DEADLINE, self.route, self._secrets, "", limit_s=total_s)
 
     def _headers(self, request: Request) -> dict[str, str]:
-        """Return all headers but Host; made anew each time so that no attribute holds the key unwrapped."""
-        headers = {"user-agent": "batchgen", "accept": "*/*", "accept-encoding": "identity"}
-        if self._secret is not None:
-            headers["authorization"] = f"Bearer {self._secret.reveal()}"
-        return headers | {name.lower(): value for name, value in request.headers.items()}
+        """Return all headers but Host; made anew each time so that no attribute holds a secret unwrapped."""
+        return {
+            "user-agent": "batchgen",
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            **{name.lower(): value for name, value in request.headers.items()},
+            **{header.name.lower(): header.reveal() for header in self._secrets.headers},
+        }
 
     async def _attempt(
         self, request: Request, timeout_s: float, silence: anyio.CancelScope, way: _Progress
@@ -132,7 +133,7 @@ class PlainTransport:
         try:
             encoding = reply.headers.get("content-encoding", "identity").lower()
             if encoding not in ("identity", "gzip"):
-                return failure(failures.BAD_ENCODING, self.route, self._secret, encoding)
+                return failure(failures.BAD_ENCODING, self.route, self._secrets, encoding)
             unpack = Gunzip() if encoding == "gzip" else None
             body = bytearray()
             packed = False  # an empty body is whole, whatever it is said to be packed in
@@ -142,7 +143,7 @@ class PlainTransport:
                     for part in (chunk,) if unpack is None else unpack.parts(chunk):
                         body += part
                         if len(body) > BODY_CAP:
-                            return failure(failures.TOO_LARGE, self.route, self._secret, f"over {BODY_CAP} bytes")
+                            return failure(failures.TOO_LARGE, self.route, self._secrets, f"over {BODY_CAP} bytes")
                         if not share.grow(len(part)):
                             silence.deadline = math.inf  # what is waited for now is not the server's to send
                             go_on = anyio.Event()
@@ -151,9 +152,9 @@ class PlainTransport:
                     if request.streamed:
                         silence.deadline = anyio.current_time() + timeout_s
             if unpack is not None and not unpack.whole and packed:
-                return failure(failures.CUT, self.route, self._secret, "the gzip stream has no end")
+                return failure(failures.CUT, self.route, self._secrets, "the gzip stream has no end")
         except zlib.error as error:
-            return failure(failures.BAD_ENCODING, self.route, self._secret, f"zlib.error: {error}")
+            return failure(failures.BAD_ENCODING, self.route, self._secrets, f"zlib.error: {error}")
         finally:
             with anyio.CancelScope(shield=True):  # closing a cut body's connection must not be cut itself
                 await reply.aclose()

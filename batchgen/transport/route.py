@@ -6,6 +6,7 @@ Decided here once for both transports, because their own readings of `NO_PROXY` 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies
@@ -15,6 +16,10 @@ from msgspec import Struct
 from batchgen.errors import JobError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%(?:[01][0-9A-Fa-f]|7[Ff])")
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_PLACEHOLDER = re.compile(r"<[^>]*>|\$?\{[^}]*\}|YOUR[-_]\w+")
 
 KEEPALIVE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 60, 30, 3
 """TCP keep-alive: seconds until the first probe, seconds between probes, probes unanswered until the end."""
@@ -53,41 +58,96 @@ def route_to(url: str) -> Route:
     """Return the way to the host of `url`, by `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` (or lower case).
 
     A loopback address never goes through a proxy: it would mean the proxy's own machine. Raises `JobError` for a URL
-    that is no http(s) URL with a host, and for a proxy URL likewise.
+    that can never be asked, and for a proxy that cannot be used.
     """
-    parts = _split(url, "model.base_url")
+    parts = _parts(url, _problem_with(url))
     origin = f"{parts.scheme}://{parts.netloc}"
     host = parts.netloc
-    if "@" in host:
-        raise JobError(
-            "model.base_url has a user or password in it: put the key into the variable model.api_key_env names"
-        )
+    if host.startswith("[") and not socket.has_ipv6:
+        raise JobError(f"model.base_url has an IPv6 address ({host}), and this system has no IPv6")
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     if not proxy or _is_loopback(parts.hostname or "") or _is_excepted(parts, proxies.get("no", "")):
         return Route(origin, host)
     if "://" not in proxy:
         proxy = f"http://{proxy}"
-    _split(proxy, f"the proxy in {parts.scheme.upper()}_PROXY or ALL_PROXY", shown="")
+    _check_proxy(proxy, parts, host)
     return Route(origin, host, proxy)
+
+
+def check_url(url: str) -> SplitResult:
+    """Return the parts of `model.base_url`. Raises `JobError`, with the reason, for one that can never work.
+
+    Stricter than `route_to`: it also looks at the host's name, which the system would only refuse at the first request.
+    """
+    return _parts(url, _problem_with(url) or _problem_with_host(url))
+
+
+def _parts(url: str, reason: str | None) -> SplitResult:
+    if reason is not None:
+        shown = "" if "@" in url else f" is {url!r}, which"
+        raise JobError(f"model.base_url{shown} {reason}")
+    return urlsplit(url)
+
+
+def _problem_with(url: str) -> str | None:
+    """Return what is wrong with an address, None for one that may work."""
+    if any(not " " < letter < "\x7f" for letter in url):
+        return "has a blank, a control character or a letter outside ASCII in it"
+    if (placeholder := _PLACEHOLDER.search(url)) is not None:
+        return f"still has the placeholder {placeholder[0]} in it: write the real value in its place"
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # one that is no number raises only when it is read
+    except ValueError as error:
+        return f"is no URL: {error}"
+    host = parts.hostname
+    if parts.scheme.lower() not in DEFAULT_PORTS or not host:
+        return "is no http:// or https:// URL with a host"
+    if "@" in parts.netloc:
+        return "has a user or password in it: put the key into the variable that model.api_key_env names"
+    if port == 0 or parts.netloc.endswith(":"):
+        return "has no port after the colon"
+    if (escape := _BAD_ESCAPE.search(url)) is not None:
+        return f"has {url[escape.start() : escape.start() + 3]!r} in it, which is no character that a URL may have"
+    if "\\" in url or parts.fragment or url.endswith("#"):
+        return "has a backslash or a # in it, which no server is sent"
+    return None
+
+
+def _problem_with_host(url: str) -> str | None:
+    """Return what is wrong with the host of an address that is otherwise right."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    labels = host.removesuffix(".").split(".")
+    address = len(labels) == 4 and all(label.isdigit() for label in labels)
+    named = len(host) <= 253 and all(_LABEL.fullmatch(label) for label in labels)
+    if parts.netloc.startswith("[") or (named and not (address and any(int(label) > 255 for label in labels))):
+        return None
+    return f"has a host that no name or address can be: {host!r}"
+
+
+def _check_proxy(proxy: str, target: SplitResult, host: str) -> None:
+    """Raise `JobError` for a proxy that cannot be used; what is said of it shows no password."""
+    where = f"the proxy in {target.scheme.upper()}_PROXY or ALL_PROXY"
+    try:
+        parts = urlsplit(proxy)
+        _ = parts.port
+    except ValueError:
+        raise JobError(f"{where} is no URL") from None
+    if parts.scheme.lower().startswith("socks"):
+        raise JobError(
+            f"{where} is a SOCKS proxy, which batchgen does not speak: name an http:// proxy there, "
+            f"or set NO_PROXY={host} to connect directly"
+        )
+    if parts.scheme.lower() not in DEFAULT_PORTS or not parts.hostname or not proxy.isascii() or " " in proxy:
+        raise JobError(f"{where} is no http:// or https:// URL with a host")
 
 
 def is_plaintext_to_elsewhere(url: str) -> bool:
     """Whether `url` would send key and prompts unencrypted to another machine."""
     parts = urlsplit(url)
     return parts.scheme.lower() == "http" and not _is_loopback(parts.hostname or "")
-
-
-def _split(url: str, what: str, *, shown: str | None = None) -> SplitResult:
-    """Return the parts of `url`; `shown` replaces it in the error where it could hold a password."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # a port that is no number raises only when it is read
-    except ValueError as error:
-        raise JobError(f"{what} is no URL{f': {url!r}' if shown is None else ''} ({error})") from None
-    if parts.scheme.lower() not in DEFAULT_PORTS or not parts.hostname or not url.isascii() or " " in url:
-        raise JobError(f"{what} is no http:// or https:// URL with a host{f': {url!r}' if shown is None else ''}")
-    return parts
 
 
 def _is_loopback(host: str) -> bool:

@@ -92,14 +92,14 @@ async def stripped_aiohttp(base_url: str, in_flight: int, prompts: list[str], ke
 
 async def transport_alone(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
     """batchgen's transport with a request made before: what is left when all but sending is taken away."""
-    from batchgen.secret import Secret
     from batchgen.transport import open_transport
     from batchgen.values import Request, Response
+    from tests.transport.conftest import bearer
 
     url = f"{base_url}/api/v1/services/aigc/text-generation/generation"
     body = json.dumps({"model": MODEL, "input": {"messages": messages_of(prompts[0])}, "parameters": {}}).encode()
     request = Request(url, body, {"content-type": "application/json"})
-    async with open_transport("fast", base_url=base_url, key=Secret(KEY), concurrency=in_flight) as transport:
+    async with open_transport("fast", base_url=base_url, secrets=bearer(KEY), concurrency=in_flight) as transport:
 
         async def ask(_prompt: str) -> str:
             reply = await transport.send(request, timeout_s=60)

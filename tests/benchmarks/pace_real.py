@@ -25,10 +25,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from batchgen.secret import Secret
 from batchgen.simulator import Settings, start_in_thread
 from batchgen.transport import open_transport
 from batchgen.values import Request, Response
+from tests.transport.conftest import bearer
 
 RPM = 3_600
 MEDIAN_S, P99_S = 0.2, 1.5
@@ -129,7 +129,9 @@ async def semaphore(url: str, rows: int, concurrency: int) -> float:
         f"{url}/api/v1/services/aigc/text-generation/generation", body, {"Content-Type": "application/json"}
     )
     gate = asyncio.Semaphore(concurrency)
-    async with open_transport("fast", base_url=url, key=Secret("sk-benchmark"), concurrency=concurrency) as transport:
+    async with open_transport(
+        "fast", base_url=url, secrets=bearer("sk-benchmark"), concurrency=concurrency
+    ) as transport:
 
         async def one() -> None:
             async with gate:

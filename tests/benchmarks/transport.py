@@ -97,13 +97,14 @@ async def drive(name: str, url: str, connections: int, requests: int) -> None:
 
             figures = await measure(post, connections, requests)
     else:
-        from batchgen.secret import Secret
         from batchgen.transport import open_transport
         from batchgen.values import Request, Response
+        from tests.transport.conftest import bearer
 
         request = Request(url, BODY, {"content-type": "application/json"}, streamed=name == "fast, streamed")
         kind = "httpx" if name == "httpx" else "fast"
-        async with open_transport(kind, base_url=url, key=Secret("sk-benchmark"), concurrency=connections) as transport:
+        secrets = bearer("sk-benchmark")
+        async with open_transport(kind, base_url=url, secrets=secrets, concurrency=connections) as transport:
 
             async def send() -> int:
                 outcome = await transport.send(request, timeout_s=60)

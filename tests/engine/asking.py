@@ -21,8 +21,9 @@ from batchgen.pace.retry import AttemptCounts, RetryPolicy, RetrySettings
 from batchgen.pace.values import Limits
 from batchgen.providers import open_provider
 from batchgen.providers.protocol import ModelSettings
-from batchgen.secret import Secret
+from batchgen.secret import Secrets
 from batchgen.values import Failure, FailureKind, Prompt, Response, Verdict
+from tests.transport.conftest import bearer
 
 URL = "http://127.0.0.1:1/compatible-mode/v1"
 PRICE = load_prices().find("qwen-plus", "international")
@@ -59,14 +60,17 @@ class Clock:
         self.now_s += seconds
 
 
+NO_SECRETS = Secrets()
+
+
 def row_to_ask():
     """A row that asks something."""
     return RowInProgress(7, Prompt(messages=[{"role": "user", "content": "What colour?"}]), AttemptCounts())
 
 
-def engine_of(transport, budget, limiter, *, retry=None, parameters=PARAMETERS, key=None, note=print, seed=1):
+def engine_of(transport, budget, limiter, *, retry=None, parameters=PARAMETERS, secrets=NO_SECRETS, note=print, seed=1):
     """Return workers and attempts over a transport, as an engine puts them together, with plain answers."""
-    results = RowResults("qwen-plus", lambda model: PRICE, Masker(key), wall_us=lambda: 5)
+    results = RowResults("qwen-plus", lambda model: PRICE, Masker(secrets), wall_us=lambda: 5)
     reservations = Reservations(
         budget, price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD"
     )
@@ -99,7 +103,7 @@ class Asking:
             self.limiter,
             retry=RetrySettings(max_attempts=attempts, rate_limit_patience_s=patience_s),
             parameters=parameters,
-            key=None if key is None else Secret(key),
+            secrets=NO_SECRETS if key is None else bearer(key),
             note=note,
         )
         self.kept = []

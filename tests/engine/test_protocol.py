@@ -47,7 +47,7 @@ class OneByOne:
         requests = parts.requests
         self.requests = ModelRequests(requests.provider, requests.model, stream=requests.job.model.stream)
         self.transport = open_transport(
-            "fast", base_url=requests.endpoint.base_url, key=requests.endpoint.key, concurrency=1
+            "fast", base_url=requests.endpoint.base_url, secrets=requests.secrets, concurrency=1
         )
         self.error, self.interrupted, self.refused = None, False, 0
 

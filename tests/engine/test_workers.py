@@ -14,6 +14,7 @@ from batchgen.engine.workers import FIRST_WORKERS, Workers
 from batchgen.errors import StorageStop
 from batchgen.pace.limiter import LimiterClosed
 from batchgen.pace.retry import AttemptCounts
+from batchgen.secret import Secrets
 from batchgen.values import Completion, Failure, FailureKind, Prompt, Usage, Verdict
 
 pytestmark = pytest.mark.anyio
@@ -111,7 +112,7 @@ class Running(Workers):
     """Workers with their feed and outlet at hand."""
 
     def __init__(self, attempts, again, limiter, feed, outlet):
-        results = RowResults("m", lambda model: None, Masker(None), wall_us=lambda: 0)
+        results = RowResults("m", lambda model: None, Masker(Secrets()), wall_us=lambda: 0)
         super().__init__(attempts, PlainDialogue(), results, Retry(again), limiter)
         self.feed, self.outlet = feed, outlet
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchgen.secret import Secret
+from batchgen.secret import Secret, SecretHeader, Secrets
 from batchgen.transport import open_transport
 from batchgen.transport.protocol import OpenTransport
 from tests.transport.faults import FaultServer
@@ -45,11 +45,16 @@ def server() -> Iterator[FaultServer]:
         yield running
 
 
+def bearer(key: str) -> Secrets:
+    """A run's secrets: one key, as most servers want to be shown it."""
+    return Secrets([SecretHeader("Authorization", Secret(key), "Bearer ")])
+
+
 @pytest.fixture
 def transport_to(kind: str) -> Open:
     """Open the transport under test for a URL."""
 
     def open_to(url: str, **options: Any) -> OpenTransport:
-        return open_transport(kind, base_url=url, **{"key": Secret(CANARY), "concurrency": 8, **options})
+        return open_transport(kind, base_url=url, **{"secrets": bearer(CANARY), "concurrency": 8, **options})
 
     return open_to

@@ -9,21 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from batchgen.errors import JobError
-from batchgen.secret import Secret
+from batchgen.secret import Secrets
 from batchgen.transport import open_transport
 from batchgen.transport.open_files import RESERVE, connections_allowed
 from tests.transport.conftest import Open
 
 URL = "http://127.0.0.1:9/"
-
-
-@pytest.mark.parametrize("key", ["", "sk-abc\n", "sk abc", "sk-ключ"])
-def test_refuses_a_key_no_header_can_carry(transport_to: Open, key: str) -> None:
-    """A line break or blank in a key is found before anything is sent, and not quoted."""
-    with pytest.raises(JobError, match="API key") as caught:
-        transport_to(URL, key=Secret(key))
-    assert not key.strip() or key.strip() not in str(caught.value)
 
 
 def test_says_nothing_where_nothing_is_to_say(transport_to: Open, kind: str) -> None:
@@ -43,7 +34,7 @@ def test_falls_back_to_httpx_with_a_note(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "httptools", None)
     for name in ("asyncio_client", "dial", "http1"):
         monkeypatch.delitem(sys.modules, f"batchgen.transport.{name}", raising=False)
-    transport = open_transport("fast", base_url=URL, key=None, concurrency=1)
+    transport = open_transport("fast", base_url=URL, secrets=Secrets(), concurrency=1)
     assert transport.kind == "httpx"
     (note,) = transport.notes
     assert "httpx is used instead" in note
@@ -52,7 +43,7 @@ def test_falls_back_to_httpx_with_a_note(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_leaves_an_encrypted_proxy_to_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that is itself spoken to in TLS is what the fast client does not do: httpx does, and a note says so."""
     monkeypatch.setenv("HTTPS_PROXY", "https://proxy.test:8443")
-    transport = open_transport("fast", base_url="https://api.test/v1", key=None, concurrency=1)
+    transport = open_transport("fast", base_url="https://api.test/v1", secrets=Secrets(), concurrency=1)
     assert transport.kind == "httpx"
     assert "httpx is used instead" in transport.notes[-1]
 

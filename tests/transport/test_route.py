@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from batchgen.errors import JobError
-from batchgen.transport.route import is_plaintext_to_elsewhere, route_to
+from batchgen.transport import preflight
+from batchgen.transport.route import check_url, is_plaintext_to_elsewhere, route_to
 from batchgen.values import Failure, FailureKind, Response, Verdict
 from tests.transport.conftest import CANARY, Open
 from tests.transport.faults import ANSWER, FaultServer, closed_port
@@ -48,6 +49,69 @@ def test_refuses_what_is_no_url_of_a_provider(url: str) -> None:
     """No scheme, no host, a port that is no number, a password in the URL."""
     with pytest.raises(JobError, match=r"model\.base_url"):
         route_to(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.test/v1\n",
+        "https://api.test/\tv1",
+        "https://api.te\x00st/v1",
+        "https://api.test/v1%00",
+        "https://api.test/v1?x=%1f",
+        "https://api.test/%7F/v1",
+        "https://api.test/v1/%zz",
+        "https://api.test/100%",
+        "https://api%2etest/v1",
+        "https://api.test:0/v1",
+        "https://api.test:/v1",
+        "https://api.test:99999/v1",
+        "https://api.test/v1#part",
+        "https://api.test\\v1",
+        "https://<resource>.azure.test/openai",
+        "https://{resource}.azure.test/openai",
+        "https://YOUR_RESOURCE.azure.test/openai",
+        "https://a..b.test/v1",
+        "https://-a.test/v1",
+        f"https://{'a' * 70}.test/v1",
+        "https://999.1.1.1/v1",
+        "https://[::1/v1",
+        "https:api.test",
+        "//api.test/v1",
+        "https://\u0430pi.test/v1",
+    ],
+)
+def test_refuses_an_address_that_can_never_work(url: str) -> None:
+    """Control characters, escapes of them or of nothing, placeholders, hosts and ports that cannot be."""
+    with pytest.raises(JobError, match=r"model\.base_url"):
+        check_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8000",
+        "http://localhost/v1",
+        "http://[::1]:8000/v1",
+        "http://my_server:8000/v1",
+        "https://api.test./v1",
+        "https://your-company.test/v1",
+        "https://x.openai.azure.com/openai/deployments/gpt%204o?api-version=2024-10-21",
+        "http://10.0.0.7:65535/a%2Fb/",
+    ],
+)
+def test_takes_addresses_of_every_kind(url: str) -> None:
+    """Addresses, names with underscores, escapes, queries."""
+    check_url(url)
+
+
+def test_says_that_a_proxy_speaks_socks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user learns before anything is sent what to set instead, and no password is shown."""
+    monkeypatch.setenv("ALL_PROXY", "socks5h://user:secret@gate.test:1080")
+    with pytest.raises(JobError, match=r"SOCKS.*NO_PROXY=api\.test") as caught:
+        preflight("https://api.test/v1")
+    assert "secret" not in str(caught.value)
+    assert preflight("http://127.0.0.1:8000").proxy is None
 
 
 def test_refuses_an_unusable_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:

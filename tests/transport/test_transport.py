@@ -17,6 +17,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from batchgen.secret import Secret, SecretHeader, Secrets
 from batchgen.transport.protocol import BODY_CAP
 from batchgen.transport.reply_memory import ROOM_BYTES, Room
 from batchgen.values import Failure, FailureKind, Request, Response, Verdict
@@ -86,9 +87,24 @@ async def test_sends_the_request_with_key_and_headers(transport_to: Open, server
     assert server.bodies[-1] == b'{"a": 1}'
 
 
+async def test_every_secret_header_arrives_once_and_none_is_logged(
+    transport_to: Open, server: FaultServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Headers with secrets take the place of the request's own of the same name."""
+    caplog.set_level(logging.DEBUG)
+    team, key = SecretHeader("X-TEAM", Secret("team-secret-55aa")), SecretHeader("api-key", Secret(CANARY))
+    async with transport_to(server.url(""), secrets=Secrets([team, key])) as transport:
+        assert isinstance(await send(transport, server.url("ok")), Response)
+    lines = server.heads[-1].decode().lower().split("\r\n")
+    assert [line for line in lines if line.startswith("x-team")] == ["x-team: team-secret-55aa"]
+    assert lines.count(f"api-key: {CANARY}") == 1
+    assert "team-secret" not in caplog.text
+    assert CANARY not in caplog.text
+
+
 async def test_without_a_key_no_authorization_is_sent(transport_to: Open, server: FaultServer) -> None:
     """A local server without keys gets none."""
-    async with transport_to(server.url(""), key=None) as transport:
+    async with transport_to(server.url(""), secrets=Secrets()) as transport:
         assert isinstance(await send(transport, server.url("ok")), Response)
     assert b"authorization" not in server.heads[-1].lower()
 
@@ -261,11 +277,12 @@ def test_a_bomb_stays_small(kind: str, server: FaultServer, path: str) -> None:
     """A body beyond the cap costs less than twice the cap of memory, in a process of its own."""
     script = (
         "import asyncio, re, sys\n"
+        "from batchgen.secret import Secrets\n"
         "from batchgen.transport import open_transport\n"
         "from batchgen.values import Request\n"
         f"{PEAK}"
         "async def main(kind, url):\n"
-        "    async with open_transport(kind, base_url=url, key=None, concurrency=1) as transport:\n"
+        "    async with open_transport(kind, base_url=url, secrets=Secrets(), concurrency=1) as transport:\n"
         "        before = peak()\n"
         "        failure = await transport.send(Request(url, b'{}', {}), timeout_s=60)\n"
         "        print(failure.code, peak() - before)\n"
@@ -302,6 +319,7 @@ def test_many_large_replies_at_once_take_turns(kind: str, server: FaultServer, s
     """64 replies of 30 MB begin together: each arrives whole, and the process stays far below their 1.9 GB."""
     script = (
         "import asyncio, re, sys\n"
+        "from batchgen.secret import Secrets\n"
         "from batchgen.transport import open_transport\n"
         "from batchgen.values import Request\n"
         f"{PEAK}"
@@ -309,7 +327,7 @@ def test_many_large_replies_at_once_take_turns(kind: str, server: FaultServer, s
         "    async def size():\n"
         "        reply = await transport.send(Request(url, b'{}', {}, streamed == 'True'), timeout_s=100)\n"
         "        return len(reply.body)\n"
-        "    async with open_transport(kind, base_url=url, key=None, concurrency=64) as transport:\n"
+        "    async with open_transport(kind, base_url=url, secrets=Secrets(), concurrency=64) as transport:\n"
         "        before = peak()\n"
         "        sizes = await asyncio.gather(*(size() for _ in range(64)))\n"
         "        print(set(sizes), peak() - before)\n"
@@ -328,10 +346,11 @@ def test_a_process_may_end_right_behind_its_last_reply(kind: str, server: FaultS
     """The client's own thread is out of the interpreter when the transport is left: no abort at exit."""
     script = (
         "import asyncio, sys\n"
+        "from batchgen.secret import Secrets\n"
         "from batchgen.transport import open_transport\n"
         "from batchgen.values import Request\n"
         "async def main(kind, url):\n"
-        "    async with open_transport(kind, base_url=url, key=None, concurrency=1) as transport:\n"
+        "    async with open_transport(kind, base_url=url, secrets=Secrets(), concurrency=1) as transport:\n"
         "        await transport.send(Request(url, b'{}', {}), timeout_s=1)\n"
         "asyncio.run(main(*sys.argv[1:]))\n"
     )
