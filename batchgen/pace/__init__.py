@@ -1,1 +1,1 @@
-"""How fast to send, as pure arithmetic: `pacer.py` decides, the other modules are what it knows and remembers."""
+"""When a request may leave: `pacer.py` decides, `limiter.py` makes rows wait, `retry.py` says when to try again."""

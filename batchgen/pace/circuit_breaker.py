@@ -1,4 +1,7 @@
-"""A stop of everybody, after a storm of refusals or a row of failures, ended by one probe. Pure arithmetic."""
+"""Circuit breaker: pauses all requests after repeated refusals or failures; one successful probe closes it.
+
+Pure arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,28 @@ from enum import Enum
 from batchgen.pace.values import Ticket
 
 LONGEST_S = 15.0
-"""Longest stop before the next probe."""
+"""Longest pause before the next probe, in seconds."""
 RUN = 20
-"""Requests after a cut whose refusals belong together."""
-DOOR = 2
-"""Probes in a row that did not pass: all is refused, so it is no rate that does it."""
-LONG_WISH_S = 5.0
-"""A `Retry-After` above this stops everybody; a shorter one is only pacing."""
-LONGEST_WISH_S = 120.0
-"""Cap on a `Retry-After` that is obeyed: values of days have been seen."""
+"""Requests after a cut among which refusals are counted together."""
+SHUT_AFTER = 2
+"""After so many failed probes everything is refused, so the cause is no rate limit."""
+LONG_RETRY_AFTER_S = 5.0
+"""A `Retry-After` above this pauses all requests; a shorter one only delays the next request."""
+LONGEST_RETRY_AFTER_S = 120.0
+"""Longest `Retry-After` that is obeyed: values of days have been seen."""
 
 
-class Why(Enum):
-    """What a stop waits for."""
+class Reason(Enum):
+    """Why the circuit breaker is open."""
 
-    REFUSALS = "refusals"  # nearly all refused
+    REFUSALS = "refusals"  # nearly all requests are rate-limited
     FAILURES = "failures"  # the service is down
 
 
-class Stop:
-    """Nobody sends before `until_s`; then one request, the probe, decides whether the others follow.
+class CircuitBreaker:
+    """While it is open nothing is sent before `until_s`; then one request, the probe, decides whether it closes.
 
-    A probe that fails doubles the stop. A stop that a `Retry-After` asks for (`wait`) needs no probe.
+    A probe that fails doubles the pause. A pause that a `Retry-After` asks for (`wait`) needs no probe.
     """
 
     __slots__ = ("_failed", "_rng", "_stop_s", "began_s", "patience_s", "probe", "until_s", "why")
@@ -39,36 +42,36 @@ class Stop:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self.until_s = self.began_s = -math.inf
-        self.why: Why | None = None
+        self.why: Reason | None = None
         self.probe: Ticket | None = None  # the one request that is out
-        self.patience_s = 0.5  # a probe that is out for so long, and neither refused nor failed, has passed
+        self.patience_s = 0.5  # a probe that is out for so long without a refusal or a failure has passed
         self._stop_s = 1.0
         self._failed = 0
 
-    def begin(self, now_s: float, why: Why, stop_s: float, patience_s: float) -> None:
-        """Stop everybody for `stop_s`, jittered so that several clients do not come back together."""
+    def begin(self, now_s: float, why: Reason, stop_s: float, patience_s: float) -> None:
+        """Pause all requests for `stop_s` seconds, with jitter, so that several clients do not come back together."""
         self.why, self.probe, self.began_s = why, None, now_s
         self._stop_s = min(stop_s, LONGEST_S)
         self.patience_s = patience_s
         self.until_s = now_s + self._stop_s * self._rng.uniform(1.0, 1.25)
 
     def again(self, now_s: float) -> None:
-        """The probe did not pass: wait twice as long before the next one."""
+        """The probe failed: pause twice as long before the next one."""
         assert self.why is not None
         self._failed += 1
         self.begin(now_s, self.why, 2 * self._stop_s, self.patience_s)
 
     def wait(self, now_s: float, wait_s: float) -> None:
-        """Everybody waits as long as the provider wished."""
+        """Pause all requests for the time that the provider asked for."""
         self.began_s, self.until_s = now_s, max(self.until_s, now_s + wait_s)
 
-    def wish(self, now_s: float, retry_after_s: float | None) -> float:
-        """Obey a long `Retry-After`; return the seconds that everybody stops."""
+    def obey_retry_after(self, now_s: float, retry_after_s: float | None) -> float:
+        """Obey a long `Retry-After`; return for how many seconds all requests pause."""
         if retry_after_s is None or not is_long(retry_after_s):
             return 0.0
-        wish_s = min(retry_after_s, LONGEST_WISH_S)
-        self.wait(now_s, wish_s)
-        return wish_s
+        retry_after_s = min(retry_after_s, LONGEST_RETRY_AFTER_S)
+        self.wait(now_s, retry_after_s)
+        return retry_after_s
 
     def end(self) -> None:
         """The probe passed."""
@@ -76,13 +79,13 @@ class Stop:
         self._failed = 0
 
     @property
-    def is_door(self) -> bool:
-        """Whether it has lasted for so many probes that everybody is shut out."""
-        return self._failed >= DOOR
+    def is_shut(self) -> bool:
+        """Whether so many probes have failed that everything is refused, whatever the pace."""
+        return self._failed >= SHUT_AFTER
 
 
-class RefusalRun:
-    """Refusals in a row, more or less, after a first one that everybody was slowed down for."""
+class RefusalStreak:
+    """Counts the refusals after a first one that has already slowed the run down."""
 
     __slots__ = ("_first", "refused")
 
@@ -90,11 +93,14 @@ class RefusalRun:
         self.begin(0)
 
     def begin(self, first: int) -> None:
-        """Count from the request `first` on; 0: from the next refusal."""
+        """Count from the request `first` on; 0 means from the next refusal on."""
         self._first, self.refused = first, 0
 
-    def is_storm(self, number: int, sent: int) -> bool:
-        """Count a refusal of request `number` when `sent` were; True if four and more than 60 % were refused."""
+    def mostly_refused(self, number: int, sent: int) -> bool:
+        """Count a refusal of request `number`, with `sent` requests sent so far.
+
+        Return True if at least four, and more than 60 % of those since the first, were refused.
+        """
         nth = number - self._first
         if self._first == 0 or nth > RUN:
             self.begin(sent)
@@ -104,7 +110,7 @@ class RefusalRun:
         return False
 
 
-class FailureRun:
+class FailureStreak:
     """Failures in a row: `clear` it when any answer comes."""
 
     __slots__ = ("_times_s",)
@@ -118,10 +124,10 @@ class FailureRun:
         return len(self._times_s) == 5 and now_s - self._times_s[0] <= 10.0
 
     def clear(self) -> None:
-        """The service is up."""
+        """Forget the failures: the service is up."""
         self._times_s.clear()
 
 
 def is_long(retry_after_s: float | None) -> bool:
-    """Whether a `Retry-After` stops everybody; NaN is no wish."""
-    return retry_after_s is not None and retry_after_s > LONG_WISH_S
+    """Whether a `Retry-After` pauses all requests; NaN does not."""
+    return retry_after_s is not None and retry_after_s > LONG_RETRY_AFTER_S

@@ -1,4 +1,4 @@
-"""The most requests in flight: the job's bound, and the provider's own, found by its refusals. Pure arithmetic."""
+"""The most requests in flight: the job's bound, and the provider's own limit as its refusals show it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 from collections import deque
 
 ENOUGH = 10
-"""Requests since the last cut from which the load is believed to be steady."""
+"""So many requests after a cut, the number in flight is taken to be steady."""
 
 
-class Cap:
-    """A provider's in-flight cap refuses the request that would exceed it, so each refusal names the cap exactly.
+class ConcurrencyCeiling:
+    """A provider with a limit on requests in flight refuses the one that would exceed it: a refusal shows the limit.
 
     Requests are known by their number in the run; `last` is the number of the last one sent so far.
 
     `bound` is the job's `limits.concurrency` and always holds; `limit` ≤ `bound` is what is used. `found` is the
-    highest level known to be admitted since a cap has spoken, None while none has.
+    highest number in flight known to be admitted since the limit was first met, None while it was not.
     """
 
     __slots__ = (
@@ -40,7 +40,7 @@ class Cap:
         self._turned_s = -math.inf
 
     def rebound(self, bound: int) -> None:
-        """Take over another bound from the job."""
+        """Go on with another bound of the job."""
         self.limit = bound if self.found is None else min(self.limit, bound)
         self.bound = bound
 
@@ -61,10 +61,10 @@ class Cap:
             self._clean, self._set_at = 0, last
 
     def refused(self, number: int, last: int, in_flight: int, *, busy: bool = False) -> bool | None:
-        """One less than what was refused; refused again at once, twice as many less each time: the cap has fallen.
+        """Lower the limit to one below what was refused, and by twice as many each time it is refused again at once.
 
-        If the service is `busy`, whatever its cap: four fifths. Returns whether it was refused at a level that had
-        been admitted since a cap has spoken, and not soon after a cut; None if the request was sent before that cut.
+        If the service is `busy`, whatever its limit, go down to four fifths. Return whether it was refused at a number
+        in flight that had been admitted before, and not soon after a cut; None if the request was sent before that cut.
         """
         if number <= self._set_at:
             self.limit = self.found = max(1, min(self.limit, in_flight if busy else in_flight - 1))
@@ -73,7 +73,7 @@ class Cap:
         if busy:
             self.limit, self._hold = max(1, min(self.limit, int(0.8 * in_flight))), max(8, self.limit // 2)
         else:
-            most = (in_flight + 1) // 2 if self.falling else max(1, in_flight // 2 - 1)  # a tiny cap is not far off
+            most = (in_flight + 1) // 2 if self.falling else max(1, in_flight // 2 - 1)  # a tiny limit is near
             self.limit = max(1, min(self.limit, in_flight - min(self._drop, most)))
             self._hold = self._patience
             self._patience = 20 if self.falling else min(max(200, 2 * self.limit), 10 * self._patience)
@@ -84,7 +84,7 @@ class Cap:
 
     @property
     def load(self) -> float:
-        """The limit; infinite while no cap has spoken."""
+        """The limit; infinite while none was met."""
         return math.inf if self.found is None else self.limit
 
     @property
@@ -93,7 +93,7 @@ class Cap:
         return self.found is None or self.limit <= self.found
 
     def restore(self, _now_s: float, top: float) -> None:
-        """The refusals came by chance: back to the level `top`, and up from there."""
+        """The refusals came at random: go back to the limit `top`, and up from there."""
         self.limit = int(min(top, self.bound))
         self.found = None if self.limit == self.bound else self.limit
         self._hold, self._patience = 8, 20
@@ -101,13 +101,13 @@ class Cap:
 
     @property
     def falling(self) -> bool:
-        """Refused again and again while the limit came down: the cap has fallen far."""
+        """Whether the provider's limit has fallen far: it refused again and again while ours came down."""
         return self._drop > 8
 
     # ---- refusals that do not say what refused
 
-    def betrays_itself(self, in_flight: int) -> bool:
-        """Whether a cap may be what refuses: always at one level, above all that was admitted lately."""
+    def suggests_ceiling(self, in_flight: int) -> bool:
+        """Whether refusals come at one number in flight, above all that was admitted lately, as with a ceiling."""
         levels = self._levels
         levels.append(in_flight)
         if in_flight < 2 or in_flight < max(self._highest, self._before):
@@ -115,20 +115,20 @@ class Cap:
             return False
         return len(levels) >= (2 if in_flight >= 20 else 3) and max(levels) - min(levels) <= max(2, in_flight // 25)
 
-    def guess(self, last: int, in_flight: int) -> None:
-        """Set the cap that was betrayed; a later refusal at or below it refutes it."""
+    def assume(self, last: int, in_flight: int) -> None:
+        """Assume a limit just below this number in flight; a later refusal at or below it disproves it."""
         self.limit = self.found = in_flight - 1
         self._drop, self._step = 1, 1
         self._set_at, self._clean, self._hold, self._patience = last, 0, 20, 200
         self._levels.clear()
 
-    def refuted(self, in_flight: int) -> bool:
-        """Whether a refusal at this level, known to be admitted, shows that the cap is none; then it is forgotten."""
+    def disproved(self, in_flight: int) -> bool:
+        """Whether a refusal at a number in flight that was admitted before disproves the limit; then it is dropped."""
         if self.found is None or in_flight > self.found:
             return False
         self.limit, self.found = self.bound, None
         return True
 
-    def old_news(self, number: int) -> bool:
+    def is_outdated(self, number: int) -> bool:
         """Whether a request was sent before the limit was last set."""
         return number <= self._set_at

@@ -14,7 +14,7 @@ def bin_of(latency_s: float) -> int:
     return min(int(math.log(latency_s / _LEAST_S) * _PER_LOG), _BINS - 1) if latency_s > _LEAST_S else 0
 
 
-class Latencies:
+class LatencyHistogram:
     """Counts per bin; each bin is 5 % wider than the one before."""
 
     __slots__ = ("_bins", "count")

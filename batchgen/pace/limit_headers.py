@@ -1,23 +1,23 @@
-"""Limits that response headers name: ceilings, taken at once when they change; what remains can only brake."""
+"""Limits named in response headers: they are ceilings, used at once; a low remaining quota only slows down."""
 
 from __future__ import annotations
 
-from batchgen.pace.rate_limit import Rate, lesser_per_s
+from batchgen.pace.rate_limit import RateLimit, lesser_per_s
 from batchgen.pace.values import Limits
 from batchgen.values import RateLimits
 
 
-class Headers:
-    """What the headers said last, put on the two paces."""
+class LimitHeaders:
+    """Applies what the headers say to the two rate limits."""
 
     __slots__ = ("_requests", "_tokens", "_told")
 
-    def __init__(self, requests: Rate, tokens: Rate) -> None:
+    def __init__(self, requests: RateLimit, tokens: RateLimit) -> None:
         self._requests, self._tokens = requests, tokens
         self._told: tuple[int | None, int | None] = (None, None)
 
     def read(self, named: RateLimits, given: Limits) -> None:
-        """Take over what is named where it changed; `given` by the job stays a ceiling."""
+        """Apply named limits where they changed; those given by the job stay ceilings."""
         told = (named.limit_requests, named.limit_tokens)
         if told != self._told:
             if told[0] and told[0] != self._told[0]:

@@ -1,6 +1,6 @@
-"""The gate as coroutines see it: one queue, one timer for its head, retries ahead of fresh rows.
+"""The pacer for coroutines: one queue, one timer for its first entry, retries ahead of fresh rows.
 
-All decisions are the pacer's; this file only makes callers wait. A permit covers one attempt and goes back with its
+The pacer decides; this file only makes callers wait. A permit covers one attempt and is given back with its
 outcome. Not thread-safe: one event loop owns it.
 """
 

@@ -1,19 +1,19 @@
-"""What the pacer saw, for `pace.parquet`, the summary and the deadline of an attempt. Pure arithmetic."""
+"""What the pacer has observed, for `pace.parquet`, the summary and the deadline of an attempt. Pure arithmetic."""
 
 from __future__ import annotations
 
 import math
 
-from batchgen.pace.latency_histogram import Latencies, bin_of
-from batchgen.pace.rate_limit import Rate
+from batchgen.pace.latency_histogram import LatencyHistogram, bin_of
+from batchgen.pace.rate_limit import RateLimit
 from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SLOW, TOKENS, Limits, PaceSample
 
 DEADLINE_S = 120.0
 """Least deadline of an attempt, whatever the latencies are."""
 
 
-class PaceLog:
-    """Counts, latencies and what held requests back; constant size."""
+class Observations:
+    """Counts, latencies and what delayed requests, in constant size."""
 
     __slots__ = (
         "_held_by",
@@ -31,12 +31,12 @@ class PaceLog:
         self.sent = self.refused = self.failed = 0
         self.timeout_s = timeout_s
         self.deadline_s = timeout_s
-        self._latencies, self._window = Latencies(), Latencies()
+        self._latencies, self._window = LatencyHistogram(), LatencyHistogram()
         self._reported = (0, 0, 0)
         self._held_by: dict[int, int] = {}  # by the bits that came together
 
     def bound(self, bits: int) -> None:
-        """Count what held a request back."""
+        """Count what delayed a request."""
         self._held_by[bits] = self._held_by.get(bits, 0) + 1
 
     def answered(self, latency_s: float) -> None:
@@ -64,11 +64,11 @@ class PaceLog:
         p99_s = self._latencies.quantile(0.99) if self._latencies.count >= 200 else None
         self.deadline_s = self.timeout_s if p99_s is None else min(self.timeout_s, max(DEADLINE_S, 5 * p99_s))
 
-    def sample(self, now_s: float, requests: Rate, tokens: Rate, in_flight: int, cap: int) -> PaceSample:
+    def sample(self, now_s: float, requests: RateLimit, tokens: RateLimit, in_flight: int, cap: int) -> PaceSample:
         """Return the state and what happened since the last sample."""
         window, before = self._window, self._reported
         self._reported = (self.sent, self.refused, self.failed)
-        self._window = Latencies()
+        self._window = LatencyHistogram()
         return PaceSample(
             time_s=now_s,
             requests_per_s=_finite(requests.pace),
@@ -83,8 +83,8 @@ class PaceLog:
             latency_p99_s=window.quantile(0.99),
         )
 
-    def limited_by(self, limits: Limits, requests: Rate, tokens: Rate, cap: int) -> str | None:
-        """Say in one phrase what held most requests back; None if nothing held a fifth of them."""
+    def limited_by(self, limits: Limits, requests: RateLimit, tokens: RateLimit, cap: int) -> str | None:
+        """Return in one phrase what delayed most requests; None if nothing delayed a fifth of them."""
         held = {
             bit: sum(count for bits, count in self._held_by.items() if bits & bit)
             for bit in (REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SLOW)
@@ -103,7 +103,7 @@ class PaceLog:
         return _phrase("tokens per minute", tokens, limits.tokens_per_minute)
 
 
-def _phrase(name: str, rate: Rate, given: float | None) -> str:
+def _phrase(name: str, rate: RateLimit, given: float | None) -> str:
     if rate.pace < rate.ceiling:
         return f"{name}, about {_three_digits(60 * rate.found()):,} found"
     if given is not None and math.isclose(rate.named * 60, given):

@@ -1,9 +1,10 @@
 """How fast to send: as fast as the provider allows, found without being told. Pure arithmetic; the clock is `now_s`.
 
-One gate for the whole run: two paces (requests, tokens; `rate`), a cap on requests in flight (`cap`), and
-stops for everybody (`stop`). Nothing is known at first, so the search begins with a handful of requests, and
-each one that is admitted permits two more; the first refusal ends it. "Admitted" is a request that was answered, or
-that is out for longer than a refusal takes to come back: an answer of a minute must not slow the search.
+One gate for the whole run: two rate limits (requests and tokens, `rate_limit`), a ceiling on requests in flight
+(`concurrency_ceiling`, and `late_answers` for slow servers), and a circuit breaker that pauses everything
+(`circuit_breaker`). Nothing is known at first, so the run begins with a search: a handful of requests, and two more for
+each one that is admitted, until the first rate-limited answer. A request counts as admitted when it was answered, or
+when it is out for longer than a rate-limited answer takes to come back: answers of a minute must not slow the search.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import random
 from collections import deque
 from itertools import islice
 
-from batchgen.pace.circuit_breaker import LONGEST_S, FailureRun, RefusalRun, Stop, Why
-from batchgen.pace.concurrency_ceiling import Cap
+from batchgen.pace.circuit_breaker import LONGEST_S, CircuitBreaker, FailureStreak, Reason, RefusalStreak
+from batchgen.pace.concurrency_ceiling import ConcurrencyCeiling
 from batchgen.pace.late_answers import LateAnswers
-from batchgen.pace.limit_headers import Headers
-from batchgen.pace.observations import PaceLog
-from batchgen.pace.random_refusals import Chance
-from batchgen.pace.rate_limit import Rate, per_s
+from batchgen.pace.limit_headers import LimitHeaders
+from batchgen.pace.observations import Observations
+from batchgen.pace.random_refusals import RandomRefusals
+from batchgen.pace.rate_limit import RateLimit, per_s
 from batchgen.pace.token_cost import TokenCost
 from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, SLOW, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
@@ -29,7 +30,7 @@ FIRST_WINDOW = 6
 REFUSAL_S = 0.5
 """A request that is out for so long was admitted; raised when refusals are seen to take longer."""
 SEEN_BEHIND = 100
-"""Most requests behind a refused one whose level in flight is put right: in a flood it matters to none."""
+"""Most requests sent after a rate-limited one whose count in flight is corrected; in a flood it does not matter."""
 
 
 class Pacer:
@@ -42,48 +43,48 @@ class Pacer:
         self.limits = limits
         self.in_flight = 0
         self._rng = rng
-        self._requests = Rate(per_s(limits.requests_per_minute), now_s)
-        self._tokens = Rate(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.5)
-        self._cap = Cap(limits.concurrency)
-        self._stop = Stop(rng)
-        self._unsure: deque[Ticket] = deque()  # sent lately, admitted or not
+        self._requests = RateLimit(per_s(limits.requests_per_minute), now_s)
+        self._tokens = RateLimit(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.5)
+        self._ceiling = ConcurrencyCeiling(limits.concurrency)
+        self._breaker = CircuitBreaker(rng)
+        self._undecided: deque[Ticket] = deque()  # sent lately, admitted or not
         self._refusal_s = REFUSAL_S
         # Running totals: sent, and not admitted (refused, failed, given back); the same in tokens.
         self._sent = self._lost = 0
         self._sent_tokens = self._lost_tokens = 0.0
         # The search: requests permitted in all while no pace is known, and how they are spread.
-        self._permitted = FIRST_WINDOW
+        self._search_allowance = FIRST_WINDOW
         self._spread_s = self._next_search_s = 0.0
-        self._run = RefusalRun()
-        self._failures = FailureRun()
-        self._late = LateAnswers()
-        self._chance = Chance()
-        self._searched: Rate | Cap = self._requests  # what the search met
-        self._taken = False  # whether any request was ever admitted
-        self._closed_s = 0.5  # the last wait for a door that was closed from the start
-        self._cost, self._log = TokenCost(), PaceLog(limits.timeout_s)
-        self._headers = Headers(self._requests, self._tokens)
+        self._refusal_streak = RefusalStreak()
+        self._failure_streak = FailureStreak()
+        self._late_answers = LateAnswers()
+        self._random_refusals = RandomRefusals()
+        self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
+        self._any_admitted = False  # whether any request was ever admitted
+        self._rejected_wait_s = 0.5  # the last wait for a door that was closed from the start
+        self._cost, self._log = TokenCost(), Observations(limits.timeout_s)
+        self._headers = LimitHeaders(self._requests, self._tokens)
         self._full = False  # the next request waits for a place in flight, not for the pace
 
     # ---- sending
 
     def gate(self, now_s: float) -> float:
         """Return the seconds until the next request may go: 0 now, `inf` not before some answer has come."""
-        unsure = self._unsure
+        unsure = self._undecided
         if unsure and (unsure[0].closed or unsure[0].sent_s + self._refusal_s <= now_s):
-            self._confirm(now_s)
-        stop = self._stop
+            self._admit_overdue(now_s)
+        stop = self._breaker
         if now_s < stop.until_s:
             return stop.until_s - now_s
         if stop.probe is not None:
             if now_s < stop.probe.sent_s + stop.patience_s:
                 return stop.probe.sent_s + stop.patience_s - now_s
             self._resume(now_s)
-        if self.in_flight >= self._cap.limit or self.in_flight >= self._late.limit:
+        if self.in_flight >= self._ceiling.limit or self.in_flight >= self._late_answers.limit:
             self._full = True
             return math.inf
         if self._requests.pace == math.inf:
-            if self._sent >= self._permitted:
+            if self._sent >= self._search_allowance:
                 return max(1e-6, unsure[0].sent_s + self._refusal_s - now_s)
             next_s = self._next_search_s
         else:
@@ -105,28 +106,28 @@ class Pacer:
         bound = 0
         if self._requests.pace == math.inf:
             bound = SEARCH
-            self._next_search_s = now_s + self._spread_s / self._permitted
+            self._next_search_s = now_s + self._spread_s / self._search_allowance
         elif self._requests.spend(now_s, 1.0) and not self._full:
             bound = REQUESTS
         if self._tokens.pace != math.inf and self._tokens.spend(now_s, cost) and not self._full:
             bound |= TOKENS
-        if self.in_flight >= self._late.limit:
+        if self.in_flight >= self._late_answers.limit:
             bound |= SLOW
-        elif self.in_flight >= self._cap.limit:
-            bound |= IN_FLIGHT if self._cap.limit < self._cap.bound else CONCURRENCY
+        elif self.in_flight >= self._ceiling.limit:
+            bound |= IN_FLIGHT if self._ceiling.limit < self._ceiling.bound else CONCURRENCY
         if bound:
             self._log.bound(bound)
         ticket = Ticket(now_s, self._sent, self.in_flight, tokens, cost, self._sent_tokens, bound, retry)
         self._full = False
-        self._unsure.append(ticket)
-        if self._stop.why is not None:
-            self._stop.probe = ticket
+        self._undecided.append(ticket)
+        if self._breaker.why is not None:
+            self._breaker.probe = ticket
         return ticket
 
     # ---- outcomes
 
     def succeeded(self, now_s: float, ticket: Ticket, usage: Usage | None, limits: RateLimits | None) -> None:
-        """An answer came: a completion, or an error that proves the service is up and took the request."""
+        """An answer came: a completion, or an error that shows that the service is up and took the request."""
         ticket.closed = True
         self.in_flight -= 1
         self._answered(now_s, ticket)
@@ -137,7 +138,7 @@ class Pacer:
             if used is not None and self._tokens.pace != math.inf:
                 self._tokens.next_s += (used - ticket.tokens) / self._tokens.pace
         self._log.answered(now_s - ticket.sent_s)
-        self._late.answered(now_s, now_s - ticket.sent_s, ticket.in_flight, self._sent)
+        self._late_answers.answered(now_s, now_s - ticket.sent_s, ticket.in_flight, self._sent)
         if limits is not None:
             self._headers.read(limits, self.limits)
 
@@ -149,10 +150,10 @@ class Pacer:
         retry_after_s: float | None = None,
         limits: RateLimits | None = None,
     ) -> float:
-        """A limit spoke. Returns the seconds this row should wait besides the gate (only overload asks for any)."""
+        """The request was rate-limited. Return the seconds that its row should wait, 0 unless the service is busy."""
         self._lose(ticket)
         self._log.refused += 1
-        for behind in islice(reversed(self._unsure), SEEN_BEHIND):
+        for behind in islice(reversed(self._undecided), SEEN_BEHIND):
             if behind.number <= ticket.number:
                 break
             behind.in_flight -= 1  # what was refused was never in the provider's hands
@@ -160,37 +161,37 @@ class Pacer:
         self._refusal_s = min(5.0, max(REFUSAL_S, self._refusal_s * 0.95, 2 * (now_s - ticket.sent_s)))
         if limits is not None:
             self._headers.read(limits, self.limits)
-        stop = self._stop
-        if ticket is stop.probe:  # still refused: wait longer, learn nothing from it
+        stop = self._breaker
+        if ticket is stop.probe:  # still refused: wait longer; it says nothing about the pace
             stop.again(now_s)
-            stop.wish(now_s, retry_after_s)
+            stop.obey_retry_after(now_s, retry_after_s)
             return 0.0
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
-        if not self._taken and self._sent == self._lost >= FIRST_WINDOW:
-            self._nothing_taken(now_s, None if late else retry_after_s, late)
+        if not self._any_admitted and self._sent == self._lost >= FIRST_WINDOW:
+            self._all_rejected(now_s, None if late else retry_after_s, late)
             return 0.0
         what = self._blamed(ticket, throttle)
-        if self._is_chance(now_s, ticket, what, named=throttle is not Throttle.UNKNOWN):
+        if self._is_random(now_s, ticket, what, named=throttle is not Throttle.UNKNOWN):
             return 0.0
-        if throttle is Throttle.UNKNOWN and isinstance(what, Rate) and not late and self._is_cap(ticket, what):
+        if throttle is Throttle.UNKNOWN and isinstance(what, RateLimit) and not late and self._is_ceiling(ticket, what):
             return 0.0
-        wish_s = 0.0 if late else stop.wish(now_s, retry_after_s)
+        retry_after_s = 0.0 if late else stop.obey_retry_after(now_s, retry_after_s)
         load = what.load
-        if isinstance(what, Cap):
+        if isinstance(what, ConcurrencyCeiling):
             fell = what.refused(ticket.number, self._sent, ticket.in_flight, busy=throttle is Throttle.OVERLOAD)
         elif throttle is Throttle.GROWTH:
             fell = what.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
         elif late:
             return 0.0
         else:
-            fell = self._refused_rate(now_s, ticket, what, None if wish_s else retry_after_s, wish_s)
-        if fell is not None and self._chance.fell(ticket.number, self._log.refused, what, load, fell=fell):
-            what.restore(now_s, self._chance.top)
+            fell = self._refused_rate(now_s, ticket, what, None if retry_after_s else retry_after_s, retry_after_s)
+        if fell is not None and self._random_refusals.fell(ticket.number, self._log.refused, what, load, fell=fell):
+            what.restore(now_s, self._random_refusals.top)
         if throttle is not Throttle.OVERLOAD:
             return 0.0
         if not late:
-            self._storm(now_s, ticket, 1.0)
-        return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._run.refused))
+            self._stop_if_mostly_refused(now_s, ticket, 1.0)
+        return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._refusal_streak.refused))
 
     def broken(self, now_s: float, ticket: Ticket, *, late: bool = False) -> None:
         """The service failed (5xx, network, timeout, unreadable); `late`: it did not answer within the deadline.
@@ -200,58 +201,58 @@ class Pacer:
         self._lose(ticket)
         self._log.failed += 1
         if late:
-            self._late.late(ticket.number, self._sent, ticket.in_flight, self._log.deadline_s)
+            self._late_answers.late(ticket.number, self._sent, ticket.in_flight, self._log.deadline_s)
         if not ticket.admitted:
-            self._vote(now_s, ticket, refused=False)  # no limit refused it
-        stop = self._stop
+            self._count_sample(now_s, ticket, refused=False)  # no limit refused it
+        stop = self._breaker
         if ticket is stop.probe:
             stop.again(now_s)
-        elif ticket.sent_s >= stop.began_s and stop.why is None and self._failures.counted(now_s):
-            stop.begin(now_s, Why.FAILURES, 1.0, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
-            self._chance.close()
+        elif ticket.sent_s >= stop.began_s and stop.why is None and self._failure_streak.counted(now_s):
+            stop.begin(now_s, Reason.FAILURES, 1.0, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
+            self._random_refusals.close()
 
     def abandoned(self, ticket: Ticket) -> None:
         """The request was given up without an outcome (cancelled, stopped)."""
         self._lose(ticket)
-        if self._chance.has_vote(ticket.number):
-            self._chance.close()  # it could wait for this vote for ever
-        if ticket is self._stop.probe:
-            self._stop.probe = None
+        if self._random_refusals.is_sampled(ticket.number):
+            self._random_refusals.close()  # it could wait for this vote for ever
+        if ticket is self._breaker.probe:
+            self._breaker.probe = None
 
     # ---- what outcomes mean
 
     def _lose(self, ticket: Ticket) -> None:
-        """Take the request out of what was admitted."""
+        """Count a request that was not admitted."""
         ticket.closed = True
         self.in_flight -= 1
         self._lost += 1
         self._lost_tokens += ticket.tokens
         if not ticket.admitted:
-            self._permitted += 1
+            self._search_allowance += 1
 
     def _admit(self, now_s: float, ticket: Ticket) -> None:
         """The request was taken."""
-        self._taken = True
+        self._any_admitted = True
         self._passed(now_s, ticket)
-        if ticket is self._stop.probe and self._stop.why is Why.REFUSALS:
+        if ticket is self._breaker.probe and self._breaker.why is Reason.REFUSALS:
             self._resume(now_s)
-        if (self._requests.safe or self._tokens.safe) and self._cap.safe:
-            self._chance.saw(refused=False)
-        self._vote(now_s, ticket, refused=False)
+        if (self._requests.safe or self._tokens.safe) and self._ceiling.safe:
+            self._random_refusals.saw(refused=False)
+        self._count_sample(now_s, ticket, refused=False)
 
     def _passed(self, now_s: float, ticket: Ticket) -> None:
         """No limit refused the request: the search may go on, and what bound it may rise."""
         ticket.admitted = True
-        self._permitted += 2
-        self._cap.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
+        self._search_allowance += 2
+        self._ceiling.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
         if ticket.bound & REQUESTS:
             self._requests.held(now_s, ticket.sent_s)
         if ticket.bound & TOKENS:
             self._tokens.held(now_s, ticket.sent_s)
 
-    def _confirm(self, now_s: float) -> None:
-        """Admit what is out for longer than a refusal takes."""
-        unsure, before_s = self._unsure, now_s - self._refusal_s
+    def _admit_overdue(self, now_s: float) -> None:
+        """Count as admitted what is out for longer than a rate-limited answer takes to come back."""
+        unsure, before_s = self._undecided, now_s - self._refusal_s
         while unsure and (unsure[0].closed or unsure[0].sent_s <= before_s):
             ticket = unsure.popleft()
             if not ticket.closed and not ticket.admitted:
@@ -260,80 +261,80 @@ class Pacer:
 
     def _answered(self, now_s: float, ticket: Ticket) -> None:
         """Any answer, a refusal too, proves that the service is up."""
-        self._failures.clear()
-        if self._stop.why is Why.FAILURES and ticket is self._stop.probe:
+        self._failure_streak.clear()
+        if self._breaker.why is Reason.FAILURES and ticket is self._breaker.probe:
             self._resume(now_s)
 
     def _resume(self, now_s: float) -> None:
-        """The stop is over; without a known pace, search again rather than stampede."""
-        if self._stop.is_door:
+        """End the pause. Where no pace is known, the search begins again, so that not everything is sent at once."""
+        if self._breaker.is_shut:
             self._requests.reopen()
             self._tokens.reopen()
-        self._stop.end()
-        self._failures.clear()
-        self._permitted = self._sent + FIRST_WINDOW
-        self._run.begin(self._sent)
+        self._breaker.end()
+        self._failure_streak.clear()
+        self._search_allowance = self._sent + FIRST_WINDOW
+        self._refusal_streak.begin(self._sent)
 
-    def _vote(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
-        """Let the request vote on the refusal that ended the search; True if the search goes on."""
-        chance = self._chance
-        if not chance.has_vote(ticket.number) or not chance.vote(refused=refused):
+    def _count_sample(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
+        """Count the request into the sample after the refusal that ended the search; True if the search goes on."""
+        chance = self._random_refusals
+        if not chance.is_sampled(ticket.number) or not chance.count_sample(refused=refused):
             return False
         self._searched.restore(now_s, math.inf)
         return True
 
-    def _is_chance(self, now_s: float, ticket: Ticket, what: Rate | Cap, *, named: bool) -> bool:
-        """Whether a refusal is no reason to cut."""
-        chance, number = self._chance, ticket.number
-        if not self._vote(now_s, ticket, refused=True) and not chance.expects(self._sent, safe=what.safe):
+    def _is_random(self, now_s: float, ticket: Ticket, what: RateLimit | ConcurrencyCeiling, *, named: bool) -> bool:
+        """Whether a rate-limited answer came at random, and is no reason to slow down."""
+        chance, number = self._random_refusals, ticket.number
+        if not self._count_sample(now_s, ticket, refused=True) and not chance.expects(self._sent, safe=what.safe):
             if chance.share or not math.isinf(self._requests.pace) or not math.isinf(what.load):
                 return False
             if not chance.is_open:
                 self._searched = what
-                after = (t.admitted for t in self._unsure if t.number > number and (t.closed or t.admitted))
+                after = (t.admitted for t in self._undecided if t.number > number and (t.closed or t.admitted))
                 chance.open(number, self._sent, self._log.refused, after, named=named)
             return chance.is_open and chance.waits
         if not ticket.admitted:  # as good as an admission
-            self._permitted -= 1
+            self._search_allowance -= 1
             self._passed(now_s, ticket)
         return True
 
-    def _nothing_taken(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
-        """All was refused from the start: nothing is known. Wait 1 s, doubling to 15 s, and search anew."""
-        self._closed_s = min(LONGEST_S, 2 * self._closed_s)
-        self._stop.wish(now_s, retry_after_s)
+    def _all_rejected(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
+        """Nothing was ever admitted. Wait 1 s, doubling to 15 s, and search again."""
+        self._rejected_wait_s = min(LONGEST_S, 2 * self._rejected_wait_s)
+        self._breaker.obey_retry_after(now_s, retry_after_s)
         if not late:
-            self._stop.wait(now_s, self._closed_s * self._rng.uniform(1.0, 1.25))
+            self._breaker.wait(now_s, self._rejected_wait_s * self._rng.uniform(1.0, 1.25))
         for rate in (self._requests, self._tokens):
-            rate.forget(max(now_s, self._stop.until_s))
-        self._chance.close()
-        self._permitted = self._sent + FIRST_WINDOW
-        self._run.begin(0)
+            rate.forget(max(now_s, self._breaker.until_s))
+        self._random_refusals.close()
+        self._search_allowance = self._sent + FIRST_WINDOW
+        self._refusal_streak.begin(0)
 
-    def _blamed(self, ticket: Ticket, throttle: Throttle) -> Rate | Cap:
-        """Which load was too high; if the answer does not say, what held the request back let too much through."""
+    def _blamed(self, ticket: Ticket, throttle: Throttle) -> RateLimit | ConcurrencyCeiling:
+        """Return which limit was exceeded. If the answer does not say, it is the one that last delayed the request."""
         if throttle is Throttle.OVERLOAD or throttle is Throttle.CONCURRENCY:
-            return self._cap
+            return self._ceiling
         by_tokens = throttle is Throttle.UNKNOWN and ticket.bound & (REQUESTS | TOKENS) == TOKENS
         return self._tokens if by_tokens or throttle is Throttle.TOKENS else self._requests
 
-    def _is_cap(self, ticket: Ticket, rate: Rate) -> bool:
-        """Whether a refusal that does not say why betrays a cap in flight by its level; then the cap is set."""
-        cap, number, level = self._cap, ticket.number, ticket.in_flight
+    def _is_ceiling(self, ticket: Ticket, rate: RateLimit) -> bool:
+        """Whether a refusal without a reason came from a limit on requests in flight; then the ceiling is set."""
+        cap, number, level = self._ceiling, ticket.number, ticket.in_flight
         if cap.found is None:
-            if self._chance.is_open or ticket.sent_s <= rate.cut_s or not cap.betrays_itself(level):
+            if self._random_refusals.is_open or ticket.sent_s <= rate.cut_s or not cap.suggests_ceiling(level):
                 return False
-            cap.guess(self._sent, level)
-        elif not cap.old_news(number) and cap.refuted(level):
+            cap.assume(self._sent, level)
+        elif not cap.is_outdated(number) and cap.disproved(level):
             return False
         else:
             cap.refused(number, self._sent, level)
         return True
 
     def _refused_rate(
-        self, now_s: float, ticket: Ticket, rate: Rate, short_wish_s: float | None, stop_s: float
+        self, now_s: float, ticket: Ticket, rate: RateLimit, short_retry_after_s: float | None, stop_s: float
     ) -> bool | None:
-        """A rate refused: measure at the first refusal since the last cut, and give up a slot at each."""
+        """Learn from a refusal of a rate limit: the first since the last cut is a measurement, each costs a slot."""
         if rate is self._tokens:
             sent, lost, slot = ticket.total_tokens, self._lost_tokens, ticket.tokens
             unit = (self._sent_tokens - lost) / max(1, self._sent - self._lost) or slot
@@ -343,42 +344,44 @@ class Pacer:
         if ticket.sent_s > rate.cut_s:
             fell = rate.refused(
                 now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
-                noisy=self._chance.share > 0,
+                noisy=self._random_refusals.share > 0,
             )  # fmt: skip
             if rate is self._tokens and fell is not None:
                 rate.cut_s += self._log.typical_s  # what is in flight is charged in full only when it is answered
-        self._storm(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
+        self._stop_if_mostly_refused(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         # A refusal may itself have eaten quota, so each costs a slot.
         rate.next_s = max(rate.next_s, now_s) + slot / rate.pace
-        if short_wish_s is not None and 0 < short_wish_s * rate.pace <= 2 * unit:
-            rate.next_s = max(rate.next_s, now_s + short_wish_s)
+        if short_retry_after_s is not None and 0 < short_retry_after_s * rate.pace <= 2 * unit:
+            rate.next_s = max(rate.next_s, now_s + short_retry_after_s)
         return fell
 
-    def _storm(self, now_s: float, ticket: Ticket, stop_s: float, rate: Rate | None = None) -> None:
-        """Stop everybody when, after a first cut, most is still refused."""
-        if self._run.is_storm(ticket.number, self._sent) and self._stop.why is None:
-            self._stop.begin(now_s, Why.REFUSALS, stop_s, self._refusal_s)
-            self._chance.close()
+    def _stop_if_mostly_refused(
+        self, now_s: float, ticket: Ticket, stop_s: float, rate: RateLimit | None = None
+    ) -> None:
+        """Open the circuit breaker when, after a first cut, most requests are still refused."""
+        if self._refusal_streak.mostly_refused(ticket.number, self._sent) and self._breaker.why is None:
+            self._breaker.begin(now_s, Reason.REFUSALS, stop_s, self._refusal_s)
+            self._random_refusals.close()
             if rate is not None:
-                rate.storm(self._stop.until_s)
+                rate.restart_at_half(self._breaker.until_s)
 
     # ---- settings and what is seen from outside
 
     def change(self, limits: Limits) -> None:
-        """Take over other limits while running; what was found stays where the new limits allow it."""
+        """Go on with other limits; what was found stays in force where the new limits allow it."""
         if limits.requests_per_minute != self.limits.requests_per_minute:
             self._requests.limit(per_s(limits.requests_per_minute))
         if limits.tokens_per_minute != self.limits.tokens_per_minute:
             self._tokens.limit(per_s(limits.tokens_per_minute))
         if limits.concurrency != self.limits.concurrency:
-            self._cap.rebound(limits.concurrency)
+            self._ceiling.rebound(limits.concurrency)
         self.limits = limits
         self._log.change_timeout(limits.timeout_s)
 
     @property
     def is_down(self) -> bool:
-        """Whether the service has failed so often in a row that everybody waits for one probe."""
-        return self._stop.why is Why.FAILURES
+        """Whether the circuit breaker is open after failures in a row: everything waits for one probe."""
+        return self._breaker.why is Reason.FAILURES
 
     @property
     def deadline_s(self) -> float:
@@ -387,8 +390,8 @@ class Pacer:
 
     def snapshot(self, now_s: float) -> PaceSample:
         """Return the state and what happened since the last snapshot."""
-        return self._log.sample(now_s, self._requests, self._tokens, self.in_flight, self._cap.limit)
+        return self._log.sample(now_s, self._requests, self._tokens, self.in_flight, self._ceiling.limit)
 
     def limited_by(self) -> str | None:
         """Say in one phrase what held most requests back, for the summary; None if nothing did."""
-        return self._log.limited_by(self.limits, self._requests, self._tokens, self._cap.limit)
+        return self._log.limited_by(self.limits, self._requests, self._tokens, self._ceiling.limit)

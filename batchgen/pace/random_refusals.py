@@ -1,9 +1,9 @@
-"""Refusals that no load prevents, told from those of a limit, whatever they are called. Pure arithmetic.
+"""Tells random refusals, which come at any load, from those of a limit, whatever the answers call them.
 
-A limit refuses nearly all of a search that runs into it, and it measures the same again and again. Refusals by chance
-(a busy pool behind the API, say) keep their share at any load. So a search of which most is still taken goes on, and a
-limit that falls at each measurement while few are refused is none: the load before is restored. From then on only
-what exceeds the share is a limit's doing.
+A limit refuses nearly everything of a search that runs into it, and each measurement of it gives the same value. Random
+refusals (from a busy pool behind the API, say) keep their share at any load. So a search goes on while most requests
+are still admitted, and a "limit" that measures lower each time while few are refused is none: the load before is
+restored. From then on only refusals beyond the random share are taken for those of a limit. Pure arithmetic.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-BALLOT = 3
-"""Requests out after the first refusal of a search from which it can be judged."""
+SMALLEST_SAMPLE = 3
+"""With so many requests out after the first refusal of a search, it can be judged by them."""
 EARLY, EARLY_UNNAMED, MORE = 12, 30, 6
-"""With fewer, among so many of the run's first requests (the second: no limit was named), as many more are sent once
-to judge by. Later it would not pay: what a limit lets pass meanwhile is refused."""
+"""With fewer out, `MORE` are sent once to judge by, if the refusal came among the run's first `EARLY` requests
+(`EARLY_UNNAMED` if the answer named no limit). Later it would not pay: if it is a limit, they are refused too."""
 FALLS, LEAST_ASKED = 4, 60
-"""Measurements, each below the one before, and requests meanwhile, that are chance's doing."""
+"""So many measurements, each below the one before, over at least so many requests, show random refusals."""
 MOST = 0.35
-"""Greatest share that is believed to be chance: a limit that halves the pace refuses more."""
+"""Greatest share that is taken for random: a limit that halves the pace refuses more."""
 SUM = 4.0
-"""How far refusals may run ahead of their share before a limit is blamed."""
+"""How far refusals may run ahead of their share before a limit is taken for the cause."""
 LEEWAY = 0.02
-"""What is paid off besides the share: so much of a limit's refusals goes unnoticed."""
+"""Tolerance besides the share: so large a share of a limit's refusals goes unnoticed."""
 PROOF = 25
-"""Requests at the restored load that prove a share; if refusals run ahead of it before, it was found wrongly."""
+"""Requests at the restored load that confirm a share; if refusals run ahead of it earlier, it was found wrongly."""
 MEAN_OVER, DOUBTED = 400.0, 100.0
-"""Requests that the share is a mean over; the same once a limit was met, which may have been behind it."""
+"""Requests over which the share is averaged; the second value once a limit was met, which may have caused them."""
 LEAST = 0.002
-"""A smaller share is none."""
+"""A smaller share counts as none."""
 
 
-class Chance:
-    """The share of requests that is refused by chance, 0 until found; requests are known by their number."""
+class RandomRefusals:
+    """The share of requests that is refused at random, 0 until found. Requests are identified by their number."""
 
     __slots__ = (
         "_admitted", "_before", "_cut", "_excess", "_falls", "_first", "_last", "_may_wait", "_most",
@@ -42,13 +42,13 @@ class Chance:
 
     def __init__(self) -> None:
         self.share = self._most = 0.0
-        self._weight = 0.0  # requests that it was learnt from
+        self._weight = 0.0  # requests that it was learned from
         self._unproved: float = 0
-        self._excess, self._seen = 0.0, 0  # the sum of `expects`, and the requests that it has been paid for
-        # The ballot: requests that have a vote, none while 0; their votes; refusals of the run before.
+        self._excess, self._seen = 0.0, 0  # the running sum of `expects`, and the requests already counted in it
+        # The sample: its first and last request, none while 0; what became of them; the refusals before it.
         self._first = self._last = 0
         self._admitted = self._refused = self._before = 0
-        self.waits = False  # nothing is cut while it is open
+        self.waits = False  # the pace is not lowered while the sample is open
         self._may_wait = True  # once
         # Falls in a row of what was measured: of which load, from which height, after which request and refusals.
         self._falls = 0
@@ -80,7 +80,7 @@ class Chance:
         return False
 
     def saw(self, *, refused: bool) -> None:
-        """Keep the share true, by a request at a load that is as it was measured."""
+        """Update the share by a request that was sent at a load as it was measured."""
         if self.share:
             self._weight = min(MEAN_OVER, self._weight + 1)
             self._unproved -= 1
@@ -95,15 +95,15 @@ class Chance:
         self._falls = 0
         self.close()
 
-    # ---- the ballot of a search
+    # ---- a search judged by a sample
 
     @property
     def is_open(self) -> bool:
-        """Whether a ballot is open."""
+        """Whether a sample is being taken."""
         return self._last > 0
 
-    def has_vote(self, number: int) -> bool:
-        """Whether a request decides."""
+    def is_sampled(self, number: int) -> bool:
+        """Whether a request belongs to the sample."""
         return self._first < number <= self._last
 
     def open(self, number: int, last: int, refused: int, after: Iterable[bool], *, named: bool = True) -> None:
@@ -119,13 +119,13 @@ class Chance:
         self._refused = len(known) - self._admitted
         self._before = refused - self._refused
         self.waits = False
-        if last - number < BALLOT:
+        if last - number < SMALLEST_SAMPLE:
             self.waits = self._may_wait and last <= (EARLY if named else EARLY_UNNAMED)
             self._may_wait = False
             self._last = last + MORE if self.waits else 0
 
-    def vote(self, *, refused: bool) -> bool | None:
-        """Count a vote: True if it is chance, False if a limit, None while neither is sure."""
+    def count_sample(self, *, refused: bool) -> bool | None:
+        """Count a request of the sample: True if refusals are random, False if a limit's, None while undecided."""
         self._refused += refused
         self._admitted += not refused
         out = self._last - self._first
@@ -139,13 +139,13 @@ class Chance:
         return None
 
     def close(self) -> None:
-        """No ballot any more."""
+        """End the sample without a verdict."""
         self._first = self._last = 0
 
     # ---- what was measured falls again and again
 
     def fell(self, number: int, refused: int, what: object, load: float, *, fell: bool) -> bool:
-        """Take note that `what` was measured below `load`; True if it shows that refusals come by chance.
+        """Record a measurement of `what` below `load`; return True if it shows that refusals come at random.
 
         `fell`: the measurement is below the one before; `refused` counts the run's refusals up to request `number`.
         """

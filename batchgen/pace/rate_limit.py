@@ -1,4 +1,4 @@
-"""One rate limit (requests/s or tokens/s), paced evenly and found by its refusals. Pure arithmetic, no clock.
+"""One rate limit (requests/s or tokens/s): sends evenly, and finds the limit by its refusals. Pure arithmetic.
 
 A provider's limit is a bucket that fills at a constant rate. A refusal is a measurement: at that moment the bucket is
 empty, so what was admitted between two refusals, divided by the time between them, is the provider's rate.
@@ -9,33 +9,33 @@ from __future__ import annotations
 import math
 
 SAFETY = 0.985
-"""Share of a measured rate that is used: the rest pays for its error."""
+"""Share of a measured rate that is used: the rest allows for the error of the measurement."""
 NAMED = 0.99
-"""Share of a limit that somebody named: the rest pays for clocks and for jitter on the way."""
+"""Share that is used of a limit named by the job or the provider: the rest allows for clocks and network jitter."""
 SLACK_S = 0.05
-"""How far a late send may be caught up: timers and event loops lag, a rate must not lose by it."""
+"""How many seconds of lateness are caught up: timers and event loops lag, and the rate must not fall because of it."""
 ENOUGH = 10
-"""Requests between two refusals from which their rate is believed; the error is about one request in that many."""
+"""Requests between two refusals from which the rate is measured; the error is about one request in so many."""
 FALL = 0.98
-"""A measurement below this share of the one before has fallen: a limit that stays measures the same again."""
+"""A measurement below this share of the one before counts as lower: a constant limit measures the same again."""
 FIRST_STEP, UNSURE_STEP, TOP_STEP = 0.01, 0.1, 0.25
 """Steps of the pace: the first one above what was measured, those while nothing is measured, the greatest."""
 HOLD_S, STEP_S = 8.0, 3.0
 """Seconds at a measured pace before the first step, and between the next ones, each 1.7 times the one before."""
 RISEN = 1.15
-"""Multiple of the safe pace that is admitted only if the limit has risen: three requests prove it, not `ENOUGH`."""
+"""Above this multiple of the safe pace, three admitted requests instead of `ENOUGH` show that the limit has risen."""
 FAST = 20
-"""Requests per second from which the first climb is twice as steep: a short job would spend itself on it."""
+"""Above so many requests per second the first climb is twice as steep: a short job would end before it is done."""
 PROOF = 40
-"""Requests at a pace that was restored, before it rises."""
+"""Requests admitted at a restored pace before it rises."""
 LEAST_PER_S = 0.05
-"""Requests per second below which no refusal pushes the pace: a limit so low that it refuses most even then stops
-everybody instead."""
+"""Requests per second below which no refusal lowers the pace: a limit that refuses most even then opens the circuit
+breaker instead."""
 EATEN = 0.5
-"""Share of the refused that is counted as admitted: with some vendors they eat quota too, with others they do not."""
+"""Share of refused requests that counts as admitted: with some vendors they use up quota, with others they do not."""
 
 
-class Rate:
+class RateLimit:
     """The pace of one quantity, in units per second; `math.inf` while nothing has ever refused it.
 
     `ceiling` is never exceeded. `admitted` and `sent` arguments are running totals in the same units, seen from the
@@ -74,7 +74,7 @@ class Rate:
         self._settle(now_s, True)
 
     def spend(self, now_s: float, cost: float) -> bool:
-        """Put one request on the schedule; True if the schedule was what held it back."""
+        """Schedule one request; return True if this rate is what delayed it."""
         cost *= self.brake
         late = now_s - self.next_s
         if late < self._slack_s:
@@ -84,7 +84,7 @@ class Rate:
         return False
 
     def limit(self, limit_per_s: float | None) -> None:
-        """Take over a limit that the job or the provider names, its `NAMED` share at once; None goes on searching."""
+        """Use a limit that the job or the provider names, at its `NAMED` share; None goes on searching."""
         self.named = math.inf if limit_per_s is None else limit_per_s
         self.ceiling = NAMED * self.named
         self._fresh = False
@@ -93,7 +93,7 @@ class Rate:
             self._mark_s, self._measured, self._last, self._exact = None, limit_per_s, limit_per_s, True
 
     def remains(self, share: float) -> None:
-        """Brake while under 5 % of a bucket remains that was seen fuller: others draw on it too."""
+        """Slow down while less than 5 % of the quota remains, if more was seen before: others use it too."""
         self._most_left = max(self._most_left, share)
         self.brake = 1.25 if share < 0.05 and self._most_left > 0.2 else 1.0
 
@@ -112,7 +112,7 @@ class Rate:
         return self._measured is not None and self._exact and self.pace <= 1.001 * NAMED * self._measured
 
     def held(self, now_s: float, sent_s: float) -> None:
-        """Count a request that was bound by this pace and was admitted; after enough of them the pace rises.
+        """Count an admitted request that this pace had delayed; after enough of them the pace rises.
 
         Only a pace that binds may grow: by 1 % after about 100 requests, then in growing steps, so that a constant
         limit is touched seldom and a raised one is found within the minute.
@@ -139,10 +139,10 @@ class Rate:
     def refused(
         self, now_s: float, sent_s: float, *, admitted: float, sent: float, unit: float, stop_s: float, noisy: bool
     ) -> bool | None:
-        """Learn from the first refusal since the last cut: whether a new measurement fell, None if it is none.
+        """Learn from the first refusal since the last cut; return whether the measurement is lower, None if it is none.
 
-        `unit` is the mean size of a request, `stop_s` what this refusal costs besides (a `Retry-After` obeyed by all);
-        `noisy`: some are refused by chance.
+        `unit` is the mean size of a request, `stop_s` the pause that this refusal causes (a `Retry-After`);
+        `noisy`: some requests are refused at random.
         """
         self.cut_s = now_s
         fresh, self._fresh = self._fresh, False
@@ -175,7 +175,7 @@ class Rate:
         return fell
 
     def _begin(self, now_s: float, sent_s: float, admitted: float, *, fresh: bool) -> None:
-        """The first refusal: step down, and climb fast until the next one, for nothing is measured yet."""
+        """Handle the first refusal: step down, and climb fast until the next one, since nothing is measured yet."""
         passed = admitted / max(1.0, sent_s - self._first_s)
         if math.isinf(self.pace):  # the search ends: all that passed may have come out of a full bucket
             self.pace, self.next_s = 0.5 * passed, now_s
@@ -186,24 +186,24 @@ class Rate:
                 self.pace = min(self.pace, passed)
         self._settle(now_s, False)
 
-    def storm(self, until_s: float) -> None:
-        """Nearly all was refused and everybody stops until `until_s`: go on from there at half the pace."""
+    def restart_at_half(self, until_s: float) -> None:
+        """Go on at half the pace after a pause until `until_s`: nearly everything was refused."""
         self.pace *= 0.5
         self.next_s = self.cut_s = until_s
         self._settle(until_s, False)
 
     def reopen(self) -> None:
-        """The door was shut to everybody, which was no matter of pace: climb fast if nothing is measured."""
+        """Go on after everything was refused for a while, whatever the pace: climb fast if nothing is measured."""
         if self._measured is None:
             self._step = self._top_step
 
     def forget(self, now_s: float) -> None:
-        """Nothing was ever admitted: begin anew at `now_s`."""
+        """Begin again at `now_s`: nothing was ever admitted."""
         self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s
         self._settle(now_s, True)
 
     def restore(self, now_s: float, top: float) -> None:
-        """The refusals came by chance: the pace is `top` again, and climbs once that many requests have proved it."""
+        """Restore the pace `top`, as the refusals came at random; it climbs after `PROOF` admitted requests."""
         self.pace = min(top, self.ceiling)
         self._exact = True
         if math.isinf(top):
@@ -215,9 +215,9 @@ class Rate:
         self._step, self._least = self._top_step, PROOF
 
     def grew_too_fast(self, now_s: float, sent_s: float, admitted: float) -> bool | None:
-        """The provider limits growth: step down, rest 5 s, and climb half as steeply from now on.
+        """Handle a limit on growth: step down, keep the pace for 5 s, and climb half as steeply from now on.
 
-        Returns whether it cannot have been growth, as the pace had rested; None if this was known.
+        Return whether it cannot have been growth, as the pace had not risen lately; None if this was known before.
         """
         if sent_s <= self.cut_s:
             return None
@@ -237,7 +237,7 @@ class Rate:
         self._mark_s, self._mark_admitted, self._mark_sent = sent_s, admitted, sent
 
     def _settle(self, now_s: float, sure: bool) -> None:
-        """Hold the pace before it may rise: long and then gently if it was measured, else a second and by a tenth."""
+        """Set when and how the pace may rise: late and gently if measured, else after a second and by a tenth."""
         self._least = ENOUGH if sure else 1
         self._hold_s = self._caution * HOLD_S if sure else 1.0
         self._step = min(self._top_step, FIRST_STEP if sure else UNSURE_STEP)

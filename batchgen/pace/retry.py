@@ -20,11 +20,11 @@ from batchgen.values import Failure, Outcome, Verdict
 BACKOFF_CAP_S = 30.0
 """Longest wait of one row between two attempts; below it the bound doubles from one second."""
 
-LONGEST_WISH_S = 120.0
-"""Cap on the `Retry-After` of a refusal that a row waits for, as for everybody in `pace`: days have been seen."""
+LONGEST_RETRY_AFTER_S = 120.0
+"""Longest `Retry-After` that a row waits for: values of days have been seen."""
 
 LAST_PATIENCE_S = 120.0
-"""How long the last rows of a run wait out what looks like an outage: twice the minute that none may fail in."""
+"""How many seconds the last rows of a run wait out what looks like an outage: no row may fail within a minute."""
 
 
 class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,14 +79,14 @@ class RetryPolicy:
     def wait_s(self, tally: AttemptCounts, failure: Failure) -> float:
         """Seconds this row waits before it asks the limiter again.
 
-        After a refusal, or in an outage, the limiter paces everybody and knows best, but no row comes back before the
-        server's own wish (others may: it was said to this one). A connection that had gone stale is worth one
+        After a rate-limited answer, or in an outage, the limiter decides; but this row waits at least as long as its
+        `Retry-After` says. A connection that had gone stale is worth one
         immediate retry. Anything else waits between half a bound and the bound, which doubles with each attempt, and
         a quarter longer than the last time, queue included: waits must grow, and those from 0 up to the bound ("full
         jitter") often do not.
         """
         if failure.verdict is Verdict.WAIT or tally.shared:
-            return max(tally.asked_s, min(failure.retry_after_s or 0.0, LONGEST_WISH_S))
+            return max(tally.asked_s, min(failure.retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
         if failure.stale and not tally.stale:
             tally.stale = True
             return 0.0

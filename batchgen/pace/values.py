@@ -1,4 +1,4 @@
-"""The pacer's nouns: limits, ticket, sample."""
+"""The values of the pacer: limits, ticket, sample."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Ticket(Struct, gc=False):
 
 
 REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SEARCH, SLOW = 1, 2, 4, 8, 16, 32
-"""What held a request back, as bits of `Ticket.bound`: the two paces, the cap that was found, the job's own bound;
+"""What delayed a request, as bits of `Ticket.bound`: the two paces, the cap that was found, the job's own bound;
 `SEARCH`: no pace was known yet; `SLOW`: more would not be answered in time."""
 
 

@@ -186,7 +186,7 @@ class Provider:
         if self.requests and self.scene.eats:
             self.requests.level = max(self.requests.level - 1, -self.requests.depth(self.requests.filled_s))
 
-    def wish_s(self, now_s: float) -> float | None:
+    def retry_after_s(self, now_s: float) -> float | None:
         """The `Retry-After` of a refusal."""
         if self.scene.retry_after == "true" and self.requests:
             return max(1.0, math.ceil((1 - self.requests.level) / self.requests.rate(now_s)))

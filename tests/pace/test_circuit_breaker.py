@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 
-from batchgen.pace.circuit_breaker import DOOR, LONGEST_S, Stop, Why
+from batchgen.pace.circuit_breaker import LONGEST_S, SHUT_AFTER, CircuitBreaker, Reason
 
 
 def test_a_stop_doubles_and_ends_with_its_probe() -> None:
     """1 s, 2 s, 4 s and so on, a quarter more at most, never more than `LONGEST_S`."""
-    stop = Stop(random.Random(1))
-    stop.begin(100.0, Why.REFUSALS, 1.0, 0.5)
+    stop = CircuitBreaker(random.Random(1))
+    stop.begin(100.0, Reason.REFUSALS, 1.0, 0.5)
     waits_s = [stop.until_s - 100.0]
     for _ in range(6):
         stop.again(100.0)
@@ -23,14 +23,14 @@ def test_a_stop_doubles_and_ends_with_its_probe() -> None:
 
 def test_a_door_is_shut_once_probes_have_failed_in_this_stop() -> None:
     """Two of one stop; those of an earlier stop count no more."""
-    stop = Stop(random.Random(1))
+    stop = CircuitBreaker(random.Random(1))
     for _ in range(3):
-        stop.begin(0.0, Why.REFUSALS, 1.0, 0.5)
-        for _ in range(DOOR - 1):
+        stop.begin(0.0, Reason.REFUSALS, 1.0, 0.5)
+        for _ in range(SHUT_AFTER - 1):
             stop.again(1.0)
-        assert not stop.is_door
+        assert not stop.is_shut
         stop.end()
-    stop.begin(0.0, Why.REFUSALS, 1.0, 0.5)
-    for _ in range(DOOR):
+    stop.begin(0.0, Reason.REFUSALS, 1.0, 0.5)
+    for _ in range(SHUT_AFTER):
         stop.again(1.0)
-    assert stop.is_door
+    assert stop.is_shut

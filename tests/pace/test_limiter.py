@@ -211,7 +211,7 @@ def test_outcomes_reach_the_pacer() -> None:
 
 def test_long_retry_after_stops_everybody_then_all_go_on() -> None:
     """Nobody is sent before the wish is over, and afterwards no one is forgotten."""
-    wish = Failure(FailureKind.RATE_LIMITED, Verdict.WAIT, "later", throttle=Throttle.REQUESTS, retry_after_s=30)
+    wait = Failure(FailureKind.RATE_LIMITED, Verdict.WAIT, "later", throttle=Throttle.REQUESTS, retry_after_s=30)
     sent: list[float] = []
 
     async def ask(gate: Limiter, loop: VirtualLoop) -> None:
@@ -221,7 +221,7 @@ def test_long_retry_after_stops_everybody_then_all_go_on() -> None:
 
     async def body(loop: VirtualLoop) -> None:
         gate = limiter(loop, requests_per_minute=600)
-        gate.settle(await gate.acquire(10), wish)
+        gate.settle(await gate.acquire(10), wait)
         async with asyncio.TaskGroup() as group:
             for _ in range(20):
                 group.create_task(ask(gate, loop))

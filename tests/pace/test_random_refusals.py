@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from batchgen.pace.pacer import Pacer
-from batchgen.pace.random_refusals import FALLS, PROOF, Chance
+from batchgen.pace.random_refusals import FALLS, PROOF, RandomRefusals
 from batchgen.pace.values import Limits
 from batchgen.values import Throttle
 from tests.pace.provider import Scene
@@ -146,7 +146,7 @@ class TestRefusedForNoReasonOfLoad:
 class TestChance:
     """The arithmetic on its own."""
 
-    def falls(self, chance: Chance, measured: str, *, every: int = 20, refused_each: int = 1) -> list[bool]:
+    def falls(self, chance: RandomRefusals, measured: str, *, every: int = 20, refused_each: int = 1) -> list[bool]:
         """Measurements of one load, `-` for one below the one before."""
         return [
             chance.fell(n * every, n * refused_each, "pace", 100.0 - n, fell=m == "-")
@@ -156,29 +156,29 @@ class TestChance:
     @pytest.mark.parametrize("measured", ["---=---", "--=--=", "---"])
     def test_a_limit_measures_the_same_again(self, measured: str) -> None:
         """However often it is met: fewer than four falls in a row are a limit that was overrun, or that fell."""
-        assert not any(self.falls(Chance(), "=" + measured))
+        assert not any(self.falls(RandomRefusals(), "=" + measured))
 
     def test_what_falls_again_and_again_is_chance(self) -> None:
         """The fourth fall tells: what was before the first is restored, and the share is one of all since then."""
-        chance = Chance()
+        chance = RandomRefusals()
         assert self.falls(chance, "=" + FALLS * "-") == FALLS * [False] + [True]
         assert chance.share == pytest.approx(1 / 20)
         assert chance.top == 98.0
 
     def test_falls_of_another_load_are_no_sequel(self) -> None:
         """Two of the pace and two of the cap are neither's fourth."""
-        chance = Chance()
+        chance = RandomRefusals()
         for n, what in enumerate(("pace", "pace", "cap", "cap"), 1):
             assert not chance.fell(n * 20, n, what, 10.0, fell=True)
 
     def test_a_limit_refuses_more_while_the_pace_falls_so_far(self) -> None:
         """Half of the requests refused on the way down: a limit that fell; and a few requests prove nothing."""
-        assert not any(self.falls(Chance(), "=------", refused_each=10))
-        assert not any(self.falls(Chance(), "=----", every=6))
+        assert not any(self.falls(RandomRefusals(), "=------", refused_each=10))
+        assert not any(self.falls(RandomRefusals(), "=----", every=6))
 
-    def found(self) -> Chance:
+    def found(self) -> RandomRefusals:
         """One in twenty, found from eighty requests."""
-        chance = Chance()
+        chance = RandomRefusals()
         self.falls(chance, "=----")
         return chance
 
@@ -217,15 +217,15 @@ class TestChance:
 
     def test_a_share_found_in_the_search_is_one_of_all_that_was_asked(self) -> None:
         """One refused of 42, two more of three admitted: one in 44, not one in three."""
-        chance = Chance()
+        chance = RandomRefusals()
         chance.open(42, 45, 1, [])
-        assert [chance.vote(refused=False) for _ in range(2)] == [None, True]
+        assert [chance.count_sample(refused=False) for _ in range(2)] == [None, True]
         assert chance.share == pytest.approx(1 / 44)
 
     def test_a_search_that_meets_a_limit_is_over(self) -> None:
         """Two of the three that are out are refused too, one of them before the first refusal came."""
-        chance = Chance()
+        chance = RandomRefusals()
         chance.open(42, 45, 2, [False])
-        assert chance.vote(refused=True) is False
+        assert chance.count_sample(refused=True) is False
         assert chance.share == 0
         assert not chance.is_open

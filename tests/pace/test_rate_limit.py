@@ -6,17 +6,17 @@ import math
 
 import pytest
 
-from batchgen.pace.rate_limit import ENOUGH, PROOF, SAFETY, Rate
+from batchgen.pace.rate_limit import ENOUGH, PROOF, SAFETY, RateLimit
 
 
-def refuse(rate: Rate, now_s: float, admitted: float, sent: float) -> bool | None:
+def refuse(rate: RateLimit, now_s: float, admitted: float, sent: float) -> bool | None:
     """A refusal of a request sent just now."""
     return rate.refused(now_s, now_s, admitted=admitted, sent=sent, unit=1.0, stop_s=0.0, noisy=False)
 
 
-def found_10_per_s() -> Rate:
+def found_10_per_s() -> RateLimit:
     """The search ended after 20, and ten a second were admitted since."""
-    rate = Rate(None, 0.0)
+    rate = RateLimit(None, 0.0)
     assert refuse(rate, 2.0, 20, 21) is None
     assert rate.pace == 5.0  # half of what passed
     rate.pace = 12.0

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from batchgen.pace.retry import BACKOFF_CAP_S, LONGEST_WISH_S, AttemptCounts, RetryPolicy, RetrySettings
+from batchgen.pace.retry import BACKOFF_CAP_S, LONGEST_RETRY_AFTER_S, AttemptCounts, RetryPolicy, RetrySettings
 from batchgen.values import Completion, Failure, FailureKind, Usage, Verdict
 
 pytestmark = pytest.mark.anyio
@@ -83,14 +83,14 @@ async def test_a_final_failure_ends_the_retries():
 
 async def test_a_refused_row_keeps_to_the_servers_wish():
     """It comes back no sooner than `Retry-After` said, nor later than the cap on absurd wishes, also in an outage."""
-    wish = Failure(FailureKind.RATE_LIMITED, Verdict.WAIT, "later", retry_after_s=2.0)
-    script = Script(wish, DONE)
-    await script.run(wish)
+    obey_retry_after = Failure(FailureKind.RATE_LIMITED, Verdict.WAIT, "later", retry_after_s=2.0)
+    script = Script(obey_retry_after, DONE)
+    await script.run(obey_retry_after)
     assert script.sleeps == [2.0, 2.0]
     policy = RetryPolicy(RetrySettings(), random.Random(7))
-    assert policy.wait_s(AttemptCounts(asked_s=3.0), wish) == 3.0
+    assert policy.wait_s(AttemptCounts(asked_s=3.0), obey_retry_after) == 3.0
     busy = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "later", retry_after_s=1e9)
-    assert policy.wait_s(AttemptCounts(shared=True), busy) == LONGEST_WISH_S
+    assert policy.wait_s(AttemptCounts(shared=True), busy) == LONGEST_RETRY_AFTER_S
 
 
 def test_backoff_is_jittered_and_grows_to_its_bound():
@@ -113,8 +113,8 @@ def test_a_wait_is_longer_than_the_last_one_really_was():
 def test_the_servers_wish_is_a_lower_bound():
     """`Retry-After` of a server error is waited for, within a row's patience."""
     policy = RetryPolicy(RetrySettings(rate_limit_patience_s=60), random.Random(7))
-    wish = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "later", retry_after_s=45.0)
-    assert policy.wait_s(AttemptCounts(attempts=1), wish) == 45.0
+    obey_retry_after = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "later", retry_after_s=45.0)
+    assert policy.wait_s(AttemptCounts(attempts=1), obey_retry_after) == 45.0
     absurd = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "later", retry_after_s=1e9)
     assert policy.wait_s(AttemptCounts(attempts=1), absurd) == 60.0
 

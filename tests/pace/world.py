@@ -81,7 +81,7 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
         kind = provider.refusal(now_s, row)
         if kind is not None:
             provider.eat()
-            later(rng.uniform(*scene.refusal_s), "refused", row, ticket, kind, provider.wish_s(now_s))
+            later(rng.uniform(*scene.refusal_s), "refused", row, ticket, kind, provider.retry_after_s(now_s))
             return
         provider.take(now_s, row)
         if row.hangs and row.attempts == 1 and not ideal:
