@@ -25,6 +25,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from batchgen.text.whole import whole_value
+
 
 class Stage(StrEnum):
     """Which step of the rule read an answer."""
@@ -53,7 +55,6 @@ class _AmbiguousError(Exception):
     """The text can be read in two ways."""
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _FENCE = re.compile(r"```[^\n`{]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|["{}]', re.DOTALL)
@@ -153,18 +154,7 @@ def _decoded(decoder: json.JSONDecoder, text: str) -> Any:
         value = decoder.decode(text)
     except (ValueError, RecursionError):
         return None
-    return scrubbed(value) if _SURROGATE_ESCAPE.search(text) else value
-
-
-def scrubbed(value: Any) -> Any:
-    """Return `value` with lone surrogates replaced: Arrow, SQLite and `str.encode` would all raise on them."""
-    if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [scrubbed(item) for item in value]
-    if isinstance(value, dict):
-        return {scrubbed(key): scrubbed(item) for key, item in value.items()}
-    return value
+    return whole_value(value) if _SURROGATE_ESCAPE.search(text) else value
 
 
 def _objects(text: str) -> tuple[Sequence[str], bool]:
@@ -209,7 +199,7 @@ def _mended(text: str) -> dict[str, Any] | None:
         return None
     if not isinstance(value, dict) or _content(_unescaped(text)) != _content(" ".join(_leaves(value))):
         return None
-    return scrubbed(value) if _SURROGATE_ESCAPE.search(text) else value
+    return whole_value(value) if _SURROGATE_ESCAPE.search(text) else value
 
 
 def _content(text: str) -> str:

@@ -15,6 +15,8 @@ import re
 
 from msgspec import Struct
 
+from batchgen.text.whole import whole_text
+
 REPLACEMENT = "\ufffd"
 _DETECTED_BYTES = 1 << 16  # enough to tell a charset by; detection costs milliseconds per 10 KB
 _FEWEST_DETECTED = 24  # non-ASCII bytes: fewer tell nothing, and windows-1252 is the likeliest
@@ -74,15 +76,6 @@ def decode_bytes(body: bytes, declared: str | None, *, html: bool = False) -> De
     found = _decode(body, declared, html=html)
     text = found.text.replace("\r\n", "\n").replace("\r", "\n")
     return Decoded(whole_text(text), found.charset, found.lost)
-
-
-def whole_text(text: str) -> str:
-    """Return text with lone surrogates, which no UTF-8 can hold, as U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _decode(body: bytes, declared: str | None, *, html: bool) -> Decoded:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from batchgen.text.terminal import harmless
+from batchgen.text.whole import whole_value
 from batchgen.values import RateLimits
 
 MESSAGE_CAP = 2000
@@ -25,7 +26,6 @@ MESSAGE_CAP = 2000
 
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_INTEGER = 4000  # digits; int() refuses more than 4,300 and no real field has more than 20
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|us|µs|ns|d|h|m|s))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)")
@@ -53,7 +53,7 @@ def decode_json(data: bytes) -> Any:
     text = data.removeprefix(_BOM).decode("utf-8", "replace")
     try:
         value = json.loads(text, parse_constant=_no_constant, parse_int=_integer, strict=False)
-        return _scrub(value) if _SURROGATE_ESCAPE.search(text) else value
+        return whole_value(value) if _SURROGATE_ESCAPE.search(text) else value
     except (ValueError, RecursionError) as error:
         raise UnreadableError("nested too deeply" if isinstance(error, RecursionError) else "not JSON") from None
 
@@ -64,17 +64,6 @@ def _no_constant(_word: str) -> None:
 
 def _integer(digits: str) -> int | None:
     return int(digits) if len(digits) <= _LONGEST_INTEGER else None
-
-
-def _scrub(value: Any) -> Any:
-    """Return `value` with lone surrogates replaced: Arrow, SQLite and `str.encode` would all raise on them."""
-    if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_scrub(item) for item in value]
-    if isinstance(value, dict):
-        return {_scrub(key): _scrub(item) for key, item in value.items()}
-    return value
 
 
 def printable(text: str) -> str:

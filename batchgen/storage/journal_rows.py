@@ -13,6 +13,7 @@ from batchgen.errors import StorageStop
 from batchgen.money.ledger import Charges, Sums
 from batchgen.storage.bounds import bounded
 from batchgen.storage.shards import PartRecord, ShardRecord
+from batchgen.text.whole import whole_text
 from batchgen.values import Result
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -38,18 +39,13 @@ def record_crc(record: ShardRecord, sums: str | None) -> int:
     return zlib.crc32(repr((record.number, record.first_row, record.rows, *file, sums)).encode())
 
 
-def clean_text(text: str) -> str:
-    """Return `text` with lone surrogates replaced by U+FFFD: neither MessagePack nor Arrow can hold them."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def storable(result: Result) -> tuple[Result, bytes]:
     """Return the result as it is stored, and its body; texts and figures are mended here, once, if they need it."""
     result = bounded(result)
     try:
         return result, _encode(result)
     except UnicodeEncodeError:
-        texts = {name: clean_text(value) for name, value in _plain_texts(result)}
+        texts = {name: whole_text(value) for name, value in _plain_texts(result)}
         result = msgspec.structs.replace(result, **texts)
         return result, _encode(result)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
+from batchgen.text.whole import whole_text
+
 # C0 without tab and newline, DEL, C1, and the marks that reorder text: they could drive or fool a terminal.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def harmless(text: str) -> str:
     """Return `text` without control characters, and U+FFFD for lone surrogates, which no stream can write."""
-    return _CONTROL.sub("", _SURROGATE.sub("\ufffd", text))
+    return _CONTROL.sub("", whole_text(text))
 
 
 def storable(name: str) -> str:
