@@ -134,13 +134,15 @@ class Throttle(StrEnum):
 
 
 class Completion(Struct, frozen=True, gc=False):
-    """A finished answer. `finish_reason` is `stop`, `length`, `tool_calls`, `content_filter` or the vendor's own word.
+    """A finished answer. `finish_reason` is `stop`, `length`, `tool_calls`, `content_filter` or the vendor's own word;
+    None if the server named none.
 
-    `tool_calls` and `logprobs` are JSON text.
+    `tool_calls` and `logprobs` are JSON text. `service_tier` is the class of service that answered, as the server calls
+    it; `reported_cost` what the reply itself says that it cost, in the server's own currency.
     """
 
     text: str | None
-    finish_reason: str
+    finish_reason: str | None
     usage: Usage
     reasoning: str | None = None
     tool_calls: str | None = None
@@ -150,6 +152,8 @@ class Completion(Struct, frozen=True, gc=False):
     request_id: str | None = None
     http_status: int = 200
     limits: RateLimits | None = None
+    service_tier: str | None = None
+    reported_cost: Decimal | None = None
 
 
 class Turn(Struct, frozen=True, gc=False, array_like=True):

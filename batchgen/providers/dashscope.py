@@ -19,7 +19,7 @@ from batchgen.providers import parameter_checks as checks
 from batchgen.providers.auth import key_headers
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import native_reply
-from batchgen.providers.reader import Exchange, read_exchange
+from batchgen.providers.reader import Exchange, Shape, read_exchange
 from batchgen.providers.reply_fields import Choice
 from batchgen.providers.request_parts import (
     constant_parameters,
@@ -108,7 +108,7 @@ class DashScope:
         exchange = Exchange(request, response, "dashscope", self._settings.name, self._clock())
         # Left out, it is false: frames repeat the text so far.
         cumulative = request.streamed and (_CUMULATIVE in request.body or "incremental_output" in self._settings.omit)
-        return read_exchange(exchange, native_reply, _find_choice, cumulative=cumulative)
+        return read_exchange(exchange, CUMULATIVE_SHAPE if cumulative else SHAPE)
 
     def must_stream(self, model: str) -> bool:
         """Whether this model, with the settings' parameters, is known to answer streamed requests only."""
@@ -183,8 +183,8 @@ def _prompt_input(prompt: Prompt, multimodal: bool) -> dict[str, Any]:
     return {"prompt": prompt.text}
 
 
-def _find_choice(document: Mapping[str, Any]) -> Choice | None:
-    """Return the choice of a document in message format, or the text format made into one."""
+def find_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | None:
+    """Return the choice of a document in message format, or the text format made into one; None if it has neither."""
     output = document.get("output")
     if not isinstance(output, dict):
         return None
@@ -192,4 +192,11 @@ def _find_choice(document: Mapping[str, Any]) -> Choice | None:
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         choice: dict[str, Any] = choices[0]
         return choice
+    if output.get("text") is None and output.get("finish_reason") is None:
+        return None
     return {"message": {"content": output.get("text")}, "finish_reason": output.get("finish_reason")}
+
+
+SHAPE = Shape(native_reply, find_choice, whole_messages=False)
+CUMULATIVE_SHAPE = Shape(native_reply, find_choice, whole_messages=False, cumulative=True)
+"""How replies of the native API are taken apart, and those whose frames repeat the text so far."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 
-from msgspec import Struct
-
 from batchgen.providers.error_body import VendorError
+from batchgen.providers.error_rule import Rule, limit, rule
+from batchgen.providers.error_words import ANY_VENDOR, TOO_LONG, exceeds_limit
 from batchgen.values import FailureKind, Throttle, Verdict
 
 QC = "https://docs.qwencloud.com/api-reference/preparation/error-messages"
@@ -20,6 +20,7 @@ AL = "https://www.alibabacloud.com/help/en/model-studio/error-code"
 RLB = "https://help.aliyun.com/zh/model-studio/rate-limiting-best-practices"
 OAI = "https://developers.openai.com/docs/guides/error-codes"
 VLLM = "https://github.com/vllm-project/vllm"
+CLOUDFLARE = "https://developers.cloudflare.com/waf"
 LITELLM = "https://github.com/BerriAI/litellm"
 TPM = "https://github.com/can1357/oh-my-pi/pull/8476"
 
@@ -27,153 +28,101 @@ _RETRY, _WAIT, _FAIL, _STOP = Verdict.RETRY, Verdict.WAIT, Verdict.FAIL, Verdict
 _K = FailureKind
 
 
-class Rule(Struct, frozen=True):
-    """One row. Empty `codes`, `statuses` or `message` fit everything; `vendor` "" fits both."""
-
-    vendor: str
-    statuses: frozenset[int]
-    codes: frozenset[str]
-    message: re.Pattern[str] | None
-    kind: FailureKind
-    verdict: Verdict
-    source: str
-    throttle: Throttle | None = None
-    setting: bool = False
-    needs_stream: bool = False
-
-    def fits(self, vendor: str, status: int, words: frozenset[str], said: str) -> bool:
-        """Whether this row speaks about the error: `words` are its codes in lower case, `said` code and message."""
-        return (
-            (not self.vendor or self.vendor == vendor)
-            and (not self.statuses or status in self.statuses)
-            and (not self.codes or not self.codes.isdisjoint(words))
-            and (self.message is None or self.message.search(said) is not None)
-        )
-
-
-def _rule(
-    vendor: str,
-    codes: str,
-    kind: FailureKind,
-    verdict: Verdict,
-    source: str,
-    *,
-    message: str = "",
-    status: str = "",
-    throttle: Throttle | None = None,
-    setting: bool = False,
-    needs_stream: bool = False,
-) -> Rule:
-    return Rule(
-        vendor=vendor,
-        statuses=frozenset(map(int, status.split())),
-        codes=frozenset(codes.lower().split()),
-        message=re.compile(message, re.IGNORECASE) if message else None,
-        kind=kind,
-        verdict=verdict,
-        source=source,
-        throttle=throttle,
-        setting=setting,
-        needs_stream=needs_stream,
-    )
-
-
-def _limit(vendor: str, codes: str, throttle: Throttle, source: str, *, message: str = "", status: str = "") -> Rule:
-    """A row for a limit that spoke: wait, at no attempt's cost."""
-    return _rule(vendor, codes, _K.RATE_LIMITED, _WAIT, source, message=message, status=status, throttle=throttle)
-
-
 DS, OA = "dashscope", "openai"
 _DS_BAD_ROW = r"\[\] is too short|list index out of range|role must be|last message|Expecting '.+' delimiter"
-_TOO_LONG = (
-    r"range of input length|input length|maximum (?:model|context) length|maximum model length|context length|"
-    r"context window|available context size|message token length exceed|(?:prompt|input|messages?) (?:is|are) too long"
-)
 
 # fmt: off
 RULES: tuple[Rule, ...] = (
     # --- DashScope, native and compatible -----------------------------------------------------------------------
-    _rule(DS, "", _K.INVALID_REQUEST, _RETRY, QC, needs_stream=True,
+    rule(DS, "", _K.INVALID_REQUEST, _RETRY, QC, needs_stream=True,
           message=r"only support stream|must be set to false for non-streaming|does not support http call"),
-    _rule(DS, "RequestTimeOut", _K.TIMEOUT, _RETRY, QC, needs_stream=True),  # 300 s without a stream: advised to stream
-    _rule(DS, "InvalidURL", _K.ENDPOINT, _STOP, QC),
-    _rule(DS, "", _K.ENDPOINT, _STOP, QC, message=r"url error"),
-    _rule(DS, "AllocationQuota.FreeTierOnly Arrearage CommodityNotPurchased PrepaidBillOverdue PostpaidBillOverdue "
+    rule(DS, "RequestTimeOut", _K.TIMEOUT, _RETRY, QC, needs_stream=True),  # 300 s without a stream: advised to stream
+    rule(DS, "InvalidURL", _K.ENDPOINT, _STOP, QC),
+    rule(DS, "", _K.ENDPOINT, _STOP, QC, message=r"url error"),
+    rule(DS, "AllocationQuota.FreeTierOnly Arrearage CommodityNotPurchased PrepaidBillOverdue PostpaidBillOverdue "
               "AccessDenied.Unpurchased", _K.ACCOUNT, _STOP, QC),
-    _rule(DS, "", _K.ACCOUNT, _STOP, QC, message=r"free (?:allocated|tier) quota|free allocated quota"),
-    _rule(DS, "InvalidApiKey invalid_api_key", _K.AUTHENTICATION, _STOP, QC),
-    _rule(DS, "", _K.AUTHENTICATION, _STOP, QC, message=r"^not authorized"),
-    _rule(DS, "Model.AccessDenied ModelNotFound model_not_found model_not_supported", _K.MODEL_UNAVAILABLE, _STOP, QC),
-    _rule(DS, "InvalidParameter invalid_parameter_error", _K.MODEL_UNAVAILABLE, _STOP, QC, message=r"model not exist"),
-    _rule(DS, "AccessDenied Workspace.AccessDenied App.AccessDenied WorkSpaceNotFound access_denied",
+    rule(DS, "", _K.ACCOUNT, _STOP, QC, message=r"free (?:allocated|tier) quota|free allocated quota"),
+    rule(DS, "InvalidApiKey invalid_api_key", _K.AUTHENTICATION, _STOP, QC),
+    rule(DS, "", _K.AUTHENTICATION, _STOP, QC, message=r"^not authorized"),
+    rule(DS, "Model.AccessDenied ModelNotFound model_not_found model_not_supported", _K.MODEL_UNAVAILABLE, _STOP, QC),
+    rule(DS, "InvalidParameter invalid_parameter_error", _K.MODEL_UNAVAILABLE, _STOP, QC, message=r"model not exist"),
+    rule(DS, "AccessDenied Workspace.AccessDenied App.AccessDenied WorkSpaceNotFound access_denied",
           _K.AUTHENTICATION, _STOP, QC),
-    _rule(DS, "DataInspectionFailed data_inspection_failed IPInfringementSuspect FaqRuleBlocked CustomRoleBlocked",
+    rule(DS, "DataInspectionFailed data_inspection_failed IPInfringementSuspect FaqRuleBlocked CustomRoleBlocked",
           _K.CONTENT_FILTER, _FAIL, QC),
-    _rule(DS, "", _K.CONTENT_FILTER, _FAIL, QC, message=r"DataInspectionFailed"),
-    _rule(DS, "BadRequest.TooLarge request_too_large", _K.TOO_LONG, _FAIL, QC),
-    _rule(DS, "", _K.TOO_LONG, _FAIL, QC, status="400", message=_TOO_LONG),
-    _limit(DS, "Throttling.BurstRate limit_burst_rate", Throttle.GROWTH, RLB),
-    _limit(DS, "", Throttle.OVERLOAD, RLB, status="429", message=r"batch requests are being throttled"),
-    _limit(DS, "Throttling.AllocationQuota insufficient_quota", Throttle.TOKENS, TPM),
-    _limit(DS, "", Throttle.TOKENS, TPM, status="429", message=r"allocated quota exceeded|exceeded your current quota"),
-    _limit(DS, "", Throttle.CONCURRENCY, AL, status="429", message=r"concurren"),
-    _limit(DS, "Throttling Throttling.RateQuota LimitRequests limit_requests", Throttle.REQUESTS, QC),
-    _rule(DS, "BadRequest.EmptyInput BadRequest.IllegalInput", _K.INVALID_REQUEST, _FAIL, QC),
-    _rule(DS, "ServiceUnavailableError", _K.INVALID_REQUEST, _FAIL, QC, status="400"),  # a bad role or empty content
-    _rule(DS, "", _K.INVALID_REQUEST, _FAIL, QC, status="400", message=_DS_BAD_ROW),
-    _rule(DS, "InvalidParameter.NotSupportEnableThinking UnsupportedOperation BadRequest.EmptyParameters "
+    rule(DS, "", _K.CONTENT_FILTER, _FAIL, QC, message=r"DataInspectionFailed"),
+    rule(DS, "BadRequest.TooLarge request_too_large", _K.TOO_LONG, _FAIL, QC),
+    rule(DS, "", _K.TOO_LONG, _FAIL, QC, status="400", message=TOO_LONG),
+    limit(DS, "Throttling.BurstRate limit_burst_rate", Throttle.GROWTH, RLB),
+    limit(DS, "", Throttle.OVERLOAD, RLB, status="429", message=r"batch requests are being throttled"),
+    limit(DS, "Throttling.AllocationQuota insufficient_quota", Throttle.TOKENS, TPM),
+    limit(DS, "", Throttle.TOKENS, TPM, status="429", message=r"allocated quota exceeded|exceeded your current quota"),
+    limit(DS, "", Throttle.CONCURRENCY, AL, status="429", message=r"concurren"),
+    limit(DS, "Throttling Throttling.RateQuota LimitRequests limit_requests", Throttle.REQUESTS, QC),
+    rule(DS, "BadRequest.EmptyInput BadRequest.IllegalInput", _K.INVALID_REQUEST, _FAIL, QC),
+    rule(DS, "ServiceUnavailableError", _K.INVALID_REQUEST, _FAIL, QC, status="400"),  # a bad role or empty content
+    rule(DS, "", _K.INVALID_REQUEST, _FAIL, QC, status="400", message=_DS_BAD_ROW),
+    rule(DS, "InvalidParameter.NotSupportEnableThinking UnsupportedOperation BadRequest.EmptyParameters "
               "BadRequest.EmptyModel InvalidParameter invalid_parameter_error invalid_request_error "
               "InternalError.Algo.InvalidParameter", _K.INVALID_REQUEST, _FAIL, QC, setting=True),
-    _rule(DS, "ResponseTimeout GatewayTimeout InternalError.Timeout", _K.TIMEOUT, _RETRY, QC),
-    _rule(DS, "InternalError internal_error InternalError.Algo SystemError ModelServiceFailed RewriteFailed "
+    rule(DS, "ResponseTimeout GatewayTimeout InternalError.Timeout", _K.TIMEOUT, _RETRY, QC),
+    rule(DS, "InternalError internal_error InternalError.Algo SystemError ModelServiceFailed RewriteFailed "
               "ModelServingError ModelUnavailable ServiceUnavailable", _K.SERVER_ERROR, _RETRY, QC),
+    *ANY_VENDOR,
     # --- chat completions elsewhere: OpenAI, vLLM, llama.cpp, transformers serve, LiteLLM -----------------------
-    _rule(OA, "insufficient_quota credit_balance_exhausted organization_spend_limit_exceeded "
+    rule(OA, "insufficient_quota credit_balance_exhausted organization_spend_limit_exceeded "
               "project_spend_limit_exceeded organization_usage_limit_exceeded", _K.ACCOUNT, _STOP, OAI),
-    _rule(OA, "budget_exceeded", _K.ACCOUNT, _STOP, LITELLM),
-    _rule(OA, "invalid_api_key", _K.AUTHENTICATION, _STOP, OAI),
-    _rule(OA, "no_db_connection", _K.AUTHENTICATION, _STOP, LITELLM),  # 400: any key but the master's, no database
-    _rule(OA, "model_not_found", _K.MODEL_UNAVAILABLE, _STOP, OAI),
-    _rule(OA, "", _K.MODEL_UNAVAILABLE, _STOP, VLLM, status="404", message=r"\bmodel\b.*(?:not exist|not found)"),
-    _rule(OA, "", _K.MODEL_UNAVAILABLE, _STOP, LITELLM, status="400", message=r"invalid model name passed"),
-    _rule(OA, "", _K.TOO_LONG, _FAIL, OAI, status="429", message=r"request too large"),  # one row above the whole TPM
-    _limit(OA, "slow_down", Throttle.GROWTH, OAI),
-    _limit(OA, "server_is_overloaded overloaded_error", Throttle.OVERLOAD, OAI),
-    _limit(OA, "", Throttle.CONCURRENCY, LITELLM, status="429", message=r"concurren|parallel request"),
-    _limit(OA, "tokens", Throttle.TOKENS, OAI, status="429"),
-    _limit(OA, "requests", Throttle.REQUESTS, OAI, status="429"),
-    _limit(OA, "", Throttle.TOKENS, OAI, status="429", message=r"tokens per|\bTP[MD]\b|limit type: tokens"),
-    _limit(OA, "", Throttle.REQUESTS, OAI, status="429", message=r"requests per|\bRP[MD]\b|limit type: requests"),
-    _limit(OA, "rate_limit_exceeded", Throttle.UNKNOWN, OAI),
-    _rule(OA, "context_length_exceeded string_above_max_length exceed_context_size_error", _K.TOO_LONG, _FAIL, OAI),
-    _rule(OA, "", _K.TOO_LONG, _FAIL, VLLM, status="400 413 422 500", message=_TOO_LONG),
-    _rule(OA, "content_filter content_policy_violation", _K.CONTENT_FILTER, _FAIL, OAI),
-    _rule(OA, "", _K.CONTENT_FILTER, _FAIL, OAI, status="400",
+    rule(OA, "budget_exceeded", _K.ACCOUNT, _STOP, LITELLM),
+    rule(OA, "invalid_api_key", _K.AUTHENTICATION, _STOP, OAI),
+    rule(OA, "no_db_connection", _K.AUTHENTICATION, _STOP, LITELLM),  # 400: any key but the master's, no database
+    rule(OA, "model_not_found", _K.MODEL_UNAVAILABLE, _STOP, OAI),
+    rule(OA, "", _K.MODEL_UNAVAILABLE, _STOP, VLLM, status="404", message=r"\bmodel\b.*(?:not exist|not found)"),
+    rule(OA, "", _K.MODEL_UNAVAILABLE, _STOP, LITELLM, status="400", message=r"invalid model name passed"),
+    rule(OA, "", _K.TOO_LONG, _FAIL, OAI, status="429", message=r"request too large"),  # one row above the whole TPM
+    limit(OA, "slow_down", Throttle.GROWTH, OAI),
+    limit(OA, "server_is_overloaded overloaded_error", Throttle.OVERLOAD, OAI),
+    limit(OA, "", Throttle.CONCURRENCY, LITELLM, status="429", message=r"concurren|parallel request"),
+    limit(OA, "tokens", Throttle.TOKENS, OAI, status="429"),
+    limit(OA, "requests", Throttle.REQUESTS, OAI, status="429"),
+    limit(OA, "", Throttle.TOKENS, OAI, status="429", message=r"tokens per|\bTP[MD]\b|limit type: tokens"),
+    limit(OA, "", Throttle.REQUESTS, OAI, status="429", message=r"requests per|\bRP[MD]\b|limit type: requests"),
+    limit(OA, "rate_limit_exceeded", Throttle.UNKNOWN, OAI),
+    rule(OA, "context_length_exceeded string_above_max_length exceed_context_size_error", _K.TOO_LONG, _FAIL, OAI),
+    rule(OA, "", _K.TOO_LONG, _FAIL, VLLM, status="400 413 422 500", message=TOO_LONG),
+    rule(OA, "content_filter content_policy_violation", _K.CONTENT_FILTER, _FAIL, OAI),
+    rule(OA, "", _K.CONTENT_FILTER, _FAIL, OAI, status="400",
           message=r"content (?:management )?policy|safety system|content filter"),
-    _rule(OA, "unsupported_parameter unsupported_value unknown_parameter", _K.INVALID_REQUEST, _FAIL, OAI,
+    rule(OA, "unsupported_parameter unsupported_value unknown_parameter", _K.INVALID_REQUEST, _FAIL, OAI,
           setting=True),
     # --- by status, any vendor ------------------------------------------------------------------------------------
-    _rule("", "", _K.AUTHENTICATION, _STOP, OAI, status="401 403"),
-    _rule("", "", _K.ACCOUNT, _STOP, OAI, status="402"),  # DeepSeek, OpenRouter: balance used up
-    _rule("", "", _K.ENDPOINT, _STOP, OAI, status="404 405 407 410"),
-    _rule("", "", _K.TIMEOUT, _RETRY, OAI, status="408 504 522 524"),
-    _rule("", "", _K.SERVER_ERROR, _RETRY, OAI, status="409 425"),
-    _rule("", "", _K.TOO_LONG, _FAIL, OAI, status="413"),
-    _rule("", "", _K.INVALID_REQUEST, _FAIL, OAI, status="422", setting=True),
-    _limit("", "", Throttle.UNKNOWN, OAI, status="429"),
-    _limit("", "", Throttle.OVERLOAD, OAI, status="529"),
+    rule("", "", _K.INVALID_REQUEST, _FAIL, CLOUDFLARE, status="403 405 406 418", message=r"^HTML page", setting=True),
+    rule("", "", _K.AUTHENTICATION, _STOP, OAI, status="401 403"),
+    rule("", "", _K.ACCOUNT, _STOP, OAI, status="402"),  # DeepSeek, OpenRouter: balance used up
+    rule("", "", _K.ENDPOINT, _STOP, OAI, status="404 405 407 410"),
+    rule("", "", _K.TIMEOUT, _RETRY, OAI, status="408 504 522 524"),
+    rule("", "", _K.SERVER_ERROR, _RETRY, OAI, status="409 425"),
+    rule("", "", _K.TOO_LONG, _FAIL, OAI, status="413 414 431"),
+    rule("", "", _K.INVALID_REQUEST, _FAIL, OAI, status="422", setting=True),
+    limit("", "", Throttle.UNKNOWN, OAI, status="429"),
+    limit("", "", Throttle.OVERLOAD, OAI, status="498 529"),
 )
 # fmt: on
 
 _ROW_PARAMS = re.compile(r"^(?:messages|input|prompt)")
 _PARAMETER = re.compile(
     r"parameter|argument|unsupported|unrecognized|extra (?:fields|inputs)|must be (?:less|greater|between|in|a|an|one)|"
-    r"should be in|max_tokens|max_completion_tokens|temperature|top_p|top_k|response_format|enable_thinking|tool",
+    r"should be in|max_tokens|max_completion_tokens|temperature|top_p|top_k|response.?format|schema|"
+    r"enable_thinking|tool",
     re.IGNORECASE,
 )
 _OTHER_4XX = Rule("", frozenset(), frozenset(), None, _K.INVALID_REQUEST, _FAIL, OAI)
 _PARAMETER_4XX = Rule("", frozenset(), frozenset(), None, _K.INVALID_REQUEST, _FAIL, OAI, setting=True)
+_NEVER_FITS = Rule("", frozenset(), frozenset(), None, _K.TOO_LONG, _FAIL, OAI)
 _OTHER = Rule("", frozenset(), frozenset(), None, _K.SERVER_ERROR, _RETRY, OAI)
+
+
+_FINAL_4XX = frozenset({*range(400, 420), 422, 426, 428, 431, 451}) - {408, 409}
+"""What a 4xx may be for good; all others are a gateway's words for trouble behind it (424, 499, ...)."""
 
 
 def find_rule(vendor: str, status: int, error: VendorError) -> Rule:
@@ -183,11 +132,13 @@ def find_rule(vendor: str, status: int, error: VendorError) -> Rule:
     passing server error.
     """
     words = frozenset(word.lower() for word in (error.code, error.type) if word)
-    said = f"{error.code}: {error.message}" if error.code else error.message
-    for rule in RULES:
-        if rule.fits(vendor, status, words, said):
-            return rule
-    if not 400 <= status < 500:
+    said = " ".join(filter(None, (f"{error.code}: {error.message}" if error.code else error.message, error.details)))
+    if exceeds_limit(said):
+        return _NEVER_FITS
+    for one in RULES:
+        if one.fits(vendor, status, words, said):
+            return one
+    if status not in _FINAL_4XX:
         return _OTHER
     if error.param:
         return _OTHER_4XX if _ROW_PARAMS.match(error.param) else _PARAMETER_4XX

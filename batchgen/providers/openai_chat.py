@@ -18,7 +18,7 @@ from batchgen.providers import parameter_checks as checks
 from batchgen.providers.auth import is_azure, key_headers
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import chat_reply
-from batchgen.providers.reader import Exchange, read_exchange
+from batchgen.providers.reader import Exchange, Shape, read_exchange
 from batchgen.providers.reply_fields import Choice
 from batchgen.providers.request_parts import (
     constant_parameters,
@@ -106,7 +106,7 @@ class OpenAIChat:
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
         exchange = Exchange(request, response, self._vendor, self._settings.name, self._clock())
-        return read_exchange(exchange, chat_reply, _find_choice, cumulative=False)
+        return read_exchange(exchange, SHAPE)
 
     def must_stream(self, model: str) -> bool:
         """Whether this model is known to answer streamed requests only: some of DashScope's; nobody else's."""
@@ -137,12 +137,18 @@ def _tail(parameters: Mapping[str, Any], stream: bool, omit: Sequence[str]) -> b
     return b"," + members(fields) + b"}" if fields else b"}"
 
 
-def _find_choice(document: Mapping[str, Any]) -> Choice | None:
-    """Return the choice with index 0, or the only one; None for a chunk without choices."""
+def find_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | None:
+    """Return the choice with this index, or without any; None if there is none such. `index` None takes the first."""
     choices = document.get("choices")
+    if isinstance(choices, dict):
+        choices = [choices]
     if not isinstance(choices, list):
         return None
     for choice in choices:
-        if isinstance(choice, dict) and choice.get("index") in (0, None):
+        if isinstance(choice, dict) and (index is None or choice.get("index") in (index, None)):
             return choice
     return None
+
+
+SHAPE = Shape(chat_reply, find_choice, whole_messages=True)
+"""How replies of chat completions are taken apart."""

@@ -1,8 +1,10 @@
 """The reply that nearly always comes, as types: decoding into them costs half of reading a document key by key.
 
-All that the general reader (`answer`, `error_body`) looks at is declared. Where the usual reply has nothing the type
-allows nothing, so whatever is out of the ordinary (an error, tool calls, parts, several choices, text format, a frame
-of a stream) does not fit and is left to that reader. What nobody looks at is skipped.
+All that the general reader (`reply_fields`, `error_body`) looks at is declared. Where the usual reply has nothing the
+type allows nothing, and of a usage only names known here are allowed, with counts that agree. So whatever is out of the
+ordinary (an error, tool calls, parts, several choices, text format, a frame of a stream, an end other than the four,
+figures that contradict each other) does not fit and is left to that reader: no rule for the odd is written twice.
+What nobody looks at is skipped.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import Meta, Struct, field
 
-from batchgen.providers.reply_fields import LARGEST_COUNT
+from batchgen.providers.thinking import may_have_thinking
+from batchgen.providers.usage import LARGEST_COUNT
 from batchgen.values import Usage
 
 _Empty = Annotated[list[Any], Meta(max_length=0)]
-_Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
+_Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT // 2)]
+_Tokens = Annotated[int, Meta(ge=1, le=LARGEST_COUNT // 2)]
 
 
 class UsualMessage(Struct, gc=False):
@@ -25,68 +29,108 @@ class UsualMessage(Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    refusal: str | None = None
+    reasoning_details: _Empty | None = None
+    thinking: None = None
+    thinking_content: None = None
+    reasoning_text: None = None
+    thinking_blocks: _Empty | None = None
+    thought: None = None
+    refusal: None = None
     tool_calls: _Empty | None = None
     function_call: None = None
 
 
 class UsualChoice(Struct, gc=False):
-    """The only choice. `finish_reason` may still be a word for none."""
+    """The only choice, at an end that is the same word for all vendors."""
 
     message: UsualMessage
-    finish_reason: str
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter"]
     index: Literal[0] | None = None
     logprobs: None = None
+    error: None = None
+    usage: None = None
+    usageMetadata: None = None
+    x_groq: None = None
+    delta: None = None
 
 
-class _Read(Struct, gc=False):
+class _Read(Struct, gc=False, forbid_unknown_fields=True):
     """What of the input came out of a cache, or went into one."""
 
-    cached_tokens: _Count | UnsetType | None = UNSET
-    cache_creation_input_tokens: _Count | UnsetType | None = UNSET
-    cache_write_tokens: _Count | None = None
+    cached_tokens: _Count | None = None
+    cache_creation_input_tokens: _Count | None = None
+    text_tokens: Any = None
+    audio_tokens: Any = None
+    image_tokens: Any = None
+    video_tokens: Any = None
+    cache_type: Any = None
 
 
-class _Written(Struct, gc=False):
+class _Written(Struct, gc=False, forbid_unknown_fields=True):
     """What of the output was thinking."""
 
     reasoning_tokens: _Count | None = None
+    text_tokens: Any = None
+    audio_tokens: Any = None
+    image_tokens: Any = None
+    accepted_prediction_tokens: Any = None
+    rejected_prediction_tokens: Any = None
 
 
-class UsualUsage(Struct, gc=False):
-    """Token counts under the names of both formats."""
+class UsualUsage(Struct, gc=False, forbid_unknown_fields=True):
+    """Token counts under the names of either format."""
 
-    input_tokens: _Count | UnsetType | None = UNSET
-    output_tokens: _Count | UnsetType | None = UNSET
-    total_tokens: _Count | None = None
-    prompt_tokens: _Count | None = None
-    completion_tokens: _Count | None = None
+    input_tokens: _Tokens | None = None
+    output_tokens: _Tokens | None = None
+    total_tokens: _Tokens | None = None
+    prompt_tokens: _Tokens | None = None
+    completion_tokens: _Tokens | None = None
     prompt_tokens_details: _Read | None = None
     input_tokens_details: _Read | None = None
     output_tokens_details: _Written | None = None
     completion_tokens_details: _Written | None = None
     prompt_cache_hit_tokens: _Count | None = None
+    prompt_cache_miss_tokens: Any = None
+    image_tokens: Any = None
+    audio_tokens: Any = None
+    video_tokens: Any = None
 
     def read(self) -> Usage | None:
-        """Return what `read_usage` would; None where details stand under two names, which only that can tell apart."""
-        tokens_in = self.prompt_tokens if self.input_tokens is UNSET else self.input_tokens
-        tokens_out = self.completion_tokens if self.output_tokens is UNSET else self.output_tokens
-        total = self.total_tokens
-        if total is None and tokens_in is not None and tokens_out is not None:
-            total = tokens_in + tokens_out
-        reads = self.prompt_tokens_details, self.input_tokens_details
-        writes = self.output_tokens_details, self.completion_tokens_details
-        if None not in reads or None not in writes:
+        """Return what `read_usage` would; None where there is more than one thing to choose from."""
+        tokens_in = self.prompt_tokens
+        tokens_out = self.completion_tokens
+        if tokens_in is None or tokens_out is None:
+            if (
+                tokens_in is not None
+                or tokens_out is not None
+                or self.input_tokens is None
+                or self.output_tokens is None
+            ):
+                return None
+            tokens_in, tokens_out = self.input_tokens, self.output_tokens
+        elif self.input_tokens is not None or self.output_tokens is not None:
+            return None
+        total = tokens_in + tokens_out
+        if self.total_tokens is not None and self.total_tokens != total:
             return None
         cached, stored = self.prompt_cache_hit_tokens, None
-        read = reads[0] or reads[1]
+        read = self.prompt_tokens_details or self.input_tokens_details
         if read is not None:
-            if read.cached_tokens is not UNSET:
+            if self.prompt_tokens_details and self.input_tokens_details:
+                return None
+            if cached is None:
                 cached = read.cached_tokens
-            creation = read.cache_creation_input_tokens
-            stored = read.cache_write_tokens if creation is UNSET else creation
-        written = writes[0] or writes[1]
-        reasoning = None if written is None else written.reasoning_tokens
+            elif read.cached_tokens != cached:
+                return None
+            stored = read.cache_creation_input_tokens
+        if (cached or 0) + (stored or 0) > tokens_in:
+            return None
+        reasoning = None
+        written = self.output_tokens_details or self.completion_tokens_details
+        if written is not None:
+            reasoning = written.reasoning_tokens
+            if (reasoning or 0) > tokens_out or (self.output_tokens_details and self.completion_tokens_details):
+                return None
         return Usage(tokens_in, tokens_out, total, cached, reasoning, stored)
 
 
@@ -97,6 +141,8 @@ class _Document(Struct, gc=False, kw_only=True):
     """What stands at the top in both formats. SDKs and gateways put `code`, `message` and a status beside an answer."""
 
     usage: UsualUsage | None = None
+    usageMetadata: None = None
+    x_groq: None = None
     model: str | None = None
     request_id: str | None = None
     other_request_id: None = field(name="requestId", default=None)
@@ -106,10 +152,7 @@ class _Document(Struct, gc=False, kw_only=True):
     error: None = None
     code: Literal["", "200"] | None = None
     status_code: Literal[200] | None = None
-
-    def read_usage(self) -> Usage | None:
-        """Return the token counts; None where only the general reader can tell."""
-        return _UNKNOWN if self.usage is None else self.usage.read()
+    service_tier: None = None
 
 
 class _Output(Struct, gc=False):
@@ -142,3 +185,12 @@ UsualReply = UsualNative | UsualChat
 
 native_reply = msgspec.json.Decoder(UsualNative).decode
 chat_reply = msgspec.json.Decoder(UsualChat).decode
+
+
+def usual_usage(reply: UsualReply) -> Usage | None:
+    """Return the token counts of a reply that needs no second look; None for one that does."""
+    message = reply.choice.message
+    text = message.content
+    if not text or may_have_thinking(text):
+        return None
+    return _UNKNOWN if reply.usage is None else reply.usage.read()

@@ -1,15 +1,15 @@
 """A whole response → completion or failure, for both wire formats.
 
-Success needs a `finish_reason` that says something ("null" and "" do not); neither the status 200 nor `[DONE]` proves
-it, and a 200 may carry an error. What an error means is the catalogue's to say; what is neither an answer nor an
-error is unreadable, is tried again, and may have been billed.
+Neither the status 200 nor `[DONE]` proves a success: it needs an answer with a known good end. What an error means is
+the catalogue's to say; what is neither an answer nor an error is unreadable, is tried again, and may have been billed.
+A reply that is an answer from beginning to end is never thrown away for a field beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,14 +17,23 @@ from msgspec import Struct
 
 from batchgen.providers.error_body import VendorError, describe, find_error, read_error
 from batchgen.providers.error_catalogue import find_rule
-from batchgen.providers.quick_decode import UsualReply
-from batchgen.providers.reply_fields import UNFINISHED, Answer, Choice, json_text, read_usage
+from batchgen.providers.finish_reasons import OUR_WORDS, read_end
+from batchgen.providers.quick_decode import UsualReply, usual_usage
+from batchgen.providers.reply_fields import Answer, Choice, said_once
 from batchgen.providers.sse import Frame, is_stream, read_frames
+from batchgen.providers.thinking import split_thinking
+from batchgen.providers.tool_calls import json_text
+from batchgen.providers.usage import read_cost, read_usage
 from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s, word_or_none
-from batchgen.values import Completion, Failure, FailureKind, Request, Response, Verdict
+from batchgen.values import Completion, Failure, FailureKind, Request, Response, Throttle, Usage, Verdict
 
 DecodeUsual = Callable[[bytes], UsualReply]
-FindChoice = Callable[[Mapping[str, Any]], Choice | None]
+
+
+class FindChoice(Protocol):
+    """Returns a document's one choice, None if it has none; `index` is which of several, None any."""
+
+    def __call__(self, document: Mapping[str, Any], index: int | None = 0) -> Choice | None: ...
 
 
 class Exchange(Struct, frozen=True, gc=False):
@@ -38,16 +47,26 @@ class Exchange(Struct, frozen=True, gc=False):
     now: float
 
 
-def read_exchange(
-    exchange: Exchange, decode_usual: DecodeUsual, find_choice: FindChoice, *, cumulative: bool
-) -> Completion | Failure:
-    """Return what a response means. Never raises. `decode_usual` takes the usual reply, raising for any other;
-    `find_choice` returns a document's one choice; `cumulative`: each frame of the stream repeats the text so far."""
+class Shape(Struct, frozen=True):
+    """How a wire format's replies are taken apart.
+
+    `decode_usual` takes the usual reply, raising for any other; `find_choice` returns a document's one choice.
+    `cumulative`: each frame of the stream repeats the text so far; `whole_messages`: see `Answer`.
+    """
+
+    decode_usual: DecodeUsual
+    find_choice: FindChoice
+    whole_messages: bool
+    cumulative: bool = False
+
+
+def read_exchange(exchange: Exchange, shape: Shape) -> Completion | Failure:
+    """Return what a response means. Never raises."""
     if exchange.response.status == 200 and not exchange.request.streamed:
-        completion = _read_usual(exchange, decode_usual)
+        completion = _read_usual(exchange, shape.decode_usual)
         if completion is not None:
             return completion
-    return read_any(exchange, find_choice, cumulative=cumulative)
+    return read_any(exchange, shape)
 
 
 def _read_usual(exchange: Exchange, decode: DecodeUsual) -> Completion | None:
@@ -57,73 +76,111 @@ def _read_usual(exchange: Exchange, decode: DecodeUsual) -> Completion | None:
         reply = decode(response.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    usage = usual_usage(reply)
+    if usage is None:
+        return None
     choice = reply.choice
     message = choice.message
-    usage = reply.read_usage()
-    if usage is None or choice.finish_reason in UNFINISHED or not choice.finish_reason.isprintable():
-        return None
     return Completion(
         text=message.content,
         finish_reason=choice.finish_reason,
         usage=usage,
-        reasoning=(message.reasoning if message.reasoning_content is None else message.reasoning_content) or None,
-        refusal=message.refusal or None,
+        reasoning=message.reasoning_content or message.reasoning or None,
         model=_model(exchange, reply),
         request_id=_request_id(exchange, reply),
         limits=rate_limits(response.headers, exchange.now),
     )
 
 
-def read_any(exchange: Exchange, find_choice: FindChoice, *, cumulative: bool) -> Completion | Failure:
+def read_any(exchange: Exchange, shape: Shape) -> Completion | Failure:
     """Return what any response means, streamed or whole, document by document and key by key."""
-    response = exchange.response
-    status = response.status
-    if 300 <= status < 400:
+    if 300 <= exchange.response.status < 400:
         return _redirect(exchange)
-    answer = Answer(cumulative)
+    answer = Answer(cumulative=shape.cumulative, whole_messages=shape.whole_messages)
     try:
-        frames = _frames(response.body)
+        return _read_documents(exchange, shape, answer)
+    except RecursionError:  # a value inside it is nested deeper than can be followed
+        return _unreadable(exchange, f"HTTP {exchange.response.status} with a reply nested too deeply", answer)
+
+
+def _read_documents(exchange: Exchange, shape: Shape, answer: Answer) -> Completion | Failure:
+    body, status = exchange.response.body, exchange.response.status
+    streamed = is_stream(body)
+    try:
+        frames = read_frames(body) if streamed else _document(body)
     except UnreadableError as unreadable:
-        said = describe(response.body)
+        said = describe(body)
         if status >= 400:
             return _failure(exchange, VendorError(said), status, answer, relayed=True)
         return _unreadable(exchange, f"HTTP {status} with {unreadable}: {said}", answer)
+    failure = _add_frames(exchange, shape, answer, frames, index=0)
+    if failure is None and not answer.has_choice:  # the only choice may have another number
+        failure = _add_frames(exchange, shape, answer, frames, index=None)
+    if failure is not None:
+        return failure
+    if status >= 400:
+        return _failure(exchange, VendorError(), status, answer, relayed=True)
+    if not frames and status == 200:
+        return _blank(exchange, answer)
+    if answer.error is not None:
+        return _failure(exchange, answer.error, answer.error.status or 0, answer)
+    if answer.ended is None:
+        if streamed or not answer.has_words:
+            return _unended(exchange, answer)
+        return _completion(exchange, answer, None)
+    end = read_end(answer.ended)
+    if end == "content_filter" and not answer.has_words:
+        return _filtered(exchange, answer, f"the answer was held back: {answer.ended}")
+    if end is None or (end not in OUR_WORDS and not answer.has_words):
+        return _ended_badly(exchange, answer)
+    return _completion(exchange, answer, end)
+
+
+def _add_frames(
+    exchange: Exchange, shape: Shape, answer: Answer, frames: list[Frame], index: int | None
+) -> Failure | None:
+    """Read the documents in turn; return the failure that one of them states, if the answer is not whole by then."""
+    status = exchange.response.status
     for frame in frames:
         document = frame.document
         error = read_error(document) if frame.failed or status >= 400 else find_error(document)
-        if error is not None:
-            if isinstance(document, dict):
-                answer.add(document, None)
+        if isinstance(document, dict):
+            answer.add(document, None if status >= 400 else shape.find_choice(document, index))
+        if error is not None and not (status < 400 and answer.is_whole):
             stated = status if status >= 400 else frame.status or error.status or 0
             return _failure(exchange, error, stated, answer)
-        if isinstance(document, dict):
-            answer.add(document, find_choice(document))
-    if status >= 400:
-        return _failure(exchange, VendorError(), status, answer, relayed=True)
-    if answer.finish_reason is None:
-        return _unreadable(exchange, f"HTTP {status}, but no finish_reason: a cut answer, or none", answer)
+    return None
+
+
+def _completion(exchange: Exchange, answer: Answer, end: str | None) -> Completion:
+    reported = answer.usage
+    text, reasoning = split_thinking(said_once(answer.text), said_once(answer.reasoning) or None, end)
     return Completion(
-        text=None if answer.text is None else "".join(answer.text),
-        finish_reason=answer.finish_reason,
-        usage=read_usage(answer.usage),
-        reasoning="".join(answer.reasoning) or None if answer.reasoning else None,
-        tool_calls=json_text(list(answer.calls.values())) if answer.calls else None,
-        refusal="".join(answer.refusal) or None if answer.refusal else None,
+        text=text,
+        finish_reason=end,
+        usage=read_usage(reported, answered=answer.has_words or bool(reasoning)),
+        reasoning=reasoning,
+        tool_calls=answer.tool_calls,
+        refusal=said_once(answer.refusal) or None,
         logprobs=None if answer.logprobs is None else json_text(answer.logprobs),
         model=_model(exchange, answer),
         request_id=_request_id(exchange, answer),
-        http_status=status,
-        limits=rate_limits(response.headers, exchange.now),
+        http_status=exchange.response.status,
+        limits=rate_limits(exchange.response.headers, exchange.now),
+        service_tier=answer.service_tier,
+        reported_cost=read_cost(reported),
     )
 
 
-def _frames(body: bytes) -> list[Frame]:
-    """Return a body's documents, by its content: the content type is often wrong (an event stream as error body)."""
-    if is_stream(body):
-        return read_frames(body)
-    if not body.strip():
-        raise UnreadableError("an empty body")
-    return [Frame(decode_json(body))]
+def _billed(answer: Answer) -> Usage | None:
+    """Return what an attempt without an answer was billed, as far as the server reported input and output."""
+    usage = read_usage(answer.usage, answered=answer.has_words)
+    return None if usage.input_tokens is None or usage.output_tokens is None else usage
+
+
+def _document(body: bytes) -> list[Frame]:
+    """Return a body's one document; none for a body of blanks only, as a server sends that has hung up on its queue."""
+    return [Frame(decode_json(body))] if body.strip() else []
 
 
 def _model(exchange: Exchange, answer: Answer | UsualReply) -> str | None:
@@ -156,14 +213,59 @@ def _redirect(exchange: Exchange) -> Failure:
 
 
 def _unreadable(exchange: Exchange, message: str, answer: Answer) -> Failure:
+    return _lost(exchange, answer, FailureKind.UNREADABLE, message, _billed(answer), maybe_billed=True)
+
+
+def _unended(exchange: Exchange, answer: Answer) -> Failure:
+    """Judge a reply without any end: with the prompt counted and no choice it was the prompt that was blocked."""
+    usage = _billed(answer)
+    if not answer.has_choice and usage is not None and usage.output_tokens == 0:
+        return _filtered(exchange, answer, "the reply has no choice: the prompt was blocked")
+    status = exchange.response.status
+    return _unreadable(exchange, f"HTTP {status}, but no finish_reason: a cut answer, or none", answer)
+
+
+def _ended_badly(exchange: Exchange, answer: Answer) -> Failure:
+    """Judge an answer whose end is a failure of the server, or that has neither words nor a known end."""
+    usage = _billed(answer)
+    failure = _lost(
+        exchange,
+        answer,
+        FailureKind.SERVER_ERROR,
+        f"the answer ended with finish_reason {answer.ended!r}",
+        usage,
+        maybe_billed=usage is None,
+    )
+    return msgspec.structs.replace(failure, code=answer.ended, finish_reason=answer.ended)
+
+
+def _filtered(exchange: Exchange, answer: Answer, message: str) -> Failure:
+    """Judge a reply whose prompt or answer was held back: asking again would be held back again, and be billed."""
+    usage = read_usage(answer.usage, answered=False)
+    failure = _lost(exchange, answer, FailureKind.CONTENT_FILTER, message, usage, maybe_billed=False)
+    return msgspec.structs.replace(failure, verdict=Verdict.FAIL, finish_reason="content_filter")
+
+
+def _blank(exchange: Exchange, answer: Answer) -> Failure:
+    """Judge a whole 200 without a word: a server that kept the connection alive while it waited, and gave up."""
+    failure = _lost(
+        exchange, answer, FailureKind.RATE_LIMITED, "HTTP 200 with an empty body: overloaded", None, maybe_billed=False
+    )
+    return msgspec.structs.replace(failure, verdict=Verdict.WAIT, throttle=Throttle.OVERLOAD)
+
+
+def _lost(
+    exchange: Exchange, answer: Answer, kind: FailureKind, message: str, usage: Usage | None, *, maybe_billed: bool
+) -> Failure:
     return Failure(
-        kind=FailureKind.UNREADABLE,
+        kind=kind,
         verdict=Verdict.RETRY,
         message=printable(message),
         http_status=exchange.response.status,
         request_id=_request_id(exchange, answer),
         model=_model(exchange, answer),
-        maybe_billed=True,
+        maybe_billed=maybe_billed,
+        usage=usage,
         limits=rate_limits(exchange.response.headers, exchange.now),
     )
 
@@ -186,6 +288,7 @@ def _failure(exchange: Exchange, error: VendorError, status: int, answer: Answer
     elif advice == "true" and verdict is Verdict.FAIL:
         verdict = Verdict.RETRY
     begun = answer.text is not None or answer.reasoning is not None
+    wait_s = retry_after_s(headers, exchange.now)
     lost = verdict is Verdict.RETRY and (relayed or rule.kind is FailureKind.TIMEOUT)
     return Failure(
         kind=rule.kind,
@@ -196,8 +299,9 @@ def _failure(exchange: Exchange, error: VendorError, status: int, answer: Answer
         request_id=_request_id(exchange, answer),
         model=_model(exchange, answer),
         throttle=rule.throttle,
-        retry_after_s=retry_after_s(headers, exchange.now),
+        retry_after_s=error.retry_after_s if wait_s is None else wait_s,
         maybe_billed=begun or lost,
+        usage=_billed(answer) if verdict is Verdict.RETRY else None,
         setting=setting,
         needs_stream=needs_stream,
         limits=rate_limits(headers, exchange.now),

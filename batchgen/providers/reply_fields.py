@@ -1,165 +1,222 @@
 """The documents of one response → what they add up to. Shared by both wire formats, plain and streamed.
 
 A plain response is read as a stream of one document: `Answer` takes the documents in turn, each with one choice, and
-what it holds at the end is the answer.
+what it holds at the end is the answer. Pieces are kept in lists and joined once, so that a reply of any number of
+frames costs a time in proportion to its length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
+from batchgen.providers.error_body import VendorError, find_error
+from batchgen.providers.finish_reasons import OUR_WORDS, is_unfinished, read_end
+from batchgen.providers.tool_calls import ToolCalls, json_text
+from batchgen.providers.usage import last_filled
 from batchgen.providers.wire import word_or_none
-from batchgen.values import Usage
 
 Choice = Mapping[str, Any]
 """The one choice of a document: `message` or `delta`, `finish_reason`, `logprobs`."""
 
-UNFINISHED = ("", "null", "None")
-"""What a running frame has as `finish_reason`: DashScope writes null as a string."""
+THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_content", "reasoning_text",
+            "thinking_blocks", "thought")  # fmt: skip
+"""The names under which a message has its thinking; the first that is filled counts."""
 
-LARGEST_COUNT = 2**63 - 1
-"""Most tokens that a count can name: what a column of 64 bits holds."""
+_THINKING_PARTS = ("thinking", "reasoning", "thought", "redacted_thinking", "reasoning_text", "summary_text")
+_TEXT_OF_PART = ("text", "thinking", "reasoning", "summary", "content", "thought")
+
+REPEATED_LETTERS = 16
+"""So many letters said again by the pieces of a stream show that they repeat what came before."""
 
 
 class Answer:
-    """What the documents read so far add up to. `cumulative`: each frame repeats the text so far."""
+    """What the documents read so far add up to. `cumulative`: each frame repeats the text so far; `whole_messages`: a
+    `message` in a stream is the whole one, not a piece as a `delta` is."""
 
     __slots__ = (
-        "calls", "cumulative", "finish_reason", "id", "logprobs", "model",
-        "reasoning", "refusal", "request_id", "text", "usage",
+        "calls", "cumulative", "ended", "error", "has_choice", "id", "logprobs", "model", "reasoning", "refusal",
+        "request_id", "service_tier", "text", "usages", "whole_messages",
     )  # fmt: skip
 
-    def __init__(self, cumulative: bool) -> None:
+    def __init__(self, *, cumulative: bool, whole_messages: bool) -> None:
         self.cumulative = cumulative
+        self.whole_messages = whole_messages
         self.text: list[str] | None = None
         self.reasoning: list[str] | None = None
         self.refusal: list[str] | None = None
-        self.calls: dict[object, dict[str, Any]] = {}
+        self.calls = ToolCalls()
         self.logprobs: Any = None
-        self.finish_reason: str | None = None
-        self.usage: Mapping[str, Any] | None = None
+        self.ended: str | None = None
+        self.error: VendorError | None = None
+        self.usages: list[Mapping[str, Any]] = []
+        self.has_choice = False
         self.model: str | None = None
         self.request_id: str | None = None
         self.id: str | None = None
+        self.service_tier: str | None = None
 
     def add(self, document: Mapping[str, Any], choice: Choice | None) -> None:
         """Take one document and its choice (None: it has none, as the last chunk that only carries usage)."""
-        usage = document.get("usage")
-        if isinstance(usage, dict):
-            self.usage = usage  # DashScope: cumulative in every frame; chat completions: the last that has it
         self.model = self.model or word_or_none(document.get("model"))
         self.request_id = self.request_id or _request_id(document)
         self.id = self.id or word_or_none(document.get("id"))
+        self.service_tier = word_or_none(document.get("service_tier")) or self.service_tier
+        self._add_usage(document)
         if choice is None:
             return
+        self.has_choice = True
+        self._add_usage(choice)
         reason = word_or_none(choice.get("finish_reason"))
-        if reason is not None and reason not in UNFINISHED:
-            self.finish_reason = reason
+        if reason is not None and not is_unfinished(reason):
+            self.ended = reason
+        if choice.get("error"):
+            self.error = find_error(choice)
         logprobs = choice.get("logprobs")
         if logprobs is not None:
             self._add_logprobs(logprobs)
-        message = choice.get("message")
-        if not isinstance(message, dict):
-            message = choice.get("delta")
-            if not isinstance(message, dict):
-                return
-        self.text = self._joined(self.text, text_of(message.get("content")))
-        reasoning = message.get("reasoning_content")
-        self.reasoning = self._joined(
-            self.reasoning, text_of(message.get("reasoning") if reasoning is None else reasoning)
-        )
-        self.refusal = self._joined(self.refusal, text_of(message.get("refusal")))
+        self._add_message(document, choice)
+
+    def _add_usage(self, place: Mapping[str, Any]) -> None:
+        """Take the usage of a document, or of a choice (Moonshot); Groq's streams have it in a member of their own."""
+        usage = place.get("usage")
+        if not isinstance(usage, dict):
+            usage = place.get("usageMetadata") or place.get("x_groq")
+            if isinstance(usage, dict) and "usage" in usage:
+                usage = usage["usage"]
+        if isinstance(usage, dict) and usage:
+            self.usages.append(usage)
+
+    def _add_message(self, document: Mapping[str, Any], choice: Choice) -> None:
+        message, delta = choice.get("message"), choice.get("delta")
+        replaces = self.cumulative
+        if isinstance(message, dict) and (message or not isinstance(delta, dict)):
+            replaces = replaces or (self.whole_messages and document.get("object") == "chat.completion")
+        elif isinstance(delta, dict):
+            message = delta
+        else:  # the older completions have a text in its place
+            message = {"content": choice.get("text")}
+        text, thought = split_parts(message.get("content"))
+        self.text = _joined(self.text, text, replaces)
+        for name in THOUGHTS:
+            stated = thought_of(message.get(name))
+            if stated:
+                thought = stated
+                break
+        self.reasoning = _joined(self.reasoning, thought, replaces)
+        self.refusal = _joined(self.refusal, split_parts(message.get("refusal"))[0], replaces)
         calls = message.get("tool_calls")
-        if isinstance(calls, list) and calls:
-            self._add_calls(calls)
-        elif isinstance(message.get("function_call"), dict):  # the legacy single call
-            self._add_calls([{"type": "function", "function": message["function_call"]}])
-
-    def _joined(self, parts: list[str] | None, more: str | None) -> list[str] | None:
-        if more is None:
-            return parts
-        if parts is None or (self.cumulative and more):
-            return [more]
-        parts.append(more)
-        return parts
-
-    def _add_calls(self, calls: list[Any]) -> None:
-        """Join tool-call deltas by `index`: only the first carries `id` and `name`, the arguments are concatenated."""
-        if self.cumulative:
-            self.calls = {}
-        for position, call in enumerate(calls):
-            if not isinstance(call, dict):
-                continue
-            index = call.get("index", position)
-            key: object = index if isinstance(index, int) else position
-            known = self.calls.get(key)
-            identity = call.get("id")
-            if known is not None and identity and known.get("id") not in (None, "", identity):
-                key, known = (key, identity), self.calls.get((key, identity))  # servers that give every call index 0
-            if known is None:
-                self.calls[key] = {name: value for name, value in call.items() if name != "index"}
-                continue
-            for name, value in call.items():
-                if name == "function" and isinstance(value, dict):
-                    known["function"] = _joined_function(known.get("function"), value)
-                elif name != "index" and value and not known.get(name):
-                    known[name] = value
+        if not (isinstance(calls, list) and calls):
+            legacy = message.get("function_call")  # the single call of earlier days
+            if not isinstance(legacy, dict):
+                return
+            calls = [{"type": "function", "function": legacy}]
+        if replaces or (self.whole_messages and message is not delta):
+            self.calls.replace(calls)
+        else:
+            self.calls.add(calls)
 
     def _add_logprobs(self, logprobs: Any) -> None:
+        """Join the lists of each frame's; what the first frame had is kept as ours and grows in place."""
         known = self.logprobs
         if self.cumulative or not (isinstance(known, dict) and isinstance(logprobs, dict)):
             self.logprobs = logprobs
             return
-        self.logprobs = {
-            name: [*old, *new] if isinstance(old := known.get(name), list) and isinstance(new, list) else new or old
-            for name, new in logprobs.items()
-        }
+        for name, new in logprobs.items():
+            old = known.get(name)
+            if isinstance(old, list) and isinstance(new, list):
+                old.extend(new)
+            elif new:
+                known[name] = new
+
+    @property
+    def has_words(self) -> bool:
+        """Whether there is anything of an answer: text, a refusal, or a tool call."""
+        return bool((self.text and any(self.text)) or (self.refusal and any(self.refusal)) or self.calls)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is an answer that has come to a known good end."""
+        return self.has_words and self.error is None and self.ended is not None and read_end(self.ended) in OUR_WORDS
+
+    @property
+    def usage(self) -> Mapping[str, Any] | None:
+        """What all reports of tokens say together."""
+        return last_filled(self.usages) if len(self.usages) > 1 else self.usages[0] if self.usages else None
+
+    @property
+    def tool_calls(self) -> str | None:
+        """The tool calls as JSON text."""
+        return json_text(self.calls.whole()) if self.calls else None
 
 
-def text_of(content: Any) -> str | None:
-    """Return a message's text: as it is, or the `text` of its parts joined; None when there is none."""
-    if content is None or type(content) is str:
-        return content
-    if not isinstance(content, list):
-        return None
-    parts = [part if isinstance(part, str) else part.get("text") for part in content if isinstance(part, (str, dict))]
-    return "".join(part for part in parts if isinstance(part, str))
+def said_once(pieces: Sequence[str] | None) -> str | None:
+    """Return the text of a stream's pieces, also where they repeat it: each what came before, or the last one all.
 
-
-def read_usage(usage: Mapping[str, Any] | None) -> Usage:
-    """Return the token counts under either format's names; None where missing or of a wrong type, never 0.
-
-    A missing total is input + output. https://docs.qwencloud.com/api-reference/chat/dashscope,
-    https://github.com/openai/openai-openapi
+    Pieces that are true increments hardly ever look so: each would have to begin with the whole of the one before.
     """
-    if usage is None:
-        return Usage()
-    tokens_in = _count(usage.get("input_tokens", usage.get("prompt_tokens")))
-    tokens_out = _count(usage.get("output_tokens", usage.get("completion_tokens")))
-    total = _count(usage.get("total_tokens"))
-    if total is None and tokens_in is not None and tokens_out is not None:
-        total = tokens_in + tokens_out
-    read = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    written = usage.get("output_tokens_details") or usage.get("completion_tokens_details")
-    if not isinstance(read, dict):
-        read = {}
-    if not isinstance(written, dict):
-        written = {}
-    return Usage(
-        input_tokens=tokens_in,
-        output_tokens=tokens_out,
-        total_tokens=total,
-        cached_tokens=_count(read.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))),
-        reasoning_tokens=_count(written.get("reasoning_tokens")),
-        cache_write_tokens=_count(read.get("cache_creation_input_tokens", read.get("cache_write_tokens"))),
-    )
+    if pieces is None:
+        return None
+    filled = [piece for piece in pieces if piece]
+    if len(filled) > 1:
+        last = filled[-1]
+        if len(last) > len(filled[0]) and filled[1].startswith(filled[0]) and _grows(filled):
+            return last
+        if len(filled) > 2 and len(last) >= REPEATED_LETTERS:
+            before = "".join(filled[:-1])
+            return before if last == before else before + last
+    return "".join(filled)
 
 
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None
+def _grows(pieces: Sequence[str]) -> bool:
+    """Whether every piece begins with the one before it."""
+    repeated = 0
+    for number in range(1, len(pieces)):
+        if not pieces[number].startswith(pieces[number - 1]):
+            return False
+        repeated += len(pieces[number - 1])
+    return repeated >= REPEATED_LETTERS
+
+
+def split_parts(content: Any) -> tuple[str | None, str | None]:
+    """Return a message's text and the thinking among its parts; None for what there is none of."""
+    if content is None or type(content) is str:
+        return content, None
+    if isinstance(content, dict):
+        content = [content]
+    if not isinstance(content, list):
+        return None, None
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict):
+            if part.get("type") in _THINKING_PARTS or ("text" not in part and "thinking" in part):
+                thoughts.append(thought_of(part))
+            elif isinstance(part.get("text"), str):
+                texts.append(part["text"])
+    return "".join(texts), "".join(thoughts) or None
+
+
+def thought_of(value: Any) -> str:
+    """Return the thinking in a field that is a text, a part, or a list of parts; "" where there is none."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(thought_of, value))
+    if isinstance(value, dict):
+        return next(filter(None, (thought_of(value.get(name)) for name in _TEXT_OF_PART)), "")
+    return ""
+
+
+def _joined(parts: list[str] | None, more: str | None, replaces: bool) -> list[str] | None:
+    if more is None:
+        return parts
+    if parts is None or (replaces and more):
+        return [more]
+    parts.append(more)
+    return parts
 
 
 def _request_id(document: Mapping[str, Any]) -> str | None:
@@ -169,20 +226,3 @@ def _request_id(document: Mapping[str, Any]) -> str | None:
         or word_or_none(document.get("requestId"))
         or word_or_none(document.get("request_Id"))
     )
-
-
-def _joined_function(known: Any, more: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(known, dict):
-        return more
-    joined = dict(known)
-    for name, value in more.items():
-        old = joined.get(name)
-        if name == "arguments" and isinstance(old, str) and isinstance(value, str):
-            joined[name] = old + value
-        elif value and not old:
-            joined[name] = value
-    return joined
-
-
-def json_text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

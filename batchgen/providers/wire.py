@@ -8,7 +8,6 @@ that a well-formed reply pays nothing for them.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -32,6 +31,16 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)")
 _UNIT_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _EPOCH_S = 1e9  # a bare reset number above this is a Unix time, not a duration (it would be 31 years)
 _EPOCH_MS = 1e12
+_LARGEST = 10**15  # of a limit or a wait; beyond it nothing is meant
+_HINT = re.compile(
+    r"(?:try again|retry|wait|reset|replenished|available)(?: again)?(?: in| after| for)?[: ]{1,3}(?:about )?"
+    r"(?:(\d{1,2}):(\d\d):(\d\d)|((?:\d{1,9}(?:\.\d{1,12})? ?(?:ms|seconds?|secs?|minutes?|mins?|hours?|days?|"
+    r"[smhd])\b ?){1,4})|"
+    r"((?:\d{1,9}(?:\.\d{1,12})?(?:ms|[smhd])){2,4}))|"
+    r'"retry_?[dD]elay":"(\d{1,9}(?:\.\d{1,12})?s)"',
+    re.IGNORECASE,
+)
+_HINT_PART = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smhd])")
 _LIMITS = frozenset(
     f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
 )
@@ -94,12 +103,23 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
         return None
     seconds = _number(value)
     if seconds is not None:
-        return seconds
+        return _wait_or_time(seconds, now)
     try:
         date = parsedate_to_datetime(value)
         return max(0.0, _utc(date).timestamp() - now)
     except (ValueError, OverflowError):
         return None
+
+
+def hinted_wait_s(text: str) -> float | None:
+    """Return the wait that an error asks for in words ("Please try again in 7m16.8s"), None if it asks for none."""
+    found = _HINT.search(text)
+    if found is None:
+        return None
+    if found[1] is not None:
+        return int(found[1]) * 3600.0 + int(found[2]) * 60.0 + int(found[3])
+    wait = found[4] or found[5] or found[6]
+    return sum(float(amount) * _UNIT_S[unit.lower()] for amount, unit in _HINT_PART.findall(wait.lower()))
 
 
 def rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
@@ -129,7 +149,7 @@ def _number(text: str | None) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) and number >= 0 else None
+    return number if 0 <= number <= _LARGEST else None  # no NaN either
 
 
 def _whole(text: str | None) -> int | None:
@@ -142,15 +162,21 @@ def _reset_s(text: str | None, now: float) -> float | None:
         return None
     number = _number(text)
     if number is not None:
-        moment = number / 1000 if number >= _EPOCH_MS else number
-        return max(0.0, moment - now) if moment >= _EPOCH_S else number
+        return _wait_or_time(number, now)
     text = text.strip().lower()
     if _DURATION.fullmatch(text):
-        return sum(float(amount) * _UNIT_S[unit] for amount, unit in _DURATION_PART.findall(text))
+        wait_s = sum(float(amount) * _UNIT_S[unit] for amount, unit in _DURATION_PART.findall(text))
+        return wait_s if wait_s <= _LARGEST else None
     try:
         return max(0.0, _utc(datetime.fromisoformat(text.upper())).timestamp() - now)
     except (ValueError, OverflowError):
         return None
+
+
+def _wait_or_time(number: float, now: float) -> float:
+    """Return the wait that a bare number means: seconds, or what is left until a Unix time (in seconds or in ms)."""
+    moment = number / 1000 if number >= _EPOCH_MS else number
+    return max(0.0, moment - now) if moment >= _EPOCH_S else number
 
 
 def _utc(moment: datetime) -> datetime:

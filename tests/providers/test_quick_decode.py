@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
-from batchgen.providers.dashscope import _find_choice as native_choice
-from batchgen.providers.openai_chat import _find_choice as chat_choice
-from batchgen.providers.quick_decode import chat_reply, native_reply
+from batchgen.providers.dashscope import SHAPE as NATIVE
+from batchgen.providers.openai_chat import SHAPE as CHAT
 from batchgen.providers.reader import Exchange, read_any, read_exchange
 from batchgen.values import Completion, Request, Response
 
 from .samples import BODIES, NOW
 
-FORMATS = {"native": (native_reply, native_choice), "chat": (chat_reply, chat_choice)}
+FORMATS = {"native": NATIVE, "chat": CHAT}
 USUAL = {
     "native": ["facts-message.json", "s1-message-http.json", "s1-message-multi-turn.json", "s2-message-http.json"],
     "chat": [
@@ -93,18 +92,16 @@ def exchange(body: bytes, status: int = 200, headers: dict[str, str] | None = No
 @pytest.mark.parametrize("form", FORMATS)
 def test_both_readers_agree(form: str, headers: dict[str, str]) -> None:
     """Whatever stands in one place of the document, the answer is the general reader's."""
-    decode, find_choice = FORMATS[form]
+    shape = FORMATS[form]
     for what, document in variations(form):
         asked = exchange(msgspec.json.encode(document), headers=headers)
-        assert read_exchange(asked, decode, find_choice, cumulative=False) == read_any(
-            asked, find_choice, cumulative=False
-        ), what
+        assert read_exchange(asked, shape) == read_any(asked, shape), what
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_both_readers_agree_on_odd_spellings(form: str) -> None:
     """Keys that come twice or are spelt with escapes, texts that are not UTF-8, and what is no document at all."""
-    decode, find_choice = FORMATS[form]
+    shape = FORMATS[form]
     body = msgspec.json.encode(usual(form))
     bodies = [
         b'{"error":{"message":"no"},' + body[1:],
@@ -124,20 +121,18 @@ def test_both_readers_agree_on_odd_spellings(form: str) -> None:
     ]
     for odd in bodies:
         asked = exchange(odd)
-        assert read_exchange(asked, decode, find_choice, cumulative=False) == read_any(
-            asked, find_choice, cumulative=False
-        ), odd
+        assert read_exchange(asked, shape) == read_any(asked, shape), odd
 
 
 @pytest.mark.parametrize(("form", "file"), [(form, file) for form, files in USUAL.items() for file in files])
 def test_what_the_pages_show_as_usual_is_read_quickly(form: str, file: str) -> None:
     """The vendors' sample replies fit the types, so the general reader is not needed for them."""
-    decode, _ = FORMATS[form]
 
-    def general(_document: object) -> None:
+    def general(document: Mapping[str, Any], index: int | None = 0) -> None:
         raise AssertionError("the general reader was asked")
 
-    found = read_exchange(exchange((BODIES / file).read_bytes()), decode, general, cumulative=False)
+    shape = msgspec.structs.replace(FORMATS[form], find_choice=general)
+    found = read_exchange(exchange((BODIES / file).read_bytes()), shape)
     assert isinstance(found, Completion)
 
 
@@ -145,5 +140,4 @@ def test_what_the_pages_show_as_usual_is_read_quickly(form: str, file: str) -> N
 def test_only_status_200_is_usual(status: int) -> None:
     """An answer under any other status is the general reader's to judge."""
     body = (BODIES / "facts-message.json").read_bytes()
-    found = read_exchange(exchange(body, status), native_reply, native_choice, cumulative=False)
-    assert found == read_any(exchange(body, status), native_choice, cumulative=False)
+    assert read_exchange(exchange(body, status), NATIVE) == read_any(exchange(body, status), NATIVE)

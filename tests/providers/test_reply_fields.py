@@ -40,11 +40,7 @@ VARIATIONS = {
         {"text": "ab"},
     ),
     "text parts": ("openai", chat(content=[{"type": "text", "text": "a"}]), {"text": "a"}),
-    "a think block stays": (
-        "vllm",
-        chat(content="<think>x</think>y"),
-        {"text": "<think>x</think>y", "reasoning": None},
-    ),
+    "a think block": ("vllm", chat(content="<think>x</think>y"), {"text": "y", "reasoning": "x"}),
     "reasoning_content": ("compatible", chat(content="a", reasoning_content="b"), {"reasoning": "b"}),
     "refusal": ("openai", chat(content=None, refusal="no"), {"text": None, "refusal": "no", "finish_reason": "stop"}),
     "function_call": (
@@ -56,17 +52,17 @@ VARIATIONS = {
     "vendor's own reason": (
         "vllm",
         b'{"choices":[{"finish_reason":"abort","message":{"content":"a"}}]}',
-        {"finish_reason": "abort"},
+        {"finish_reason": "abort", "kind": FailureKind.SERVER_ERROR},
     ),
     "content filter": (
         "openai",
-        b'{"choices":[{"finish_reason":"content_filter","message":{"content":""}}]}',
-        {"finish_reason": "content_filter", "text": ""},
+        b'{"choices":[{"finish_reason":"content_filter","message":{"content":"a"}}]}',
+        {"finish_reason": "content_filter", "text": "a"},
     ),
     "usage of wrong types": (
         "openai",
         b'{"choices":[{"finish_reason":"stop","message":{"content":"a"}}],"usage":'
-        b'{"prompt_tokens":"3","completion_tokens":-1,"total_tokens":true,"prompt_tokens_details":[],"completion_tokens_details":null}}',
+        b'{"prompt_tokens":[3],"completion_tokens":-1,"total_tokens":true,"prompt_tokens_details":[],"completion_tokens_details":null}}',
         {"usage": Usage()},
     ),
     "all usage": (
@@ -200,7 +196,7 @@ STREAMS = {
     "an error frame of plain text": (
         "dashscope",
         b"id:1\nevent:error\n:HTTP_STATUS/503\ndata:overloaded\n\n",
-        {"kind": FailureKind.SERVER_ERROR, "message": "overloaded", "maybe_billed": False},
+        {"kind": FailureKind.RATE_LIMITED, "message": "overloaded", "maybe_billed": False},
     ),
     "a status without its colon": (
         "dashscope",

@@ -1,0 +1,147 @@
+"""The pieces of streamed tool calls → whole calls.
+
+`index` and `id` are what servers make of them: some give every call index 0, leave either out, repeat an id, or send it
+empty. So a piece begins a new call only if it names a function and its id is new or absent; else it belongs to the call
+last begun at its index. Each piece costs the same, however many came before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+
+class _Call:
+    """One call as far as it has come; `arguments` are the pieces of their JSON text."""
+
+    __slots__ = ("arguments", "fields", "function", "id", "name", "size")
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.name = ""
+        self.arguments: list[str] = []
+        self.size = 0
+        self.function: dict[str, Any] = {}
+        self.fields: dict[str, Any] = {}
+
+    def add(self, piece: Mapping[str, Any]) -> None:
+        """Take one piece."""
+        self.id = self.id or _identity(piece)
+        for name, value in piece.items():
+            if name != "index" and (value or name not in self.fields) and not self.fields.get(name):
+                self.fields[name] = value
+        function = piece.get("function")
+        if not isinstance(function, dict):
+            return
+        for name, value in function.items():
+            if name == "name" and isinstance(value, str):
+                self._add_name(value)
+            elif name == "arguments" and value is not None:
+                self._add_arguments(value)
+            elif not self.function.get(name):
+                self.function[name] = value
+
+    def _add_name(self, name: str) -> None:
+        if name.startswith(self.name):  # the first one, or a name that grows
+            self.name = name
+        elif not self.size and not self.name.startswith(name):
+            self.name += name
+
+    def _add_arguments(self, value: Any) -> None:
+        text = value if isinstance(value, str) else json_text(value)
+        whole_again = len(text) == self.size > 1 and text.endswith("}") and text == "".join(self.arguments)
+        if not whole_again:
+            self.arguments.append(text)
+            self.size += len(text)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the arguments may have come to their end."""
+        last = next((piece.rstrip() for piece in reversed(self.arguments) if piece.strip()), "")
+        return last.endswith("}")
+
+    def whole(self) -> dict[str, Any]:
+        """Return the call in the form of chat completions."""
+        call = dict(self.fields)
+        if isinstance(call.get("function"), dict):
+            members = {**call["function"], **self.function}
+            if self.name or "name" in members:
+                members["name"] = self.name or members["name"]
+            if self.arguments:
+                members["arguments"] = "".join(self.arguments)
+            call["function"] = members
+        return call
+
+
+class ToolCalls:
+    """The tool calls of one answer."""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._at: dict[tuple[int | None, int], _Call] = {}  # index → the call last begun there
+        self._named: dict[tuple[int | None, str], _Call] = {}  # index and id → call
+
+    def replace(self, calls: Iterable[Any]) -> None:
+        """Take whole calls in place of all that came before."""
+        self.__init__()  # type: ignore[misc]
+        for call in calls:
+            if isinstance(call, dict):
+                begun = _Call()
+                begun.add(call)
+                self._calls.append(begun)
+
+    def add(self, pieces: Iterable[Any]) -> None:
+        """Take the pieces of one frame."""
+        for position, piece in enumerate(pieces):
+            if isinstance(piece, dict):
+                index = piece.get("index")
+                self._add(piece, index if isinstance(index, int) else None, position)
+
+    def _add(self, piece: Mapping[str, Any], index: int | None, position: int) -> None:
+        identity = _identity(piece)
+        place = (index, 0 if index is not None else position)
+        function = piece.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
+        call = self._at.get(place)
+        if call is None and not name and identity is None and self._calls:
+            call = self._calls[-1]  # arguments under an index of their own
+        elif identity is not None and (index, identity) in self._named:
+            call = self._named[index, identity]
+        elif call is not None and name and self._begins(call, str(name), identity, function):
+            call = None
+        if call is None:
+            call = _Call()
+            self._calls.append(call)
+        call.add(piece)
+        self._at[place] = call
+        if identity is not None:
+            self._named[index, identity] = call
+
+    @staticmethod
+    def _begins(call: _Call, name: str, identity: str | None, function: Any) -> bool:
+        """Whether a piece that names a function begins a call after this one; its id is new or absent."""
+        if identity is not None:
+            return call.id is not None or call.size > 0 or call.name != name
+        if call.size:
+            return call.name != name or call.is_complete
+        # without arguments so far: a name in pieces, or said once more with the first of them
+        return call.name != name and (call.id is None or bool(function.get("arguments")))
+
+    def whole(self) -> list[dict[str, Any]]:
+        """Return the calls in the order in which they began."""
+        return [call.whole() for call in self._calls]
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+
+def _identity(piece: Mapping[str, Any]) -> str | None:
+    identity = piece.get("id")
+    return identity if isinstance(identity, str) and identity else None
+
+
+def json_text(value: Any) -> str:
+    """Return a decoded JSON value as text."""
+    return msgspec.json.encode(value).decode()
