@@ -13,6 +13,7 @@ from batchgen.engine.summary import Summary
 from batchgen.job.check import Checked
 from batchgen.storage.run_state import RunState
 from batchgen.text.figures import duration_text, money
+from batchgen.text.storable import json_bytes
 from batchgen.text.terminal import harmless
 
 
@@ -116,7 +117,7 @@ def status_text(directory: str, state: RunState, holder: str | None) -> str:
 def status_json(state: RunState, holder: str | None) -> bytes:
     """Return the same as one JSON object."""
     told: dict[str, Any] = msgspec.to_builtins(state)
-    return msgspec.json.encode({**told, "held_by": holder})
+    return json_bytes({**told, "held_by": holder})
 
 
 _STATES = {"complete": "Complete", "stopped": "Stopped", "interrupted": "Interrupted"}

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from batchgen.errors import UsageError
 from batchgen.files.replace import named_file
 from batchgen.report.read import read_report
 from batchgen.report.text import report_text
+from batchgen.text.storable import json_bytes
 
 if TYPE_CHECKING:
     from batchgen.evaluation.evaluate import Evaluation
@@ -31,7 +31,7 @@ def show_report(directory: str, *, html: str | None, as_json: bool) -> None:
             file.write(page)
         click.echo(f"The page is in {html}.", err=True)
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        click.echo(json_bytes(report))
     elif html is None:
         click.echo(report_text(report))
 

@@ -25,6 +25,7 @@ from batchgen.evaluation.statistics import Bootstrap, Measure
 from batchgen.evaluation.values import normalised, written
 from batchgen.files.table import table_file
 from batchgen.job.evaluation_settings import EvaluationSettings
+from batchgen.text.storable import json_bytes
 
 _READ = ["row_id", "status", "completion", "parsed", "finish_reason", "model", "cost", "latency_ms"]
 _READ += ["input_tokens", "output_tokens"]
@@ -87,7 +88,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> bytes:
         """Return the object of `diff --json`; money as decimal strings."""
-        return msgspec.json.encode(self)
+        return json_bytes(self)
 
 
 def difference(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from batchgen.money.budget import PossiblyBilled
+from batchgen.text.storable import json_bytes
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -41,4 +41,4 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> bytes:
         """Return the object of `run --json`; money as decimal strings."""
-        return msgspec.json.encode(self)
+        return json_bytes(self)

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from batchgen.errors import OutputError
 from batchgen.estimating.count import Asked, Row
 from batchgen.estimating.values import Estimate
+from batchgen.files.arrow import arrow_file
 from batchgen.files.modes import make_directory
 from batchgen.files.replace import named_file
 from batchgen.storage.own_files import ESTIMATE_FILE
@@ -114,7 +115,7 @@ def read_table_estimate(directory: Path) -> Estimate | None:
     if not path.is_file():
         return None
     try:
-        metadata: Mapping[bytes, bytes] = pq.read_metadata(path).metadata or {}
+        metadata: Mapping[bytes, bytes] = pq.read_metadata(arrow_file(path)).metadata or {}
         return msgspec.json.decode(metadata[_METADATA], type=Estimate)
     except (pa.ArrowException, OSError, KeyError, msgspec.MsgspecError) as error:
         raise OutputError(f"{path} is not an estimate of batchgen ({error}).") from None

@@ -10,6 +10,8 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
+from batchgen.text.storable import json_bytes
+
 T = TypeVar("T", int, float, Decimal)
 
 
@@ -85,7 +87,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> bytes:
         """Return the object of `estimate --json`; money as decimal strings."""
-        return msgspec.json.encode(self)
+        return json_bytes(self)
 
 
 def read_estimate(kept: Mapping[str, Any] | None) -> Estimate | None:

@@ -27,6 +27,7 @@ from batchgen.evaluation.values import normalised, predicted_field, predicted_la
 from batchgen.files.table import table_file
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.storage.run_state import read_run_json
+from batchgen.text.storable import json_bytes
 
 MOST_LABELS = 1_000
 """More different gold values than this are no labels but free text."""
@@ -69,7 +70,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> bytes:
         """Return the object of `evaluate --json`."""
-        return msgspec.json.encode(self)
+        return json_bytes(self)
 
 
 def gold_setting(texts: tuple[str, ...]) -> str | dict[str, str]:

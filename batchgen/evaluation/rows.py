@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchgen.errors import InputError, OutputError
+from batchgen.files.arrow import arrow_file
 from batchgen.storage.parts import part_numbers, part_path
 from batchgen.storage.result_schema import RESULT_COLUMNS
 from batchgen.text.columns import missing_column
@@ -67,6 +68,6 @@ class PublishedRows:
 
 def _opened(part: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(part, page_checksum_verification=True)
+        return pq.ParquetFile(arrow_file(part), page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise OutputError(f"{part} cannot be read ({error}). Run the job again to do its rows anew.") from None

@@ -17,6 +17,7 @@ from batchgen.job.settings import Job
 from batchgen.providers.auth import public_url
 from batchgen.providers.request_parts import with_user_headers
 from batchgen.storage.run_state import fingerprints, problem_with, run_fingerprints
+from batchgen.text.storable import json_bytes
 from batchgen.transport import preflight
 from batchgen.values import Prompt
 
@@ -67,7 +68,7 @@ class Checked(Struct, frozen=True):
 
     def to_json(self) -> bytes:
         """Return everything as one JSON object."""
-        return msgspec.json.encode(self)
+        return json_bytes(self)
 
 
 def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> Checked:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from batchgen.job.settings import Job
+from batchgen.text.storable import json_bytes
 
 _LEFT_OUT = {"prompt"}
 """Tables whose texts a report does not repeat."""
@@ -45,7 +46,7 @@ def _flat(table: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
         elif isinstance(value, Mapping) and prefix != "model.parameters.":
             found += _flat(value, f"{path}.")
         elif isinstance(value, (Mapping, list)):
-            found.append((path, msgspec.json.encode(value).decode()[:_LONGEST]))
+            found.append((path, json_bytes(value).decode()[:_LONGEST]))
         else:
             found.append((path, value[:_LONGEST] if isinstance(value, str) else value))
     return found

@@ -16,7 +16,7 @@ from batchgen.files.table import table_file
 from batchgen.mail.decode import DELETED, Mail, decode_mail
 from batchgen.mail.files import LeftOut, raw_mails, size_of
 from batchgen.mail.ids import Identities, Identity
-from batchgen.text.terminal import storable
+from batchgen.text.storable import storable
 
 _LIST = pa.list_(pa.string())
 MAIL_COLUMNS = pa.schema(

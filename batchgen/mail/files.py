@@ -22,7 +22,7 @@ from batchgen.errors import InputError
 from batchgen.mail.decode import LARGEST_MAIL
 from batchgen.mail.mbox import as_lines, cut_mbox, looks_like_mbox
 from batchgen.source.files import natural_key
-from batchgen.text.terminal import storable
+from batchgen.text.storable import storable
 
 _HEAD_BYTES = 8192
 _HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:")

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from batchgen.errors import OutputError
+from batchgen.files.arrow import arrow_file
 from batchgen.report.distribution import Distribution
 from batchgen.report.timeline import Timeline
 from batchgen.report.values import Attempts, ErrorLine, Line, RowLine, Truncated
@@ -45,7 +46,7 @@ def part_batches(paths: Iterable[Path]) -> Iterator[pa.Table]:
     """Yield the columns of the parts in order, dictionaries as plain text. Raises `OutputError` for a damaged part."""
     for path in paths:
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(arrow_file(path)) as file:
                 for batch in file.iter_batches(_BATCH_ROWS, columns=COLUMNS):
                     yield _plain(pa.Table.from_batches([batch]))
         except FileNotFoundError:

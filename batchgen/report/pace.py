@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchgen.errors import OutputError
+from batchgen.files.arrow import arrow_file
 from batchgen.report.timeline import MOST_MOMENTS
 from batchgen.report.values import PaceMoment
 from batchgen.storage.pace_file import PACE_SCHEMA
@@ -25,7 +26,7 @@ def pace_moments(path: Path) -> list[PaceMoment]:
     The file is read whole: a week has 64,000 samples, 6 MB.
     """
     try:
-        rows = pq.read_table(path, columns=PACE_SCHEMA.names).to_pylist()
+        rows = pq.read_table(arrow_file(path), columns=PACE_SCHEMA.names).to_pylist()
     except FileNotFoundError:
         return []
     except (pa.ArrowException, OSError, KeyError) as error:

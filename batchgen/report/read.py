@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from batchgen.errors import OutputError
 from batchgen.estimating.values import read_estimate
+from batchgen.files.arrow import arrow_file
 from batchgen.report.accumulate import Fold, added, part_batches
 from batchgen.report.pace import pace_moments
 from batchgen.report.values import Count, Line, Report
@@ -117,7 +118,7 @@ def counts(lines: Iterable[Line], word: Callable[[Line], str | None]) -> list[Co
 def read_cost_summary(path: Path) -> CostSummary | None:
     """Return the cost summary of a run; None if there is none yet. Raises `OutputError` for a damaged one."""
     try:
-        rows = pq.read_table(path).to_pylist()
+        rows = pq.read_table(arrow_file(path)).to_pylist()
     except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError) as error:

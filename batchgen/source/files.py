@@ -14,6 +14,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.errors import InputError
+from batchgen.files.arrow import arrow_file
 
 EXPANSION_CAP = 200
 """Most bytes that one byte of a .gz or .zst file may become, once `EXPANSION_FLOOR` is passed: text packs 3 to 20
@@ -199,7 +200,7 @@ class UnpackedBytes(io.RawIOBase):
     def __init__(self, file: File) -> None:
         self._file = file
         self._inner: Any = (
-            pa.input_stream(file.path, compression=file.compression)
+            pa.input_stream(arrow_file(file.path), compression=file.compression)
             if file.compression
             else open(file.path, "rb", buffering=0)  # noqa: SIM115 (closed with this object)
         )

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from batchgen.errors import InputError
+from batchgen.files.arrow import arrow_file
 from batchgen.source.files import File
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, Piece, check_agreement, check_names, map_type
 
@@ -65,7 +66,7 @@ class ParquetReader:
 
     def _open(self, file: File) -> pa.Schema:
         try:
-            with pq.ParquetFile(file.path) as parquet:
+            with pq.ParquetFile(arrow_file(file.path)) as parquet:
                 self._metadata[file.name] = parquet.metadata
                 found = parquet.schema_arrow
         except (pa.ArrowException, OSError) as error:
@@ -115,7 +116,11 @@ def _group(
     batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES * facts.num_rows // max(1, size)))
     # pre_buffer would load the whole row group, and without a buffer size each column chunk would be loaded whole
     with pq.ParquetFile(
-        file.path, metadata=metadata, read_dictionary=repeated, buffer_size=_PAGE_BUFFER_BYTES, pre_buffer=False
+        arrow_file(file.path),
+        metadata=metadata,
+        read_dictionary=repeated,
+        buffer_size=_PAGE_BUFFER_BYTES,
+        pre_buffer=False,
     ) as parquet:
         for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=list(columns), use_threads=False):
             if skip >= batch.num_rows:
@@ -138,7 +143,7 @@ def _has_long_values(file: File, metadata: pq.FileMetaData, group: int, path: st
 
     Reading every dictionary column as such would do too, but costs 50 MB for a column of unique ids, measured.
     """
-    with pq.ParquetFile(file.path, metadata=metadata, read_dictionary=[path], pre_buffer=False) as parquet:
+    with pq.ParquetFile(arrow_file(file.path), metadata=metadata, read_dictionary=[path], pre_buffer=False) as parquet:
         first = next(parquet.iter_batches(1, row_groups=[group], columns=[path], use_threads=False))
     return any(_longest(dictionary) > _LONG_BYTES for array in first.columns for dictionary in _dictionaries(array))
 

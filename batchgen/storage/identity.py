@@ -5,6 +5,7 @@ So that nothing is used that was copied here from another run, or was left behin
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 import zlib
@@ -39,7 +40,7 @@ def new_run() -> str:
 def stored_identity(path: Path) -> RunIdentity | None:
     """Return which run the journal at `path` belongs to, without changing anything; None if it cannot be known."""
     try:
-        db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+        db = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True)
     except sqlite3.Error:
         return None
     db.text_factory = lambda raw: raw.decode(errors="replace")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchgen.errors import StorageStop
+from batchgen.files.arrow import arrow_file
 from batchgen.files.replace import replace_file
 from batchgen.pace.values import PaceSample
 from batchgen.storage.own_files import PACE_FILE
@@ -87,6 +88,6 @@ class PaceRecord:
 def _read_record(path: Path) -> pa.Table | None:
     """Return what earlier sessions left; None if there is nothing, or nothing that can be read."""
     try:
-        return pq.read_table(path)
+        return pq.read_table(arrow_file(path))
     except (OSError, pa.ArrowException):
         return None

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from batchgen.errors import OutputError
+from batchgen.files.arrow import arrow_file
 from batchgen.files.replace import ReplacementFile, replacing
 from batchgen.money.ledger import Sums
 from batchgen.storage.identity import RunIdentity
@@ -131,7 +132,7 @@ def read_part_slices(path: Path) -> tuple[ShardRecord, Iterator[pa.Table]]:
     Every page is checked. Raises `DamagedPartError` (the iterator too), `FileNotFoundError`.
     """
     size, crc = _checksum(path)
-    with _as_damage(path), pq.ParquetFile(path) as file:
+    with _as_damage(path), pq.ParquetFile(arrow_file(path)) as file:
         record = _record(file, size, crc)
         if file.metadata.num_rows != record.rows or not has_result_columns(file.schema_arrow):
             raise ValueError("it does not have the rows and columns that its footer names")
@@ -139,7 +140,7 @@ def read_part_slices(path: Path) -> tuple[ShardRecord, Iterator[pa.Table]]:
 
 
 def _row_groups(path: Path) -> Iterator[pa.Table]:
-    with _as_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with _as_damage(path), pq.ParquetFile(arrow_file(path), page_checksum_verification=True) as file:
         for number in range(file.num_row_groups):
             yield file.read_row_group(number)
         if not file.num_row_groups:
@@ -151,7 +152,7 @@ def read_part_record(path: Path, crc: int) -> ShardRecord:
     size, found = _checksum(path)
     if found != crc:
         raise DamagedPartError(f"{path.name} has changed since it was written")
-    with _as_damage(path), pq.ParquetFile(path) as file:
+    with _as_damage(path), pq.ParquetFile(arrow_file(path)) as file:
         return _record(file, size, crc)
 
 
@@ -167,7 +168,7 @@ def _checksum(path: Path) -> tuple[int, int]:
 
 def part_identity(path: Path) -> RunIdentity:
     """Return which run a part belongs to. Raises `DamagedPartError`."""
-    with _as_damage(path), pq.ParquetFile(path) as file:
+    with _as_damage(path), pq.ParquetFile(arrow_file(path)) as file:
         return _note(file).run
 
 

@@ -21,6 +21,7 @@ from batchgen.storage.identity import RunIdentity, stored_identity
 from batchgen.storage.lock import enter, holder, refuse_foreign
 from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, STATE_FILE
 from batchgen.storage.parts import DamagedPartError, part_identity, part_numbers, part_path
+from batchgen.text.storable import json_bytes
 
 
 class SavedSummary(Struct, frozen=True, kw_only=True):
@@ -167,7 +168,7 @@ def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 
 def write_run_json(directory: Path, state: RunState) -> None:
-    replace_file(directory / STATE_FILE, msgspec.json.format(msgspec.json.encode(state), indent=2))
+    replace_file(directory / STATE_FILE, msgspec.json.format(json_bytes(state), indent=2))
 
 
 def read_run_json(directory: Path) -> RunState | None:

@@ -13,11 +13,3 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 def harmless(text: str) -> str:
     """Return `text` without control characters, and U+FFFD for lone surrogates, which no stream can write."""
     return _CONTROL.sub("", whole_text(text))
-
-
-def storable(name: str) -> str:
-    """Return a file name as text that any file or stream can hold: bytes that are not UTF-8 stand as `\\\\xe9`.
-
-    Python keeps such bytes as lone surrogates, which UTF-8, JSON and Arrow refuse.
-    """
-    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

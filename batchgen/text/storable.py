@@ -1,0 +1,38 @@
+"""File names as JSON and tables can hold them: Python keeps bytes that are not UTF-8 as lone surrogates."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Return text that UTF-8 can hold: a byte of a file name that is not UTF-8 stands as `\\xe9`."""
+    return text if text.isascii() else _SURROGATE.sub(_written, text)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a value as JSON, its texts as `storable` gives them."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_storable(msgspec.to_builtins(value)))
+
+
+def _written(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else "\ufffd"
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {_storable(key): _storable(below) for key, below in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_storable(below) for below in value]
+    return value

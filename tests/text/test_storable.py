@@ -1,0 +1,29 @@
+"""Texts that UTF-8 cannot hold, as they are stored."""
+
+import json
+import os
+
+from msgspec import Struct
+
+from batchgen.text.storable import json_bytes, storable
+
+
+def test_bytes_of_a_name_that_are_not_utf_8_are_written_out():
+    """Other text stays as it is; half of a surrogate pair is no byte."""
+    assert storable("plain Ünïcödé 漢字") == "plain Ünïcödé 漢字"
+    assert storable(os.fsdecode(b"caf\xe9/\xc3\xa9")) == r"caf\xe9/é"
+    assert storable("\ud800") == "\ufffd"
+
+
+def test_json_holds_any_name_at_any_place():
+    """In structs, lists and keys."""
+
+    class Told(Struct):
+        path: str
+        more: dict[str, list[str]]
+
+    name = os.fsdecode(b"\xe9")
+    assert json.loads(json_bytes(Told(name, {name: [name, "b"]}))) == {
+        "path": r"\xe9",
+        "more": {r"\xe9": [r"\xe9", "b"]},
+    }
