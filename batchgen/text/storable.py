@@ -7,12 +7,16 @@ from typing import Any
 
 import msgspec
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from batchgen.text.whole import whole_text
+
+_BYTE = re.compile("(?<![\ud800-\udbff])[\udc80-\udcff]")
 
 
 def storable(text: str) -> str:
     """Return text that UTF-8 can hold: a byte of a file name that is not UTF-8 stands as `\\xe9`."""
-    return text if text.isascii() else _SURROGATE.sub(_written, text)
+    if text.isascii():
+        return text
+    return whole_text(_BYTE.sub(lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", text))
 
 
 def json_bytes(value: Any) -> bytes:
@@ -21,11 +25,6 @@ def json_bytes(value: Any) -> bytes:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
         return msgspec.json.encode(_storable(msgspec.to_builtins(value)))
-
-
-def _written(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else "\ufffd"
 
 
 def _storable(value: Any) -> Any:

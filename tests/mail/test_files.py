@@ -104,7 +104,7 @@ def test_mails_are_found_in_the_layouts_of_mail_programs(tmp_path, files, mails,
     assert len({source for source, _ in found}) == len(mails)
 
 
-def test_what_is_passed_over_is_told_with_the_reason(tmp_path):
+def test_what_is_passed_over_is_told_with_the_reason(tmp_path, monkeypatch):
     """Formats of other programs, archives, tables, links to folders, sockets: nothing is dropped in silence."""
     write(
         tmp_path,
@@ -122,7 +122,7 @@ def test_what_is_passed_over_is_told_with_the_reason(tmp_path):
     (tmp_path / "elsewhere").symlink_to(tmp_path.parent, target_is_directory=True)
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as server:
-        os.chdir(tmp_path)
+        monkeypatch.chdir(tmp_path)  # the name of a socket is bounded
         server.bind("socket")
         found, left_out, _ = read(tmp_path)
     assert found == [("a.eml", 1)]
