@@ -6,7 +6,7 @@ import math
 
 from batchgen.pace.latency_histogram import LatencyHistogram, bin_of
 from batchgen.pace.rate_limit import RateLimit
-from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SLOW, TOKENS, Limits, PaceSample
+from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, LEVEL, REQUESTS, SLOW, TOKENS, Limits, PaceSample
 
 DEADLINE_S = 120.0
 """Least deadline of an attempt, whatever the latencies are."""
@@ -87,7 +87,7 @@ class Observations:
         """Return in one phrase what delayed most requests; None if nothing delayed a fifth of them."""
         held = {
             bit: sum(count for bits, count in self._held_by.items() if bits & bit)
-            for bit in (REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SLOW)
+            for bit in (REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SLOW, LEVEL)
         }
         bit, count = max(held.items(), key=lambda item: item[1])
         if not count or count * 5 < self.sent:
@@ -96,6 +96,8 @@ class Observations:
             return f"concurrency ({limits.concurrency})"
         if bit == IN_FLIGHT:
             return f"the provider's in-flight cap, about {cap} found"
+        if bit == LEVEL:
+            return f"requests in flight: {cap:,} was the level that was found; set limits.concurrency to give one"
         if bit == SLOW:
             return "the server's speed: more requests at once were not answered in time"
         if bit == REQUESTS:

@@ -1,10 +1,10 @@
 """How fast to send: as fast as the provider allows, found without being told. Pure arithmetic; the clock is `now_s`.
 
-One gate for the whole run: two rate limits (requests and tokens, `rate_limit`), a ceiling on requests in flight
-(`concurrency_ceiling`, and `late_answers` for slow servers), and a circuit breaker that pauses everything
-(`circuit_breaker`). Nothing is known at first, so the run begins with a search: a handful of requests, and two more for
-each one that is admitted, until the first rate-limited answer. A request counts as admitted when it was answered, or
-when it is out for longer than a rate-limited answer takes to come back: answers of a minute must not slow the search.
+One gate for the whole run: two rate limits (requests and tokens, `rate_limit`), bounds on the requests in flight
+(`in_flight`), and a circuit breaker that pauses everything (`circuit_breaker`). Nothing is known at first, so the run
+begins with a search: a handful of requests, and two more for each one that is admitted, until the first rate-limited
+answer. A request counts as admitted when it was answered, or when it is out for longer than a rate-limited answer takes
+to come back: answers of a minute must not slow the search.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from itertools import islice
 
 from batchgen.pace.circuit_breaker import LONGEST_S, CircuitBreaker, FailureStreak, Reason, RefusalStreak
 from batchgen.pace.concurrency_ceiling import ConcurrencyCeiling
-from batchgen.pace.late_answers import LateAnswers
+from batchgen.pace.in_flight import InFlight
 from batchgen.pace.limit_headers import LimitHeaders
 from batchgen.pace.observations import Observations
 from batchgen.pace.random_refusals import RandomRefusals
 from batchgen.pace.rate_limit import RateLimit, per_s
 from batchgen.pace.token_cost import TokenCost
-from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, REQUESTS, SEARCH, SLOW, TOKENS, Limits, PaceSample, Ticket
+from batchgen.pace.values import REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
 
 FIRST_WINDOW = 6
@@ -45,7 +45,8 @@ class Pacer:
         self._rng = rng
         self._requests = RateLimit(per_s(limits.requests_per_minute), now_s)
         self._tokens = RateLimit(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.5)
-        self._ceiling = ConcurrencyCeiling(limits.concurrency)
+        self._bounds = InFlight(limits)
+        self._ceiling = self._bounds.ceiling
         self._breaker = CircuitBreaker(rng)
         self._undecided: deque[Ticket] = deque()  # sent lately, admitted or not
         self._refusal_s = REFUSAL_S
@@ -57,7 +58,6 @@ class Pacer:
         self._spread_s = self._next_search_s = 0.0
         self._refusal_streak = RefusalStreak()
         self._failure_streak = FailureStreak()
-        self._late_answers = LateAnswers()
         self._random_refusals = RandomRefusals()
         self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
         self._any_admitted = False  # whether any request was ever admitted
@@ -80,7 +80,7 @@ class Pacer:
             if now_s < stop.probe.sent_s + stop.patience_s:
                 return stop.probe.sent_s + stop.patience_s - now_s
             self._resume(now_s)
-        if self.in_flight >= self._ceiling.limit or self.in_flight >= self._late_answers.limit:
+        if self.in_flight >= self._bounds.limit:
             self._full = True
             return math.inf
         if self._requests.pace == math.inf:
@@ -111,10 +111,7 @@ class Pacer:
             bound = REQUESTS
         if self._tokens.pace != math.inf and self._tokens.spend(now_s, cost) and not self._full:
             bound |= TOKENS
-        if self.in_flight >= self._late_answers.limit:
-            bound |= SLOW
-        elif self.in_flight >= self._ceiling.limit:
-            bound |= IN_FLIGHT if self._ceiling.limit < self._ceiling.bound else CONCURRENCY
+        bound |= self._bounds.bound_by(self.in_flight)
         if bound:
             self._log.bound(bound)
         ticket = Ticket(now_s, self._sent, self.in_flight, tokens, cost, self._sent_tokens, bound, retry)
@@ -138,7 +135,8 @@ class Pacer:
             if used is not None and self._tokens.pace != math.inf:
                 self._tokens.next_s += (used - ticket.tokens) / self._tokens.pace
         self._log.answered(now_s - ticket.sent_s)
-        self._late_answers.answered(now_s, now_s - ticket.sent_s, ticket.in_flight, self._sent)
+        self._bounds.late.answered(now_s, now_s - ticket.sent_s, ticket.in_flight, self._sent)
+        self._bounds.level.answered(now_s, ticket, self._sent)
         if limits is not None:
             self._headers.read(limits, self.limits)
 
@@ -153,6 +151,7 @@ class Pacer:
         """The request was rate-limited. Return the seconds that its row should wait, 0 unless the service is busy."""
         self._lose(ticket)
         self._log.refused += 1
+        self._bounds.level.restart(self._sent)
         for behind in islice(reversed(self._undecided), SEEN_BEHIND):
             if behind.number <= ticket.number:
                 break
@@ -201,7 +200,7 @@ class Pacer:
         self._lose(ticket)
         self._log.failed += 1
         if late:
-            self._late_answers.late(ticket.number, self._sent, ticket.in_flight, self._log.deadline_s)
+            self._bounds.late.late(ticket.number, self._sent, ticket.in_flight, self._log.deadline_s)
         if not ticket.admitted:
             self._count_sample(now_s, ticket, refused=False)  # no limit refused it
         stop = self._breaker
@@ -373,8 +372,7 @@ class Pacer:
             self._requests.limit(per_s(limits.requests_per_minute))
         if limits.tokens_per_minute != self.limits.tokens_per_minute:
             self._tokens.limit(per_s(limits.tokens_per_minute))
-        if limits.concurrency != self.limits.concurrency:
-            self._ceiling.rebound(limits.concurrency)
+        self._bounds.change(limits)
         self.limits = limits
         self._log.change_timeout(limits.timeout_s)
 
@@ -390,8 +388,8 @@ class Pacer:
 
     def snapshot(self, now_s: float) -> PaceSample:
         """Return the state and what happened since the last snapshot."""
-        return self._log.sample(now_s, self._requests, self._tokens, self.in_flight, self._ceiling.limit)
+        return self._log.sample(now_s, self._requests, self._tokens, self.in_flight, int(self._bounds.limit))
 
     def limited_by(self) -> str | None:
         """Say in one phrase what held most requests back, for the summary; None if nothing did."""
-        return self._log.limited_by(self.limits, self._requests, self._tokens, self._ceiling.limit)
+        return self._log.limited_by(self.limits, self._requests, self._tokens, int(self._bounds.limit))

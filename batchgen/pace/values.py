@@ -6,9 +6,13 @@ from msgspec import Struct
 
 
 class Limits(Struct, frozen=True):
-    """What the job allows: the bounds that hold whatever the provider would take. `timeout_s` bounds one attempt."""
+    """What the job allows: the bounds that hold whatever the provider would take. `timeout_s` bounds one attempt.
+
+    `search_level`: the job does not say how many requests may be in flight, so the level is found, up to `concurrency`.
+    """
 
     concurrency: int = 64
+    search_level: bool = False
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     timeout_s: float = 300.0
@@ -29,9 +33,10 @@ class Ticket(Struct, gc=False):
     closed: bool = False
 
 
-REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SEARCH, SLOW = 1, 2, 4, 8, 16, 32
-"""What delayed a request, as bits of `Ticket.bound`: the two paces, the cap that was found, the job's own bound;
-`SEARCH`: no pace was known yet; `SLOW`: more would not be answered in time."""
+REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SEARCH, SLOW, LEVEL = 1, 2, 4, 8, 16, 32, 64
+"""What delayed a request, as bits of `Ticket.bound`: the two paces, the ceiling that was found, the job's own bound;
+`SEARCH`: no pace was known yet; `SLOW`: more would not be answered in time; `LEVEL`: the level in flight that was found
+so far."""
 
 
 class PaceSample(Struct, frozen=True):
