@@ -127,7 +127,7 @@ class _Running:
     def change_limits(self, limits: LimitSettings) -> None:
         """Go on with other limits from now on. Raises `JobError` for a budget that could not be kept."""
         if limits.budget is not None and self._parts.model:
-            check_budget(self._parts.job, self._parts.price_of(self._parts.model))
+            check_budget(self._parts.job, self._parts.model, self._parts.price_of)
         self._books.change_budget(limits.budget)
         self._change(limits)
 

@@ -25,6 +25,7 @@ from batchgen.estimating.observed import Observations, Observed
 from batchgen.estimating.values import Span
 from batchgen.job.parts import JobParts
 from batchgen.money.prices import ModelPrice
+from batchgen.tokens.parameters import effective_parameters
 
 FEW_ROWS = 30
 """A smaller sample gives an interval that its own rows can mislead."""
@@ -162,6 +163,7 @@ class Basis:
     def remarks(self, *, chosen: bool) -> list[str]:
         """Return what a reader has to know about the figures. `chosen`: the observed rows are a pilot's."""
         notes = [counter.note for counter in self.census.counters.values() if counter.note]
+        notes += self._uncounted()
         names = ", ".join(sorted({asked.model for asked, price in self.prices.items() if price is None}))
         if names and not self.parts.model:
             notes.append(f"There is no price for {names}, so that the cost is unknown.")
@@ -188,6 +190,17 @@ class Basis:
             )
         return notes
 
+    def _uncounted(self) -> list[str]:
+        """Return what the counted tokens leave out, so that the real input and cost are higher."""
+        more = "the real input and cost are higher" if self.bill is None else "the cost follows the sampled rows"
+        notes = [
+            f"{rows:,} rows hold {kind}, whose tokens are not counted: {more}."
+            for kind, rows in self.census.media.items()
+        ]
+        for added in dict.fromkeys(asked.added for asked in self.census.groups if asked.added):
+            notes.append(f"What the provider adds is not counted, nor its fees: {added}.")
+        return notes
+
     def _bound_remarks(self) -> list[str]:
         tokens = self._bound()[0]
         if tokens is None:
@@ -195,7 +208,7 @@ class Basis:
                 "Nothing bounds the answers: set max_tokens (when thinking, max_completion_tokens or thinking_budget) "
                 "under model.parameters, or use --pilot."
             ]
-        if not {"max_tokens", "max_completion_tokens"} & set(self.parts.job.model.parameters):
+        if not {"max_tokens", "max_completion_tokens"} & effective_parameters(self.parts.job.model.parameters).keys():
             return [
                 "max_tokens is not set: answers are bounded by the model's own limit. --pilot tells how long they are."
             ]

@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 from batchgen.estimating.cost import Answers, bounded_answers, input_cost, predicted_answers
-from batchgen.estimating.count import Census, Histogram, Ruler, answer_bound, thinks
+from batchgen.estimating.count import Census, Histogram, Ruler, thinks
 from batchgen.estimating.intervals import Interval
 from batchgen.estimating.values import Offer, Span
 from batchgen.money.ledger import MONEY
 from batchgen.money.price_file import REGIONS
-from batchgen.money.prices import ModelPrice, PriceTable
+from batchgen.money.prices import ModelPrice, PriceTable, answer_bound
 
 
 class Comparison:
@@ -71,8 +71,7 @@ class Comparison:
         offers = []
         for price in found:
             thinking = thinks(price, parameters)
-            limits = self._table.limits(model)
-            bounded = _bounded(histogram, answer_bound(price, limits, parameters))
+            bounded = _bounded(histogram, answer_bound(price, parameters))
             batch = price.batch()
             offers.append(
                 Offer(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import os
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,9 +27,11 @@ from msgspec import Struct
 from batchgen.engine.reporter import Progress, Reporter
 from batchgen.job.parts import JobParts
 from batchgen.job.render import rendered
-from batchgen.money.prices import OUTPUT_SLACK, Limits, ModelPrice
+from batchgen.money.prices import Limits, ModelPrice, answer_bound
 from batchgen.source import Batch
 from batchgen.tokens.count import TokenCounter, counter_for
+from batchgen.tokens.hidden import added_by_provider, media_of
+from batchgen.tokens.parameters import effective_parameters
 from batchgen.values import Prompt
 
 SLICE_ROWS = 250
@@ -91,22 +93,26 @@ class Histogram:
 
 
 class Asked(Struct, frozen=True):
-    """What decides a row's price: the model, and whether it thinks before it answers."""
+    """What decides a row's price: the model, whether it thinks before it answers, and what the provider adds to it."""
 
     model: str
     thinks: bool
+    added: str | None = None
 
 
 class Row(Struct, frozen=True, gc=False):
-    """A row that can be asked. `answer`: most output tokens it can get, None if unbounded."""
+    """A row that can be asked. `answer`: most output tokens it can get, None if unbounded; `media`: kinds of what is in
+    its messages and not counted."""
 
     asked: Asked
     tokens: int
     answer: int | None
+    media: tuple[str, ...] = ()
 
 
 class Census:
-    """What counting all rows gives. `others`: histograms for the models of a comparison, by name of their counter."""
+    """What counting all rows gives. `others`: histograms for the models of a comparison, by name of their counter;
+    `media`: rows that hold images and the like, by kind."""
 
     def __init__(self) -> None:
         self.groups: dict[Asked, Histogram] = {}
@@ -117,6 +123,7 @@ class Census:
         self.too_long = 0
         self.too_long_ids: list[str] = []
         self.wanted: dict[int, Row] = {}
+        self.media: Counter[str] = Counter()
         self._largest: list[tuple[int, int, Row]] = []  # a heap, the shortest first
 
     def consider(self, number: int, row: Row) -> None:
@@ -142,7 +149,7 @@ class Ruler:
         self._parameters = parts.job.model.parameters
         self._limits_of = limits_of
         self._counters: dict[str, TokenCounter] = {}
-        self._same = self._bounds_of(parts.model, self._parameters)
+        self._same = self._bounds_of(parts.model, effective_parameters(self._parameters))
 
     def counter(self, model: str) -> TokenCounter:
         """Return the counter for a model; the threads share it."""
@@ -168,31 +175,20 @@ class Ruler:
         if prompt.parameters is None and prompt.model is None:
             asked, answer = self._same
         else:
-            asked, answer = self._bounds_of(model, {**self._parameters, **(prompt.parameters or {})})
-        return Row(asked, self.counter(model).count(prompt, self._parameters), answer)
+            asked, answer = self._bounds_of(model, effective_parameters(self._parameters, prompt.parameters))
+        tokens = self.counter(model).count(prompt, self._parameters)
+        return Row(asked, tokens, answer, tuple(dict.fromkeys(part.kind for part in media_of(prompt))))
 
     def _bounds_of(self, model: str, parameters: Mapping[str, Any]) -> tuple[Asked, int | None]:
         price = self._parts.price_of(model) if model else None
-        return Asked(model, thinks(price, parameters)), answer_bound(price, self._limits_of(model), parameters)
+        bound = answer_bound(price or self._limits_of(model) or Limits(), parameters)
+        return Asked(model, thinks(price, parameters), added_by_provider(model, parameters)), bound
 
 
 def thinks(price: ModelPrice | None, parameters: Mapping[str, Any]) -> bool:
     """Whether requests with these parameters are taken to think: as they say, else as the model does by default."""
     default = price is not None and price.extra_thinking in ("on", "always")
     return bool(parameters.get("enable_thinking", default))
-
-
-def answer_bound(price: ModelPrice | None, limits: Limits | None, parameters: Mapping[str, Any]) -> int | None:
-    """Return the most output tokens of a request as the parameters and the model's limits state it; None if unbounded.
-
-    Without the few tokens by which a limit may be overrun, which only a budget has to reckon with.
-    """
-    choices = parameters.get("n") or 1
-    if price is not None:
-        bound = price.output_bound(parameters)
-        return None if bound is None else bound - choices * OUTPUT_SLACK
-    stated = parameters.get("max_completion_tokens", parameters.get("max_tokens", limits and limits.max_output))
-    return choices * stated if isinstance(stated, int) and isinstance(choices, int) else None
 
 
 class _Slice(Struct):
@@ -285,6 +281,8 @@ def _take(census: Census, found: _Slice, parts: JobParts, ruler: Ruler, wanted: 
             continue
         if number in wanted:
             census.wanted[number] = row
+        if row.media:
+            census.media.update(row.media)
         if row.asked not in census.groups:
             edges = ruler.edges(row.asked.model, [parts.price_of(row.asked.model)])
             census.groups[row.asked] = Histogram(edges)

@@ -34,6 +34,7 @@ from batchgen.job.parts import JobParts, assemble
 from batchgen.job.settings import Job
 from batchgen.money.prices import load_prices, region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
+from batchgen.tokens.parameters import effective_parameters
 
 Send = Callable[[AbstractSet[int]], Summary]
 """Runs the job for these rows only."""
@@ -229,6 +230,6 @@ def _put_together(
         paid=Paid(seen.settled, seen.paid) if seen is not None else None,
         batch_cost=basis.batch_cost(),
         price=price.describe() if price is not None else None,
-        compare=comparison.offers(census, job.model.parameters, basis.shared_answers()),
+        compare=comparison.offers(census, effective_parameters(job.model.parameters), basis.shared_answers()),
         notes=notes,
     )

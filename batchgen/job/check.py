@@ -14,12 +14,14 @@ from batchgen.job.endpoint import Endpoint, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import prompt_columns, rendered
 from batchgen.job.settings import Job
+from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.providers.auth import public_url
 from batchgen.providers.request_parts import with_user_headers
 from batchgen.storage.run_state import fingerprints, problem_with, run_fingerprints
+from batchgen.text.figures import money
 from batchgen.text.storable import json_bytes
 from batchgen.transport import preflight
-from batchgen.values import Prompt
+from batchgen.values import Prompt, Request
 
 UNASKABLE_SHOWN = 3
 """Rows that cannot be asked are counted; so many of them are told with their reason."""
@@ -80,10 +82,11 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> C
     parts = assemble(job, endpoint)
     scan = parts.source.scan()
     repeats = RepeatFilter(scan.rows) if parts.dedupe else None
-    requests, unaskable, examples = _render(parts, show, repeats)
+    requests, unaskable, examples, over_budget = _render(parts, show, repeats)
     if scan.rows and unaskable == scan.rows:
         first = next(iter(examples.items()))
         problem = f"None of the {scan.rows:,} rows can be asked; row {first[0]}: {first[1]}"
+    problem = problem or over_budget
     if problem is None:
         problem = problem_with(
             Path(job.output.path),
@@ -119,11 +122,17 @@ def _response(answers: StructuredAnswers) -> ResponseShape:
     return ResponseShape(shaping.means, shaping.parameters, shaping.instruction, fields)
 
 
-def _render(parts: JobParts, show: int, repeats: RepeatFilter | None) -> tuple[list[Shown], int, dict[int, str]]:
-    """Render all rows; return the first requests, how many rows cannot be asked, and why the first of those."""
+def _render(
+    parts: JobParts, show: int, repeats: RepeatFilter | None
+) -> tuple[list[Shown], int, dict[int, str], str | None]:
+    """Render all rows; return the first requests, how many rows cannot be asked, and why the first of those; and what
+    the budget does not let pass."""
     shown: list[Shown] = []
     unaskable = 0
     examples: dict[int, str] = {}
+    over_budget: str | None = None
+    budget = parts.job.limits.budget
+    worst_case = WorstCase(parts.price_of, parts.model, parts.job.model.parameters)
     for batch in parts.source.batches(0, prompt_columns(parts)):
         for row, prompt in rendered(parts, batch):
             if isinstance(prompt, str):
@@ -135,12 +144,25 @@ def _render(parts: JobParts, show: int, repeats: RepeatFilter | None) -> tuple[l
                 repeats.add(prompt_key(prompt))
             if len(shown) < show:
                 shown.append(_shown(parts, row, prompt))
-    return shown, unaskable, examples
+            if budget is not None and over_budget is None:
+                worst = worst_case(_request(parts, prompt), prompt)
+                if isinstance(worst, Unbounded):
+                    over_budget = f"Row {row}: {worst.reason}"
+                elif worst > budget:
+                    over_budget = (
+                        f"Row {row} alone could cost {money(worst, parts.currency or '')}, more than limits.budget "
+                        f"({budget}). {worst_case.advice(prompt)}"
+                    )
+    return shown, unaskable, examples, over_budget
+
+
+def _request(parts: JobParts, prompt: Prompt) -> Request:
+    stream = parts.job.model.stream or parts.provider.must_stream(prompt.model or parts.model)
+    return parts.provider.build_request(prompt, stream=stream)
 
 
 def _shown(parts: JobParts, row: int, prompt: Prompt) -> Shown:
-    stream = parts.job.model.stream or parts.provider.must_stream(prompt.model or parts.model)
-    request = parts.provider.build_request(prompt, stream=stream)
+    request = _request(parts, prompt)
     secret = {header.name: str(header) for header in parts.secrets.headers}
     headers = with_user_headers(request.headers, secret)
     return Shown(row, public_url(request.url), headers, msgspec.json.decode(request.body))

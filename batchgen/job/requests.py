@@ -18,12 +18,15 @@ from batchgen.errors import JobError
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.examples import load_examples
 from batchgen.job.settings import ColumnReference, Job, holds_secret, public_headers
-from batchgen.money.prices import JobPrices, ModelPrice, load_prices, region_of
+from batchgen.money.prices import JobPrices, load_prices, region_of
+from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.providers import PROVIDERS, open_provider
 from batchgen.providers.protocol import ModelSettings, Provider
 from batchgen.providers.request_parts import from_column
 from batchgen.secret import Secrets
+from batchgen.text.figures import money
+from batchgen.tokens.parameters import effective_parameters
 from batchgen.transport.route import check_url
 from batchgen.values import Message
 
@@ -138,17 +141,25 @@ def _prices(job: Job, endpoint: Endpoint, model: str, notes: list[str]) -> JobPr
             f"The price of {model} is of {price.price_date}, more than six months old: see {price.price_source}."
         )
     if job.limits.budget is not None and model:
-        check_budget(job, price, table.suggestion(model, region))
+        notes += check_budget(job, model, prices)
     return prices
 
 
-def check_budget(job: Job, price: ModelPrice | None, suggestion: str = "") -> None:
-    """Raise `JobError` for a budget that could not be kept. Where rows bring parameters, only they can tell."""
-    varies = any(map(from_column, job.model.parameters.values()))
-    if price is None:
-        raise JobError(f"limits.budget needs a price. {suggestion}".rstrip())
-    if not varies and price.output_bound(job.model.parameters) is None:
-        raise JobError(
-            f"limits.budget needs a longest answer, and nothing bounds what {price.model} may think: set "
-            "max_completion_tokens, enable_thinking = false or a thinking_budget under model.parameters."
-        )
+def check_budget(job: Job, model: str, prices: JobPrices) -> list[str]:
+    """Return what is to be said of the job's budget. Raises `JobError` for one that could not be kept.
+
+    Where rows bring parameters, only they can tell.
+    """
+    if prices(model) is None:
+        raise JobError(f"limits.budget needs a price. {prices.suggestion(model)}")
+    if any(map(from_column, job.model.parameters.values())):
+        return []
+    worst = WorstCase(prices, model, job.model.parameters).of_job()
+    if isinstance(worst, Unbounded):
+        raise JobError(worst.reason)
+    if {"max_tokens", "max_completion_tokens"} & effective_parameters(job.model.parameters).keys():
+        return []
+    return [
+        f"limits.budget: max_tokens is not set, so that a request in flight counts as the longest answer of {model}, "
+        f"{money(worst, prices.currency or '')}. Set max_tokens under model.parameters to have more in flight."
+    ]

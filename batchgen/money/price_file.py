@@ -60,6 +60,7 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_input: Tokens | None = None
     max_output: Tokens | None = None
     max_thinking: Tokens | None = None
+    max_media_tokens: Tokens | None = None
     extra_thinking: Literal["on", "off", "always"] | None = None
     prices_of: str | None = None
     note: str | None = None

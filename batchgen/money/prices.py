@@ -71,6 +71,7 @@ class ModelPrice(Struct, frozen=True):
     max_input: int | None = None
     max_output: int | None = None
     max_thinking: int | None = None
+    max_media_tokens: int | None = None
     extra_thinking: str | None = None
 
     def tier(self, input_tokens: int) -> Price:
@@ -133,25 +134,10 @@ class ModelPrice(Struct, frozen=True):
     def output_bound(self, parameters: Mapping[str, Any]) -> int | None:
         """Return the most output tokens, thinking included, of a request with these parameters; None if unbounded.
 
-        `max_completion_tokens` limits answer and thinking; `max_tokens` only the answer where `extra_thinking` is set,
-        so that `thinking_budget` or the model's `max_thinking` comes on top
-        (https://www.alibabacloud.com/help/en/model-studio/api-compatibility-upgrade-notice). `n` answers cost n times.
+        With the few tokens by which a limit may be overrun, which a budget has to reckon with: see `answer_bound`.
         """
-        bound = parameters.get("max_completion_tokens")
-        if bound is None:
-            bound = parameters.get("max_tokens", self.max_output)
-            if self._thinks_beyond(parameters):
-                thinking = parameters.get("thinking_budget", self.max_thinking)
-                bound = bound + thinking if isinstance(bound, int) and isinstance(thinking, int) else None
-        choices = parameters.get("n") or 1
-        if not isinstance(bound, int) or not isinstance(choices, int):
-            return None
-        return choices * (bound + OUTPUT_SLACK)
-
-    def _thinks_beyond(self, parameters: Mapping[str, Any]) -> bool:
-        if self.extra_thinking in (None, "always"):
-            return self.extra_thinking is not None
-        return bool(parameters.get("enable_thinking", self.extra_thinking == "on"))
+        bound = answer_bound(self, parameters)
+        return None if bound is None else bound + _choices(parameters) * OUTPUT_SLACK
 
     def batch(self) -> ModelPrice | None:
         """Return the price inside a file batch: `batch_factor` of input and output, no cache discount."""
@@ -190,17 +176,53 @@ class ModelPrice(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True):
-    """The longest request a model takes and the longest answer it gives, in tokens; None where not known."""
+    """What bounds a request to a model, in tokens, as in `prices.toml`; None where not known."""
 
-    max_input: int | None
-    max_output: int | None
+    max_input: int | None = None
+    max_output: int | None = None
+    max_thinking: int | None = None
+    extra_thinking: str | None = None
+
+
+def answer_bound(limits: ModelPrice | Limits, parameters: Mapping[str, Any]) -> int | None:
+    """Return the most output tokens of a request as its parameters and the model's limits state it; None if unbounded.
+
+    `max_completion_tokens` limits answer and thinking; `max_tokens` only the answer where `extra_thinking` is set, so
+    that `thinking_budget` or the model's `max_thinking` comes on top
+    (https://www.alibabacloud.com/help/en/model-studio/api-compatibility-upgrade-notice). `n` answers cost n times.
+    """
+    bound = parameters.get("max_completion_tokens")
+    if bound is None:
+        bound = parameters.get("max_tokens")
+        bound = limits.max_output if bound is None else bound
+        if _thinks_beyond(limits, parameters):
+            thinking = parameters.get("thinking_budget")
+            thinking = limits.max_thinking if thinking is None else thinking
+            bound = bound + thinking if isinstance(bound, int) and isinstance(thinking, int) else None
+    choices = _choices(parameters)
+    return choices * bound if isinstance(bound, int) and choices else None
+
+
+def _choices(parameters: Mapping[str, Any]) -> int:
+    """Return how many answers a request is charged for; 0 if that is no number."""
+    counts = [parameters.get(name) or 1 for name in ("n", "best_of")]
+    return max(counts) if all(isinstance(count, int) for count in counts) else 0
+
+
+def _thinks_beyond(limits: ModelPrice | Limits, parameters: Mapping[str, Any]) -> bool:
+    if limits.extra_thinking in (None, "always"):
+        return limits.extra_thinking is not None
+    return bool(parameters.get("enable_thinking", limits.extra_thinking == "on"))
 
 
 class PriceTable:
     """All known prices, by model and region. Iterating gives every `ModelPrice`, by name, then region."""
 
     def __init__(self, models: Mapping[str, ModelEntry]) -> None:
-        self._limits = {name: Limits(entry.max_input, entry.max_output) for name, entry in models.items()}
+        self._limits = {
+            name: Limits(entry.max_input, entry.max_output, entry.max_thinking, entry.extra_thinking)
+            for name, entry in models.items()
+        }
         self._prices: dict[tuple[str, str], ModelPrice] = {}
         for name, entry in models.items():
             priced = models[entry.prices_of] if entry.prices_of else entry
@@ -281,6 +303,7 @@ def _model_price(name: str, region: str, model: ModelEntry, price: RegionEntry) 
         max_input=model.max_input,
         max_output=model.max_output,
         max_thinking=model.max_thinking,
+        max_media_tokens=model.max_media_tokens,
         extra_thinking=model.extra_thinking,
     )
 
@@ -310,6 +333,10 @@ class JobPrices:
         self.currency: str | None = None
         if model:
             self(model)
+
+    def suggestion(self, name: str) -> str:
+        """Return a sentence for a model without a price."""
+        return self._table.suggestion(name, self._region)
 
     def __call__(self, name: str) -> ModelPrice | None:
         """Return the price of the model of this name."""

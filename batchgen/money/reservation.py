@@ -16,6 +16,8 @@ import anyio
 from batchgen.errors import BudgetStop
 from batchgen.money.budget import Budget
 from batchgen.money.prices import ModelPrice
+from batchgen.money.worst_case import Unbounded, WorstCase
+from batchgen.text.figures import money
 from batchgen.values import Completion, Cost, Failure, Outcome, Prompt, Request
 
 _NOTHING = Decimal(0)
@@ -39,25 +41,10 @@ class Reservations:
         currency: str,
     ) -> None:
         self.budget = budget
-        self._price_of = price_of
-        self._model = model
-        self._parameters = parameters
+        self.worst_case = WorstCase(price_of, model, parameters)
         self._currency = currency
         self._waiting: deque[anyio.Event] = deque()
         self._unheld = 0  # in flight without a reservation
-
-    def worst_case(self, request: Request, prompt: Prompt) -> Decimal | None:
-        """Most that this request can cost; None when the model's price or its longest answer is unknown.
-
-        Byte-level vocabularies never need more tokens than the text has UTF-8 bytes, and a request's JSON is longer
-        than its text, so the body's length bounds the input tokens.
-        """
-        price = self._price_of(prompt.model or self._model)
-        if price is None:
-            return None
-        parameters = {**self._parameters, **prompt.parameters} if prompt.parameters else self._parameters
-        longest = price.output_bound(parameters)
-        return None if longest is None else price.worst_case(len(request.body), longest)
 
     @property
     def capped(self) -> bool:
@@ -71,7 +58,7 @@ class Reservations:
     def try_hold(self, request: Request, prompt: Prompt) -> Decimal | None:
         """Set the worst case aside and return it, None if it does not fit at once or is not known."""
         worst = self.worst_case(request, prompt)
-        if worst is None or self._unheld or not self.budget.reserve(worst):
+        if isinstance(worst, Unbounded) or self._unheld or not self.budget.reserve(worst):
             return None
         return worst
 
@@ -81,26 +68,31 @@ class Reservations:
         Raises `BudgetStop` when it cannot fit even after everything in flight has settled.
         """
         worst = self.worst_case(request, prompt)
-        if worst is None:
-            raise BudgetStop(
-                f"limits.budget needs a price and a longest answer, which {prompt.model or self._model} lacks: set "
-                "max_completion_tokens, or max_tokens with enable_thinking = false or a thinking_budget, under "
-                "model.parameters."
-            )
+        if isinstance(worst, Unbounded):
+            raise BudgetStop(worst.reason)
         waited = False
         while self._unheld or not self.budget.reserve(worst):
             if not self.budget.fits_later(worst):
                 self._wake()
-                raise BudgetStop(
-                    f"The budget of {self.budget.cap} {self._currency} could be passed: "
-                    f"{self.budget.spent + self.budget.possibly_billed.cost} is counted and the next request could "
-                    f"cost {worst.normalize():f}. A higher limits.budget goes on from here."
-                )
+                raise BudgetStop(self._exhausted(worst, prompt))
             await self._wait_for_turn()
             waited = True
         if waited:
             self._wake()
         return worst
+
+    def _exhausted(self, worst: Decimal, prompt: Prompt) -> str:
+        budget, unit = self.budget, self._currency
+        lost = budget.possibly_billed
+        counted = f"{money(budget.spent, unit)} is spent"
+        if lost.cost:
+            counted += (
+                f", up to {money(lost.cost, unit)} may be charged for {lost.requests:,} requests without an answer"
+            )
+        told = f"The budget of {money(budget.cap or _NOTHING, unit)} could be passed: {counted}, and the next request "
+        told += f"could cost {money(worst, unit)}."
+        alone = budget.cap is not None and worst > budget.cap
+        return f"{told} {self.worst_case.advice(prompt)}" if alone else told
 
     async def _wait_for_turn(self) -> None:
         turn = anyio.Event()
@@ -123,7 +115,7 @@ class Reservations:
         """
         if outcome is None or (isinstance(outcome, Failure) and outcome.maybe_billed and outcome.usage is None):
             if held is None:
-                self.budget.abandon_unheld(self.worst_case(request, prompt) or _NOTHING)
+                self.budget.abandon_unheld(self._most(request, prompt))
             else:
                 self.budget.abandon(held)
         else:
@@ -131,7 +123,7 @@ class Reservations:
             if cost is not None:
                 billed = cost.input + cost.output
             elif isinstance(outcome, Completion):  # without usage, and billed all the same: at its worst case
-                billed = held if held is not None else self.worst_case(request, prompt) or _NOTHING
+                billed = held if held is not None else self._most(request, prompt)
             else:
                 billed = _NOTHING
             self.budget.settle(held or _NOTHING, billed)
@@ -139,6 +131,11 @@ class Reservations:
             self._unheld -= 1
         if not self._unheld:
             self._wake()
+
+    def _most(self, request: Request, prompt: Prompt) -> Decimal:
+        """Return the worst case of a request that went out without a cap; nothing where none can be given."""
+        worst = self.worst_case(request, prompt)
+        return _NOTHING if isinstance(worst, Unbounded) else worst
 
     def release(self, held: Decimal) -> None:
         """Give back what was held for a request that never went out."""

@@ -8,7 +8,8 @@ What is billed is the `usage` of the reply; this is for estimates, budgets and p
   A self-hosted server may add a default system message or an empty thinking block.
 - OpenAI: three tokens and the role a message, three for the answer's start (OpenAI's cookbook).
 - Text that spells a control token is counted as the text it is.
-- Tools: their JSON and the frame Qwen's published template puts round them; close, not exact. Pictures count nothing.
+- Tools: their JSON and the frame Qwen's published template puts round them; close, not exact. What is not
+  text counts nothing (`tokens.hidden` names it).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from batchgen.tokens.parameters import effective_parameters
 from batchgen.tokens.scripts import BAND, count_by_script
 from batchgen.tokens.vocabularies import VocabularyMissing, openai_vocabulary, qwen_vocabulary
 from batchgen.values import Message, Prompt
@@ -30,8 +32,7 @@ TOOLS_FRAME = 88
 """Tokens of Qwen2.5's and Qwen3's template round a list of tools (measured with the vocabulary)."""
 
 _TOOL_CALL_FRAME = 4  # an opening and a closing mark and two line ends
-_MESSAGE_BOUND = 16  # more tokens than any known template puts round a message
-_PROMPT_BOUND = 96  # the same for a prompt: the answer's start, a default system message, a date
+_PROMPT_BOUND = 96  # more tokens than any known template adds: the answer's start, a default system message, a date
 _TOOLS_BOUND = 640  # bytes of the instructions round tools
 
 # A figure before "b" is a size, not a version: qwen-72b-chat is Qwen 1.
@@ -102,7 +103,7 @@ class TokenCounter:
                 total += _TOOL_CALL_FRAME + count(_json(call.get("function", call)))
             if message.get("role") == "tool":
                 total += _TOOL_CALL_FRAME
-        if tools := _parameter(prompt, parameters, "tools"):
+        if tools := effective_parameters(parameters or {}, prompt.parameters).get("tools"):
             total += TOOLS_FRAME + sum(1 + count(_json(tool)) for tool in tools)
         return total
 
@@ -153,27 +154,28 @@ def rough_tokens(size: int | str) -> int:
     return size // 4 + 1
 
 
-def upper_bound(prompt: Prompt, parameters: Mapping[str, Any] | None = None) -> int | None:
-    """Return a count that no byte-level vocabulary can pass: a token is at least one byte of UTF-8 (of NFC text).
+def text_bound(body: bytes, added: int = 0) -> int:
+    """Return more tokens than the text of a request can have in any byte-level vocabulary.
 
-    Tools, answer schemas and all else in a message count with their JSON. None if nothing bounds it: parts that are
-    not text, or a web search whose pages are added to the prompt.
+    A token is at least one byte of UTF-8 (of NFC text, which may be longer), and a request's JSON is longer than its
+    text; what templates add to a prompt comes on top, and `added` (see `template_bound`).
     """
-    total = _PROMPT_BOUND
-    for message in _messages(prompt):
-        content = message.get("content")
-        rest = {key: value for key, value in message.items() if key != "content"}
-        if isinstance(content, list):
-            if not all(_is_text(part) for part in content):
-                return None
-            content = "".join(part["text"] for part in content)
-        total += _MESSAGE_BOUND + _bytes(content or "") + _bytes(_json(rest))
-    if _parameter(prompt, parameters, "enable_search"):
-        return None
+    size = len(body)
+    if not body.isascii():
+        text = body.decode("utf-8", "replace")
+        if not unicodedata.is_normalized("NFC", text):
+            size = len(unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass"))
+    return size + _PROMPT_BOUND + added
+
+
+def template_bound(parameters: Mapping[str, Any]) -> int:
+    """Return the most tokens that a template puts round the tools and the answer's schema in the parameters."""
+    added = 0
     for key in ("tools", "response_format"):
-        if value := _parameter(prompt, parameters, key):
-            total += _TOOLS_BOUND + _bytes(_json(value))
-    return total
+        if value := parameters.get(key):
+            text = _json(value)
+            added += _TOOLS_BOUND + text.count(": ") + text.count(", ")  # blanks that the request's JSON does not have
+    return added
 
 
 def _rule_counter(note: str | None) -> TokenCounter:
@@ -201,17 +203,5 @@ def _is_text(part: Any) -> bool:
     return isinstance(part, Mapping) and isinstance(part.get("text"), str)
 
 
-def _parameter(prompt: Prompt, parameters: Mapping[str, Any] | None, key: str) -> Any:
-    if prompt.parameters and key in prompt.parameters:
-        return prompt.parameters[key]
-    return parameters.get(key) if parameters else None
-
-
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)  # with blanks after commas and colons, as templates write it
-
-
-def _bytes(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    return len(unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass"))

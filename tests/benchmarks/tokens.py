@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from batchgen.tokens.count import counter_for, rough_tokens, upper_bound
+from batchgen.tokens.count import counter_for, rough_tokens, text_bound
 from batchgen.tokens.scripts import count_by_script
 from batchgen.values import Prompt
 
@@ -46,7 +46,7 @@ def main(files: list[str]) -> None:
         "exact, prompts of 2,500 characters": lambda: [counter.count(prompt) for prompt in prompts],
         "exact, whole texts": lambda: [counter.count_text(text) for text in texts],
         "by script": lambda: [count_by_script(piece) for piece in pieces],
-        "upper bound": lambda: [upper_bound(prompt) for prompt in prompts],
+        "upper bound": lambda: [text_bound(piece.encode()) for piece in pieces],
     }.items():
         print(f"{name}: {total / seconds(call) / 1e6:.2f} M tokens/s")
     body = pieces[0]

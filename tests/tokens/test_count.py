@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchgen.tokens import count as tokens
-from batchgen.tokens.count import counter_for, rough_tokens, upper_bound
+from batchgen.tokens.count import counter_for, rough_tokens, template_bound, text_bound
 from batchgen.tokens.scripts import BAND, count_by_script
 from batchgen.tokens.vocabularies import Vocabulary, VocabularyMissing, openai_vocabulary, qwen_vocabulary
 from batchgen.values import Prompt
@@ -293,26 +294,20 @@ ANYTHING = st.text(st.characters(codec=None), max_size=200)
 @example([("user", "\U0001d160" * 2_000)])
 @example([("user", "\ud800")])
 def test_no_count_passes_the_upper_bound(turns: list[tuple[str, str]]) -> None:
-    """Whatever the text, with tools or without, the bound holds."""
+    """Whatever the text, with tools or without, the bytes of the request bound its tokens."""
     prompt = chat(*turns)
     tools = {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"a": "ü"}}}]}
-    for parameters in (None, tools):
-        bound = upper_bound(prompt, parameters)
-        assert bound is not None
+    for parameters in ({}, tools):
+        body = json.dumps({"messages": list(prompt.messages), **parameters}, ensure_ascii=False, separators=(",", ":"))
+        bound = text_bound(body.encode("utf-8", "replace"), template_bound(parameters))
         assert QWEN.count(prompt, parameters) <= bound
 
 
-def test_what_cannot_be_bounded_is_said() -> None:
-    """Pictures and web searches have no bound; text in parts has."""
-    assert upper_bound(chat(("user", [{"type": "image_url", "image_url": {"url": "x"}}]))) is None
-    assert upper_bound(chat(("user", "hi")), {"enable_search": True}) is None
-    assert upper_bound(chat(("user", [{"text": "hi"}]))) == upper_bound(chat(("user", "hi")))
-    schema = {"response_format": {"type": "json_schema", "json_schema": {"name": "x" * 1000}}}
-    plain = upper_bound(chat(("user", "hi")))
-    bound = upper_bound(chat(("user", "hi")), schema)
-    assert plain is not None
-    assert bound is not None
-    assert bound > plain + 1000
+def test_tools_of_an_extra_body_count() -> None:
+    """They reach the provider as those beside them do."""
+    tools = {"tools": [{"type": "function", "function": {"name": "look_up"}}]}
+    prompt = chat(("user", "hi"))
+    assert QWEN.count(prompt, {"extra_body": tools}) == QWEN.count(prompt, tools) > QWEN.count(prompt)
 
 
 @pytest.mark.parametrize("language", ["English", "German", "French", "Japanese", "Korean", "Chinese", "code"])

@@ -1,0 +1,119 @@
+"""The most that one request can cost: the one bound that a budget, `check` and the reservations share.
+
+Where nothing bounds a request a budget could not be kept, and the refusal says what to set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from batchgen.money.prices import ModelPrice
+from batchgen.tokens.count import template_bound, text_bound
+from batchgen.tokens.hidden import AUDIO, Media, added_by_provider, media_of
+from batchgen.tokens.parameters import effective_parameters
+from batchgen.values import Prompt, Request
+
+
+class Unbounded(Struct, frozen=True):
+    """Why no bound can be given, and what to set: a sentence for the user."""
+
+    reason: str
+
+
+class _Known(Struct, frozen=True):
+    """What is the same for all requests of a model: its price, its longest answer, tokens that its template adds."""
+
+    price: ModelPrice
+    longest: int
+    added: int
+
+
+class WorstCase:
+    """Bounds the cost of a job's requests. `model` and `parameters` are the job's; a row's own win over them."""
+
+    def __init__(self, price_of: Callable[[str], ModelPrice | None], model: str, parameters: Mapping[str, Any]) -> None:
+        self._price_of = price_of
+        self._model = model
+        self._parameters = parameters
+        self._known: dict[str, _Known | Unbounded] = {}
+
+    def of_job(self) -> Decimal | Unbounded:
+        """Return the same for a request without text: what can be known before there is a row."""
+        return self(Request("", b"", {}), Prompt())
+
+    def __call__(self, request: Request, prompt: Prompt) -> Decimal | Unbounded:
+        """Return the most that this request can cost, in the price's currency."""
+        model = prompt.model or self._model
+        known = self._known.get(model) if prompt.parameters is None else self._look_up(model, prompt.parameters)
+        if known is None:
+            known = self._known[model] = self._look_up(model, None)
+        if isinstance(known, Unbounded):
+            return known
+        tokens = text_bound(request.body, known.added)
+        if media := media_of(prompt):
+            bound = _with_media(tokens, media, known.price)
+            if isinstance(bound, Unbounded):
+                return bound
+            tokens = bound
+        worst = known.price.worst_case(tokens, known.longest)
+        assert worst is not None
+        return worst
+
+    def advice(self, prompt: Prompt) -> str:
+        """Return what lowers the worst case of a request."""
+        price = self._price_of(prompt.model or self._model)
+        if price is not None and price.max_media_tokens is None and media_of(prompt):
+            return (
+                f"Its images and files count as the longest input of {price.model}: set max_media_tokens (the most "
+                "tokens of one) for it in a price file named by pricing.file, or raise limits.budget."
+            )
+        return "Raise limits.budget, or set a lower max_tokens under model.parameters."
+
+    def _look_up(self, model: str, own: Mapping[str, Any] | None) -> _Known | Unbounded:
+        price = self._price_of(model)
+        if price is None:
+            return Unbounded(
+                f"limits.budget needs a price, which {model or 'a model that rows name'} lacks: give one in a file "
+                "named by pricing.file, or leave limits.budget out."
+            )
+        parameters = effective_parameters(self._parameters, own)
+        added = added_by_provider(model, parameters)
+        if added is not None:
+            return Unbounded(
+                f"limits.budget cannot be kept with {added}: nothing bounds what it adds to the input, and its fees "
+                "stand in no reply. Turn it off, or leave limits.budget out and send few rows at a time with --limit."
+            )
+        longest = price.output_bound(parameters)
+        if longest is None:
+            return Unbounded(
+                f"limits.budget needs a longest answer, and nothing bounds what {model} may write or think: set "
+                "max_completion_tokens, or max_tokens with enable_thinking = false or a thinking_budget, under "
+                "model.parameters."
+            )
+        if prediction := parameters.get("prediction"):  # what the answer does not use of it is charged as output too
+            longest += len(msgspec.json.encode(prediction))
+        return _Known(price, longest, template_bound(parameters))
+
+
+def _with_media(tokens: int, media: list[Media], price: ModelPrice) -> int | Unbounded:
+    """Return the bound of a request that holds media, whose own bytes say nothing of their tokens."""
+    if any(part.kind == AUDIO for part in media):
+        return Unbounded(
+            "limits.budget cannot be kept where messages hold audio: it has a price of its own, which is not known "
+            "here. Leave limits.budget out, and send few rows at a time with --limit."
+        )
+    if price.max_media_tokens is not None:
+        return tokens + sum(price.max_media_tokens - part.size for part in media)
+    text = tokens - sum(part.size for part in media)
+    if price.max_input is None:
+        return Unbounded(
+            f"limits.budget needs a bound of what the {media[0].kind} in messages can cost: set max_media_tokens (the "
+            f"most input tokens of one image, video or file) for {price.model} in a price file named by pricing.file, "
+            "or leave limits.budget out."
+        )
+    return max(text, price.max_input)  # a longer request is refused, and not charged

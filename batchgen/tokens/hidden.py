@@ -1,0 +1,115 @@
+"""What a request costs beside its own text: images, recordings and files in messages, and what the provider adds.
+
+The bytes of a request bound the tokens of its text only. An image by URL costs thousands of tokens whatever the length
+of its address, and a web search adds pages to the input and fees to the bill.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from batchgen.values import Prompt
+
+IMAGES, VIDEO, FILES, AUDIO = "images", "video", "files", "audio"
+
+_TEXT_TYPES = frozenset({None, "text", "input_text", "output_text", "refusal"})
+_TEXT_KEYS = frozenset({"type", "text", "refusal", "cache_control", "annotations"})
+_FILE_ID = (
+    "fileid://"  # how qwen-long is given documents: https://help.aliyun.com/zh/model-studio/long-context-qwen-long
+)
+
+_SEARCHING_MODEL = re.compile(r"(^|/)sonar\b|-search-(preview|api)\b|-deep-research\b|:online$")
+_SWITCHES = {
+    "enable_search": "a web search",
+    "enable_code_interpreter": "a code interpreter",
+    "data_sources": "documents that the provider looks up",
+    "rag_options": "documents that the provider looks up",
+    "plugins": "plug-ins of the provider",
+}
+"""Parameters that add to the input at the provider if their value is not false, empty or null."""
+
+
+class Media(Struct, frozen=True):
+    """A part of a message that is not text. `size`: bytes of text in it (its address, or the data itself)."""
+
+    kind: str
+    size: int
+
+
+def media_of(prompt: Prompt) -> list[Media]:
+    """Return the parts of a prompt that are not text, in order. Quick where all content is text."""
+    found: list[Media] = []
+    for message in prompt.messages:
+        content = message.get("content")
+        if type(content) is not str:
+            found += _parts(content)
+        elif _FILE_ID in content and message.get("role") == "system":
+            found += [Media(FILES, 0)] * content.count(_FILE_ID)
+        if "audio" in message:  # an earlier spoken answer, by its id
+            found.append(Media(AUDIO, 0))
+    return found
+
+
+def added_by_provider(model: str, parameters: Mapping[str, Any]) -> str | None:
+    """Return what the provider adds to the input or the bill by itself, with the setting that asks for it; else None.
+
+    Nothing in a request bounds it, and its fees stand in no reply. `parameters` are the effective ones.
+    """
+    for key, words in _SWITCHES.items():
+        if parameters.get(key):
+            return f"{words} ({key})"
+    if parameters.get("web_search_options") is not None:
+        return "a web search (web_search_options)"
+    search = parameters.get("search_parameters")
+    if search is not None and not (isinstance(search, Mapping) and search.get("mode") == "off"):
+        return "a web search (search_parameters)"
+    for tool in _items(parameters.get("tools")):
+        kind = tool.get("type", "function") if isinstance(tool, Mapping) else "function"
+        if kind not in ("function", "custom") or (isinstance(tool, Mapping) and "google_search" in tool):
+            return f"a tool that the provider runs (tools, {kind if kind != 'function' else 'google_search'})"
+    if _SEARCHING_MODEL.search(model):
+        return f"a web search (the model {model})"
+    if "audio" in _items(parameters.get("modalities")):
+        return "a spoken answer (modalities)"
+    return None
+
+
+def _parts(content: Any) -> Iterator[Media]:
+    """Yield what is not text in the content of a message: a list of parts, or a single one."""
+    for part in content if isinstance(content, list | tuple) else _items(content):
+        if isinstance(part, str) or part is None or _is_text(part):
+            continue
+        inner = part.get("content") if isinstance(part, Mapping) else None
+        if isinstance(inner, list):
+            yield from _parts(inner)
+        elif not isinstance(inner, str) or part.keys() - {"type", "content", "tool_use_id"}:
+            yield Media(_kind(part), _size(part))
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in _TEXT_TYPES and not part.keys() - _TEXT_KEYS
+
+
+def _kind(part: Any) -> str:
+    words = " ".join(map(str, part)) + str(part.get("type", "")) if isinstance(part, Mapping) else ""
+    for word, kind in (("audio", AUDIO), ("video", VIDEO), ("image", IMAGES)):
+        if word in words:
+            return kind
+    return FILES
+
+
+def _size(value: Any) -> int:
+    """Return the bytes of all texts in a part, never more than they take in a request."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, Mapping):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list | tuple) else 0
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
