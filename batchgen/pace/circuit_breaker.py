@@ -14,6 +14,9 @@ from batchgen.pace.values import Ticket
 
 LONGEST_S = 15.0
 """Longest pause before the next probe, in seconds."""
+LASTING_S, LONGEST_LASTING_S = 60.0, 75.0
+"""After so many seconds of refused probes the pauses grow up to the second: where refused requests use up quota, or
+prolong a ban, a probe every 15 s would keep everything refused for ever; a minute without any clears both."""
 RUN = 20
 """Requests after a cut among which refusals are counted together."""
 SHUT_AFTER = 2
@@ -37,7 +40,7 @@ class CircuitBreaker:
     A probe that fails doubles the pause. A pause that a `Retry-After` asks for (`wait`) needs no probe.
     """
 
-    __slots__ = ("_failed", "_rng", "_stop_s", "began_s", "patience_s", "probe", "until_s", "why")
+    __slots__ = ("_failed", "_opened_s", "_rng", "_stop_s", "began_s", "patience_s", "probe", "until_s", "why")
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -47,11 +50,15 @@ class CircuitBreaker:
         self.patience_s = 0.5  # a probe that is out for so long without a refusal or a failure has passed
         self._stop_s = 1.0
         self._failed = 0
+        self._opened_s = 0.0
 
     def begin(self, now_s: float, why: Reason, stop_s: float, patience_s: float) -> None:
         """Pause all requests for `stop_s` seconds, with jitter, so that several clients do not come back together."""
+        if self.why is None:
+            self._opened_s = now_s
+        lasting = why is Reason.REFUSALS and now_s - self._opened_s > LASTING_S
         self.why, self.probe, self.began_s = why, None, now_s
-        self._stop_s = min(stop_s, LONGEST_S)
+        self._stop_s = min(stop_s, LONGEST_LASTING_S if lasting else LONGEST_S)
         self.patience_s = patience_s
         self.until_s = now_s + self._stop_s * self._rng.uniform(1.0, 1.25)
 

@@ -6,9 +6,10 @@ import pytest
 
 from batchgen.pace.values import Limits
 from tests.pace.provider import Scene
-from tests.pace.world import mean
+from tests.pace.world import mean, run
 
 GIVEN = Limits(concurrency=64, requests_per_minute=600)
+GIVEN_1200 = Limits(concurrency=64, requests_per_minute=1200)
 SHARED = Scene(2000, rpm=[(0, 600)], latency_s=1.0, burst_s=2, tells=False, noise=0.06, limits=GIVEN)
 
 
@@ -65,3 +66,16 @@ def test_a_tiny_cap_is_not_cut_below_itself() -> None:
     """Refused at six and at five, a cap of four was held to three for as long as a short job lasted."""
     share, _ = mean(Scene(85, cap=[(0, 4)]))
     assert share >= 0.95
+
+
+def test_three_a_minute_where_refused_requests_use_up_quota_comes_to_an_end() -> None:
+    """A probe every 15 s kept the quota used up for ever; after a minute the pauses grow beyond it."""
+    scene = Scene(20, rpm=[(0, 3)], eats=True, burst_s=60, latency_s=2.0, limits=Limits(concurrency=64))
+    for seed in range(1, 6):
+        assert run(scene, seed).done == 20
+
+
+def test_a_lasting_refusal_that_nothing_prolongs_costs_no_more_than_before() -> None:
+    """A minute in which all is refused: the pace is back within seconds."""
+    share, _ = mean(Scene(2400, rpm=[(0, 1200)], refuse_all=(30, 90), latency_s=1.0, limits=GIVEN_1200))
+    assert share >= 0.9
