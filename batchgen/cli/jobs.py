@@ -183,7 +183,7 @@ def estimate(*, pilot: int | None, compare: str | None, no_progress: bool, as_js
     reporter = ProgressBar(bar=not no_progress)
     with endpoint_for(job, options["simulate"]) as endpoint:
 
-        def send(rows: AbstractSet[int]) -> Summary:
+        def send(job: Job, rows: AbstractSet[int]) -> Summary:
             async def main() -> Summary:
                 below = PilotReporter(reporter, len(rows))
                 return await _run_under_signals(job, load, endpoint, below, only=rows)

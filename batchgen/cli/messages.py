@@ -19,9 +19,8 @@ from batchgen.text.terminal import harmless
 
 def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
     """Return the end of a run in a few lines; `breakdown` are lines on how the rows ended."""
-    lines = [
-        f"{_STATES[summary.state]}: {summary.rows:,} rows, {summary.succeeded:,} succeeded, {summary.failed:,} failed"
-    ]
+    state = _STATES[summary.state] + (" (simulated)" if summary.simulated else "")
+    lines = [f"{state}: {summary.rows:,} rows, {summary.succeeded:,} succeeded, {summary.failed:,} failed"]
     if summary.pending:
         lines[0] += f", {summary.pending:,} still to do"
     lines += breakdown
@@ -44,7 +43,8 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
         if summary.succeeded:
             each = summary.cost * 1000 / summary.succeeded
             per_thousand = f" ({money(each, summary.currency or '')} per 1,000 answers)"
-        lines.append(f"cost        {money(summary.cost, summary.currency or '')}{per_thousand}")
+        simulated = "simulated: " if summary.simulated else ""
+        lines.append(f"cost        {simulated}{money(summary.cost, summary.currency or '')}{per_thousand}")
     if summary.possibly_billed.requests:
         most = ""
         if summary.possibly_billed.cost:
@@ -101,13 +101,14 @@ def status_text(directory: str, state: RunState, holder: str | None) -> str:
     what = state.state
     if what == "running":
         what = f"running, {holder}" if holder else "killed; running it again goes on"
+    simulated = ", simulated" if state.simulated else ""
     lines = [
-        f"{directory}: {state.job}, {what}",
+        f"{directory}: {state.job}, {what}{simulated}",
         f"rows        {counts.rows:,}: {counts.succeeded:,} succeeded, {counts.failed:,} failed, "
         f"{counts.pending:,} still to do",
     ]
     if counts.cost is not None:
-        lines.append(f"cost        {counts.cost} {counts.currency or ''}".rstrip())
+        lines.append(f"cost        {money(counts.cost, counts.currency or '')}{simulated}")
     if counts.error is not None:
         lines.append(f"stopped by  {counts.error.get('message')}")
     lines.append(f"as of       {state.updated_at}")

@@ -16,6 +16,7 @@ from batchgen.job.endpoint import Endpoint
 from batchgen.job.settings import Job
 from batchgen.secret import Secret
 from batchgen.simulator import FIELD_HELP, Settings, serve, start_in_thread
+from batchgen.storage.run_state import SIMULATOR
 
 BASE_PATHS = {"dashscope": "", "openai": "/compatible-mode/v1"}
 """Where the simulator serves each wire format, below its address."""
@@ -29,7 +30,7 @@ def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
     """Serve the simulator in a thread of this process and yield the endpoint that leads to it."""
     handle = start_in_thread(DEMONSTRATION)
     try:
-        yield Endpoint(handle.url + BASE_PATHS[job.model.provider], Secret("simulated"), "simulator")
+        yield Endpoint(handle.url + BASE_PATHS[job.model.provider], Secret("simulated"), SIMULATOR)
     finally:
         handle.close()
 

@@ -91,6 +91,7 @@ class Books:
             "currency": self._parts.currency,
             "wall_s": self._wall_s(),
             "possibly_billed": self.budget.possibly_billed,
+            "simulated": self._parts.endpoint.simulated,
             **self.kept_aside(),
         }
 
@@ -129,6 +130,7 @@ class Books:
             limited_by=figures.limited_by,
             output=str(self._directory.path),
             shared=totals.shared,
+            simulated=self._parts.endpoint.simulated,
             error=error_text(error),
         )
 
@@ -153,6 +155,7 @@ class Books:
             rows_per_s=self._rows_per_s(progress.settled),
             limited_by=None,
             output=str(self._directory.path),
+            simulated=self._parts.endpoint.simulated,
             error=error_text(error),
         )
 

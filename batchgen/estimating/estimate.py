@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import anyio
@@ -36,8 +37,8 @@ from batchgen.money.prices import load_prices, region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
 from batchgen.tokens.parameters import effective_parameters
 
-Send = Callable[[AbstractSet[int]], Summary]
-"""Runs the job for these rows only."""
+Send = Callable[[Job, AbstractSet[int]], Summary]
+"""Runs a job for these rows only."""
 
 
 def estimate(
@@ -54,7 +55,8 @@ def estimate(
 ) -> Estimate:
     """Count every row's tokens and say what the job will cost.
 
-    `pilot`: so many random rows (at least 2) are sent and paid; a later `run` keeps their answers. Rows that hold more
+    `pilot`: so many random rows (at least 2) are sent and paid; a later `run` keeps their answers, but never those of
+    the simulator. Rows that hold more
     than 1/`pilot` of the input tokens alone are always among them. The same `seed` draws the same rows, a larger pilot
     draws more to them. `compare`: models to price as well. `prices`: a file of
     prices over the job's. `output`: a directory for `estimate.parquet`. `endpoint` replaces the job's own;
@@ -81,7 +83,11 @@ def estimate(
         drawn = [item.row for item in observations.sample] if observations else []
     ruler = Ruler(parts, table.limits)
     comparison = Comparison(compare, table, ruler, job.pricing.region or region_of(parts.endpoint.base_url))
-    with EstimateTable(Path(output)) if output is not None else nullcontext() as rows:
+    simulated = pilot and parts.endpoint.simulated
+    with (
+        EstimateTable(Path(output)) if output is not None else nullcontext() as rows,
+        TemporaryDirectory(prefix="batchgen-") if simulated else nullcontext(job.output.path) as place,
+    ):
         census = count_rows(
             parts,
             ruler,
@@ -96,8 +102,11 @@ def estimate(
         dominating = census.dominating(len(drawn), len(drawn) // 2)
         if pilot and drawn:
             chosen = pilot_rows(drawn, dominating)
-            _run_pilot(send or partial(_send, job, parts.endpoint, reporter), chosen)
-            observations = observe(parts, scan.fingerprint, only=chosen, seed=seed)
+            sent = msgspec.structs.replace(job, output=msgspec.structs.replace(job.output, path=place))
+            _run_pilot(send or partial(_send, parts.endpoint, reporter), sent, chosen)
+            observations = observe(parts, scan.fingerprint, Path(place), only=chosen, seed=seed)
+            if simulated:
+                notes.append("The pilot was simulated: its answers are made up and are not kept for a run.")
         basis = Basis(parts, census, observations, dominating)
         made = _put_together(job, scan.rows, basis, comparison, method="pilot" if pilot else "earlier run", notes=notes)
         if rows is not None:
@@ -139,20 +148,20 @@ def pilot_rows(drawn: Sequence[int], dominating: Collection[int]) -> frozenset[i
 
 def _earlier_run(parts: JobParts, input_fingerprint: str, notes: list[str], seed: int) -> Observations | None:
     try:
-        return observe(parts, input_fingerprint, seed=seed)
+        return observe(parts, input_fingerprint, Path(parts.job.output.path), seed=seed)
     except OutputError as error:
         notes.append(f"No earlier run is used. {error}")
         return None
 
 
-def _run_pilot(send: Send, rows: AbstractSet[int]) -> None:
+def _run_pilot(send: Send, job: Job, rows: AbstractSet[int]) -> None:
     """Send the rows. Raises `StoppedError` unless all of them were settled."""
-    summary = send(rows)
+    summary = send(job, rows)
     if summary.error is not None:
         raise StoppedError(f"The pilot was stopped: {summary.error['message']}")
 
 
-def _send(job: Job, endpoint: Endpoint, reporter: Reporter, rows: AbstractSet[int]) -> Summary:
+def _send(endpoint: Endpoint, reporter: Reporter, job: Job, rows: AbstractSet[int]) -> Summary:
     async def main() -> Summary:
         return await arun(job, endpoint=endpoint, reporter=PilotReporter(reporter, len(rows)), only=rows)
 

@@ -50,13 +50,12 @@ class Observations(Struct, frozen=True):
 
 
 def observe(
-    parts: JobParts, input_fingerprint: str, *, only: AbstractSet[int] | None = None, seed: int = 0
+    parts: JobParts, input_fingerprint: str, path: Path, *, only: AbstractSet[int] | None = None, seed: int = 0
 ) -> Observations | None:
-    """Return what the job's output directory holds of this job on this input; None if nothing.
+    """Return what the output directory `path` holds of this job on this input; None if nothing.
 
     `only` looks at these rows (a pilot's). Raises `OutputError` if the directory is of another job or input, or in use.
     """
-    path = Path(parts.job.output.path)
     if not (path / STATE_FILE).is_file():
         return None
     state, holder = read_state(path)

@@ -15,6 +15,7 @@ from batchgen.providers import PROVIDERS
 from batchgen.providers.auth import key_header, public_url, query_secrets, secret_header
 from batchgen.providers.parameter_checks import FRAMING
 from batchgen.secret import Secret, SecretHeader
+from batchgen.storage.run_state import SIMULATOR
 from batchgen.transport.route import check_url
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -34,6 +35,11 @@ class Endpoint(Struct, frozen=True):
     identity: str
     headers: tuple[SecretHeader, ...] = ()
     others: tuple[Secret, ...] = ()
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the built-in simulator answers there."""
+        return self.identity == SIMULATOR
 
     @property
     def host(self) -> str:

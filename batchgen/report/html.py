@@ -13,7 +13,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from batchgen.report import figures
 from batchgen.report.estimate import compared, how_estimated
-from batchgen.report.text import missing
+from batchgen.report.text import notes_on
 from batchgen.report.values import Count, Report
 from batchgen.text import figures as shown
 from batchgen.version import __version__
@@ -29,7 +29,7 @@ def report_html(report: Report, evaluation: Evaluation | None = None) -> str:
     text = page.render(
         report=report,
         version=__version__,
-        notes=missing(report),
+        notes=notes_on(report),
         progress=figures.progress_figures(report),
         spreads=figures.spread_figures(report),
         pace=figures.pace_figures(report),

@@ -62,6 +62,7 @@ def read_report(
         directory=str(directory),
         job=state.job,
         state=state.state if at_rest else RUNNING if held_by else KILLED,
+        simulated=state.simulated,
         held_by=held_by,
         started_at=state.started_at,
         updated_at=state.updated_at,

@@ -63,18 +63,23 @@ def _head(report: Report) -> list[str]:
         KILLED: "killed; running it again goes on",
     }.get(report.state, report.state)
     lines = [
-        f"{report.directory}: {plain(report.job)}, {state}",
+        f"{report.directory}: {plain(report.job)}, {state}{', simulated' if report.simulated else ''}",
         _label("started", f"{moment(report.started_at)}, last written {moment(report.updated_at)}"),
     ]
     if report.sessions > 1:
         lines[-1] += f", in {report.sessions:,} sessions"
     if report.stopped_by:
         lines.append(_label("stopped by", plain(report.stopped_by, 400)))
-    return lines + [_label("note", note) for note in missing(report)]
+    return lines + [_label("note", note) for note in notes_on(report)]
 
 
-def missing(report: Report) -> list[str]:
-    """Return a sentence for settled rows that this report cannot see yet."""
+def notes_on(report: Report) -> list[str]:
+    """Return a sentence for a run that was simulated, and for settled rows that this report cannot see yet."""
+    simulated = "The built-in simulator answered: nothing was charged, and the answers are made up."
+    return [*([simulated] if report.simulated else []), *_unseen(report)]
+
+
+def _unseen(report: Report) -> list[str]:
     settled = report.succeeded + report.failed
     unseen = settled - report.published
     if unseen <= 0:
@@ -134,7 +139,8 @@ def _money(report: Report) -> list[str]:
         ]
         if report.cost_per_1000_rows == report.cost_per_1000_answers:
             del each[1:]
-        lines.append(_label("cost", f"{amount(totals.cost, report.currency)} ({', '.join(each)})"))
+        simulated = "simulated: " if report.simulated else ""
+        lines.append(_label("cost", f"{simulated}{amount(totals.cost, report.currency)} ({', '.join(each)})"))
     if report.possibly_billed_requests:
         most = (
             f", at most {amount(report.possibly_billed_cost, report.currency)}" if report.possibly_billed_cost else ""

@@ -144,14 +144,16 @@ class Truncated(Struct, frozen=True):
 class Report(Struct, frozen=True, kw_only=True):
     """What happened in a run.
 
-    `state`: `complete`, `stopped`, `interrupted`, `running` or `killed`. `rows` = `succeeded` + `failed` + `pending`.
-    `lines` and what is summed from them count every settled row, or only the `published` ones where `lines_of` says
-    `parts`; everything below row level (spreads, examples, moments) is read from the published parts.
+    `state`: `complete`, `stopped`, `interrupted`, `running` or `killed`. A `simulated` run cost nothing.
+    `rows` = `succeeded` + `failed` + `pending`. `lines` and what is summed from them count every settled row, or only
+    the `published` ones where `lines_of` says `parts`; everything below row level (spreads, examples, moments) is read
+    from the published parts.
     """
 
     directory: str
     job: str
     state: str
+    simulated: bool
     held_by: str | None
     started_at: str
     updated_at: str

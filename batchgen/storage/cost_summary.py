@@ -17,8 +17,13 @@ from batchgen.storage.result_schema import (
 )
 
 
-def write_cost_summary(path: Path, sums: Sums, label: Callable[[str | None], PriceLabel]) -> None:
-    """Write the cost summary: a row per group, sorted; `label` gives currency, date and source of a model's price."""
+def write_cost_summary(
+    path: Path, sums: Sums, label: Callable[[str | None], PriceLabel], *, simulated: bool = False
+) -> None:
+    """Write the cost summary: a row per group, sorted; `label` gives currency, date and source of a model's price.
+
+    `simulated`: the built-in simulator answered, so that nothing was charged.
+    """
     groups = sorted(sums, key=lambda pair: tuple(word or "" for word in pair[0]))
     labels = [label(group.model) for group, _ in groups]
     fields: Mapping[str, tuple[list[Any], pa.DataType]] = {
@@ -39,6 +44,7 @@ def write_cost_summary(path: Path, sums: Sums, label: Callable[[str | None], Pri
         "currency": ([label.currency for label in labels], pa.string()),
         "price_date": ([label.date for label in labels], pa.date32()),
         "price_source": ([label.source for label in labels], pa.string()),
+        "simulated": ([simulated] * len(groups), pa.bool_()),
     }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({name: pa.array(values, kind) for name, (values, kind) in fields.items()}), sink)

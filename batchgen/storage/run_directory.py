@@ -34,6 +34,7 @@ from batchgen.storage.run_state import (
     RunState,
     SavedSummary,
     found_identity,
+    is_simulated,
     mismatch,
     now_text,
     read_run_json,
@@ -160,6 +161,7 @@ class RunDirectory:
             return
         self._save(
             state="running",
+            simulated=is_simulated(fingerprints),
             sessions=self._saved.sessions + 1,
             published=published,
             settings=settings,
@@ -271,7 +273,10 @@ class RunDirectory:
             crcs = [record.part.crc for record in records if record.part]
             if state == "complete" and len(crcs) != len(records):
                 raise RuntimeError("a run with open shards is not complete")
-            write_cost_summary(self.path / COST_SUMMARY_FILE, self.journal.sums(), label)
+            assert self._saved is not None
+            write_cost_summary(
+                self.path / COST_SUMMARY_FILE, self.journal.sums(), label, simulated=self._saved.simulated
+            )
             saved = msgspec.convert(summary, SavedSummary)
             if state != "complete":
                 self._save(state=state, summary=saved)

@@ -49,6 +49,7 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     output: str = ""
     error: Mapping[str, Any] | None = None
     shared: int = 0
+    simulated: bool = False
     killed_counted: int = 0
     most_held: Decimal = Decimal(0)
 
@@ -57,7 +58,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     """`run.json`. `state`: `running`, `stopped`, `interrupted` or `complete`; times are ISO 8601, UTC.
 
     A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
-    `run` is its own name (`identity`);
+    `run` is its own name (`identity`); a `simulated` run was answered by the built-in simulator;
     `parts` has the CRC-32 of each part of a complete run;
     `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
     showing, without prompts and secrets; `evaluate` is the job's table of that name.
@@ -70,6 +71,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     sessions: int
     fingerprints: Mapping[str, str]
     run: str = ""
+    simulated: bool = False
     published: Mapping[str, str] = {}
     summary: SavedSummary = SavedSummary()
     parts: Sequence[int] = ()
@@ -93,6 +95,17 @@ def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
 def run_fingerprints(answer_parts: Mapping[str, Any], input_fingerprint: str) -> dict[str, str]:
     """Return what a run is recognised by: all of its job that an answer depends on, and its input."""
     return {**fingerprints(answer_parts), "input": input_fingerprint}
+
+
+SIMULATOR = "simulator"
+"""What stands for the address of the built-in simulator in a run's fingerprint."""
+
+_SIMULATED = fingerprints({"model.base_url": SIMULATOR})
+
+
+def is_simulated(found: Mapping[str, str]) -> bool:
+    """Whether the fingerprints are of a run against the simulator."""
+    return _SIMULATED.items() <= found.items()
 
 
 def read_state(path: Path) -> tuple[RunState, str | None]:
@@ -147,6 +160,8 @@ def mismatch(
     path: Path, state: RunState | RunIdentity, fingerprints: Mapping[str, str], published: Mapping[str, str]
 ) -> str | None:
     """Return a sentence that names what has changed since the run in `path` began."""
+    if is_simulated(state.fingerprints) != is_simulated(fingerprints):
+        return _mixed(path, simulated=is_simulated(state.fingerprints))
     changed = _differences(state.fingerprints, fingerprints)
     if part_numbers(path / RESULTS):
         changed += _differences(state.published, published)
@@ -157,6 +172,15 @@ def mismatch(
         f"{path} holds a run of another job or input: {', '.join(changed)} {verb} changed since. "
         "Use --fresh to move that run aside and start anew, or choose another --output."
     )
+
+
+def _mixed(path: Path, *, simulated: bool) -> str:
+    if simulated:
+        return (
+            f"{path} holds a simulated run, and simulated answers are never mixed with real ones. Use --fresh to move "
+            "it aside, --simulate to go on with it, or choose another --output."
+        )
+    return f"{path} holds a real run, into which --simulate never writes. Choose another --output."
 
 
 def now_text() -> str:
