@@ -142,9 +142,8 @@ def _text(part: Part, content: Content) -> str:
     name = part.name
     if _is_mail(part, name):
         return _attached_mail(part, name, content)
-    shown = part.disposition == "inline" or (part.disposition != "attachment" and name is None)
-    calendar = part.kind == "text/calendar"
-    if part.kind.startswith("text/") and part.kind not in _UNREAD_KINDS and shown and not calendar:
+    shown = part.is_form or (name is None and part.disposition != "attachment")
+    if part.kind.startswith("text/") and part.kind not in _UNREAD_KINDS and shown and part.kind != "text/calendar":
         if name is not None:
             content.attachments.append(name)
         return _part_text(part, content)
@@ -181,6 +180,8 @@ def _alternative(children: list[Part], content: Content) -> str:
     """
     extra = [child for child in children if child.kind == "text/calendar" or child.disposition == "attachment"]
     forms = [child for child in children if child not in extra]
+    for child in forms:
+        child.is_form = True
     plain = [child for child in forms if child.kind == "text/plain"]
     rich = [child for child in reversed(forms) if child.kind not in ("text/plain", *_REDUCED_HTML)]
     problems, links, notes = content.problems, content.links, content.notes

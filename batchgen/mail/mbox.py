@@ -29,12 +29,12 @@ _DATED = re.compile(
     rb"|(?:" + _DAY + rb",?[ \t]+)?" + _MONTH + rb"[ \t]+\d\d?,?[ \t]+\d{4}[ \t]+" + _CLOCK + rb"(?:[ \t]*[AP]M)?"
     rb"|(?:" + _DAY + rb",?[ \t]+)?\d\d?[ \t-]" + _MONTH + rb"[ \t-]\d{2,4}[ \t]+" + _CLOCK + rb"(?:[ \t]*[AP]M)?"
     rb"|(?:" + _DAY + rb",?[ \t]+)?\d{4}[-/]\d\d[-/]\d\d[T \t]" + _CLOCK + rb"Z?"
-    rb")" + _ZONE + rb"*(?:[ \t]+remote from[ \t]+\S+)?[ \t]*\r?$",
+    rb")" + _ZONE + rb"*(?:[ \t]+remote from[ \t]+\S+)?[ \t]*\r*$",
     re.MULTILINE,
 )
 _UNDATED = re.compile(
     rb"From (?:-|MAILER-DAEMON|[^\s@]+@[^\s@]+(?:[ \t][^\r\n]*\d)?|\S+ at \S+\.\S+"
-    rb"|\S+[ \t][^\r\n]{0,100}?\d?\d:\d\d[^\r\n]{0,100})?[ \t]*\r?$",
+    rb"|\S+[ \t][^\r\n]{0,100}?\d?\d:\d\d[^\r\n]{0,100})?[ \t]*\r*$",
     re.MULTILINE,
 )
 _PATCH = re.compile(rb"From [0-9a-f]{40,64} ")
@@ -45,8 +45,8 @@ _CORE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _TRANSPORT = frozenset((b"received", b"return-path", b"message-id", b"delivered-to"))
-_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
-_BLANK = re.compile(rb"\n\r?\n")
+_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r*$", re.IGNORECASE | re.MULTILINE)
+_BLANK = re.compile(rb"\n\r*\n")
 _FROM_AGAIN = re.compile(rb"(?:>?From [^\n]*\n){1,3}")  # some programs write the line twice
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 _ATTACHED_MAIL = re.compile(rb"--[^\r\n]+\r?\n(?:[^\r\n]+\r?\n)*?content-type:\s*message/rfc822", re.IGNORECASE)
@@ -202,7 +202,7 @@ def _follows(data: bytes | bytearray, at: int, *, first: bool = False) -> bool |
     block = bytes(data[end + 1 : end + _LOOK_BYTES])
     if (again := _FROM_AGAIN.match(block)) is not None:
         block = block[again.end() :]
-    if dated and block.startswith((b"\n", b"\r\n")):  # ... or an empty line after it
+    if dated and block[:3].lstrip(b"\r").startswith(b"\n"):  # ... or an empty line after it
         block = block.lstrip(b"\r\n")
         if not (core := _CORE.match(block)) or core[1].lower() not in (b"from", b"received", b"return-path"):
             return None
