@@ -37,6 +37,8 @@ _UNDATED = re.compile(
     rb"|\S+[ \t][^\r\n]{0,100}?\d?\d:\d\d[^\r\n]{0,100})?[ \t]*\r*$",
     re.MULTILINE,
 )
+_FROM_LINE = re.compile(rb"\n\0*From ")
+_MOST_NULS = 1 << 16  # zeros that a crash left before a From line
 _PATCH = re.compile(rb"From [0-9a-f]{40,64} ")
 _HEADER = re.compile(rb"[!-9;-~]+[ \t]*:")
 _CORE = re.compile(
@@ -64,7 +66,7 @@ class Cut(Struct, frozen=True):
 
 def looks_like_mbox(head: bytes) -> bool:
     """Tell whether a file that begins so is an mbox: a From line, and a header after it."""
-    head = as_lines(head.removeprefix(b"\xef\xbb\xbf")).lstrip(b"\r\n")
+    head = as_lines(head.removeprefix(b"\xef\xbb\xbf")).lstrip(b"\r\n\0")
     return head.startswith(b"From ") and _follows(head, 0, first=True) is not None
 
 
@@ -98,7 +100,7 @@ class _Cutter:
 
     def mails(self) -> Iterator[Cut]:
         self._fill(_LOOK_BYTES * 2)
-        lead = re.match(rb"(?:\xef\xbb\xbf)?[\r\n]*", self._data)
+        lead = re.match(rb"(?:\xef\xbb\xbf)?[\r\n\0]*", self._data)
         self._drop(lead.end() if lead else 0)
         self._patches = _PATCH.match(self._data) is not None
         while self._data:
@@ -109,29 +111,29 @@ class _Cutter:
         stated = self._stated_end()
         looked = stated or self._envelope_end()
         while True:
-            found = self._data.find(b"\nFrom ", looked)
-            if found < 0:
+            match = _FROM_LINE.search(self._data, looked)
+            if match is None:
                 if self._ended:
-                    end = len(self._data)
+                    end = after = len(self._data)
                     break
-                looked = max(0, len(self._data) - 5)
+                looked = max(looked, self._data.rfind(b"\n", looked), len(self._data) - _MOST_NULS)
                 if len(self._data) > LARGEST_MAIL + _CHUNK_BYTES:
                     kept = kept or bytes(self._data[:LARGEST_MAIL])
                     self._drop(looked)
                     looked = 0
                 self._fill(len(self._data) + _CHUNK_BYTES)
                 continue
-            self._fill(found + _LOOK_BYTES)
-            verdict = _begins(self._data, found + 1, patches=self._patches)
+            end, after = match.start() + 1, match.end() - len(b"From ")
+            self._fill(after + _LOOK_BYTES)
+            verdict = _begins(self._data, after, patches=self._patches)
             if verdict:
-                end = found + 1
                 break
             doubt += verdict is None
-            self._unquoted = True
-            looked = found + 1
+            self._unquoted |= self._data[max(0, end - 3) : end].endswith((b"\n\n", b"\n\r\n"))
+            looked = end
         body = kept or bytes(self._data[: min(end, LARGEST_MAIL)])
         cut = bool(kept) or end > LARGEST_MAIL
-        self._drop(end)
+        self._drop(after)
         if doubt:
             note = (
                 f'{doubt} dated lines "From ..." without headers were taken as text'

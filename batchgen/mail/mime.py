@@ -106,7 +106,7 @@ class Part:
             line_end = raw.find(b"\n", at, self._end)
             line_end = self._end if line_end < 0 else line_end
             rest = raw[at + len(needle) : line_end].rstrip() if line_end - at < 2000 else b"?"
-            if rest in (b"", b"--") and (at == self._start or raw[at - 1] == 0x0A):
+            if rest in (b"", b"--", b"-") and (at == self._start or raw[at - 1] == 0x0A):
                 if begun >= 0:
                     stop = at - 1 if at > begun else at
                     spans.append((begun, stop - 1 if stop > begun and raw[stop - 1] == 0x0D else stop))
@@ -195,7 +195,7 @@ def _parameters(written: str) -> dict[str, str]:
     for match in _PARAMETER.finditer(written):
         quoted, closed, bare = match[2], match[3], match[4]
         if quoted is None:
-            value = bare.strip()
+            value = bare.strip().strip('\\"')
         else:
             value = re.sub(r"\\(.)", r"\1", quoted if closed else quoted.partition(";")[0])
         name = match[1].lower()
