@@ -91,6 +91,7 @@ class Identities:
 def _digest(mail: Mail, raw: bytes) -> bytes:
     """Return a hash of what the mail says, the same whatever mailbox it was in and whichever way it came."""
     told = (mail.from_, mail.to, mail.cc, str(mail.date), mail.date_text, mail.subject, mail.body, *mail.attachments)
+    digest = hashlib.sha256("\0".join(text or "" for text in told).encode())
     if mail.body is None:
-        told = (*told, raw.hex())
-    return hashlib.sha256("\0".join(text or "" for text in told).encode()).digest()
+        digest.update(raw)
+    return digest.digest()

@@ -277,8 +277,9 @@ def test_a_stub_gives_way_to_the_html():
     long = "Content-Type: text/plain\n\n" + " ".join(f"word{n}" for n in range(40))
     mail = decode("Subject: s\n" + multipart("alternative", long, "Content-Type: text/html\n\n<img alt=logo>"))
     assert mail.body.endswith("word39\n\n[logo]")
-    mail = decode("Subject: s\n" + multipart("alternative", PLAIN, "Content-Type: text/html\n\nplain <b>text</b>"))
-    assert (mail.body, mail.notes) == ("Plain text", None)
+    linked = "Content-Type: text/html\n\nplain <a href=https://x.example/1>text</a>"
+    mail = decode("Subject: s\n" + multipart("alternative", PLAIN, linked))
+    assert (mail.body, mail.notes, mail.links) == ("Plain text", None, ("https://x.example/1",))
 
 
 def test_a_calendar_entry_stands_beside_the_text():
