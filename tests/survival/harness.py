@@ -180,11 +180,11 @@ def durable_rows(directory, scratch):
     try:
         state, _ = read_state(copy)
         if state.state == "complete":
-            return state.summary["rows"]
+            return state.summary.rows
         with RunDirectory.open(
             copy, job=state.job, fingerprints=state.fingerprints, published=state.published
         ) as opened:
-            return state.summary["rows"] if opened.complete else opened.journal.sums().totals().rows
+            return state.summary.rows if opened.complete else opened.journal.sums().totals().rows
     finally:
         shutil.rmtree(copy)
 
