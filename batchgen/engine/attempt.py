@@ -22,6 +22,7 @@ from batchgen.pace.retry import LAST_PATIENCE_S, RetrySettings, is_retryable
 from batchgen.pace.values import Ticket
 from batchgen.tokens.count import rough_tokens
 from batchgen.transport.protocol import Transport
+from batchgen.transport.reply_memory import SMALL_BYTES
 from batchgen.values import Failure, Outcome, Prompt, Request, Verdict
 
 FILES_KEPT = 8
@@ -55,6 +56,7 @@ class Attempts:
         self._note = note
         self._short_of_files = False
         self.memory = RequestMemory()
+        self.replies = transport.room
         self.refused = 0
 
     async def send(self, row: RowInProgress, *, retry: bool = False) -> Outcome:
@@ -95,6 +97,7 @@ class Attempts:
                 outcome = response
                 short_of_files = outcome.verdict is Verdict.WAIT
             else:
+                row.large = len(response.body) > SMALL_BYTES
                 outcome = self._requests.read(request, response)
         finally:
             row.tally.asked_s = self._limiter.settle(ticket, None if short_of_files else outcome)

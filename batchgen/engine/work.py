@@ -39,7 +39,7 @@ class RowInProgress(Struct):
 
     `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `priced` is the last
     usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer; `size`
-    counts the bytes of its request, see `request_memory`.
+    counts the bytes of its request, see `request_memory`; `large`: its reply has a share of `Transport.room`.
     """
 
     row: int
@@ -53,3 +53,4 @@ class RowInProgress(Struct):
     priced: tuple[Usage, Cost | None] | None = None
     dialogue: DialogueState | None = None
     size: int = 0
+    large: bool = False

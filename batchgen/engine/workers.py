@@ -22,6 +22,7 @@ from batchgen.errors import StoppedError, StorageStop
 from batchgen.money.ledger import Charges
 from batchgen.pace.limiter import Limiter, LimiterClosed
 from batchgen.pace.retry import RetryPolicy, is_retryable
+from batchgen.storage.writer import result_bytes
 from batchgen.values import Failure, Outcome, Result, Verdict
 
 DRAIN_S = 25.0
@@ -243,4 +244,18 @@ class Workers:
             self.stop(self._results.stop_reason(outcome))
             return
         self._memory.free(row)
-        self._out.emit(self._dialogue.finish(row, outcome, self._results.result(row, outcome)))
+        result = self._dialogue.finish(row, outcome, self._results.result(row, outcome))
+        self._out.emit(result)
+        if row.large and self._out.congested and self._tasks is not None:
+            self._tasks.start_soon(self._hold_until_saved, result_bytes(result))
+
+    async def _hold_until_saved(self, size: int) -> None:
+        """Leave other large replies in their sockets as long as the disk has more to take than it can at once."""
+        replies = self._attempts.replies
+        replies.hold(size)
+        try:
+            await self._out.wait_for_room()
+        except StorageStop:
+            pass  # the run ends; what is in flight is still read
+        finally:
+            replies.release(size)

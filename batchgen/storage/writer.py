@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from sys import getsizeof
 from types import TracebackType
 from typing import Self
 
@@ -35,6 +36,18 @@ MOST_UNCOMMITTED_BYTES = 32 * 1024 * 1024
 """Beyond either, dispatch stops until a commit is through: a slow disk stops the run, not memory."""
 
 _ROW_BYTES = 300  # a stored row beside its long texts, roughly
+
+
+def result_bytes(result: Result) -> int:
+    """Return about how much memory a result holds: letters outside of Latin take two or four bytes each."""
+    size = _ROW_BYTES
+    if result.completion is not None:
+        size += getsizeof(result.completion)
+    if result.reasoning is not None:
+        size += getsizeof(result.reasoning)
+    if result.tool_calls is not None:
+        size += getsizeof(result.tool_calls)
+    return size
 
 
 class Writer:
@@ -142,11 +155,7 @@ class Writer:
         """Hand over a settled row of an open shard; never waits, never raises. It counts when `on_commit` names it."""
         group = self._group
         group.results.append(result)
-        size = _ROW_BYTES
-        if result.completion is not None:
-            size += len(result.completion)
-        if result.reasoning is not None:
-            size += len(result.reasoning)
+        size = result_bytes(result)
         group.bytes += size
         self._uncommitted_bytes += size
         self._uncommitted_rows += 1
@@ -159,7 +168,7 @@ class Writer:
         """Hand over what a row that stays pending has cost, and its turns; the journal adds both to its result."""
         group = self._group
         group.spent.append(spent)
-        size = sum(_ROW_BYTES + len(turn.completion.text or "") for turn in spent.turns)
+        size = sum(_ROW_BYTES + getsizeof(turn.completion.text) for turn in spent.turns)
         group.bytes += size
         self._uncommitted_bytes += size
         if self._timer is None:

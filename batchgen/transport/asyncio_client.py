@@ -61,7 +61,7 @@ class FastTransport:
         self._prefix = f"{route.origin}/"
         self._connect_timeout_s = connect_timeout_s
         self._dialler = Dialler(route)
-        self._room = Room()
+        self.room = Room()
         self._heads: dict[str, _Head] = {}
         self._idle: deque[Connection] = deque()  # the longest idle first
         self._open: set[Connection] = set()
@@ -127,7 +127,7 @@ class FastTransport:
         return failure(broken.trouble, self.route, self._secrets, broken.detail, limit_s=limit_s, reused=reused)
 
     def _new_connection(self, *, tunnel: bool) -> Connection:
-        return Connection(self._keep, self._outbox, self._room, tunnel=tunnel)
+        return Connection(self._keep, self._outbox, self.room, tunnel=tunnel)
 
     def _keep(self, connection: Connection) -> None:
         if self._keeps_none:

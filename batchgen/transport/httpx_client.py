@@ -73,7 +73,7 @@ class PlainTransport:
         self._prefix = f"{route.origin}/"
         self._inner = inner if inner is not None else _build_transport(route, concurrency)
         self._connect_timeout_s = connect_timeout_s
-        self._room = Room()
+        self.room = Room()
         self._untraced = inner is not None  # only httpcore tells how far a request came
         self._masking = MaskingFilter(secrets)
 
@@ -137,7 +137,7 @@ class PlainTransport:
             unpack = Gunzip() if encoding == "gzip" else None
             body = bytearray()
             packed = False  # an empty body is whole, whatever it is said to be packed in
-            with Share(self._room) as share:
+            with Share(self.room) as share:
                 async for chunk in reply.stream:  # type: ignore[union-attr]
                     packed = packed or bool(chunk)
                     for part in (chunk,) if unpack is None else unpack.parts(chunk):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
+from batchgen.transport.reply_memory import Room
 from batchgen.transport.route import Route
 from batchgen.values import Failure, Request, Response
 
@@ -22,7 +23,12 @@ IDLE_S = 4.0
 
 
 class Transport(Protocol):
-    """Sends requests over kept-alive connections. Retries nothing, follows no redirect."""
+    """Sends requests over kept-alive connections. Retries nothing, follows no redirect.
+
+    `room` is the memory that large replies share.
+    """
+
+    room: Room
 
     async def __aenter__(self) -> Self: ...
 

@@ -1,9 +1,10 @@
-"""Memory for replies on their way in, shared by all requests in flight.
+"""Memory for large replies, from their first byte until what they say is safe on the disk.
 
-A reply may have 32 MB (`BODY_CAP`), and thousands are in flight; together they may have `ROOM_BYTES`. Beyond that only
-one body is read on, whichever asked first, and the others are left in their sockets until there is room again. So the
-bound is `ROOM_BYTES`, one body more, and what each connection reads at a time (up to 256 KB, or what gzip makes of
-that); and nobody waits for somebody who waits.
+A reply may have 32 MB (`BODY_CAP`), and thousands are in flight; together they may have `ROOM_BYTES`, answers that the
+disk has not taken yet included. Beyond that only one body is read on, whichever asked first, and the others are left
+in their sockets until there is room again; none is read on while answers wait for the disk. So the bound is
+`ROOM_BYTES`, one body more, and what each connection reads at a time (up to 256 KB, or what gzip makes of that); and
+nobody waits for somebody who waits.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-ROOM_BYTES = 192 * 1024 * 1024
-"""Most bytes of unfinished bodies, small ones not counted."""
+ROOM_BYTES = 96 * 1024 * 1024
+"""Most bytes of unfinished bodies and of answers that wait for the disk, small ones not counted."""
 
 SMALL_BYTES = 64 * 1024
 """A body that is smaller, as nearly all are, need not be counted."""
 
 
 class Room:
-    """The bytes that bodies hold now. Not thread-safe: one event loop owns it."""
+    """The bytes that large replies hold now. Not thread-safe: one event loop owns it."""
 
     def __init__(self, most: int = ROOM_BYTES) -> None:
         self._most = most
         self._held = 0
+        self._unsaved = 0
         self._passing: Share | None = None  # the one that is read on although there is no room
         self._waiting: dict[Share, None] = {}  # in the order they came
 
@@ -37,18 +39,32 @@ class Room:
         self._held += size
         if not self.full or self._passing is share:
             return True
-        if self._passing is None:
+        if self._passing is None and not self._unsaved:
             self._passing = share
             return True
         self._waiting[share] = None
         return False
+
+    def hold(self, size: int) -> None:
+        """Count an answer of so many bytes that waits for the disk, until `release`."""
+        self._unsaved += size
+        self._held += size
+
+    def release(self, size: int) -> None:
+        """The disk has taken an answer that was held."""
+        self._unsaved -= size
+        self._held -= size
+        self._go_on()
 
     def _give_back(self, share: Share) -> None:
         self._held -= share.size
         self._waiting.pop(share, None)
         if self._passing is share:
             self._passing = None
-        while self._waiting and (not self.full or self._passing is None):
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._waiting and (not self.full or (self._passing is None and not self._unsaved)):
             first = next(iter(self._waiting))
             del self._waiting[first]
             if self.full:

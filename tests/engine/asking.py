@@ -22,6 +22,7 @@ from batchgen.pace.values import Limits
 from batchgen.providers import open_provider
 from batchgen.providers.protocol import ModelSettings
 from batchgen.secret import Secrets
+from batchgen.transport.reply_memory import Room
 from batchgen.values import Failure, FailureKind, Prompt, Response, Verdict
 from tests.transport.conftest import bearer
 
@@ -38,6 +39,7 @@ class Transport:
     def __init__(self, *answers):
         self.answers = list(answers)
         self.requests = []
+        self.room = Room()
 
     async def send(self, request, *, timeout_s):
         self.requests.append(request)

@@ -16,6 +16,7 @@ from batchgen.pace.limiter import Limiter
 from batchgen.pace.pacer import Pacer
 from batchgen.pace.retry import AttemptCounts
 from batchgen.pace.values import Limits
+from batchgen.transport.reply_memory import Room
 from batchgen.values import Completion, Failure, FailureKind, Prompt, Request, Response, Usage, Verdict
 from tests.engine.asking import engine_of
 
@@ -34,6 +35,8 @@ class Biller:
         self.billed = self.outstanding = Decimal(0)
         self.requests = 0
         self.on_request = on_request
+
+    room = Room()
 
     async def send(self, request, *, timeout_s):
         worst = PRICE.worst_case(len(request.body), MAX_TOKENS)

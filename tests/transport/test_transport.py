@@ -300,7 +300,7 @@ def test_a_bomb_stays_small(kind: str, server: FaultServer, path: str) -> None:
 async def test_a_connection_that_had_to_wait_for_room_is_used_again(transport_to: Open, server: FaultServer) -> None:
     """Replies that share too little room take turns, round after round, over the same connections."""
     async with transport_to(server.url(""), concurrency=4) as transport:
-        transport._room = Room(300_000)
+        transport.room = Room(300_000)
         outcomes = []
 
         async def ask() -> None:
@@ -310,7 +310,7 @@ async def test_a_connection_that_had_to_wait_for_room_is_used_again(transport_to
             async with anyio.create_task_group() as group:
                 for _ in range(4):
                     group.start_soon(ask)
-        assert transport._room._held == 0
+        assert transport.room._held == 0
     assert [len(outcome.body) for outcome in outcomes if isinstance(outcome, Response)] == [500_000 + len(ANSWER)] * 16
 
 
