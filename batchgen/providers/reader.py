@@ -7,7 +7,7 @@ A reply that is an answer from beginning to end is never thrown away for a field
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -137,7 +137,7 @@ def _read_documents(exchange: Exchange, shape: Shape, answer: Answer) -> Complet
 
 
 def _add_frames(
-    exchange: Exchange, shape: Shape, answer: Answer, frames: list[Frame], index: int | None
+    exchange: Exchange, shape: Shape, answer: Answer, frames: Sequence[Frame], index: int | None
 ) -> Failure | None:
     """Read the documents in turn; return the failure that one of them states, if the answer is not whole by then."""
     status = exchange.response.status

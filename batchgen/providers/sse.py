@@ -13,7 +13,8 @@ Everything else (`id:`, `retry:`, comments, keep-alives, unknown words) is a hea
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 from msgspec import Struct
 
@@ -21,6 +22,7 @@ from batchgen.providers.wire import UnreadableError, decode_json
 
 _BOM = b"\xef\xbb\xbf"
 _DONE = b"[DONE]"
+_LARGE_BYTES = 1024 * 1024  # of a stream whose frames are not kept decoded
 _LOOKS_LIKE_STREAM = re.compile(rb"(?:data|event|id|retry)\s*:|:|HTTP_STATUS/")
 _STATUS = re.compile(rb":?\s*(?:HTTP_STATUS/|status:\s*)(\d{3})(?!\d)")
 
@@ -39,20 +41,47 @@ def is_stream(body: bytes) -> bool:
     return _LOOKS_LIKE_STREAM.match(body.removeprefix(_BOM).lstrip()) is not None
 
 
-def read_frames(body: bytes) -> list[Frame]:
+class _LargeStream(Sequence[Frame]):
+    """The frames of a large stream, decoded anew whenever they are asked for: all at once take ten times its bytes."""
+
+    def __init__(self, places: list[tuple[bytes, bool, int | None]]) -> None:
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Frame: ...
+    @overload
+    def __getitem__(self, place: slice) -> _LargeStream: ...
+    def __getitem__(self, place: int | slice) -> Frame | _LargeStream:
+        if isinstance(place, slice):
+            return _LargeStream(self._places[place])
+        payload, failed, status = self._places[place]
+        return Frame(_document(payload, failed), failed, status)
+
+
+def read_frames(body: bytes) -> Sequence[Frame]:
     """Return the documents of a whole event stream, in order; raise UnreadableError if it was cut or is corrupt.
 
     Cut means: the last line has no end and is no complete document. Whether the answer is complete is for the reader
     of the documents to say (`finish_reason`); `[DONE]` proves nothing, a failing vLLM sends it too.
     """
     frames: list[Frame] = []
+    places: list[tuple[bytes, bool, int | None]] = []
+    large = len(body) > _LARGE_BYTES
     failed, status = False, None
     line = b""
     for line in body.removeprefix(_BOM).splitlines():
         if line.startswith(b"data:"):
             payload = line[5:].strip()
             if payload != _DONE and (payload.startswith((b"{", b"[")) or (failed and payload)):
-                frames.append(Frame(_document(payload, failed), failed, status))
+                frame = Frame(_document(payload, failed), failed, status)
+                if large:
+                    places.append((payload, failed, status))
+                    frames[:] = [frame]
+                else:
+                    frames.append(frame)
                 failed, status = False, None
         elif line.startswith(b"event:"):
             failed = line[6:].strip() == b"error"
@@ -62,7 +91,7 @@ def read_frames(body: bytes) -> list[Frame]:
     told = bool(frames) and frames[-1].failed  # an error needs no tidy end
     if not body.endswith((b"\n", b"\r")) and not told and not _is_whole(line):
         raise UnreadableError("an event stream cut in its last line")
-    return frames
+    return _LargeStream(places) if large else frames
 
 
 def _is_whole(line: bytes) -> bool:

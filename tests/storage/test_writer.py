@@ -19,7 +19,7 @@ from batchgen.storage.parts import part_path, read_results
 from batchgen.storage.result_schema import Layout, PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard
-from batchgen.storage.writer import Writer
+from batchgen.storage.writer import Writer, result_bytes
 from batchgen.values import Result, Status
 
 pytestmark = pytest.mark.anyio
@@ -331,3 +331,16 @@ async def test_cancellation_still_commits(directory):
             scope.cancel()
             await anyio.sleep(5)
     assert len(committed) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "letter", "width"), [("completion", "x", 1), ("reasoning", "ж", 2), ("tool_calls", "\U0001f600", 4)]
+)
+async def test_what_waits_for_the_disk_is_counted_in_bytes_of_memory(directory, name, letter, width):
+    """Whatever holds it, and however wide its letters are: beyond 32 MB nothing more is sent."""
+    async with make(directory, [], group_wait_s=60) as out:
+        await out.open_shard(shard_of(0))
+        assert result_bytes(answered(0, **{name: letter * 10_000_000})) > 10_000_000 * width
+        out.emit(answered(0, **{name: letter * (34_000_000 // width)}))
+        assert out.congested
+        await out.wait_for_room()
