@@ -17,6 +17,21 @@ Message = Mapping[str, Any]
 """One chat message as it goes over the wire: `role`, `content` (text or parts), `tool_calls`, `tool_call_id`, ..."""
 
 
+class Row(dict[str, Any]):
+    """A row's values by column, where there is more to say than the values.
+
+    `exact`: columns whose nested values are as the row's own JSON object had them: what is null there was written so,
+    while an Arrow struct has every field in every row. `problem`: why the row cannot be asked.
+    """
+
+    __slots__ = ("exact", "problem")
+
+    def __init__(self, values: Mapping[str, Any], exact: Sequence[str] = (), problem: str | None = None) -> None:
+        super().__init__(values)
+        self.exact = exact
+        self.problem = problem
+
+
 class Prompt(Struct, frozen=True, gc=False):
     """What a row asks. Either `messages`, or the older form `text` with optional `history` (DashScope native only).
 

@@ -11,7 +11,7 @@ data, and a server on this machine or beside it may open what a row names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -26,8 +26,12 @@ _PATH = re.compile(r"/|\.{1,2}/|~|\\\\|[A-Za-z]:[\\/]")
 _LONGEST_PATH = 1024  # what is longer is the thing itself in base64, where a slash may come first
 
 
-def read_messages(value: Any, column: str) -> list[Message]:
-    """Return the messages of one cell, null fields left out. Raises `PromptError` naming column and message."""
+def read_messages(value: Any, column: str, *, exact: bool = False) -> list[Message]:
+    """Return the messages of one cell, null fields left out. Raises `PromptError` naming column and message.
+
+    `exact`: a null inside the arguments of a tool call was written so, and stays; in JSON text it always does.
+    """
+    kept = frozenset({"arguments"} if exact or isinstance(value, str) else ())
     items = _read_list(value, column)
     if not items:
         raise PromptError(f'column "{column}" holds no messages')
@@ -36,7 +40,7 @@ def read_messages(value: Any, column: str) -> list[Message]:
         where = f'column "{column}", message {number + 1}'
         if not isinstance(item, dict):
             raise PromptError(f"{where} is no object with role and content")
-        message = _without_nulls(item)
+        message = without_nulls(item, kept)
         _check_message(message, where, first=number == 0)
         messages.append(message)
     last = messages[-1]
@@ -112,12 +116,16 @@ def _has_content(content: str | list[Any]) -> bool:
     return bool(content) and not (isinstance(content, str) and content.isspace())
 
 
-def _without_nulls(value: Any) -> Any:
-    """Drop null fields at any depth: an Arrow struct has every field in every row."""
+def without_nulls(value: Any, kept: Collection[str] = ()) -> Any:
+    """Drop null fields at any depth, but not below the keys `kept`: an Arrow struct has every field in every row."""
     if isinstance(value, dict):
-        return {key: _without_nulls(member) for key, member in value.items() if member is not None}
+        return {
+            key: member if key in kept else without_nulls(member, kept)
+            for key, member in value.items()
+            if member is not None
+        }
     if isinstance(value, list):
-        return [_without_nulls(member) for member in value]
+        return [without_nulls(member, kept) for member in value]
     return value
 
 

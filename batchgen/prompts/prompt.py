@@ -23,10 +23,10 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.errors import InputError, JobError
-from batchgen.prompts.messages import read_history, read_messages
+from batchgen.prompts.messages import read_history, read_messages, without_nulls
 from batchgen.prompts.template import PromptError, Template
 from batchgen.text.columns import missing_column
-from batchgen.values import Failure, FailureKind, Message, Prompt, Verdict
+from batchgen.values import Failure, FailureKind, Message, Prompt, Row, Verdict
 
 _TEXT_PARAMETERS = frozenset({"stop", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
 """Parameters whose value is text even where it looks like a number."""
@@ -114,9 +114,14 @@ class PromptTemplate:
         return prompt if self._finish is None or isinstance(prompt, Failure) else self._finish(prompt)
 
     def _render(self, values: Mapping[str, Any]) -> Prompt | Failure:
+        exact: Collection[str] = ()
+        if type(values) is Row:
+            if values.problem is not None:
+                return Failure(FailureKind.PROMPT, Verdict.FAIL, values.problem)
+            exact = values.exact
         try:
             model = None if self._model is None else _model(values[self._model], self._model)
-            parameters = self._row_parameters(values) if self._parameters else None
+            parameters = self._row_parameters(values, exact) if self._parameters else None
             if self._prompt is not None:
                 column = self._settings.history
                 return Prompt(
@@ -125,17 +130,19 @@ class PromptTemplate:
                     model=model,
                     parameters=parameters,
                 )
-            return Prompt(messages=self._messages(values), model=model, parameters=parameters)
+            return Prompt(messages=self._messages(values, exact), model=model, parameters=parameters)
         except PromptError as error:
             return Failure(FailureKind.PROMPT, Verdict.FAIL, str(error))
 
-    def _row_parameters(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
-        parameters = {name: _parameter(name, values[column]) for name, column in self._parameters.items()}
+    def _row_parameters(self, values: Mapping[str, Any], exact: Collection[str]) -> dict[str, Any] | None:
+        parameters = {
+            name: _parameter(name, values[column], column in exact) for name, column in self._parameters.items()
+        }
         return {name: value for name, value in parameters.items() if value is not None} or None
 
-    def _messages(self, values: Mapping[str, Any]) -> list[Message]:
+    def _messages(self, values: Mapping[str, Any], exact: Collection[str]) -> list[Message]:
         column = self._settings.messages
-        messages = [] if column is None else read_messages(values[column], column)
+        messages = [] if column is None else read_messages(values[column], column, exact=column in exact)
         if self._system is not None and not (messages and messages[0]["role"] in ("system", "developer")):
             system = self._system.render(values)
             if not _is_blank(system):
@@ -196,14 +203,14 @@ def _model(value: Any, column: str) -> str | None:
     return value or None
 
 
-def _parameter(name: str, value: Any) -> Any:
-    """Return a row's parameter; None and the empty text leave it out.
+def _parameter(name: str, value: Any, exact: bool) -> Any:
+    """Return a row's parameter; None and the empty text leave it out, and so do the nulls of an Arrow struct.
 
     A CSV cell is text, so text that reads as a JSON number, true, false, list or object is taken for that, except in
     parameters that are texts themselves, where only lists and objects are.
     """
     if not isinstance(value, str):
-        return value
+        return value if exact else without_nulls(value)
     try:
         found = msgspec.json.decode(value)
     except msgspec.DecodeError:

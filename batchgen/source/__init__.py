@@ -21,7 +21,8 @@ from batchgen.source.files import File, Format, check_unchanged, find_files
 from batchgen.source.ids import Chunks, IdCheck
 from batchgen.source.jsonl import JsonlReader
 from batchgen.source.parquet import ParquetReader
-from batchgen.source.reader import Piece, Reader, map_type
+from batchgen.source.reader import Piece, Reader
+from batchgen.source.row_values import WholeNumbers, mark_whole, row_values
 from batchgen.text.columns import missing_column
 
 __all__ = ["Batch", "Scan", "ScannedFile", "Source", "row_values"]
@@ -47,20 +48,6 @@ class Batch(Struct, frozen=True):
         return row_values(self.table, columns)
 
 
-def row_values(table: pa.RecordBatch | pa.Table, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Return each row's values in these columns as Python objects.
-
-    Nanoseconds are cut to microseconds, which is what Python's times can hold.
-    """
-    height = table.num_rows
-    table = table.select(list(columns))
-    for index, field in enumerate(table.schema):
-        if (kind := map_type(field.type, _in_microseconds)) != field.type:
-            table = table.set_column(index, field.name, pc.cast(table.column(index), kind, safe=False))
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows or [{} for _ in range(height)]
-
-
 class ScannedFile(Struct, frozen=True):
     """One file of the input: its rows (up to the limit), its bytes and the SHA-256 of these."""
 
@@ -71,8 +58,8 @@ class ScannedFile(Struct, frozen=True):
 
 
 class Scan(Struct, frozen=True):
-    """What reading everything once has shown. `fingerprint` changes with any byte, name or order of the files, and
-    with the limit."""
+    """What reading everything once has shown. `fingerprint` changes with any byte or order of the files, and with the
+    limit, but not with their names: the same bytes at another path are the same input."""
 
     rows: int
     fingerprint: str
@@ -93,6 +80,7 @@ class Source:
         self._limit = sys.maxsize if limit is None else limit
         self._rows: dict[str, int] = {}  # of files that were read to their end
         self._kept: dict[str, list[Piece]] = {}  # by file; all files that were scanned, or none
+        self._whole = set(reader.whole)
         self._scan: Scan | None = None
 
     @classmethod
@@ -146,9 +134,11 @@ class Source:
         wanted = self.columns if columns is None else list(columns)
         if self._id_column is not None and self._id_column not in wanted:
             wanted.append(self._id_column)
+        whole = self._whole.intersection(wanted)
         for first_row, piece in self._pieces(start_row, wanted):
+            table = mark_whole(piece.table, whole) if whole else piece.table
             problems = {first_row + index: problem for index, problem in piece.problems.items()}
-            yield Batch(first_row, piece.table, problems)
+            yield Batch(first_row, table, problems)
 
     def row_ids(self, batch: Batch) -> pa.Array:
         """Return the ids of a batch's rows as strings: the id column, or the row numbers."""
@@ -201,6 +191,7 @@ class Source:
         ids = [] if self._id_column is None else [self._id_column]
         columns = ids if self._reader.proven else self.columns
         files: list[ScannedFile] = []
+        whole = WholeNumbers(self.schema)
         row = 0
         for file in self._files:
             left = self._limit - row
@@ -213,6 +204,7 @@ class Source:
                 for piece in self._reader.read(file, 0, left, columns):
                     if ids:
                         check.add(self._ids(file, known, piece))
+                    whole.add(piece.table)
                     known += piece.table.num_rows
                     room -= piece.table.nbytes
                     if room >= 0:
@@ -231,8 +223,9 @@ class Source:
                 f"{_places(files, rows)} (rows are counted from 0). Ids have to differ: remove the repeated rows, or "
                 "leave out input.id so that the row numbers serve."
             )
-        if columns == self.columns:
+        if not self._reader.proven:
             self._kept = kept
+            self._whole = whole.columns
         return Scan(row, _fingerprint(files, self._limit), self.schema, tuple(files))
 
     def _all_ids(self) -> Chunks:
@@ -284,15 +277,5 @@ def _places(files: Sequence[ScannedFile], rows: Sequence[int]) -> str:
 def _fingerprint(files: Sequence[ScannedFile], limit: int) -> str:
     digest = hashlib.sha256(f"limit {limit}\n".encode())
     for file in files:
-        digest.update(f"{file.name}\0{file.size} {file.sha256}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{file.size} {file.sha256}\n".encode())
     return digest.hexdigest()
-
-
-def _in_microseconds(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        return pa.timestamp("us", kind.tz)
-    if pa.types.is_duration(kind) and kind.unit == "ns":
-        return pa.duration("us")
-    if pa.types.is_time64(kind) and kind.unit == "ns":
-        return pa.time64("us")
-    return kind

@@ -26,6 +26,7 @@ class DelimitedReader:
     """CSV or TSV files with a header line each."""
 
     proven = False
+    whole: frozenset[str] = frozenset()
 
     def __init__(self, files: Sequence[File]) -> None:
         csv.field_size_limit(max(CELL_CAP, csv.field_size_limit()))  # the module knows only one limit per process

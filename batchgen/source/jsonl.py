@@ -3,7 +3,11 @@
 How a column gets its type, from all its values: text → string; true/false → bool; whole numbers → int64; numbers →
 float64 (if no whole number beyond 2^53 is among them, which float64 could not hold); objects → struct of all their
 fields; lists → list. Values that do not agree, empty objects and whole numbers beyond 64 bits make the whole column
-string: text stays as it is, anything else is its compact JSON. A key that a line lacks is null.
+string: text stays as it is, anything else is its compact JSON. A key that a line lacks is null, and so is NaN where a
+prompt is made of it.
+
+These types are what results can carry. Where they cannot give a row's own value back (a struct has all keys in every
+row, and 10 becomes 10.0 beside 2.5), the value comes along as JSON, see `own_column`: that is what prompts are made of.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, NoReturn
+from math import isnan
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -19,11 +24,11 @@ import pyarrow as pa
 from batchgen.errors import InputError
 from batchgen.source.files import File, UnpackedBytes, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece
+from batchgen.source.row_values import EXACT_IN_FLOAT, own_column
 
 Object = dict[str, Any]
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-_EXACT_IN_FLOAT = 1 << 53
 _MOST_FIELDS = 200  # an object with more kinds of keys is a map, not a record
 
 
@@ -51,6 +56,9 @@ class JsonlReader:
         if not columns:
             raise InputError(f"{files[0].path} has no columns: no line holds an object with a key.")
         types = {name: shape.arrow() for name, shape in columns.items()}
+        rows = sum(self._rows.values())
+        self.whole = {name for name, shape in columns.items() if shape.is_whole_with_gaps(rows)}
+        self._owned = {name for name, shape in columns.items() if not shape.is_exact()}
         self._texts = {name for name, kind in types.items() if kind is None}
         self.schema = pa.schema([(name, pa.string() if kind is None else kind) for name, kind in types.items()])
 
@@ -73,33 +81,48 @@ class JsonlReader:
             yield self._piece(rows, problems, columns)
 
     def _piece(self, rows: list[Object], problems: dict[int, str], columns: Sequence[str]) -> Piece:
-        schema = pa.schema([self.schema.field(name) for name in columns])
-        arrays = []
-        for name, kind in zip(schema.names, schema.types, strict=True):
+        arrays: dict[str, pa.Array] = {}
+        for name in columns:
             values = [row.get(name) for row in rows]
+            if name in self._owned:
+                texts = [None if value is None else _text(value) for value in values]
+                arrays[own_column(name)] = pa.array(texts, pa.string())
             if name in self._texts:
                 values = [value if value is None or type(value) is str else _text(value) for value in values]
-            arrays.append(pa.array(values, kind))
-        return Piece(pa.RecordBatch.from_arrays(arrays, schema=schema), problems)
+            arrays[name] = pa.array(values, self.schema.field(name).type)
+        own = [name for name in arrays if name not in columns]
+        return Piece(pa.RecordBatch.from_pydict({name: arrays[name] for name in (*columns, *own)}), problems)
 
 
 class _Shape:
     """What the values of one key, or of the members of its lists, have been so far."""
 
-    __slots__ = ("_fields", "_items", "_kinds", "_widest")
+    __slots__ = ("_fields", "_fraction", "_items", "_kinds", "_not_a_number", "_objects", "_seen", "_widest")
 
     def __init__(self) -> None:
         self._kinds: set[type] = set()
+        self._seen = 0
+        self._objects = 0
         self._widest = 0  # of the whole numbers, by size
+        self._fraction = False  # a float is no whole number
+        self._not_a_number = False
         self._fields: dict[str, _Shape] = {}
         self._items: _Shape | None = None
 
     def observe(self, value: Any) -> None:
         kind = type(value)
         self._kinds.add(kind)
+        self._seen += 1
         if kind is int:
             self._widest = max(self._widest, abs(value))
+        elif kind is float:
+            if not value.is_integer():
+                if isnan(value):
+                    self._not_a_number = True
+                else:
+                    self._fraction = True
         elif kind is dict:
+            self._objects += 1
             if len(self._fields) <= _MOST_FIELDS:
                 for key, member in value.items():
                     self._fields.setdefault(key, _Shape()).observe(member)
@@ -108,6 +131,21 @@ class _Shape:
                 self._items = _Shape()
             for member in value:
                 self._items.observe(member)
+
+    def is_whole_with_gaps(self, rows: int) -> bool:
+        """Whether the values are whole numbers written as floats (1042.0), and some of the rows have none."""
+        gaps = self._not_a_number or type(None) in self._kinds or self._seen < rows
+        return gaps and not self._fraction and self._kinds - {type(None)} == {float}
+
+    def is_exact(self) -> bool:
+        """Whether the Arrow type gives every value back as it was."""
+        kinds = self._kinds - {type(None)}
+        if kinds == {dict}:
+            fields = self._fields.values()
+            return 0 < len(fields) <= _MOST_FIELDS and all(f._seen == self._objects and f.is_exact() for f in fields)
+        if kinds == {list}:
+            return self._items is not None and self._items.is_exact()
+        return len(kinds) <= 1 and self.arrow() is not None
 
     def arrow(self) -> pa.DataType | None:
         """Return the Arrow type that holds all values without loss, or None for JSON text."""
@@ -119,7 +157,7 @@ class _Shape:
         if kinds == {int}:
             return pa.int64() if self._widest < 1 << 63 else None
         if kinds <= {int, float}:
-            return pa.float64() if self._widest <= _EXACT_IN_FLOAT else None
+            return pa.float64() if self._widest <= EXACT_IN_FLOAT else None
         if kinds == {list} and self._items is not None:
             item = self._items.arrow()
             return None if item is None else pa.list_(item)
@@ -158,27 +196,38 @@ def _objects(file: File, skip: int) -> Iterator[tuple[Object, int, str | None]]:
             yield found, len(line), problem
 
 
-def _mended(file: File, number: int, row: int, line: bytes, error: Exception) -> tuple[Object, str]:
+def _mended(file: File, number: int, row: int, line: bytes, error: Exception) -> tuple[Object, str | None]:
     """Return what a line holds apart from broken text, and what is broken; raise if it is no JSON object anyhow.
 
-    Bytes that are not UTF-8 and halves of surrogate pairs (`\\ud800`) become U+FFFD: they cost the row, not the file.
+    NaN and Infinity, which JSON does not have, are read as Python writes them. Bytes that are not UTF-8 and halves of
+    surrogate pairs (`\\ud800`) become U+FFFD: they cost the row, not the file.
     """
     where = f"{file.path}, line {number} (row {row}, counted from 0)"
     try:
-        text = json.dumps(json.loads(line.decode("utf-8", "replace"), parse_constant=_refuse), ensure_ascii=False)
-        found = _decode(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        found = json.loads(line.decode("utf-8", "replace"))
+        if not isinstance(found, dict):
+            raise ValueError(str(error))
+    except (ValueError, RecursionError) as fault:
         hint = "one JSON object per line is needed"
         if line.strip() in (b"{", b"["):
             hint += "; one that is spread over lines is put on one by jq -c . FILE > FILE.jsonl"
-        raise InputError(f"{where}: {error}; {hint}.") from None
+        raise InputError(f"{where}: {fault}; {hint}.") from None
+    mended = _without_surrogates(found)
     if isinstance(error, UnicodeDecodeError) or _bad_byte(line) is not None:
-        return found, f"{where}: byte {_bad_byte(line)} of the line is not UTF-8. Save the file as UTF-8."
-    return found, f"{where}: half of a surrogate pair (\\ud800 to \\udfff) stands alone, which is no character."
+        return mended, f"{where}: byte {_bad_byte(line)} of the line is not UTF-8. Save the file as UTF-8."
+    if mended != found:
+        return mended, f"{where}: half of a surrogate pair (\\ud800 to \\udfff) stands alone, which is no character."
+    return found, None
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_without_surrogates(member) for member in value]
+    return value
 
 
 def _bad_byte(line: bytes) -> int | None:

@@ -33,6 +33,7 @@ class ParquetReader:
     """Parquet files."""
 
     proven = False
+    whole: frozenset[str] = frozenset()
 
     def __init__(self, files: Sequence[File]) -> None:
         self._metadata: dict[str, pq.FileMetaData] = {}

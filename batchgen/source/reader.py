@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -38,11 +39,17 @@ class Reader(Protocol):
     def proven(self) -> bool:
         """Whether finding the schema has already read every row."""
 
+    @property
+    def whole(self) -> AbstractSet[str]:
+        """The float columns that hold only whole numbers and gaps, as far as finding the schema has shown it."""
+
     def rows(self, file: File) -> int | None:
         """Return how many rows the file has, if that is known without reading it through."""
 
     def read(self, file: File, skip: int, most: int, columns: Sequence[str]) -> Iterator[Piece]:
         """Yield up to `most` rows of a file after the first `skip`, in order; what follows them is not looked at.
+
+        A column may come with a second one, see `own_column`.
 
         Raises `InputError` at what no row can survive.
         """

@@ -5,11 +5,18 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from batchgen.errors import InputError
 from batchgen.source import Source, jsonl
 
 DATA = Path(__file__).parent / "data" / "input"
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-10, 10) | st.floats(-5, 5) | st.text("ab", max_size=2),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xyz"), inner, max_size=3),
+    max_leaves=6,
+)
 
 
 def write(path, *objects):
@@ -18,7 +25,16 @@ def write(path, *objects):
 
 
 def rows(path, **options):
-    return [row for batch in Source.open(str(path), **options).batches() for row in batch.table.to_pylist()]
+    """Return the rows as results carry them."""
+    source = Source.open(str(path), **options)
+    return [row for batch in source.batches() for row in batch.table.select(source.columns).to_pylist()]
+
+
+def values(path):
+    """Return the rows as prompts see them."""
+    source = Source.open(str(path))
+    source.scan()
+    return [row for batch in source.batches() for row in batch.values(source.columns)]
 
 
 def test_types():
@@ -78,7 +94,6 @@ def test_bad_text_costs_its_row():
     ("name", "parts"),
     [
         ("bad_line.jsonl", ["line 2", "row 1"]),
-        ("nan.jsonl", ["line 1"]),
         ("not_object.jsonl", ["line 2", "object"]),
         ("list.json", ["one JSON list", "jq -c '.[]'"]),
         ("pretty.json", ["line 1", "jq -c ."]),
@@ -117,3 +132,42 @@ def test_limit_bounds_the_typing(tmp_path):
     source = Source.open(str(path), limit=2)
     assert (source.scan().rows, source.schema) == (2, pa.schema([("a", pa.int64())]))
     assert rows(path, limit=2) == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        [{"m": {"a": 1}}, {"m": {"b": 2}}, {"m": {}}],
+        [{"m": [{"a": {"x": None}}]}, {"m": [{"a": {"y": 1}}, {"b": "t"}]}],
+        [{"m": 1}, {"m": 2.5}, {"m": "two"}, {"m": [1]}],
+        [{"m": {f"key {number}": number}} for number in range(300)],
+        [{"m": {"n": 10}}, {"m": {"n": 2.5}}],
+        [{"m": 99999999999999999999}, {"m": 1}],
+    ],
+)
+def test_own_values(tmp_path, objects):
+    """Prompts see what the row's own object holds: no key of others, written nulls, numbers as written."""
+    found = values(write(tmp_path / "a.jsonl", *objects))
+    assert json.dumps(found) == json.dumps(objects)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), JSON_VALUES, min_size=1), min_size=1, max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_any_objects(tmp_path_factory, objects):
+    """Whatever the objects hold, each row comes back as it was; a key that it lacks is null at the top only."""
+    path = write(tmp_path_factory.mktemp("any") / "a.jsonl", *objects)
+    columns = list(dict.fromkeys(key for row in objects for key in row))
+    assert values(path) == [{name: row.get(name) for name in columns} for row in objects]
+
+
+def test_numbers_that_python_writes(tmp_path):
+    """NaN and Infinity are read; for prompts NaN is null, and whole numbers with gaps are whole numbers."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"x": NaN, "n": 1042.0}\n{"x": 0.5, "n": NaN}\n{"x": -Infinity, "n": 7.0}\n{"x": 1}\n')
+    assert values(path) == [
+        {"x": None, "n": 1042},
+        {"x": 0.5, "n": None},
+        {"x": None, "n": 7},
+        {"x": 1, "n": None},
+    ]
+    assert repr(values(path)[0]["n"]) == "1042"

@@ -124,7 +124,7 @@ def test_files_in_natural_order(tables):
 
 
 def test_fingerprint(tables, tmp_path):
-    """The fingerprint is that of content, names and limit, wherever the files lie."""
+    """The fingerprint is that of content and limit, wherever the files lie and whatever they are called."""
 
     def fingerprint(path, **options):
         return Source.open(str(path), **options).scan().fingerprint
@@ -133,6 +133,8 @@ def test_fingerprint(tables, tmp_path):
     copy.write_bytes((tables / "a.csv").read_bytes())
     first = fingerprint(tables / "a.csv")
     assert fingerprint(copy) == first
+    assert fingerprint(copy.rename(copy.with_name("b.csv"))) == first
+    copy = copy.with_name("b.csv")
     assert fingerprint(copy, limit=5) != first
     copy.write_bytes(copy.read_bytes().replace(b'id-2499"', b'id-249X"'))
     assert fingerprint(copy) != first
