@@ -36,27 +36,44 @@ class OutputError(UsageError):
 
 
 class StoppedError(BatchgenError):
-    """The run stopped before its end; all that was settled is kept and running again goes on."""
+    """The run stopped before its end; all that was settled is kept. `remedy` says what to do for the run to go on."""
+
+    remedy = "Running the same command again goes on from here."
+
+    def __init__(self, message: str, remedy: str | None = None) -> None:
+        super().__init__(message)
+        if remedy is not None:
+            self.remedy = remedy
 
 
 class ProviderStop(StoppedError):
     """The provider said something that no other row can survive."""
 
+    remedy = "When the provider can answer again, the same command goes on from here."
+
 
 class ResourceStop(StoppedError):
     """This machine lacks what sending needs: no connection can be opened for want of file descriptors."""
+
+    remedy = "Raise the limit on open files (`ulimit -n`); then the same command goes on from here."
 
 
 class BudgetStop(StoppedError):
     """The next request could pass `limits.budget`."""
 
+    remedy = "The same command with a higher --budget goes on from here."
+
 
 class InputStop(StoppedError):
     """The input table can no longer be read as it was when the run began."""
 
+    remedy = "Put the input back as it was; then the same command goes on from here."
+
 
 class StorageStop(StoppedError):
     """Results can no longer be stored safely."""
+
+    remedy = "Make room where the output is, or mend what is named; then the same command goes on from here."
 
 
 class InternalStop(StoppedError):

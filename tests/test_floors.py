@@ -32,6 +32,7 @@ OWNED = {
     "click": {"cli"},
     "jinja2": {"prompts.template", "report.html"},
     "jsonschema_rs": {"answers.schema"},
+    "json_repair": {"answers.reading"},
     "selectolax": {"mail.html"},
     "sqlite3": None,
     "tiktoken": {"tokens.vocabularies"},

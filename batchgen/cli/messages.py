@@ -55,7 +55,7 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
         lines.append(f"limited by  {summary.limited_by}")
     lines.append(f"results     {summary.output}/results")
     if summary.state != "complete":
-        lines.append("Running the same command again goes on from here.")
+        lines.append((summary.error or {}).get("remedy") or "Running the same command again goes on from here.")
     elif summary.failed:
         lines.append("The same command with --retry-failed tries the failed rows again.")
     return harmless("\n".join(lines))

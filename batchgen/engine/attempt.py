@@ -6,6 +6,7 @@ A permit is held round one attempt only; a row that waits holds none.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from decimal import Decimal
 
 import msgspec
@@ -129,14 +130,19 @@ class Attempts:
             if held is not None:
                 return held, ticket
             self._limiter.settle(ticket, None)
-        held = await self._reservations.hold(request, prompt)
-        permit: Ticket | None = None
-        try:
-            permit = await self._limiter.acquire(tokens, retry=retry)
-        finally:
-            if permit is None:
-                self._reservations.release(held)
-        return held, permit
+        while True:
+            held = await self._reservations.hold(request, prompt, retry=retry)
+            permit: Ticket | None = None
+            try:
+                permit = self._limiter.try_acquire(tokens, retry=retry)
+                if permit is None:
+                    with nullcontext() if retry else self._reservations.until_permitted():
+                        permit = await self._limiter.acquire(tokens, retry=retry)
+            finally:
+                if permit is None:
+                    self._reservations.release(held)
+            if permit is not None:
+                return held, permit
 
     def _wait_for_files(self, row: RowInProgress, failure: Failure) -> None:
         """Take back a request that could not go out for want of a file descriptor, and send fewer at once from now on.

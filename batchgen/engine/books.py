@@ -13,10 +13,12 @@ from batchgen.engine.summary import Summary
 from batchgen.errors import StoppedError, StorageStop
 from batchgen.job.parts import JobParts
 from batchgen.money.budget import Budget
-from batchgen.storage.killed_runs import possibly_billed
+from batchgen.money.worst_case import Unbounded, WorstCase
+from batchgen.storage.killed_runs import Experience, possibly_billed, unclean_since
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import SavedSummary
+from batchgen.text.figures import money
 from batchgen.values import Result, Status, Turn
 
 
@@ -42,7 +44,22 @@ class Books:
         self.session = directory.state.sessions + 1 if directory.state is not None else 1
         before = directory.state.summary if directory.state is not None else SavedSummary()
         cap = parts.job.limits.budget
-        self.budget = Budget(cap, everything.cost or Decimal(0), possibly_billed(before, self._killed, everything))
+        self.notes: list[str] = []
+        if cap is None and before.budget is not None:
+            cap = before.budget
+            self.notes.append(f"The budget of {money(cap, parts.currency or '')} holds on; --budget gives another.")
+        self._dearest = before.dearest
+        self._most_out = 0
+        spent = everything.cost or Decimal(0)
+        lost = before.possibly_billed
+        if fresh := unclean_since(before, self._killed):
+            lost = possibly_billed(before, fresh, self._experience(rows - settled.rows, settled.rows, spent, before))
+            requests, cost = lost.requests - before.possibly_billed.requests, lost.cost - before.possibly_billed.cost
+            self.notes.append(
+                f"An earlier run was killed: {requests:,} requests may have been charged without an answer, up to "
+                f"{money(cost, parts.currency or '')}."
+            )
+        self.budget = Budget(cap, spent, lost, before.unreported)
         self._settled_before = settled.rows
         self.progress = Progress(
             rows=rows,
@@ -66,7 +83,26 @@ class Books:
             if result.status is Status.FAILED:
                 progress.failed += 1
             if result.input_cost is not None and result.output_cost is not None and progress.spent is not None:
-                progress.spent += result.input_cost + result.output_cost
+                cost = result.input_cost + result.output_cost
+                progress.spent += cost
+                self._dearest = max(self._dearest, cost)
+
+    def _experience(self, pending: int, rows: int, spent: Decimal, before: SavedSummary) -> Experience:
+        """Return what is known of the costs of rows; looks through the journal's once, after a kill."""
+        for result in self._directory.journal.unpublished():
+            if result.input_cost is not None and result.output_cost is not None:
+                self._dearest = max(self._dearest, result.input_cost + result.output_cost)
+        parts = self._parts
+        worst = WorstCase(parts.price_of, parts.model, parts.job.model.parameters).of_job()
+        return Experience(
+            pending=pending,
+            rows=rows if self._dearest else 0,
+            dearest=self._dearest,
+            worst=None if isinstance(worst, Unbounded) else worst,
+            left=None
+            if before.budget is None
+            else max(Decimal(0), before.budget - spent - before.possibly_billed.cost - before.unreported),
+        )
 
     def change_budget(self, cap: Decimal | None) -> None:
         """Put another budget in force from now on."""
@@ -76,11 +112,18 @@ class Books:
     def kept_aside(self) -> dict[str, Any]:
         """Return what the next run needs to know of this one if it is killed: see `killed_runs.possibly_billed`."""
         counted = max((session.number for session in self._killed), default=0)
-        return {"killed_counted": counted, "most_held": self.budget.most_held}
+        return {
+            "killed_counted": counted,
+            "most_out": self._most_out,
+            "dearest": self._dearest,
+            "budget": self.budget.cap,
+            "unreported": self.budget.unreported,
+        }
 
-    def state(self) -> dict[str, Any]:
-        """Return what `run.json` says while the run goes on."""
+    def state(self, in_flight: int) -> dict[str, Any]:
+        """Return what `run.json` says while the run goes on, with so many requests out."""
         progress = self.progress
+        self._most_out = max(self._most_out, in_flight)
         return {
             "rows": progress.rows,
             "succeeded": progress.settled - progress.failed,
@@ -173,4 +216,4 @@ class Books:
 
 def error_text(error: StoppedError | None) -> dict[str, str] | None:
     """Return what a summary says of the error that stopped a run."""
-    return None if error is None else {"kind": type(error).__name__, "message": str(error)}
+    return None if error is None else {"kind": type(error).__name__, "message": str(error), "remedy": error.remedy}

@@ -94,6 +94,7 @@ class OnlineEngine:
             error=self._workers.error,
             interrupted=self._workers.interrupted,
             pace=self._pace,
+            in_flight=self._limiter.in_flight,
         )
 
     def _workers_wanted(self) -> int:

@@ -64,6 +64,7 @@ class EngineFigures(Struct, frozen=True):
     error: StoppedError | None
     interrupted: bool
     pace: PaceRecord | None = None
+    in_flight: int = 0
 
 
 class Engine(Protocol):

@@ -38,6 +38,9 @@ OPEN_SHARDS = 2
 STATE_EVERY_S = 2.0
 """How often a running process rewrites `run.json`, which is what `status` shows."""
 
+STATE_SOON_S = 0.1
+"""The same at its beginning, doubled each time: what is out must be known if it is killed early."""
+
 
 async def run_job(
     parts: JobParts,
@@ -96,6 +99,8 @@ async def run_job(
                     only=only,
                 )
             )
+            for note in books.notes:
+                reporter.note(note)
             reporter.started(books.progress)
             control.attach(_Running(parts, books, engine))
             async with anyio.create_task_group() as side:
@@ -128,7 +133,8 @@ class _Running:
         """Go on with other limits from now on. Raises `JobError` for a budget that could not be kept."""
         if limits.budget is not None and self._parts.model:
             check_budget(self._parts.job, self._parts.model, self._parts.price_of)
-        self._books.change_budget(limits.budget)
+        if limits.budget is not None:
+            self._books.change_budget(limits.budget)
         self._change(limits)
 
 
@@ -161,15 +167,18 @@ async def _watch_storage(writer: Writer, engine: Engine) -> None:
 
 async def _save_state(directory: RunDirectory, books: Books, engine: Engine) -> None:
     """Keep `run.json` up to date."""
+    pause_s = STATE_SOON_S
     while True:
+        in_flight = engine.figures().in_flight
         try:
-            await anyio.to_thread.run_sync(directory.save, "running", msgspec.to_builtins(books.state()))
+            await anyio.to_thread.run_sync(directory.save, "running", msgspec.to_builtins(books.state(in_flight)))
         except StorageStop as error:
             # A disk that refuses this refuses the journal too, and that is what decides. But in a directory that
             # is gone SQLite writes on, into files that nobody finds again.
             if not directory.in_place:
                 engine.stop(error)
-        await anyio.sleep(STATE_EVERY_S)
+        await anyio.sleep(pause_s)
+        pause_s = min(2 * pause_s, STATE_EVERY_S)
 
 
 def _conclude(

@@ -41,7 +41,6 @@ _HOUSEKEEPING = re.compile(
     r"|subscriptions|.*\.plist",
     re.IGNORECASE | re.DOTALL,
 )
-_NO_MAIL = "no mail"
 _MAGIC = {
     b"\xd0\xcf\x11\xe0": "Outlook's own format: save the mail as .eml first",
     b"!BDN": "an Outlook data file (.pst, .ost): export its mails first",
@@ -129,8 +128,7 @@ def _under(path: Path, prefix: str, name: str, tell: Tell) -> Iterator[RawMail]:
             found: list[LeftOut] = []
             yield from _file(path, storable(name), found.append)
             if found:
-                what = "" if found[0].reason == _NO_MAIL else f": it is {found[0].reason}"
-                raise InputError(f"{path} is no mail{what}; {_KNOWN}.")
+                raise InputError(f"{path} is no mail: it is {found[0].reason}; {_KNOWN}.")
         else:
             path.stat()
             raise InputError(f"{path} is no regular file or directory; {_KNOWN}.")
@@ -200,7 +198,7 @@ def _file(path: Path, source: str, tell: Tell) -> Iterator[RawMail]:
             body = file.read(LARGEST_MAIL + 1)
             yield _single(source, name, body[:LARGEST_MAIL], cut=len(body) > LARGEST_MAIL, read=len(body))
         else:
-            tell(LeftOut(source, next((what for magic, what in _MAGIC.items() if head.startswith(magic)), _NO_MAIL)))
+            tell(LeftOut(source, next((what for magic, what in _MAGIC.items() if head.startswith(magic)), "no mail")))
 
 
 def looks_like_mail(head: bytes, *, sure: bool = False) -> bool:

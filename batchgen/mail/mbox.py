@@ -29,16 +29,14 @@ _DATED = re.compile(
     rb"|(?:" + _DAY + rb",?[ \t]+)?" + _MONTH + rb"[ \t]+\d\d?,?[ \t]+\d{4}[ \t]+" + _CLOCK + rb"(?:[ \t]*[AP]M)?"
     rb"|(?:" + _DAY + rb",?[ \t]+)?\d\d?[ \t-]" + _MONTH + rb"[ \t-]\d{2,4}[ \t]+" + _CLOCK + rb"(?:[ \t]*[AP]M)?"
     rb"|(?:" + _DAY + rb",?[ \t]+)?\d{4}[-/]\d\d[-/]\d\d[T \t]" + _CLOCK + rb"Z?"
-    rb")" + _ZONE + rb"*(?:[ \t]+remote from[ \t]+\S+)?[ \t]*\r*$",
+    rb")" + _ZONE + rb"*(?:[ \t]+remote from[ \t]+\S+)?[ \t]*\r?$",
     re.MULTILINE,
 )
 _UNDATED = re.compile(
     rb"From (?:-|MAILER-DAEMON|[^\s@]+@[^\s@]+(?:[ \t][^\r\n]*\d)?|\S+ at \S+\.\S+"
-    rb"|\S+[ \t][^\r\n]{0,100}?\d?\d:\d\d[^\r\n]{0,100})?[ \t]*\r*$",
+    rb"|\S+[ \t][^\r\n]{0,100}?\d?\d:\d\d[^\r\n]{0,100})?[ \t]*\r?$",
     re.MULTILINE,
 )
-_FROM_LINE = re.compile(rb"\n\0*From ")
-_MOST_NULS = 1 << 16  # zeros that a crash left before a From line
 _PATCH = re.compile(rb"From [0-9a-f]{40,64} ")
 _HEADER = re.compile(rb"[!-9;-~]+[ \t]*:")
 _CORE = re.compile(
@@ -47,8 +45,8 @@ _CORE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _TRANSPORT = frozenset((b"received", b"return-path", b"message-id", b"delivered-to"))
-_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r*$", re.IGNORECASE | re.MULTILINE)
-_BLANK = re.compile(rb"\n\r*\n")
+_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_BLANK = re.compile(rb"\n\r?\n")
 _FROM_AGAIN = re.compile(rb"(?:>?From [^\n]*\n){1,3}")  # some programs write the line twice
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 _ATTACHED_MAIL = re.compile(rb"--[^\r\n]+\r?\n(?:[^\r\n]+\r?\n)*?content-type:\s*message/rfc822", re.IGNORECASE)
@@ -66,7 +64,7 @@ class Cut(Struct, frozen=True):
 
 def looks_like_mbox(head: bytes) -> bool:
     """Tell whether a file that begins so is an mbox: a From line, and a header after it."""
-    head = as_lines(head.removeprefix(b"\xef\xbb\xbf")).lstrip(b"\r\n\0")
+    head = as_lines(head.removeprefix(b"\xef\xbb\xbf")).lstrip(b"\r\n")
     return head.startswith(b"From ") and _follows(head, 0, first=True) is not None
 
 
@@ -100,7 +98,7 @@ class _Cutter:
 
     def mails(self) -> Iterator[Cut]:
         self._fill(_LOOK_BYTES * 2)
-        lead = re.match(rb"(?:\xef\xbb\xbf)?[\r\n\0]*", self._data)
+        lead = re.match(rb"(?:\xef\xbb\xbf)?[\r\n]*", self._data)
         self._drop(lead.end() if lead else 0)
         self._patches = _PATCH.match(self._data) is not None
         while self._data:
@@ -111,29 +109,29 @@ class _Cutter:
         stated = self._stated_end()
         looked = stated or self._envelope_end()
         while True:
-            match = _FROM_LINE.search(self._data, looked)
-            if match is None:
+            found = self._data.find(b"\nFrom ", looked)
+            if found < 0:
                 if self._ended:
-                    end = after = len(self._data)
+                    end = len(self._data)
                     break
-                looked = max(looked, self._data.rfind(b"\n", looked), len(self._data) - _MOST_NULS)
+                looked = max(0, len(self._data) - 5)
                 if len(self._data) > LARGEST_MAIL + _CHUNK_BYTES:
                     kept = kept or bytes(self._data[:LARGEST_MAIL])
                     self._drop(looked)
                     looked = 0
                 self._fill(len(self._data) + _CHUNK_BYTES)
                 continue
-            end, after = match.start() + 1, match.end() - len(b"From ")
-            self._fill(after + _LOOK_BYTES)
-            verdict = _begins(self._data, after, patches=self._patches)
+            self._fill(found + _LOOK_BYTES)
+            verdict = _begins(self._data, found + 1, patches=self._patches)
             if verdict:
+                end = found + 1
                 break
             doubt += verdict is None
-            self._unquoted |= self._data[max(0, end - 3) : end].endswith((b"\n\n", b"\n\r\n"))
-            looked = end
+            self._unquoted = True
+            looked = found + 1
         body = kept or bytes(self._data[: min(end, LARGEST_MAIL)])
         cut = bool(kept) or end > LARGEST_MAIL
-        self._drop(after)
+        self._drop(end)
         if doubt:
             note = (
                 f'{doubt} dated lines "From ..." without headers were taken as text'
@@ -204,7 +202,7 @@ def _follows(data: bytes | bytearray, at: int, *, first: bool = False) -> bool |
     block = bytes(data[end + 1 : end + _LOOK_BYTES])
     if (again := _FROM_AGAIN.match(block)) is not None:
         block = block[again.end() :]
-    if dated and block[:3].lstrip(b"\r").startswith(b"\n"):  # ... or an empty line after it
+    if dated and block.startswith((b"\n", b"\r\n")):  # ... or an empty line after it
         block = block.lstrip(b"\r\n")
         if not (core := _CORE.match(block)) or core[1].lower() not in (b"from", b"received", b"return-path"):
             return None

@@ -21,18 +21,23 @@ class Budget:
 
     spent + possibly billed + reserved never passes the cap as long as each request costs at most what was reserved for
     it; what earlier runs spent or may have been billed counts from the start. Pure arithmetic in the price's currency;
-    every `reserve` that returned True is ended by exactly one `settle` or `abandon` of the same amount. `most_held` is
-    the most that was ever reserved at once.
+    every `reserve` that returned True is ended by exactly one `settle` or `abandon` of the same amount. `unreported` is
+    the part of `spent` that no reply told: answers without usage, at their worst cases.
     """
 
-    __slots__ = ("_abandoned", "_abandoned_cost", "_cap", "_reserved", "_spent", "most_held")
+    __slots__ = ("_abandoned", "_abandoned_cost", "_cap", "_reserved", "_spent", "unreported")
 
     def __init__(
-        self, cap: Decimal | None, spent: Decimal = _NOTHING, possibly_billed: PossiblyBilled | None = None
+        self,
+        cap: Decimal | None,
+        spent: Decimal = _NOTHING,
+        possibly_billed: PossiblyBilled | None = None,
+        unreported: Decimal = _NOTHING,
     ) -> None:
         self._cap = cap
-        self._spent = spent
-        self._reserved = self.most_held = _NOTHING
+        self._spent = spent + unreported
+        self.unreported = unreported
+        self._reserved = _NOTHING
         self._abandoned = possibly_billed.requests if possibly_billed else 0
         self._abandoned_cost = possibly_billed.cost if possibly_billed else _NOTHING
 
@@ -41,13 +46,17 @@ class Budget:
         if self._cap is not None and self._spent + self._abandoned_cost + self._reserved + worst > self._cap:
             return False
         self._reserved += worst
-        self.most_held = max(self.most_held, self._reserved)
         return True
 
     def settle(self, reserved: Decimal, actual: Decimal) -> None:
         """Replace a reservation by what the request really cost: 0 for one that was refused and not billed."""
         self._reserved -= reserved
         self._spent += actual
+
+    def settle_unreported(self, reserved: Decimal, worst: Decimal) -> None:
+        """Replace a reservation by the worst case of a request that was charged without a word on its tokens."""
+        self.settle(reserved, worst)
+        self.unreported += worst
 
     def abandon(self, reserved: Decimal) -> None:
         """Keep a reservation for good: the request went out, no answer came back, it may have been billed."""

@@ -7,7 +7,8 @@ on top of all other worst cases in flight, still fits; the real usage settles it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -43,7 +44,10 @@ class Reservations:
         self.budget = budget
         self.worst_case = WorstCase(price_of, model, parameters)
         self._currency = currency
-        self._waiting: deque[anyio.Event] = deque()
+        self._retries: deque[anyio.Event] = deque()
+        self._fresh: deque[anyio.Event] = deque()
+        self._called = 0  # retries whose turn it is, but who have not run yet
+        self._without_permit: dict[anyio.CancelScope, None] = {}
         self._unheld = 0  # in flight without a reservation
 
     @property
@@ -62,20 +66,22 @@ class Reservations:
             return None
         return worst
 
-    async def hold(self, request: Request, prompt: Prompt) -> Decimal:
+    async def hold(self, request: Request, prompt: Prompt, *, retry: bool = False) -> Decimal:
         """Set the worst case aside and return it, waiting for others to settle if it does not fit at once.
 
+        Retries come first, and take back what is held for fresh rows that have no permit yet: in an outage one request
+        at a time is let out, and if it were always one of those, the rows that were tried before could wait for ever.
         Raises `BudgetStop` when it cannot fit even after everything in flight has settled.
         """
         worst = self.worst_case(request, prompt)
         if isinstance(worst, Unbounded):
-            raise BudgetStop(worst.reason)
+            raise BudgetStop(worst.reason, "With that set, or without a budget, the same command goes on from here.")
         waited = False
-        while self._unheld or not self.budget.reserve(worst):
+        while self._unheld or (not retry and self._retries_first) or not self.budget.reserve(worst):
             if not self.budget.fits_later(worst):
                 self._wake()
                 raise BudgetStop(self._exhausted(worst, prompt))
-            await self._wait_for_turn()
+            await self._wait_for_turn(retry=retry)
             waited = True
         if waited:
             self._wake()
@@ -94,17 +100,32 @@ class Reservations:
         alone = budget.cap is not None and worst > budget.cap
         return f"{told} {self.worst_case.advice(prompt)}" if alone else told
 
-    async def _wait_for_turn(self) -> None:
+    @contextmanager
+    def until_permitted(self) -> Iterator[None]:
+        """Wait inside for the permit of a fresh row; left early, without it, if a retry needs what is held."""
+        with anyio.CancelScope() as scope:
+            self._without_permit[scope] = None
+            try:
+                yield
+            finally:
+                self._without_permit.pop(scope, None)
+
+    async def _wait_for_turn(self, *, retry: bool) -> None:
         turn = anyio.Event()
-        self._waiting.append(turn)
+        queue = self._retries if retry else self._fresh
+        queue.append(turn)
+        if retry and self._without_permit:
+            self._without_permit.popitem()[0].cancel()
         try:
             await turn.wait()
         except anyio.get_cancelled_exc_class():
+            self._called -= retry and turn.is_set()
             if turn.is_set():
                 self._wake()
             else:
-                self._waiting.remove(turn)
+                queue.remove(turn)
             raise
+        self._called -= retry
 
     def settle(
         self, held: Decimal | None, request: Request, prompt: Prompt, outcome: Outcome | None, cost: Cost | None
@@ -118,15 +139,14 @@ class Reservations:
                 self.budget.abandon_unheld(self._most(request, prompt))
             else:
                 self.budget.abandon(held)
+        # Spending counts without a cap too: one may be set while the run goes on.
+        elif cost is not None:
+            self.budget.settle(held or _NOTHING, cost.input + cost.output)
+        elif isinstance(outcome, Completion) or outcome.usage is not None:  # billed, but not told how much
+            worst = held if held is not None else self._most(request, prompt)
+            self.budget.settle_unreported(held or _NOTHING, worst)
         else:
-            # Spending counts without a cap too: one may be set while the run goes on.
-            if cost is not None:
-                billed = cost.input + cost.output
-            elif isinstance(outcome, Completion):  # without usage, and billed all the same: at its worst case
-                billed = held if held is not None else self._most(request, prompt)
-            else:
-                billed = _NOTHING
-            self.budget.settle(held or _NOTHING, billed)
+            self.budget.settle(held or _NOTHING, _NOTHING)
         if held is None:
             self._unheld -= 1
         if not self._unheld:
@@ -147,5 +167,12 @@ class Reservations:
 
         All at once would be thousands that look in vain at every answer, near the end of a budget.
         """
-        if self._waiting:
-            self._waiting.popleft().set()
+        if self._retries:
+            self._called += 1
+            self._retries.popleft().set()
+        elif self._fresh:
+            self._fresh.popleft().set()
+
+    @property
+    def _retries_first(self) -> bool:
+        return bool(self._retries or self._called)

@@ -273,7 +273,7 @@ class Journal:
 
     def forget_failed(self) -> int:
         """Make the failed rows pending again, keeping what they have cost; return how many there were."""
-        failed = [charges_on(r.row, r) for r in self._all_results() if r.status is Status.FAILED]
+        failed = [charges_on(r.row, r) for r in self.unpublished() if r.status is Status.FAILED]
         with self._transaction() as db:
             db.executemany("DELETE FROM results WHERE row = ?", [(item.row,) for item in failed])
             for item in failed:
@@ -286,10 +286,11 @@ class Journal:
         for record in self.shards():
             if record.part:
                 sums.merge(record.part.sums)
-        sums.add_all(self._all_results())
+        sums.add_all(self.unpublished())
         return sums
 
-    def _all_results(self) -> Iterator[Result]:
+    def unpublished(self) -> Iterator[Result]:
+        """Yield the results of all shards that have no part yet."""
         for record in self.shards():
             if not record.sealed:
                 yield from self.results(record.first_row, record.end_row)

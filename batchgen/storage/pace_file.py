@@ -72,7 +72,7 @@ class PaceRecord:
         try:
             replace_file(path, sink.getvalue())
         except OSError as error:
-            raise StorageStop(f"{path} cannot be written ({error}). Running the job again goes on.") from error
+            raise StorageStop(f"{path} cannot be written ({error}).") from error
 
     def _row(self, sample: PaceSample, session: int) -> dict[str, object]:
         values = msgspec.structs.asdict(sample)

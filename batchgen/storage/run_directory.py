@@ -295,7 +295,7 @@ class RunDirectory:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            raise StorageStop(f"{self.path} cannot be written ({error}). Running the job again goes on.") from error
+            raise StorageStop(f"{self.path} cannot be written ({error}).") from error
 
     def _save(self, **changes: Any) -> None:
         assert self._saved is not None

@@ -27,7 +27,9 @@ from batchgen.text.storable import json_bytes
 class SavedSummary(Struct, frozen=True, kw_only=True):
     """The counts and sums of a run, the latest there are: those of `engine.summary.Summary`, fewer while it goes on.
 
-    `killed_counted` and `most_held` are what the next run needs to know of one that is killed (`killed_runs`).
+    `killed_counted`, `most_out` (requests seen in flight at once) and `dearest` (cost of a row) are what the next run
+    needs to know of one that is killed (`killed_runs`); `budget` is the one in force, and `unreported` what answers
+    without usage are counted at in it.
     """
 
     state: str = "running"
@@ -51,7 +53,10 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     shared: int = 0
     simulated: bool = False
     killed_counted: int = 0
-    most_held: Decimal = Decimal(0)
+    most_out: int = 0
+    dearest: Decimal = Decimal(0)
+    budget: Decimal | None = None
+    unreported: Decimal = Decimal(0)
 
 
 class RunState(Struct, frozen=True, kw_only=True):

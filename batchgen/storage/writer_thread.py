@@ -338,7 +338,7 @@ class Committer:
             text += f": make room for about {megabytes(self._needed_bytes())}"
             if directory.exists():
                 text += f", {megabytes(shutil.disk_usage(directory).free)} are free"
-        return f"{text}. Running the job again goes on from here."
+        return f"{text}."
 
     def _in_flight_bytes(self, groups: list[Group]) -> int:
         """Return about what is not committed at any moment: two groups, and an answer per connection; doubled."""

@@ -1,8 +1,12 @@
 """Budgets from outside: what cannot be kept is refused before anything is sent, with what to set."""
 
 import json
+from decimal import Decimal
 
 import pytest
+
+from tests.inputs import write_csv
+from tests.waiting import wait_until
 
 IMAGE = {"type": "image_url", "image_url": {"url": "https://pictures.example/a.png"}}
 
@@ -97,3 +101,63 @@ def test_a_budget_asks_for_max_tokens(command, simulator, job, pictures, tmp_pat
     assert "max_tokens is not set" not in command("check", path, "--budget", "1").stdout
     path.write_text(path.read_text(encoding="utf-8").replace("max_tokens = 256\n", ""), encoding="utf-8")
     assert "max_tokens is not set" in command("check", path, "--budget", "1").stdout
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Forty rows."""
+    return write_csv(tmp_path / "in.csv", [f"row {number}" for number in range(40)])
+
+
+def test_a_budget_is_remembered_until_another_is_given(command, simulator, job, rows):
+    """The run that is begun with one stops there again, and says why; a higher one goes on."""
+    path = job(rows, simulator().url, concurrency=2)
+    code, first = command.summary(path, "--budget", "0.003")
+    assert code == 3
+    done = command("run", path, "--no-progress")
+    assert done.returncode == 3
+    assert "0.003 USD holds on" in done.stderr
+    assert done.stdout.splitlines()[-1].startswith("The same command with a higher --budget")
+    assert command.summary(path, "--budget", "5")[1]["state"] == "complete"
+    assert first["error"]["remedy"].startswith("The same command with a higher --budget")
+
+
+def test_each_stop_has_its_own_last_line(command, simulator, job, rows):
+    """What to do differs: a key, an account."""
+    for settings, word in (
+        ({"fatal_after": 3, "fatal_error": "invalid_key"}, "key"),
+        ({"fatal_after": 3, "fatal_error": "arrearage"}, "account"),
+    ):
+        path = job(rows, simulator(**settings).url)
+        done = command("run", path, "--no-progress", "--fresh")
+        assert done.returncode == 3, done.stderr
+        assert word in done.stdout.splitlines()[-1]
+
+
+def test_a_kill_does_not_eat_the_budget(command, simulator, job, rows, tmp_path):
+    """Without max_tokens a request can cost 0.07 at the worst, and some ten thousandths in truth: after a kill the run
+    goes on with what is left, counts no more than was out, and ends."""
+    server = simulator(latency_ms=200)
+    path = job(rows, server.url, concurrency=4)
+    path.write_text(path.read_text(encoding="utf-8").replace("max_tokens = 256\n", ""), encoding="utf-8")
+    first = command.start("run", path, "--no-progress", "--budget", "0.5")
+    wait_until(lambda: server.stats()["requests"] > 15)
+    first.kill()
+    first.wait(30)
+    code, summary = command.summary(path)
+    assert (code, summary["state"]) == (0, "complete")
+    lost = summary["possibly_billed"]
+    assert 0 < lost["requests"] <= 8
+    assert 0 < Decimal(lost["cost"]) < Decimal("0.05")
+    assert json.loads((tmp_path / "out" / "run.json").read_bytes())["summary"]["budget"] == "0.5"
+
+
+def test_answers_without_usage_count_at_their_worst_case_in_every_run(command, simulator, job, rows, tmp_path):
+    """Nobody says what they cost: the next run knows what they were counted at."""
+    server = simulator(no_usage=True)
+    path = job(rows, server.url, concurrency=2)
+    code, summary = command.summary(path, "--budget", "0.005")
+    assert (code, summary["cost"]) == (3, None)
+    asked = server.stats()["requests"]
+    assert command.summary(path, "--budget", "0.005")[0] == 3
+    assert server.stats()["requests"] == asked

@@ -142,22 +142,6 @@ def test_what_programs_put_between_the_from_line_and_the_headers():
         assert [mail.body.rstrip()[-6:] for mail in found] == [b"text 0", b"text 1", b"text 2"], extra
 
 
-def test_zeros_that_a_crash_left_do_not_join_two_mails():
-    """They stand where the mail program was writing; nothing else is lost."""
-    line = "From - Mon Feb  2 08:41:00 2026\n"
-    zeros = "\0" * 5_000
-    found = cut(f"{zeros}{line}{head(0)}one\n{zeros}{line}{head(1)}two\n".encode())
-    assert [mail.body.decode().strip("\n\0")[-4:].strip() for mail in found] == ["one", "two"]
-
-
-def test_what_is_quoted_only_after_an_empty_line_comes_back():
-    """Some programs leave a From line inside a paragraph as it is, which says nothing of the others."""
-    text = "Hello\nFrom here on.\n\n>From there.\n"
-    assert cut(f"{ASCTIME.format(n=0)}\n{head(0)}{text}".encode())[0].body.endswith(
-        b"Hello\nFrom here on.\n\nFrom there.\n"
-    )
-
-
 def test_what_begins_with_a_from_line_and_a_header_is_an_mbox():
     """Prose that begins with From is none."""
     assert looks_like_mbox(b"\xef\xbb\xbf\nFrom \nSubject: s\n\n")

@@ -117,6 +117,7 @@ def test_summary_json():
         "output": "out/x",
         "error": None,
         "shared": 0,
+        "simulated": False,
     }
 
 

@@ -180,3 +180,42 @@ async def test_the_last_rows_go_on_once_what_was_in_flight_without_a_budget_has_
     worst = reserve.worst_case(request, Prompt())
     assert budget.reserved == 3 * worst
     assert budget.spent == worst, "an answer without usage counts at its worst case"
+
+
+async def test_a_retry_takes_back_what_a_row_without_permit_holds():
+    """In an outage one request at a time goes out: the rows that were tried before must be able to be that one."""
+    request, prompt = Request("http://127.0.0.1:1/v1", b"{}", {}), Prompt()
+    parameters = {"max_tokens": MAX_TOKENS, "enable_thinking": False}
+    budget = Budget(None)
+    reserve = Reservations(
+        budget, price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD"
+    )
+    worst = reserve.worst_case(request, prompt)
+    budget.change_cap(worst)
+    order = []
+
+    async def fresh():
+        held = await reserve.hold(request, prompt)
+        permitted = False
+        try:
+            with reserve.until_permitted():
+                await anyio.sleep_forever()
+                permitted = True
+        finally:
+            reserve.release(held)
+        order.append("fresh" if permitted else "given up")
+        reserve.settle(await reserve.hold(request, prompt), request, prompt, Failure("k", Verdict.FAIL, "no"), None)
+        order.append("fresh again")
+
+    async def retry():
+        held = await reserve.hold(request, prompt, retry=True)
+        order.append("retry")
+        reserve.release(held)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as rows:
+            rows.start_soon(fresh)
+            await anyio.wait_all_tasks_blocked()
+            rows.start_soon(retry)
+    assert order == ["given up", "retry", "fresh again"]
+    assert budget.reserved == 0
