@@ -76,7 +76,7 @@ class OnlineEngine:
 
     def change(self, limits: LimitSettings) -> None:
         """Go on with other limits from now on."""
-        if limits.concurrency > self._transport.concurrency:
+        if limits.concurrency is not None and limits.concurrency > self._transport.concurrency:
             self._parts.reporter.note(
                 f"limits.concurrency is {self._transport.concurrency} at most until the next start."
             )
@@ -98,12 +98,14 @@ class OnlineEngine:
         )
 
     def _workers_wanted(self) -> int:
-        return min(self._limits.concurrency, self._transport.concurrency)
+        most = self._transport.concurrency
+        return most if self._limits.concurrency is None else min(self._limits.concurrency, most)
 
     def _pace_limits(self) -> Limits:
         limits = self._limits
         return Limits(
             concurrency=self._workers_wanted(),
+            search_level=limits.concurrency is None,
             requests_per_minute=limits.requests_per_minute,
             tokens_per_minute=limits.tokens_per_minute,
             timeout_s=limits.timeout_s,

@@ -8,6 +8,7 @@ from batchgen.estimating.intervals import Interval, mean_interval
 from batchgen.estimating.observed import Observed
 from batchgen.estimating.values import Span
 from batchgen.job.settings import LimitSettings
+from batchgen.pace.level_search import FIRST_LEVEL
 from batchgen.pace.rate_limit import SAFETY
 
 
@@ -17,8 +18,8 @@ def duration(
     """Return seconds for all rows; None if neither limits nor observed answers tell anything.
 
     A limit is used up to `SAFETY` of it, as the pacer does. `sample` gives the time an answer takes, of which
-    `limits.concurrency` go on at once; the last one is waited for. What a provider refuses beyond the stated limits is
-    not foreseen.
+    `limits.concurrency` go on at once (left out: as many as a run begins with); the last one is waited for. What a
+    provider refuses beyond the stated limits is not foreseen.
     """
     if rows == 0:
         return Span(0.0, 0.0, 0.0)
@@ -34,7 +35,7 @@ def duration(
             if tokens is None:
                 return None
             tokens_s = 60 * (input_tokens + tokens) / (limits.tokens_per_minute * SAFETY)
-        longest = max(requests_s, tokens_s, rows * answer_s / limits.concurrency) + answer_s
+        longest = max(requests_s, tokens_s, rows * answer_s / (limits.concurrency or FIRST_LEVEL)) + answer_s
         return round(longest, 3)
 
     if not times and not limits.requests_per_minute and not limits.tokens_per_minute:

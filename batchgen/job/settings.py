@@ -75,9 +75,12 @@ class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[limits]`: `timeout_s` bounds one attempt (streamed: the longest silence); `budget` is an amount."""
+    """`[limits]`: `timeout_s` bounds one attempt (streamed: the longest silence); `budget` is an amount.
 
-    concurrency: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    `concurrency` bounds the requests in flight; left out, how many are of use is found.
+    """
+
+    concurrency: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     requests_per_minute: _Positive | None = None
     tokens_per_minute: _Positive | None = None
     timeout_s: _Positive = 300.0

@@ -14,8 +14,6 @@ from batchgen.pace.values import LEVEL, Ticket
 
 FIRST_LEVEL = 64
 """Requests in flight to begin with: as many as any server of one's own has to bear by default."""
-MOST = 2_000
-"""Most requests in flight that are tried: beyond it connections cost more than they bring."""
 FIRST_STEP, LAST_STEP = 4.0, 1.4
 """Factors by which the level is raised: the first one, and the smallest; a step that brings nothing is followed by its
 square root."""

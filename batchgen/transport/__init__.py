@@ -19,26 +19,30 @@ from batchgen.transport.route import Route, is_plaintext_to_elsewhere, route_to
 
 __all__ = ["OpenTransport", "is_plaintext_to_elsewhere", "open_transport", "preflight"]
 
+MOST_CONNECTIONS = 2_000
+"""Most requests in flight where the job does not say: beyond it connections cost more than they bring."""
+
 
 def open_transport(
     kind: Literal["fast", "httpx"],
     *,
     base_url: str,
     secrets: Secrets,
-    concurrency: int,
+    concurrency: int | None,
     connect_timeout_s: float = 15.0,
 ) -> OpenTransport:
     """Return a transport for requests to the origin of `base_url`, to be entered with `async with`.
 
+    `concurrency` is the most requests in flight, None for as many as are of use: up to `MOST_CONNECTIONS`.
     Requests to any other origin are refused, so no secret can leave for another host. Certificates are checked against
     the system's roots (and certifi's, for httpx), or instead against `SSL_CERT_FILE` / `SSL_CERT_DIR` where set. Raises
     `JobError` as `preflight` does. Where the fast client is not installed
     `kind="fast"` gives the httpx one with a note.
     """
     route = preflight(base_url)
-    allowed = connections_allowed(concurrency)
+    allowed = connections_allowed(concurrency or MOST_CONNECTIONS)
     notes = list(_notes(route, base_url, secrets))
-    if allowed < concurrency:
+    if concurrency is not None and allowed < concurrency:
         notes.append(
             f"Only {allowed} connections fit under this process's limit on open files: limits.concurrency is lowered "
             f"from {concurrency} to {allowed}. Raise the hard limit (`ulimit -Hn`) for more."
