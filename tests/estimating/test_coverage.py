@@ -69,7 +69,7 @@ def test_sample_jobs_cost_what_a_third_of_their_rows_foretell(name, simulator, t
     summary = batchgen.run(job, endpoint=endpoint)
     parts = assemble(job, endpoint)
     scan = parts.source.scan()
-    seen = observe(parts, scan.fingerprint)
+    seen = observe(parts, scan.fingerprint, Path(job.output.path))
     assert seen.settled == summary.rows
     census = counted(parts)
     settled = {item.row: item for item in seen.sample}

@@ -38,7 +38,7 @@ def test_settings_without_prompts_and_secrets(tmp_path):
     assert shown["model.parameters.response_format"] == '{"type":"json_object"}'
     assert shown["model.headers"] == "X-Token"
     assert shown["limits.budget"] == "2.5"
-    assert shown["limits.concurrency"] == 64
+    assert shown["limits.timeout_s"] == 300.0
     assert "limits.requests_per_minute" not in shown
     assert not [value for value in map(str, shown.values()) if "recipe" in value or "hush" in value or "{{" in value]
 
