@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 
 from batchgen.errors import InputError, OutputError
 from batchgen.files.arrow import arrow_file
-from batchgen.storage.parts import part_numbers, part_path
+from batchgen.storage.parts import published_parts
 from batchgen.storage.result_schema import RESULT_COLUMNS
+from batchgen.storage.run_state import read_run_json
 from batchgen.text.columns import missing_column
 
 _BATCH_ROWS = 2_000
@@ -25,7 +26,8 @@ class PublishedRows:
         """Raise `OutputError` when nothing has been published there or a part cannot be opened."""
         self.directory = Path(directory)
         results = self.directory / "results" if (self.directory / "results").is_dir() else self.directory
-        self._parts = [part_path(results, number) for number in part_numbers(results)]
+        state = read_run_json(self.directory)
+        self._parts = published_parts(results, state.run if state is not None else "")
         if not self._parts:
             raise OutputError(f"{directory}: no part has been published there yet; run the job first.")
         self.schema: pa.Schema = _opened(self._parts[0]).schema_arrow

@@ -18,8 +18,8 @@ from batchgen.files.arrow import arrow_file
 from batchgen.report.accumulate import Fold, added, part_batches
 from batchgen.report.pace import pace_moments
 from batchgen.report.values import Count, Line, Report
-from batchgen.storage.own_files import COST_SUMMARY_FILE, PACE_FILE
-from batchgen.storage.parts import part_numbers, part_path
+from batchgen.storage.own_files import COST_SUMMARY_FILE, PACE_FILE, RESULTS
+from batchgen.storage.parts import published_parts
 from batchgen.storage.run_state import SavedSummary, read_state
 from batchgen.text.figures import plain
 
@@ -47,7 +47,7 @@ def read_report(
     state, held_by = read_state(path)
     told = state.summary
     fold = Fold()
-    for batch in part_batches(part_path(path / "results", number) for number in part_numbers(path / "results")):
+    for batch in part_batches(published_parts(path / RESULTS, state.run)):
         fold.add(batch)
     summary = read_cost_summary(path / COST_SUMMARY_FILE)
     at_rest = state.state != RUNNING

@@ -203,6 +203,25 @@ def part_results(
         first_row += table.num_rows
 
 
+def published_parts(directory: Path, run: str = "") -> list[Path]:
+    """Return the parts in a directory, in order. Raises `OutputError` if one of them is of another run.
+
+    `run` is the run whose directory it is; without it the parts have to be of one run.
+    """
+    found = [part_path(directory, number) for number in part_numbers(directory)]
+    for part in found:
+        try:
+            named = part_identity(part).run
+        except (DamagedPartError, FileNotFoundError):
+            continue  # who reads it will say so; or it was taken back by a run that goes on
+        run = run or named
+        if named != run:
+            raise OutputError(
+                f"{part} is a part of another run. Run the job again to have it set aside and its rows done anew."
+            )
+    return found
+
+
 def read_results(path: Path | str) -> pa.Table:
     """Return the published rows of an output directory (or of its `results`) in input order.
 
@@ -211,7 +230,7 @@ def read_results(path: Path | str) -> pa.Table:
     directory = Path(path)
     if (directory / "results").is_dir():
         directory = directory / "results"
-    parts = [part_path(directory, number) for number in part_numbers(directory)]
+    parts = published_parts(directory)
     if not parts:
         raise OutputError(f"{path}: no part has been published there yet")
     try:

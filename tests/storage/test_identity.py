@@ -6,6 +6,8 @@ import sqlite3
 import pytest
 
 from batchgen.errors import OutputError
+from batchgen.evaluation.rows import PublishedRows
+from batchgen.report import read_report
 from batchgen.storage.identity import stored_identity
 from batchgen.storage.overflow import Spill
 from batchgen.storage.parts import part_identity, part_path, read_results
@@ -172,3 +174,25 @@ def test_every_run_has_a_name_of_its_own(tmp_path):
             assert directory.journal.identity.run == name
         names.add(name)
     assert len(names) == 2
+
+
+def test_readers_refuse_what_is_mixed(tmp_path):
+    """Results, report and evaluation take no answer of another run, whichever part it was copied over."""
+    completed(tmp_path / "out")
+    completed(tmp_path / "other")
+    assert read_results(tmp_path / "out").num_rows == 10
+    for number in (1, 0):
+        shutil.copy(part_path(tmp_path / "other" / "results", number), part_path(tmp_path / "out" / "results", number))
+        with pytest.raises(OutputError, match="a part of another run"):
+            read_report(tmp_path / "out")
+        with pytest.raises(OutputError, match="a part of another run"):
+            PublishedRows(tmp_path / "out")
+        if number:
+            with pytest.raises(OutputError, match="a part of another run"):
+                read_results(tmp_path / "out")
+    with enter(tmp_path / "out") as directory:
+        assert len(directory.damage) == 2
+        for number in (0, 1):
+            publish(directory, number)
+        directory.finish({}, no_label)
+    assert read_report(tmp_path / "out").published == 10
