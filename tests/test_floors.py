@@ -30,7 +30,7 @@ OWNED = {
     "tenacity": {"pace.retry"},
     "tqdm": {"cli.progress_bar"},
     "click": {"cli"},
-    "jinja2": {"prompts.template", "report.html"},
+    "jinja2": {"prompts.template", "prompts.template_bounds", "report.html"},
     "jsonschema_rs": {"answers.schema"},
     "json_repair": {"answers.reading"},
     "selectolax": {"mail.html"},

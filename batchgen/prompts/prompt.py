@@ -9,8 +9,8 @@ Templates are Jinja2, sandboxed, without escaping; an undefined name is an error
 - `{{ order.items }}` prefers the field `items` to the method of dict.
 - Nothing can be included or imported.
 
-As in Jinja2 a template's last line break is dropped. The sandbox bounds neither time nor memory: a job file is
-trusted like code.
+As in Jinja2 a template's last line break is dropped. How long a text it may make and how many steps it may take is
+bounded, see `template_bounds`.
 """
 
 from __future__ import annotations

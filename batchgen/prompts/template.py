@@ -10,12 +10,9 @@ from typing import Any, NamedTuple
 import jinja2
 import jinja2.meta
 from jinja2 import nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from batchgen.errors import JobError
-
-TEXT_CAP = 32 * 1024 * 1024
-"""Most characters one template may render to."""
+from batchgen.prompts.template_bounds import TEXT_CAP, BoundedEnvironment, add_filters, bounded, start_steps
 
 _ROW = "row"  # row["Customer Name"]
 _GLOBALS = ("range", "namespace")
@@ -46,7 +43,7 @@ class Template:
         self.source = source
         try:
             tree = _environment.parse(source)
-            self._template = _environment.from_string(tree)
+            self._template = _environment.from_string(bounded(_environment.parse(source), _environment))
         except jinja2.TemplateSyntaxError as error:
             raise JobError(f"{key}, line {error.lineno}: {error.message}") from error
         foreign = next((node for kind in _FOREIGN for node in tree.find_all(kind)), None)
@@ -72,6 +69,7 @@ class Template:
         variables = {name: _present(values[name], name) for name in self._names}
         if self._row_names:
             variables[_ROW] = {name: _present(values[name], name) for name in self._row_names}
+        start_steps()
         pieces = []
         size = 0
         for piece in self._template.root_render_func(self._template.new_context(variables)):
@@ -99,7 +97,7 @@ def _present(value: Any, name: str) -> Any:
     return _Null(hint=f'column "{name}" is null') if value is None else value
 
 
-class _Environment(ImmutableSandboxedEnvironment):
+class _Environment(BoundedEnvironment):
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, dict) and attribute in obj:
             return _present(obj[attribute], attribute)
@@ -143,6 +141,7 @@ def _build_environment() -> _Environment:
     environment.globals = {name: environment.globals[name] for name in _GLOBALS}
     environment.filters["tojson"] = _to_json
     environment.tests["none"] = _is_none
+    add_filters(environment)
     return environment
 
 
