@@ -14,7 +14,7 @@ from batchgen.errors import InputError, JobError
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.requests import RequestParts, request_parts
 from batchgen.job.settings import Job, answer_parts
-from batchgen.source import Source
+from batchgen.source import Reading, Source
 from batchgen.storage.result_schema import RESULT_COLUMNS, Layout, Parsed
 from batchgen.values import Result, Usage
 
@@ -35,7 +35,8 @@ class JobParts(RequestParts, frozen=True):
 def assemble(job: Job, endpoint: Endpoint) -> JobParts:
     """Build and check the parts of a job. Raises `UsageError` with one sentence for what is wrong."""
     requests = request_parts(job, endpoint)
-    source = Source.open(job.input.path, id_column=job.input.id, limit=job.input.limit)
+    reading = Reading(job.input.delimiter, job.input.encoding, job.input.quotes)
+    source = Source.open(job.input.path, id_column=job.input.id, limit=job.input.limit, reading=reading)
     requests.template.check_columns(source.columns, job.input.path)
     return JobParts(
         **structs.asdict(requests),

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from batchgen.errors import InputError
 from batchgen.source.delimited import DelimitedReader
-from batchgen.source.files import File, Format, check_unchanged, find_files
+from batchgen.source.files import File, Format, Reading, check_unchanged, find_files
 from batchgen.source.ids import Chunks, IdCheck
 from batchgen.source.jsonl import JsonlReader
 from batchgen.source.parquet import ParquetReader
@@ -25,7 +25,7 @@ from batchgen.source.reader import Piece, Reader
 from batchgen.source.row_values import WholeNumbers, mark_whole, row_values
 from batchgen.text.columns import missing_column
 
-__all__ = ["Batch", "Scan", "ScannedFile", "Source", "row_values"]
+__all__ = ["Batch", "Reading", "Scan", "ScannedFile", "Source", "row_values"]
 
 KEPT_BYTES = 64 * 1024 * 1024
 """Most bytes of decoded rows that `scan` keeps, so that a small input is decoded once only (a row of 2 KB: 2 µs in
@@ -84,12 +84,15 @@ class Source:
         self._scan: Scan | None = None
 
     @classmethod
-    def open(cls, path: str, *, id_column: str | None = None, limit: int | None = None) -> Self:
+    def open(
+        cls, path: str, *, id_column: str | None = None, limit: int | None = None, reading: Reading | None = None
+    ) -> Self:
         """Find the files that `path` means and read the schema; of JSONL, every line.
 
-        `limit`: the first so many rows are the whole input. Raises `InputError` naming file, column and fix.
+        `limit`: the first so many rows are the whole input. `reading`: what is known of delimited files. Raises
+        `InputError` naming file, column and fix.
         """
-        files = find_files(path)
+        files = find_files(path, reading or Reading())
         reader: Reader
         if files[0].format is Format.PARQUET:
             reader = ParquetReader(files)
@@ -226,7 +229,8 @@ class Source:
         if not self._reader.proven:
             self._kept = kept
             self._whole = whole.columns
-        return Scan(row, _fingerprint(files, self._limit), self.schema, tuple(files))
+        how = [self._reader.how(file) for file in self._files]
+        return Scan(row, _fingerprint(files, how, self._limit), self.schema, tuple(files))
 
     def _all_ids(self) -> Chunks:
         assert self._id_column is not None
@@ -274,8 +278,8 @@ def _places(files: Sequence[ScannedFile], rows: Sequence[int]) -> str:
     return ", ".join(named) + more if more else f"{', '.join(named[:-1])} and {named[-1]}"
 
 
-def _fingerprint(files: Sequence[ScannedFile], limit: int) -> str:
+def _fingerprint(files: Sequence[ScannedFile], how: Sequence[str], limit: int) -> str:
     digest = hashlib.sha256(f"limit {limit}\n".encode())
-    for file in files:
-        digest.update(f"{file.size} {file.sha256}\n".encode())
+    for file, read in zip(files, how, strict=False):  # the limit may leave files out
+        digest.update(f"{file.size} {file.sha256} {read}\n".encode())
     return digest.hexdigest()

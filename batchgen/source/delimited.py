@@ -1,25 +1,22 @@
 """CSV and TSV, every cell as the text it is: `007`, `NA`, `null` and the empty cell are never guessed at.
 
 Python's own csv module reads them: it streams, has no block that a 10 MB cell could straddle and knows line numbers;
-pyarrow's reader was 1.4 times as fast on small rows and fails on a cell longer than its block. Rules: UTF-8 with or
-without byte order mark; quoted cells may hold line breaks and doubled quotes; wholly blank lines are no rows; a column
-without a name is called `column_N`, N counted from 1.
+pyarrow's reader was 1.4 times as fast on small rows and fails on a cell longer than its block. Rules: quoted cells may
+hold line breaks and doubled quotes; blank lines are no rows, and blank cells beyond the header no cells; a column
+without a name is called `column_N`, N counted from 1. Delimiter, quotes and encoding: see `dialect`.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pyarrow as pa
 
 from batchgen.errors import InputError
-from batchgen.source.files import File, Format, UnpackedBytes, open_bytes
+from batchgen.source.dialect import Dialect, check_encoding, find_dialect, swallowed
+from batchgen.source.files import File, UnpackedBytes, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece, check_agreement, check_names
-
-_DELIMITERS = {Format.CSV: ",", Format.TSV: "\t"}
 
 
 class DelimitedReader:
@@ -30,7 +27,9 @@ class DelimitedReader:
 
     def __init__(self, files: Sequence[File]) -> None:
         csv.field_size_limit(max(CELL_CAP, csv.field_size_limit()))  # the module knows only one limit per process
-        self._headers = {file.name: _header(file) for file in files}
+        self._dialects = {file.name: find_dialect(file) for file in files}
+        self._headers = {file.name: _header(file, self._dialects[file.name]) for file in files}
+        self._judged: set[str] = set()  # files with bytes that are not UTF-8, and that are UTF-8 all the same
         self.schema = _schema(self._headers[files[0].name])
         for file in files[1:]:
             check_agreement((files[0], self.schema), (file, _schema(self._headers[file.name])))
@@ -38,27 +37,38 @@ class DelimitedReader:
     def rows(self, file: File) -> int | None:
         return None
 
+    def how(self, file: File) -> str:
+        dialect = self._dialects[file.name]
+        return f"{dialect.delimiter} {'text' if dialect.quotes_are_text else 'csv'} {file.encoding or 'utf-8'}"
+
     def read(self, file: File, skip: int, most: int, columns: Sequence[str]) -> Iterator[Piece]:
         header = self._headers[file.name]
         width = len(header)
         places = [header.index(column) for column in columns]
         schema = _schema(columns)
+        dialect = self._dialects[file.name]
         row = -1  # the header
         rows: list[list[str]] = []
         with open_bytes(file) as stream:
             raw = stream.raw
             assert isinstance(raw, UnpackedBytes)
-            records = _records(stream, file)
+            records = dialect.records(stream)
             line = 0
             mark = 0
             try:
                 for record in records:
                     if len(record) != width:
-                        if not record:
+                        if _is_blank(record):
                             line = records.line_num
                             continue
-                        raise _ragged(file, row, line + 1, header, record)
+                        if len(record) < width or any(map(str.strip, record[width:])):
+                            raise _ragged(file, row, line + 1, header, record)
+                        del record[width:]
+                    if records.line_num - line > 1 and row >= 0 and file.reading.quotes is None:
+                        _check_swallowing(file, row, line + 1, record, dialect)
                     line = records.line_num
+                    if row >= 0 and record[0][-len(header[0]) :] == header[0] and _repeats(record, header):
+                        raise _joined(file, row, line)
                     row += 1
                     if row <= skip:  # the header was row 0 of this count
                         mark = raw.taken
@@ -67,54 +77,48 @@ class DelimitedReader:
                     if row == skip + most:
                         break
                     if len(rows) == BATCH_ROWS or raw.taken - mark >= BATCH_BYTES:
-                        yield _piece(file, row - len(rows), rows, places, schema)
+                        yield self._piece(file, row - len(rows), rows, places, schema)
                         rows = []
                         mark = raw.taken
             except csv.Error as error:
                 raise _malformed(file, row, line + 1, str(error)) from error
         if rows:
-            yield _piece(file, row - len(rows), rows, places, schema)
+            yield self._piece(file, row - len(rows), rows, places, schema)
+
+    def _piece(self, file: File, first: int, rows: list[list[str]], places: Sequence[int], schema: pa.Schema) -> Piece:
+        cells = list(zip(*rows, strict=True))
+        problems: dict[int, str] = {}
+        arrays = []
+        for place, name in zip(places, schema.names, strict=True):
+            values: Sequence[str] = cells[place]
+            try:
+                array = pa.array(values, pa.string())
+            except UnicodeEncodeError:
+                if file.name not in self._judged and file.encoding is None and file.reading.encoding is None:
+                    check_encoding(file)
+                self._judged.add(file.name)
+                array = pa.array(_mended(file, first, name, values, problems), pa.string())
+            arrays.append(array)
+        return Piece(pa.RecordBatch.from_arrays(arrays, schema=schema), problems)
 
 
 def _schema(names: Sequence[str]) -> pa.Schema:
     return pa.schema([(name, pa.string()) for name in names])
 
 
-def _records(stream: io.BufferedReader, file: File) -> Any:
-    # surrogateescape keeps bytes that are not UTF-8 recognisable, so that they cost one row and not the file
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    return csv.reader(text, delimiter=_DELIMITERS[file.format], strict=True)
-
-
-def _header(file: File) -> list[str]:
+def _header(file: File, dialect: Dialect) -> list[str]:
     with open_bytes(file) as stream:
         try:
-            header: list[str] = next((record for record in _records(stream, file) if record), [])
+            header: list[str] = next((record for record in dialect.records(stream) if record), [])
         except csv.Error as error:
             raise _malformed(file, -1, 1, str(error)) from error
     if any(_bad_byte(name) is not None for name in header):
-        raise InputError(f"{file.path}, line 1: the header is not UTF-8. Save the file as UTF-8.")
-    if len(header) == 1 and (header[0].count(";") or header[0].count("\t")):
-        found = "semicolons" if ";" in header[0] else "tabs"
-        fix = "rename it to .tsv" if found == "tabs" else "save it with commas"
-        raise InputError(f"{file.path}: the header line is separated by {found}, not by commas: {fix}.")
+        if file.encoding is None and file.reading.encoding is None:
+            check_encoding(file)
+        raise InputError(f"{file.path}, line 1: the header is not {file.encoding or 'UTF-8'}. Save the file as UTF-8.")
     names = [name or f"column_{index}" for index, name in enumerate(header, 1)]
     check_names(names, file.path)
     return names
-
-
-def _piece(file: File, first: int, rows: list[list[str]], places: Sequence[int], schema: pa.Schema) -> Piece:
-    cells = list(zip(*rows, strict=True))
-    problems: dict[int, str] = {}
-    arrays = []
-    for place, name in zip(places, schema.names, strict=True):
-        values: Sequence[str] = cells[place]
-        try:
-            array = pa.array(values, pa.string())
-        except UnicodeEncodeError:
-            array = pa.array(_mended(file, first, name, values, problems), pa.string())
-        arrays.append(array)
-    return Piece(pa.RecordBatch.from_arrays(arrays, schema=schema), problems)
 
 
 def _mended(file: File, first: int, column: str, values: Sequence[str], problems: dict[int, str]) -> list[str]:
@@ -126,7 +130,7 @@ def _mended(file: File, first: int, column: str, values: Sequence[str], problems
             problems.setdefault(
                 index,
                 f'{file.name}, row {first + index} (counted from 0), column "{column}": byte {offset} of the cell is '
-                "not UTF-8. Save the file as UTF-8.",
+                f"not {file.encoding or 'UTF-8'}. Save the file as UTF-8.",
             )
             value = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # noqa: PLW2901
         mended.append(value)
@@ -140,6 +144,31 @@ def _bad_byte(cell: str) -> int | None:
     except UnicodeEncodeError as error:
         return len(cell[: error.start].encode())
     return None
+
+
+def _is_blank(record: Sequence[str]) -> bool:
+    return not record or (len(record) == 1 and not record[0].strip())
+
+
+def _repeats(record: Sequence[str], header: Sequence[str]) -> bool:
+    """Whether a row is the header once more, perhaps with the byte order mark of a file that was appended."""
+    return len(header) > 1 and [record[0].removeprefix("\ufeff"), *record[1:]] == [*header]
+
+
+def _joined(file: File, row: int, line: int) -> InputError:
+    return InputError(
+        f"{file.path}, line {line} (row {row}, counted from 0) repeats the header: several files were put together. "
+        "Remove the line, or name the files themselves with a glob."
+    )
+
+
+def _check_swallowing(file: File, row: int, line: int, record: Sequence[str], dialect: Dialect) -> None:
+    if swallowed(record, dialect.delimiter):
+        raise InputError(
+            f"{file.path}, row {row} (counted from 0), which begins in line {line}: a double quote at the start of a "
+            "cell joins lines that look like rows of their own. Double the quote if it is text; if the cell is meant "
+            'so, say quotes = "csv" under [input].'
+        )
 
 
 def _ragged(file: File, row: int, line: int, header: Sequence[str], record: Sequence[str]) -> InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import io
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchgen.errors import InputError
 from batchgen.files.arrow import arrow_file
@@ -24,6 +25,7 @@ EXPANSION_FLOOR = 256 * 1024 * 1024
 """Unpacked bytes below which nothing is called a bomb."""
 
 _BUFFER_BYTES = 1 << 18
+_PIECE_BYTES = 1 << 16
 _HEAD_BYTES = 4096
 
 
@@ -45,12 +47,26 @@ _EXTENSIONS = {
     ".ndjson": Format.JSONL,
     ".json": Format.JSONL,
 }
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-_KNOWN = "known are .parquet, .csv, .tsv, .jsonl and .ndjson, the text formats also with .gz or .zst"
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_KNOWN = (
+    "known are .parquet, .csv, .tsv, .txt, .jsonl, .ndjson and .json, the text formats also with .gz, .bz2 or .zst; "
+    "a delimited file of another name needs input.delimiter"
+)
+
+
+class Reading(Struct, frozen=True):
+    """What the job says about delimited files, None where it is to be found. `quotes`: "csv" or "text"."""
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    quotes: str | None = None
 
 
 class File(Struct, frozen=True):
-    """One input file. `name` is relative to what all files of the input share; size and time are those at opening."""
+    """One input file. `name` is relative to what all files of the input share; size and time are those at opening.
+
+    `encoding` is None for UTF-8; `open_bytes` gives UTF-8 whatever it is.
+    """
 
     path: str
     name: str
@@ -58,9 +74,11 @@ class File(Struct, frozen=True):
     compression: str | None
     size: int
     modified_ns: int
+    encoding: str | None = None
+    reading: Reading = Reading()
 
 
-def find_files(path: str) -> tuple[File, ...]:
+def find_files(path: str, reading: Reading = Reading()) -> tuple[File, ...]:  # noqa: B008 (frozen)
     """Return the files that `path` (a file, a directory or a glob) means, in natural order, all of one format.
 
     In a directory, names that begin with a dot or an underscore are left out, and so is `.json`, which beside data
@@ -77,7 +95,7 @@ def find_files(path: str) -> tuple[File, ...]:
         else:
             paths, root = [Path(path)], Path(path).parent
         paths.sort(key=lambda found: natural_key(str(found)))
-        files = tuple(_file(found, root) for found in paths)
+        files = tuple(_file(found, root, reading) for found in paths)
     except FileNotFoundError as error:
         raise InputError(f"The input {error.filename or path} does not exist.") from error
     except PermissionError as error:
@@ -135,21 +153,25 @@ def _format(name: str) -> tuple[Format, str | None] | None:
     return found, compression
 
 
-def _file(path: Path, root: Path) -> File:
+def _file(path: Path, root: Path, reading: Reading) -> File:
     found = _format(path.name)
+    if found is None and (reading.delimiter or path.suffix.lower() == ".txt"):
+        found = Format.CSV, None
     if found is None:
         raise InputError(f'The format of {path} is not known by its extension "{path.suffix}"; {_KNOWN}.')
     facts = path.stat()
     name = str(path.relative_to(root))
-    file = File(str(path), name, *found, facts.st_size, facts.st_mtime_ns)
+    file = File(str(path), name, *found, facts.st_size, facts.st_mtime_ns, None, reading)
     if not path.is_file():
         raise InputError(
             f"{path} is not a regular file: it is read more than once, so a pipe or a device cannot serve."
         )
     if file.size == 0:
         raise InputError(f"{path} is empty (0 bytes).")
-    _check_content(file)
-    return file
+    if file.format is Format.PARQUET:
+        _check_parquet(file)
+        return file
+    return structs.replace(file, encoding=_encoding(file, _checked_head(file)))
 
 
 def check_unchanged(file: File) -> None:
@@ -162,26 +184,23 @@ def check_unchanged(file: File) -> None:
         raise InputError(f"{file.path} was changed while it was being read: leave the input alone during a run.")
 
 
-def _check_content(file: File) -> None:
-    """Refuse a file whose first bytes contradict its extension; the sentence says what it is instead."""
-    if file.format is Format.PARQUET:
-        with open(file.path, "rb") as stream:
-            head = stream.read(4)
-        if head not in (b"PAR1", b"PARE"):
-            raise InputError(f"{file.path} is not a Parquet file: it begins with {head!r}, not with PAR1.")
-        return
+def _check_parquet(file: File) -> None:
+    with open(file.path, "rb") as stream:
+        head = stream.read(4)
+    if head not in (b"PAR1", b"PARE"):
+        raise InputError(f"{file.path} is not a Parquet file: it begins with {head!r}, not with PAR1.")
+
+
+def _checked_head(file: File) -> bytes:
+    """Return a text file's first bytes; refuse what contradicts its extension, saying what it is instead."""
     with open_bytes(file) as stream:
         head = stream.read(_HEAD_BYTES)
-    line = head.split(b"\n", 1)[0]
     if not head:
         raise InputError(f"{file.path} is empty (0 bytes after unpacking).")
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
             raise InputError(f"{file.path} is named {file.format} but {what}.")
-    if b"\0" in line:
-        raise InputError(
-            f"{file.path} has NUL bytes in its first line: it is UTF-16 or no text at all. Save it as UTF-8."
-        )
+    return head
 
 
 _MAGIC = {
@@ -189,9 +208,39 @@ _MAGIC = {
     b"\x1f\x8b": "is packed with gzip: add .gz to its name",
     b"\x28\xb5\x2f\xfd": "is packed with Zstandard: add .zst to its name",
     b"PK\x03\x04": "is a zip archive or an Excel workbook: unpack it, or save the sheet as CSV (UTF-8)",
-    b"\xff\xfe": "is written in UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
-    b"\xfe\xff": "is written in UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
 }
+_MARKS = {
+    b"\xff\xfe\0\0": "utf-32-le",
+    b"\0\0\xfe\xff": "utf-32-be",
+    b"\xff\xfe": "utf-16-le",
+    b"\xfe\xff": "utf-16-be",
+}
+
+
+def _encoding(file: File, head: bytes) -> str | None:
+    """Return the encoding of a text file from the job, its byte order mark or the zeros of its first line."""
+    named = file.reading.encoding
+    if named is not None:
+        try:
+            found = codecs.lookup(named).name
+        except LookupError:
+            raise InputError(f"input.encoding: {named!r} is no encoding that is known here.") from None
+        if found in ("utf-16", "utf-32"):
+            return next((mark for start, mark in _MARKS.items() if head.startswith(start)), f"{found}-le")
+        return None if found in ("utf-8", "ascii", "utf-8-sig") else found
+    for start, mark in _MARKS.items():
+        if head.startswith(start):
+            return mark
+    line = head.split(b"\n", 1)[0]
+    if b"\0" not in line:
+        return None
+    for encoding, zeros, letters in (("utf-16-le", line[1::2], line[::2]), ("utf-16-be", line[::2], line[1::2])):
+        if 2 * zeros.count(0) > len(zeros) and 0 not in letters[:-1]:
+            return encoding
+    raise InputError(
+        f"{file.path} has NUL bytes in its first line: it is no text, or in an encoding that has to be said "
+        "under [input], as encoding."
+    )
 
 
 class UnpackedBytes(io.RawIOBase):
@@ -231,6 +280,34 @@ class UnpackedBytes(io.RawIOBase):
         super().close()
 
 
+class TranscodedBytes(UnpackedBytes):
+    """The same as UTF-8. What is no text in the file's encoding stays recognisable as bytes that are not UTF-8."""
+
+    def __init__(self, file: File) -> None:
+        super().__init__(file)
+        assert file.encoding is not None
+        self._errors = "surrogatepass" if file.encoding.startswith("utf-") else "surrogateescape"
+        self._decoder = codecs.getincrementaldecoder(file.encoding)(self._errors)
+        self._ready = b""
+        self._ended = False
+
+    def readinto(self, buffer: Any) -> int:
+        piece = bytearray(_PIECE_BYTES)
+        while not self._ready and not self._ended:
+            count = super().readinto(piece)
+            self._ended = count == 0
+            try:
+                text = self._decoder.decode(bytes(piece[:count]), final=self._ended)
+            except UnicodeDecodeError as error:
+                raise InputError(f"{self._file.path} is not {self._file.encoding}: {error.reason}.") from None
+            self._ready = text.encode("utf-8", self._errors)
+        count = min(len(buffer), len(self._ready))
+        buffer[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
+
+
 def open_bytes(file: File) -> io.BufferedReader:
-    """Open a file for reading, unpacked; its `raw` is the `UnpackedBytes`."""
-    return io.BufferedReader(UnpackedBytes(file), _BUFFER_BYTES)
+    """Open a file for reading, unpacked and as UTF-8; its `raw` is the `UnpackedBytes`."""
+    raw = UnpackedBytes(file) if file.encoding is None else TranscodedBytes(file)
+    return io.BufferedReader(raw, _BUFFER_BYTES)

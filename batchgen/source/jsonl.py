@@ -65,6 +65,9 @@ class JsonlReader:
     def rows(self, file: File) -> int | None:
         return self._rows[file.name]
 
+    def how(self, file: File) -> str:
+        return "JSONL"
+
     def read(self, file: File, skip: int, most: int, columns: Sequence[str]) -> Iterator[Piece]:
         rows: list[Object] = []
         problems: dict[int, str] = {}

@@ -46,6 +46,9 @@ class ParquetReader:
         rows: int = self._metadata[file.name].num_rows
         return rows
 
+    def how(self, file: File) -> str:
+        return "Parquet"
+
     def read(self, file: File, skip: int, most: int, columns: Sequence[str]) -> Iterator[Piece]:
         metadata = self._metadata[file.name]
         schema = pa.schema([self.schema.field(name) for name in columns])

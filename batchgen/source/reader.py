@@ -46,6 +46,9 @@ class Reader(Protocol):
     def rows(self, file: File) -> int | None:
         """Return how many rows the file has, if that is known without reading it through."""
 
+    def how(self, file: File) -> str:
+        """Return how the file is read where its bytes alone do not say so: another way gives other rows."""
+
     def read(self, file: File, skip: int, most: int, columns: Sequence[str]) -> Iterator[Piece]:
         """Yield up to `most` rows of a file after the first `skip`, in order; what follows them is not looked at.
 
