@@ -95,14 +95,14 @@ _ARMOUR = "-----BEGIN PGP MESSAGE-----"
 _HTML_START = re.compile(r"\s*(?:<!doctype html|<html[\s>])", re.IGNORECASE)
 _LINK = re.compile(r"\b(?:https?|ftp)://[^\s<>\"'`]+", re.IGNORECASE)
 _LINK_END = ".,;:!?)]}*_"
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af]|[^\W\u2e80-\u9fff\uac00-\ud7af]+")  # no spaces in Chinese
 _TAG = re.compile(r"<[^<>]*>")
 
 
 class Content(Struct):
     """What has been found so far in the parts of a mail. `not_read`: (name, kind) of each part that was not opened.
 
-    `problems` are losses; `notes` tell what was decided. `names_only`: a form of the text that is not taken.
+    `problems` are losses; `notes` tell what was decided.
     """
 
     attachments: list[str] = field(default_factory=list)
@@ -142,9 +142,8 @@ def _text(part: Part, content: Content) -> str:
     name = part.name
     if _is_mail(part, name):
         return _attached_mail(part, name, content)
-    shown = part.disposition == "inline" or (part.disposition != "attachment" and name is None)
-    calendar = part.kind == "text/calendar"
-    if part.kind.startswith("text/") and part.kind not in _UNREAD_KINDS and shown and not calendar:
+    shown = part.is_form or (name is None and part.disposition != "attachment")
+    if part.kind.startswith("text/") and part.kind not in _UNREAD_KINDS and shown and part.kind != "text/calendar":
         if name is not None:
             content.attachments.append(name)
         return _part_text(part, content)
@@ -165,6 +164,7 @@ def _multipart(part: Part, content: Content) -> str:
     if part.kind == "multipart/alternative" and children:
         return _alternative(children, content)
     if children:
+        children[0].is_form = part.is_form and children[0].disposition != "attachment"
         return _joined(_text(child, content) for child in children)
     if part.level >= DEEPEST:
         content.problems.append(f"the parts are nested more than {DEEPEST} deep: the rest was not read")
@@ -177,45 +177,41 @@ def _alternative(children: list[Part], content: Content) -> str:
     """Return the plain text, or the last other form if that says something else; calendar entries beside it.
 
     Programs that write HTML only fill the plain form with a stub ("This message needs an HTML reader"): it has few of
-    the words of the other form. Attachments inside any form are named; problems and links count in the form taken.
+    the words of the other form. Attachments and links of all forms count, problems only those of the form taken.
     """
-    extra = [child for child in children if child.kind == "text/calendar" or child.disposition == "attachment"]
-    forms = [child for child in children if child not in extra]
-    plain = [child for child in forms if child.kind == "text/plain"]
-    rich = [child for child in reversed(forms) if child.kind not in ("text/plain", *_REDUCED_HTML)]
-    problems, links, notes = content.problems, content.links, content.notes
+    for child in children:
+        child.is_form = child.kind != "text/calendar" and child.disposition != "attachment"
+    plain = [child for child in children if child.is_form and child.kind == "text/plain"]
+    others = [child for child in reversed(children) if child.is_form and child.kind != "text/plain"]
+    text, said = _first_text(plain, content)
+    other, other_said = _first_text([c for c in others if c.kind not in _REDUCED_HTML] or others, content)
+    content.links += said.links + other_said.links
+    words, other_words = _words(text), _words(other)
+    if len(other_words - words) * 2 > len(other_words):
+        both = len(other_words) * 4 < len(words)
+        if text:
+            taken = "both were taken" if both else "the HTML was taken"
+            content.notes.append(f"the plain text says something else than the HTML: {taken}")
+        text = _joined((text, other)) if both else other
+        said = other_said
+    text = text or other
+    content.problems += said.problems if text else said.problems + other_said.problems
+    content.notes += said.notes
+    return _joined((text, *(_text(child, content) for child in children if not child.is_form)))
 
-    def form(parts: Iterable[Part]) -> tuple[str, list[str], list[str], list[str]]:
-        """Return the first text of some forms, and what belongs to it."""
-        taken, lost = "", list[str]()
-        for child in parts:
-            content.problems, content.links, content.notes = [], [], []
-            text = _text(child, content)
-            if text and not taken:
-                taken, lost, found = text, content.problems, (content.links, content.notes)
-            elif not taken:
-                lost = lost + content.problems
-        return (taken, lost, *found) if taken else ("", lost, [], [])
 
-    first, second = form(plain), form(rich)
-    content.problems, content.links, content.notes = problems, links, notes
-    if not first[0] and not second[0]:
-        first = form(child for child in forms if child not in plain and child not in rich)
-        content.problems, content.links, content.notes = problems, links, notes
-    text = first[0] or second[0]
-    if first[0] and second[0]:
-        words, others = _words(first[0]), _words(second[0])
-        missing = len(others - words)
-        if missing * 2 > len(others):
-            both = len(others) * 4 < len(words)
-            text = _joined((first[0], second[0])) if both else second[0]
-            said = "both were taken" if both else "the HTML was taken"
-            notes.append(f"the plain text says something else than the HTML: {said}")
-    taken = second if text == second[0] else first
-    problems += taken[1] if text else first[1] + second[1]
-    links += second[2] if text != first[0] else taken[2]
-    notes += taken[3]
-    return _joined((text, *(_text(child, content) for child in extra)))
+def _first_text(forms: Iterable[Part], content: Content) -> tuple[str, Content]:
+    """Return the first text that one of the forms has, and what was found with it, or with all if none has any."""
+    taken, found = "", Content()
+    for form in forms:
+        own = Content(content.attachments, content.not_read, parts=content.parts)
+        text = _text(form, own)
+        content.parts = own.parts
+        if text and not taken:
+            taken, found = text, own
+        elif not taken:
+            found.problems += own.problems
+    return taken, found
 
 
 def _words(text: str) -> set[str]:

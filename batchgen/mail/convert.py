@@ -117,8 +117,14 @@ def convert_mails(
     counts: Counter[str] = Counter()
     not_read: Counter[str] = Counter()
     left_out: list[LeftOut] = []
+
+    def tell(file: LeftOut) -> None:
+        name = Path(file.name).name
+        if name != storable(Path(output).name) and not name.startswith(".batchgen-"):
+            left_out.append(file)  # all but an older table of this name, and the one being written
+
     with table_file(Path(output), MAIL_COLUMNS) as add:
-        for read in read_mails(paths, left_out.append, moved):
+        for read in read_mails(paths, tell, moved):
             mail = read.mail
             add(_row(read))
             counts["mails"] += 1
@@ -148,23 +154,26 @@ def input_size(paths: Sequence[Path | str]) -> int | None:
 
 def summary_text(summary: MailSummary) -> str:
     """Return what was converted, for people."""
-    lines = [f"{summary.mails:,} mails, {summary.attachments:,} attachments named, written to {summary.output}"]
+    lines = [
+        f"{summary.mails:,} mail{'s' * (summary.mails != 1)}, {summary.attachments:,} "
+        f"attachment{'s' * (summary.attachments != 1)} named, written to {summary.output}"
+    ]
     if summary.with_error:
-        lines.append(f"{summary.with_error:,} of them are not whole: the column `error` says why.")
+        lines.append(f"Not whole: {summary.with_error:,}; the column `error` says why.")
     if summary.left_out:
         files = [LeftOut(name, reason) for name, reason in summary.left_out.items()]
-        lines.append(f"{len(files):,} files were left out: {_listed(files)}.")
+        lines.append(f"Files left out: {len(files):,}: {_listed(files)}.")
     if summary.not_read:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.not_read.items())
-        lines.append(f"Not read inside the mails, and named in the column `not_read`: {kinds}.")
+        lines.append(f"Not read inside the mails: {kinds}; the column `not_read` names them.")
     if summary.copies:
-        lines.append(f"{summary.copies:,} are copies of others: the column `copy_of` says of which.")
+        lines.append(f"Copies of other mails: {summary.copies:,}; the column `copy_of` says of which.")
     if summary.deleted:
-        lines.append(f"{summary.deleted:,} were deleted in the mail program and still in its files: label {DELETED}.")
+        lines.append(f"Deleted in the mail program and still in its files: {summary.deleted:,}; label {DELETED}.")
     if summary.with_notes:
-        lines.append(f"{summary.with_notes:,} were read in a way that the column `notes` tells.")
+        lines.append(f"Read with a remark: {summary.with_notes:,}; it stands in the column `notes`.")
     if summary.own_files:
-        lines.append(f"{summary.own_files:,} files that mail programs keep for themselves were passed over.")
+        lines.append(f"Files that mail programs keep for themselves, passed over: {summary.own_files:,}.")
     return "\n".join(lines)
 
 

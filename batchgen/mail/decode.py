@@ -149,7 +149,8 @@ def _labels(headers: dict[str, str], deleted: bool) -> tuple[str, ...]:
         found += re.split(r"[,\s]+", headers.get(name, ""))
     status = headers.get("x-mozilla-status", "")
     mozilla = len(status) == 4 and re.fullmatch(r"[0-9a-fA-F]{4}", status) is not None and int(status, 16) & 0x0008
-    if deleted or mozilla or "D" in headers.get("x-status", "") or "D" in headers.get("status", ""):
+    marks = (headers.get("status", ""), headers.get("x-status", ""))
+    if deleted or mozilla or any("D" in mark and re.fullmatch("[ROUNAFDT]+", mark) for mark in marks):
         found.append(DELETED)
     return tuple(dict.fromkeys(label.strip() for label in found if label.strip()))
 

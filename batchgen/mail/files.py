@@ -41,6 +41,7 @@ _HOUSEKEEPING = re.compile(
     r"|subscriptions|.*\.plist",
     re.IGNORECASE | re.DOTALL,
 )
+_NO_MAIL = "no mail"
 _MAGIC = {
     b"\xd0\xcf\x11\xe0": "Outlook's own format: save the mail as .eml first",
     b"!BDN": "an Outlook data file (.pst, .ost): export its mails first",
@@ -128,7 +129,8 @@ def _under(path: Path, prefix: str, name: str, tell: Tell) -> Iterator[RawMail]:
             found: list[LeftOut] = []
             yield from _file(path, storable(name), found.append)
             if found:
-                raise InputError(f"{path} is no mail: it is {found[0].reason}; {_KNOWN}.")
+                what = "" if found[0].reason == _NO_MAIL else f": it is {found[0].reason}"
+                raise InputError(f"{path} is no mail{what}; {_KNOWN}.")
         else:
             path.stat()
             raise InputError(f"{path} is no regular file or directory; {_KNOWN}.")
@@ -191,14 +193,16 @@ def _file(path: Path, source: str, tell: Tell) -> Iterator[RawMail]:
             return  # an empty mailbox
         if (maildir and folder == "tmp") or (_HOUSEKEEPING.fullmatch(name) and not looks_like_mail(head)):
             tell(LeftOut(source, "a file of the mail program's own", own=True))
-        elif looks_like_mbox(head) or (name.endswith((".mbox", ".mbx")) and looks_like_mail(head)):
+        elif looks_like_mbox(head) or (
+            name.endswith((".mbox", ".mbx")) and (head.startswith(b"From ") or looks_like_mail(head))
+        ):
             for cut in cut_mbox(file):
                 yield RawMail(f"{source}:{cut.place}", cut.body, cut.read_bytes, cut.cut, note=cut.note)
         elif name.endswith((".eml", ".emlx")) or looks_like_mail(head, sure=maildir):
             body = file.read(LARGEST_MAIL + 1)
             yield _single(source, name, body[:LARGEST_MAIL], cut=len(body) > LARGEST_MAIL, read=len(body))
         else:
-            tell(LeftOut(source, next((what for magic, what in _MAGIC.items() if head.startswith(magic)), "no mail")))
+            tell(LeftOut(source, next((what for magic, what in _MAGIC.items() if head.startswith(magic)), _NO_MAIL)))
 
 
 def looks_like_mail(head: bytes, *, sure: bool = False) -> bool:
@@ -209,10 +213,11 @@ def looks_like_mail(head: bytes, *, sure: bool = False) -> bool:
     head = as_lines(head.removeprefix(b"\xef\xbb\xbf")).lstrip(b"\r\n")
     while head.startswith((b"From ", b">From ")):
         head = head.partition(b"\n")[2]
+    block = re.split(rb"\n\r*\n", head, maxsplit=1)[0]
+    found = len({name.lower() for name in _MAIL_HEADER.findall(block)})
     if not _HEADER_LINE.match(head):
-        return False
-    block = re.split(rb"\n\r?\n", head, maxsplit=1)[0]
-    return sure or len({name.lower() for name in _MAIL_HEADER.findall(block)}) > 1
+        return sure and found > 1
+    return sure or found > 1
 
 
 def _single(source: str, name: str, body: bytes, *, cut: bool, read: int) -> RawMail:

@@ -8,7 +8,10 @@ from types import TracebackType
 
 from msgspec import Struct
 
+from batchgen.errors import OutputError
 from batchgen.mail.decode import Mail
+
+_LONGEST = 1_000  # characters of a Message-ID; RFC 5322 allows a line of 998
 
 
 class Identity(Struct, frozen=True):
@@ -24,7 +27,7 @@ class Identity(Struct, frozen=True):
 
 
 class Identities:
-    """Gives each mail its identity; to be used as a context."""
+    """Gives each mail its identity; to be used as a context. Raises `OutputError` when there is no temporary space."""
 
     def __init__(self) -> None:
         self._known = sqlite3.connect("", isolation_level=None)  # a temporary file that nobody else sees
@@ -41,6 +44,10 @@ class Identities:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._known.close()
+        if isinstance(error, sqlite3.Error):
+            raise OutputError(
+                f"The ids of the mails cannot be kept in the temporary folder (TMPDIR): {error}."
+            ) from error
 
     def identity(self, mail: Mail, raw: bytes) -> Identity:
         """Return the identity of the next mail.
@@ -49,19 +56,31 @@ class Identities:
         Message-ID, as broken senders give it, gets a part of its hash.
         """
         digest = _digest(mail, raw)
-        wanted = mail.message_id or f"sha256-{digest.hex()[:32]}"
+        message_id = mail.message_id if mail.message_id and len(mail.message_id) <= _LONGEST else None
+        wanted = message_id or f"sha256-{digest.hex()[:32]}"
         thread = self._thread(mail, wanted)
         note = None
         for name in (wanted, f"{wanted}#{digest.hex()[:12]}"):
             known = self._known.execute("SELECT digest, copies FROM mail WHERE id = ?", (name,)).fetchone()
             if known is None:
-                self._known.execute("INSERT INTO mail VALUES (?, ?, 1, ?)", (name, digest, thread))
+                self._keep(name, digest, thread)
                 return Identity(name, None, thread, note)
             if known[0] == digest:
-                self._known.execute("UPDATE mail SET copies = copies + 1 WHERE id = ?", (name,))
-                return Identity(f"{name}#{known[1] + 1}", name, thread, note)
+                copy = self._numbered(name, known[1] + 1)
+                return Identity(copy, name, thread, note)
             note = "another mail has the same Message-ID"
-        raise AssertionError("two digests of one beginning differ")
+        return Identity(self._numbered(wanted, 2), None, thread, note)
+
+    def _numbered(self, name: str, number: int) -> str:
+        """Return the first number of a name, from this one on, that no Message-ID has; it is then known."""
+        while self._known.execute("SELECT 1 FROM mail WHERE id = ?", (f"{name}#{number}",)).fetchone():
+            number += 1
+        self._keep(f"{name}#{number}", b"", None)
+        self._known.execute("UPDATE mail SET copies = ? WHERE id = ?", (number, name))
+        return f"{name}#{number}"
+
+    def _keep(self, name: str, digest: bytes, thread: str | None) -> None:
+        self._known.execute("INSERT INTO mail VALUES (?, ?, 1, ?)", (name, digest, thread))
 
     def _thread(self, mail: Mail, own: str) -> str | None:
         """Return what all mails of a conversation share: Gmail's number of it, else its first mail's Message-ID."""
@@ -77,6 +96,7 @@ class Identities:
 def _digest(mail: Mail, raw: bytes) -> bytes:
     """Return a hash of what the mail says, the same whatever mailbox it was in and whichever way it came."""
     told = (mail.from_, mail.to, mail.cc, str(mail.date), mail.date_text, mail.subject, mail.body, *mail.attachments)
+    digest = hashlib.sha256("\0".join(text or "" for text in told).encode())
     if mail.body is None:
-        told = (*told, raw.hex())
-    return hashlib.sha256("\0".join(text or "" for text in told).encode()).digest()
+        digest.update(raw)
+    return digest.digest()

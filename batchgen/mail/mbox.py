@@ -29,14 +29,19 @@ _DATED = re.compile(
     rb"|(?:" + _DAY + rb",?[ \t]+)?" + _MONTH + rb"[ \t]+\d\d?,?[ \t]+\d{4}[ \t]+" + _CLOCK + rb"(?:[ \t]*[AP]M)?"
     rb"|(?:" + _DAY + rb",?[ \t]+)?\d\d?[ \t-]" + _MONTH + rb"[ \t-]\d{2,4}[ \t]+" + _CLOCK + rb"(?:[ \t]*[AP]M)?"
     rb"|(?:" + _DAY + rb",?[ \t]+)?\d{4}[-/]\d\d[-/]\d\d[T \t]" + _CLOCK + rb"Z?"
-    rb")" + _ZONE + rb"*(?:[ \t]+remote from[ \t]+\S+)?[ \t]*\r?$",
+    rb")" + _ZONE + rb"*(?:[ \t]+remote from[ \t]+\S+)?[ \t]*\r*$",
     re.MULTILINE,
 )
 _UNDATED = re.compile(
     rb"From (?:-|MAILER-DAEMON|[^\s@]+@[^\s@]+(?:[ \t][^\r\n]*\d)?|\S+ at \S+\.\S+"
-    rb"|\S+[ \t][^\r\n]{0,100}?\d?\d:\d\d[^\r\n]{0,100})?[ \t]*\r?$",
+    rb"|\S+[ \t][^\r\n]{0,100}?\d?\d:\d\d[^\r\n]{0,100})?[ \t]*\r*$",
     re.MULTILINE,
 )
+_MMDF = re.compile(rb"\x01{4}\r?\n")
+_MMDF_LINES = re.compile(rb"\n\x01{4}\r?\n\x01{4}\r?\n")
+_MMDF_BYTES = 16  # more than such a pair of lines has
+_FROM_LINE = re.compile(rb"\n\0*From ")
+_MOST_NULS = 1 << 16  # zeros that a crash left before a From line
 _PATCH = re.compile(rb"From [0-9a-f]{40,64} ")
 _HEADER = re.compile(rb"[!-9;-~]+[ \t]*:")
 _CORE = re.compile(
@@ -44,9 +49,13 @@ _CORE = re.compile(
     rb"|return-path|reply-to|in-reply-to|references|delivered-to|status|x-[a-z0-9-]+)[ \t]*:",
     re.IGNORECASE | re.MULTILINE,
 )
+_HEADERS = re.compile(rb"(?:(?:[!-9;-~]+[ \t]*:|[ \t])[^\n]*(?:\n|\Z))*")
+_OWN_HEADER = re.compile(
+    rb"x-(?!mozilla|gm|uid|status|keywords|evolution|apple|envelope|original|received)", re.IGNORECASE
+)
 _TRANSPORT = frozenset((b"received", b"return-path", b"message-id", b"delivered-to"))
-_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
-_BLANK = re.compile(rb"\n\r?\n")
+_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r*$", re.IGNORECASE | re.MULTILINE)
+_BLANK = re.compile(rb"\n\r*\n")
 _FROM_AGAIN = re.compile(rb"(?:>?From [^\n]*\n){1,3}")  # some programs write the line twice
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 _ATTACHED_MAIL = re.compile(rb"--[^\r\n]+\r?\n(?:[^\r\n]+\r?\n)*?content-type:\s*message/rfc822", re.IGNORECASE)
@@ -63,8 +72,11 @@ class Cut(Struct, frozen=True):
 
 
 def looks_like_mbox(head: bytes) -> bool:
-    """Tell whether a file that begins so is an mbox: a From line, and a header after it."""
-    head = as_lines(head.removeprefix(b"\xef\xbb\xbf")).lstrip(b"\r\n")
+    """Tell whether a file that begins so is an mbox: a From line with a date, or a header after it; or an MMDF file."""
+    head = as_lines(head.removeprefix(b"\xef\xbb\xbf")).lstrip(b"\r\n\0")
+    head = head[len(mmdf[0]) :] if (mmdf := _MMDF.match(head)) else head
+    if mmdf or _DATED.match(head):
+        return True
     return head.startswith(b"From ") and _follows(head, 0, first=True) is not None
 
 
@@ -80,7 +92,8 @@ def cut_mbox(file: BinaryIO) -> Iterator[Cut]:
     hold is not taken for one: a line of prose, the head of a patch, the first line of an attached mail. Where a mail
     states a Content-Length and another mail, or the end, is found there, that is where it ends (mboxcl, mboxcl2).
     Lines `>From ` lose one `>` (mboxrd; mboxo reads the same but for lines that were so quoted in the mail itself);
-    in a file with From lines in its texts, which nobody quoted, they are left as they are.
+    in a file with From lines in its texts, which nobody quoted, they are left as they are. MMDF files, whose mails
+    stand between lines of four \\x01, are cut there.
     """
     yield from _Cutter(file).mails()
 
@@ -94,44 +107,51 @@ class _Cutter:
         self._place = 0
         self._ended = False
         self._mac: bool | None = None
-        self._patches = self._unquoted = False
+        self._patches = self._unquoted = self._mmdf = False
 
     def mails(self) -> Iterator[Cut]:
-        self._fill(_LOOK_BYTES * 2)
-        lead = re.match(rb"(?:\xef\xbb\xbf)?[\r\n]*", self._data)
+        self._fill(_LOOK_BYTES * 4)
+        lead = re.match(rb"(?:\xef\xbb\xbf)?[\r\n\0]*", self._data)
         self._drop(lead.end() if lead else 0)
+        if (mmdf := _MMDF.match(self._data)) is not None:
+            self._mmdf = self._unquoted = True
+            self._drop(mmdf.end())
         self._patches = _PATCH.match(self._data) is not None
         while self._data:
             yield self._mail()
+            self._fill(_LOOK_BYTES * 4)
 
     def _mail(self) -> Cut:
         place, kept, note, doubt = self._place, b"", None, 0
-        stated = self._stated_end()
+        stated = 0 if self._mmdf else self._stated_end()
         looked = stated or self._envelope_end()
         while True:
-            found = self._data.find(b"\nFrom ", looked)
-            if found < 0:
+            match = (_MMDF_LINES if self._mmdf else _FROM_LINE).search(self._data, looked)
+            if match is None:
                 if self._ended:
-                    end = len(self._data)
+                    end = after = len(self._data)
                     break
-                looked = max(0, len(self._data) - 5)
+                line = max(self._data.rfind(b"\n", looked), len(self._data) - _MOST_NULS)
+                looked = max(looked, len(self._data) - _MMDF_BYTES if self._mmdf else line)
                 if len(self._data) > LARGEST_MAIL + _CHUNK_BYTES:
                     kept = kept or bytes(self._data[:LARGEST_MAIL])
                     self._drop(looked)
                     looked = 0
                 self._fill(len(self._data) + _CHUNK_BYTES)
                 continue
-            self._fill(found + _LOOK_BYTES)
-            verdict = _begins(self._data, found + 1, patches=self._patches)
+            end, after = match.start() + 1, match.end() - (0 if self._mmdf else len(b"From "))
+            if self._mmdf:
+                break
+            self._fill(after + _LOOK_BYTES)
+            verdict = _begins(self._data, after, patches=self._patches)
             if verdict:
-                end = found + 1
                 break
             doubt += verdict is None
-            self._unquoted = True
-            looked = found + 1
+            self._unquoted |= self._data[max(0, end - 3) : end].endswith((b"\n\n", b"\n\r\n"))
+            looked = end
         body = kept or bytes(self._data[: min(end, LARGEST_MAIL)])
         cut = bool(kept) or end > LARGEST_MAIL
-        self._drop(end)
+        self._drop(after)
         if doubt:
             note = (
                 f'{doubt} dated lines "From ..." without headers were taken as text'
@@ -139,6 +159,8 @@ class _Cutter:
                 else ('a dated line "From ..." without headers was taken as text')
             )
         body = body.partition(b"\n")[2] if body.startswith(b"From ") else body
+        if self._mmdf:
+            body = re.sub(rb"\n\x01{4}\r?\n\Z", b"\n", body)
         if not self._unquoted and not (stated and b"\nFrom " in body) and b">From " in body:
             body = _QUOTED.sub(rb"\1", body)
         return Cut(place, body, self._place, cut, note)
@@ -200,9 +222,9 @@ def _follows(data: bytes | bytearray, at: int, *, first: bool = False) -> bool |
     dated = _DATED.match(data, at) is not None
     undated = not dated and _UNDATED.match(data, at) is not None
     block = bytes(data[end + 1 : end + _LOOK_BYTES])
-    if (again := _FROM_AGAIN.match(block)) is not None:
+    if dated and (again := _FROM_AGAIN.match(block)) is not None:
         block = block[again.end() :]
-    if dated and block.startswith((b"\n", b"\r\n")):  # ... or an empty line after it
+    if dated and block[:3].lstrip(b"\r").startswith(b"\n"):  # ... or an empty line after it
         block = block.lstrip(b"\r\n")
         if not (core := _CORE.match(block)) or core[1].lower() not in (b"from", b"received", b"return-path"):
             return None
@@ -212,7 +234,8 @@ def _follows(data: bytes | bytearray, at: int, *, first: bool = False) -> bool |
         lines = block.split(b"\n", 5)[:5]
         return True if _HEADER.match(block) or sum(bool(_CORE.match(line)) for line in lines) else None
     if undated or first:
-        return True if _CORE.match(block) else None
+        return True if _CORE.match(block) and not _OWN_HEADER.match(block) else None
     # A line that may be prose: only headers that nobody types into a text make it a beginning.
-    names = {name.lower() for name in _CORE.findall(block)} if _CORE.match(block) else set()
+    headers = _HEADERS.match(block)
+    names = {name.lower() for name in _CORE.findall(headers[0] if headers else b"")}
     return True if len(names) > 3 and names & _TRANSPORT else None

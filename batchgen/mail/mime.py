@@ -8,6 +8,7 @@ by `DEEPEST`, so that the work grows with the length alone. Nothing a mail holds
 from __future__ import annotations
 
 import binascii
+import codecs
 import quopri
 import re
 from urllib.parse import unquote_to_bytes
@@ -18,7 +19,7 @@ DEEPEST = 50
 """Multiparts and attached mails inside each other that are opened. Forwards of forwards reach about 20."""
 
 _HEADER = re.compile(rb"([!-9;-~]+)[ \t]*:")
-_BLANK_LINE = re.compile(rb"\n\r?\n")
+_BLANK_LINE = re.compile(rb"\n\r*\n")
 _KNOWN_HEADER = re.compile(
     rb"(?:from|to|cc|bcc|subject|date|sender|message-id|mime-version|content-[a-z-]+|received|return-path|reply-to"
     rb"|in-reply-to|references|delivered-to|list-[a-z-]+|status|x-[a-z0-9-]+)[ \t]*:",
@@ -29,12 +30,15 @@ _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)("?)|([^;]*
 _TYPE = re.compile(r"\s*([A-Za-z0-9!#$&^_.+-]+)\s*/\s*([A-Za-z0-9!#$&^_.+-]+)")
 _BOUNDARY_LIKE = re.compile(rb"^--([^\s-][^\r\n]{0,200}?)[ \t]*\r?$", re.MULTILINE)
 _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
-_BASE64_ENDS = re.compile(rb"[^A-Za-z0-9+/=\s]")
+_BASE64_ENDS = re.compile(rb"[^A-Za-z0-9+/=\s]|\S[ \t]+\S")
 _BASE64_LINE = re.compile(rb"^[A-Za-z0-9+/]{40,}={0,2}\r?$", re.MULTILINE)
 
 
 class Part:
-    """A part of a mail, or a mail: its headers as written, and its body, a stretch of the mail's bytes."""
+    """A part of a mail, or a mail: its headers as written, and its body, a stretch of the mail's bytes.
+
+    `is_form`: it is the text of the mail, or one form of it, whatever name it has.
+    """
 
     def __init__(self, raw: bytes, start: int, end: int, *, kind: str = "text/plain", level: int = 0) -> None:
         self._raw, self._end, self.level = raw, end, level
@@ -44,6 +48,7 @@ class Part:
         self.kind = f"{match[1]}/{match[2]}".lower() if match else kind
         self.parameters = _parameters(written)
         self.guessed_boundary = False
+        self.is_form = level == 0
 
     def header(self, name: str) -> str | None:
         """Return the first header of this name (small letters), unfolded but not decoded."""
@@ -101,7 +106,7 @@ class Part:
             line_end = raw.find(b"\n", at, self._end)
             line_end = self._end if line_end < 0 else line_end
             rest = raw[at + len(needle) : line_end].rstrip() if line_end - at < 2000 else b"?"
-            if rest in (b"", b"--") and (at == self._start or raw[at - 1] == 0x0A):
+            if rest in (b"", b"--", b"-") and (at == self._start or raw[at - 1] == 0x0A):
                 if begun >= 0:
                     stop = at - 1 if at > begun else at
                     spans.append((begun, stop - 1 if stop > begun and raw[stop - 1] == 0x0D else stop))
@@ -115,14 +120,21 @@ class Part:
         """Return the mail that a part of type message/rfc822 holds, also where it is encoded, as it must not be."""
         if self.level >= DEEPEST:
             return None
-        raw = self.content() if self.header("content-transfer-encoding") else self.body
-        return parse(raw, level=self.level + 1)
+        mail = parse(self.content(), level=self.level + 1)
+        return mail if mail.headers else parse(self.body, level=self.level + 1)
 
 
 def parse(raw: bytes, *, level: int = 0) -> Part:
-    """Return the mail as a part. Line ends of a lone carriage return (old Macs) are read as such."""
+    """Return the mail as a part, whatever its line ends: a lone carriage return (old Macs) or two before a line feed.
+
+    A file that an editor saved as UTF-16 is read too.
+    """
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raw = raw.decode("utf-16", "replace").encode()
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")
+    elif b"\r\r\n" in raw:
+        raw = raw.replace(b"\r\r\n", b"\n")
     raw = without_envelope(raw)
     return Part(raw, 0, len(raw), level=level)
 
@@ -161,6 +173,7 @@ def _headers(raw: bytes, start: int, end: int) -> tuple[list[tuple[str, str]], i
         elif (match := _HEADER.match(line)) is not None:
             add()
             name, values = match[1].lower().decode("ascii"), [line[match.end() :]]
+            name = "from" if name == ">from" else name  # quoted by a program that took it for a From line
         elif not line.startswith((b"From ", b">From ")):
             following = lines[number + 1 : number + 1 + _KNOWN_WITHIN]
             if line.startswith(b"--") or not any(_KNOWN_HEADER.match(after) for after in following):
@@ -183,7 +196,7 @@ def _parameters(written: str) -> dict[str, str]:
     for match in _PARAMETER.finditer(written):
         quoted, closed, bare = match[2], match[3], match[4]
         if quoted is None:
-            value = bare.strip()
+            value = bare.strip().strip('\\"')
         else:
             value = re.sub(r"\\(.)", r"\1", quoted if closed else quoted.partition(";")[0])
         name = match[1].lower()
@@ -218,8 +231,8 @@ def _base64(body: bytes) -> bytes:
     stray = _BASE64_ENDS.search(body)
     if stray is not None:
         begin = body.rfind(b"\n", 0, stray.start()) + 1
-        if begin and not _BASE64_LINE.search(body, stray.end()):
-            body, tail = body[:begin], b"\n" + body[begin:]
+        if not _BASE64_LINE.search(body, stray.end()):
+            body, tail = body[:begin], b"\n" * bool(begin) + body[begin:]
     try:
         return binascii.a2b_base64(body) + tail
     except binascii.Error:

@@ -46,7 +46,7 @@ def test_mails_that_are_not_whole_are_counted_and_give_exit_1(command, tmp_path)
     done = command("mail", "mails", "out.parquet")
     assert done.returncode == 1
     assert done.stdout == (
-        "2 mails, 0 attachments named, written to out.parquet\n1 of them are not whole: the column `error` says why.\n"
+        "2 mails, 0 attachments named, written to out.parquet\nNot whole: 1; the column `error` says why.\n"
     )
     assert pq.read_table(tmp_path / "out.parquet").column("error").to_pylist() == [
         None,
@@ -90,12 +90,12 @@ def test_several_paths_and_what_was_left_out_are_told(command, tmp_path):
     done = command("mail", "mails", "old.mbox", "out.parquet")
     assert done.returncode == 1
     assert done.stdout == (
-        "3 mails, 1 attachments named, written to out.parquet\n"
-        "1 files were left out: mails/b.msg (Outlook's own format: save the mail as .eml first).\n"
-        "Not read inside the mails, and named in the column `not_read`: 1 PDF.\n"
-        "1 are copies of others: the column `copy_of` says of which.\n"
-        "1 were deleted in the mail program and still in its files: label \\Deleted.\n"
-        "1 files that mail programs keep for themselves were passed over.\n"
+        "3 mails, 1 attachment named, written to out.parquet\n"
+        "Files left out: 1: mails/b.msg (Outlook's own format: save the mail as .eml first).\n"
+        "Not read inside the mails: 1 PDF; the column `not_read` names them.\n"
+        "Copies of other mails: 1; the column `copy_of` says of which.\n"
+        "Deleted in the mail program and still in its files: 1; label \\Deleted.\n"
+        "Files that mail programs keep for themselves, passed over: 1.\n"
     )
     (folder / "b.msg").unlink()
     done = command("mail", "mails", "old.mbox", "out.parquet", "--json")

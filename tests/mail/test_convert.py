@@ -262,3 +262,11 @@ def test_progress_counts_the_bytes_of_the_input(tmp_path, capsys):
     with bytes_bar(None) as moved:
         moved(5)
     assert capsys.readouterr().err == ""
+
+
+def test_an_older_table_in_the_folder_is_no_file_left_out(tmp_path):
+    """Converting the working directory twice gives the same."""
+    (tmp_path / "a.eml").write_bytes(mail(1).as_bytes())
+    for _ in range(2):
+        summary = convert_mails([tmp_path], tmp_path / "out.parquet")
+        assert (summary.mails, summary.left_out, summary.own_files) == (1, {}, 0)

@@ -277,8 +277,9 @@ def test_a_stub_gives_way_to_the_html():
     long = "Content-Type: text/plain\n\n" + " ".join(f"word{n}" for n in range(40))
     mail = decode("Subject: s\n" + multipart("alternative", long, "Content-Type: text/html\n\n<img alt=logo>"))
     assert mail.body.endswith("word39\n\n[logo]")
-    mail = decode("Subject: s\n" + multipart("alternative", PLAIN, "Content-Type: text/html\n\nplain <b>text</b>"))
-    assert (mail.body, mail.notes) == ("Plain text", None)
+    linked = "Content-Type: text/html\n\nplain <a href=https://x.example/1>text</a>"
+    mail = decode("Subject: s\n" + multipart("alternative", PLAIN, linked))
+    assert (mail.body, mail.notes, mail.links) == ("Plain text", None, ("https://x.example/1",))
 
 
 def test_a_calendar_entry_stands_beside_the_text():
@@ -438,6 +439,43 @@ def test_base64_with_a_footer_of_the_list_server():
     assert decode(f"{head}{line}\n!{line}\n{line}\n").body == "a" * 171
 
 
+def test_the_text_of_a_mail_may_have_a_name():
+    """As the first part it is the text all the same; a file that stands alone is marked."""
+    named = 'Content-Type: text/html; name="mail.html"\n\n<p>Rich text</p>'
+    related = multipart("related", named, PDF, boundary="CC")
+    for content in (multipart("mixed", named, PDF), multipart("alternative", related), related):
+        mail = decode("Subject: s\n" + content)
+        assert (mail.body, mail.attachments) == ("Rich text", ("mail.html", "a.pdf"))
+    file = "Content-Type: text/plain\nContent-Disposition: attachment; filename=log.txt\n\nlog"
+    assert decode("Subject: s\n" + multipart("mixed", file)).body.startswith("----- Attachment: log.txt -----\nlog")
+
+
+def test_a_from_header_that_was_quoted_counts():
+    """Some backups quote it like a From line."""
+    assert decode(">From: Ann <a@x.example>\nSubject: s\n\nx").from_ == "Ann <a@x.example>"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "name"),
+    [
+        ("filename*0*=''a%2E; filename*1*=p; filename*2=df", "a.pdf"),
+        ("filename=old.pdf; filename*=utf-8''n%C3%A9w.pdf", "néw.pdf"),
+        ("filename*0*=us-ascii''a%E2%80%93; filename*1*=b.pdf", "a–b.pdf"),
+        ("filename*1=b.pdf; filename*0=a", "ab.pdf"),
+        ("filename*0*=iso-8859-1''%E9; filename*1=%E8.pdf", "é%E8.pdf"),
+        ('filename="a;b.pdf"', "a;b.pdf"),
+        ('filename="a\\"b.pdf"', 'a"b.pdf'),
+        ('filename="open.pdf', "open.pdf"),
+        ("filename=two words.pdf; size=5", "two words.pdf"),
+        ('filename*0="=?UTF-8?Q?=C3"; filename*1="=BC.pdf?="', "ü.pdf"),
+    ],
+)
+def test_parameters_are_read_as_they_are_meant(parameter, name):
+    """Pieces in any order, with and without a charset; quotes that are open; both forms."""
+    part = f"Content-Type: application/octet-stream\nContent-Disposition: attachment; {parameter}\n\nx"
+    assert decode("Subject: s\n" + multipart("mixed", PLAIN, part)).attachments == (name,)
+
+
 def test_text_without_headers_is_kept():
     """The row says that it is no mail."""
     mail = decode("Just text\nwithout a header.\n")
@@ -487,3 +525,32 @@ SHAPES = {
 def test_time_grows_with_the_length_alone(shape):
     """Of eight times the length."""
     assert_linear(lambda raw: decode_mail(raw, "x"), shape, 5_000)
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"Subject: s\r\r\nTo: a@x\r\r\n\r\r\none\r\r\ntwo\r\r\n", "one\ntwo"),
+        ("Subject: s\nTo: a@x\n\none\ntwo\n".encode("utf-16"), "one\ntwo"),
+        (b"+OK message follows\nSubject: s\nTo: a@x\n\none\ntwo\n", "one\ntwo"),
+        (b"Subject: s\nContent-Transfer-Encoding: base64\n\none and\ntwo, not encoded\n", "one and\ntwo, not encoded"),
+        (b"Subject: s\nContent-Disposition: attachment; filename=a.txt\n\none\ntwo\n", "one\ntwo"),
+        (b"Subject: s\nContent-Type: text\n\none\ntwo\n", "one\ntwo"),
+    ],
+)
+def test_mails_that_went_through_other_hands_are_read(raw, text):
+    """Line ends doubled, saved by an editor, a server's answer before it, an encoding that is none."""
+    mail = decode(raw)
+    assert (mail.subject, mail.body, mail.error) == ("s", text, None)
+
+
+def test_an_attached_mail_that_only_claims_to_be_encoded_is_read():
+    """As it stands."""
+    part = "Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nSubject: f\n\ninner words"
+    assert "inner words" in decode("Subject: s\n" + multipart("mixed", PLAIN, part)).body
+
+
+def test_only_flags_of_a_mail_program_mark_a_mail_as_deleted():
+    """A Status header may say anything."""
+    labels = [decode(f"{header}\n\nx").labels for header in ("Status: Done", "Status: RO", "X-Status: AD", "Status: D")]
+    assert labels == [(), (), ("\\Deleted",), ("\\Deleted",)]

@@ -1,5 +1,10 @@
 """The id of a mail, its copies, its thread."""
 
+import sqlite3
+
+import pytest
+
+from batchgen.errors import OutputError
 from batchgen.mail.decode import decode_mail
 from batchgen.mail.ids import Identities
 
@@ -47,3 +52,22 @@ def test_mails_of_a_conversation_share_a_thread():
         "Subject: alone\n\n6",
     )
     assert [i.thread for i in found] == ["<a@x>"] * 4 + ["15", None]
+
+
+def test_ids_are_unique_whatever_a_message_id_looks_like():
+    """Copies of a mail and mails whose Message-ID looks like the id of a copy."""
+    plain = "Message-ID: a@x\n\n1"
+    found = identities(
+        plain, "Message-ID: a@x#2\n\n2", plain, plain, "Message-ID: a@x#3\n\n3", "Message-ID: a@x#3\n\n4"
+    )
+    assert len({i.id for i in found}) == 6
+    assert [i.copy_of for i in found] == [None, None, "a@x", "a@x", None, None]
+    with Identities() as known:
+        mail = decode_mail(b"Message-ID: " + b"x" * 5_000 + b"@y\n\n1", "x")
+        assert len(known.identity(mail, b"").id) < 100
+
+
+def test_a_full_temporary_folder_is_a_sentence():
+    """And no traceback."""
+    with pytest.raises(OutputError, match="temporary folder"), Identities():
+        raise sqlite3.OperationalError("database or disk is full")

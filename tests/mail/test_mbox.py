@@ -142,12 +142,97 @@ def test_what_programs_put_between_the_from_line_and_the_headers():
         assert [mail.body.rstrip()[-6:] for mail in found] == [b"text 0", b"text 1", b"text 2"], extra
 
 
+def test_zeros_that_a_crash_left_do_not_join_two_mails():
+    """They stand where the mail program was writing; nothing else is lost."""
+    line = "From - Mon Feb  2 08:41:00 2026\n"
+    zeros = "\0" * 5_000
+    found = cut(f"{zeros}{line}{head(0)}one\n{zeros}{line}{head(1)}two\n".encode())
+    assert [mail.body.decode().strip("\n\0")[-4:].strip() for mail in found] == ["one", "two"]
+
+
+def test_what_is_quoted_only_after_an_empty_line_comes_back():
+    """Some programs leave a From line inside a paragraph as it is, which says nothing of the others."""
+    text = "Hello\nFrom here on.\n\n>From there.\n"
+    assert cut(f"{ASCTIME.format(n=0)}\n{head(0)}{text}".encode())[0].body.endswith(
+        b"Hello\nFrom here on.\n\nFrom there.\n"
+    )
+
+
+def test_mmdf_files_are_cut_at_their_own_lines(tmp_path):
+    """As the standard library writes them, and without From lines; a pasted mail stays in its text."""
+    pasted = f"See below.\n\n{ASCTIME.format(n=7)}\nFrom: zed@x.example\n\n>From inside\n"
+    box = mailbox.MMDF(tmp_path / "box")
+    for number, text in enumerate([pasted, "two\n", pasted]):
+        box.add(head(number) + text)
+    box.close()
+    raw = (tmp_path / "box").read_bytes()
+    bare = b"".join(b"\1\1\1\1\n" + (head(n) + f"text {n}\n").encode() + b"\1\1\1\1\n" for n in range(3))
+    assert looks_like_mbox(raw)
+    assert looks_like_mbox(bare)
+    # mailbox.MMDF quotes nothing but From lines, as mboxo does; nothing tells that from a quotation by hand
+    assert [mail.body.decode().replace(">From ann7", "From ann7").rstrip() for mail in cut(raw)] == [
+        (head(n) + text).rstrip() for n, text in enumerate([pasted, "two\n", pasted])
+    ]
+    assert [mail.body.decode() for mail in cut(bare)] == [head(n) + f"text {n}\n" for n in range(3)]
+
+
 def test_what_begins_with_a_from_line_and_a_header_is_an_mbox():
     """Prose that begins with From is none."""
     assert looks_like_mbox(b"\xef\xbb\xbf\nFrom \nSubject: s\n\n")
     assert looks_like_mbox(b"From a 08:41 2026\rSubject: s\r\r")
+    assert looks_like_mbox(b"From a@x.example Mon Feb  2 08:41:00 2026\n\nno header\n")
     assert not looks_like_mbox(b"From Monday on\nwe are closed.\n")
     assert not looks_like_mbox(b"From: a@x.example\n")
+
+
+PROSE = """From 2024 on|From here|From ann@x.example|From ann@x.example we got 3 orders at 10:30|From Berlin Mon Jun 3
+From Monday, 3 June 2024 at 10:30|From 10:30 to 12:45|From the desk of|>From old|> From: x|Error: 5|Note: x
+X-Ray: y|--b||Hi""".replace("\n", "|").split("|")
+HEADERS = ["From: Bob <b@x.example>", "To: us", "Subject: pasted", "Date: Mon, 3 Jun 2024"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(list(LINES.values())),
+            st.lists(st.sampled_from(PROSE) | st.sampled_from(HEADERS).map("Hello\n{}".format), max_size=10),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from(["", "\n", "\n\n"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_no_text_cuts_a_mail_and_no_separator_is_missed(mails, between):
+    """All forms of From line in one file, and texts full of lines that look like one or like headers."""
+    texts = [head(number) + "\n".join([*lines, f"end {number}"]) for number, (_, lines) in enumerate(mails)]
+    raw = "".join(f"{line.format(n=n)}\n{texts[n]}\n{between}" for n, (line, _) in enumerate(mails))
+    found = [mail.body.decode().rstrip().replace(">From", "From") for mail in cut(raw.encode())]
+    assert found == [text.replace(">From", "From") for text in texts]
+
+
+@given(
+    st.integers(1, 60),
+    st.sampled_from(["mbox", "MMDF", "zeros", "stated"]),
+    st.lists(st.sampled_from(TEXTS), max_size=12),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_size_of_what_is_read_at_once_does_not_matter(chunk, kind, texts):
+    """Lines that stand across two readings are found."""
+    mails = [head(number) + text + "end\n" for number, text in enumerate(texts)]
+    lines = [LINES["asctime"].format(n=number) for number in range(len(mails))]
+    raw = {
+        "mbox": "".join(f"{line}\n{mail}\n" for line, mail in zip(lines, mails, strict=True)),
+        "MMDF": "".join(f"\1\1\1\1\n{mail}\1\1\1\1\n" for mail in mails),
+        "zeros": "".join(f"{chr(0) * 30}{line}\n{mail}" for line, mail in zip(lines, mails, strict=True)),
+        "stated": "".join(stated(number, text) for number, text in enumerate(texts)),
+    }[kind].encode()
+    whole = cut(raw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("batchgen.mail.mbox._CHUNK_BYTES", chunk)
+        patch.setattr("batchgen.mail.mbox._LOOK_BYTES", 200)
+        assert [(mail.place, mail.body, mail.note) for mail in cut(raw)] == [(m.place, m.body, m.note) for m in whole]
+    assert len(whole) == len(texts)
 
 
 LINE = st.sampled_from(["", "Hello", "From here", ">From there", "From 2024 on", "Error: 5", "From: ann", "--b", "Ünï"])
