@@ -83,8 +83,9 @@ def evaluate_command(
 ) -> int:
     """Compare a run's answers with gold columns: accuracy, precision, recall, F1, confusion, fields.
 
-    Values are compared exactly, and normalised: Unicode form, case, white space and loose punctuation do not matter,
-    and null, empty and "none" are the same.
+    Values are compared letter by letter, and as what they are: numbers, dates, moments, booleans, lists and objects by
+    their value, texts without regard to Unicode form, case, white space and full stops. Signs, symbols and emoji always
+    count. In fields null, empty and words such as "none" or "nan" are the same.
 
     \b
     Example:

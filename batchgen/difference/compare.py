@@ -10,26 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct
 
-from batchgen.difference.join import Pair, joined
+from batchgen.difference.join import joined
 from batchgen.difference.sides import Side, SideTally
 from batchgen.errors import OutputError, UsageError
-from batchgen.evaluation.evaluate import compared_row
+from batchgen.evaluation.answers import ABOUT_THE_ANSWER
+from batchgen.evaluation.comparison import Comparer, count, everywhere, same, succeeded, with_gold
+from batchgen.evaluation.evaluate import gold_columns
 from batchgen.evaluation.rows import PublishedRows
 from batchgen.evaluation.statistics import Bootstrap, Measure
-from batchgen.evaluation.values import normalised, written
+from batchgen.evaluation.values import Reader
+from batchgen.evaluation.written import texts
 from batchgen.files.table import table_file
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.text.storable import json_bytes
 
 _READ = ["row_id", "status", "completion", "parsed", "finish_reason", "model", "cost", "latency_ms"]
 _READ += ["input_tokens", "output_tokens"]
-_NO_ANSWERS = ("confidence", "agreement")  # in `parsed`, but about the answer
 
 
 class Agreement(Struct, frozen=True):
@@ -106,15 +109,14 @@ def difference(
     not there.
     """
     rows_a, rows_b = PublishedRows(directory_a), PublishedRows(directory_b)
-    gold_columns: list[str] = []
+    gold_columns_: list[str] = []
     if settings is not None:
-        gold_columns = settings.columns
-        rows_a.check_carried(gold_columns)
-    tally = _Tally(str(directory_a), str(directory_b), settings, show)
+        gold_columns_ = settings.columns
+        rows_a.check_carried(gold_columns_)
+    tally = _Tally(rows_a, rows_b, settings, show, keep_all=changed is not None)
     with _changed_file(changed) as add:
-        for pair in joined(_stream(rows_a, gold_columns), _stream(rows_b, [])):
-            found = tally.add(pair)
-            if found is not None:
+        for a, b in joined(rows_a.batches([*_READ, *gold_columns_]), rows_b.batches(_READ)):
+            for found in tally.add(a, b):
                 add(found)
         if not tally.rows:
             raise OutputError(
@@ -123,81 +125,105 @@ def difference(
     return tally.finished()
 
 
-def _stream(rows: PublishedRows, gold: list[str]) -> Iterator[dict[str, Any]]:
-    for batch in rows.batches([*_READ, *gold]):
-        yield from batch
-
-
 class _Tally:
-    """Counts over the pairs as they come."""
+    """Counts over the pairs of rows as they come."""
 
-    def __init__(self, name_a: str, name_b: str, settings: EvaluationSettings | None, show: int) -> None:
+    def __init__(
+        self, a: PublishedRows, b: PublishedRows, settings: EvaluationSettings | None, show: int, *, keep_all: bool
+    ) -> None:
         self.rows = 0
-        self._a, self._b = SideTally(name_a), SideTally(name_b)
-        self._only_a = self._only_b = 0
+        self._in_a, self._in_b = a.rows, b.rows
+        self._a, self._b = SideTally(str(a.directory)), SideTally(str(b.directory))
         self._status = self._finish = self._both = self._completion = self._answer = 0
-        self._fields: dict[str, list[int]] = {}
+        self._readers = {
+            name: Reader([a.parsed_fields[name], b.parsed_fields[name]], labels=name == "label")
+            for name in a.parsed_fields
+            if name in b.parsed_fields and name not in ABOUT_THE_ANSWER
+        }
+        self._text = Reader([None])
+        self._fields = {name: [0, 0] for name in self._readers}
         self._settings = settings
+        self._gold_columns: dict[str | None, str] = {} if settings is None else gold_columns(settings)
+        self._gold = {
+            field: [Comparer(side.schema, field, a.schema.field(column).type) for side in (a, b)]
+            for field, column in self._gold_columns.items()
+        }
         self._gold_cells = [0, 0, 0, 0]  # both right, only A, only B, neither
         self._show = show
+        self._keep_all = keep_all
         self._changed_rows = 0
         self._changed: list[Changed] = []
 
-    def add(self, pair: Pair) -> Changed | None:
-        """Count a pair; return it if the answers differ."""
-        a, b = pair
-        if a is None or b is None:
-            self._only_a += b is None
-            self._only_b += a is None
-            return None
-        self.rows += 1
+    def add(self, a: pa.RecordBatch, b: pa.RecordBatch) -> list[Changed]:
+        """Count rows side by side; return those whose answers differ, as far as somebody wants to see them."""
+        self.rows += a.num_rows
         self._a.add(a)
         self._b.add(b)
-        self._status += a["status"] == b["status"]
-        self._finish += a["finish_reason"] == b["finish_reason"]
-        fields: dict[str, tuple[str | None, str | None]] = {}
-        same = a["status"] == b["status"]
-        if a["status"] == b["status"] == "succeeded":
-            self._both += 1
-            exact = a["completion"] == b["completion"]
-            fields = self._differing_fields(a.get("parsed"), b.get("parsed"))
-            typed = a.get("parsed") is not None and b.get("parsed") is not None
-            same = not fields if typed else exact or normalised(a["completion"]) == normalised(b["completion"])
-            self._completion += exact
-            self._answer += same
+        same_status = same(a.column("status").cast(pa.string()), b.column("status").cast(pa.string()))
+        self._status += count(same_status)
+        self._finish += count(same(*(side.column("finish_reason").cast(pa.string()) for side in (a, b))))
         if self._settings is not None:
             self._compare_with_gold(a, b, self._settings)
-        if same:
-            return None
-        self._changed_rows += 1
-        changed = Changed(a["row_id"], a["status"], b["status"], a["completion"], b["completion"], fields)
-        if len(self._changed) < self._show:
-            self._changed.append(changed)
-        return changed
+        both = pc.and_(succeeded(a), succeeded(b))
+        exact = pc.and_(both, same(a.column("completion"), b.column("completion")))
+        fields = self._compare_fields(a, b, both)
+        agreed = everywhere([found.same for found in fields.values()]) if fields else exact
+        untyped = pc.invert(fields[next(iter(fields))].typed) if fields else both
+        agreed = self._same_texts(a, b, pc.and_(both, untyped), exact, agreed)
+        self._both += count(both)
+        self._completion += count(exact)
+        self._answer += count(pc.and_(both, agreed))
+        differing = pc.invert(pc.if_else(both, agreed, same_status))
+        self._changed_rows += count(differing)
+        wanted = pc.indices_nonzero(differing)
+        if not self._keep_all:
+            wanted = wanted[: self._show - len(self._changed)]
+        found = list(_changed(a.take(wanted), b.take(wanted), {name: one.take(wanted) for name, one in fields.items()}))
+        self._changed += found[: self._show - len(self._changed)]
+        return found
 
-    def _differing_fields(
-        self, a: Mapping[str, Any] | None, b: Mapping[str, Any] | None
-    ) -> dict[str, tuple[str | None, str | None]]:
-        if a is None or b is None:
+    def _same_texts(
+        self, a: pa.RecordBatch, b: pa.RecordBatch, rows: pa.Array, exact: pa.Array, agreed: pa.Array
+    ) -> pa.Array:
+        """Return `agreed` with the completions compared in `rows`; only those that differ by letters are read."""
+        places = pc.indices_nonzero(pc.and_not(rows, exact))
+        keys = [self._text.keys(side.column("completion").take(places)) for side in (a, b)]
+        read = pc.replace_with_mask(exact, pc.and_not(rows, exact), same(*keys))
+        return pc.if_else(rows, read, agreed)
+
+    def _compare_fields(self, a: pa.RecordBatch, b: pa.RecordBatch, both: pa.Array) -> dict[str, _Field]:
+        if not self._readers:
             return {}
-        differing = {}
-        for name in a:
-            if name in b and name not in _NO_ANSWERS:
-                counts = self._fields.setdefault(name, [0, 0])
-                counts[0] += 1
-                same = a[name] == b[name] or normalised(a[name]) == normalised(b[name])
-                counts[1] += same
-                if not same:
-                    differing[name] = (written(a[name]), written(b[name]))
-        return differing
+        parsed = [side.column("parsed") for side in (a, b)]
+        typed = pc.and_(both, pc.and_(pc.is_valid(parsed[0]), pc.is_valid(parsed[1])))
+        found = {}
+        for name, reader in self._readers.items():
+            values = [pc.struct_field(side, name) for side in parsed]
+            written = [texts(side) for side in values]
+            agreed = pc.or_(same(*written), same(*(reader.keys(side) for side in values)))
+            found[name] = _Field(typed, agreed, *written)
+            self._fields[name][0] += count(typed)
+            self._fields[name][1] += count(pc.and_(typed, agreed))
+        return found
 
-    def _compare_with_gold(self, a: Mapping[str, Any], b: Mapping[str, Any], settings: EvaluationSettings) -> None:
-        compared_a = compared_row(a, settings.gold)
-        if not compared_a:
-            return
-        compared_b = compared_row({**b, **{column: a[column] for column in settings.columns}}, settings.gold)
-        right_a, right_b = (all(one.match for one in compared) for compared in (compared_a, compared_b))
-        self._gold_cells[(not right_a) * 2 + (not right_b)] += 1
+    def _compare_with_gold(self, a: pa.RecordBatch, b: pa.RecordBatch, settings: EvaluationSettings) -> None:
+        known = with_gold(a, settings.columns)
+        a, b = a.filter(known), b.filter(known)
+        right_a, right_b = (
+            everywhere(
+                [
+                    self._gold[field][place].compare(a.column(column), side).match
+                    for field, column in self._gold_columns.items()
+                ]
+            )
+            for place, side in enumerate((a, b))
+        )
+        both, only_a, only_b = (
+            count(mask)
+            for mask in (pc.and_(right_a, right_b), pc.and_not(right_a, right_b), pc.and_not(right_b, right_a))
+        )
+        for place, number in enumerate((both, only_a, only_b, a.num_rows - both - only_a - only_b)):
+            self._gold_cells[place] += number
 
     def finished(self) -> Difference:
         """Return the whole comparison. Raises `UsageError` when there is gold but no numpy."""
@@ -205,19 +231,19 @@ class _Tally:
             a=self._a.side(),
             b=self._b.side(),
             rows=self.rows,
-            only_in_a=self._only_a,
-            only_in_b=self._only_b,
+            only_in_a=self._in_a - self.rows,
+            only_in_b=self._in_b - self.rows,
             status=Agreement(self.rows, self._status),
             finish_reason=Agreement(self.rows, self._finish),
             completion=Agreement(self._both, self._completion),
             answer=Agreement(self._both, self._answer),
-            fields={name: Agreement(*counts) for name, counts in self._fields.items()},
+            fields={name: Agreement(*counts) for name, counts in self._fields.items() if counts[0]},
             changed_rows=self._changed_rows,
             changed=self._changed,
-            gold=None if self._settings is None else self._gold(self._settings),
+            gold=None if self._settings is None else self._gold_difference(self._settings),
         )
 
-    def _gold(self, settings: EvaluationSettings) -> GoldDifference:
+    def _gold_difference(self, settings: EvaluationSettings) -> GoldDifference:
         both, only_a, only_b, neither = self._gold_cells
         rows = both + only_a + only_b + neither
         if rows == 0:
@@ -227,6 +253,29 @@ class _Tally:
         return GoldDifference(
             rows, bootstrap.share(both + only_a, rows), bootstrap.share(both + only_b, rows), paired, only_a, only_b
         )
+
+
+class _Field(NamedTuple):
+    """A field of `parsed` in both runs: where both have it, where it is the same, and both sides as text."""
+
+    typed: pa.Array
+    same: pa.Array
+    a: pa.Array
+    b: pa.Array
+
+    def take(self, rows: pa.Array) -> _Field:
+        return _Field(*(column.take(rows) for column in self))
+
+
+def _changed(a: pa.RecordBatch, b: pa.RecordBatch, fields: Mapping[str, _Field]) -> Iterator[Changed]:
+    """Yield rows that differ, with the fields that do."""
+    columns = [side.column(name).to_pylist() for name in ("status", "completion") for side in (a, b)]
+    differing: list[dict[str, tuple[str | None, str | None]]] = [{} for _ in range(a.num_rows)]
+    for name, field in fields.items():
+        for row in pc.indices_nonzero(pc.and_not(field.typed, field.same)).to_pylist():
+            differing[row][name] = (field.a[row].as_py(), field.b[row].as_py())
+    for row_id, *values in zip(a.column("row_id").to_pylist(), *columns, differing, strict=True):
+        yield Changed(row_id, *values)
 
 
 # Parquet

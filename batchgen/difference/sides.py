@@ -9,8 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct
 
+from batchgen.evaluation.comparison import count, succeeded
 from batchgen.storage.run_state import read_run_json
 
 _STEP = math.log(1.01)  # latencies are counted in steps of 1 %
@@ -42,22 +45,21 @@ class SideTally:
         self._succeeded = self._failed = self._unpriced = self._input = self._output = 0
         self._cost: Decimal | None = None
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Count one row."""
-        if row["status"] == "succeeded":
-            self._succeeded += 1
-        else:
-            self._failed += 1
-        if row["model"] is not None:
-            self._models[row["model"]] += 1
-        if row["cost"] is None:
-            self._unpriced += 1
-        else:
-            self._cost = row["cost"] + (self._cost or 0)
-        self._input += row["input_tokens"] or 0
-        self._output += row["output_tokens"] or 0
-        if row["latency_ms"]:
-            self._latencies[round(math.log(row["latency_ms"]) / _STEP)] += 1
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count a batch of rows."""
+        right = count(succeeded(batch))
+        self._succeeded += right
+        self._failed += batch.num_rows - right
+        self._models.update(_counts(batch.column("model")))
+        costs = batch.column("cost")
+        self._unpriced += costs.null_count
+        if costs.null_count < batch.num_rows:
+            self._cost = pc.sum(costs.cast(pa.decimal128(38, 12))).as_py() + (self._cost or 0)
+        self._input += pc.sum(batch.column("input_tokens")).as_py() or 0
+        self._output += pc.sum(batch.column("output_tokens")).as_py() or 0
+        latencies = batch.column("latency_ms")
+        steps = pc.round(pc.divide(pc.ln(latencies.filter(pc.fill_null(pc.greater(latencies, 0), False))), _STEP))
+        self._latencies.update(_counts(steps.cast(pa.int64())))
 
     def side(self) -> Side:
         """Return the sums."""
@@ -88,3 +90,8 @@ def _currency(directory: Path) -> str | None:
     """Return the currency of a run, as its `run.json` has it."""
     state = read_run_json(directory)
     return state.summary.currency if state is not None else None
+
+
+def _counts(values: pa.Array) -> dict[Any, int]:
+    """Return how often each value is there, null left out."""
+    return {row["values"]: row["counts"] for row in values.drop_null().value_counts().to_pylist()}

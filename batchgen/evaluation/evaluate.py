@@ -7,8 +7,6 @@ rule), what was missed, invented or wrong. Intervals are bootstrapped over rows.
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,35 +14,40 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct
 
 from batchgen.errors import InputError, UsageError
+from batchgen.evaluation.comparison import (
+    COMPARED_COLUMNS,
+    MOST_LABELS,
+    Cells,
+    Compared,
+    Comparer,
+    FirstLook,
+    Spellings,
+    compared_table,
+    count,
+    everywhere,
+    in_row_order,
+    with_gold,
+)
 from batchgen.evaluation.fields import FieldScore, FieldTally
-from batchgen.evaluation.labels import NO_LABEL, OTHER_LABEL, LabelScores, label_scores
+from batchgen.evaluation.labels import LabelScores, label_scores
 from batchgen.evaluation.rows import PublishedRows
 from batchgen.evaluation.statistics import Bootstrap, Measure
-from batchgen.evaluation.values import normalised, predicted_field, predicted_label, written
-from batchgen.files.table import table_file
+from batchgen.evaluation.values import Kind
+from batchgen.files.table import parquet_file, table_file
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.storage.run_state import read_run_json
 from batchgen.text.storable import json_bytes
 
-MOST_LABELS = 1_000
-"""More different gold values than this are no labels but free text."""
 
+class SameGold(Struct, frozen=True):
+    """Spellings in a gold column that count as one value."""
 
-class Compared(Struct, frozen=True):
-    """One answer beside its gold value. `field` is None for a label; `confidence` and `agreement` are the row's."""
-
-    row_id: str
-    field: str | None
-    gold: str | None
-    predicted: str | None
-    exact: bool
-    match: bool
-    status: str
-    confidence: float | None = None
-    agreement: float | None = None
+    column: str
+    spellings: list[str]
 
 
 class Evaluation(Struct, frozen=True, kw_only=True):
@@ -52,7 +55,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
 
     Either `labels` or `fields` is filled; with fields, `accuracy` is the share of rows with every one right.
     `disagreements` begin with the surest answers (model or gold is wrong there), `unsure` are right answers with the
-    least agreement or confidence.
+    least agreement or confidence. `same_gold`: gold spellings that count as one value.
     """
 
     directory: str
@@ -63,6 +66,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     accuracy: Measure
     labels: LabelScores | None = None
     fields: list[FieldScore] = []
+    same_gold: list[SameGold] = []
     disagreements: list[Compared] = []
     unsure: list[Compared] = []
     seed: int = 0
@@ -96,53 +100,6 @@ def settings_of_run(directory: Path | str) -> EvaluationSettings:
     return msgspec.convert(saved, EvaluationSettings)
 
 
-def compared_rows(rows: PublishedRows, settings: EvaluationSettings) -> Iterator[list[Compared]]:
-    """Yield each row that has gold as its comparisons, one a field; of a row without, an empty list.
-
-    A row has no gold when all its gold columns are null or empty. Raises `InputError` for columns that are not there.
-    """
-    rows.check_carried(settings.columns)
-    columns = ["row_id", "status", *settings.columns]
-    columns.append("parsed" if rows.parsed_fields() else "completion")
-    for batch in rows.batches(columns):
-        for row in batch:
-            yield compared_row(row, settings.gold)
-
-
-def compared_row(row: Mapping[str, Any], gold: str | Mapping[str, str]) -> list[Compared]:
-    """Return a row's comparisons, one a field; none for a row without gold."""
-    pairs: list[tuple[str | None, str]] = [(None, gold)] if isinstance(gold, str) else [*gold.items()]
-    if all(row[column] in (None, "") for _, column in pairs):
-        return []
-    found: list[Compared] = []
-    answered = row["status"] == "succeeded"
-    parsed = row.get("parsed") or {}
-    confidence, agreement = (
-        parsed.get(name) if isinstance(gold, str) else None for name in ("confidence", "agreement")
-    )
-    for field, column in pairs:
-        right = row[column]
-        value = None
-        if answered:
-            value = predicted_label(row) if field is None else predicted_field(row, field)
-        exact = answered and written(value) == written(right)
-        match = answered and (exact or normalised(value) == normalised(right))
-        found.append(
-            Compared(
-                row["row_id"],
-                field,
-                written(right),
-                written(value),
-                exact,
-                match,
-                row["status"],
-                confidence,
-                agreement,
-            )
-        )
-    return found
-
-
 def evaluate(
     directory: Path | str, settings: EvaluationSettings, *, show: int = 10, compared: Path | str | None = None
 ) -> Evaluation:
@@ -154,113 +111,69 @@ def evaluate(
     rows = PublishedRows(directory)
     rows.check_carried(settings.columns)
     bootstrap = Bootstrap(settings.seed, settings.resamples)
-    by_label = _gold_labels(rows, settings.gold) if isinstance(settings.gold, str) else None
-    cells: Counter[tuple[str, str]] = Counter()
-    tallies = {} if isinstance(settings.gold, str) else {field: FieldTally(field) for field in settings.gold}
-    look = _FirstLook(show)
-    counted = without_gold = unanswered = right_rows = 0
-    with _comparisons_file(compared) as add:
-        for comparisons in compared_rows(rows, settings):
-            if not comparisons:
-                without_gold += 1
-                continue
-            counted += 1
-            unanswered += all(one.predicted is None for one in comparisons)
-            right_rows += all(one.match for one in comparisons)
-            for one in comparisons:
-                add(one)
-                look.add(one)
-                if one.field is not None:
-                    tallies[one.field].add(one.gold, one.predicted, exact=one.exact, match=one.match)
-                elif by_label is not None:
-                    cells[_cell(one, by_label)] += 1
+    gold = gold_columns(settings)
+    comparers = {field: Comparer(rows.schema, field, rows.schema.field(column).type) for field, column in gold.items()}
+    spellings = {field: Spellings(comparer.reader) for field, comparer in comparers.items()}
+    tallies = {field: FieldTally(field) for field in gold if field is not None}
+    labels: Cells | None = None
+    if isinstance(settings.gold, str):
+        _read_labels(rows, settings.gold, spellings[None])
+        labels = Cells(spellings[None], sets=comparers[None].reader.kind is Kind.LIST)
+    look = FirstLook(show)
+    counted = unanswered = right_rows = 0
+    with _comparisons_file(compared) as write:
+        for every in rows.batches(["row_id", "status", *settings.columns, rows.answer_column]):
+            batch = every.filter(with_gold(every, settings.columns))
+            counted += batch.num_rows
+            found = {field: comparers[field].compare(batch.column(column), batch) for field, column in gold.items()}
+            unanswered += count(everywhere([pc.is_null(columns.predicted) for columns in found.values()]))
+            right_rows += count(everywhere([columns.match for columns in found.values()]))
+            tables = [compared_table(batch, field, columns) for field, columns in found.items()]
+            look.add(tables)
+            write(tables)
+            for field, columns in found.items():
+                if field is not None:
+                    tallies[field].add(columns)
+                    spellings[field].add(batch.column(gold[field]))
+                elif labels is not None:
+                    labels.add(columns)
         if not counted:
             raise InputError(f"{directory}: no row has a gold value in {', '.join(settings.columns)}.")
     return Evaluation(
         directory=str(directory),
         gold=settings.gold,
         rows=counted,
-        without_gold=without_gold,
+        without_gold=rows.rows - counted,
         unanswered=unanswered,
         accuracy=bootstrap.share(right_rows, counted),
-        labels=label_scores(cells, bootstrap) if by_label is not None else None,
+        labels=label_scores(labels.counts, bootstrap) if labels is not None else None,
         fields=[tally.score(bootstrap) for tally in tallies.values()],
-        disagreements=look.disagreements(),
-        unsure=look.unsure(),
+        same_gold=[SameGold(gold[field], merged) for field, found in spellings.items() for merged in found.merged()],
+        disagreements=look.rows(right=False),
+        unsure=look.rows(right=True),
         seed=settings.seed,
         resamples=settings.resamples,
     )
 
 
-def _gold_labels(rows: PublishedRows, column: str) -> dict[str | None, str]:
-    """Return normalised label → the spelling met first, from the gold column alone."""
-    labels: dict[str | None, str] = {}
+def gold_columns(settings: EvaluationSettings) -> dict[str | None, str]:
+    """Return field → its gold column; the field of a label is None."""
+    return {None: settings.gold} if isinstance(settings.gold, str) else dict(settings.gold.items())
+
+
+def _read_labels(rows: PublishedRows, column: str, spellings: Spellings) -> None:
+    """Read the labels from the gold column alone, since a row's answer may be a label that comes later."""
     for batch in rows.batches([column]):
-        for row in batch:
-            if row[column] not in (None, ""):
-                labels.setdefault(normalised(row[column]), written(row[column]) or "")
-        if len(labels) > MOST_LABELS:
+        spellings.add(batch.column(0).filter(with_gold(batch, [column])))
+        if spellings.too_many:
             raise InputError(
                 f'{rows.directory}: "{column}" has more than {MOST_LABELS:,} different values, so it holds no labels. '
                 f"To compare a field of the answer with it, use --gold FIELD={column}."
             )
-    return labels
-
-
-def _cell(one: Compared, labels: Mapping[str | None, str]) -> tuple[str, str]:
-    gold = labels[normalised(one.gold)]
-    if one.match:
-        return gold, gold
-    if one.predicted is None:
-        return gold, NO_LABEL
-    return gold, labels.get(normalised(one.predicted), OTHER_LABEL)
-
-
-class _FirstLook:
-    """The few comparisons worth reading first, kept in heaps of bounded size."""
-
-    def __init__(self, show: int) -> None:
-        self._show = show
-        self._wrong: list[tuple[float, int, Compared]] = []
-        self._unsure: list[tuple[float, int, Compared]] = []
-        self._number = 0
-
-    def add(self, one: Compared) -> None:
-        self._number -= 1  # of equal ones the first in the input stay
-        sure = one.confidence if one.confidence is not None else one.agreement
-        if not one.match:
-            self._keep(self._wrong, (-1.0 if sure is None else sure, self._number, one))
-        elif sure is not None and sure < 1:
-            self._keep(self._unsure, (-sure, self._number, one))
-
-    def _keep(self, heap: list[tuple[float, int, Compared]], entry: tuple[float, int, Compared]) -> None:
-        if len(heap) < self._show:
-            heapq.heappush(heap, entry)
-        elif self._show:
-            heapq.heappushpop(heap, entry)
-
-    def disagreements(self) -> list[Compared]:
-        return [entry[2] for entry in sorted(self._wrong, reverse=True, key=lambda entry: entry[:2])]
-
-    def unsure(self) -> list[Compared]:
-        return [entry[2] for entry in sorted(self._unsure, reverse=True, key=lambda entry: entry[:2])]
 
 
 # Parquet
 
-COMPARED_COLUMNS = pa.schema(
-    [
-        ("row_id", pa.string()),
-        ("field", pa.string()),
-        ("gold", pa.string()),
-        ("predicted", pa.string()),
-        ("exact", pa.bool_()),
-        ("match", pa.bool_()),
-        ("status", pa.string()),
-        ("confidence", pa.float64()),
-        ("agreement", pa.float64()),
-    ]
-)
 MEASURE_COLUMNS = pa.schema(
     [
         ("of", pa.string()),
@@ -276,13 +189,13 @@ MEASURE_COLUMNS = pa.schema(
 
 
 @contextmanager
-def _comparisons_file(path: Path | str | None) -> Iterator[Callable[[Compared], None]]:
-    """Yield what writes a comparison; it does nothing when no file is asked for."""
+def _comparisons_file(path: Path | str | None) -> Iterator[Callable[[list[pa.Table]], None]]:
+    """Yield what writes a batch of comparisons; it does nothing when no file is asked for."""
     if path is None:
-        yield lambda one: None
+        yield lambda tables: None
     else:
-        with table_file(Path(path), COMPARED_COLUMNS) as add:
-            yield lambda one: add(msgspec.structs.asdict(one))
+        with parquet_file(Path(path), COMPARED_COLUMNS) as writer:
+            yield lambda tables: writer.write_table(in_row_order(tables))
 
 
 def measures(evaluation: Evaluation) -> Iterator[dict[str, Any]]:

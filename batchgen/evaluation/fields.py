@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
 from msgspec import Struct
 
+from batchgen.evaluation.comparison import Columns, count
 from batchgen.evaluation.statistics import Bootstrap, Measure, ratio
-from batchgen.evaluation.values import normalised
 
 if TYPE_CHECKING:
     from batchgen.evaluation.statistics import Counts, Values
@@ -40,18 +41,17 @@ class FieldTally:
         self._rows = self._exact = self._match = 0
         self._right_values = self._missed = self._invented = self._wrong = 0
 
-    def add(self, gold: str | None, predicted: str | None, *, exact: bool, match: bool) -> None:
-        """Count one comparison."""
-        self._rows += 1
-        self._exact += exact
-        self._match += match
-        has_gold, has_value = normalised(gold) is not None, normalised(predicted) is not None
-        if match:
-            self._right_values += has_gold
-        else:
-            self._missed += has_gold and not has_value
-            self._invented += has_value and not has_gold
-            self._wrong += has_gold and has_value
+    def add(self, columns: Columns) -> None:
+        """Count a batch of comparisons."""
+        self._rows += len(columns.match)
+        self._exact += count(columns.exact)
+        self._match += count(columns.match)
+        has_gold, has_value = pc.is_valid(columns.gold_keys), pc.is_valid(columns.predicted_keys)
+        wrong = pc.invert(columns.match)
+        self._right_values += count(pc.and_(columns.match, has_gold))
+        self._missed += count(pc.and_(wrong, pc.and_not(has_gold, has_value)))
+        self._invented += count(pc.and_(wrong, pc.and_not(has_value, has_gold)))
+        self._wrong += count(pc.and_(wrong, pc.and_(has_gold, has_value)))
 
     def score(self, bootstrap: Bootstrap) -> FieldScore:
         """Return the measures with their intervals."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -37,26 +38,29 @@ class Cell(Struct, frozen=True):
 
 
 class LabelScores(Struct, frozen=True):
-    """All labels in order of support; `macro_f1` is the mean over the gold labels; the confusion by frequency."""
+    """All labels in order of support; `macro_f1` is the mean over the gold labels; the confusion by frequency.
+
+    Where rows have several labels there is no confusion: no wrong label stands for one missing label.
+    """
 
     macro_f1: Measure
     labels: list[LabelScore]
     confusion: list[Cell]
 
 
-def label_scores(cells: Mapping[tuple[str, str], int], bootstrap: Bootstrap) -> LabelScores:
-    """Return the scores; `cells` counts rows by (gold, predicted)."""
+def label_scores(cells: Mapping[tuple[tuple[str, ...], tuple[str, ...]], int], bootstrap: Bootstrap) -> LabelScores:
+    """Return the scores; `cells` counts rows by (gold labels, predicted labels)."""
     import numpy as np
 
     pairs = list(cells)
-    counts = [cells[pair] for pair in pairs]
-    rows = sum(counts)
-    support: dict[str, int] = {}
+    counts = np.array([cells[pair] for pair in pairs], dtype=np.int64)
+    rows = int(counts.sum())
+    support: Counter[str] = Counter()
     for (gold, _), number in cells.items():
-        support[gold] = support.get(gold, 0) + number
+        support.update(dict.fromkeys(gold, number))
     labels = sorted(support, key=lambda label: (-support[label], label))
-    gold_of = np.array([[gold == label for label in labels] for gold, _ in pairs], dtype=np.int64)
-    predicted_of = np.array([[predicted == label for label in labels] for _, predicted in pairs], dtype=np.int64)
+    gold_of = np.array([[label in gold for label in labels] for gold, _ in pairs], dtype=np.int64)
+    predicted_of = np.array([[label in predicted for label in labels] for _, predicted in pairs], dtype=np.int64)
 
     def macro(drawn: Counts) -> Values:
         # A label that a resample has neither as gold nor as prediction counts as 0, as scikit-learn has it.
@@ -68,12 +72,11 @@ def label_scores(cells: Mapping[tuple[str, str], int], bootstrap: Bootstrap) -> 
         return ratio(2 * drawn[:, 0], 2 * drawn[:, 0] + drawn[:, 1] + drawn[:, 2])
 
     scores = []
-    for label in labels:
-        hits = cells.get((label, label), 0)
-        predicted = sum(number for (_, answer), number in cells.items() if answer == label)
+    all_predicted, all_hits = counts @ predicted_of, counts @ (gold_of * predicted_of)
+    for place, label in enumerate(labels):
+        predicted, hits = int(all_predicted[place]), int(all_hits[place])
         # F1 depends on three counts only: right, predicted wrongly, missed; the rest of the rows is the fourth.
         wrongly, missed = predicted - hits, support[label] - hits
-
         scores.append(
             LabelScore(
                 label,
@@ -84,6 +87,7 @@ def label_scores(cells: Mapping[tuple[str, str], int], bootstrap: Bootstrap) -> 
                 bootstrap.measure([hits, wrongly, missed, rows - hits - wrongly - missed], one_f1, support[label]),
             )
         )
-    confusion = [Cell(*pair, rows=number) for pair, number in cells.items()]
+    single = all(len(gold) == len(predicted) == 1 for gold, predicted in pairs)
+    confusion = [Cell(gold[0], predicted[0], cells[gold, predicted]) for gold, predicted in pairs if single]
     confusion.sort(key=lambda cell: (-cell.rows, cell.gold, cell.predicted))
-    return LabelScores(bootstrap.measure(counts, macro, rows), scores, confusion)
+    return LabelScores(bootstrap.measure(counts.tolist(), macro, rows), scores, confusion)

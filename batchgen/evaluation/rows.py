@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +15,8 @@ from batchgen.storage.result_schema import RESULT_COLUMNS
 from batchgen.storage.run_state import read_run_json
 from batchgen.text.columns import missing_column
 
-_BATCH_ROWS = 2_000
+_BATCH_ROWS = 20_000
+_BATCH_BYTES = 16 * 1024 * 1024
 
 
 class PublishedRows:
@@ -38,10 +38,19 @@ class PublishedRows:
         """The input columns that were carried into the results."""
         return [name for name in self.schema.names if name not in RESULT_COLUMNS.names and name != "parsed"]
 
-    def parsed_fields(self) -> list[str]:
-        """The fields of `parsed`, none when the job had no `[response]`."""
-        index = self.schema.get_field_index("parsed")
-        return [] if index < 0 else [field.name for field in self.schema.field(index).type]
+    @property
+    def answer_column(self) -> str:
+        """The column that holds the answers: `parsed`, or the completion when the job had no `[response]`."""
+        return "parsed" if "parsed" in self.schema.names else "completion"
+
+    @property
+    def parsed_fields(self) -> dict[str, pa.DataType]:
+        """The fields of `parsed` and their types, none when the job had no `[response]`."""
+        return (
+            {field.name: field.type for field in self.schema.field("parsed").type}
+            if "parsed" in self.schema.names
+            else {}
+        )
 
     def check_carried(self, columns: Sequence[str]) -> None:
         """Raise `InputError` for a column that the results do not have."""
@@ -52,20 +61,18 @@ class PublishedRows:
                     "Gold columns have to be among output.columns of the job."
                 )
 
-    def batches(self, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-        """Yield the rows as dictionaries, every page checked. Raises `OutputError` for a damaged part."""
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in batches of about 16 MB, every page checked. Raises `OutputError` for a damaged part."""
         names = list(dict.fromkeys(name for name in columns if name in self.schema.names))
         for part in self._parts:
             file = _opened(part)
             try:
-                for batch in file.iter_batches(_BATCH_ROWS, columns=names):
-                    yield batch.to_pylist()
+                for group in range(file.num_row_groups):
+                    found = file.metadata.row_group(group)
+                    at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES * found.num_rows // max(1, found.total_byte_size)))
+                    yield from file.iter_batches(at_once, row_groups=[group], columns=names)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise OutputError(f"{part} is damaged ({error}). Run the job again to do its rows anew.") from None
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for batch in self.batches(self.schema.names):
-            yield from batch
 
 
 def _opened(part: Path) -> pq.ParquetFile:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from batchgen.evaluation.evaluate import Compared, Evaluation
+from batchgen.evaluation.comparison import Compared
+from batchgen.evaluation.evaluate import Evaluation, SameGold
 from batchgen.evaluation.labels import LabelScores
 from batchgen.evaluation.statistics import LEVEL, Measure
 from batchgen.text.table import table
@@ -42,6 +43,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
             for field in evaluation.fields
         ]
         lines += ["", *table([head, *body])]
+    lines += _same_gold_lines(evaluation.same_gold)
     lines += _rows_lines("Disagreements, the surest first", evaluation.disagreements)
     lines += _rows_lines("Right, but least sure", evaluation.unsure)
     lines += [
@@ -71,6 +73,17 @@ def _label_lines(scores: LabelScores) -> list[str]:
         lines += ["", "Confusions (gold → predicted)", *table(cells, indent="  ")]
         if len(wrong) > _MOST_CELLS:
             lines.append(f"  and {len(wrong) - _MOST_CELLS:,} more kinds")
+    return lines
+
+
+def _same_gold_lines(found: Sequence[SameGold]) -> list[str]:
+    if not found:
+        return []
+    lines = ["", "Gold values that are spelled differently and count as one"]
+    for one in found[:_MOST_CELLS]:
+        lines.append(f"  {plain(one.column)}: {', '.join(shown(spelling) for spelling in one.spellings)}")
+    if len(found) > _MOST_CELLS:
+        lines.append(f"  and {len(found) - _MOST_CELLS:,} more")
     return lines
 
 

@@ -1,100 +1,366 @@
-"""What an answer says against what is right: reading predicted values, and when two values count as equal.
+"""When an answer counts as right: two values are compared as what they are, by the types of their columns.
 
-Exact: the same text; numbers, booleans, dates, lists and objects are compared in their JSON form, and null equals null
-only. Normalised, for labels and fields alike, in this order:
-
-1. Unicode NFKC, letters' case folded;
-2. `_` and white space of any length become one space, and so does punctuation, unless it stands between two letters or
-   digits (`3.1.8`, `BWS-1042`, `o'clock` stay); dashes and quotation marks of all kinds count as `-` and `'`;
-3. null, the empty text, `none`, `null`, `nil` and `n/a` are the same: no value.
+`Reader` takes the types of the two columns, chooses one way to read both, and gives each value a key; values are equal
+when their keys are. A boolean beside `1` is read as a boolean, a number beside `"12.50"` as a number, a moment beside
+a text as a moment. Where both sides are text, the rule for text (`spelling`) decides; an answer without a type (a
+completion, JSON without a schema) also counts as a number, boolean or moment where it is plainly written as one.
 """
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 import json
 import math
 import re
-import unicodedata
-from collections.abc import Mapping
-from decimal import Decimal
+import warnings
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from enum import IntEnum
 from typing import Any
 
-_NO_VALUE = frozenset(("", "none", "null", "nil", "n/a"))
-_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−"), "-") | dict.fromkeys(map(ord, "‘’‚‛′`´"), "'")
-_LOOSE_PUNCTUATION = re.compile(r"(?<![^\W_])[^\w\s]+|[^\w\s]+(?![^\W_])|[\s_]+")
-_SYMBOLS = frozenset("+#$€£¥%°")  # they tell C from C# and C++, 5 from 5 %
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
-_JSON = json.JSONDecoder()
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from batchgen.evaluation.spelling import NO_VALUE, same_text
+from batchgen.evaluation.written import is_text, python_values, written
+
+_MOST_KNOWN = 100_000  # keys of texts kept: labels and other short values repeat
+_LONGEST_LITERAL = 100_000
+_LONGEST_PYTHON = 10_000
+_TRUE = frozenset(("true", "yes", "y", "t", "1"))
+_FALSE = frozenset(("false", "no", "n", "f", "0"))
+_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,6})?")
+_GROUPED = re.compile(  # thousands apart, where it can mean nothing else: "1,234" may be a decimal comma
+    r"[+-]?(?:\d{1,3}(?:,\d{3})+\.\d+|\d{1,3}(?:,\d{3}){2,}|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"
+    r"|\d{1,3}(?:[ '_]\d{3})+(?:\.\d+)?)"
+)
+_DECIMAL_COMMA = re.compile(
+    r"[+-]?(?:\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?:[ '_]\d{3})+,\d+|0,\d+"
+    r"|\d+,(?:\d{1,2}|\d{4,})|\d{4,},\d+)"
+)
+_ZONED = re.compile(r"\d{4}-?\d\d-?\d\d[t ]\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)?(?:z|[+-]\d\d(?::?\d\d)?)?")
+_ZONE_WORD = re.compile(r" ?(?:utc|gmt)$")
+_ZONE_GAP = re.compile(r" (?=[+-]\d\d)")
+_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
+_USUAL_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+_USUAL_WORDS = r"^[a-z]([a-z0-9 '()/&-]*[a-z0-9])?$"
+_NO_VALUES = pa.array(sorted(NO_VALUE))
+_LONGEST_PLAIN = 60
+_REAL_DIGITS = 15  # every number of so many digits is one of its own as a float
+_SEPARATORS = ("\n", ";", "|", ",")
 
 
-def written(value: Any) -> str | None:
-    """Return a value as text: itself, or its JSON form; None for null."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
-        return str(int(value))
-    if isinstance(value, dt.date | dt.time):
-        return value.isoformat()
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=written)
-    return str(value)
+class Kind(IntEnum):
+    """How values are read. Of two columns the higher kind counts."""
+
+    TEXT = 0
+    UNTYPED = 1
+    NUMBER = 2
+    TIME = 3
+    DATE = 4
+    MOMENT = 5
+    BOOLEAN = 6
+    OBJECT = 7
+    LIST = 8
 
 
-def normalised(value: Any) -> str | None:
-    """Return a value in the form in which equal ones are the same text; None for no value."""
-    text = written(value)
-    if text is None or text.strip().casefold() in _NO_VALUE:
-        return None
-    text = unicodedata.normalize("NFKC", text).translate(_DASHES).casefold()
-    text = unicodedata.normalize("NFKC", text)  # folding can undo composition
-    text = _LOOSE_PUNCTUATION.sub(_kept_symbols, text)
-    text = " ".join(text.split())
-    return None if text in _NO_VALUE else text
+def _kind(type_: pa.DataType | None) -> Kind:
+    if type_ is None:
+        return Kind.UNTYPED
+    if pt.is_boolean(type_):
+        return Kind.BOOLEAN
+    if pt.is_integer(type_) or pt.is_floating(type_) or pt.is_decimal(type_):
+        return Kind.NUMBER
+    if pt.is_timestamp(type_):
+        return Kind.MOMENT
+    if pt.is_date(type_):
+        return Kind.DATE
+    if pt.is_time(type_):
+        return Kind.TIME
+    if pt.is_list(type_) or pt.is_large_list(type_) or pt.is_fixed_size_list(type_):
+        return Kind.LIST
+    return Kind.OBJECT if pt.is_struct(type_) or pt.is_map(type_) else Kind.TEXT
 
 
-def _kept_symbols(match: re.Match[str]) -> str:
-    kept = "".join(character for character in match[0] if character in _SYMBOLS)
-    return kept or " "
+class Reader:
+    """One way to read two columns. `types` are theirs, None for values without one (JSON, a completion).
 
+    `labels`: the words for no value (`none`, `n/a`) are labels like others, and lists are sets.
+    """
 
-def answer_object(completion: str | None) -> dict[str, Any]:
-    """Return the first JSON object in an answer's text, also inside a code fence; empty where there is none."""
-    if not completion or "{" not in completion:
-        return {}
-    fenced = _FENCE.search(completion)
-    for text in ([fenced[1]] if fenced else []) + [completion]:
-        start = text.find("{")
-        if start >= 0:
+    def __init__(self, types: Sequence[pa.DataType | None], *, labels: bool = False) -> None:
+        types = [t.value_type if t is not None and pt.is_dictionary(t) else t for t in types]
+        given = [t for t in types if t is None or not pt.is_null(t)]
+        self.kind = max(map(_kind, given), default=Kind.TEXT)
+        self.labels = labels
+        self._real = any(t is not None and pt.is_floating(t) for t in given)
+        self._same = len({str(t) for t in types}) == 1 and Kind.NUMBER <= self.kind <= Kind.BOOLEAN
+        self._known: dict[str, str | None] = {}
+        self._items: Reader | None = None  # None: values of JSON
+        self._fields: dict[str, Reader] = {}
+        self._others: Reader | None = None
+        if self.kind is Kind.LIST:
+            items = [t.value_type for t in given if t is not None and _kind(t) is Kind.LIST]
+            self._items = Reader(items, labels=labels)
+        elif self.kind is Kind.OBJECT:
+            structs = [t for t in given if t is not None and pt.is_struct(t)]
+            for name in dict.fromkeys(field.name for struct in structs for field in struct):
+                places = [struct.field(name).type for struct in structs if struct.get_field_index(name) >= 0]
+                self._fields[name] = Reader(places)
+            maps = [t.item_type for t in given if t is not None and pt.is_map(t)]
+            self._others = Reader(maps) if maps else None
+
+    def key(self, value: Any) -> str | None:
+        """Return what equal values share; None for no value."""
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return None
+        if isinstance(value, str):
+            if value in self._known:
+                return self._known[value]
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = self._text(value)
+            if len(value) <= _LONGEST_LITERAL:
+                self._known[value] = found
+            return found
+        if isinstance(value, Mapping | list | tuple):
             try:
-                found, _ = _JSON.raw_decode(text, start)
-            except (json.JSONDecodeError, RecursionError):
-                continue
-            if isinstance(found, dict):
-                return found
-    return {}
+                pairs = self.kind is Kind.OBJECT and all(isinstance(one, tuple) for one in value)  # an Arrow map
+                if isinstance(value, Mapping) or pairs:
+                    return self._object(dict(value))
+                return self._list(value)
+            except RecursionError:  # nested some hundred levels deep
+                return _json_key(value)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, int | float | Decimal):
+            if self.kind is Kind.BOOLEAN and value in (0, 1):
+                return "true" if value else "false"
+            return self._number(Decimal(repr(value)) if isinstance(value, float) else Decimal(value))
+        if isinstance(value, dt.date):
+            return _moment_key(value, self.kind)
+        if isinstance(value, dt.time):
+            return value.isoformat()
+        return self._text(str(value))
+
+    def keys(self, values: pa.Array | list[Any]) -> pa.Array:
+        """Return the keys of a column; each text that repeats is read once."""
+        if isinstance(values, list):
+            return pa.array(map(self.key, values), pa.string())
+        if pt.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        if self._same and not pt.is_decimal(values.type):
+            if pt.is_floating(values.type):
+                values = pc.if_else(pc.is_nan(values), None, pc.add(values, pa.scalar(0, values.type)))  # -0 is 0
+            return values.cast(pa.string())
+        if pt.is_floating(values.type):
+            values = values.cast(pa.string())  # the shortest digits: 0.1 from 32 bits is 0.1
+        elif self.kind is Kind.NUMBER and pt.is_integer(values.type):
+            values = values.cast(pa.string())
+        if not is_text(values.type):
+            return pa.array(map(self.key, python_values(values)), pa.string())
+        values = values.cast(pa.string())
+        found = _usual_numbers(values) if self.kind is Kind.NUMBER else None
+        if self.kind in (Kind.TEXT, Kind.UNTYPED):
+            found = _usual_words(values)
+        rest = values if found is None else values.filter(pc.is_null(found))
+        coded = rest.dictionary_encode()
+        keys = pa.array(map(self.key, coded.dictionary.to_pylist()), pa.string()).take(coded.indices)
+        return keys if found is None else pc.replace_with_mask(found, pc.is_null(found), keys)
+
+    def parts(self, value: Any) -> list[tuple[str | None, str | None]]:
+        """Return the items of a list, each as its key and as text."""
+        values = _items(value) if isinstance(value, str) else value
+        return [((self._items or _UNTYPED).key(one), written(one)) for one in values or ()]
+
+    @staticmethod
+    def set_items(key: str) -> list[str]:
+        """Return the keys of the labels in the key of a list of labels."""
+        found: list[str] = json.loads(key)
+        return found
+
+    def _text(self, value: str) -> str | None:
+        text = same_text(value)
+        if not text or (text in NO_VALUE and not self.labels):
+            return None
+        if self.kind is Kind.LIST:
+            return self._list(_items(value))
+        if self.kind is Kind.OBJECT:
+            found = _literal(value, "{")
+            return text if found is None else self.key(found)
+        if self.kind is Kind.BOOLEAN:
+            word = text.removesuffix(".0")
+            return "true" if word in _TRUE else "false" if word in _FALSE else text
+        if self.kind is Kind.NUMBER:
+            number = _number(text)
+            return text if number is None else self._number(number)
+        if self.kind in (Kind.MOMENT, Kind.DATE):
+            moment = _moment(text)
+            return text if moment is None else _moment_key(moment, self.kind)
+        if self.kind is Kind.TIME:
+            return _time_key(text)
+        return _read_text(value, text, typed=self.kind is Kind.TEXT)
+
+    def _number(self, number: Decimal) -> str:
+        if self._real and len(number.as_tuple().digits) > _REAL_DIGITS:
+            number = Decimal(repr(float(number)))  # the other side, a float, could not keep more
+        return _number_key(number)
+
+    def _list(self, values: Sequence[Any]) -> str | None:
+        keys = [(self._items or _UNTYPED).key(value) for value in values]
+        if self.labels:
+            return _json_key(sorted({key for key in keys if key is not None}))
+        return f"[{','.join(map(_part, keys))}]" if keys else None
+
+    def _object(self, value: Mapping[Any, Any]) -> str | None:
+        keys = {str(name): (self._fields.get(name) or self._others or _UNTYPED).key(one) for name, one in value.items()}
+        parts = (f"{_part(name)}={_part(key)}" for name, key in sorted(keys.items()) if key is not None)
+        return f"{{{','.join(parts)}}}" if keys else None
 
 
-def predicted_field(row: Mapping[str, Any], field: str) -> Any:
-    """Return what the answer of a row says for a field (dots lead into objects): from `parsed`, else the completion."""
-    value: Any = row["parsed"] if "parsed" in row else answer_object(row.get("completion"))
-    for name in field.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
+def _read_text(value: str, text: str, *, typed: bool) -> str:
+    """Read a text whose other side has no type either: JSON and moments with a zone always, other kinds if untyped."""
+    if text[0] in "{[":
+        found = _literal(value, text[0])
+        if found is not None:
+            return _UNTYPED.key(found) or text
+    if not typed and _PLAIN_NUMBER.fullmatch(text):
+        return _number_key(Decimal(text))
+    if _ZONED.fullmatch(text):
+        moment = _moment(text)
+        if moment is not None and (moment.tzinfo is not None or not typed):
+            return _moment_key(moment, Kind.UNTYPED)
+    return text
 
 
-def predicted_label(row: Mapping[str, Any]) -> str | None:
-    """Return a row's label: `parsed.label` or the one field there is, else `label` of a JSON answer, else its text."""
-    if "parsed" in row:
-        found = row["parsed"]
-    else:
-        completion = row.get("completion")
-        found = answer_object(completion)
-        if not found:
-            return completion
-    if not found:
+def _literal(text: str, opening: str) -> Any:
+    """Return a list or object written as JSON, or as Python writes it; None if it is neither."""
+    text = text.strip()
+    if not text.startswith(opening) or len(text) > _LONGEST_LITERAL:
         return None
-    values = [value for name, value in found.items() if name not in ("confidence", "agreement")]
-    return written(found["label"] if "label" in found else values[0] if len(values) == 1 else None)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = _python_literal(text)
+    return found if isinstance(found, dict if opening == "{" else list) else None
+
+
+def _python_literal(text: str) -> Any:
+    """Return a flat list or dictionary as Python writes it, None for other text.
+
+    Python's parser may take for ever over brackets in brackets and over many signs in a row.
+    """
+    if len(text) > _LONGEST_PYTHON or sum(map(text.count, "[{(")) > 1 or "--" in text or "++" in text or "~" in text:
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # a text with a backslash is nothing to warn about
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _items(text: str) -> list[Any]:
+    """Return the items of a list written in a cell: JSON, or parted by line breaks, `;`, `|` or `,`."""
+    found = _literal(text, "[")
+    if isinstance(found, list):
+        return found
+    separator = next((sign for sign in _SEPARATORS if sign in text), "\n")
+    return [item for item in text.split(separator) if item.strip()]
+
+
+def _number(text: str) -> Decimal | None:
+    if not _NUMBER.fullmatch(text):
+        if _GROUPED.fullmatch(text):
+            text = re.sub("[, '_]", "", text)
+        elif _DECIMAL_COMMA.fullmatch(text):
+            text = re.sub("[. '_]", "", text).replace(",", ".")
+        else:
+            return None
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
+def _number_key(number: Decimal) -> str:
+    """Return the digits without zeros that say nothing; very large and small numbers with their exponent."""
+    if not number.is_finite():
+        return str(number).lower().removesuffix("inity")
+    if not number:
+        return "0"
+    exponent = number.adjusted()
+    if abs(exponent) < _LONGEST_PLAIN:
+        text = f"{number:f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+        return text
+    sign, digits, _ = number.as_tuple()
+    return f"{'-' * sign}{''.join(map(str, digits)).strip('0')}e{exponent}"
+
+
+def _usual_numbers(values: pa.Array) -> pa.Array:
+    """Return the keys of numbers as programs mostly write them, null for every other text."""
+    usual = pc.match_substring_regex(values, _USUAL_NUMBER)
+    usual = pc.and_(usual, pc.less_equal(pc.binary_length(values), _REAL_DIGITS))
+    keys = pc.replace_substring_regex(values, r"(\.[0-9]*[1-9])0+$|\.0+$", r"\1")
+    keys = pc.if_else(pc.equal(keys, "-0"), "0", keys)
+    return pc.if_else(usual, keys, pa.scalar(None, pa.string()))
+
+
+def _usual_words(values: pa.Array) -> pa.Array:
+    """Return the keys of plain ASCII words, null for every other text; they are as `same_text` gives them."""
+    keys = pc.ascii_lower(pc.ascii_trim_whitespace(values))
+    keys = pc.replace_substring_regex(keys, r"\s+", " ")
+    usual = pc.and_(pc.match_substring_regex(keys, _USUAL_WORDS), pc.invert(pc.is_in(keys, _NO_VALUES)))
+    return pc.if_else(usual, keys, pa.scalar(None, pa.string()))
+
+
+def _moment(text: str) -> dt.datetime | None:
+    """Read ISO 8601 and its usual variants, from text in the form of `same_text`."""
+    text = _ZONE_GAP.sub("", _ZONE_WORD.sub("+00:00", text))
+    day = _DATE.fullmatch(text)
+    try:
+        if day is not None:
+            return dt.datetime(int(day[1]), int(day[2]), int(day[3]))  # noqa: DTZ001 - a day has no zone
+        return dt.datetime.fromisoformat(text.upper())
+    except ValueError:
+        return None
+
+
+def _moment_key(value: dt.date, kind: Kind) -> str:
+    """Return a moment in UTC (without a zone it is taken for UTC), and midnight as its day."""
+    if not isinstance(value, dt.datetime):
+        return value.isoformat()
+    if kind is Kind.DATE and value.time() == dt.time():
+        return value.date().isoformat()
+    if value.tzinfo is not None:
+        try:
+            value = value.astimezone(dt.UTC)
+        except OverflowError:
+            return value.isoformat()
+        if kind is Kind.UNTYPED:
+            return value.isoformat()
+    value = value.replace(tzinfo=None)
+    midnight = kind is not Kind.UNTYPED and value.time() == dt.time()
+    return value.date().isoformat() if midnight else value.isoformat()
+
+
+def _time_key(text: str) -> str:
+    try:
+        return dt.time.fromisoformat(text.upper()).isoformat()
+    except ValueError:
+        return text
+
+
+def _part(key: str | None) -> str:
+    """Return a key as a part of another one: with its length, since quoting would double at each level."""
+    return "" if key is None else f"{len(key)}:{key}"
+
+
+def _json_key(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+
+
+_UNTYPED = Reader([None])

@@ -19,14 +19,24 @@ BATCH_BYTES = 16 * 1024 * 1024
 
 
 @contextmanager
-def table_file(path: Path, schema: pa.Schema) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Yield a function that adds one row; at the end the file appears whole, as `named_file` does it.
+def parquet_file(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Yield a writer; at the end the file appears whole, as `named_file` does it.
 
     When the block raises, an older file at `path` stays. Raises `OutputError` when the disk or its permissions refuse,
     or `path` does not end in `.parquet`.
     """
     if path.suffix.lower() not in (".parquet", ".pq"):
         raise OutputError(f"{path}: the table is written as Parquet; choose a name that ends in .parquet.")
+    with (
+        named_file(path) as file,
+        pq.ParquetWriter(pa.PythonFile(file, "w"), schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        yield writer
+
+
+@contextmanager
+def table_file(path: Path, schema: pa.Schema) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yield a function that adds one row to a `parquet_file`."""
     rows: list[Mapping[str, Any]] = []
     size = 0
 
@@ -44,9 +54,6 @@ def table_file(path: Path, schema: pa.Schema) -> Iterator[Callable[[Mapping[str,
         if len(rows) >= BATCH_ROWS or size >= BATCH_BYTES:
             flush()
 
-    with (
-        named_file(path) as file,
-        pq.ParquetWriter(pa.PythonFile(file, "w"), schema, compression="zstd", write_page_checksum=True) as writer,
-    ):
+    with parquet_file(path, schema) as writer:
         yield add
         flush()

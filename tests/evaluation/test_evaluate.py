@@ -1,6 +1,7 @@
 """Evaluations of real runs against the simulator, and of published parts written with answers that are known."""
 
 import json
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,8 +9,8 @@ import pytest
 
 import batchgen
 from batchgen.errors import InputError, OutputError, UsageError
+from batchgen.evaluation.comparison import COMPARED_COLUMNS
 from batchgen.evaluation.evaluate import (
-    COMPARED_COLUMNS,
     EvaluationSettings,
     evaluate,
     gold_setting,
@@ -73,6 +74,125 @@ def test_parsed_labels_come_with_what_to_look_at_first(tmp_path):
     assert [(row.row_id, row.confidence) for row in found.unsure] == [("1", 0.2), ("5", 0.7)]
     assert found.accuracy.value == 4 / 6
     assert evaluate(run, LABELS, show=0).disagreements == []
+
+
+TYPED = pa.struct(
+    [
+        ("amount", pa.float64()),
+        ("paid", pa.bool_()),
+        ("when", pa.timestamp("us", "UTC")),
+        ("tags", pa.list_(pa.string())),
+        ("place", pa.struct([("city", pa.string()), ("code", pa.int64())])),
+        ("more", pa.map_(pa.string(), pa.int64())),
+        ("note", pa.string()),
+    ]
+)
+TYPED_GOLD = {
+    "amount": "g_amount",
+    "paid": "g_paid",
+    "when": "g_when",
+    "tags": "g_tags",
+    "place": "g_place",
+    "place.code": "g_code",
+    "more.k": "g_k",
+    "note": "g_note",
+}
+
+
+def typed_run(directory, *, sign=1, parsed=True):
+    """A run whose answers are all right (`sign` 1), or right but for a sign, a symbol or a digit (-1)."""
+    when = datetime(2024, 5, 1, 10, tzinfo=UTC)
+    said = [
+        {
+            "amount": sign * (n + 0.5),
+            "paid": sign > 0,
+            "when": when if sign > 0 else when.replace(minute=1),
+            "tags": ["a", "b"][::sign],
+            "place": {"city": "Köln", "code": sign * (n + 1)},
+            "more": [("k", sign * (n + 1))],
+            "note": None if sign > 0 else "-",
+        }
+        for n in range(6)
+    ]
+    gold = {
+        "g_amount": [f"{n}.50" for n in range(6)],
+        "g_paid": [1] * 6,
+        "g_when": ["2024-05-01 12:00+02:00"] * 6,
+        "g_tags": ['["A", "b"]'] * 6,
+        "g_place": [f'{{"code": "{n + 1}.0", "city": "KÖLN"}}' for n in range(6)],
+        "g_code": [float(n + 1) for n in range(6)],
+        "g_k": [f"{n + 1}" for n in range(6)],
+        "g_note": ["nan"] * 6,
+    }
+    texts = [json.dumps(one | {"when": one["when"].isoformat(), "more": dict(one["more"])}) for one in said]
+    return publish(directory, gold, texts, (TYPED, said) if parsed else None)
+
+
+@pytest.mark.parametrize("parsed", [True, False])
+def test_typed_values_equal_their_gold_in_another_spelling(tmp_path, parsed):
+    """With and without `parsed`; wrong by a sign, a symbol or a digit is wrong in every field."""
+    settings = EvaluationSettings(gold=TYPED_GOLD if parsed else {k: v for k, v in TYPED_GOLD.items() if k != "paid"})
+    found = evaluate(typed_run(tmp_path / "right", parsed=parsed), settings)
+    assert {field.field: field.match.value for field in found.fields} == dict.fromkeys(settings.gold, 1.0)
+    assert found.accuracy.value == 1.0
+    wrong = evaluate(typed_run(tmp_path / "wrong", sign=-1, parsed=parsed), settings)
+    assert {field.field: field.match.value for field in wrong.fields} == dict.fromkeys(settings.gold, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answers"),
+    [
+        ([">50K", "<=50K"], ["<=50K", ">50K"]),
+        (["👍", "👎"], ["👎", "👍"]),
+        (["A", "A-"], ["A-", "A"]),
+        ([-1, 1], ["1", "-1"]),
+        (["+", "-"], ["-", "+"]),
+        (["none", "n/a"], ["n/a", "none"]),
+        (["<18", ">18"], [">18", "<18"]),
+    ],
+)
+def test_labels_told_apart_by_a_sign_are_different_labels(tmp_path, gold, answers):
+    """Every wrong row is wrong, every right one right, and the labels stay two."""
+    wrong = evaluate(publish(tmp_path / "wrong", {"label": gold}, answers), LABELS)
+    assert (wrong.accuracy.value, len(wrong.labels.labels), wrong.same_gold) == (0.0, 2, [])
+    right = evaluate(publish(tmp_path / "right", {"label": gold}, answers[::-1]), LABELS)
+    assert right.accuracy.value == 1.0
+
+
+def test_gold_spellings_that_fall_together_are_said(tmp_path):
+    """Of labels and of fields; a failed row's null is no spelling."""
+    gold = ["Cat", "cat", "dog", "CAT.", None, "dog"]
+    found = evaluate(publish(tmp_path / "run", {"label": gold}, ["cat"] * 6), LABELS)
+    assert [(one.column, one.spellings) for one in found.same_gold] == [("label", ["Cat", "cat", "CAT."])]
+    assert 'label: "Cat", "cat", "CAT."' in evaluation_text(found)
+    fields = evaluate(tmp_path / "run", EvaluationSettings(gold={"x": "label"}))
+    assert fields.same_gold == found.same_gold
+
+
+def test_several_labels_a_row_are_compared_as_sets(tmp_path):
+    """By hand: a row is right when the sets are equal; precision and recall by label; no confusion."""
+    type_ = pa.struct([("label", pa.list_(pa.dictionary(pa.int32(), pa.string())))])
+    gold = [["a", "b"], ["b"], ["a"], [], None, ["b", "a"]]
+    said = [["b", "a"], ["a", "b"], [], [], ["a"], ["x"]]
+    values = [{"label": one} for one in said]
+    found = evaluate(publish(tmp_path / "run", {"label": gold}, ["?"] * 6, (type_, values), failed={5}), LABELS)
+    assert (found.rows, found.without_gold, found.unanswered) == (5, 1, 1)
+    assert found.accuracy.value == 2 / 5
+    a, b = found.labels.labels
+    assert (a.label, a.support, a.predicted, a.precision.value, a.recall.value) == ("a", 3, 2, 1 / 2, 1 / 3)
+    assert (b.label, b.support, b.predicted, b.precision.value, b.recall.value) == ("b", 3, 2, 1.0, 2 / 3)
+    assert found.labels.macro_f1.value == pytest.approx((2 / 5 + 4 / 5) / 2)
+    assert found.labels.confusion == []
+    written = {"label": [None if one is None else json.dumps(one) for one in gold]}
+    again = evaluate(publish(tmp_path / "text", written, ["?"] * 6, (type_, values), failed={5}), LABELS)
+    assert again.labels == found.labels
+
+
+def test_answers_without_parsed_are_read_as_a_run_reads_them(tmp_path):
+    """Thinking is no answer, and of two different objects none is."""
+    answers = ['<think>{"label": "a"}</think>{"label": "b"}', '{"label": "a"} or {"label": "b"}', "b"]
+    found = evaluate(publish(tmp_path / "run", {"label": ["b", "b", "b"]}, answers), LABELS)
+    assert found.accuracy.value == 2 / 3
 
 
 FIELDS = {"customer": "gold_customer", "version.number": "gold_version"}

@@ -1,0 +1,53 @@
+"""Values as text: what is shown, and compared letter by letter."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as pt
+
+
+def is_text(type_: pa.DataType) -> bool:
+    """Whether a column holds text."""
+    return bool(pt.is_string(type_) or pt.is_large_string(type_))
+
+
+def python_values(values: pa.Array) -> list[Any]:
+    """Return a column's values; nanoseconds, which Python's times cannot hold, are dropped."""
+    if pt.is_timestamp(values.type) and values.type.unit == "ns":
+        values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
+    found: list[Any] = values.to_pylist()
+    return [None if pairs is None else dict(pairs) for pairs in found] if pt.is_map(values.type) else found
+
+
+def written(value: Any) -> str | None:
+    """Return a value as text: itself, or its JSON form; None for null."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        return str(int(value))
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=written)
+    return str(value)
+
+
+def texts(values: pa.Array | list[Any]) -> pa.Array:
+    """Return a column as it is shown and compared letter by letter."""
+    if isinstance(values, list):
+        return pa.array(map(written, values), pa.string())
+    if pt.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    simple = pt.is_integer(values.type) or pt.is_boolean(values.type) or pt.is_date(values.type)
+    if simple or is_text(values.type) or pt.is_floating(values.type) or pt.is_null(values.type):
+        return values.cast(pa.string())
+    return pa.array(map(written, python_values(values)), pa.string())
