@@ -6,11 +6,11 @@
 from batchgen.answers.conversation import example_turns, instructed
 from batchgen.answers.enforcement import Shaping, Target
 from batchgen.answers.kinds import Answer, Invalid
-from batchgen.answers.labels import Label, Vote
-from batchgen.answers.reading import Stage
+from batchgen.answers.reading import Stage, object_in
 from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.answers.settings import OnLength, ResponseSettings
 from batchgen.answers.structured import Done, GiveUp, Longer, Next, Repair, StructuredAnswers, TurnsUsed
+from batchgen.answers.votes import Label, Vote
 from batchgen.prompts.duplicates import RepeatFilter, dedupe_default, prompt_key
 
 __all__ = [
@@ -36,5 +36,6 @@ __all__ = [
     "example_turns",
     "instructed",
     "load_schema",
+    "object_in",
     "prompt_key",
 ]

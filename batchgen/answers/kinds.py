@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import pyarrow as pa
 from msgspec import Struct
 
-from batchgen.answers.labels import Label, LabelSet, NoLabel
+from batchgen.answers.labels import LabelSet, NoLabel
 from batchgen.answers.reading import NoObject, Stage, read_object, reread_object
 from batchgen.answers.schema import AnswerSchema
 from batchgen.answers.settings import ResponseSettings
-from batchgen.answers.shape import Misfit, Word
+from batchgen.answers.shape import Misfit, Several, Shape, Word
+from batchgen.answers.votes import Label
 from batchgen.providers.protocol import Remark
 from batchgen.values import Result
 
@@ -83,33 +84,37 @@ class SchemaAnswers:
 
 
 class LabelAnswers:
-    """One of a list of labels."""
+    """One of a list of labels, or with `multiple` several of them."""
 
     def __init__(self, settings: ResponseSettings, labels: Sequence[str], *, as_object: bool) -> None:
         self.set = LabelSet(labels)
         self.remarks: list[Remark] = []
-        form = 'one JSON object, its only key "label", the value' if as_object else "nothing but"
-        self.wanted = f"Answer again with {form} one of: {', '.join(labels)}"
-        self._word = Word(labels)
+        self._multiple = settings.multiple
+        name = "labels" if self._multiple else "label"
+        form = f'one JSON object, its only key "{name}", the value' if as_object else "nothing but"
+        self.wanted = (
+            f"Answer again with {form} {'a JSON list of' if self._multiple else 'one of'}: {', '.join(labels)}"
+        )
+        self._shape: Shape = Several(Word(labels)) if self._multiple else Word(labels)
         measures = {"confidence": settings.confidence is not None, "agreement": settings.votes > 1}
         self._measures = [name for name, asked in measures.items() if asked]
-        self._fields = [pa.field("label", self._word.type)]
+        self._fields = [pa.field(name, self._shape.type)]
         self._fields += [pa.field(name, pa.float64()) for name in self._measures]
         self.type = pa.struct(self._fields)
 
     def read(self, text: str, *, complete: bool) -> Answer | Invalid:
-        found = self.set.find(text, complete=complete)
+        found = (self.set.find_several if self._multiple else self.set.find)(text, complete=complete)
         if isinstance(found, NoLabel):
             return invalid(found.message, cut=found.cut)
-        return Answer(Label(found))
+        return Answer({"labels": list(found)} if isinstance(found, tuple) else Label(found))
 
     def column(self, results: Sequence[Result], texts: Sequence[str | None]) -> pa.Array:
-        known: dict[str, str | None] = {}  # labels repeat: a text is looked at once
-        for text in set(texts) - {None}:
-            assert text is not None
-            found = self.set.find(text)
-            known[text] = found if isinstance(found, str) else None
-        children = [self._word.column([None if text is None else known[text] for text in texts])]
+        known: dict[str | None, Any] = {None: None}  # labels repeat: a text is looked at once
+        for text in set(texts):
+            if text is not None:
+                found = (self.set.find_several if self._multiple else self.set.find)(text)
+                known[text] = None if isinstance(found, NoLabel) else found
+        children = [self._shape.column([known[text] for text in texts])]
         for name in self._measures:
             children.append(pa.array([getattr(result, name) for result in results], pa.float64()))
         mask = pa.array([text is None for text in texts], pa.bool_())

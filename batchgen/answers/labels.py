@@ -1,48 +1,36 @@
-"""Answer text → one of the job's labels, and how sure it is: by votes or by the tokens' log probabilities.
+"""Answer text → the job's labels in it.
 
-The rule, in its order; letters' case, and `_` or `-` for a space, never matter:
+The rule, in its order; letters' case, and `_` or `-` for a space between words, never matter, other signs always do:
 
-1. The whole text is a label, after quotes, brackets, Markdown marks and final punctuation are taken off.
-2. The text holds one JSON object: its `label`, or its only value, is taken for the text.
-3. `label:`, `category:`, `class:`, `classification:` or `answer:` (also with `=` or `is`) before a label: only these
-   lines, from there on, are looked at in step 4.
-4. Exactly one label is mentioned, as whole words; a longer label hides a shorter one inside it.
+1. The whole text is a label, after layers of quotes, brackets, Markdown marks and final punctuation are taken off.
+2. The text holds one JSON object: its `label`, or its only value, is a label.
+3. A line gives a label in one of the frames of `label_frames`. A marker outweighs lines that hold a label alone.
 
-Two different labels are ambiguous, and a label just after a negation (`not a bug`) is not one: both are invalid. An
-answer that was cut at its limit counts by steps 1 and 2 only, and not if it could be the beginning of a longer label.
+A label is never found inside other words, numbers or sentences. Two different labels are ambiguous: invalid. Thinking
+is looked at nowhere, and an answer that was cut at its limit counts by step 2 only, if the object is whole. Where a row
+may have several labels the answer is a list of them, in JSON or between commas or line breaks. The time is linear in
+the text's length.
 """
 
 from __future__ import annotations
 
-import math
+import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
+from batchgen.answers.label_frames import after_frame, is_heading, is_reply, layers
 from batchgen.answers.reading import Found, read_object
 from batchgen.errors import JobError
+from batchgen.providers.thinking import may_have_thinking, outside_thinking
 
-_EDGES = " \t\r\n\"'“”‘’«»`*_<>()[]{}.,:;!?-–—。，！？：；「」『』【】"
-_GAPS = re.compile(r"[\s_\-‐-―]+")
-_GAPS_IN_LINE = re.compile(r"[^\S\n]*[ \t_\-‐-―]+")
-_WIDE = 0x2E80  # from here on scripts are written without spaces: a label's edge needs no word boundary
-_END_OF_THOUGHTS = "</think>"
-_NEGATION_REACH = 40  # characters before a label in which a negation is looked for
-_NEGATION = re.compile(
-    r"(?:\b(?:not|no|never|neither|nor|without|isn't|isn’t|nicht|kein|keine|pas)\b\W*(?:\w+\W+)?|[不非没]是?)$"
-)
-
-
-class Label(Struct, frozen=True):
-    """A row's label. `confidence` and `agreement` (0 to 1) are there if the job asks for them."""
-
-    label: str
-    confidence: float | None = None
-    agreement: float | None = None
+GAP = re.compile(r"(?<=[^\W_])[\s_-]++(?=[^\W_])")
+_BLANKS = re.compile(r"\s++")
+_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-") | {0xFE0F: None}
+_SEPARATORS = re.compile(r"[,;、，；|]")
+_MORE = 80  # characters round a label that layers may take off
 
 
 class NoLabel(Struct, frozen=True):
@@ -60,144 +48,165 @@ class LabelSet:
         if len(labels) < 2:
             raise JobError("response.labels needs at least two labels.")
         self.labels = tuple(labels)
-        self._by_plain: dict[str, str] = {}
+        self._by_key: dict[str, str] = {}
         for label in labels:
-            plain = _plain(label)
-            if not plain:
-                raise JobError(f"response.labels: {label!r} has no letter or digit.")
-            if _END_OF_THOUGHTS in label:
+            key = _key(label)
+            if not key:
+                raise JobError(f"response.labels: {label!r} is empty.")
+            if may_have_thinking(label):
                 raise JobError(f"response.labels: {label!r} would be cut from an answer with the model's thoughts.")
-            if plain in self._by_plain:
-                raise JobError(f"response.labels: {label!r} and {self._by_plain[plain]!r} cannot be told apart.")
-            self._by_plain[plain] = label
-        longest_first = sorted(self._by_plain, key=len, reverse=True)
-        any_label = "|".join(_bounded(plain) for plain in longest_first)
-        self._mention = re.compile(any_label)
-        self._marked = re.compile(
-            rf"\b(?:label|category|class|classification|answer)\b[\W_]*?(?:[:=]|\bis\b)[\W_]*({any_label})"
-        )
+            if key in self._by_key:
+                raise JobError(f"response.labels: {label!r} and {self._by_key[key]!r} cannot be told apart.")
+            self._by_key[key] = label
+        self._longest = max(map(len, labels)) + _MORE
 
     def find(self, text: str, *, complete: bool = True) -> str | NoLabel:
         """Return the label in an answer's text. `complete`: the provider did not cut the answer."""
-        text = text.strip().rpartition(_END_OF_THOUGHTS)[2]
-        if not text.strip():
-            return NoLabel("the answer is empty")
-        plain = _plain(text)
-        whole = self._by_plain.get(plain)
-        if whole is not None and (complete or not self._may_go_on(plain)):
+        answer = _answer(text)
+        if isinstance(answer, NoLabel):
+            return answer
+        if complete and (whole := self._whole(answer)) is not None:
             return whole
-        if "{" in text and (inner := _labelled_value(text, complete=complete)) is not None:
-            return self.find(inner)
+        if "{" in answer:
+            value = _labelled_value(read_object(answer, complete=complete), "label")
+            if value is not None and (inner := self._whole(value)) is not None:
+                return inner
         if not complete:
             return NoLabel("the answer was cut off at its limit before the label was complete", cut=True)
-        plain = _GAPS_IN_LINE.sub(" ", text.casefold())
-        marked = [plain[m.start(1) :].partition("\n")[0] for m in self._marked.finditer(plain)]
-        mentions = [m for line in marked for m in self._mention.finditer(line)] or list(self._mention.finditer(plain))
-        named = list(dict.fromkeys(self._by_plain[match[0]] for match in mentions))
-        if not named:
-            return NoLabel(f"the answer names none of the labels {', '.join(self.labels)}")
+        return self._framed(answer)
+
+    def find_several(self, text: str, *, complete: bool = True) -> tuple[str, ...] | NoLabel:
+        """Return the labels in an answer's text, each once, in its order; none for an empty JSON list."""
+        answer = _answer(text)
+        if isinstance(answer, NoLabel):
+            return answer
+        items = _listed(answer, complete=complete)
+        if items is None and not complete:
+            return NoLabel("the answer was cut off at its limit before the list of labels was complete", cut=True)
+        found: dict[str, None] = {}
+        for item in self._separated(answer) if items is None else items:
+            label = None if item is None else self._whole(item)
+            if label is None:
+                named = "a value that is no text" if item is None else repr(item[:100])
+                return NoLabel(f"{named} is none of the labels {', '.join(self.labels)}")
+            found[label] = None
+        return tuple(found)
+
+    def _whole(self, text: str) -> str | None:
+        """Return the label that a text is, after layers are taken off; None where a layer may be a label's own sign."""
+        text = text.strip()
+        if len(text) > self._longest:
+            return None
+        for before, inner, after in layers(text):
+            label = self._by_key.get(_key(inner))
+            if label is not None:
+                others = {self._by_key.get(_key(before.strip() + inner)), self._by_key.get(_key(inner + after))}
+                return label if others <= {label, None} else None
+        return None
+
+    def _framed(self, text: str) -> str | NoLabel:
+        """Step 3."""
+        marked: dict[str, None] = {}
+        alone: dict[str, None] = {}
+        other_marker = reply = False
+        for line in text.splitlines():
+            if not line.strip():
+                continue
+            label = self._whole(line)
+            if label is not None:
+                alone[label] = None
+                continue
+            rest = after_frame(line) if len(line) <= 4 * self._longest else None
+            if rest is None:
+                reply = reply or is_reply(line)
+            elif (label := self._whole(rest)) is not None:
+                marked[label] = None
+            elif rest:
+                other_marker = True
+        named = list(marked or alone)
         if len(named) > 1:
             return NoLabel(f"the answer names several labels: {', '.join(named)}")
-        before = (match.string[max(0, match.start() - _NEGATION_REACH) : match.start()] for match in mentions)
-        if any(map(_NEGATION.search, before)):
-            return NoLabel(f"the answer says what it is not: {named[0]}")
-        return named[0]
+        if named and (marked or not (other_marker or reply)):
+            return named[0]
+        return NoLabel(f"the answer is not just one of the labels {', '.join(self.labels)}")
 
-    def _may_go_on(self, plain: str) -> bool:
-        """Whether a label could be the beginning of a longer one."""
-        return any(other != plain and other.startswith(plain) for other in self._by_plain)
+    def _separated(self, text: str) -> list[str]:
+        """Return the items of a list that is written as text, in brackets or not."""
+        tried = [self._split(inner) for _, inner, _ in layers(text)]
+        return next((items for items in tried if all(map(self._whole, items))), tried[0])
 
-
-def labels_schema(labels: Sequence[str]) -> dict[str, Any]:
-    """Return the schema of a label as JSON, for the means that need one."""
-    return {
-        "type": "object",
-        "properties": {"label": {"type": "string", "enum": list(labels)}},
-        "required": ["label"],
-        "additionalProperties": False,
-    }
-
-
-def labels_instruction(labels: Sequence[str]) -> str:
-    """Return the text that asks for a label."""
-    return f"Answer with exactly one of these labels and nothing else: {', '.join(labels)}"
+    def _split(self, text: str) -> list[str]:
+        if self._whole(text) is not None:
+            return [text]
+        items: list[str] = []
+        for line in text.splitlines():
+            rest = after_frame(line) if len(line) <= self._longest * (len(self.labels) + 1) else None
+            listed = line if rest is None else rest
+            if rest is not None or not is_heading(line):
+                items += [listed] if self._whole(listed) is not None else _SEPARATORS.split(listed)
+        return [item.strip() for item in items if item.strip(" .。")]
 
 
-class Vote(Struct, frozen=True):
-    """What the samples of a row say together. `agreement`: the winner's share of all samples, unreadable ones too."""
-
-    label: str
-    agreement: float
-    tied: bool
-
-
-def majority(samples: Sequence[str | None]) -> Vote | None:
-    """Return the label most samples have (None: a sample without one); None if no sample has a label.
-
-    Of labels with as many samples the one sampled first wins, and `tied` says so.
-    """
-    counts = Counter(label for label in samples if label is not None)
-    if not counts:
-        return None
-    best = max(counts.values())
-    leaders = [label for label, count in counts.items() if count == best]  # in the order of their first sample
-    return Vote(leaders[0], best / len(samples), len(leaders) > 1)
+def labels_schema(labels: Sequence[str], *, multiple: bool = False) -> dict[str, Any]:
+    """Return the schema of an answer as JSON, for the means that need one."""
+    one = {"type": "string", "enum": list(labels)}
+    name, value = ("labels", {"type": "array", "items": one}) if multiple else ("label", one)
+    return {"type": "object", "properties": {name: value}, "required": [name], "additionalProperties": False}
 
 
-def token_confidence(logprobs: str | None, label: str) -> float | None:
-    """Return the probability the model gave the label's own tokens, from a completion's `logprobs` JSON text.
-
-    It is the product over the tokens that overlap the label's last occurrence in the answer. None where the provider
-    gave no log probabilities or the label is not in them.
-    https://github.com/openai/openai-openapi (`ChatCompletionTokenLogprob`), the same on DashScope.
-    """
-    tokens = _tokens(logprobs)
-    text = b"".join(piece for piece, _ in tokens)
-    words = _GAPS.split(label)
-    found = list(re.finditer(rb"[\s_-]+".join(re.escape(word.encode()) for word in words), text, re.IGNORECASE))
-    if not found:
-        return None
-    start, end = found[-1].span()
-    total, place = 0.0, 0
-    for piece, logprob in tokens:
-        if place < end and place + len(piece) > start:
-            total += logprob
-        place += len(piece)
-    return min(1.0, math.exp(total))
+def labels_instruction(labels: Sequence[str], *, multiple: bool = False) -> str:
+    """Return the text that asks for a label, or for a list of them."""
+    if not multiple:
+        return f"Answer with exactly one of these labels and nothing else: {', '.join(labels)}"
+    return (
+        "Answer with a JSON list of those of these labels that apply, each at most once, and nothing else "
+        f"([] if none applies): {json.dumps(list(labels), ensure_ascii=False)}"
+    )
 
 
-def _tokens(logprobs: str | None) -> list[tuple[bytes, float]]:
-    """Return (bytes, log probability) of each token; none where one cannot be read."""
-    document = None if logprobs is None else msgspec.json.decode(logprobs)
-    content = document.get("content") if isinstance(document, dict) else document
-    if not isinstance(content, list):
-        return []
-    tokens: list[tuple[bytes, float]] = []
-    for token in content:
-        if not isinstance(token, dict) or not isinstance(token.get("logprob"), int | float):
-            return []
-        raw = token.get("bytes")
-        piece = bytes(raw) if isinstance(raw, list) else str(token.get("token", "")).encode("utf-8", "replace")
-        tokens.append((piece, float(token["logprob"])))
-    return tokens
+def _key(text: str) -> str:
+    """Return the form in which spellings of one label are the same text."""
+    text = text.translate(_DASHES).casefold().strip()
+    return _BLANKS.sub(" ", GAP.sub(" ", text))
 
 
-def _plain(text: str) -> str:
-    text = _GAPS.sub(" ", text.casefold()).strip(_EDGES)
-    return text.lstrip("#").lstrip(_EDGES)  # a Markdown heading; at the end, C# is meant
+def _answer(text: str) -> str | NoLabel:
+    """Return an answer without the model's thinking."""
+    answer, ended = outside_thinking(text)
+    if not ended:
+        return NoLabel("the model's thinking has no end", cut=True)
+    answer = answer.strip()
+    return answer or NoLabel("the answer is empty")
 
 
-def _bounded(plain: str) -> str:
-    left = "" if ord(plain[0]) >= _WIDE else r"(?<!\w)"
-    right = "" if ord(plain[-1]) >= _WIDE else r"(?!\w)"
-    return f"{left}{re.escape(plain)}{right}"
-
-
-def _labelled_value(text: str, *, complete: bool) -> str | None:
-    """Return what a JSON object in the text gives as label."""
-    found = read_object(text, complete=complete)
-    if not isinstance(found, Found):
+def _labelled_value(found: Any, name: str) -> str | None:
+    """Return what a JSON object gives as label: under its name, or as its only value."""
+    if not isinstance(found, Found) or not isinstance(found.value, dict):
         return None
     values = list(found.value.values())
-    value = found.value.get("label", values[0] if len(values) == 1 else None)
-    return value if isinstance(value, str) else None
+    value = found.value.get(name, values[0] if len(values) == 1 else None)
+    return _text_of(value[0] if isinstance(value, list) and len(value) == 1 else value)
+
+
+def _text_of(value: Any) -> str | None:
+    """Return a text, number or boolean as text."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if isinstance(value, int | float) else None
+
+
+def _listed(text: str, *, complete: bool) -> list[str | None] | None:
+    """Return the items of a JSON list in the text, or of an object's `labels` or only value; None if there is none."""
+    if not {"[", "{"} & set(text):
+        return None
+    found = read_object(text, complete=complete, lists=True)
+    if not isinstance(found, Found):
+        if not complete or "{" in text or not 0 <= text.find("[") < text.rfind("]"):
+            return None
+        found = read_object(text[text.find("[") : text.rfind("]") + 1], lists=True)
+    value = found.value if isinstance(found, Found) else None
+    if isinstance(value, dict):
+        values = list(value.values())
+        value = value.get("labels", value.get("label", values[0] if len(values) == 1 else None))
+        value = [value] if isinstance(value, str) else value
+    return [_text_of(item) for item in value] if isinstance(value, list) else None

@@ -28,6 +28,7 @@ class OnLength(Struct, frozen=True, forbid_unknown_fields=True):
 class ResponseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[response]`: exactly one of `schema` (file with a JSON Schema, object at the top) and `labels` (one of these).
 
+    - `multiple`: a row may have several of the labels, or none.
     - `means`: how JSON is asked for; absent, the best the provider and model are known to have.
     - `instruction`: the text added to the system message; absent, one made from schema or labels where the means
       need it; empty, none.
@@ -39,6 +40,7 @@ class ResponseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     schema: str | None = None
     labels: list[str] | None = None
+    multiple: bool = False
     means: Means | None = None
     instruction: str | None = None
     max_repairs: Annotated[int, Meta(ge=0, le=10)] = 1
@@ -52,6 +54,8 @@ class ResponseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise JobError("[response] needs exactly one of schema (a file) and labels (a list).")
         if self.on_length is not None and len(self.on_length.parameters) != 1:
             raise JobError("response.on_length needs exactly one of max_tokens and max_completion_tokens.")
+        if self.multiple and (self.labels is None or self.votes > 1 or self.confidence is not None):
+            raise JobError("response.multiple needs labels, and goes with neither votes nor confidence.")
         if self.labels is None:
             if self.votes > 1:
                 raise JobError("response.votes is for labels: with a schema, leave it out.")

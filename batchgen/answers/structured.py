@@ -21,9 +21,10 @@ from msgspec import Struct
 from batchgen.answers.conversation import as_json, instructed, repair_messages, worded
 from batchgen.answers.enforcement import TOOL, Shaping, Target, shape_request
 from batchgen.answers.kinds import Answer, AnswerKind, Invalid, LabelAnswers, SchemaAnswers, invalid
-from batchgen.answers.labels import Label, Vote, labels_instruction, labels_schema, majority, token_confidence
+from batchgen.answers.labels import labels_instruction, labels_schema
 from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.answers.settings import ResponseSettings
+from batchgen.answers.votes import Label, Vote, majority, token_confidence
 from batchgen.errors import JobError
 from batchgen.prompts.duplicates import dedupe_default
 from batchgen.prompts.messages import as_messages
@@ -92,11 +93,11 @@ class StructuredAnswers:
             self.as_object = settings.means not in (None, "instruction") or "response_format" in target.parameters
             self.kind = LabelAnswers(settings, settings.labels, as_object=self.as_object)
             if self.as_object:
-                document = labels_schema(settings.labels)
+                document = labels_schema(settings.labels, multiple=settings.multiple)
                 self.shaping = shape_request(document, settings.means, target, settings.instruction)
             else:
                 own = settings.instruction
-                text = labels_instruction(settings.labels) if own is None else own
+                text = labels_instruction(settings.labels, multiple=settings.multiple) if own is None else own
                 self.shaping = Shaping("instruction", {}, text or None)
             if settings.confidence == "logprobs":
                 more = {**self.shaping.parameters, "logprobs": True}
@@ -145,8 +146,9 @@ class StructuredAnswers:
         if completion.refusal:
             return invalid(f"the model refused: {completion.refusal}")
         text = _answer_text(completion.text, completion.tool_calls)
-        if text is None:
-            return invalid("there is no text in the answer")
+        if text is None or (completion.reasoning and not text.strip()):
+            after = " after the model's thinking" if completion.reasoning else ""
+            return invalid(f"there is no text in the answer{after}")
         read = self.kind.read(text, complete=completion.finish_reason not in ("length", "content_filter"))
         if isinstance(read, Answer) and isinstance(read.value, Label) and self.settings.confidence == "logprobs":
             label = read.value.label
@@ -222,7 +224,7 @@ class StructuredAnswers:
             raise ValueError(f"at {read.path or 'the top'}: {read.message}")
         if isinstance(read.value, Label):
             return as_json({"label": read.value.label}) if self.as_object else read.value.label
-        return as_json(read.value)
+        return as_json(read.value if self.as_object else read.value["labels"])
 
 
 def _answer_text(text: str | None, tool_calls: str | None) -> str | None:

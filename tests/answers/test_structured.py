@@ -194,9 +194,9 @@ def test_labels_end_to_end():
     assert prepared.messages[0]["content"].startswith("Read.\n\nAnswer with exactly one of these labels")
     assert answers.next(prepared, _completion("Label: How to")).answer.value == Label("how_to")
     repair = answers.next(prepared, _completion("bug or how_to"))
-    assert "several labels" in repair.prompt.messages[-1]["content"]
+    assert "not just one of the labels" in repair.prompt.messages[-1]["content"]
     assert "bug, how_to" in repair.prompt.messages[-1]["content"]
-    column = answers.column([_result(0, "a how-to"), _result(1, "x", Status.FAILED), _result(2, "Bug!")])
+    column = answers.column([_result(0, "Label: how-to"), _result(1, "x", Status.FAILED), _result(2, "Bug!")])
     assert column.type == pa.struct([("label", pa.dictionary(pa.int32(), pa.string()))])
     assert column.to_pylist() == [{"label": "how_to"}, None, {"label": "bug"}]
 
@@ -298,3 +298,48 @@ def test_what_is_added_passes_the_providers_own_checks(provider, base_url, model
     body = json.loads(wire_format.build_request(answers.prepare(ASKED), stream=False).body)
     sent = body["parameters"] if provider == "dashscope" else body
     assert {name: sent[name] for name in answers.shaping.parameters} == answers.shaping.parameters
+
+
+def test_several_labels_end_to_end():
+    """`multiple`: a list is asked for, by words or as JSON, and becomes a list column; an empty list is an answer."""
+    answers = _answers(labels=["bug", "how_to"], multiple=True)
+    assert "JSON list" in answers.prepare(ASKED).messages[0]["content"]
+    found = answers.next(ASKED, _completion('["how_to", "bug", "how_to"]'))
+    assert found.answer.value == {"labels": ["how_to", "bug"]}
+    assert isinstance(answers.next(ASKED, _completion("bug or how_to")), Repair)
+    results = [
+        Result(
+            row=row, status=Status.SUCCEEDED if text else Status.FAILED, attempts=1, finished_at_us=0, completion=text
+        )
+        for row, text in enumerate(['["how_to", "bug", "how_to"]', "[]", None])
+    ]
+    column = answers.column(results)
+    assert column.type == answers.type
+    assert column.to_pylist() == [{"labels": ["how_to", "bug"]}, {"labels": []}, None]
+    assert answers.example_answer(["bug"]) == '["bug"]'
+    as_object = _answers(labels=["bug", "how_to"], multiple=True, means="json_schema")
+    schema = as_object.shaping.parameters["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["labels"]["type"] == "array"
+    assert as_object.example_answer('["bug"]') == '{"labels":["bug"]}'
+    for wrong in ({"votes": 2}, {"confidence": "logprobs"}, {"labels": None, "schema": "a.json"}):
+        with pytest.raises(JobError, match=r"response\.multiple"):
+            convert({"labels": ["a", "b"], "multiple": True} | wrong, ResponseSettings).check()
+
+
+def test_thinking_alone_is_no_answer():
+    """A provider that gives thinking and nothing else has not answered, however good the draft in it is."""
+    for text in (None, "", "\n"):
+        found = _answers().next(ASKED, _completion(text, reasoning=GOOD))
+        assert isinstance(found, Repair)
+        assert "after the model's thinking" in found.prompt.messages[-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [({"labels": ["bug", "how_to"]}, "bug"), ({}, GOOD[:-2]), ({}, f"```json\n{GOOD}\n```"), ({}, f"{GOOD} {{")],
+)
+def test_a_cut_answer_passes_as_nothing(keys, text):
+    """What the limit cut is no label and no object, though what is there looks like one."""
+    found = _answers(**keys).next(ASKED, _completion(text, "length"))
+    assert isinstance(found, GiveUp)
+    assert "cut off at its limit" in found.failure.message

@@ -174,11 +174,11 @@ async def test_a_lost_turn_that_is_tried_again_goes_on_where_it_was():
 
 async def test_votes_keep_a_winner_and_bill_all():
     """The stored text is a sample with the winning label; agreement counts all samples."""
-    samples = map(said, ("red", "it is green", "neither", "also neither", "Green!"))
+    samples = map(said, ("red", "Label: green", "neither", "also neither", "Green!"))
     made, transport, _ = asking(*samples, labels=["red", "green"], votes=4, confidence="votes")
     row = work()
     result = made.result(row, await made.attempt(row))
-    assert (result.completion, result.agreement, result.confidence) == ("it is green", 0.5, 0.5)
+    assert (result.completion, result.agreement, result.confidence) == ("Label: green", 0.5, 0.5)
     check_bill(made, result, 5, 5)
     bodies = [request.body for request in transport.requests]
     assert bodies[0] == bodies[1] == bodies[2] == bodies[4] != bodies[3]

@@ -1,0 +1,80 @@
+"""How sure a label is: by votes of several samples, or by the log probabilities of its tokens."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from batchgen.answers.labels import GAP
+
+
+class Label(Struct, frozen=True):
+    """A row's label. `confidence` and `agreement` (0 to 1) are there if the job asks for them."""
+
+    label: str
+    confidence: float | None = None
+    agreement: float | None = None
+
+
+class Vote(Struct, frozen=True):
+    """What the samples of a row say together. `agreement`: the winner's share of all samples, unreadable ones too."""
+
+    label: str
+    agreement: float
+    tied: bool
+
+
+def majority(samples: Sequence[str | None]) -> Vote | None:
+    """Return the label most samples have (None: a sample without one); None if no sample has a label.
+
+    Of labels with as many samples the one sampled first wins, and `tied` says so.
+    """
+    counts = Counter(label for label in samples if label is not None)
+    if not counts:
+        return None
+    best = max(counts.values())
+    leaders = [label for label, count in counts.items() if count == best]  # in the order of their first sample
+    return Vote(leaders[0], best / len(samples), len(leaders) > 1)
+
+
+def token_confidence(logprobs: str | None, label: str) -> float | None:
+    """Return the probability the model gave the label's own tokens, from a completion's `logprobs` JSON text.
+
+    It is the product over the tokens that overlap the label's last occurrence in the answer. None where the provider
+    gave no log probabilities or the label is not in them.
+    https://github.com/openai/openai-openapi (`ChatCompletionTokenLogprob`), the same on DashScope.
+    """
+    tokens = _tokens(logprobs)
+    text = b"".join(piece for piece, _ in tokens)
+    words = GAP.split(label)
+    found = list(re.finditer(rb"[\s_-]++".join(re.escape(word.encode()) for word in words), text, re.IGNORECASE))
+    if not found:
+        return None
+    start, end = found[-1].span()
+    total, place = 0.0, 0
+    for piece, logprob in tokens:
+        if place < end and place + len(piece) > start:
+            total += logprob
+        place += len(piece)
+    return min(1.0, math.exp(total))
+
+
+def _tokens(logprobs: str | None) -> list[tuple[bytes, float]]:
+    """Return (bytes, log probability) of each token; none where one cannot be read."""
+    document = None if logprobs is None else msgspec.json.decode(logprobs)
+    content = document.get("content") if isinstance(document, dict) else document
+    if not isinstance(content, list):
+        return []
+    tokens: list[tuple[bytes, float]] = []
+    for token in content:
+        if not isinstance(token, dict) or not isinstance(token.get("logprob"), int | float):
+            return []
+        raw = token.get("bytes")
+        piece = bytes(raw) if isinstance(raw, list) else str(token.get("token", "")).encode("utf-8", "replace")
+        tokens.append((piece, float(token["logprob"])))
+    return tokens
