@@ -32,7 +32,6 @@ OWNED = {
     "click": {"cli"},
     "jinja2": {"prompts.template", "prompts.template_bounds", "report.html"},
     "jsonschema_rs": {"answers.schema"},
-    "json_repair": {"answers.reading"},
     "selectolax": {"mail.html"},
     "sqlite3": None,
     "tiktoken": {"tokens.vocabularies"},

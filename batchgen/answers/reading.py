@@ -1,30 +1,29 @@
-"""Answer text → JSON object: the rule, in the order of its stages.
+"""Answer text → JSON object: the rule, in the order of its stages. Run and evaluation both read by it.
 
 1. `strict`: the whole text is one JSON object.
-2. `fenced`: the same, after a leading `<think>...</think>` and a Markdown fence round all the rest are taken off.
-3. `embedded`: somewhere in the text there is a balanced JSON object. Several different ones are ambiguous: invalid.
-4. `repaired`: a balanced object that is not quite JSON: line breaks inside strings, NaN (read as null), trailing
-   commas, single quotes, unquoted keys, Python's True and None, a missing comma. `json_repair` mends it, and the mended
-   object counts only if, punctuation and spaces aside, it says what the text says in the same order: structure may be
-   guessed, content not.
+2. `fenced`: the same, after thinking (`providers.thinking`) and a Markdown fence round all the rest are taken off.
+3. `embedded`: somewhere in the text there is a balanced JSON object, or the text is a list of one object. Several
+   different objects are ambiguous: invalid. So is an object that stands inside another, damaged one.
+4. `repaired`: a balanced object that is not quite JSON, read without guessing (`lenient` has its grammar).
 
 What is cut off is never accepted: an object that does not close is invalid, and when the provider says that the answer
 reached its limit (`complete=False`) only stage 1 counts. A key that appears twice with different values is invalid;
-lone surrogates become U+FFFD. What a stage takes is fixed by syntax alone, so a stored text reads the same again.
+lone surrogates become U+FFFD. What a stage takes is fixed by syntax alone, so a stored text reads the same again. The
+time is linear in the text's length.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from batchgen.answers.lenient import DEEPEST, AmbiguousError, finite, read_lenient, unique
+from batchgen.providers.thinking import outside_thinking
 from batchgen.text.whole import whole_value
 
 
@@ -38,9 +37,9 @@ class Stage(StrEnum):
 
 
 class Found(Struct, frozen=True):
-    """The object in an answer's text, and the stage that found it."""
+    """The object in an answer's text, and the stage that found it; a list where lists were asked for."""
 
-    value: dict[str, Any]
+    value: Any
     stage: Stage
 
 
@@ -51,65 +50,56 @@ class NoObject(Struct, frozen=True):
     cut: bool = False
 
 
-class _AmbiguousError(Exception):
-    """The text can be read in two ways."""
-
-
-_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_FENCE = re.compile(r"```[^\n`{]*\n(.*?)\n?[ \t]*```", re.DOTALL)
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|["{}]', re.DOTALL)
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
-_PUNCTUATION = re.compile(r"[\s\"'“”‘’`\\,:;{}\[\]()\b\f]+")
-_LONGEST_MENDED = 100_000  # characters; mending costs 6 µs each, and a real answer of this length is rare
-_NULL_WORDS = frozenset(("none", "nan", "undefined"))
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        for key, value in pairs:
-            if found[key] != value or type(found[key]) is not type(value):  # True == 1 in Python, not in JSON
-                raise _AmbiguousError(f'the key "{key}" appears twice with different values')
-    return found
-
-
-def _finite(text: str) -> float:
-    """Return the number; raise `ValueError` where it is beyond a 64-bit float (JSON has no infinity)."""
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"the number {text[:20]} is beyond a 64-bit float")
-    return number
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|([{\[(,:])\s*+\'(?:[^\'\\]|\\.)*+\'|[{}"]', re.DOTALL)
+_INSIDE_BEFORE = re.compile(r"(?:[\"'”’]\s*+:[\s\[({]*+|[\"'”’\d\]}]\s*+,\s*+)\Z")
+_INSIDE_AFTER = re.compile(r"[\s\])}]*+,\s*+[\"'“‘{]")
+_NEAR = 200  # characters before an object that are looked at
+_MOST_OBJECTS = 100  # pairs of braces in a text that are tried
+_LONGEST_LENIENT = 100_000  # characters; they cost 2 µs each, and real answers of this length are rare
 
 
 def _no_constant(word: str) -> Any:
     raise ValueError(f"{word} is not JSON")
 
 
-_STRICT = json.JSONDecoder(object_pairs_hook=_without_doubles, parse_constant=_no_constant, parse_float=_finite)
-_TOLERANT = json.JSONDecoder(
-    object_pairs_hook=_without_doubles, parse_constant=lambda _: None, parse_float=_finite, strict=False
-)
+_STRICT = json.JSONDecoder(object_pairs_hook=unique, parse_constant=_no_constant, parse_float=finite)
 
 
-def read_object(text: str, *, complete: bool = True) -> Found | NoObject:
-    """Return the JSON object in an answer's text. `complete`: the provider did not cut the answer."""
+def read_object(text: str, *, complete: bool = True, lists: bool = False) -> Found | NoObject:
+    """Return the JSON object in an answer's text.
+
+    `complete`: the provider did not cut the answer. `lists`: a list at the top is an answer too.
+    """
     text = text.strip().removeprefix("\ufeff")
     if not text:
         return NoObject("the answer is empty")
     try:
-        value = _decoded(_STRICT, text)
-        if value is not None:
-            if isinstance(value, dict):
-                return Found(value, Stage.STRICT)
-            return NoObject(f"the answer is {_named(value)}, not one JSON object")
+        value = _decoded(text)
+        if isinstance(value, dict) or (lists and isinstance(value, list)):
+            return _bounded(text, value, Stage.STRICT)
         if not complete:
             return NoObject("the answer was cut off at its limit before the JSON object was complete", cut=True)
-        return _inner(text.rpartition("</think>")[2].strip())
-    except _AmbiguousError as error:
+        if value is not None and not isinstance(value, list):
+            return NoObject(f"the answer is a {'JSON string' if isinstance(value, str) else 'bare JSON value'}, "
+                            "not one JSON object")  # fmt: skip
+        answer, ended = outside_thinking(text)
+        if not ended:
+            return NoObject("the model's thinking has no end", cut=True)
+        if not answer.strip():
+            return NoObject("there is no answer after the model's thinking")
+        return _inner(answer.strip(), lists)
+    except AmbiguousError as error:
         return NoObject(str(error))
 
 
-def reread_object(text: str) -> dict[str, Any] | None:
+def object_in(text: str) -> dict[str, Any] | None:
+    """Return the one JSON object of an answer's text, by the rule of a run with `[response]`; None if there is none."""
+    found = read_object(text)
+    return found.value if isinstance(found, Found) else None
+
+
+def reread_object(text: str, *, lists: bool = False) -> Any:
     """Return the object of an answer that has been accepted before (0.4 µs where it is plain JSON).
 
     None if there is none after all.
@@ -120,52 +110,112 @@ def reread_object(text: str) -> dict[str, Any] | None:
         value = None
     if isinstance(value, dict):
         return value
-    found = read_object(text)
+    found = read_object(text, lists=lists)
     return found.value if isinstance(found, Found) else None
 
 
-def _inner(text: str) -> Found | NoObject:
-    """Stages 2 to 4: `text` is not JSON as a whole, or has just lost its thinking."""
-    fence = _FENCE.fullmatch(text)
-    inner = fence[1] if fence else text
-    value = _decoded(_STRICT, inner)
-    if isinstance(value, dict):
-        return Found(value, Stage.FENCED)
+def _inner(text: str, lists: bool) -> Found | NoObject:
+    """Stages 2 to 4: `text` is no JSON object as a whole, or has just lost its thinking."""
+    inner = _unfenced(text)
+    value = _decoded(inner)
+    if isinstance(value, dict) or (lists and isinstance(value, list)):
+        return _bounded(inner, value, Stage.FENCED)
+    if isinstance(value, list):
+        objects = [item for item in value if isinstance(item, dict)]
+        if len(value) == 1 and objects:
+            return _bounded(inner, objects[0], Stage.EMBEDDED)
+        return NoObject(f"the answer is a JSON array of {len(value)} values, not one JSON object")
+    items = _lenient(inner) if inner[:1] in ("[", "(") else None
+    if isinstance(items, list) and (lists or (len(items) == 1 and isinstance(items[0], dict))):
+        return Found(items if lists else items[0], Stage.REPAIRED)
     spans, closed = _objects(inner)
     if not closed:
         return NoObject("the JSON object is not closed: the answer is cut off or its quotes do not match", cut=True)
     if not spans:
         return NoObject("there is no JSON object in the answer")
+    if len(spans) > _MOST_OBJECTS:
+        return NoObject(f"there are more than {_MOST_OBJECTS} pairs of braces in the answer")
     stage = Stage.EMBEDDED
-    values = [value for span in spans if isinstance(value := _decoded(_STRICT, span), dict)]
-    if not values:
-        stage = Stage.REPAIRED
-        values = [value for span in spans if (value := _mended(span)) is not None]
+    values: dict[str, tuple[str, Any]] = {}
+    for start, end in spans:
+        span = inner[start:end]
+        found = _decoded(span)
+        if not isinstance(found, dict):
+            found = _lenient(span)
+            stage = Stage.REPAIRED if isinstance(found, dict) else stage
+        if isinstance(found, dict):
+            if _INSIDE_BEFORE.search(inner[max(0, start - _NEAR) : start]) or _INSIDE_AFTER.match(inner, end):
+                return NoObject("the object in the answer stands inside another, which is not valid JSON")
+            values[json.dumps(found, sort_keys=True)] = span, found
     if not values:
         return NoObject("the object in the answer is not valid JSON")
-    if any(value != values[0] for value in values[1:]):
+    if len(values) > 1:
         return NoObject(f"there are {len(values)} different JSON objects in the answer")
-    return Found(values[0], stage)
+    [(span, found)] = values.values()
+    return _bounded(span, found, stage)
 
 
-def _decoded(decoder: json.JSONDecoder, text: str) -> Any:
-    """Return the JSON value, None if `text` is not JSON (or null). Raise `_AmbiguousError` for two values of a key."""
+def _unfenced(text: str) -> str:
+    """Return what stands in the Markdown fence round a whole text; the text itself where there is none."""
+    if len(text) < 7 or not text.startswith("```") or not text.endswith("```"):
+        return text
+    head, line, body = text[3:-3].partition("\n")
+    return body.rstrip() if line and "`" not in head and "{" not in head else text
+
+
+def _decoded(text: str) -> Any:
+    """Return the JSON value, None if `text` is not JSON (or null). Raise `AmbiguousError` for two values of a key."""
     try:
-        value = decoder.decode(text)
+        value = _STRICT.decode(text)
     except (ValueError, RecursionError):
         return None
-    return whole_value(value) if _SURROGATE_ESCAPE.search(text) else value
+    return whole_value(value) if _ESCAPED_SURROGATE.search(text) and not _deep(text, value) else value
 
 
-def _objects(text: str) -> tuple[Sequence[str], bool]:
-    """Return the outermost balanced `{...}` of a text, and whether every `{` closes. Braces in strings do not count."""
-    spans: list[str] = []
+def _lenient(text: str) -> Any:
+    """Return the value of almost-JSON, None if it cannot be read in one way."""
+    if len(text) > _LONGEST_LENIENT:
+        return None
+    try:
+        return whole_value(read_lenient(text))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _bounded(text: str, value: Any, stage: Stage) -> Found | NoObject:
+    """Return the value, unless it is nested too deeply for what comes after."""
+    return NoObject(f"the answer is nested deeper than {DEEPEST} levels") if _deep(text, value) else Found(value, stage)
+
+
+def _deep(text: str, value: Any) -> bool:
+    """Whether a value is nested too deeply; `text` is what it was read from."""
+    if text.count("{") + text.count("[") <= DEEPEST:
+        return False
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [
+            below
+            for one in level
+            for below in (one.values() if isinstance(one, dict) else one)
+            if isinstance(below, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _objects(text: str) -> tuple[list[tuple[int, int]], bool]:
+    """Return where the outermost balanced `{...}` of a text stand, and whether every `{` closes.
+
+    Braces in strings do not count; a string in single quotes begins only where a value or key may.
+    """
+    spans: list[tuple[int, int]] = []
     start = text.find("{")
-    while start >= 0:
+    while start >= 0 and len(spans) <= _MOST_OBJECTS:
         end = _closing(text, start)
         if end is None:
             return spans, False
-        spans.append(text[start:end])
+        spans.append((start, end))
         start = text.find("{", end)
     return spans, True
 
@@ -173,60 +223,12 @@ def _objects(text: str) -> tuple[Sequence[str], bool]:
 def _closing(text: str, start: int) -> int | None:
     depth = 0
     for token in _TOKEN.finditer(text, start):
-        if token[0] == "{":
-            depth += 1
-        elif token[0] == "}":
+        if token[0] == '"':  # a string without an end
+            return None
+        if token[0] == "}":
             depth -= 1
             if depth == 0:
                 return token.end()
-        elif token[0] == '"':  # a string without an end
-            return None
+        elif token[0] == "{" or token[1] == "{":
+            depth += 1
     return None
-
-
-def _mended(text: str) -> dict[str, Any] | None:
-    """Stage 4 for one balanced object."""
-    value = _decoded(_TOLERANT, text)
-    if isinstance(value, dict):
-        return value
-    if len(text) > _LONGEST_MENDED:
-        return None
-    import json_repair
-
-    try:
-        value = json_repair.loads(text, skip_json_loads=True)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict) or _content(_unescaped(text)) != _content(" ".join(_leaves(value))):
-        return None
-    return whole_value(value) if _SURROGATE_ESCAPE.search(text) else value
-
-
-def _content(text: str) -> str:
-    """Return a text without its punctuation, the words for null made one: what a repair must leave as it is."""
-    words = _PUNCTUATION.split(text.lower())
-    return "".join("null" if word in _NULL_WORDS else word for word in words)
-
-
-def _unescaped(text: str) -> str:
-    """Return JSON text with its escapes undone; those of white space become spaces."""
-    return _ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else " " if m[2] in "nrtbf" else m[2], text)
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    """Yield the keys and values in an object as text, in their order."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield key
-            yield from _leaves(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value if isinstance(value, str) else json.dumps(value)
-
-
-def _named(value: Any) -> str:
-    if isinstance(value, list):
-        return "a JSON array"
-    return "a JSON string" if isinstance(value, str) else "a bare JSON value"

@@ -1,60 +1,191 @@
-"""Thinking that a server has left in the answer's text, between tags: taken out of it.
+"""Thinking that a server has left in the answer's text: taken out of it.
 
-Reasoning models write `<think>...</think>` before the answer. A server with a parser for it gives the thinking in a
-field of its own; one without leaves it in the text, often without the opening tag: the prompt's template had that.
+Reasoning models write their thinking between marks before the answer. A server with a parser for it gives the thinking
+in a field of its own; one without leaves it in the text, often without the opening mark: the prompt's template had
+that. The marks are those that https://docs.vllm.ai/en/latest/features/reasoning_outputs.html and llama.cpp know, and
+the channels of https://github.com/openai/harmony/blob/main/docs/format.md.
 """
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
 
 
-class _Tags(Struct, frozen=True):
+class _Marks(Struct, frozen=True):
+    """`special`: made for thinking, so that one of the two shows it alone; the others are words of ordinary XML."""
+
     opening: str
     closing: str
+    special: bool = True
 
 
-_TAGS = (
-    _Tags("<think>", "</think>"),
-    _Tags("<thinking>", "</thinking>"),
-    _Tags("<thought>", "</thought>"),
-    _Tags("<reasoning>", "</reasoning>"),
-    _Tags("<seed:think>", "</seed:think>"),
-    _Tags("[THINK]", "[/THINK]"),
-    _Tags("◁think▷", "◁/think▷"),
+_MARKS = (
+    _Marks("<think>", "</think>"),
+    _Marks("<thinking>", "</thinking>", False),
+    _Marks("<thought>", "</thought>", False),
+    _Marks("<thoughts>", "</thoughts>", False),
+    _Marks("<reasoning>", "</reasoning>", False),
+    _Marks("<reflection>", "</reflection>", False),
+    _Marks("<scratchpad>", "</scratchpad>", False),
+    _Marks("<seed:think>", "</seed:think>"),
+    _Marks("<mm:think>", "</mm:think>"),
+    _Marks("[THINK]", "[/THINK]"),
+    _Marks("◁think▷", "◁/think▷"),
+    _Marks("<|START_THINKING|>", "<|END_THINKING|>"),
+    _Marks("<|begin_of_thought|>", "<|end_of_thought|>"),
+    _Marks("<|inner_prefix|>", "<|inner_suffix|>"),
+    _Marks("<|channel>", "<channel|>"),
+    _Marks("<|think|>", "<|/think|>"),
+    _Marks("[unused16]", "[unused17]"),
 )
-_UNOPENED = ("</think>", "</seed:think>", "[/THINK]", "◁/think▷")
-"""Ends of thinking that come without a beginning, since templates write that; the others are ordinary XML."""
+_OPENED = {marks.opening.lower(): marks for marks in _MARKS}
+_CLOSED = {marks.closing.lower(): marks for marks in _MARKS}
+_MARK = re.compile("|".join(re.escape(mark) for mark in (*_OPENED, *_CLOSED)), re.IGNORECASE)
+_CHANNEL = re.compile(r"<\|channel\|>\s*+(\w*+)[^<]*+(?:<\|constrain\|>[^<]*+)?<\|message\|>")
+_END_OF_CHANNEL = re.compile(r"<\|(?:end|return|call|start)\|>")
+_ANSWER = re.compile(
+    r"\s*+(?:<(answer|response)>(?P<tagged>.*)</\1>"
+    r"|<\|(?:START_RESPONSE|begin_of_solution)\|>(?P<marked>.*?)(?:<\|(?:END_RESPONSE|end_of_solution)\|>)?)\s*",
+    re.DOTALL,
+)
+"""What some models write round the answer that follows their thinking."""
 
-_BEGINNINGS = ("<thin", "<thou", "<reas")
+_PROCESS = re.compile(r"\s*+here(?: is|'s|’s) my thought process:", re.IGNORECASE)
+_RESPONSE = re.compile(r"here(?: is|'s|’s) my response:", re.IGNORECASE)
+_MOST_BLOCKS = 20  # one after the other at the beginning of a text
+_QUOTES = ("`", '"', "'", "“", "‘")
 
 
 def may_have_thinking(text: str) -> bool:
     """Whether a text needs a closer look; true for hardly any answer."""
-    return any(mark in text for mark in ("think>", "think▷", "THINK]")) or text.lstrip()[:5] in _BEGINNINGS
+    return (
+        ("<" in text and (_MARK.search(text) is not None or "<|channel|>" in text))
+        or "THINK]" in text
+        or "▷" in text
+        or "[unused16]" in text
+        or "assistantfinal" in text
+        or (text.lstrip()[:4].lower() == "here" and _PROCESS.match(text) is not None)
+    )
 
 
 def split_thinking(text: str | None, reasoning: str | None, end: str | None) -> tuple[str | None, str | None]:
     """Return the answer and the thinking of a message; `reasoning` is what its own field has, `end` how it ended.
 
-    Thinking is only taken from the beginning of the text: between tags, before a closing tag on a line that ends there,
-    or all of it if it was cut off (`length`) before its end.
+    Thinking is only taken from the beginning of the text: between marks, before a closing mark that was never opened,
+    or all of the text if its end never comes (a word of XML shows that only in an answer that was cut). The answer is
+    then empty: what thinking tries out is none.
     """
     if text is None or not may_have_thinking(text):
         return text, reasoning
+    found = _channels(text) or _process(text)
+    if found is None:
+        thoughts: list[str] = []
+        rest = text
+        while len(thoughts) < _MOST_BLOCKS:
+            block = _first_block(rest, end, open_only=bool(thoughts) or reasoning is not None)
+            if block is None:
+                break
+            thought, rest = block
+            thoughts.append(thought.strip())
+        if not thoughts:
+            return text, reasoning
+        found = rest, "\n".join(filter(None, thoughts))
+    answer, thought = found
+    wrapped = _ANSWER.fullmatch(answer)
+    if wrapped is not None:
+        answer = wrapped["tagged"] if wrapped["tagged"] is not None else wrapped["marked"]
+    return answer.strip() if wrapped else answer.lstrip(), _both(reasoning, thought.strip())
+
+
+def outside_thinking(text: str) -> tuple[str, bool]:
+    """Return what of a text is no thinking, wherever that stands, and whether the last thinking has an end.
+
+    For readers that look for an answer in prose: what a model tries out while thinking is none.
+    """
+    if not may_have_thinking(text):
+        return text, True
+    channels = _channels(text) or _process(text)
+    if channels is not None:
+        text = channels[0]
+    pieces: list[str] = []
+    start = 0
+    within: _Marks | None = None
+    for match in _MARK.finditer(text):
+        mark = match[0].lower()
+        if within is None:
+            if mark in _OPENED:
+                pieces.append(text[start : match.start()])
+                within = _OPENED[mark]
+            elif _CLOSED[mark].special:
+                pieces.clear()
+                start = match.end()
+        elif _CLOSED.get(mark) is within:
+            within, start = None, match.end()
+    if within is None:
+        pieces.append(text[start:])
+    return "".join(pieces), within is None
+
+
+def _first_block(text: str, cut: str | None, *, open_only: bool) -> tuple[str, str] | None:
+    """Return the thinking at the beginning of a text, and the rest; None if it begins with none.
+
+    `open_only`: an end without a beginning is none, since the thinking has been found elsewhere.
+    """
     begun = text.lstrip()
-    for tags in _TAGS:
-        if begun.startswith(tags.opening):
-            thought, closed, rest = begun[len(tags.opening) :].partition(tags.closing)
-            if closed:
-                return rest.lstrip(), _both(reasoning, thought.strip())
-            return ("", _both(reasoning, thought.strip())) if end == "length" else (text, reasoning)
-    if reasoning is None:
-        for closing in _UNOPENED:
-            thought, closed, rest = text.partition(closing)
-            if closed and (rest[:1] in ("", "\n", "\r") or thought.endswith("\n")):
-                return rest.lstrip(), thought.strip() or None
-    return text, reasoning
+    first = _MARK.search(begun)
+    if first is None:
+        return None
+    marks = _OPENED.get(first[0].lower())
+    place = first.end()
+    if marks is None:
+        marks, place = _CLOSED[first[0].lower()], 0
+        if open_only or not marks.special or _is_mention(begun, first):
+            return None
+    elif first.start():
+        return None
+    end: re.Match[str] | None = None
+    for match in _MARK.finditer(begun, place):  # thinking that speaks of its own closing mark goes on behind it
+        closes = match[0].lower() == marks.closing.lower()
+        if end is not None and (not closes or _is_mention(begun, match)):
+            break
+        end = match if closes else end
+    if end is not None:
+        return begun[place : end.start()], begun[end.end() :]
+    return (begun[place:], "") if marks.special or cut == "length" else None
+
+
+def _is_mention(text: str, match: re.Match[str]) -> bool:
+    """Whether a sentence only speaks of a closing mark: in quotes, or with blanks on both sides."""
+    before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
+    return before in _QUOTES or (before in (" ", "\t") and after in (" ", "\t"))
+
+
+def _channels(text: str) -> tuple[str, str] | None:
+    """Return answer and thinking of a text in gpt-oss's channels, also where the marks themselves have been lost."""
+    starts = list(_CHANNEL.finditer(text))
+    if not starts:
+        if text.startswith("analysis") and "assistantfinal" in text:
+            thought, _, answer = text.removeprefix("analysis").rpartition("assistantfinal")
+            return answer, thought
+        return None
+    answers: list[str] = []
+    thoughts = [_END_OF_CHANNEL.split(text[: starts[0].start()], maxsplit=1)[0]]
+    for place, start in enumerate(starts):
+        stop = starts[place + 1].start() if place + 1 < len(starts) else len(text)
+        body = _END_OF_CHANNEL.split(text[start.end() : stop], maxsplit=1)[0]
+        (answers if start[1] == "final" else thoughts).append(body)
+    return "".join(answers), "\n".join(thought.strip() for thought in thoughts if thought.strip())
+
+
+def _process(text: str) -> tuple[str, str] | None:
+    """Return answer and thinking of a text with Granite's two headings."""
+    heading = _PROCESS.match(text)
+    response = _RESPONSE.search(text, heading.end()) if heading else None
+    if heading is None or response is None:
+        return None
+    return text[response.end() :], text[heading.end() : response.start()]
 
 
 def _both(reasoning: str | None, thought: str) -> str | None:

@@ -1,12 +1,15 @@
 """Broken answers: what each stage of the reading rule saves, and what is never accepted."""
 
+import ast
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchgen.answers.reading import Found, NoObject, Stage, read_object, reread_object
+from batchgen.answers.reading import Found, NoObject, Stage, object_in, read_object, reread_object
+
+from .linear import check_linear
 
 VALUE = {"customer": "Ann", "versions": [1, 2], "note": None}
 PLAIN = json.dumps(VALUE)
@@ -25,9 +28,23 @@ SAVED = [
     ("one object given twice", f"{PLAIN}\n\n{PLAIN}", Stage.EMBEDDED),
     ("a placeholder in the prose", f"Filling in {{customer}}: {PLAIN}", Stage.EMBEDDED),
     ("one brace too many", PLAIN + "}", Stage.EMBEDDED),
+    ("a list of one object", f"[{PLAIN}]", Stage.EMBEDDED),
+    ("a list of one object in a fence", f"```json\n[{PLAIN}]\n```", Stage.EMBEDDED),
+    ("a list of one object in prose", f"As asked: [{PLAIN}]", Stage.EMBEDDED),
+    ("thinking after a greeting", f'Sure. <think>{{"customer": "Bob"}}?</think>{PLAIN}', Stage.EMBEDDED),
+    ("thinking in brackets", f'[THINK]{{"customer": "Bob"}}?[/THINK]{PLAIN}', Stage.FENCED),
+    (
+        "thinking in a channel",
+        f'<|channel|>analysis<|message|>{{"a": 1}}?<|end|><|channel|>final<|message|>{PLAIN}',
+        Stage.FENCED,
+    ),
     ("trailing commas", '{"customer": "Ann", "versions": [1, 2,], "note": null,}', Stage.REPAIRED),
     ("single quotes", "{'customer': 'Ann', 'versions': [1, 2], 'note': null}", Stage.REPAIRED),
     ("Python's words", "{'customer': 'Ann', 'versions': [1, 2], 'note': None}", Stage.REPAIRED),
+    ("Python's tuples", "{'customer': 'Ann', 'versions': (1, 2), 'note': None}", Stage.REPAIRED),
+    ("Python's list of one", "[{'customer': 'Ann', 'versions': [1, 2], 'note': None}]", Stage.REPAIRED),
+    ("Python's quotes", "{\"customer\": 'Ann', 'versions': [1, 2], \"note\": None}", Stage.REPAIRED),
+    ("three quotes", '{"customer": """Ann""", "versions": [1, 2], "note": None}', Stage.REPAIRED),
     ("bare keys", '{customer: "Ann", versions: [1, 2], note: null}', Stage.REPAIRED),
     ("a missing comma", '{"customer": "Ann" "versions": [1, 2], "note": null}', Stage.REPAIRED),
     ("curly quotes", "{“customer”: “Ann”, “versions”: [1, 2], “note”: null}", Stage.REPAIRED),
@@ -40,14 +57,34 @@ SAVED = [
 def test_broken_answers_are_saved_by_their_stage(text, stage):
     """Each kind of almost-JSON gives the object, by the stage the rule names, and reads the same again."""
     assert read_object(text) == Found(VALUE, stage)
-    assert reread_object(text) == VALUE
+    assert reread_object(text) == object_in(text) == VALUE
 
 
 LOST = [
     ("nothing", "", "empty", False),
-    ("only thinking", "<think>hm</think>", "no JSON object", False),
+    ("only thinking", "<think>hm</think>", "no answer after", False),
     ("prose", "I cannot help with that.", "no JSON object", False),
-    ("an array", f"[{PLAIN}]", "a JSON array", False),
+    ("a draft in thinking that does not end", f"<think>Perhaps {PLAIN}, or Bob", "has no end", True),
+    ("a draft in thinking after a greeting", f"Well. <think>Perhaps {PLAIN}", "has no end", True),
+    ("a draft in unclosed brackets", f"[THINK]Perhaps {PLAIN}", "has no end", True),
+    ("a draft in a channel", f"<|channel|>analysis<|message|>Perhaps {PLAIN}", "no answer after", False),
+    ("a draft before a late end", f"Perhaps {PLAIN}?\n</think>\nI give up.", "no JSON object", False),
+    ("several objects in an array", f'[{PLAIN}, {{"customer": "Bob"}}]', "a JSON array of 2", False),
+    ("a missing value", '{"a": }', "not valid JSON", False),
+    ("undefined", '{"a": undefined}', "not valid JSON", False),
+    ("infinity", '{"a": Infinity}', "not valid JSON", False),
+    ("a bare word", '{"a": yes}', "not valid JSON", False),
+    ("an apostrophe in single quotes", "{'a': 'it's'}", "not valid JSON", False),
+    ("quotes in quotes", '{"a": "say "hi" now"}', "not valid JSON", False),
+    ("quotes in quotes that look like a key", '{"a": "see "log: 5, "b": 1}', "not valid JSON", False),
+    ("quotes in quotes that touch", '{"a": "see ""log": 5}', "not valid JSON", False),
+    ("an escape of nobody's", '{"a": "C:\\dir"}', "not valid JSON", False),
+    ("an object in a damaged one", '"a": {"b": 1}, "c": 2}', "inside another", False),
+    ("the last object in a damaged one", '"c": 2, "a": {"b": 1}}', "inside another", False),
+    ("objects that Python takes for one", 'x {"a": 1} y {"a": true}', "2 different", False),
+    ("an object and almost another", "{'a': 1} or {\"a\": 2}", "2 different", False),
+    ("braces without end", "{x} " * 500, "more than 100 pairs", False),
+    ("deeper than a reader may go", '{"a":' + "[" * 150 + "]" * 150 + "}", "deeper than 100", False),
     ("a string", json.dumps(PLAIN), "a JSON string", False),
     ("a number", "12", "a bare JSON value", False),
     ("two different objects", f'{PLAIN} or {{"customer": "Bob"}}', "2 different JSON objects", False),
@@ -73,6 +110,7 @@ def test_other_answers_are_not_guessed(text, words, cut):
     assert isinstance(found, NoObject)
     assert words in found.message
     assert found.cut is cut
+    assert object_in(text) is None
 
 
 @pytest.mark.parametrize("text", [row[1] for row in SAVED if row[2] is not Stage.STRICT])
@@ -111,3 +149,103 @@ def test_lone_surrogates_become_replacement_characters():
     """Half an emoji, escaped, would break Arrow and SQLite later on."""
     found = read_object('{"a": "x\\ud83d", "\\udc00": ["\\ud83d\\ude00"]}')
     assert found == Found({"a": "x\ufffd", "\ufffd": ["😀"]}, Stage.STRICT)
+
+
+def test_a_python_literal_is_read_as_one():
+    """Colons, commas, quotes and braces inside its strings are text."""
+    for value in (
+        {"details": 'see "log", line: 5'},
+        {"a": "x, y :", "b": "z"},
+        {"a": "x } y", "b": ["{", '"', "it's", "\\", "\n\x07é\U0001f600"]},
+        {"a": True, "b": None, "c": (1, -2.5, ()), "d": {}},
+    ):
+        found = read_object(repr(value))
+        assert isinstance(found, Found)
+        assert found.value == json.loads(json.dumps(value))
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=6), VALUES, min_size=1, max_size=4))
+def test_python_prints_what_is_read(value):
+    """What `print` writes of any object is that object, as `ast.literal_eval` says too."""
+    found = read_object(repr(value))
+    assert isinstance(found, Found)
+    assert found.value == ast.literal_eval(repr(value))
+
+
+WORDS = st.text(alphabet="ab ,:'\"{}[]\\/#\n5", max_size=8)
+DAMAGED = st.recursive(
+    st.none() | st.booleans() | st.integers(-99, 99) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _leaves(value, path=()):
+    """Yield (path of keys, text) of the leaves that are not empty."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, (*path, key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, path)
+    elif value not in (None, ""):
+        yield path, json.dumps(value)
+
+
+@settings(max_examples=400)
+@given(st.dictionaries(WORDS, DAMAGED, min_size=1, max_size=3), st.booleans(), st.data())
+def test_a_repair_invents_and_moves_nothing(value, python, data):
+    """Whatever sign of structure is lost or doubled: what is accepted has no leaf but the object's own, in place."""
+    text = repr(value) if python else json.dumps(value, ensure_ascii=False)
+    signs = _structure(text)
+    place = data.draw(st.sampled_from(signs))
+    sign = data.draw(st.sampled_from(["", text[place] * 2, "'", '"']))
+    found = read_object(text[:place] + sign + text[place + 1 :])
+    if isinstance(found, Found):
+        assert set(_leaves(found.value)) <= set(_leaves(value))
+
+
+def _structure(text):
+    """Where the signs stand that are structure and not content: brackets, commas, colons and quotes round strings."""
+    signs, place = [], 0
+    while place < len(text):
+        if text[place] in "\"'":
+            end = place + 1
+            while text[end] != text[place]:
+                end += 2 if text[end] == "\\" else 1
+            signs += [place, end]
+            place = end
+        elif text[place] in "{}[],:":
+            signs.append(place)
+        place += 1
+    return signs
+
+
+LONG = {
+    "braces": "{",
+    "pairs of braces": "{}",
+    "objects": "{a:1}",
+    "keys": '{"a":',
+    "Python's keys": "{'a':",
+    "pairs": "{'a':'b',",
+    "quotes": '{"a":"\\"',
+    "apostrophes": "{,'",
+    "brackets": "[",
+    "blanks in a fence": "```\n  ",
+    "fences": "```",
+    "thinking": "<think>",
+    "ends of thinking": "a</think>",
+    "channels": "<|channel|>a<|message|>",
+    "channels without end": "<|channel|>",
+    "blanks after thinking": "<think></think>  ",
+    "answers": "<think></think><answer>",
+    "commas and blanks": "{, \t",
+}
+
+
+@pytest.mark.parametrize("piece", LONG.values(), ids=list(LONG))
+@pytest.mark.parametrize("head", ["", "{", "```\n", "<think>x</think>"])
+def test_the_time_is_linear_in_the_length(head, piece):
+    """Twice the text takes twice the time, whatever it is made of."""
+    check_linear(lambda length: read_object(head + piece * (length // len(piece))))
+    check_linear(lambda length: read_object(head + piece * (length // len(piece)) + '"}'))

@@ -1,0 +1,25 @@
+"""Whether a reader's time is linear in the length of the text."""
+
+import time
+from collections.abc import Callable
+
+SHORT = 4_000
+TIMES = 4
+
+
+def check_linear(read: Callable[[int], object]) -> None:
+    """Check that a text four times as long takes about four times as long, where a square law would take sixteen.
+
+    Times below 20 ms say nothing and are let pass; a machine that is busy gets three tries.
+    """
+    for _ in range(3):
+        short, long = _seconds(read, SHORT), _seconds(read, SHORT * TIMES)
+        if long <= 0.02 + short * TIMES * 2:
+            return
+    raise AssertionError(f"{SHORT} letters took {short:.3f} s, {SHORT * TIMES} took {long:.3f} s")
+
+
+def _seconds(read: Callable[[int], object], length: int) -> float:
+    start = time.perf_counter()
+    read(length)
+    return time.perf_counter() - start
