@@ -126,9 +126,9 @@ class Books:
         self._most_out = max(self._most_out, in_flight)
         return {
             "rows": progress.rows,
-            "succeeded": progress.settled - progress.failed,
+            "succeeded": progress.succeeded,
             "failed": progress.failed,
-            "pending": progress.rows - progress.settled,
+            "pending": progress.pending,
             "refused": progress.refused,
             "cost": progress.spent,
             "currency": self._parts.currency,
@@ -183,9 +183,9 @@ class Books:
         return Summary(
             state="stopped",
             rows=progress.rows,
-            succeeded=progress.settled - progress.failed,
+            succeeded=progress.succeeded,
             failed=progress.failed,
-            pending=progress.rows - progress.settled,
+            pending=progress.pending,
             attempts=0,
             refused=figures.refused,
             input_tokens=None,

@@ -19,6 +19,16 @@ class Progress(Struct):
     budget: Decimal | None = None
     currency: str = ""
 
+    @property
+    def succeeded(self) -> int:
+        """Rows that have an answer."""
+        return self.settled - self.failed
+
+    @property
+    def pending(self) -> int:
+        """Rows still to do: those that have no result, neither an answer nor a permanent failure."""
+        return self.rows - self.settled
+
 
 class Reporter:
     """Receives what happens; this one keeps silent (the Python functions print nothing)."""

@@ -253,7 +253,12 @@ class RunDirectory:
             if self._journal is None:
                 self._save(state="running")
                 self._open_journal()
-            return reopen_failed(self.journal, self.results_path, input_cost)
+            count = reopen_failed(self.journal, self.results_path, input_cost)
+            assert self._saved is not None
+            told = self._saved.summary
+            again = msgspec.structs.replace(told, failed=max(0, told.failed - count), pending=told.pending + count)
+            self._save(summary=again)  # so that after a kill `status` counts these rows as still to do
+            return count
 
     def save(self, state: str, summary: Mapping[str, Any]) -> None:
         """Rewrite `run.json` atomically; `state` as in `RunState`. Raises `StorageStop`."""

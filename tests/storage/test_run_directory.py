@@ -527,3 +527,14 @@ def test_sums_are_those_of_the_results(tmp_path):
     summary = pq.read_table(tmp_path / "out" / "cost_summary.parquet")
     assert sum(table["cost"].to_pylist()) == sum(summary["cost"].to_pylist()) == Decimal("3.9")
     assert sum(table["attempts"].to_pylist()) == sum(summary["attempts"].to_pylist()) == 13
+
+
+def test_reopened_rows_are_still_to_do(tmp_path):
+    """`status` says so after a kill too, when the run has not come to count them itself."""
+    with enter(tmp_path / "out") as directory:
+        publish(directory, 0)
+        directory.finish({"rows": 5, "succeeded": 4, "failed": 1, "pending": 0}, no_label)
+    with enter(tmp_path / "out") as directory:
+        assert directory.reopen_failed(lambda result: None) == 1
+    told = read_state(tmp_path / "out")[0]
+    assert (told.state, told.summary.succeeded, told.summary.failed, told.summary.pending) == ("running", 4, 0, 1)

@@ -134,10 +134,10 @@ def test_a_disk_that_fills_up_at_the_very_end(spare, simulator, job, tmp_path, d
         "import sys, batchgen.storage.run_directory as r; from batchgen.cli import main as cli\n"
         "from pathlib import Path; import shutil\n"
         "real = r.write_cost_summary\n"
-        "def full(path, *rest):\n"
+        "def full(path, *rest, **more):\n"
         f"    free = shutil.disk_usage({str(disk.place)!r}).free\n"
         f"    Path({str(disk.place)!r}, 'ballast').write_bytes(bytes(free))\n"
-        "    real(path, *rest)\n"
+        "    real(path, *rest, **more)\n"
         "r.write_cost_summary = full\n"
         "cli.main(sys.argv[1:])"
     )
