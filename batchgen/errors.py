@@ -7,6 +7,7 @@ BatchgenError
 │   └── OutputError    the output directory: locked, foreign, changed job, not writable
 └── StoppedError       the run ended early and can go on (exit 3)
     ├── ProviderStop   an answer no row can survive: wrong key, unknown model, overdue account
+    ├── FailuresStop   more rows failed than `limits.max_failed`
     ├── ResourceStop   this machine has no file descriptor left to connect with
     ├── BudgetStop     the next request could pass the budget
     ├── InputStop      the input can no longer be read as it was when the run began
@@ -50,6 +51,14 @@ class ProviderStop(StoppedError):
     """The provider said something that no other row can survive."""
 
     remedy = "When the provider can answer again, the same command goes on from here."
+
+
+class FailuresStop(StoppedError):
+    """More rows failed than `limits.max_failed` allows."""
+
+    remedy = (
+        "The same command with a higher limits.max_failed goes on from here; --retry-failed tries the failed rows too."
+    )
 
 
 class ResourceStop(StoppedError):

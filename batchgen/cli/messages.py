@@ -111,6 +111,8 @@ def status_text(directory: str, state: RunState, holder: str | None) -> str:
         lines.append(f"cost        {money(counts.cost, counts.currency or '')}{simulated}")
     if counts.error is not None:
         lines.append(f"stopped by  {counts.error.get('message')}")
+    elif counts.last_error:
+        lines.append(f"last error  {counts.last_error} (no answer since)")
     lines.append(f"as of       {state.updated_at}")
     return harmless("\n".join(lines))
 

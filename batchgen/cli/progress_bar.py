@@ -54,7 +54,8 @@ class ProgressBar(Reporter):
             return
         self._drawn_s = now
         with self._shown():
-            self._bar.set_postfix_str(postfix(standing), refresh=False)
+            still = standing.settled == self._bar.n
+            self._bar.set_postfix_str(postfix(standing), refresh=still)
             self._bar.update(standing.settled - self._bar.n)
 
     def note(self, text: str) -> None:
@@ -96,6 +97,8 @@ def postfix(standing: Progress) -> str:
         parts.append(f"failed {standing.failed:,}")
     if standing.refused:
         parts.append(f"429s {standing.refused:,}")
+    if standing.trouble is not None:
+        parts.append(f"last error {harmless(standing.trouble)[:80]}")
     return ", ".join(parts)
 
 

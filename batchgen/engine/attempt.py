@@ -12,7 +12,7 @@ from decimal import Decimal
 import msgspec
 
 from batchgen.engine.model_requests import ModelRequests
-from batchgen.engine.provider_health import Watch
+from batchgen.engine.provider_health import ProviderHealth
 from batchgen.engine.request_memory import RequestMemory
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.work import RowInProgress
@@ -24,7 +24,7 @@ from batchgen.pace.values import Ticket
 from batchgen.tokens.count import rough_tokens
 from batchgen.transport.protocol import Transport
 from batchgen.transport.reply_memory import SMALL_BYTES
-from batchgen.values import Failure, Outcome, Prompt, Request, Verdict
+from batchgen.values import Failure, FailureKind, Outcome, Prompt, Request, Verdict
 
 FILES_KEPT = 8
 """Connections given up when no file descriptor is left: a part takes two, and the input and its thread some more."""
@@ -40,7 +40,7 @@ class Attempts:
         transport: Transport,
         limiter: Limiter,
         reservations: Reservations,
-        health: Watch,
+        health: ProviderHealth,
         results: RowResults,
         retry: RetrySettings,
         note: Callable[[str], None] = lambda text: None,
@@ -50,10 +50,11 @@ class Attempts:
         self._limiter = limiter
         self._clock = limiter.clock
         self._reservations = reservations
-        self._health = health
+        self.health = health
         self._results = results
         self._shown = results.masker.message
         self._patience_s = retry.rate_limit_patience_s
+        self._max_attempts = retry.max_attempts
         self._note = note
         self._short_of_files = False
         self.memory = RequestMemory()
@@ -87,11 +88,13 @@ class Attempts:
                 row.tally.refused_s += self._clock() - row.refused_at_s
                 row.refused_at_s = None
             row.tally.requests += 1
+            row.number = ticket.number
+            self.health.sent(ticket.number)
             started_s = self._clock()
             if row.failed_at_s is not None:
                 row.tally.waited_s = started_s - row.failed_at_s
                 row.failed_at_s = None
-            response = await self._transport.send(request, timeout_s=self._limiter.pacer.deadline_s)
+            response = await self._transport.send(request, timeout_s=self._deadline_s(row))
             answered_s = self._clock()
             row.latency_ms = (answered_s - started_s) * 1000
             if isinstance(response, Failure):
@@ -101,6 +104,7 @@ class Attempts:
                 row.large = len(response.body) > SMALL_BYTES
                 outcome = self._requests.read(request, response)
         finally:
+            self.health.returned(ticket.number)
             row.tally.asked_s = self._limiter.settle(ticket, None if short_of_files else outcome)
             usage = None if outcome is None else outcome.usage
             cost = None if usage is None else self._results.cost(row, usage)
@@ -110,10 +114,22 @@ class Attempts:
                 self._wait_for_files(row, outcome)
                 return outcome
             self._count(row, outcome)
-        reason = self._health.observe(outcome, started_s, answered_s, first=row.tally.requests == 1)
+        reason = self.health.observe(row, outcome, started_s, answered_s)
         if reason is not None:
             raise ProviderStop(self._shown(reason))
         return outcome
+
+    def _deadline_s(self, row: RowInProgress) -> float:
+        """Return how long the row's next attempt may take: what is learnt of the others, doubled for each of the row's
+        own time-outs, at most `limits.timeout_s`. The last attempt has the whole of it: no row fails for what was
+        learnt of others.
+        """
+        pacer, tally = self._limiter.pacer, row.tally
+        if tally.attempts + 1 >= self._max_attempts:
+            return pacer.limits.timeout_s
+        if not tally.timeouts:
+            return pacer.deadline_s
+        return min(pacer.limits.timeout_s, pacer.deadline_s * 2.0 ** min(tally.timeouts, 30))
 
     async def _admit(self, request: Request, prompt: Prompt, *, retry: bool) -> tuple[Decimal | None, Ticket]:
         """Wait until the budget and the limiter let a request go out; return what is reserved for it, and its permit.
@@ -186,6 +202,8 @@ class Attempts:
                 )
         elif failure.verdict is Verdict.RETRY:
             row.failed_at_s = self._clock()
+            if failure.kind is FailureKind.TIMEOUT and failure.http_status is None and failure.maybe_billed:
+                row.tally.timeouts += 1
             if failure.needs_stream:
                 self._requests.stream_from_now_on(row.prompt)
                 row.request = None

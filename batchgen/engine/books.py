@@ -60,6 +60,7 @@ class Books:
                 f"{money(cost, parts.currency or '')}."
             )
         self.budget = Budget(cap, spent, lost, before.unreported)
+        self.max_failed = parts.job.limits.max_failed
         self._settled_before = settled.rows
         self.progress = Progress(
             rows=rows,
@@ -104,6 +105,22 @@ class Books:
             else max(Decimal(0), before.budget - spent - before.possibly_billed.cost - before.unreported),
         )
 
+    def too_many_failed(self) -> str | None:
+        """Return why the run should stop by `limits.max_failed`, None if it should not.
+
+        A share is one of the rows that have a result; where few have, of 100 rows or of all, whichever is less.
+        """
+        most, progress = self.max_failed, self.progress
+        if most is None or not progress.failed:
+            return None
+        among = 1.0 if most >= 1 else max(progress.settled, min(100, progress.rows))
+        if progress.failed < most * among:
+            return None
+        return (
+            f"{progress.failed:,} of {progress.settled:,} rows failed, and limits.max_failed is {most:g}: raise it to "
+            "go on; --retry-failed tries the failed rows again."
+        )
+
     def change_budget(self, cap: Decimal | None) -> None:
         """Put another budget in force from now on."""
         self.budget.change_cap(cap)
@@ -135,6 +152,7 @@ class Books:
             "wall_s": self._wall_s(),
             "possibly_billed": self.budget.possibly_billed,
             "simulated": self._parts.endpoint.simulated,
+            "last_error": progress.trouble,
             **self.kept_aside(),
         }
 

@@ -5,8 +5,9 @@ again. A row that waits is a number in a list: it holds no worker and no permit.
 or one before, is found in `SharedAnswers`.
 
 A sharing row has the result of the row that was asked, with 0 attempts, a cost of 0, no tokens and no latency: all
-sums stay those of the requests sent. If the request fails for good, the rows that wait for it then fail alike; later
-ones, and `--retry-failed`, ask again.
+sums stay those of the requests sent. If the request fails in a way that another try could mend, the next of the rows
+that wait for it is asked in its place; if it fails for good, they fail alike; later ones, and `--retry-failed`, ask
+again.
 """
 
 from __future__ import annotations
@@ -25,11 +26,23 @@ from batchgen.engine.work import RowInProgress
 from batchgen.job.parts import JobParts
 from batchgen.job.render import prompt_columns, rendered
 from batchgen.money.ledger import Charges
+from batchgen.pace.retry import AttemptCounts
 from batchgen.storage.journal import Journal
 from batchgen.storage.shared_answers import SharedAnswers
-from batchgen.values import Result, Status
+from batchgen.values import FailureKind, Prompt, Result, Status
 
 _NOTHING = Decimal(0)
+
+_MENDABLE = frozenset(
+    {
+        FailureKind.RATE_LIMITED,
+        FailureKind.SERVER_ERROR,
+        FailureKind.TIMEOUT,
+        FailureKind.NETWORK,
+        FailureKind.UNREADABLE,
+    }
+)
+"""Failures that say nothing of the request itself: another try may end well."""
 
 
 class Repeats(Struct, frozen=True):
@@ -85,7 +98,7 @@ class Sharing:
         self._store = repeats.store
         self._writer = writer
         self._wall_us = wall_us
-        self._asked: dict[int, bytes] = {}  # row in hand → key
+        self._asked: dict[int, tuple[bytes, Prompt]] = {}  # row in hand → key, and what the rows of that key ask
         self._waiting: dict[bytes, list[int]] = {}  # key in hand → rows that wait for it
         self._answered: dict[int, bytes] = {}  # row emitted, not committed → key
         self._answers: dict[bytes, Result] = {}  # its result
@@ -103,7 +116,7 @@ class Sharing:
         if known is not None:
             return self._share(known, work.row)
         self._waiting[key] = []
-        self._asked[work.row] = key
+        self._asked[work.row] = key, work.prompt
         return work
 
     def _share(self, result: Result, row: int) -> Result:
@@ -128,17 +141,23 @@ class Sharing:
         """Whether to send no more requests for now."""
         return self._writer.congested
 
-    def emit(self, result: Result) -> None:
-        """Pass a result on, and with it those of the rows that waited for it."""
+    def emit(self, result: Result) -> RowInProgress | None:
+        """Pass a result on, and with it those of the rows that waited for it; or return one that is to be asked now."""
         self._writer.emit(result)
-        key = self._asked.pop(result.row, None)
-        if key is None:
-            return
+        asked = self._asked.pop(result.row, None)
+        if asked is None:
+            return None
+        key, prompt = asked
+        if result.error_kind in _MENDABLE and self._waiting[key]:
+            row = self._waiting[key].pop(0)
+            self._asked[row] = asked
+            return RowInProgress(row, prompt, AttemptCounts())
         for row in self._waiting.pop(key):
             self._writer.emit(self._share(result, row))
         if result.status is Status.SUCCEEDED:
             self._answered[result.row] = key
             self._answers[key] = result
+        return None
 
     def spend(self, charges: Charges) -> None:
         """Put on record what a row without a result has cost."""

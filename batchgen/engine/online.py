@@ -10,7 +10,7 @@ import anyio
 from batchgen.engine.attempt import Attempts
 from batchgen.engine.model_requests import ModelRequests
 from batchgen.engine.protocol import EngineFigures, EngineParts, Outlet, RowFeed
-from batchgen.engine.provider_health import Watch
+from batchgen.engine.provider_health import ProviderHealth
 from batchgen.engine.workers import Workers
 from batchgen.errors import StoppedError
 from batchgen.job.settings import LimitSettings
@@ -21,6 +21,9 @@ from batchgen.pace.retry import RetryPolicy
 from batchgen.pace.values import Limits
 from batchgen.storage.pace_file import PaceRecord
 from batchgen.transport.protocol import OpenTransport
+
+LOOK_EVERY_S = 0.5
+"""How often it is looked at whether the provider answers at all."""
 
 
 class OnlineEngine:
@@ -34,6 +37,9 @@ class OnlineEngine:
         self._pacer = Pacer(self._pace_limits(), random.Random(), time.monotonic())
         self._limiter = Limiter(self._pacer)
         self._pace = PaceRecord(time.monotonic(), time.time_ns() // 1_000)
+        self._health = ProviderHealth(
+            requests.endpoint.host, job.limits, job.retry.rate_limit_patience_s, worked=parts.worked
+        )
         self._attempts = Attempts(
             requests=ModelRequests(requests.provider, requests.model, stream=job.model.stream),
             transport=transport,
@@ -45,13 +51,15 @@ class OnlineEngine:
                 parameters=job.model.parameters,
                 currency=requests.currency or "",
             ),
-            health=Watch(requests.endpoint.host, worked=parts.worked),
+            health=self._health,
             results=parts.results,
             retry=job.retry,
             note=parts.reporter.note,
         )
         retry = RetryPolicy(job.retry, random.Random())
-        self._workers = Workers(self._attempts, parts.dialogue, parts.results, retry, self._limiter)
+        self._workers = Workers(
+            self._attempts, parts.dialogue, parts.results, retry, self._limiter, note=parts.reporter.note
+        )
 
     @property
     def most_in_flight(self) -> int:
@@ -62,6 +70,7 @@ class OnlineEngine:
         """Work the rows off; return when there are none left, or after a stop or an interruption has drained."""
         async with self._transport, anyio.create_task_group() as side:
             side.start_soon(self._record_pace)
+            side.start_soon(self._look_at_health)
             await self._workers.run(rows, out, self._workers_wanted())
             side.cancel_scope.cancel()
         self._pace.add(self._pacer.snapshot(time.monotonic()))
@@ -80,13 +89,14 @@ class OnlineEngine:
             self._parts.reporter.note(
                 f"limits.concurrency is {self._transport.concurrency} at most until the next start."
             )
-        self._limits = limits
+        self._limits = self._health.limits = limits
         self._pacer.change(self._pace_limits())
         self._limiter.changed()
         self._workers.widen(self._workers_wanted())
 
     def figures(self) -> EngineFigures:
         """Return what there is to say now."""
+        trouble = self._health.trouble
         return EngineFigures(
             refused=self._attempts.refused,
             limited_by=self._pacer.limited_by(),
@@ -95,6 +105,7 @@ class OnlineEngine:
             interrupted=self._workers.interrupted,
             pace=self._pace,
             in_flight=self._limiter.in_flight,
+            trouble=None if trouble is None else self._parts.results.masker.message(trouble),
         )
 
     def _workers_wanted(self) -> int:
@@ -110,6 +121,11 @@ class OnlineEngine:
             tokens_per_minute=limits.tokens_per_minute,
             timeout_s=limits.timeout_s,
         )
+
+    async def _look_at_health(self) -> None:
+        while True:
+            await anyio.sleep(LOOK_EVERY_S)
+            self._workers.look()
 
     async def _record_pace(self) -> None:
         while True:

@@ -41,8 +41,8 @@ class Outlet(Protocol):
     def congested(self) -> bool:
         """Whether to send no more requests for now."""
 
-    def emit(self, result: Result) -> None:
-        """Take a result; never blocks."""
+    def emit(self, result: Result) -> RowInProgress | None:
+        """Take a result; never blocks. Return a row that is to be asked in its place, where there is one."""
 
     def spend(self, charges: Charges) -> None:
         """Put on record what a row without a result has cost, and the turns it has had; never blocks."""
@@ -54,8 +54,9 @@ class Outlet(Protocol):
 class EngineFigures(Struct, frozen=True):
     """What an engine says of itself, at any time.
 
-    `refused` counts rate-limited answers; `limited_by` names what bounded the pace, None if nothing did; `error` is why
-    the engine stopped early, None if it did not; `pace` is what the pacer did, None where nothing was paced.
+    `trouble` is the last error, while there has been no answer since; `refused` counts rate-limited answers;
+    `limited_by` names what bounded the pace, None if nothing did; `error` is why the engine stopped early, None if it
+    did not; `pace` is what the pacer did, None where nothing was paced.
     """
 
     refused: int
@@ -65,6 +66,7 @@ class EngineFigures(Struct, frozen=True):
     interrupted: bool
     pace: PaceRecord | None = None
     in_flight: int = 0
+    trouble: str | None = None
 
 
 class Engine(Protocol):

@@ -8,7 +8,10 @@ from msgspec import Struct
 
 
 class Progress(Struct):
-    """Where the run stands, of rows that are durably settled; `spent` is None while no price is known."""
+    """Where the run stands, of rows that are durably settled; `spent` is None while no price is known.
+
+    `trouble` is the last error, while there has been no answer since.
+    """
 
     rows: int = 0
     settled: int = 0
@@ -18,6 +21,7 @@ class Progress(Struct):
     spent: Decimal | None = None
     budget: Decimal | None = None
     currency: str = ""
+    trouble: str | None = None
 
     @property
     def succeeded(self) -> int:

@@ -10,26 +10,10 @@ import msgspec
 
 from batchgen.engine.masking import Masker
 from batchgen.engine.work import RowInProgress
-from batchgen.errors import ProviderStop
 from batchgen.money.ledger import Charges, charges_on, with_charges
 from batchgen.money.prices import ModelPrice
 from batchgen.pace.retry import AttemptCounts, is_retryable
 from batchgen.values import Completion, Cost, Failure, FailureKind, Outcome, Prompt, Result, Status, Usage
-
-_REMEDIES = {
-    FailureKind.AUTHENTICATION: (
-        "Put the right key into the variable that model.api_key_env names; then the same command goes on from here."
-    ),
-    FailureKind.MODEL_UNAVAILABLE: (
-        "Once this key can use the model, the same command goes on. Another one (--set model.name=NAME) needs "
-        "--fresh or another --output: answers of two models are never mixed."
-    ),
-    FailureKind.ACCOUNT: "Settle the account with the provider; then the same command goes on from here.",
-    FailureKind.ENDPOINT: (
-        "Correct model.base_url, with --fresh or another --output: answers of two addresses are never mixed."
-    ),
-}
-"""What to do after an answer that no row can survive, for the run to go on."""
 
 _FREE = Cost(Decimal(0), Decimal(0))
 
@@ -89,14 +73,6 @@ class RowResults:
         """Return what is recorded for the row."""
         result = self._completed(row, outcome) if isinstance(outcome, Completion) else self._failed(row, outcome)
         return result if row.billed is None else with_charges(result, row.billed)
-
-    def stop_reason(self, failure: Failure) -> ProviderStop:
-        """Return the exception for an answer that no row can survive, in the vendor's own words."""
-        status = f"HTTP {failure.http_status}" if failure.http_status is not None else "no answer"
-        code = f", {failure.code}" if failure.code else ""
-        message = self.masker.message
-        reason = f"The provider refused for good ({message(status + code)}): {message(failure.message)}"
-        return ProviderStop(reason, _REMEDIES.get(failure.kind))
 
     def _completed(self, row: RowInProgress, completion: Completion) -> Result:
         usage, masker = completion.usage, self.masker

@@ -22,7 +22,7 @@ from batchgen.engine.row_feed import Feed
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.structured_turns import PlainDialogue, StructuredDialogue
 from batchgen.engine.summary import Summary
-from batchgen.errors import InternalStop, StoppedError, StorageStop
+from batchgen.errors import FailuresStop, InternalStop, StoppedError, StorageStop
 from batchgen.job.parts import JobParts
 from batchgen.job.requests import check_budget
 from batchgen.job.settings import LimitSettings
@@ -67,8 +67,15 @@ async def run_job(
         if sharing is not None:
             sharing.committed(stored)
         books.committed(stored)
-        books.progress.refused = engine.figures().refused
+        figures = engine.figures()
+        books.progress.refused, books.progress.trouble = figures.refused, figures.trouble
         reporter.moved(books.progress)
+        stop_for_failures()
+
+    def stop_for_failures() -> None:
+        reason = books.too_many_failed()
+        if reason is not None:
+            engine.stop(FailuresStop(reason))
 
     try:
         async with AsyncExitStack() as stack:
@@ -102,10 +109,11 @@ async def run_job(
             for note in books.notes:
                 reporter.note(note)
             reporter.started(books.progress)
+            stop_for_failures()
             control.attach(_Running(parts, books, engine))
             async with anyio.create_task_group() as side:
                 side.start_soon(_watch_storage, writer, engine)
-                side.start_soon(_save_state, directory, books, engine)
+                side.start_soon(_save_state, directory, books, engine, reporter)
                 await engine.run(feed, writer if sharing is None else sharing)
                 side.cancel_scope.cancel()
     except StoppedError as stopped:
@@ -135,6 +143,7 @@ class _Running:
             check_budget(self._parts.job, self._parts.model, self._parts.price_of)
         if limits.budget is not None:
             self._books.change_budget(limits.budget)
+        self._books.max_failed = limits.max_failed
         self._change(limits)
 
 
@@ -165,11 +174,15 @@ async def _watch_storage(writer: Writer, engine: Engine) -> None:
         engine.stop(error)
 
 
-async def _save_state(directory: RunDirectory, books: Books, engine: Engine) -> None:
-    """Keep `run.json` up to date."""
+async def _save_state(directory: RunDirectory, books: Books, engine: Engine, reporter: Reporter) -> None:
+    """Keep `run.json` up to date, and the progress while nothing moves because of errors."""
     pause_s = STATE_SOON_S
     while True:
-        in_flight = engine.figures().in_flight
+        figures = engine.figures()
+        in_flight = figures.in_flight
+        if figures.trouble or books.progress.trouble:
+            books.progress.trouble = figures.trouble
+            reporter.moved(books.progress)
         try:
             await anyio.to_thread.run_sync(directory.save, "running", msgspec.to_builtins(books.state(in_flight)))
         except StorageStop as error:

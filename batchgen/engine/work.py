@@ -37,6 +37,7 @@ class DialogueState(Struct):
 class RowInProgress(Struct):
     """A row in progress: what it asks and what it has used up in this run.
 
+    `number` is the place of its last request in the order of sending.
     `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `priced` is the last
     usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer; `size`
     counts the bytes of its request, see `request_memory`; `large`: its reply has a share of `Transport.room`.
@@ -54,3 +55,4 @@ class RowInProgress(Struct):
     dialogue: DialogueState | None = None
     size: int = 0
     large: bool = False
+    number: int = 0

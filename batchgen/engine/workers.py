@@ -7,6 +7,7 @@ wait for another attempt is handed to a task of its own, so that its worker goes
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import anyio
@@ -15,15 +16,16 @@ from anyio.abc import TaskGroup
 
 from batchgen.engine.attempt import Attempts
 from batchgen.engine.protocol import Outlet, RowFeed
+from batchgen.engine.provider_health import REMEDIES
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.structured_turns import Dialogue
 from batchgen.engine.work import RowInProgress
-from batchgen.errors import StoppedError, StorageStop
+from batchgen.errors import ProviderStop, StoppedError, StorageStop
 from batchgen.money.ledger import Charges
 from batchgen.pace.limiter import Limiter, LimiterClosed
 from batchgen.pace.retry import RetryPolicy, is_retryable
 from batchgen.storage.writer import result_bytes
-from batchgen.values import Failure, Outcome, Result, Verdict
+from batchgen.values import Failure, Outcome, Result
 
 DRAIN_S = 25.0
 """How long an interrupted run waits for what is in flight: Kubernetes kills after 30 s."""
@@ -39,18 +41,32 @@ LOOK_S, LOOK_SELDOM_S = 0.005, 0.02
 """Seconds until the next look at whether more workers are of use: after one that was, doubled after each that was not,
 the most."""
 
+DOUBT_S = 0.01
+"""Seconds until the next look at whether refusals were those of single rows."""
+
 WAITING_ROWS = 4_000
 """Most rows that wait for another attempt in tasks of their own; beyond it their workers wait with them."""
 
 
 class Workers:
-    """Works a feed off. What ends early without a result is put on record, and its row stays pending."""
+    """Works a feed off. What ends early without a result is put on record, and its row stays pending.
+
+    `note` takes a sentence for the user.
+    """
 
     def __init__(
-        self, attempts: Attempts, dialogue: Dialogue, results: RowResults, retry: RetryPolicy, limiter: Limiter
+        self,
+        attempts: Attempts,
+        dialogue: Dialogue,
+        results: RowResults,
+        retry: RetryPolicy,
+        limiter: Limiter,
+        *,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._attempts = attempts
         self._memory = attempts.memory
+        self._health = attempts.health
         self._dialogue = dialogue
         self._results = results
         self._retry = retry
@@ -67,6 +83,7 @@ class Workers:
         self._growing = False
         self._drained = anyio.Event()  # no rows are left to begin
         self._waiting = 0
+        self._note = note
         self.error: StoppedError | None = None
         self.interrupted = False
 
@@ -77,7 +94,40 @@ class Workers:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 self.widen(workers)
+            while self._health.held and not self._halted:
+                async with anyio.create_task_group() as tasks:  # for rows that are asked in place of those that fail
+                    self._tasks = tasks
+                    self._judge_held()
         self._tasks = None
+        for suspect in self._health.held:
+            self._give_up(suspect.row)
+        self._health.held = []
+
+    def look(self) -> None:
+        """Have a look from time to time: stop a run that nobody answers, and say what it waits for."""
+        limiter, health = self._limiter, self._health
+        now_s, timeout_s = limiter.clock(), limiter.pacer.limits.timeout_s
+        reason = health.overdue(now_s, timeout_s, down=limiter.pacer.is_down)
+        if reason is not None:
+            self._stop_for(reason)
+        elif (news := health.news(now_s, timeout_s)) is not None:
+            self._note(self._results.masker.message(news))
+        if health.held and not (self._halted or limiter.in_flight or limiter.waiting or self._waiting):
+            self._judge_held()  # the rest of the input waits for these rows
+
+    def _judge_held(self) -> None:
+        """Decide on the rows that are held back, as no other request is out that could tell more of them."""
+        reason = self._health.at_the_end()
+        if reason is not None:
+            self._stop_for(reason)
+            return
+        held, self._health.held = self._health.held, []
+        for suspect in held:
+            self._record(suspect.row, suspect.failure)
+
+    def _stop_for(self, reason: str) -> None:
+        cause = self._health.cause
+        self.stop(ProviderStop(self._results.masker.message(reason), None if cause is None else REMEDIES.get(cause)))
 
     def widen(self, workers: int) -> None:
         """Have up to `workers` workers; if there are more, they leave when their row is done."""
@@ -155,6 +205,8 @@ class Workers:
                     if isinstance(item, Result):
                         self._out.emit(item)
                     else:
+                        if self._health.held:
+                            await self._wait_in_doubt()
                         await self._see_through(item)
                     if self._memory.full:
                         await self._memory.wait()
@@ -167,6 +219,12 @@ class Workers:
             self.stop(error)
         finally:
             self._workers -= 1
+
+    async def _wait_in_doubt(self) -> None:
+        """Return when it is known whether refusals were those of single rows, or the run ends."""
+        while self._health.in_doubt and not self._halted:
+            with anyio.move_on_after(DOUBT_S):
+                await self._stopped.wait()
 
     async def _more(self) -> bool:
         """Bring the next shard; a stop ends the wait, since the room it waits for may never come then."""
@@ -239,15 +297,38 @@ class Workers:
             self._out.spend(charges)
 
     def _settle(self, row: RowInProgress, outcome: Outcome) -> None:
-        if isinstance(outcome, Failure) and outcome.verdict is Verdict.STOP:
-            self._give_up(row)
-            self.stop(self._results.stop_reason(outcome))
-            return
+        """Record how a row has ended, or hold it back while its failure may be everybody's."""
+        health = self._health
         self._memory.free(row)
+        if isinstance(outcome, Failure) and health.is_suspect(outcome):
+            reason = health.hold(row, outcome)
+            if reason is not None:
+                self._stop_for(reason)
+        else:
+            self._record(row, outcome)
+        if health.held:
+            for suspect in health.cleared():
+                self._record(suspect.row, suspect.failure)
+
+    def _record(self, row: RowInProgress, outcome: Outcome) -> None:
+        said = self._health.row_ended(outcome)
+        if said is not None:
+            self._note(self._results.masker.message(said))
         result = self._dialogue.finish(row, outcome, self._results.result(row, outcome))
-        self._out.emit(result)
+        instead = self._out.emit(result)
         if row.large and self._out.congested and self._tasks is not None:
             self._tasks.start_soon(self._hold_until_saved, result_bytes(result))
+        if instead is not None:
+            assert self._tasks is not None
+            self._waiting += 1
+            self._tasks.start_soon(self._ask_instead, instead)
+
+    async def _ask_instead(self, row: RowInProgress) -> None:
+        """Ask a row in place of another that asked the same and failed."""
+        try:
+            await self._see_through(row)
+        finally:
+            self._waiting -= 1
 
     async def _hold_until_saved(self, size: int) -> None:
         """Leave other large replies in their sockets as long as the disk has more to take than it can at once."""

@@ -80,6 +80,10 @@ class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[limits]`: `timeout_s` bounds one attempt (streamed: the longest silence); `budget` is an amount.
 
+    When a run stops by itself: `max_failed` (a count, or a share below 1) of failed rows; `max_alike_at_first` first
+    rows that all fail alike; `max_failed_in_a_row` with no answer between them; `stalled_s` seconds without an answer,
+    `startup_wait_s` before there was any. 0 switches the middle two off.
+
     `concurrency` bounds the requests in flight; left out, how many are of use is found.
     """
 
@@ -88,6 +92,11 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tokens_per_minute: _Positive | None = None
     timeout_s: _Positive = 300.0
     budget: Annotated[Decimal, Meta()] | None = None
+    max_failed: Annotated[int, Meta(ge=1)] | Annotated[float, Meta(gt=0, lt=1)] | None = None
+    max_alike_at_first: Annotated[int, Meta(ge=0)] = 20
+    max_failed_in_a_row: Annotated[int, Meta(ge=0)] = 50
+    stalled_s: _Positive = 300.0
+    startup_wait_s: _Positive = 60.0
 
 
 class PricingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -39,8 +39,9 @@ class AttemptCounts(Struct):
 
     `stale`: its one immediate retry on a new connection has been had. `shared`: the last failure was an outage that
     everybody waits out together, so it draws on patience like a refusal. `last`: no fresh rows were waiting behind it,
-    so what looks like an outage may just be the bad rows at the end. `asked_s`: what the limiter wants this row
-    to wait, besides waiting for its permit. `waited_s`: how long it really waited between its last two attempts.
+    so what looks like an outage may just be the bad rows at the end. `timeouts`: attempts that had no answer in time.
+    `asked_s`: what the limiter wants this row to wait, besides waiting for its permit. `waited_s`: how long it really
+    waited between its last two attempts.
     """
 
     requests: int = 0
@@ -51,6 +52,7 @@ class AttemptCounts(Struct):
     last: bool = False
     asked_s: float = 0.0
     waited_s: float = 0.0
+    timeouts: int = 0
 
 
 def is_retryable(outcome: Outcome) -> bool:

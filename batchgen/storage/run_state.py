@@ -30,6 +30,7 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     `killed_counted`, `most_out` (requests seen in flight at once) and `dearest` (cost of a row) are what the next run
     needs to know of one that is killed (`killed_runs`); `budget` is the one in force, and `unreported` what answers
     without usage are counted at in it.
+    `last_error` is said while a run goes on that has had no answer since.
     """
 
     state: str = "running"
@@ -57,6 +58,7 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     dearest: Decimal = Decimal(0)
     budget: Decimal | None = None
     unreported: Decimal = Decimal(0)
+    last_error: str | None = None
 
 
 class RunState(Struct, frozen=True, kw_only=True):

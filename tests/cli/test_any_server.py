@@ -16,7 +16,7 @@ SECRETS = (ENV["GATE_KEY"], TEAM, CODE, "code%2Bsecret%2F9988")
 
 
 @contextmanager
-def server(reply):
+def server(reply, port=0):
     """Serve chat completions by `reply(handler, body) -> (status, document)`; yields the address and the heads."""
     heads = []
 
@@ -36,7 +36,7 @@ def server(reply):
             self.end_headers()
             self.wfile.write(data)
 
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     httpd.daemon_threads = True
     thread = threading.Thread(target=httpd.serve_forever)
     thread.start()

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from batchgen.engine.attempt import Attempts
 from batchgen.engine.masking import Masker
 from batchgen.engine.model_requests import ModelRequests
-from batchgen.engine.provider_health import Watch
+from batchgen.engine.provider_health import ProviderHealth
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.structured_turns import PlainDialogue, StructuredDialogue
 from batchgen.engine.work import RowInProgress
 from batchgen.engine.workers import Workers
+from batchgen.job.settings import LimitSettings
 from batchgen.money.budget import Budget
 from batchgen.money.prices import load_prices
 from batchgen.money.reservation import Reservations
@@ -38,11 +39,12 @@ class Transport:
 
     def __init__(self, *answers):
         self.answers = list(answers)
-        self.requests = []
+        self.requests, self.timeouts_s = [], []
         self.room = Room()
 
     async def send(self, request, *, timeout_s):
         self.requests.append(request)
+        self.timeouts_s.append(timeout_s)
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
@@ -83,7 +85,7 @@ def engine_of(transport, budget, limiter, *, retry=None, parameters=PARAMETERS, 
         transport=transport,
         limiter=limiter,
         reservations=reservations,
-        health=Watch("test"),
+        health=ProviderHealth("test", LimitSettings(), 900.0),
         results=results,
         retry=retry.settings,
         note=note,

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from batchgen.engine.masking import MESSAGE_CAP
@@ -112,12 +113,31 @@ async def test_a_model_that_only_streams_is_streamed_from_then_on():
 async def test_the_reason_to_stop_is_the_vendors_masked():
     """A wrong key: the verdict stops the run, the key is not repeated."""
     made, *_ = asking(WRONG_KEY)
-    outcome = await made.attempt(work())
+    row = work()
+    outcome = await made.attempt(row)
     assert outcome.verdict is Verdict.STOP
-    reason = str(made.results.stop_reason(outcome))
+    assert made.attempts.health.hold(row, outcome) is None
+    reason = made.results.masker.message(made.attempts.health.at_the_end())
     assert "Incorrect API key" in reason
     assert "401" in reason
     assert "sk-abc" not in reason
+
+
+@pytest.mark.parametrize(
+    ("attempts", "expected"),
+    [(1, [600]), (2, [120, 600]), (3, [120, 240, 600]), (6, [120, 240, 480, 600, 600, 600])],
+)
+async def test_a_row_that_was_too_late_gets_more_time_each_time(attempts, expected):
+    """What was learnt of the others' latencies doubles up to the user's own limit, which the last attempt has whole."""
+    late = Failure(FailureKind.TIMEOUT, Verdict.RETRY, "late", maybe_billed=True)
+    made = Asking(*[late] * attempts, attempts=attempts)
+    pacer = made.limiter.pacer
+    pacer.change(msgspec.structs.replace(pacer.limits, timeout_s=600.0))
+    pacer._log.deadline_s = 120.0
+    row = work()
+    outcome = await made.again(row, await made.attempt(row), made.clock.sleep)
+    assert outcome.kind is FailureKind.TIMEOUT
+    assert made.transport.timeouts_s == expected
 
 
 async def test_want_of_file_descriptors_costs_no_attempt_and_lowers_the_concurrency():

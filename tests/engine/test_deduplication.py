@@ -93,12 +93,37 @@ def test_later_rows_find_the_answer_before_and_after_its_commit(store):
     assert later.admit(work(20_000, "a")).row == 20_000
 
 
-def test_a_failure_is_shared_with_who_waits_only(store):
+def test_a_failure_that_another_try_could_mend_is_tried_by_the_next(store):
+    """One unlucky row does not fail the others: they are asked one after the other until one has an answer."""
+    made, writer = sharing(store, "a", "a", "a", "a")
+    made.admit(work(0, "a"))
+    for row in (1, 2, 3):
+        assert made.admit(work(row, "a")) is None
+    unlucky = Result(0, Status.FAILED, 6, 5, error_kind=FailureKind.TIMEOUT)
+    again = made.emit(unlucky)
+    assert (again.row, again.prompt, again.tally) == (1, Prompt(text="a"), AttemptCounts())
+    assert made.emit(answer(1)) is None
+    ended = [(result.row, result.status, result.attempts) for result in writer.results]
+    assert ended == [(0, Status.FAILED, 6)] + [(row, Status.SUCCEEDED, 2 * (row == 1)) for row in (1, 2, 3)]
+
+
+def test_the_last_of_them_fails_alone(store):
+    """When every one has had its tries, nothing is left to wait."""
+    made, writer = sharing(store, "a", "a")
+    made.admit(work(0, "a"))
+    made.admit(work(1, "a"))
+    for row in (0, 1):
+        again = made.emit(Result(row, Status.FAILED, 6, 5, error_kind=FailureKind.SERVER_ERROR))
+    assert again is None
+    assert [(result.row, result.attempts) for result in writer.results] == [(0, 6), (1, 6)]
+
+
+def test_a_failure_for_good_is_shared_with_who_waits_only(store):
     """Later rows, and a later run, ask again."""
     made, writer = sharing(store, "a", "a", "a")
     made.admit(work(0, "a"))
     made.admit(work(1, "a"))
-    failed = Result(0, Status.FAILED, 6, 5, error_kind=FailureKind.SERVER_ERROR)
+    failed = Result(0, Status.FAILED, 6, 5, error_kind=FailureKind.INVALID_REQUEST)
     made.emit(failed)
     made.committed([failed])
     assert [(r.row, r.status, r.attempts, r.input_cost) for r in writer.results] == [

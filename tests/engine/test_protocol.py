@@ -12,6 +12,7 @@ from batchgen.engine.control import Control
 from batchgen.engine.model_requests import ModelRequests
 from batchgen.engine.protocol import EngineFigures
 from batchgen.engine.work import RowInProgress
+from batchgen.errors import ProviderStop
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.requests import request_parts
 from batchgen.money.ledger import Charges
@@ -67,10 +68,12 @@ class OneByOne:
     async def ask(self, row, out):
         outcome = await self.turns(row, out)
         if isinstance(outcome, Failure) and outcome.verdict is Verdict.STOP:
-            self.stop(self.parts.results.stop_reason(outcome))
+            self.stop(ProviderStop(self.parts.results.masker.message(outcome.message)))
             out.spend(self.parts.results.unfinished(row))
         else:
-            out.emit(self.parts.dialogue.finish(row, outcome, self.parts.results.result(row, outcome)))
+            instead = out.emit(self.parts.dialogue.finish(row, outcome, self.parts.results.result(row, outcome)))
+            if instead is not None:
+                await self.ask(instead, out)
 
     async def turns(self, row, out):
         self.parts.dialogue.resume(row)

@@ -1,17 +1,20 @@
 """Workers with scripted attempts: everything settles once, waiting rows hold no worker, stops drain."""
 
 import time
+from types import SimpleNamespace
 
 import anyio
 import pytest
 
 from batchgen.engine.masking import Masker
+from batchgen.engine.provider_health import ProviderHealth
 from batchgen.engine.request_memory import RequestMemory
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.structured_turns import PlainDialogue
 from batchgen.engine.work import RowInProgress
 from batchgen.engine.workers import FIRST_WORKERS, Workers
 from batchgen.errors import StorageStop
+from batchgen.job.settings import LimitSettings
 from batchgen.pace.limiter import LimiterClosed
 from batchgen.pace.retry import AttemptCounts
 from batchgen.secret import Secrets
@@ -21,6 +24,8 @@ pytestmark = pytest.mark.anyio
 
 DONE = Completion("yes", "stop", Usage())
 BROKEN = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "broken")
+BLOCKED = Failure(FailureKind.AUTHENTICATION, Verdict.STOP, "blocked", http_status=403)
+DOWN = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "down", http_status=500)
 WRONG_KEY = Failure(FailureKind.AUTHENTICATION, Verdict.STOP, "wrong key", http_status=401)
 
 
@@ -70,7 +75,9 @@ class Limiter:
     """Only its end matters here, and how many requests are out."""
 
     closed = False
-    in_flight = 0
+    in_flight = waiting = 0
+    clock = staticmethod(lambda: 0.0)
+    pacer = SimpleNamespace(limits=SimpleNamespace(timeout_s=300.0), is_down=False)
 
     def stop(self):
         self.closed = True
@@ -81,8 +88,9 @@ class Attempts:
 
     def __init__(self, limiter, attempt):
         self.limiter, self._attempt = limiter, attempt
-        self.now = self.peak = 0
+        self.now = self.peak = self.sent = 0
         self.memory = RequestMemory(100)
+        self.health = ProviderHealth("test", LimitSettings(), 900.0)
 
     async def send(self, work, *, retry=False):
         if self.limiter.closed:
@@ -91,9 +99,17 @@ class Attempts:
         self.peak = max(self.peak, self.now)
         self.limiter.in_flight = self.now
         work.tally.requests += 1
+        self.sent += 1
+        work.number = self.sent
+        self.health.sent(work.number)
         try:
-            return await self._attempt(work)
+            outcome = await self._attempt(work)
+            self.health.returned(work.number)
+            reason = self.health.observe(work, outcome, 0.0, 1.0)
+            assert reason is None
+            return outcome
         finally:
+            self.health.returned(work.number)
             self.now -= 1
             self.limiter.in_flight = self.now
 
@@ -237,12 +253,13 @@ async def test_a_waiting_row_holds_no_worker():
     assert sorted(result.row for result in outlet.results) == [0, 1, 2, 3, 4]
 
 
-async def test_a_stop_leaves_the_row_pending_and_drains_the_others():
-    """What is in flight is kept; nothing new is sent."""
+async def test_a_stop_leaves_its_rows_pending_and_drains_the_others():
+    """Three different rows are refused for good, and no answer between: what is in flight is kept, no more is sent."""
     release = anyio.Event()
 
     async def attempt(work):
-        if work.row == 2:
+        await anyio.lowlevel.checkpoint()
+        if work.row >= 2:
             return WRONG_KEY
         await release.wait()
         return DONE
@@ -255,7 +272,78 @@ async def test_a_stop_leaves_the_row_pending_and_drains_the_others():
         release.set()
     assert "wrong key" in str(made.error)
     assert sorted(result.row for result in outlet.results) == [0, 1]
-    assert [work.row for work in left] == [2]
+    assert 3 <= len(left) <= 5
+    assert sorted(work.row for work in left) == list(range(2, 2 + len(left)))
+
+
+async def test_a_row_that_is_refused_alone_fails_alone():
+    """An answer to a request that was sent after the refusal was seen shows that it was the row's own."""
+    outcomes = {3: BLOCKED, 7: BLOCKED}
+
+    async def attempt(work):
+        await anyio.lowlevel.checkpoint()
+        return outcomes.get(work.row, DONE)
+
+    made, outlet, left, _ = runner(attempt, 12)
+    await made.run(1)
+    assert (made.error, left) == (None, [])
+    assert {result.row: result.http_status for result in outlet.results if result.error_kind} == {3: 403, 7: 403}
+    assert sorted(result.row for result in outlet.results) == list(range(12))
+
+
+async def test_a_refused_row_at_the_very_end_fails_too():
+    """No later request can tell, but others were answered."""
+
+    async def attempt(work):
+        return BLOCKED if work.row == 4 else DONE
+
+    made, outlet, left, _ = runner(attempt, 5)
+    await made.run(1)
+    assert (made.error, left, len(outlet.results)) == (None, [], 5)
+
+
+async def test_rows_that_are_held_back_do_not_keep_the_rest_of_the_input_waiting():
+    """Where nothing else is out and the next shard waits for their results, they are judged without more evidence."""
+
+    async def attempt(work):
+        await anyio.lowlevel.checkpoint()
+        return BLOCKED if work.row == 1 else DONE
+
+    made, outlet, _, _ = runner(attempt, 2, 2)
+    feed_more = made.feed.more
+
+    async def more():
+        while made.feed.next_row and len(outlet.results) < 2:
+            made.look()
+            await anyio.lowlevel.checkpoint()
+        return await feed_more()
+
+    made.feed.more = more
+    with anyio.fail_after(10):
+        await made.run(1)
+    assert sorted(result.row for result in outlet.results) == [0, 1, 2, 3]
+
+
+async def test_a_row_is_asked_in_place_of_another_that_failed():
+    """The outlet names it; it is asked even when no other row is left."""
+
+    async def attempt(work):
+        await anyio.lowlevel.checkpoint()
+        return DOWN if work.row == 0 else DONE
+
+    async def again(work, failure, sleep):
+        return failure
+
+    made, outlet, _, _ = runner(attempt, 1, again=again)
+    emit = outlet.emit
+
+    def emit_and_name(result):
+        emit(result)
+        return RowInProgress(8, Prompt(), AttemptCounts()) if result.row == 0 else None
+
+    outlet.emit = emit_and_name
+    await made.run(1)
+    assert [(result.row, result.error_kind) for result in outlet.results] == [(0, FailureKind.SERVER_ERROR), (8, None)]
 
 
 async def test_an_interrupt_wakes_rows_that_wait():
@@ -312,7 +400,9 @@ async def test_a_stop_ends_the_wait_for_the_next_shard():
     async def more():
         if made.feed.next_row:
             entered.set()
-            await anyio.sleep_forever()
+            while True:
+                await anyio.lowlevel.checkpoint()
+                made.look()
         return await feed_more()
 
     made.feed.more = more
