@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from batchgen.errors import InputError
-from batchgen.source.dialect import Dialect, check_encoding, find_dialect, swallowed
+from batchgen.source.dialect import LINE_BREAK, Dialect, check_encoding, find_dialect, swallowed
 from batchgen.source.files import File, UnpackedBytes, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece, check_agreement, check_names
 
@@ -53,7 +53,7 @@ class DelimitedReader:
             raw = stream.raw
             assert isinstance(raw, UnpackedBytes)
             records = dialect.records(stream)
-            line = 0
+            line = before = 0  # the last line of the record, and of those before the batch
             mark = 0
             try:
                 for record in records:
@@ -64,29 +64,50 @@ class DelimitedReader:
                         if len(record) < width or any(map(str.strip, record[width:])):
                             raise _ragged(file, row, line + 1, header, record)
                         del record[width:]
-                    if records.line_num - line > 1 and row >= 0 and file.reading.quotes is None:
-                        _check_swallowing(file, row, line + 1, record, dialect)
                     line = records.line_num
-                    if row >= 0 and record[0][-len(header[0]) :] == header[0] and _repeats(record, header):
-                        raise _joined(file, row, line)
                     row += 1
                     if row <= skip:  # the header was row 0 of this count
                         mark = raw.taken
+                        before = line
                         continue
                     rows.append(record)
                     if row == skip + most:
                         break
                     if len(rows) == BATCH_ROWS or raw.taken - mark >= BATCH_BYTES:
+                        if line - before > len(rows):
+                            self._check_long_rows(file, row - len(rows), rows, before, line)
                         yield self._piece(file, row - len(rows), rows, places, schema)
                         rows = []
+                        before = line
                         mark = raw.taken
             except csv.Error as error:
                 raise _malformed(file, row, line + 1, str(error)) from error
         if rows:
+            if line - before > len(rows):
+                self._check_long_rows(file, row - len(rows), rows, before, line)
             yield self._piece(file, row - len(rows), rows, places, schema)
+
+    def _check_long_rows(self, file: File, first: int, rows: Sequence[Sequence[str]], before: int, last: int) -> None:
+        """Raise for a row of several lines that look like rows of their own."""
+        if file.reading.quotes is not None:
+            return
+        delimiter = self._dialects[file.name].delimiter
+        lines = [1 + sum(len(LINE_BREAK.findall(cell)) for cell in record) for record in rows]
+        for index, record in enumerate(rows):
+            if lines[index] > 1 and swallowed(record, delimiter):
+                exact = before + sum(lines) == last  # there are no blank lines among them
+                place = f", which begins in line {before + sum(lines[:index]) + 1}" if exact else ""
+                raise InputError(
+                    f"{file.path}, row {first + index} (counted from 0){place}: a double quote at the start of a cell "
+                    "joins lines that look like rows of their own. Double the quote if it is text; if the cell is "
+                    'meant so, say quotes = "csv" under [input].'
+                )
 
     def _piece(self, file: File, first: int, rows: list[list[str]], places: Sequence[int], schema: pa.Schema) -> Piece:
         cells = list(zip(*rows, strict=True))
+        header = self._headers[file.name]
+        if len(header) > 1 and (header[0] in cells[0] or f"\ufeff{header[0]}" in cells[0]):
+            _check_header_once(file, first, rows, header)
         problems: dict[int, str] = {}
         arrays = []
         for place, name in zip(places, schema.names, strict=True):
@@ -150,25 +171,14 @@ def _is_blank(record: Sequence[str]) -> bool:
     return not record or (len(record) == 1 and not record[0].strip())
 
 
-def _repeats(record: Sequence[str], header: Sequence[str]) -> bool:
-    """Whether a row is the header once more, perhaps with the byte order mark of a file that was appended."""
-    return len(header) > 1 and [record[0].removeprefix("\ufeff"), *record[1:]] == [*header]
-
-
-def _joined(file: File, row: int, line: int) -> InputError:
-    return InputError(
-        f"{file.path}, line {line} (row {row}, counted from 0) repeats the header: several files were put together. "
-        "Remove the line, or name the files themselves with a glob."
-    )
-
-
-def _check_swallowing(file: File, row: int, line: int, record: Sequence[str], dialect: Dialect) -> None:
-    if swallowed(record, dialect.delimiter):
-        raise InputError(
-            f"{file.path}, row {row} (counted from 0), which begins in line {line}: a double quote at the start of a "
-            "cell joins lines that look like rows of their own. Double the quote if it is text; if the cell is meant "
-            'so, say quotes = "csv" under [input].'
-        )
+def _check_header_once(file: File, first: int, rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
+    """Raise if a row is the header once more, perhaps with the byte order mark of a file that was appended."""
+    for row, record in enumerate(rows, first):
+        if [record[0].removeprefix("\ufeff"), *record[1:]] == header:
+            raise InputError(
+                f"{file.path}, row {row} (counted from 0) repeats the header: several files were put together. Remove "
+                "that line, or name the files themselves with a glob."
+            )
 
 
 def _ragged(file: File, row: int, line: int, header: Sequence[str], record: Sequence[str]) -> InputError:

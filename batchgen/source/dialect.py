@@ -23,6 +23,7 @@ _DEFAULTS = {Format.CSV: ",", Format.TSV: "\t"}
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SAMPLE_CHARACTERS = 1 << 16
 _SAMPLE_RECORDS = 200
+LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _SEP = re.compile(r"sep=(.)\r?\n?$", re.IGNORECASE)
 _PROPER = re.compile(r'"(?:[^"]|"")*"')
 _NUMBER = re.compile(r"[-+]?[0-9.,]*(?:[eE][-+]?[0-9]+)?")
@@ -176,7 +177,7 @@ def swallowed(record: Sequence[str], delimiter: str) -> bool:
     place = next(index for index, cell in enumerate(record) if "\n" in cell or "\r" in cell)
     if width < 2 or '"' in record[place] or f"{delimiter} " in record[place]:
         return False
-    rows = [line.split(delimiter) for line in re.split(r"\r\n|\r|\n", delimiter.join(record))]
+    rows = [line.split(delimiter) for line in LINE_BREAK.split(delimiter.join(record))]
     if len(rows) < 2 or len(rows[0]) < width or any(len(row) != width for row in rows[1:]):
         return False
     forms = [[_form(row[index]) for row in rows] for index in range(width) if index != place]

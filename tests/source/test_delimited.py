@@ -245,7 +245,7 @@ def test_habits(tmp_path, name, content, table):
     [
         (b'id,text\n1,a\n2,"So it\n3,began\n4,here"\n5,b\n', ["line 3", "quotes"]),
         (b'id,score,text\n1,4,a\n2,5,"So it\n3,1,began\n4,2,here"\n', ["line 3", "quotes"]),
-        (b"id,text\n1,a\n\xef\xbb\xbfid,text\n2,b\n", ["line 3", "repeats the header"]),
+        (b"id,text\n1,a\n\xef\xbb\xbfid,text\n2,b\n", ["row 1", "repeats the header"]),
         (b"a,b;c\n1,2;3\n4,5;6\n", ["delimiter", "commas", "semicolons"]),
         ("id,text\n1,caf\xe9\n".encode("cp1252"), ["cp1252", "encoding"]),
         ("id,text\n1,\u4ea7\u54c1\u5f88\u597d\n".encode("gbk"), ["gb18030", "encoding"]),
