@@ -26,6 +26,7 @@ def load_examples(
     """
     source = Source.open(path)
     template.check_columns(source.columns, f"prompt.examples ({path})")
+    source.check_readable(template.columns)
     if answer_column not in source.columns:
         raise InputError(f"prompt.examples ({path}): {missing_column(answer_column, source.columns)}")
     rows = source.scan().rows

@@ -38,6 +38,7 @@ def assemble(job: Job, endpoint: Endpoint) -> JobParts:
     reading = Reading(job.input.delimiter, job.input.encoding, job.input.quotes)
     source = Source.open(job.input.path, id_column=job.input.id, limit=job.input.limit, reading=reading)
     requests.template.check_columns(source.columns, job.input.path)
+    source.check_readable(requests.template.columns)
     return JobParts(
         **structs.asdict(requests),
         source=source,

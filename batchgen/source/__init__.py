@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Self
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from batchgen.source.files import File, Format, Reading, check_unchanged, find_f
 from batchgen.source.ids import Chunks, IdCheck
 from batchgen.source.jsonl import JsonlReader
 from batchgen.source.parquet import ParquetReader
+from batchgen.source.partitions import PartitionedReader
 from batchgen.source.reader import Piece, Reader
 from batchgen.source.row_values import WholeNumbers, mark_whole, row_values
 from batchgen.text.columns import missing_column
@@ -100,10 +101,15 @@ class Source:
             reader = JsonlReader(files, limit)
         else:
             reader = DelimitedReader(files)
+        if any("=" in file.name for file in files):
+            reader = PartitionedReader(reader, files)
         if id_column is not None:
             if id_column not in reader.schema.names:
                 raise InputError(f"input.id: {missing_column(id_column, reader.schema.names)}")
             kind = reader.schema.field(id_column).type
+            found = reader.unreadable.get(id_column)
+            if found is not None:
+                raise InputError(f"input.id: {found}; an id is a text or a number.")
             if pa.types.is_nested(kind) or pa.types.is_binary(kind):
                 raise InputError(f'input.id: column "{id_column}" of {path} is {kind}; an id is a text or a number.')
         return cls(path, files, reader, id_column, limit)
@@ -118,6 +124,12 @@ class Source:
         """The names of the columns, in order."""
         names: list[str] = self.schema.names
         return names
+
+    def check_readable(self, columns: Collection[str]) -> None:
+        """Raise `InputError` for a column of which no prompt can be made."""
+        for name, reason in self._reader.unreadable.items():
+            if name in columns:
+                raise InputError(f"{reason}, which only its own program can read. Write it with a plain type.")
 
     def scan(self) -> Scan:
         """Read everything once: count the rows, prove them readable, check the ids, take the fingerprint.

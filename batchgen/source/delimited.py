@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -24,6 +25,7 @@ class DelimitedReader:
 
     proven = False
     whole: frozenset[str] = frozenset()
+    unreadable: ClassVar[dict[str, str]] = {}
 
     def __init__(self, files: Sequence[File]) -> None:
         csv.field_size_limit(max(CELL_CAP, csv.field_size_limit()))  # the module knows only one limit per process

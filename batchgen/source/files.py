@@ -47,6 +47,7 @@ _EXTENSIONS = {
     ".ndjson": Format.JSONL,
     ".json": Format.JSONL,
 }
+_BINARY = (".parquet", ".pq")
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _KNOWN = (
     "known are .parquet, .csv, .tsv, .txt, .jsonl, .ndjson and .json, the text formats also with .gz, .bz2 or .zst; "
@@ -81,8 +82,9 @@ class File(Struct, frozen=True):
 def find_files(path: str, reading: Reading = Reading()) -> tuple[File, ...]:  # noqa: B008 (frozen)
     """Return the files that `path` (a file, a directory or a glob) means, in natural order, all of one format.
 
-    In a directory, names that begin with a dot or an underscore are left out, and so is `.json`, which beside data
-    is nearly always metadata. Raises `InputError` when nothing fits, formats are mixed or a file cannot be looked at.
+    In a directory, names that begin with a dot or an underscore are left out, and so is `.json`, but for `part-*.json`
+    alone. Of several text files, those of 0 bytes are parts that had no rows. Raises `InputError` when nothing fits,
+    formats are mixed or a file cannot be looked at.
     """
     try:
         if os.path.isdir(path):
@@ -95,6 +97,8 @@ def find_files(path: str, reading: Reading = Reading()) -> tuple[File, ...]:  # 
         else:
             paths, root = [Path(path)], Path(path).parent
         paths.sort(key=lambda found: natural_key(str(found)))
+        if len(paths) > 1:
+            paths = [found for found in paths if found.stat().st_size or found.suffix in _BINARY] or paths
         files = tuple(_file(found, root, reading) for found in paths)
     except FileNotFoundError as error:
         raise InputError(f"The input {error.filename or path} does not exist.") from error
@@ -122,20 +126,14 @@ def _directory(root: Path) -> list[Path]:
     found = []
     for folder, folders, names in os.walk(root, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        for name in folders:
-            if "=" in name:
-                raise InputError(
-                    f"{root} is partitioned by folders ({name}): those keys would be lost. Write them as a column, "
-                    f"or name the files with a glob such as {root}/**/*.parquet to go without them."
-                )
-        found += [
-            Path(folder, name)
-            for name in names
-            if not name.startswith((".", "_")) and not name.endswith(".json") and _format(name) is not None
-        ]
-    if not found:
+        found += [Path(folder, name) for name in names if not name.startswith((".", "_")) and _format(name) is not None]
+    # A .json file is nearly always metadata, but Spark writes a table as nothing but such parts.
+    data = [path for path in found if path.suffix.lower() != ".json"] or [
+        path for path in found if path.name.startswith("part-")
+    ]
+    if not data:
         raise InputError(f"The directory {root} holds no input file; {_KNOWN}.")
-    return found
+    return data
 
 
 def _raise(error: OSError) -> None:

@@ -1,4 +1,6 @@
-"""JSONL: one JSON object per line, typed by reading every line first, since any line may widen a column.
+"""JSONL: one JSON object per line, or one list of objects however it is laid out.
+
+Columns are typed by reading every line first, since any line may widen a column.
 
 How a column gets its type, from all its values: text → string; true/false → bool; whole numbers → int64; numbers →
 float64 (if no whole number beyond 2^53 is among them, which float64 could not hold); objects → struct of all their
@@ -12,23 +14,29 @@ row, and 10 becomes 10.0 beside 2.5), the value comes along as JSON, see `own_co
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import isnan
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pyarrow as pa
 
 from batchgen.errors import InputError
-from batchgen.source.files import File, UnpackedBytes, open_bytes
+from batchgen.source.files import File, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece
 from batchgen.source.row_values import EXACT_IN_FLOAT, own_column
 
 Object = dict[str, Any]
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+_scan = json.JSONDecoder().raw_decode
+_BETWEEN = re.compile(r"[\s,]*")
+_LIST_BYTES = 1 << 16
 _MOST_FIELDS = 200  # an object with more kinds of keys is a map, not a record
 
 
@@ -36,6 +44,7 @@ class JsonlReader:
     """JSONL files. Building one reads them through (the first `limit` rows), to fix the schema."""
 
     proven = True
+    unreadable: ClassVar[dict[str, str]] = {}
 
     def __init__(self, files: Sequence[File], limit: int | None = None) -> None:
         columns: dict[str, _Shape] = {}
@@ -45,11 +54,14 @@ class JsonlReader:
             count = 0
             for row, _, _ in islice(_objects(file, 0), left):
                 count += 1
+                last = row
                 for key, value in row.items():
                     shape = columns.get(key)
                     if shape is None:
                         shape = columns[key] = _Shape()
                     shape.observe(value)
+            if count == 1:
+                _check_no_table(file, last)
             if left is not None:
                 left -= count
             self._rows[file.name] = count
@@ -95,6 +107,22 @@ class JsonlReader:
             arrays[name] = pa.array(values, self.schema.field(name).type)
         own = [name for name in arrays if name not in columns]
         return Piece(pa.RecordBatch.from_pydict({name: arrays[name] for name in (*columns, *own)}), problems)
+
+
+def _check_no_table(file: File, row: Object) -> None:
+    """Refuse a whole table in one object, as pandas writes it without `lines=True`: it is not one row."""
+    values = list(row.values())
+    keyed = len(values) > 1 and all(isinstance(value, dict) and value for value in values)
+    by_column = (
+        keyed
+        and all(list(value) == list(values[0]) for value in values)
+        and (all(map(str.isdigit, values[0])) or all(map(str.isdigit, row)))
+    )
+    if by_column or ({"columns", "data"} <= row.keys() <= {"columns", "index", "data"}):
+        raise InputError(
+            f"{file.path} holds a whole table in one object, column by column: write an object per row "
+            '(pandas: to_json(orient="records", lines=True)).'
+        )
 
 
 class _Shape:
@@ -173,30 +201,74 @@ class _Shape:
 def _objects(file: File, skip: int) -> Iterator[tuple[Object, int, str | None]]:
     """Yield each object after the first `skip` with its bytes and what is wrong with its text, if anything."""
     row = 0
+    for number, line in _documents(file):
+        row += 1
+        if row <= skip:
+            continue
+        try:
+            found, problem = _decode(line), None
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            found, problem = _mended(file, number, row - 1, line, error)
+        yield found, len(line), problem
+
+
+def _documents(file: File) -> Iterator[tuple[int, bytes]]:
+    """Yield each object's text with the number of its line; of a JSON list, each member's."""
     number = 0
     with open_bytes(file) as stream:
-        assert isinstance(stream.raw, UnpackedBytes)
         while line := stream.readline(CELL_CAP):
             number += 1
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
-                if line.lstrip().startswith(b"["):
-                    raise InputError(
-                        f"{file.path} holds one JSON list, which cannot be streamed: write one object per line "
-                        "(jq -c '.[]' FILE > FILE.jsonl)."
-                    )
+            if number == 1 and line.lstrip().startswith(b"["):
+                yield from _members(file, stream, line)
+                return
             if len(line) >= CELL_CAP:
                 raise InputError(f"{file.path}, line {number}: longer than {CELL_CAP} bytes; is it JSON lines at all?")
-            if not line.strip():
-                continue
-            row += 1
-            if row <= skip:
-                continue
+            if line.strip():
+                yield number, line
+
+
+def _members(file: File, stream: io.BufferedReader, first: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the members of one JSON list, however it is laid out, without holding more than one and some bytes."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    text = decoder.decode(first)
+    place = text.index("[") + 1
+    number = row = counted = 0  # line breaks before `counted`, members, and a place in the text
+    step = _LIST_BYTES
+    while True:
+        place = _BETWEEN.match(text, place).end()  # type: ignore[union-attr]
+        end = place
+        if text[place : place + 1] not in ("", "]"):
             try:
-                found, problem = _decode(line), None
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                found, problem = _mended(file, number, row - 1, line, error)
-            yield found, len(line), problem
+                _, end = _scan(text, place)
+            except (ValueError, RecursionError) as error:
+                fault: Exception | None = error
+            else:
+                # a number at the end of what was read may go on
+                fault = (
+                    None
+                    if end < len(text) or text[end - 1] in '}]"'
+                    else ValueError("it ends in the middle of a member")
+                )
+            if fault is None:
+                number += text.count("\n", counted, place)
+                yield number + 1, text[place:end].encode("utf-8", "surrogateescape")
+                row += 1
+                counted, place, step = place, end, _LIST_BYTES
+                continue
+        elif text[place : place + 1] == "]":
+            if text[place + 1 :].strip() or stream.read(1).strip():
+                raise InputError(f"{file.path}: something follows the end of its JSON list. Write it anew.")
+            return
+        else:
+            fault = ValueError("the list has no end")
+        more = stream.read(step)
+        if not more or len(text) - place > CELL_CAP:
+            raise InputError(f"{file.path}, member {row} of the list (counted from 0): {fault}. Write the file anew.")
+        step *= 2  # so that a long member is not scanned once for each piece of it
+        number += text.count("\n", counted, place)
+        text, place, counted = text[place:] + decoder.decode(more), 0, 0
 
 
 def _mended(file: File, number: int, row: int, line: bytes, error: Exception) -> tuple[Object, str | None]:

@@ -1,7 +1,8 @@
 """Parquet: columns as they are typed, except that a column is never wider than it says.
 
 Types are made plain, so that files of different writers agree: dictionaries are decoded, large and view strings become
-strings. Extension types are refused: their code would run on reading. A string that is not UTF-8 costs its row only.
+strings. UUIDs and JSON become strings too; other extension types are carried as they are stored, and no prompt is made
+of them. Files whose types differ get one that holds both. A string that is not UTF-8 costs its row only.
 
 Memory: row groups are read page by page, in batches as small as the average row asks for. A column chunk that
 repeats long values (a 50 KB file can mean 300 GB) is read as a dictionary and cut before it is decoded.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,10 +39,12 @@ class ParquetReader:
 
     def __init__(self, files: Sequence[File]) -> None:
         self._metadata: dict[str, pq.FileMetaData] = {}
-        schemas = [self._open(file) for file in files]
-        self.schema = schemas[0]
-        for file, schema in zip(files[1:], schemas[1:], strict=True):
-            check_agreement((files[0], self.schema), (file, schema))
+        self.unreadable: dict[str, str] = {}
+        self._own = {file.name: self._open(file) for file in files}
+        self.schema = self._own[files[0].name]
+        for file in files[1:]:
+            self.schema = _united(self.schema, self._own[file.name])
+            check_agreement((files[0], self.schema), (file, _fitted(self._own[file.name], self.schema)))
 
     def rows(self, file: File) -> int | None:
         rows: int = self._metadata[file.name].num_rows
@@ -52,6 +56,7 @@ class ParquetReader:
     def read(self, file: File, skip: int, most: int, columns: Sequence[str]) -> Iterator[Piece]:
         metadata = self._metadata[file.name]
         schema = pa.schema([self.schema.field(name) for name in columns])
+        own = pa.schema([self._own[file.name].field(name) for name in columns])
         first = 0  # row of the file that the group begins with
         try:
             for group in range(metadata.num_row_groups):
@@ -62,7 +67,8 @@ class ParquetReader:
                         if place >= skip + most:
                             return
                         table = table.slice(0, skip + most - place)  # noqa: PLW2901
-                        yield from _pieces(table, schema, f"{file.name}, row ", place)
+                        for piece in _pieces(table, own, f"{file.name}, row ", place):
+                            yield piece if own == schema else _widened(piece, schema, file)
                         place += table.num_rows
                 first += rows
         except (pa.ArrowException, OSError) as error:
@@ -77,15 +83,18 @@ class ParquetReader:
             raise InputError(f"{file.path} is not a readable Parquet file: {_first_line(error)}.") from error
         check_names(found.names, file.path)
         for field in found:
-            if _has_extension(field):
-                raise InputError(
-                    f'{file.path}: column "{field.name}" has the extension type {field.type}, which is not read. '
-                    "Write it with its plain storage type, or leave it out."
-                )
+            if (name := _foreign_extension(field)) is not None:
+                self.unreadable[field.name] = f'column "{field.name}" of {file.path} has the extension type {name}'
         return pa.schema([(field.name, map_type(field.type, _plain_leaf)) for field in found])
 
 
 def _plain_leaf(kind: pa.DataType) -> pa.DataType:
+    if isinstance(kind, (pa.UuidType, pa.JsonType)):
+        return pa.string()
+    if isinstance(kind, pa.Bool8Type):
+        return pa.bool_()
+    if isinstance(kind, pa.BaseExtensionType):
+        return map_type(kind.storage_type, _plain_leaf)
     if pa.types.is_dictionary(kind):
         return _plain_leaf(kind.value_type)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
@@ -95,11 +104,78 @@ def _plain_leaf(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _has_extension(field: pa.Field) -> bool:
+def _foreign_extension(field: pa.Field) -> str | None:
+    """Return the extension type in a column, at any depth, whose values only its own program can read."""
     kind = field.type
-    if isinstance(kind, pa.BaseExtensionType) or b"ARROW:extension:name" in (field.metadata or {}):
-        return True
-    return any(_has_extension(kind.field(index)) for index in range(kind.num_fields))
+    if isinstance(kind, (pa.UuidType, pa.JsonType, pa.Bool8Type)):
+        return None
+    if isinstance(kind, pa.BaseExtensionType):
+        return str(kind.extension_name)
+    name = (field.metadata or {}).get(b"ARROW:extension:name")
+    if name is not None:
+        return str(name.decode("utf-8", "replace"))
+    below = (_foreign_extension(kind.field(index)) for index in range(kind.num_fields))
+    return next((name for name in below if name is not None), None)
+
+
+def _common_type(first: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return a type that holds the values of both, or None.
+
+    Parts of one table differ where a column is empty in one of them, has no fraction, or has its fields in another
+    order.
+    """
+    if first == other:
+        return first
+    try:
+        pair = [pa.schema([("x", first)]), pa.schema([("x", other)])]
+        found = pa.unify_schemas(pair, promote_options="permissive").field(0).type
+    except pa.ArrowException:
+        return None
+    return None if _holds_binary(found) and not (_holds_binary(first) and _holds_binary(other)) else found
+
+
+def _united(first: pa.Schema, other: pa.Schema) -> pa.Schema:
+    """Return `first` with each type made wide enough for the column of that name in `other`, where that is possible."""
+    return pa.schema(
+        [
+            (field.name, (_common_type(field.type, other.field(field.name).type) or field.type))
+            if field.name in other.names
+            else field
+            for field in first
+        ]
+    )
+
+
+def _fitted(own: pa.Schema, united: pa.Schema) -> pa.Schema:
+    """Return a file's schema with the united type in each column that fits it."""
+    return pa.schema(
+        [
+            (field.name, united.field(field.name).type)
+            if field.name in united.names and _common_type(united.field(field.name).type, field.type) is not None
+            else field
+            for field in own
+        ]
+    )
+
+
+def _holds_binary(kind: pa.DataType) -> bool:
+    if pa.types.is_nested(kind):
+        return any(_holds_binary(kind.field(index).type) for index in range(kind.num_fields))
+    return bool(pa.types.is_binary(kind))
+
+
+def _widened(piece: Piece, schema: pa.Schema, file: File) -> Piece:
+    """Give a piece the types that all files share."""
+    arrays = []
+    for array, field in zip(piece.table.columns, schema, strict=True):
+        try:
+            arrays.append(pc.cast(array, field.type))
+        except pa.ArrowException as error:
+            raise InputError(
+                f'{file.path}: column "{field.name}" does not fit the type {field.type} that the other files need '
+                f"({_first_line(error)}). Write all files with one type."
+            ) from error
+    return Piece(pa.RecordBatch.from_arrays(arrays, schema=schema), piece.problems)
 
 
 def _group(
@@ -189,11 +265,36 @@ def _pieces(batch: pa.RecordBatch, schema: pa.Schema, where: str, place: int) ->
 def _plain(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if array.type == kind:
         return array
+    if _holds_extension(array.type):
+        return _without_extensions(array, kind)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     elif pa.types.is_nested(array.type):
         array = pc.take(array, pa.array(range(len(array))))  # a cast would decode all that the slice was cut from
     return array if array.type == kind else pc.cast(array, kind, safe=False)  # unsafe: bad UTF-8 is found afterwards
+
+
+def _holds_extension(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.BaseExtensionType) or (
+        pa.types.is_nested(kind) and any(_holds_extension(kind.field(index).type) for index in range(kind.num_fields))
+    )
+
+
+def _without_extensions(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return the values of the extension types that are known here as text or boolean, of others as they are stored."""
+    if isinstance(array.type, pa.UuidType):
+        return pa.array([None if value is None else str(value) for value in array.to_pylist()], kind)
+    if isinstance(array.type, pa.BaseExtensionType):
+        return _plain(array.storage, kind)
+    return pa.array(_stored(array.to_pylist()), kind)
+
+
+def _stored(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _stored(member) for key, member in value.items()}
+    return [_stored(member) for member in value] if isinstance(value, list) else value
 
 
 def _decoded_bytes(batch: pa.RecordBatch) -> int:

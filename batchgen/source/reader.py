@@ -43,6 +43,10 @@ class Reader(Protocol):
     def whole(self) -> AbstractSet[str]:
         """The float columns that hold only whole numbers and gaps, as far as finding the schema has shown it."""
 
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """The columns that can be carried, but of which no prompt can be made, with the reason."""
+
     def rows(self, file: File) -> int | None:
         """Return how many rows the file has, if that is known without reading it through."""
 

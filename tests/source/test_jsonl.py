@@ -95,7 +95,6 @@ def test_bad_text_costs_its_row():
     [
         ("bad_line.jsonl", ["line 2", "row 1"]),
         ("not_object.jsonl", ["line 2", "object"]),
-        ("list.json", ["one JSON list", "jq -c '.[]'"]),
         ("pretty.json", ["line 1", "jq -c ."]),
         ("blank.jsonl", ["no columns"]),
     ],
@@ -171,3 +170,41 @@ def test_numbers_that_python_writes(tmp_path):
         {"x": 1, "n": None},
     ]
     assert repr(values(path)[0]["n"]) == "1042"
+
+
+LAYOUTS = [
+    json.dumps,
+    lambda objects: json.dumps(objects, indent=2, ensure_ascii=False),
+    lambda objects: "\ufeff[\n" + ",\n".join(map(json.dumps, objects)) + "\n]\n",
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("size", [1, 7, 1 << 16])
+def test_lists(tmp_path, monkeypatch, layout, size):
+    """One list of objects is read whichever way it is laid out, and however the pieces that are read cut it."""
+    monkeypatch.setattr(jsonl, "_LIST_BYTES", size)
+    objects = [{"id": number, "text": f'é "[{number}]", \n}}', "m": {"a": [1, {"b": None}]}} for number in range(50)]
+    path = tmp_path / "a.json"
+    path.write_text(layout(objects), encoding="utf-8")
+    assert values(path) == objects
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('[{"id": 1}, {"id": 2}', "member 2"),
+        ('[{"id": 1}, {"id": ', "member 1"),
+        ('[{"id": 1}] [{"id": 2}]', "follows the end"),
+        ('[{"id": 1}, 5]', "row 1"),
+        ("[]", "no columns"),
+        ('{"text": {"0": "x", "1": "y"}, "n": {"0": 1, "1": null}}', "lines=True"),
+        ('{"columns": ["text"], "index": [0], "data": [["x"]]}', "lines=True"),
+    ],
+)
+def test_no_lists_of_objects(tmp_path, text, part):
+    """What is no list of objects is refused, with the place."""
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=part):
+        Source.open(str(path)).scan()

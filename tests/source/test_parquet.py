@@ -4,6 +4,7 @@ import datetime
 import json
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchgen.errors import InputError
+from batchgen.prompts.messages import without_nulls
 from batchgen.source import Source
 
 DATA = Path(__file__).parent / "data" / "input"
@@ -64,18 +66,24 @@ def test_bad_text_costs_its_row(tmp_path, dictionary):
     }
 
 
-def test_extension_types_are_refused(tmp_path):
-    """An extension type is named and refused, registered here or not."""
-    uuids = pa.array([b"0" * 16], pa.uuid())
-    with pytest.raises(InputError, match='column "u" has the extension type'):
-        Source.open(write(tmp_path / "a.parquet", {"u": uuids}))
-    for number, nested in enumerate((pa.list_(pa.uuid()), pa.struct([("a", pa.list_(pa.uuid()))]))):
-        with pytest.raises(InputError, match='column "u" has the extension type'):
-            Source.open(write(tmp_path / f"{number}.parquet", {"u": pa.nulls(1, nested)}))
-    field = pa.field("x", pa.int64(), metadata={"ARROW:extension:name": "nobody.knows"})
-    table = pa.table([pa.array([1])], schema=pa.schema([field]))
-    with pytest.raises(InputError, match='column "x" has the extension type'):
-        Source.open(write(tmp_path / "b.parquet", table))
+def test_extension_types(tmp_path):
+    """UUIDs and JSON are text, 8-bit booleans booleans; what nobody knows is carried and not asked."""
+    one = uuid.UUID(int=5)
+    flags = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([2, None], pa.int8()))
+    texts = pa.array(['{"a": 1}', None], pa.json_())
+    table = pa.table({"u": pa.array([one.bytes, None], pa.uuid()), "j": texts, "b": flags})
+    table = table.append_column(
+        pa.field("x", pa.int64(), metadata={"ARROW:extension:name": "nobody.knows"}), pa.array([1, 2])
+    )
+    source = Source.open(write(tmp_path / "a.parquet", table))
+    (batch,) = source.batches()
+    assert batch.values(source.columns) == [
+        {"u": str(one), "j": '{"a": 1}', "b": True, "x": 1},
+        {"u": None, "j": None, "b": None, "x": 2},
+    ]
+    source.check_readable(["u", "j", "b"])
+    with pytest.raises(InputError, match=r'column "x" .* nobody\.knows'):
+        source.check_readable(["x"])
 
 
 def test_damage(tmp_path):
@@ -102,9 +110,9 @@ def test_files_have_to_agree(tmp_path):
         {"a": 1, "b": "x"},
         {"a": 2, "b": "y"},
     ]
-    write(tmp_path / "part-11.parquet", {"a": [1.5], "b": ["x"]})
+    write(tmp_path / "part-11.parquet", {"a": ["one"], "b": ["x"]})
     with pytest.raises(
-        InputError, match=r'part-11\.parquet has double in column "a" instead of int64, unlike .*part-2'
+        InputError, match=r'part-11\.parquet has string in column "a" instead of int64, unlike .*part-2'
     ):
         Source.open(str(tmp_path))
 
@@ -182,3 +190,36 @@ def test_memory_does_not_grow_with_rows(tmp_path, form):
         peaks.append(peak)
     assert peaks[1] < 300_000
     assert peaks[1] - peaks[0] < 50_000
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (pa.array([None, None], pa.null()), pa.array(["x", None])),
+        (pa.array([1, None]), pa.array([1.5, None])),
+        (pa.array([1, None], pa.int8()), pa.array([70000, None], pa.int32())),
+        (pa.array([{"a": 1, "b": "x"}]), pa.array([{"b": "y", "a": 2}])),
+        (pa.array([{"a": 1}]), pa.array([{"a": 2, "b": "y"}])),
+        (pa.array([[], None], pa.list_(pa.null())), pa.array([["x"], None])),
+        (pa.array([1], pa.timestamp("us")), pa.array([1001], pa.timestamp("ns"))),
+        (pa.array([1], pa.decimal128(10, 2)), pa.array([1], pa.decimal128(12, 4))),
+    ],
+)
+def test_parts_of_different_types(tmp_path, first, second):
+    """Parts that differ as writers make them differ come back with every value, whichever is the first."""
+    for number, pair in enumerate([(first, second), (second, first)]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for place, column in enumerate(pair):
+            write(folder / f"part-{place}.parquet", {"x": column})
+        found = [value for batch in Source.open(str(folder)).batches() for value in batch.table.column("x").to_pylist()]
+        given = [value for column in pair for value in column.to_pylist()]
+        assert [without_nulls(value) for value in found] == [without_nulls(value) for value in given]
+
+
+def test_numbers_that_do_not_fit_together(tmp_path):
+    """A whole number that the other parts' type cannot hold is told, not rounded."""
+    write(tmp_path / "part-0.parquet", {"x": [2**53 + 1]})
+    write(tmp_path / "part-1.parquet", {"x": [0.5]})
+    with pytest.raises(InputError, match=r'part-0\.parquet: column "x" does not fit'):
+        Source.open(str(tmp_path)).scan()

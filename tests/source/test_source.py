@@ -162,7 +162,6 @@ def test_a_file_changed_meanwhile(tmp_path):
         ("book.xlsx", ['not known by its extension ".xlsx"', ".parquet"]),
         ("empty", ["holds no input file"]),
         ("mixed", ["mixes CSV (a.csv) and JSONL (b.jsonl)"]),
-        ("hive", ["day=1", "partitioned"]),
         ("pipe.csv", ["not a regular file"]),
     ],
 )
@@ -175,7 +174,6 @@ def test_no_usable_files(tmp_path, name, parts):
     (tmp_path / "mixed").mkdir()
     (tmp_path / "mixed" / "a.csv").write_text("id\n1\n")
     (tmp_path / "mixed" / "b.jsonl").write_text('{"id": 1}\n')
-    (tmp_path / "hive" / "day=1").mkdir(parents=True)
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(InputError) as caught:
         Source.open(str(tmp_path / name))
@@ -272,3 +270,31 @@ def test_many_ids():
     check.add(pa.array([4_999_998]))
     found = check.duplicate(lambda: iter([(0, ids), (rows, pa.array([4_999_998]))]))
     assert found == ("4999998", [4_999_998, rows])
+
+
+def test_folders_as_columns(tmp_path):
+    """Folders named after a column's value are columns; a part without rows, and metadata beside, are no data."""
+    for day, lang, ids in (("1", "de", ["a", "b"]), ("2", "__HIVE_DEFAULT_PARTITION__", ["c"]), ("2", "x%2Fy", ["d"])):
+        folder = tmp_path / "t" / f"day={day}" / f"lang={lang}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"id": ids}), folder / "part-0.parquet")
+    source = Source.open(str(tmp_path / "t"), id_column="id")
+    assert source.columns == ["id", "day", "lang"]
+    assert sorted(tuple(row.values()) for row in read(source)) == [
+        ("a", "1", "de"),
+        ("b", "1", "de"),
+        ("c", "2", None),
+        ("d", "2", "x/y"),
+    ]
+    assert [row["lang"] for row in read(source, 0, ["lang"])].count("de") == 2
+    before = source.scan().fingerprint
+    (tmp_path / "t" / "day=2").rename(tmp_path / "t" / "day=3")
+    assert Source.open(str(tmp_path / "t"), id_column="id").scan().fingerprint != before
+
+
+def test_parts_of_json_and_empty_parts(tmp_path):
+    """A folder of part-*.json is data, as Spark writes it; text files of 0 bytes are parts that had no rows."""
+    for name, text in (("part-0.json", '{"id": 1}\n'), ("part-1.json", '{"id": 2}\n'), ("part-2.json", "")):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "_SUCCESS").touch()
+    assert [row["id"] for row in read(Source.open(str(tmp_path)))] == [1, 2]
