@@ -66,11 +66,14 @@ async def arun(
             published=fingerprints({"output": {"columns": job.output.columns}}),
             settings=key_settings(job),
             evaluate=msgspec.to_builtins(job.evaluate),
+            currency=parts.currency,
             fresh=fresh,
             mode=GROUP if job.output.mode == "group" else PRIVATE,
         )
     )
     with directory:
+        if directory.state is not None:
+            parts.price_of.keep_currency(directory.state.summary.currency)
         for damage in directory.damage:
             reporter.note(damage)
         if retry_failed:

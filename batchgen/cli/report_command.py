@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from batchgen.evaluation.evaluate import Evaluation
 
 
-def show_report(directory: str, *, html: str | None, as_json: bool) -> None:
-    """Print the report; with `html`, write the page there and say so on stderr.
+def show_report(directory: str, *, html: str | None, as_json: bool, prices: str | None = None) -> None:
+    """Print the report; with `html`, write the page there and say so on stderr. `prices` price the rows anew.
 
     Raises `OutputError` where there is no run, its parts are damaged, or the page cannot be written.
     """
-    report = read_report(directory)
+    report = read_report(directory, prices=None if prices is None else Path(prices))
     if html is not None:
         from batchgen.report.html import report_html
 

@@ -92,6 +92,7 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> C
             Path(job.output.path),
             run_fingerprints(parts.fingerprint, scan.fingerprint),
             fingerprints({"output": {"columns": job.output.columns}}),
+            parts.currency,
         )
     price = parts.price_of(parts.model) if parts.model else None
     return Checked(

@@ -334,6 +334,10 @@ class JobPrices:
         if model:
             self(model)
 
+    def keep_currency(self, currency: str | None) -> None:
+        """Have the prices in the currency of an earlier run, where none has been found yet: rows name their models."""
+        self.currency = self.currency or currency
+
     def suggestion(self, name: str) -> str:
         """Return a sentence for a model without a price."""
         return self._table.suggestion(name, self._region)

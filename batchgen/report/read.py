@@ -16,6 +16,7 @@ from batchgen.errors import OutputError
 from batchgen.estimating.values import read_estimate
 from batchgen.files.arrow import arrow_file
 from batchgen.report.accumulate import Fold, added, part_batches
+from batchgen.report.new_prices import NewPrices
 from batchgen.report.pace import pace_moments
 from batchgen.report.values import Count, Line, Report
 from batchgen.storage.own_files import COST_SUMMARY_FILE, PACE_FILE, RESULTS
@@ -36,23 +37,29 @@ class CostSummary(Struct, frozen=True):
 
 
 def read_report(
-    directory: Path | str, *, estimate: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+    directory: Path | str,
+    *,
+    estimate: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    prices: Path | None = None,
 ) -> Report:
     """Return what happened in the run of an output directory.
 
     `estimate` (the object of `batchgen estimate --json`) and `settings` (dotted job key → value) win over what
-    `run.json` has under these names. Raises `OutputError` where there is no run or a part is damaged.
+    `run.json` has under these names. `prices`, a file of prices over the shipped ones, has every published row priced
+    anew. Raises `OutputError` where there is no run or a part is damaged.
     """
     path = Path(directory)
     state, held_by = read_state(path)
     told = state.summary
     fold = Fold()
+    anew = None if prices is None else NewPrices(prices, state.settings)
     for batch in part_batches(published_parts(path / RESULTS, state.run)):
-        fold.add(batch)
+        fold.add(batch if anew is None else anew.priced(batch))
     summary = read_cost_summary(path / COST_SUMMARY_FILE)
     at_rest = state.state != RUNNING
     lines, lines_of = fold.lines(), "parts"
-    if at_rest and summary is not None and sum(line.rows for line in summary.lines) >= fold.rows:
+    if anew is None and at_rest and summary is not None and sum(line.rows for line in summary.lines) >= fold.rows:
         lines, lines_of = list(summary.lines), "all settled rows"
     lines.sort(key=lambda line: (-line.rows, line.status, str(line.model), str(line.error_kind)))
     totals = _totals(lines)
@@ -83,9 +90,9 @@ def read_report(
         refused=told.refused,
         possibly_billed_requests=told.possibly_billed.requests,
         possibly_billed_cost=told.possibly_billed.cost,
-        currency=_currency(told, summary),
-        price_dates=summary.price_dates if summary else (),
-        price_sources=summary.price_sources if summary else (),
+        currency=anew.currency if anew is not None else _currency(told, summary),
+        price_dates=anew.dates if anew is not None else summary.price_dates if summary else (),
+        price_sources=anew.sources if anew is not None else summary.price_sources if summary else (),
         cost_per_1000_rows=_per_1000(totals, totals.rows if totals else 0),
         cost_per_1000_answers=_per_1000(totals, _rows(lines, "succeeded")),
         input_tokens=fold.input_tokens.spread(),

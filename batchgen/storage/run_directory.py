@@ -71,6 +71,7 @@ class RunDirectory:
         published: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
         evaluate: Mapping[str, Any] | None = None,
+        currency: str | None = None,
         fresh: bool = False,
         mode: int | None = None,
         mounts: Path = Path("/proc/mounts"),
@@ -78,9 +79,9 @@ class RunDirectory:
         """Create or reopen the directory, lock it, compare fingerprints, mend what a crash left, open the journal.
 
         `published` are fingerprints that only count once a part is written (output columns); `evaluate` is kept for
-        `batchgen evaluate`; `mode` is that of the files (`files.modes`), None leaves it. A complete run is left as it
-        is: its journal opens with `reopen_failed`. Raises `OutputError` when the directory is somebody else's, in use,
-        of another job, or not writable.
+        `batchgen evaluate`; `currency` is that of the job's prices; `mode` is that of the files (`files.modes`), None
+        leaves it. A complete run is left as it is: its journal opens with `reopen_failed`. Raises `OutputError` when
+        the directory is somebody else's, in use, of another job, or not writable.
         """
         path = Path(path).absolute()
         refuse_network(path, mounts)
@@ -89,7 +90,7 @@ class RunDirectory:
             try:
                 if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
                     directory = directory._moved_aside()
-                directory._take_up(job, dict(fingerprints), dict(published or {}), settings or {})
+                directory._take_up(job, dict(fingerprints), dict(published or {}), settings or {}, currency)
                 directory._keep_evaluate(evaluate)
             except BaseException:
                 directory.close()
@@ -136,7 +137,12 @@ class RunDirectory:
         return RunDirectory(self.path, enter(self.path, mode))
 
     def _take_up(
-        self, job: str, fingerprints: dict[str, str], published: dict[str, str], settings: Mapping[str, Any]
+        self,
+        job: str,
+        fingerprints: dict[str, str],
+        published: dict[str, str],
+        settings: Mapping[str, Any],
+        currency: str | None,
     ) -> None:
         self._make_results()
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
@@ -154,7 +160,7 @@ class RunDirectory:
                 run=new_run(),
             )
         else:
-            self._compare(fingerprints, published)
+            self._compare(fingerprints, published, currency)
             self._saved = self.state
         if self.state is not None and self.state.state == "complete" and self._parts_whole(self.state):
             self._remove_journal()
@@ -190,10 +196,10 @@ class RunDirectory:
         if evaluate != self._saved.evaluate:
             self._save(evaluate=evaluate)
 
-    def _compare(self, fingerprints: dict[str, str], published: dict[str, str]) -> None:
-        """Refuse a changed job or input, naming what changed."""
+    def _compare(self, fingerprints: dict[str, str], published: dict[str, str], currency: str | None) -> None:
+        """Refuse a changed job, input or currency, naming what changed."""
         assert self.state is not None
-        problem = mismatch(self.path, self.state, fingerprints, published)
+        problem = mismatch(self.path, self.state, fingerprints, published, currency)
         if problem is not None:
             raise OutputError(problem)
 

@@ -140,7 +140,9 @@ def keep_estimate(path: Path, estimate: Mapping[str, Any], fingerprints: Mapping
         os.close(lock)
 
 
-def problem_with(path: Path, fingerprints: Mapping[str, str], published: Mapping[str, str]) -> str | None:
+def problem_with(
+    path: Path, fingerprints: Mapping[str, str], published: Mapping[str, str], currency: str | None = None
+) -> str | None:
     """Return why a run of this job could not go on in `path`, None if it could; changes nothing (for `check`)."""
     if not path.is_dir():
         return None
@@ -149,7 +151,7 @@ def problem_with(path: Path, fingerprints: Mapping[str, str], published: Mapping
         found = read_run_json(path) or found_identity(path)
     except OutputError as error:
         return str(error)
-    return None if found is None else mismatch(path, found, fingerprints, published)
+    return None if found is None else mismatch(path, found, fingerprints, published, currency)
 
 
 def found_identity(path: Path) -> RunIdentity | None:
@@ -164,16 +166,23 @@ def found_identity(path: Path) -> RunIdentity | None:
 
 
 def mismatch(
-    path: Path, state: RunState | RunIdentity, fingerprints: Mapping[str, str], published: Mapping[str, str]
+    path: Path,
+    state: RunState | RunIdentity,
+    fingerprints: Mapping[str, str],
+    published: Mapping[str, str],
+    currency: str | None = None,
 ) -> str | None:
-    """Return a sentence that names what has changed since the run in `path` began."""
+    """Return a sentence that names what has changed since the run in `path` began.
+
+    `currency` is that of the job's prices now: what was charged in another one cannot be added to it.
+    """
     if is_simulated(state.fingerprints) != is_simulated(fingerprints):
         return _mixed(path, simulated=is_simulated(state.fingerprints))
     changed = _differences(state.fingerprints, fingerprints)
     if part_numbers(path / RESULTS):
         changed += _differences(state.published, published)
     if not changed:
-        return None
+        return _other_currency(path, state, currency)
     verb = "has" if len(changed) == 1 else "have"
     return (
         f"{path} holds a run of another job or input: {', '.join(changed)} {verb} changed since. "
@@ -188,6 +197,17 @@ def _mixed(path: Path, *, simulated: bool) -> str:
             "it aside, --simulate to go on with it, or choose another --output."
         )
     return f"{path} holds a real run, into which --simulate never writes. Choose another --output."
+
+
+def _other_currency(path: Path, state: RunState | RunIdentity, currency: str | None) -> str | None:
+    if not isinstance(state, RunState) or not state.summary.cost or currency in (None, state.summary.currency):
+        return None
+    before = state.summary.currency
+    return (
+        f"What {path} holds was priced in {before}, and the prices of the job are now in {currency}: they cannot be "
+        f"added up. Go on with prices in {before} (pricing.region, pricing.file), or use --fresh or another --output; "
+        "`batchgen report DIR --prices FILE` prices a finished run anew."
+    )
 
 
 def now_text() -> str:
