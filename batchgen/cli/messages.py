@@ -31,6 +31,9 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
         lines.append(
             f"shared      {summary.shared:,} rows took the answer of another that asked the same{_saved(summary)}"
         )
+    if summary.unknown_finish_reasons:
+        words = ", ".join(f"{word!r} ({rows:,})" for word, rows in summary.unknown_finish_reasons.items())
+        lines.append(f"ends        unknown finish reasons, see whether these answers are whole: {words}")
     lines.append(
         f"tokens      {_count(summary.input_tokens)} in, {_count(summary.output_tokens)} out, "
         f"{_count(summary.total_tokens)} together"

@@ -24,7 +24,7 @@ from batchgen.pace.values import Ticket
 from batchgen.tokens.count import rough_tokens
 from batchgen.transport.protocol import Transport
 from batchgen.transport.reply_memory import SMALL_BYTES
-from batchgen.values import Failure, FailureKind, Outcome, Prompt, Request, Verdict
+from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Request, Verdict
 
 FILES_KEPT = 8
 """Connections given up when no file descriptor is left: a part takes two, and the input and its thread some more."""
@@ -56,7 +56,7 @@ class Attempts:
         self._patience_s = retry.rate_limit_patience_s
         self._max_attempts = retry.max_attempts
         self._note = note
-        self._short_of_files = False
+        self._short_of_files = self._noted_usage = False
         self.memory = RequestMemory()
         self.replies = transport.room
         self.refused = 0
@@ -106,14 +106,15 @@ class Attempts:
         finally:
             self.health.returned(ticket.number)
             row.tally.asked_s = self._limiter.settle(ticket, None if short_of_files else outcome)
-            usage = None if outcome is None else outcome.usage
-            cost = None if usage is None else self._results.cost(row, usage)
+            cost = None if outcome is None else self._results.cost(row, outcome)
             self._reservations.settle(held, request, row.prompt, outcome, cost)
         if isinstance(outcome, Failure):
             if short_of_files:
                 self._wait_for_files(row, outcome)
                 return outcome
             self._count(row, outcome)
+        elif cost is None and not self._noted_usage:
+            self._note_usage(outcome)
         reason = self.health.observe(row, outcome, started_s, answered_s)
         if reason is not None:
             raise ProviderStop(self._shown(reason))
@@ -159,6 +160,22 @@ class Attempts:
                     self._reservations.release(held)
             if permit is not None:
                 return held, permit
+
+    def _note_usage(self, completion: Completion) -> None:
+        """Say once that answers come without tokens: what is not reported, or cannot be a count, is kept as null."""
+        usage = completion.usage
+        if usage.input_tokens is None or usage.output_tokens is None:
+            self._noted_usage = True
+            self._note(
+                "Answers come without usable counts of their tokens: these rows have no tokens and no cost, and a "
+                "budget counts the most that each could have cost."
+            )
+        elif completion.service_tier is not None and self._results.has_price(completion):
+            self._noted_usage = True
+            self._note(
+                f"Answers come from the class of service {completion.service_tier!r}, whose price is not known: their "
+                "cost stays empty. Give its factor as service_tiers of the model in a price file (pricing.file)."
+            )
 
     def _wait_for_files(self, row: RowInProgress, failure: Failure) -> None:
         """Take back a request that could not go out for want of a file descriptor, and send fewer at once from now on.
@@ -214,4 +231,4 @@ class Attempts:
             else:
                 row.tally.attempts += 1
         if failure.usage is not None and is_retryable(failure):
-            self._results.bill(row, failure.usage)
+            self._results.bill(row, failure)

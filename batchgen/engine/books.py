@@ -13,7 +13,9 @@ from batchgen.engine.summary import Summary
 from batchgen.errors import StoppedError, StorageStop
 from batchgen.job.parts import JobParts
 from batchgen.money.budget import Budget
+from batchgen.money.ledger import Sums
 from batchgen.money.worst_case import Unbounded, WorstCase
+from batchgen.providers.finish_reasons import OUR_WORDS
 from batchgen.storage.killed_runs import Experience, possibly_billed, unclean_since
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_directory import RunDirectory
@@ -192,6 +194,7 @@ class Books:
             output=str(self._directory.path),
             shared=totals.shared,
             simulated=self._parts.endpoint.simulated,
+            unknown_finish_reasons=_unknown_ends(sums),
             error=error_text(error),
         )
 
@@ -230,6 +233,15 @@ class Books:
 
     def _rows_per_s(self, settled: int) -> float:
         return round((settled - self._settled_before) / (time.monotonic() - self._started_s), 3)
+
+
+def _unknown_ends(sums: Sums) -> dict[str, int]:
+    """Return the vendors' own words for the end of answers, with their rows, the commonest first."""
+    found: dict[str, int] = {}
+    for group, totals in sums:
+        if group.status is Status.SUCCEEDED and group.finish_reason not in (None, *OUR_WORDS):
+            found[str(group.finish_reason)] = found.get(str(group.finish_reason), 0) + totals.rows
+    return dict(sorted(found.items(), key=lambda item: -item[1])[:20])
 
 
 def error_text(error: StoppedError | None) -> dict[str, str] | None:

@@ -133,6 +133,7 @@ class Sharing:
             reasoning_tokens=None,
             input_cost=nothing,
             output_cost=nothing,
+            reported_cost=None,
             latency_ms=None,
         )
 

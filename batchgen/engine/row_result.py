@@ -15,11 +15,13 @@ from batchgen.money.prices import ModelPrice
 from batchgen.pace.retry import AttemptCounts, is_retryable
 from batchgen.values import Completion, Cost, Failure, FailureKind, Outcome, Prompt, Result, Status, Usage
 
+_NO_USAGE = Usage()
 _FREE = Cost(Decimal(0), Decimal(0))
 
 
 class RowResults:
-    """Makes results of outcomes. `model` is the job's own, `price_of` finds a model's price.
+    """Makes results of outcomes. `model` and `service_tier` are those the job asks for, `price_of` finds a
+    model's price.
 
     `wall_us` gives the time of results, in microseconds since 1970, UTC.
     """
@@ -30,22 +32,46 @@ class RowResults:
         price_of: Callable[[str], ModelPrice | None],
         masker: Masker,
         wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        service_tier: str | None = None,
     ) -> None:
         self._model = model
         self._price_of = price_of
         self.masker = masker
         self._wall_us = wall_us
+        self._service_tier = service_tier
 
-    def cost(self, row: RowInProgress, usage: Usage) -> Cost | None:
-        """Return what a usage costs, None if the model has no known price. Budget and result both ask for it."""
+    def cost(self, row: RowInProgress, outcome: Outcome) -> Cost | None:
+        """Return what an outcome's usage costs, None without usage or a known price. Budget and result both ask for it.
+
+        The model and the class of service that answered decide, where they are not those that were asked for.
+        """
+        usage = outcome.usage
+        if usage is None:
+            return None
         if row.priced is None or row.priced[0] is not usage:
-            price = self._price_of(row.prompt.model or self._model)
-            row.priced = usage, None if price is None else price.cost(usage)
+            row.priced = usage, self._priced(row.prompt.model or self._model, outcome, usage)
         return row.priced[1]
 
-    def bill(self, row: RowInProgress, usage: Usage) -> None:
-        """Charge the row for an attempt that does not end it."""
-        cost = self.cost(row, usage)
+    def has_price(self, outcome: Outcome) -> bool:
+        """Whether the model has a price, at least for the ordinary class of service."""
+        return self._price_of(outcome.model or self._model) is not None or self._price_of(self._model) is not None
+
+    def _priced(self, asked: str, outcome: Outcome, usage: Usage) -> Cost | None:
+        price = None if outcome.model is None or outcome.model == asked else self._price_of(outcome.model)
+        price = price or self._price_of(asked)
+        if price is None:
+            return None
+        if not isinstance(outcome, Completion):
+            return price.cost(usage)
+        thinking = True if outcome.reasoning else None
+        if outcome.service_tier is None:
+            return price.cost(usage, thinking=thinking)
+        factor = price.service_factor(self._service_tier, outcome.service_tier)
+        return None if factor is None else price.cost(usage, thinking=thinking, factor=factor)
+
+    def bill(self, row: RowInProgress, outcome: Outcome) -> None:
+        """Charge the row for an attempt that does not end it; its usage is known."""
+        usage, cost = outcome.usage or _NO_USAGE, self.cost(row, outcome)
         item = Charges(
             row.row,
             0,
@@ -56,6 +82,7 @@ class RowResults:
             usage.reasoning_tokens,
             None if cost is None else cost.input,
             None if cost is None else cost.output,
+            reported_cost=outcome.reported_cost if isinstance(outcome, Completion) else None,
         )
         row.billed = item if row.billed is None else charges_on(row.row, row.billed, item)
 
@@ -76,7 +103,7 @@ class RowResults:
 
     def _completed(self, row: RowInProgress, completion: Completion) -> Result:
         usage, masker = completion.usage, self.masker
-        cost = self.cost(row, usage)
+        cost = self.cost(row, completion)
         return Result(  # in the order of its fields: names would cost 0.9 µs a row
             row.row,
             Status.SUCCEEDED,
@@ -97,13 +124,14 @@ class RowResults:
             masker.field(completion.request_id),
             row.latency_ms,
             completion.http_status,
+            reported_cost=completion.reported_cost,
         )
 
     def _failed(self, row: RowInProgress, failure: Failure) -> Result:
         usage, masker = failure.usage, self.masker
         if usage is not None and is_retryable(failure):
             usage = None  # it was billed when the failed attempt was counted
-        cost = self.cost(row, usage) if usage is not None else None
+        cost = self.cost(row, failure) if usage is not None else None
         if cost is None and self._price_of(row.prompt.model or self._model):
             cost = _FREE
         return Result(

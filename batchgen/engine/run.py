@@ -57,7 +57,13 @@ async def run_job(
     `only` (row numbers from 0) makes it a pilot: no other rows are asked, and no part is published.
     """
     books = Books(parts, scan.rows, directory)
-    results = RowResults(parts.model, parts.price_of, Masker(parts.secrets))
+    tier = parts.job.model.parameters.get("service_tier")
+    results = RowResults(
+        parts.model,
+        parts.price_of,
+        Masker(parts.secrets),
+        service_tier=tier if isinstance(tier, str) else None,
+    )
     dialogue = PlainDialogue() if parts.answers is None else StructuredDialogue(parts.answers, results, books.begun)
     engine = build_engine(EngineParts(parts, results, dialogue, books.budget, reporter, worked=books.worked))
     sharing: Sharing | None = None

@@ -72,7 +72,7 @@ class StructuredDialogue:
 
     def _turn_taken(self, row: RowInProgress, completion: Completion) -> Charges:
         """Return the turn with all that the row has cost since the one before."""
-        self._results.bill(row, completion.usage)
+        self._results.bill(row, completion)
         assert row.billed is not None
         field = self._results.masker.field
         masked = msgspec.structs.replace(

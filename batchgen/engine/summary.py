@@ -17,7 +17,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     `rows` is the size of the job; `succeeded`, `failed`, `attempts`, tokens and `cost` count every run of it so far,
     `refused` (answers 429), `wall_s` and `rows_per_s` only this one. `shared` rows were not asked: they have the answer
     to another row's request, which was the same. A `simulated` run was answered by the built-in simulator: nothing was
-    charged.
+    charged. `unknown_finish_reasons` are words for the end of answers that nobody knows, with the rows that have them:
+    whether such answers are whole is for the user to see.
     """
 
     state: str
@@ -40,6 +41,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     error: dict[str, Any] | None = None
     shared: int = 0
     simulated: bool = False
+    unknown_finish_reasons: dict[str, int] = {}
 
     def to_json(self) -> bytes:
         """Return the object of `run --json`; money as decimal strings."""

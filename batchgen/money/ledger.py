@@ -31,6 +31,7 @@ class Charges(Struct, frozen=True, gc=False, array_like=True):
     input_cost: Decimal | None = None
     output_cost: Decimal | None = None
     turns: tuple[Turn, ...] = ()
+    reported_cost: Decimal | None = None
 
 
 def with_charges(result: Result, spent: Charges) -> Result:
@@ -48,6 +49,7 @@ def with_charges(result: Result, spent: Charges) -> Result:
         reasoning_tokens=sums.reasoning_tokens,
         input_cost=sums.input_cost,
         output_cost=sums.output_cost,
+        reported_cost=sums.reported_cost,
     )
 
 
@@ -67,6 +69,7 @@ def charges_on(row: int, *parts: Result | Charges) -> Charges:
         sums.input_cost,
         sums.output_cost,
         tuple(turn for part in parts if isinstance(part, Charges) for turn in part.turns),
+        sums.reported_cost,
     )
 
 
@@ -95,6 +98,7 @@ class Totals(Struct):
     input_cost: Decimal | None = None
     output_cost: Decimal | None = None
     shared: int = 0
+    reported_cost: Decimal | None = None
 
     @property
     def cost(self) -> Decimal | None:
@@ -116,6 +120,8 @@ class Totals(Struct):
             self.cached_tokens = (self.cached_tokens or 0) + other.cached_tokens
         if other.reasoning_tokens is not None:
             self.reasoning_tokens = (self.reasoning_tokens or 0) + other.reasoning_tokens
+        if other.reported_cost is not None:
+            self.reported_cost = (self.reported_cost or 0) + other.reported_cost
         if other.input_cost is not None and other.output_cost is not None:
             self.input_cost = other.input_cost if self.input_cost is None else self.input_cost + other.input_cost
             self.output_cost = other.output_cost if self.output_cost is None else self.output_cost + other.output_cost

@@ -20,6 +20,7 @@ DECIMAL_PLACES = 4
 """Most decimal places of a price per million tokens: 20 %, 125 % and 50 % of it, per token, then still fit twelve."""
 
 _HIGHEST = 10_000
+_DEAREST_TIER = 100
 _PRICE_KEYS = ("input", "output", "thinking_output", "cached_input", "cache_write")
 _UNKNOWN_KEY = re.compile(r"unknown field `(.*)`")
 
@@ -57,6 +58,7 @@ class RegionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[models.NAME]`."""
 
+    service_tiers: dict[str, Decimal] | None = None
     max_input: Tokens | None = None
     max_output: Tokens | None = None
     max_thinking: Tokens | None = None
@@ -115,6 +117,9 @@ def read_price_file(path: Path, *, below: PriceFile | None = None) -> PriceFile:
     regions = dict(below.regions if below else {}) | own_regions
     models = dict(below.models) if below else {}
     for name, entry in _entries(path, raw, "models", ModelEntry).items():
+        for tier, factor in (entry.service_tiers or {}).items():
+            if not 0 < factor <= _DEAREST_TIER:
+                raise JobError(f"{path}, model {name}, service_tiers.{tier}: {factor} is no factor of a price.")
         own: dict[str, RegionEntry | None] = {}
         for region in REGIONS:
             price: RegionEntry | None = getattr(entry, region)

@@ -37,7 +37,13 @@ OUTPUT_SLACK = 10
 _CACHED = Decimal("0.20")
 _CACHE_WRITE = Decimal("1.25")
 _BATCH = Decimal("0.5")
+_ONE = Decimal(1)
+_OTHER_PRICES = ("flex", "batch", "priority", "fast", "performance", "turbo", "premium")
+"""Classes of service that cost more or less than the ordinary one; all other words are names for that."""
+
+_SMALLEST = Decimal("1e-12")
 _MILLIONTH = Decimal("1e-6")  # exact as a factor, and quicker than a division or a shift
+_NAMES_KEPT = 1_000
 _SNAPSHOT = re.compile(r"-(latest|\d{4}-\d{2}-\d{2}|\d{4})$")
 
 
@@ -73,6 +79,7 @@ class ModelPrice(Struct, frozen=True):
     max_thinking: int | None = None
     max_media_tokens: int | None = None
     extra_thinking: str | None = None
+    service_tiers: Mapping[str, Decimal] = {}
 
     def tier(self, input_tokens: int) -> Price:
         """Return the prices of a request with this many input tokens; beyond the last bound, the last tier's."""
@@ -81,8 +88,26 @@ class ModelPrice(Struct, frozen=True):
                 return price
         return self.tiers[-1]
 
-    def cost(self, usage: Usage, *, thinking: bool | None = None) -> Cost | None:
+    def service_factor(self, asked: str | None, answered: str | None) -> Decimal | None:
+        """Return the factor of the class of service that answered; None if it costs something else that is not known.
+
+        `asked`: the class the job asks for; these prices may be meant for it.
+        """
+        if answered is None:
+            return _ONE
+        factor = self.service_tiers.get(answered.lower())
+        if factor is not None:
+            return factor
+        return None if answered.lower() in _OTHER_PRICES and answered != asked else _ONE
+
+    def worst_factor(self, asked: object) -> Decimal:
+        """Return the most that the class of service asked for can cost, as a factor; never less than the ordinary."""
+        return max(_ONE, self.service_tiers.get(asked.lower(), _ONE)) if isinstance(asked, str) else _ONE
+
+    def cost(self, usage: Usage, *, thinking: bool | None = None, factor: Decimal = _ONE) -> Cost | None:
         """Return what the provider charges for one request; None if it did not report input and output tokens.
+
+        `factor`: see `service_factor`.
 
         `thinking`: whether the request thought; None takes it from `reasoning_tokens` > 0. At most twelve decimal
         places, so that it fits decimal128(20, 12). Counts of a cache beyond the input are cut to it.
@@ -104,6 +129,9 @@ class ModelPrice(Struct, frozen=True):
         else:
             input_cost = input_tokens * price.input
         output_cost = output_tokens * (price.thinking_output if thinking else price.output)
+        if factor is not _ONE:
+            factor *= _MILLIONTH
+            return Cost((input_cost * factor).quantize(_SMALLEST), (output_cost * factor).quantize(_SMALLEST))
         return Cost(input_cost * _MILLIONTH, output_cost * _MILLIONTH)
 
     def worst_case(self, input_tokens: int, max_tokens: int | None) -> Decimal | None:
@@ -305,6 +333,7 @@ def _model_price(name: str, region: str, model: ModelEntry, price: RegionEntry) 
         max_thinking=model.max_thinking,
         max_media_tokens=model.max_media_tokens,
         extra_thinking=model.extra_thinking,
+        service_tiers=model.service_tiers or {},
     )
 
 
@@ -344,6 +373,8 @@ class JobPrices:
 
     def __call__(self, name: str) -> ModelPrice | None:
         """Return the price of the model of this name."""
+        if len(self._found) >= _NAMES_KEPT and name not in self._found:  # replies may name anything
+            return None
         if name not in self._found:
             price = self._table.find(name, self._region)
             if price is not None:

@@ -26,11 +26,13 @@ class Unbounded(Struct, frozen=True):
 
 
 class _Known(Struct, frozen=True):
-    """What is the same for all requests of a model: its price, its longest answer, tokens that its template adds."""
+    """What is the same for all requests of a model: its price, its longest answer, tokens that its template adds, and
+    the factor of the class of service that is asked for."""
 
     price: ModelPrice
     longest: int
     added: int
+    factor: Decimal
 
 
 class WorstCase:
@@ -62,7 +64,7 @@ class WorstCase:
             tokens = bound
         worst = known.price.worst_case(tokens, known.longest)
         assert worst is not None
-        return worst
+        return worst * known.factor
 
     def advice(self, prompt: Prompt) -> str:
         """Return what lowers the worst case of a request."""
@@ -97,7 +99,7 @@ class WorstCase:
             )
         if prediction := parameters.get("prediction"):  # what the answer does not use of it is charged as output too
             longest += len(msgspec.json.encode(prediction))
-        return _Known(price, longest, template_bound(parameters))
+        return _Known(price, longest, template_bound(parameters), price.worst_factor(parameters.get("service_tier")))
 
 
 def _with_media(tokens: int, media: list[Media], price: ModelPrice) -> int | Unbounded:

@@ -182,7 +182,8 @@ def _with_cache(
     """Return the input with its cached tokens, which Anthropic and gateways to it count beside the prompt."""
     if tokens_in is None:
         return None
-    native = not any(name in figures for name in _INPUT[1:]) and any(name in figures for name in _BESIDE)
+    named = any(name in figures for name in _BESIDE) and not any(name in figures for name in _INPUT[1:])
+    native = named and total is None
     told = total is not None and total == tokens_in + beside + (tokens_out or 0)
     return tokens_in + beside if native or told or beside > tokens_in else tokens_in
 

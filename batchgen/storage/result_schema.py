@@ -39,6 +39,7 @@ RESULT_COLUMNS = pa.schema(
         ("cached_tokens", pa.int64()),
         ("reasoning_tokens", pa.int64()),
         ("cost", MONEY),
+        ("reported_cost", MONEY),
         ("model", pa.string()),
         ("request_id", pa.string()),
         ("attempts", pa.int32()),
@@ -51,6 +52,9 @@ RESULT_COLUMNS = pa.schema(
     ]
 )
 """The result columns in their order; `parsed`, when there is one, comes after `tool_calls`."""
+
+
+_ADDED_SINCE = frozenset({"reported_cost"})
 
 
 _PARSED_AFTER = "tool_calls"
@@ -140,7 +144,11 @@ def is_worded(name: str, table: pa.Table) -> bool:
 
 
 def has_result_columns(schema: pa.Schema) -> bool:
-    return all(schema.get_field_index(f.name) >= 0 and schema.field(f.name).type == f.type for f in RESULT_COLUMNS)
+    """Whether a part has the result columns; parts of earlier versions lack what was added since."""
+    return all(
+        schema.field(f.name).type == f.type if schema.get_field_index(f.name) >= 0 else f.name in _ADDED_SINCE
+        for f in RESULT_COLUMNS
+    )
 
 
 def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result], Decimal | None]) -> Iterator[Result]:
@@ -149,7 +157,7 @@ def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result]
     A part has only the row's cost: `input_cost` computes the input's share of it anew from the row's tokens; the rest
     is the output's, so that the total never changes. How sure a label is stands in `parsed`.
     """
-    names = [name for name in Result.__struct_fields__ if name in RESULT_COLUMNS.names]
+    names = [n for n in Result.__struct_fields__ if n in RESULT_COLUMNS.names and n in table.column_names]
     columns = [table.column(name).to_pylist() for name in names]
     kinds = columns[names.index("error_kind")]
     costs = table.column("cost").to_pylist()

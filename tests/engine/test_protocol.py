@@ -93,7 +93,7 @@ class OneByOne:
             if not is_retryable(outcome):
                 return outcome
             if outcome.usage is not None:
-                self.parts.results.bill(row, outcome.usage)
+                self.parts.results.bill(row, outcome)
         return outcome
 
     def stop(self, reason):
