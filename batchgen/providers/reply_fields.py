@@ -15,6 +15,7 @@ from batchgen.providers.finish_reasons import OUR_WORDS, is_unfinished, read_end
 from batchgen.providers.tool_calls import ToolCalls, json_text
 from batchgen.providers.usage import last_filled
 from batchgen.providers.wire import word_or_none
+from batchgen.text.repeats import REPEATED_LETTERS, is_cumulative
 
 Choice = Mapping[str, Any]
 """The one choice of a document: `message` or `delta`, `finish_reason`, `logprobs`."""
@@ -25,9 +26,6 @@ THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "
 
 _THINKING_PARTS = ("thinking", "reasoning", "thought", "redacted_thinking", "reasoning_text", "summary_text")
 _TEXT_OF_PART = ("text", "thinking", "reasoning", "summary", "content", "thought")
-
-REPEATED_LETTERS = 16
-"""So many letters said again by the pieces of a stream show that they repeat what came before."""
 
 
 class Answer:
@@ -151,31 +149,16 @@ class Answer:
 
 
 def said_once(pieces: Sequence[str] | None) -> str | None:
-    """Return the text of a stream's pieces, also where they repeat it: each what came before, or the last one all.
-
-    Pieces that are true increments hardly ever look so: each would have to begin with the whole of the one before.
-    """
+    """Return the text of a stream's pieces, also where they repeat it: each what came before, or the last one all."""
     if pieces is None:
         return None
     filled = [piece for piece in pieces if piece]
-    if len(filled) > 1:
-        last = filled[-1]
-        if len(last) > len(filled[0]) and filled[1].startswith(filled[0]) and _grows(filled):
-            return last
-        if len(filled) > 2 and len(last) >= REPEATED_LETTERS:
-            before = "".join(filled[:-1])
-            return before if last == before else before + last
+    if is_cumulative(filled):
+        return filled[-1]
+    if len(filled) > 2 and len(filled[-1]) >= REPEATED_LETTERS:
+        before = "".join(filled[:-1])
+        return before if filled[-1] == before else before + filled[-1]
     return "".join(filled)
-
-
-def _grows(pieces: Sequence[str]) -> bool:
-    """Whether every piece begins with the one before it."""
-    repeated = 0
-    for number in range(1, len(pieces)):
-        if not pieces[number].startswith(pieces[number - 1]):
-            return False
-        repeated += len(pieces[number - 1])
-    return repeated >= REPEATED_LETTERS
 
 
 def split_parts(content: Any) -> tuple[str | None, str | None]:

@@ -19,9 +19,10 @@ from msgspec import Struct
 from batchgen.transport import failures
 from batchgen.transport.failures import Trouble
 from batchgen.transport.gunzip import Gunzip
-from batchgen.transport.protocol import BODY_CAP
+from batchgen.transport.protocol import BODY_CAP, STREAM_STEP
 from batchgen.transport.reply_memory import SMALL_BYTES, Room, Share
 from batchgen.transport.send_buffer import Outbox
+from batchgen.transport.stream_body import StreamBody
 from batchgen.values import KEPT_HEADERS, Response
 
 HEAD_CAP = 256 * 1024
@@ -63,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._encoding = b"identity"
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._stream: StreamBody | None = None  # what has been put together of a long one
         self._unpack: Gunzip | None = None
         self._packed = False
         self._trouble: Broken | None = None
@@ -171,6 +173,7 @@ class Connection(asyncio.Protocol):
         self._until_close = True
         self._body = []
         self._body_bytes = 0
+        self._stream = None
         self._packed = False  # an empty body is whole, whatever it is said to be packed in
         self._unpack = None
 
@@ -209,10 +212,12 @@ class Connection(asyncio.Protocol):
                 self._body.append(part)
                 self._body_bytes += len(part)
                 if self._body_bytes > SMALL_BYTES:
+                    if self._body_bytes > STREAM_STEP and self._silence_s < math.inf:
+                        self._put_together()
                     if self._body_bytes > BODY_CAP:
                         self._trouble = Broken(failures.TOO_LARGE, f"over {BODY_CAP} bytes")
                         return
-                    if not self._share.grow(self._body_bytes - self._share.size):
+                    if not self._share.grow(max(0, self._body_bytes - self._share.size)):
                         self._paused = True
                         self.socket_transport.pause_reading()
         except zlib.error as error:
@@ -231,6 +236,16 @@ class Connection(asyncio.Protocol):
         if request is not None and self.usable:
             self.socket_transport.write(request)
 
+    def _put_together(self) -> None:
+        """Put a stream's bytes together whenever another step of it has come: what counts is the answer in it."""
+        if self._stream is None:
+            self._stream = StreamBody()
+        elif self._body_bytes - self._stream.size < STREAM_STEP:
+            return
+        self._stream.add(b"".join(self._body))
+        self._body = []
+        self._body_bytes = self._stream.size
+
     def _finish(self) -> None:
         """Hand over the whole reply, and the connection if it can be kept."""
         trouble = self._trouble
@@ -239,7 +254,8 @@ class Connection(asyncio.Protocol):
         if trouble is not None:
             self.end(trouble)
             return
-        body = self._body
+        body = self._body if self._stream is None else [self._stream.whole(), *self._body]
+        self._stream = None
         whole = body[0] if len(body) == 1 else b"".join(body)
         reply = Response(self._parser.get_status_code(), self._headers, whole)
         self._body = []

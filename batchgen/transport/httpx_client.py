@@ -25,9 +25,10 @@ from batchgen.transport.certificates import tls_context
 from batchgen.transport.failures import CONNECT_ERRORS, OPEN_FILES_ERRORS, Trouble, failure
 from batchgen.transport.gunzip import Gunzip
 from batchgen.transport.open_files import descriptors_exhausted
-from batchgen.transport.protocol import BODY_CAP, IDLE_S, STREAM_FACTOR
+from batchgen.transport.protocol import BODY_CAP, IDLE_S, STREAM_FACTOR, STREAM_STEP
 from batchgen.transport.reply_memory import Room, Share
 from batchgen.transport.route import SOCKET_OPTIONS, Route
+from batchgen.transport.stream_body import StreamBody
 from batchgen.values import KEPT_HEADERS, Failure, Request, Response
 
 ERRORS: tuple[tuple[type[BaseException], str, Trouble], ...] = (
@@ -136,15 +137,21 @@ class PlainTransport:
                 return failure(failures.BAD_ENCODING, self.route, self._secrets, encoding)
             unpack = Gunzip() if encoding == "gzip" else None
             body = bytearray()
+            stream: StreamBody | None = None
             packed = False  # an empty body is whole, whatever it is said to be packed in
             with Share(self.room) as share:
                 async for chunk in reply.stream:  # type: ignore[union-attr]
                     packed = packed or bool(chunk)
                     for part in (chunk,) if unpack is None else unpack.parts(chunk):
                         body += part
-                        if len(body) > BODY_CAP:
+                        if request.streamed and len(body) > STREAM_STEP:  # what counts is the answer in it
+                            stream = stream or StreamBody()
+                            stream.add(bytes(body))
+                            body.clear()
+                        held = len(body) + (stream.size if stream is not None else 0)
+                        if held > BODY_CAP:
                             return failure(failures.TOO_LARGE, self.route, self._secrets, f"over {BODY_CAP} bytes")
-                        if not share.grow(len(part)):
+                        if not share.grow(max(0, held - share.size)):
                             silence.deadline = math.inf  # what is waited for now is not the server's to send
                             go_on = anyio.Event()
                             share.go_on = go_on.set
@@ -159,7 +166,8 @@ class PlainTransport:
             with anyio.CancelScope(shield=True):  # closing a cut body's connection must not be cut itself
                 await reply.aclose()
         kept = {name: value for name in KEPT_HEADERS if (value := reply.headers.get(name)) is not None}
-        return Response(reply.status_code, kept, bytes(body))
+        whole = bytes(body) if stream is None else stream.whole() + body
+        return Response(reply.status_code, kept, whole)
 
 
 class _Progress:

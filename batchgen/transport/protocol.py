@@ -11,7 +11,10 @@ from batchgen.transport.route import Route
 from batchgen.values import Failure, Request, Response
 
 BODY_CAP = 32 * 1024 * 1024
-"""Most decoded bytes of one response body (faults: 0.5 MB of gzip became 533 MB)."""
+"""Most decoded bytes of one response body (faults: 0.5 MB of gzip became 533 MB); of a stream, most of the answer."""
+
+STREAM_STEP = 1024 * 1024
+"""A stream that is longer than this is put together as it comes, by as much at a time."""
 
 
 STREAM_FACTOR = 20

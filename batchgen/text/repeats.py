@@ -1,0 +1,23 @@
+"""Pieces of a text that are no increments: each repeats what came before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+REPEATED_LETTERS = 16
+"""So many letters said again show that it is no chance."""
+
+
+def is_cumulative(pieces: Sequence[str]) -> bool:
+    """Whether every piece begins with the whole of the one before it, and the text grows.
+
+    Increments hardly ever look so, and the first two mostly tell.
+    """
+    if len(pieces) < 2 or not pieces[1].startswith(pieces[0]) or len(pieces[-1]) <= len(pieces[0]):
+        return False
+    repeated = 0
+    for number in range(1, len(pieces)):
+        if not pieces[number].startswith(pieces[number - 1]):
+            return False
+        repeated += len(pieces[number - 1])
+    return repeated >= REPEATED_LETTERS
