@@ -64,7 +64,7 @@ _DAILY = (
     r"call volume quota|每日|每天|当日|每月|今日"
 )
 _LIMITED = r"limit|quota|exceed|reached|usage|exhaust|used up|限|额度|配额|超"
-_DAILY_LIMIT = rf"(?=.*?(?:{_DAILY}))(?=.*?(?:{_LIMITED}))"
+_DAILY_LIMIT = rf"\A(?=.*?(?:{_DAILY}))(?=.*?(?:{_LIMITED}))"
 _BALANCE = (
     r"insufficient[ _-](?:account[ _-])?(?:balance|credits?|funds?|(?:user_|token_)?quota|resource pack)|"
     r"(?:balance|credits?|funds?|quota) (?:is |are |has been |have been )?(?:too low|insufficient|not enough|"

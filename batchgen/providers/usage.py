@@ -57,12 +57,15 @@ def last_filled(reports: Sequence[Figures]) -> dict[str, Any]:
     them over the first and the last chunk.
     """
     together: dict[str, Any] = {}
+    has_input = has_output = False
     for report in reversed(reports):
         for name, value in report.items():
             if not _is_filled(together.get(name)):
                 together[name] = value
-        figures = _figures(together)
-        if _first(figures, _INPUT) and _first(figures, _OUTPUT):
+        figures = _figures(report)
+        has_input = has_input or bool(_first(figures, _INPUT))
+        has_output = has_output or bool(_first(figures, _OUTPUT))
+        if has_input and has_output:
             break
     return together
 

@@ -1,13 +1,10 @@
-"""Thinking: in whatever field or tag it comes, it is in `reasoning` and the answer is without it."""
+"""Thinking: in whatever field it comes, it is in `reasoning` and the answer is without it."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from batchgen.providers.thinking import split_thinking
 from batchgen.values import Completion
 
 from .samples import read
@@ -44,26 +41,3 @@ def test_thinking_is_told_apart_from_the_answer(name: str, stream: bool) -> None
     outcome = read("openai", b"data: " + body + b"\n\n" if stream else body, stream=stream)
     assert isinstance(outcome, Completion)
     assert (outcome.text, outcome.reasoning) == ("Yes", "hm")
-
-
-def test_thinking_that_was_cut_off_is_no_answer() -> None:
-    """Only where the end says so: a model that forgets the closing tag has still answered."""
-    assert split_thinking("<think>hm", None, "length") == ("", "hm")
-    assert split_thinking("<think>hm", None, "stop") == ("<think>hm", None)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["Write </think> to end it.", "Yes <think>no</think>", "<thoughts>x", "a < think>", "<b>x</b>", "<reasoning/>x"],
-)
-def test_tags_that_an_answer_speaks_of_stay(text: str) -> None:
-    """Only what stands at the beginning is thinking."""
-    assert split_thinking(text, None, "stop") == (text, None)
-
-
-@given(st.text(), st.text(), st.none() | st.text(min_size=1))
-def test_no_letter_of_an_answer_is_lost(thought: str, answer: str, field: str | None) -> None:
-    """What stands behind the thinking is the answer, but for the blanks between."""
-    text, reasoning = split_thinking(f"<think>{thought}</think>{answer}", field, "stop")
-    assert text == f"{thought}</think>{answer}".partition("</think>")[2].lstrip()
-    assert field is None or (reasoning is not None and field in reasoning)
