@@ -17,7 +17,7 @@ from batchgen.job.parts import JobParts
 from batchgen.storage.journal import Journal
 from batchgen.storage.lock import enter
 from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, STATE_FILE
-from batchgen.storage.parts import DamagedPartError, part_numbers, part_path, part_results, read_part_slices
+from batchgen.storage.parts import DamagedPartError, part_path, part_results, published_parts, read_part_slices
 from batchgen.storage.run_state import read_state, run_fingerprints
 from batchgen.storage.shards import ShardRecord
 from batchgen.values import FailureKind, Result
@@ -67,7 +67,7 @@ def observe(
     sample: list[Observed] = []
     seen = settled = 0
     paid = None
-    for result in _stored_results(path):
+    for result in _stored_results(path, state.run):
         if only is not None and result.row not in only:
             continue
         settled += 1
@@ -103,17 +103,23 @@ def _observed(result: Result, cost: Decimal | None) -> Observed | None:
     )
 
 
-def _stored_results(path: Path) -> Iterator[Result]:
-    """Yield all settled rows of an output directory that nobody else uses, from its parts and its journal."""
+def _stored_results(path: Path, run: str) -> Iterator[Result]:
+    """Yield all settled rows of an output directory that nobody else uses, from its parts and its journal.
+
+    Raises `OutputError` if they are damaged, or of another run.
+    """
     directory = path / RESULTS
     lock = enter(path.absolute())
     try:
+        published = published_parts(directory, run)
         if not (path / JOURNAL_FILE).is_file():
-            for number in part_numbers(directory):
-                yield from _part_results(part_path(directory, number))
+            for part in published:
+                yield from _part_results(part)
             return
         journal = Journal(path / JOURNAL_FILE)
         try:
+            if journal.identity.run != run:
+                raise OutputError(f"{journal.path} is of another run than the run.json beside it.")
             for record in journal.shards():
                 if record.sealed:
                     yield from _part_results(part_path(directory, record.number))

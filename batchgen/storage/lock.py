@@ -107,10 +107,10 @@ def _file_system(path: Path, mounts: Path) -> tuple[str, str]:
 
 
 def holder(path: Path) -> str | None:
-    """Return who runs in the directory now, as `process 123 on host`; None if nobody does."""
+    """Return who runs in the directory now, as `process 123 on host`; None if nobody does or it is closed."""
     try:
         lock = os.open(path / LOCK_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

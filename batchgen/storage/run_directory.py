@@ -222,6 +222,7 @@ class RunDirectory:
             fingerprints=found.fingerprints,
             published=found.published,
             run=found.run,
+            simulated=is_simulated(found.fingerprints),
         )
 
     def _open_journal(self) -> None:

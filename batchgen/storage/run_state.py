@@ -144,13 +144,15 @@ def problem_with(
     path: Path, fingerprints: Mapping[str, str], published: Mapping[str, str], currency: str | None = None
 ) -> str | None:
     """Return why a run of this job could not go on in `path`, None if it could; changes nothing (for `check`)."""
-    if not path.is_dir():
-        return None
     try:
+        if not path.is_dir():
+            return None
         refuse_foreign(path)
         found = read_run_json(path) or found_identity(path)
     except OutputError as error:
         return str(error)
+    except OSError as error:
+        return f"{path} cannot be used as output directory: {error}. Choose another --output."
     return None if found is None else mismatch(path, found, fingerprints, published, currency)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -538,3 +539,16 @@ def test_reopened_rows_are_still_to_do(tmp_path):
         assert directory.reopen_failed(lambda result: None) == 1
     told = read_state(tmp_path / "out")[0]
     assert (told.state, told.summary.succeeded, told.summary.failed, told.summary.pending) == ("running", 4, 0, 1)
+
+
+def test_a_directory_that_is_closed_to_us(tmp_path, monkeypatch):
+    """What may not be looked into is refused with a sentence, by `check` as by `run`."""
+    (tmp_path / "out").mkdir()
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    assert "Permission denied" in problem_with(tmp_path / "out", PRINTS, {})
+    with pytest.raises(OutputError, match="Permission denied"):
+        enter(tmp_path / "out")
