@@ -108,6 +108,7 @@ def read_report(
         wall_s=told.wall_s or None,
         limited_by=told.limited_by,
         stopped_by=(told.error or {}).get("message"),
+        last_error=told.last_error,
         pace=pace_moments(path / PACE_FILE),
         estimate=read_estimate(estimate if estimate is not None else state.estimate),
         settings=settings if settings is not None else state.settings,

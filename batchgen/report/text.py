@@ -70,6 +70,8 @@ def _head(report: Report) -> list[str]:
         lines[-1] += f", in {report.sessions:,} sessions"
     if report.stopped_by:
         lines.append(_label("stopped by", plain(report.stopped_by, 400)))
+    elif report.last_error:
+        lines.append(_label("last error", f"{plain(report.last_error, 400)} (no answer since)"))
     return lines + [_label("note", note) for note in notes_on(report)]
 
 

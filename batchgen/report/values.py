@@ -192,6 +192,7 @@ class Report(Struct, frozen=True, kw_only=True):
     wall_s: float | None
     limited_by: str | None
     stopped_by: str | None
+    last_error: str | None
     pace: Sequence[PaceMoment]
     estimate: Estimate | None
     settings: Mapping[str, Any]

@@ -165,9 +165,11 @@ def test_the_run_waits_while_a_model_is_loaded_and_says_so(command, job, tmp_pat
         shown = ""
         while process.poll() is None and "last error" not in shown:
             shown = command("status", "out").stdout
+        reported = command("report", "out").stdout
         out, err = process.communicate(timeout=90)
     assert process.returncode == 0, out + err
     assert "Loading model" in shown
+    assert "Loading model" in reported
     assert "waits" in err
     assert "Loading model" in err
 
