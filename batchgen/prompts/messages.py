@@ -1,4 +1,4 @@
-"""Columns that hold a conversation: `messages` ({role, content, ...} structs or JSON text) and `history`.
+"""Columns that hold a conversation: `messages` ({role, content, ...} or ShareGPT's {from, value}) and `history`.
 
 The rules are those both wire formats share (Alibaba's "Text generation" and OpenAI's "Chat completions" reference):
 system or developer first only; then user, assistant and tool, the last with `tool_call_id`; the last message is the
@@ -21,13 +21,16 @@ from batchgen.values import Message, Prompt
 
 _LEADING_ROLES = ("system", "developer")
 _ROLES = (*_LEADING_ROLES, "user", "assistant", "tool")
+_SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
 _MEDIA = ("image", "video", "audio", "image_url", "video_url", "input_audio", "file")
 _PATH = re.compile(r"/|\.{1,2}/|~|\\\\|[A-Za-z]:[\\/]")
 _LONGEST_PATH = 1024  # what is longer is the thing itself in base64, where a slash may come first
 
 
-def read_messages(value: Any, column: str, *, exact: bool = False) -> list[Message]:
+def read_messages(value: Any, column: str, *, exact: bool = False, drop_last_answer: bool = False) -> list[Message]:
     """Return the messages of one cell, null fields left out. Raises `PromptError` naming column and message.
+
+    `drop_last_answer`: an answer that ends the conversation, as in files for fine-tuning, is left off.
 
     `exact`: a null inside the arguments of a tool call was written so, and stays; in JSON text it always does.
     """
@@ -40,16 +43,30 @@ def read_messages(value: Any, column: str, *, exact: bool = False) -> list[Messa
         where = f'column "{column}", message {number + 1}'
         if not isinstance(item, dict):
             raise PromptError(f"{where} is no object with role and content")
-        message = without_nulls(item, kept)
+        message = _from_sharegpt(without_nulls(item, kept))
         _check_message(message, where, first=number == 0)
         messages.append(message)
+    if drop_last_answer:
+        while messages and messages[-1]["role"] == "assistant":
+            messages.pop()
+        if not messages:
+            raise PromptError(f'column "{column}" holds nothing but answers')
     last = messages[-1]
     role = last["role"]
     if role not in ("user", "tool") and not (role == "assistant" and (last.get("partial") or last.get("prefix"))):
-        raise PromptError(f'column "{column}": the last message has the role "{role}"; it has to be user or tool')
+        hint = " (prompt.drop_last_answer leaves a last answer off)" if role == "assistant" else ""
+        raise PromptError(f'column "{column}": the last message has the role "{role}"; it has to be user or tool{hint}')
     if role == "user" and not _has_content(last["content"]):
         raise PromptError(f'column "{column}": the prompt is empty (the last message)')
     return messages
+
+
+def _from_sharegpt(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a ShareGPT turn, {from, value}, as a message; anything else as it is."""
+    if message.keys() >= {"from", "value"} and not message.keys() & {"role", "content"}:
+        role = message["from"]
+        return {"role": _SHAREGPT_ROLES.get(role, role) if isinstance(role, str) else role, "content": message["value"]}
+    return message
 
 
 def read_history(value: Any, column: str) -> list[Mapping[str, str]]:

@@ -38,7 +38,7 @@ class PromptSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     One of `user`, `user_file`, `messages` or `prompt` is needed. `prompt` with `history` (a column of
     {user, bot} lists) is the older form that only DashScope's native API takes. `examples` is a table with the
     prompt's columns and the wanted answer (column `examples_answer`, by default "answer"), put before every row as
-    turns.
+    turns. `drop_last_answer` leaves off an answer that ends a conversation of `messages`.
     """
 
     system: str | None = None
@@ -50,6 +50,7 @@ class PromptSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     history: str | None = None
     examples: str | None = None
     examples_answer: str | None = None
+    drop_last_answer: bool = False
 
 
 class PromptTemplate:
@@ -102,6 +103,8 @@ class PromptTemplate:
             "prompt.history": self._settings.history,
             "model.name": self._model,
         }
+        if self._settings.drop_last_answer:
+            parts["prompt.drop_last_answer"] = "true"
         return parts | {key: f"column {column}" for key, column in columns.items() if column is not None}
 
     def finish_with(self, finish: Callable[[Prompt], Prompt]) -> None:
@@ -142,7 +145,13 @@ class PromptTemplate:
 
     def _messages(self, values: Mapping[str, Any], exact: Collection[str]) -> list[Message]:
         column = self._settings.messages
-        messages = [] if column is None else read_messages(values[column], column, exact=column in exact)
+        messages = (
+            []
+            if column is None
+            else read_messages(
+                values[column], column, exact=column in exact, drop_last_answer=self._settings.drop_last_answer
+            )
+        )
         if self._system is not None and not (messages and messages[0]["role"] in ("system", "developer")):
             system = self._system.render(values)
             if not _is_blank(system):
@@ -163,6 +172,8 @@ def _check_keys(settings: PromptSettings) -> None:
         raise JobError(f"prompt.{forms[0]} and prompt.{forms[1]} exclude each other: keep one.")
     if settings.history is not None and settings.prompt is None:
         raise JobError("prompt.history goes with prompt.prompt only; with chat messages, use prompt.messages.")
+    if settings.drop_last_answer and settings.messages is None:
+        raise JobError("prompt.drop_last_answer goes with prompt.messages only.")
     if settings.examples_answer is not None and settings.examples is None:
         raise JobError("prompt.examples_answer goes with prompt.examples only: name the table.")
     if settings.prompt is not None and (settings.system is not None or settings.system_file is not None):

@@ -110,3 +110,28 @@ def test_history():
     assert read_history(None, "h") == read_history("", "h") == read_history([], "h") == []
     with pytest.raises(PromptError, match='column "h", turn 2 is no object'):
         read_history([*turns, {"user": "a", "bot": None}], "h")
+
+
+def test_sharegpt():
+    """ShareGPT's turns are messages; a tool's arguments that were written as null stay null in a row's own object."""
+    turns = [{"from": "system", "value": "s"}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
+    assert read_messages([*turns, {"from": "human", "value": "r"}], "c")[-1] == {"role": "user", "content": "r"}
+    assert read_messages(turns, "c", drop_last_answer=True) == messages
+    with pytest.raises(PromptError, match="drop_last_answer"):
+        read_messages(turns, "c")
+    with pytest.raises(PromptError, match="nothing but answers"):
+        read_messages(turns[2:], "c", drop_last_answer=True)
+
+
+@pytest.mark.parametrize(("exact", "arguments"), [(True, {"a": None, "b": 1}), (False, {"b": 1})])
+def test_nulls_in_arguments(exact, arguments):
+    """Nulls of a row's own object stay in a call's arguments; those of an Arrow struct are only missing keys."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": None, "b": 1}}}
+    given = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "t"},
+    ]
+    found = read_messages([{"role": "user", "content": "q", "name": None}, *given], "c", exact=exact)
+    assert found[0] == {"role": "user", "content": "q"}
+    assert found[1]["tool_calls"][0]["function"]["arguments"] == arguments
