@@ -47,6 +47,7 @@ class Books:
         before = directory.state.summary if directory.state is not None else SavedSummary()
         cap = parts.job.limits.budget
         self.notes: list[str] = []
+        self._budget_before = before.budget
         if cap is None and before.budget is not None:
             cap = before.budget
             self.notes.append(f"The budget of {money(cap, parts.currency or '')} holds on; --budget gives another.")
@@ -128,14 +129,17 @@ class Books:
         self.budget.change_cap(cap)
         self.progress.budget = cap
 
-    def kept_aside(self) -> dict[str, Any]:
-        """Return what the next run needs to know of this one if it is killed: see `killed_runs.possibly_billed`."""
+    def kept_aside(self, *, pilot: bool = False) -> dict[str, Any]:
+        """Return what the next run needs to know of this one: its budget, and what counts if it is killed.
+
+        A budget that a `pilot` was given is the pilot's own.
+        """
         counted = max((session.number for session in self._killed), default=0)
         return {
             "killed_counted": counted,
             "most_out": self._most_out,
             "dearest": self._dearest,
-            "budget": self.budget.cap,
+            "budget": self._budget_before if pilot else self.budget.cap,
             "unreported": self.budget.unreported,
         }
 

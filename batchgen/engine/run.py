@@ -214,7 +214,7 @@ def _conclude(
     try:
         if figures.pace is not None:
             figures.pace.save(directory.path, books.session)
-        kept = msgspec.to_builtins({**msgspec.structs.asdict(summary), **books.kept_aside()})
+        kept = msgspec.to_builtins({**msgspec.structs.asdict(summary), **books.kept_aside(pilot=pilot)})
         directory.finish(kept, books.label, summary.state)
     except StorageStop as refused:
         summary = msgspec.structs.replace(summary, state="stopped", error=summary.error or error_text(refused))

@@ -161,3 +161,13 @@ def test_answers_without_usage_count_at_their_worst_case_in_every_run(command, s
     asked = server.stats()["requests"]
     assert command.summary(path, "--budget", "0.005")[0] == 3
     assert server.stats()["requests"] == asked
+
+
+def test_a_pilots_budget_is_its_own(command, simulator, job, rows):
+    """It does not bound the run that keeps the pilot's answers."""
+    path = job(rows, simulator().url)
+    done = command("estimate", path, "--pilot", "3", "--budget", "0.01", "--json")
+    assert done.returncode == 0, done.stderr
+    done = command("run", path, "--no-progress")
+    assert done.returncode == 0
+    assert "holds on" not in done.stderr
