@@ -132,7 +132,9 @@ _BUSY = (
 )
 _LIMIT_WORDS = r"rate[ _-]?limit|too many requests|请求过于频繁|频率|速率限制|限流|并发"
 _BEHIND = (
-    r"bad_response_status_code|bad_response|do[ _]request[ _]failed|upstream|no available channel|无可用渠道|"
+    r"bad_response_status_code|bad_response|do[ _]request[ _]failed|"
+    r"upstream (?:\w+ ){0,2}(?:error|fail|time|unavail|reset)|"
+    r"no available channel|无可用渠道|"
     r"get_channel_failed|"
     r"^provider returned error$|connection (?:reset|refused|error|closed|aborted)|timed? ?out|temporar(?:y|ily)|"
     r"try again (?:later|in|after)|"

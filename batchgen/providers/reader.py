@@ -114,8 +114,9 @@ def _read_documents(exchange: Exchange, shape: Shape, answer: Answer) -> Complet
             return _failure(exchange, VendorError(said), status, answer, relayed=True)
         return _unreadable(exchange, f"HTTP {status} with {unreadable}: {said}", answer)
     failure = _add_frames(exchange, shape, answer, frames, index=0)
-    if failure is None and not answer.has_choice:  # the only choice may have another number
-        failure = _add_frames(exchange, shape, answer, frames, index=None)
+    if status < 400 and not answer.has_choice:  # the only choice may have another number
+        again = _add_frames(exchange, shape, answer, frames, index=None)
+        failure = again if answer.has_choice else failure
     if failure is not None:
         return failure
     if status >= 400:

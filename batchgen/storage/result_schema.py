@@ -144,11 +144,12 @@ def is_worded(name: str, table: pa.Table) -> bool:
 
 
 def has_result_columns(schema: pa.Schema) -> bool:
-    """Whether a part has the result columns; parts of earlier versions lack what was added since."""
-    return all(
-        schema.field(f.name).type == f.type if schema.get_field_index(f.name) >= 0 else f.name in _ADDED_SINCE
-        for f in RESULT_COLUMNS
-    )
+    """Whether a part has the result columns in their order; parts of earlier versions lack what was added since."""
+    own = [field for field in schema if field.name in RESULT_COLUMNS.names]
+    expected = [f for f in RESULT_COLUMNS if f.name not in _ADDED_SINCE or schema.get_field_index(f.name) >= 0]
+    after_cost = schema.names[schema.get_field_index("cost") + 1 :][:1]
+    added = _ADDED_SINCE & set(schema.names) or after_cost == ["model"]
+    return bool(added) and [(f.name, f.type) for f in own] == [(f.name, f.type) for f in expected]
 
 
 def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result], Decimal | None]) -> Iterator[Result]:

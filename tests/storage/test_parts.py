@@ -67,6 +67,7 @@ def test_columns_are_the_contracts(tmp_path):
         ("cached_tokens", pa.int64()),
         ("reasoning_tokens", pa.int64()),
         ("cost", pa.decimal128(20, 12)),
+        ("reported_cost", pa.decimal128(20, 12)),
         ("model", pa.string()),
         ("request_id", pa.string()),
         ("attempts", pa.int32()),
