@@ -50,6 +50,7 @@ class _Note(Struct):
     rows: int
     sums: msgspec.Raw
     run: RunIdentity = RunIdentity()
+    columns: list[str] = []
 
 
 class DamagedPartError(Exception):
@@ -94,7 +95,15 @@ def write_part(
         if writer is None or row != shard.rows:
             raise ValueError(f"shard {shard.number} has {shard.rows} rows, and {row} results came")
         note = msgspec.json.encode(
-            _Note(__version__, shard.number, shard.first_row, shard.rows, msgspec.Raw(sums.to_json()), identity)
+            _Note(
+                __version__,
+                shard.number,
+                shard.first_row,
+                shard.rows,
+                msgspec.Raw(sums.to_json()),
+                identity,
+                schema.names,
+            )
         )
         writer.add_key_value_metadata({_NOTE: note, _NOTE_CRC: str(zlib.crc32(note))})
         stack.close()
@@ -182,6 +191,8 @@ def _note(file: pq.ParquetFile) -> _Note:
 
 def _record(file: pq.ParquetFile, size: int, crc: int) -> ShardRecord:
     note = _note(file)
+    if note.columns and file.schema_arrow.names != note.columns:  # names are in no page, so that no checksum has them
+        raise ValueError("its columns are not those that its footer names")
     part = PartRecord(size, crc, Sums.from_json(bytes(note.sums)))
     return ShardRecord(note.number, note.first_row, note.rows, part)
 
