@@ -97,7 +97,7 @@ class Source:
         reader: Reader
         if files[0].format is Format.PARQUET:
             reader = ParquetReader(files)
-        elif files[0].format is Format.JSONL:
+        elif files[0].format in (Format.JSONL, Format.XLSX):
             reader = JsonlReader(files, limit)
         else:
             reader = DelimitedReader(files)

@@ -36,6 +36,7 @@ class Format(StrEnum):
     CSV = "CSV"
     TSV = "TSV"
     JSONL = "JSONL"
+    XLSX = "Excel"
 
 
 _EXTENSIONS = {
@@ -46,12 +47,13 @@ _EXTENSIONS = {
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
     ".json": Format.JSONL,
+    ".xlsx": Format.XLSX,
 }
-_BINARY = (".parquet", ".pq")
+_BINARY = (".parquet", ".pq", ".xlsx")
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _KNOWN = (
-    "known are .parquet, .csv, .tsv, .txt, .jsonl, .ndjson and .json, the text formats also with .gz, .bz2 or .zst; "
-    "a delimited file of another name needs input.delimiter"
+    "known are .parquet, .csv, .tsv, .txt, .jsonl, .ndjson, .json and .xlsx, the text formats also with .gz, .bz2 or "
+    ".zst; a delimited file of another name needs input.delimiter"
 )
 
 
@@ -146,7 +148,7 @@ def _format(name: str) -> tuple[Format, str | None] | None:
     if compression is not None:
         extension = os.path.splitext(stem)[1]
     found = _EXTENSIONS.get(extension)
-    if found is None or (found is Format.PARQUET and compression is not None):
+    if found is None or (found in (Format.PARQUET, Format.XLSX) and compression is not None):
         return None
     return found, compression
 
@@ -168,6 +170,7 @@ def _file(path: Path, root: Path, reading: Reading) -> File:
         raise InputError(f"{path} is empty (0 bytes).")
     if file.format is Format.PARQUET:
         _check_parquet(file)
+    if file.format in (Format.PARQUET, Format.XLSX):
         return file
     return structs.replace(file, encoding=_encoding(file, _checked_head(file)))
 

@@ -1,4 +1,4 @@
-"""JSONL: one JSON object per line, or one list of objects however it is laid out.
+"""JSONL: one JSON object per line, or one list of objects however it is laid out; and a workbook's rows alike.
 
 Columns are typed by reading every line first, since any line may widen a column.
 
@@ -27,9 +27,10 @@ import msgspec
 import pyarrow as pa
 
 from batchgen.errors import InputError
-from batchgen.source.files import File, open_bytes
+from batchgen.source.files import File, Format, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece
 from batchgen.source.row_values import EXACT_IN_FLOAT, own_column
+from batchgen.source.xlsx import sheet_rows
 
 Object = dict[str, Any]
 
@@ -214,6 +215,9 @@ def _objects(file: File, skip: int) -> Iterator[tuple[Object, int, str | None]]:
 
 def _documents(file: File) -> Iterator[tuple[int, bytes]]:
     """Yield each object's text with the number of its line; of a JSON list, each member's."""
+    if file.format is Format.XLSX:
+        yield from sheet_rows(file)
+        return
     number = 0
     with open_bytes(file) as stream:
         while line := stream.readline(CELL_CAP):

@@ -159,7 +159,7 @@ def test_a_file_changed_meanwhile(tmp_path):
     [
         ("nowhere.csv", ["nowhere.csv does not exist"]),
         ("*.nothing", ["No file matches the glob"]),
-        ("book.xlsx", ['not known by its extension ".xlsx"', ".parquet"]),
+        ("book.ods", ['not known by its extension ".ods"', ".parquet"]),
         ("empty", ["holds no input file"]),
         ("mixed", ["mixes CSV (a.csv) and JSONL (b.jsonl)"]),
         ("pipe.csv", ["not a regular file"]),
@@ -167,7 +167,7 @@ def test_a_file_changed_meanwhile(tmp_path):
 )
 def test_no_usable_files(tmp_path, name, parts):
     """A path that means no usable file is one sentence."""
-    (tmp_path / "book.xlsx").write_bytes(b"PK")
+    (tmp_path / "book.ods").write_bytes(b"PK")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("x")
     (tmp_path / "empty" / "metadata.json").write_text("{}")

@@ -1,0 +1,66 @@
+"""Excel workbooks: the one sheet that holds something, as JSON objects, so that columns are typed as those of JSONL.
+
+A sheet is in memory while it is read; Excel's own limit of a million rows bounds it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from batchgen.errors import InputError
+from batchgen.source.files import File
+from batchgen.source.reader import check_names
+
+
+def sheet_rows(file: File) -> Iterator[tuple[int, bytes]]:
+    """Yield each row's number in the sheet and its cells as one JSON object by column; an empty cell is null."""
+    number, header, rows = _sheet(file)
+    for place, row in enumerate(rows, number + 1):
+        if any(cell != "" for cell in row):
+            yield place, msgspec.json.encode(dict(zip(header, map(_value, row), strict=False)))
+
+
+def _sheet(file: File) -> tuple[int, list[str], list[list[Any]]]:
+    """Return the header's row number (from 1), the columns and the rows below."""
+    try:
+        from python_calamine import CalamineError, CalamineWorkbook
+    except ImportError:
+        raise InputError(
+            f"{file.path}: reading Excel workbooks needs the extra xlsx (pip install 'batchgen[xlsx]'); or save the "
+            "sheet as CSV (UTF-8)."
+        ) from None
+    try:
+        with CalamineWorkbook.from_path(file.path) as book:
+            sheets = {name: book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in book.sheet_names}
+    except (CalamineError, OSError, ValueError) as error:
+        raise InputError(f"{file.path} is not a readable Excel workbook: {error}.") from error
+    filled = {name: rows for name, rows in sheets.items() if any(cell != "" for row in rows for cell in row)}
+    if len(filled) != 1:
+        raise InputError(
+            f"{file.path} has {len(filled)} sheets with content ({', '.join(filled)}): save the one that is meant as "
+            "CSV (UTF-8), or in a workbook of its own."
+        )
+    (rows,) = filled.values()
+    place = next(index for index, row in enumerate(rows) if any(cell != "" for cell in row))
+    width = max(index for row in rows[place:] for index, cell in enumerate(row, 1) if cell != "")
+    names = [_name(cell, index) for index, cell in enumerate(rows[place][:width], 1)]
+    check_names(names, file.path)
+    return place + 1, names, [row[:width] for row in rows[place + 1 :]]
+
+
+def _name(cell: Any, index: int) -> str:
+    return f"column_{index}" if cell == "" else str(_value(cell))
+
+
+def _value(cell: Any) -> Any:
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1 << 53:
+        return int(cell)  # Excel knows only one kind of number
+    if isinstance(cell, dt.datetime | dt.date | dt.time):
+        return cell.isoformat()
+    if isinstance(cell, dt.timedelta):
+        return str(cell)
+    return None if cell == "" else cell
