@@ -26,12 +26,13 @@ class InFlight:
 
     def bound_by(self, in_flight: int) -> int:
         """Return, as a bit of `Ticket.bound`, what lets no more than `in_flight` requests out; 0 if nothing does."""
+        ceiling = self.ceiling
         if in_flight >= self.late.limit:
             return SLOW
         if in_flight >= self.level.limit:
             return LEVEL
-        if in_flight >= self.ceiling.limit:
-            return IN_FLIGHT if self.ceiling.limit < self.ceiling.bound else CONCURRENCY
+        if in_flight >= ceiling.limit:
+            return IN_FLIGHT if ceiling.limit < ceiling.bound else CONCURRENCY
         return 0
 
     def change(self, limits: Limits) -> None:

@@ -46,7 +46,7 @@ class Pacer:
         self._requests = RateLimit(per_s(limits.requests_per_minute), now_s)
         self._tokens = RateLimit(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.5)
         self._bounds = InFlight(limits)
-        self._ceiling = self._bounds.ceiling
+        self._ceiling, self._late, self._level = self._bounds.ceiling, self._bounds.late, self._bounds.level
         self._breaker = CircuitBreaker(rng)
         self._undecided: deque[Ticket] = deque()  # sent lately, admitted or not
         self._refusal_s = REFUSAL_S
@@ -80,7 +80,8 @@ class Pacer:
             if now_s < stop.probe.sent_s + stop.patience_s:
                 return stop.probe.sent_s + stop.patience_s - now_s
             self._resume(now_s)
-        if self.in_flight >= self._bounds.limit:
+        in_flight = self.in_flight  # the least of three bounds, looked at one by one: this is asked for every row
+        if in_flight >= self._ceiling.limit or in_flight >= self._late.limit or in_flight >= self._level.limit:
             self._full = True
             return math.inf
         if self._requests.pace == math.inf:
@@ -135,8 +136,9 @@ class Pacer:
             if used is not None and self._tokens.pace != math.inf:
                 self._tokens.next_s += (used - ticket.tokens) / self._tokens.pace
         self._log.answered(now_s - ticket.sent_s)
-        self._bounds.late.answered(now_s, now_s - ticket.sent_s, ticket.in_flight, self._sent)
-        self._bounds.level.answered(now_s, ticket, self._sent)
+        self._late.answered(now_s, now_s - ticket.sent_s, ticket.in_flight, self._sent)
+        if self._level.limit < self._ceiling.bound:
+            self._level.answered(now_s, ticket, self._sent)
         if limits is not None:
             self._headers.read(limits, self.limits)
 
@@ -151,7 +153,7 @@ class Pacer:
         """The request was rate-limited. Return the seconds that its row should wait, 0 unless the service is busy."""
         self._lose(ticket)
         self._log.refused += 1
-        self._bounds.level.restart(self._sent)
+        self._level.restart(self._sent)
         for behind in islice(reversed(self._undecided), SEEN_BEHIND):
             if behind.number <= ticket.number:
                 break
@@ -200,7 +202,7 @@ class Pacer:
         self._lose(ticket)
         self._log.failed += 1
         if late:
-            self._bounds.late.late(ticket.number, self._sent, ticket.in_flight, self._log.deadline_s)
+            self._late.late(ticket.number, self._sent, ticket.in_flight, self._log.deadline_s)
         if not ticket.admitted:
             self._count_sample(now_s, ticket, refused=False)  # no limit refused it
         stop = self._breaker
