@@ -15,7 +15,6 @@ from pathlib import Path
 
 from batchgen.errors import innermost
 from batchgen.files.modes import open_file
-from batchgen.secret import Secret
 from batchgen.text.terminal import harmless
 from batchgen.version import __version__
 
@@ -60,6 +59,8 @@ def report(error: BaseException) -> str:
 
 def masked(text: str) -> str:
     """Return the text without keys, passwords and logins that the environment or the job have."""
+    from batchgen.secret import Secret  # it loads msgspec, which --help can do without
+
     found = {value for name, value in os.environ.items() if _SECRET_NAME.search(name)} | {*_Command.secrets}
     for value in sorted(found, key=len, reverse=True):
         if len(value) >= _SHORTEST_SECRET:

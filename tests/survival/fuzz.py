@@ -148,7 +148,10 @@ def check(body, streamed, chance):
     msgspec.msgpack.encode(outcome)
     msgspec.json.encode(outcome)
     if isinstance(outcome, Completion):
-        if not (status < 300 and outcome.finish_reason and outcome.finish_reason != "null"):
+        if status >= 300 or outcome.finish_reason == "null":
+            raise AssertionError(f"no success: {outcome}")
+        whole = body.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"{", b"["))
+        if not outcome.finish_reason and not (whole and (outcome.text or outcome.tool_calls)):  # a whole reply is one
             raise AssertionError(f"a success without a finish reason: {outcome}")
         for text in (outcome.text, outcome.reasoning, outcome.tool_calls, outcome.finish_reason, outcome.model):
             if text is not None:
