@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from batchgen.evaluation.spelling import NO_VALUE, same_text
-from batchgen.evaluation.written import is_text, python_values, written
+from batchgen.evaluation.written import is_text, map_item, python_values, written
 
 _MOST_KNOWN = 100_000  # keys of texts kept: labels and other short values repeat
 _LONGEST_LITERAL = 100_000
@@ -80,9 +80,11 @@ def _kind(type_: pa.DataType | None) -> Kind:
         return Kind.DATE
     if pt.is_time(type_):
         return Kind.TIME
+    if pt.is_struct(type_) or map_item(type_) is not None:
+        return Kind.OBJECT
     if pt.is_list(type_) or pt.is_large_list(type_) or pt.is_fixed_size_list(type_):
         return Kind.LIST
-    return Kind.OBJECT if pt.is_struct(type_) or pt.is_map(type_) else Kind.TEXT
+    return Kind.TEXT
 
 
 class Reader:
@@ -110,7 +112,7 @@ class Reader:
             for name in dict.fromkeys(field.name for struct in structs for field in struct):
                 places = [struct.field(name).type for struct in structs if struct.get_field_index(name) >= 0]
                 self._fields[name] = Reader(places)
-            maps = [t.item_type for t in given if t is not None and pt.is_map(t)]
+            maps = [item for t in given if t is not None and (item := map_item(t)) is not None]
             self._others = Reader(maps) if maps else None
 
     def key(self, value: Any) -> str | None:

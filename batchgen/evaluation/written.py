@@ -18,12 +18,26 @@ def is_text(type_: pa.DataType) -> bool:
     return bool(pt.is_string(type_) or pt.is_large_string(type_))
 
 
+def map_item(type_: pa.DataType) -> pa.DataType | None:
+    """Return the type of a map's values; parts hold a map as a list of {key, value}."""
+    if pt.is_map(type_):
+        return type_.item_type
+    pair = type_.value_type if pt.is_list(type_) else None
+    if pair is not None and pt.is_struct(pair) and [field.name for field in pair] == ["key", "value"]:
+        return pair.field("value").type
+    return None
+
+
 def python_values(values: pa.Array) -> list[Any]:
     """Return a column's values; nanoseconds, which Python's times cannot hold, are dropped."""
     if pt.is_timestamp(values.type) and values.type.unit == "ns":
         values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
     found: list[Any] = values.to_pylist()
-    return [None if pairs is None else dict(pairs) for pairs in found] if pt.is_map(values.type) else found
+    if pt.is_map(values.type):
+        return [None if pairs is None else dict(pairs) for pairs in found]
+    if map_item(values.type) is not None:
+        return [None if pairs is None else {pair["key"]: pair["value"] for pair in pairs} for pairs in found]
+    return found
 
 
 def written(value: Any) -> str | None:

@@ -27,6 +27,7 @@ from batchgen.storage.result_schema import (
     _FREE_TEXT,
     RESULT_COLUMNS,
     Layout,
+    as_portable,
     has_result_columns,
     is_worded,
     part_schema,
@@ -126,7 +127,7 @@ def _joined(shard: Shard, start: int, results: Sequence[Result], layout: Layout,
     """Return the shard's rows from its row `start` on, as many as there are results, joined with these."""
     rows = Shard(shard.number, shard.first_row + start, shard.table.slice(start, len(results)))
     columns = {name: rows.table.column(name) for name in layout.carried.names} | result_columns(rows, results, layout)
-    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+    return pa.Table.from_arrays([as_portable(columns[field.name], field.type) for field in schema], schema=schema)
 
 
 def read_part(path: Path) -> tuple[ShardRecord, pa.Table]:

@@ -92,13 +92,48 @@ class PriceLabel(Struct, frozen=True):
     source: str | None = None
 
 
+def portable(kind: pa.DataType) -> pa.DataType:
+    """Return a type that all promised readers take, and to which Arrow casts without loss.
+
+    A map is a list of {key, value}, which Hugging Face datasets needs.
+    """
+    if pa.types.is_map(kind):
+        return pa.list_(pa.struct([("key", portable(kind.key_type)), ("value", portable(kind.item_type))]))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, portable(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(portable(kind.value_type))
+    return kind
+
+
+def as_portable(array: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    """Return a column with its portable type.
+
+    Below a null Arrow may have words that do not exist; a cast would look at them and fail.
+    """
+    if array.type == kind:
+        return array
+    if isinstance(array, pa.ChunkedArray):  # of the input, which has no dictionaries
+        return array.cast(kind)
+    nulls = array.is_null()
+    if pa.types.is_struct(kind):
+        fields = [as_portable(found, field.type) for found, field in zip(array.flatten(), kind, strict=True)]
+        return pa.StructArray.from_arrays(fields, fields=list(kind), mask=nulls)
+    if pa.types.is_map(array.type):
+        members = pa.StructArray.from_arrays([array.keys, array.items], names=["key", "value"])
+        return pa.ListArray.from_arrays(array.offsets, as_portable(members, kind.value_type), mask=nulls)
+    if pa.types.is_list(array.type):
+        return pa.ListArray.from_arrays(array.offsets, as_portable(array.values, kind.value_type), mask=nulls)
+    return array.cast(kind)
+
+
 def part_schema(layout: Layout) -> pa.Schema:
     """Return the columns of a part, carried ones first."""
-    schema = pa.schema([field.remove_metadata() for field in layout.carried])
+    schema = pa.schema([(field.name, portable(field.type)) for field in layout.carried])
     for field in RESULT_COLUMNS:
         schema = schema.append(field)
         if field.name == _PARSED_AFTER and layout.parsed is not None:
-            schema = schema.append(pa.field("parsed", layout.parsed.type))
+            schema = schema.append(pa.field("parsed", portable(layout.parsed.type)))
     return schema
 
 
