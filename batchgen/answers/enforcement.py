@@ -92,6 +92,20 @@ def server_of(target: Target) -> str:
     return "deepseek" if host.endswith("deepseek.com") else "other"
 
 
+_THINKERS = re.compile(
+    r"^o\d|^gpt-(?:[5-9]|oss)|deepseek-(?:r\d|reasoner)|-r1\b|qwq|qvq|thinking|reason|magistral", re.IGNORECASE
+)
+
+
+def thinks(target: Target) -> bool:
+    """Whether the target is known to think before it answers."""
+    if target.model is None:
+        return False
+    if server_of(target) == "dashscope" and models.is_thinking(target.model, target.parameters):
+        return True
+    return _THINKERS.search(target.model.rpartition("/")[2]) is not None
+
+
 def choose_means(target: Target) -> Means:
     """Return the best means; where the row names the model, only the instruction is sure to work."""
     if target.model is None:

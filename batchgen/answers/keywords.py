@@ -20,9 +20,6 @@ REFUSED = {
     "else": "use anyOf",
     "dependentSchemas": "use anyOf",
     "dependencies": "use dependentRequired or anyOf",
-    "definitions": "call it $defs",
-    "patternProperties": "use additionalProperties",
-    "prefixItems": "use an object, which names its parts",
     "additionalItems": "use items",
     "unevaluatedItems": "use items",
     "unevaluatedProperties": "use additionalProperties",
@@ -30,7 +27,7 @@ REFUSED = {
 # fmt: off
 SHAPING = frozenset((
     "type", "enum", "const", "properties", "required", "additionalProperties", "items", "anyOf", "oneOf", "format",
-    "$ref", "allOf",
+    "$ref", "allOf", "prefixItems", "patternProperties",
 ))
 """The keywords that decide a type."""
 
@@ -71,11 +68,11 @@ def check_keywords(schema: Any, path: str, refusal: Callable[[str, str], JobErro
 
 def _subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the schemas directly inside one, with their pointers."""
-    for name in ("properties", "$defs"):
+    for name in ("properties", "$defs", "patternProperties"):
         inner = schema.get(name)
         if isinstance(inner, Mapping):
             yield from ((f"/{name}/{pointer(key)}", value) for key, value in inner.items())
-    for name in ("anyOf", "oneOf", "allOf"):
+    for name in ("anyOf", "oneOf", "allOf", "prefixItems"):
         inner = schema.get(name)
         if isinstance(inner, list):
             yield from ((f"/{name}/{place}", value) for place, value in enumerate(inner))

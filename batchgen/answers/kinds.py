@@ -67,10 +67,10 @@ class SchemaAnswers:
         self.remarks = schema.remarks
 
     def read(self, text: str, *, complete: bool) -> Answer | Invalid:
-        found = read_object(text, complete=complete)
+        found = read_object(text, complete=complete, lists=self.schema.wrapper == "items")
         if isinstance(found, NoObject):
             return invalid(found.message, cut=found.cut)
-        value = found.value
+        value = self.schema.wrapped(found.value)
         problems = self.schema.problems(value)
         if problems is None:
             return Answer(value, found.stage)
@@ -80,7 +80,11 @@ class SchemaAnswers:
         return Invalid(problems.first.path, problems.first.message, problems.all)
 
     def column(self, results: Sequence[Result], texts: Sequence[str | None]) -> pa.Array:
-        return self.schema.shape.column([None if text is None else reread_object(text) for text in texts])
+        if self.schema.wrapper is None:
+            return self.schema.shape.column([None if text is None else reread_object(text) for text in texts])
+        lists = self.schema.wrapper == "items"
+        values = [None if text is None else reread_object(text, lists=lists) for text in texts]
+        return self.schema.shape.column([None if value is None else self.schema.wrapped(value) for value in values])
 
 
 class LabelAnswers:

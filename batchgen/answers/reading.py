@@ -54,6 +54,7 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|([{\[(,:])\s*+\'(?:[^\'\\]|\\.)*+\'|[{}"]', re.DOTALL)
 _INSIDE_BEFORE = re.compile(r"(?:[\"'”’]\s*+:[\s\[({]*+|[\"'”’\d\]}]\s*+,\s*+)\Z")
 _INSIDE_AFTER = re.compile(r"[\s\])}]*+,\s*+[\"'“‘{]")
+_BRACE_AFTER = re.compile(r"\s*+}")
 _NEAR = 200  # characters before an object that are looked at
 _MOST_OBJECTS = 100  # pairs of braces in a text that are tried
 _LONGEST_LENIENT = 100_000  # characters; they cost 2 µs each, and real answers of this length are rare
@@ -144,7 +145,9 @@ def _inner(text: str, lists: bool) -> Found | NoObject:
             found = _lenient(span)
             stage = Stage.REPAIRED if isinstance(found, dict) else stage
         if isinstance(found, dict):
-            if _INSIDE_BEFORE.search(inner[max(0, start - _NEAR) : start]) or _INSIDE_AFTER.match(inner, end):
+            brace_too_many = span.count("{") > 1 and _BRACE_AFTER.match(inner, end)  # which one is it?
+            before = inner[max(0, start - _NEAR) : start]
+            if brace_too_many or _INSIDE_BEFORE.search(before) or _INSIDE_AFTER.match(inner, end):
                 return NoObject("the object in the answer stands inside another, which is not valid JSON")
             values[json.dumps(found, sort_keys=True)] = span, found
     if not values:

@@ -2,7 +2,8 @@
 
 https://json-schema.org/draft/2020-12. What limits a value (ranges, lengths, patterns, `not`, ...) is the validator's
 business and may be anything; what decides a type is limited to `type`, `enum`, `const`, `properties`, `required`,
-`additionalProperties`, `items`, `anyOf`, `oneOf`, `format`, local `$ref`, and an `allOf` of one. Keywords that change
+`additionalProperties`, `patternProperties`, `items`, `prefixItems`, `anyOf`, `oneOf`, `format`, local `$ref`, and an
+`allOf` of one. Other dialects are put into these words first (`dialects`). Keywords that change
 types in other ways are refused, so that no column is ever other than the schema says. Values without a single type are
 kept as JSON text, with a remark.
 
@@ -12,18 +13,20 @@ The validator is `jsonschema-rs`: 0.3 µs for six strings, where `jsonschema` ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
+from batchgen.answers.dialects import adapted
 from batchgen.answers.keywords import MERGE, SHAPING, check_keywords
 from batchgen.answers.shape import (
     REST,
     Day,
+    Figure,
     JsonText,
     Misfit,
     Moment,
@@ -43,6 +46,7 @@ from batchgen.providers.protocol import Remark
 _IMPLIES = {"properties": "object", "additionalProperties": "object", "required": "object", "items": "array"}
 _LONGEST_MESSAGE = 300  # characters of a validator's message; it quotes the value
 _MOST_PROBLEMS = 5
+_MOST_PARTS = 2_000
 
 
 class _Error(Protocol):
@@ -61,24 +65,33 @@ class Problems(Struct, frozen=True):
 
 
 class AnswerSchema:
-    """A schema made ready: `document` as written, `type` the Arrow type of an answer, `remarks` for `check`."""
+    """A schema made ready: `document` in draft 2020-12, `type` the Arrow type of an answer, `remarks` for `check`.
+
+    `wrapper` names the property that holds a list or map which stands at the top of the schema as written.
+    """
 
     def __init__(self, document: Mapping[str, Any], where: str) -> None:
         """Raise `JobError`, naming `where` and the JSON pointer, for what cannot be a table's columns."""
         import jsonschema_rs  # 15 MB of library, only for jobs with a schema
 
-        self.document = document
+        document, self.wrapper = adapted(document)
+        self.document: Mapping[str, Any] = document
         self._where = where
         check_keywords(document, "", self._refusal)
+        formats = {name: _with_or_without_zone(name) for name in ("time", "date-time")}
         try:
-            self._validator = jsonschema_rs.Draft202012Validator(dict(document), validate_formats=True, offline=True)
+            self._validator = jsonschema_rs.Draft202012Validator(
+                document, validate_formats=True, formats=formats, offline=True
+            )
         except ValueError as error:
             path = "".join(f"/{pointer(str(step))}" for step in getattr(error, "instance_path", ()))
             raise self._refusal(path, f"not a valid JSON Schema: {str(error).partition(chr(10))[0]}") from None
         self.remarks: list[Remark] = []
         shape = self._shape(document, "", ("#",))
         if not isinstance(shape, Record):
-            raise self._refusal("", 'the answer must be an object: "type": "object" with "properties"')
+            raise self._refusal(
+                "", 'the answer must be an object ("type": "object" with "properties"), a list or a map'
+            )
         self.shape: Record = shape
         self.type: pa.DataType = shape.type
 
@@ -88,11 +101,28 @@ class AnswerSchema:
             misfit = self.shape.misfit(value, "") if self.shape.exact else None
             return None if misfit is None else Problems(misfit, (misfit,))
         found: list[Misfit] = []
-        for error in self._validator.iter_errors(value):
+        for error in self._errors(value):
             found.append(_misfit(error))
             if len(found) == _MOST_PROBLEMS:
                 break
         return Problems(found[0], tuple(found))
+
+    def wrapped(self, value: Any) -> Any:
+        """Return an answer as an object, where the list or map itself was given that stands at the schema's top."""
+        name = self.wrapper
+        if name is None or (isinstance(value, dict) and (name == "items" or value.keys() == {name})):
+            return value
+        return {name: value}
+
+    def _errors(self, value: Any) -> Iterable[_Error]:
+        """Return the validator's errors: all of them, or the first alone of a value that is large: each costs time."""
+        if not _is_large(value):
+            return self._validator.iter_errors(value)
+        try:
+            self._validator.validate(value)
+        except ValueError as error:
+            return [cast(_Error, error)]
+        return []
 
     def _refusal(self, path: str, text: str) -> JobError:
         return JobError(f"response.schema {self._where}: at {path or '/'}: {text}.")
@@ -172,6 +202,10 @@ class AnswerSchema:
             isinstance(shape, JsonText) for shape in shapes
         ):
             return Plain(pa.string())
+        if {type(shape) for shape in shapes} == {Real, Plain} and all(
+            isinstance(shape, Real) or shape.type == pa.string() for shape in shapes
+        ):
+            return Figure()
         first = shapes[0]
         if isinstance(first, Plain | Day | Moment) and all(shape.type == first.type for shape in shapes):
             return first
@@ -192,10 +226,21 @@ class AnswerSchema:
         return self._object(schema, path, refs)
 
     def _array(self, schema: Mapping[str, Any], path: str, refs: tuple[str, ...]) -> Shape:
+        if "prefixItems" in schema:
+            return self._tuple(schema, path, refs)
         if "items" not in schema:
             return self._json_text(path, "its items have no schema")
         item = self._shape(schema["items"], f"{path}/items", refs)
         return self._json_text(path, "its items are all null") if item is None else Several(item)
+
+    def _tuple(self, schema: Mapping[str, Any], path: str, refs: tuple[str, ...]) -> Shape:
+        """Return a list where all places of a tuple have one type, and no more may follow."""
+        places = [self._shape(inner, f"{path}/prefixItems/{n}", refs) for n, inner in enumerate(schema["prefixItems"])]
+        closed = schema.get("items") is False or schema.get("maxItems", len(places) + 1) <= len(places)
+        known = [shape for shape in places if shape is not None]
+        if closed and known and all(type(s) is type(known[0]) and s.type == known[0].type for s in known):
+            return Several(known[0])
+        return self._json_text(path, "its places have several types")
 
     def _object(self, schema: Mapping[str, Any], path: str, refs: tuple[str, ...]) -> Shape:
         properties: Mapping[str, Any] = schema.get("properties", {})
@@ -206,6 +251,13 @@ class AnswerSchema:
         rest: OpenMap | None = None
         if schema.get("additionalProperties", False) is not False:
             item = self._shape(schema["additionalProperties"], f"{path}/additionalProperties", refs)
+            rest = None if item is None else OpenMap(item)
+        elif schema.get("patternProperties"):
+            kinds = [
+                self._shape(inner, f"{path}/patternProperties/{pointer(name)}", refs)
+                for name, inner in schema["patternProperties"].items()
+            ]
+            item = self._one_of([shape for shape in kinds if shape is not None], path)
             rest = None if item is None else OpenMap(item)
         if not fields:
             return rest or self._json_text(path, "it names no properties")
@@ -229,6 +281,27 @@ def load_schema(path: str | Path) -> AnswerSchema:
     if not isinstance(document, dict):
         raise JobError(f"response.schema: {path} must hold a JSON object.")
     return AnswerSchema(document, str(path))
+
+
+def _with_or_without_zone(name: str) -> Callable[[str], bool]:
+    """Return what checks a time: RFC 3339, whose zone may be left out as Python and pydantic do for local times."""
+    import jsonschema_rs
+
+    check = jsonschema_rs.Draft202012Validator({"format": name}, validate_formats=True).is_valid
+    return lambda text: check(text) or check(f"{text}Z")
+
+
+def _is_large(value: Any) -> bool:
+    """Whether a value has more parts than are worth a list of errors."""
+    parts = [value]
+    for part in parts:  # grows while it is read
+        if isinstance(part, dict):
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part[:_MOST_PARTS]
+        if len(parts) > _MOST_PARTS:
+            return True
+    return False
 
 
 def _misfit(error: _Error) -> Misfit:

@@ -106,11 +106,15 @@ class Day(Shape):
 
 
 def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    moment = datetime.fromisoformat(text.upper())
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 class Moment(Shape):
-    """`format: date-time` as microseconds in UTC; further digits of a second are dropped."""
+    """`format: date-time` as microseconds in UTC; further digits of a second are dropped.
+
+    A time without a zone is kept as it is written, as if it were in UTC.
+    """
 
     type = pa.timestamp("us", tz="UTC")
     exact = True
@@ -138,6 +142,15 @@ class Word(Shape):
     def column(self, values: Sequence[Any]) -> pa.Array:
         indices = pa.array([self._indices.get(v) for v in values], pa.int32())
         return pa.DictionaryArray.from_arrays(indices, self._dictionary)
+
+
+class Figure(Shape):
+    """Numbers that may be written as text (pydantic's Decimal), as text: no digit is lost."""
+
+    type = pa.string()
+
+    def column(self, values: Sequence[Any]) -> pa.Array:
+        return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], self.type)
 
 
 class JsonText(Shape):

@@ -61,7 +61,7 @@ def _strict(schema: Any) -> dict[str, Any]:
         kept["items"] = _strict(schema.get("items"))
     if "object" in types:
         properties = schema.get("properties")
-        if not properties or schema.get("additionalProperties", False) is not False:
+        if not properties or schema.get("additionalProperties", False) is not False or "patternProperties" in schema:
             raise _OutsideError
         required = schema.get("required", ())
         kept["properties"] = {

@@ -19,7 +19,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.answers.conversation import as_json, instructed, repair_messages, worded
-from batchgen.answers.enforcement import TOOL, Shaping, Target, shape_request
+from batchgen.answers.enforcement import TOOL, Shaping, Target, shape_request, thinks
 from batchgen.answers.kinds import Answer, AnswerKind, Invalid, LabelAnswers, SchemaAnswers, invalid
 from batchgen.answers.labels import labels_instruction, labels_schema
 from batchgen.answers.schema import AnswerSchema, load_schema
@@ -39,6 +39,8 @@ class TurnsUsed(Struct, frozen=True):
     longer: bool = False
 
 
+_ROOM_TO_THINK = 2_000  # tokens; thinking of a few hundred is common, of some thousands not rare
+_MOST_NAMED = 5
 NO_TURNS_USED = TurnsUsed()
 
 
@@ -86,6 +88,7 @@ class StructuredAnswers:
         """
         settings.check()
         self.settings = settings
+        self._target = target
         self._parameters = target.parameters
         self.kind: AnswerKind
         self.document: Mapping[str, Any] | None = None
@@ -131,6 +134,15 @@ class StructuredAnswers:
         if self.settings.votes > 1 and dedupe_default(self._parameters):
             text = "needs samples that can differ: leave out temperature = 0 and seed in model.parameters"
             remarks.append(Remark("response.votes", text, True))
+        limit = self._parameters.get("max_tokens", self._parameters.get("max_completion_tokens"))
+        if isinstance(limit, int) and limit < _ROOM_TO_THINK and thinks(self._target):
+            text = f"is {limit}, and {self._target.model} thinks first: its thinking may leave no room for the answer"
+            remarks.append(Remark("model.parameters.max_tokens", text, False))
+        bare = [name for name, inner in _properties(self.document) if not _is_described(inner, self.document or {})]
+        if bare:
+            more = f" and {len(bare) - _MOST_NAMED} more" if len(bare) > _MOST_NAMED else ""
+            text = f"gives no description of {', '.join(bare[:_MOST_NAMED])}{more}: the model has only the names"
+            remarks.append(Remark("response.schema", text, False))
         mentions_json = self.shaping.instruction is not None and "json" in self.shaping.instruction.lower()
         if self.shaping.means == "json_object" and not mentions_json:
             text = 'leaves it to the prompt to contain the word "JSON": json_object is refused without it'
@@ -225,6 +237,24 @@ class StructuredAnswers:
         if isinstance(read.value, Label):
             return as_json({"label": read.value.label}) if self.as_object else read.value.label
         return as_json(read.value if self.as_object else read.value["labels"])
+
+
+def _properties(document: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    """Return the properties at the top of a schema."""
+    found = (document or {}).get("properties")
+    return list(found.items()) if isinstance(found, Mapping) else []
+
+
+def _is_described(schema: Any, document: Mapping[str, Any]) -> bool:
+    """Whether a property says what it means, itself or where it points to."""
+    if not isinstance(schema, Mapping) or schema.get("description") or "enum" in schema or "const" in schema:
+        return True
+    inner = [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())]
+    name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    if name and isinstance(document.get("$defs"), Mapping):
+        target = document["$defs"].get(name)
+        inner += [target] if isinstance(target, Mapping) and "$ref" not in target else []
+    return any(isinstance(one, Mapping) and (one.get("description") or "enum" in one) for one in inner)
 
 
 def _answer_text(text: str | None, tool_calls: str | None) -> str | None:

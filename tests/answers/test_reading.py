@@ -80,6 +80,8 @@ LOST = [
     ("quotes in quotes that touch", '{"a": "see ""log": 5}', "not valid JSON", False),
     ("an escape of nobody's", '{"a": "C:\\dir"}', "not valid JSON", False),
     ("an object in a damaged one", '"a": {"b": 1}, "c": 2}', "inside another", False),
+    ("a brace too many, which may be any", '{"a": {"b": {}}}, "c": 2}}', "inside another", False),
+    ("a brace too many after nested objects", '{"a": {"b": 1}}}', "inside another", False),
     ("the last object in a damaged one", '"c": 2, "a": {"b": 1}}', "inside another", False),
     ("objects that Python takes for one", 'x {"a": 1} y {"a": true}', "2 different", False),
     ("an object and almost another", "{'a': 1} or {\"a\": 2}", "2 different", False),

@@ -1,11 +1,16 @@
 """Which Arrow type a schema becomes, which schemas are refused and how, and how an error is told."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
+from batchgen.answers import Answer, ResponseSettings, StructuredAnswers, Target
 from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.errors import JobError
+from batchgen.values import Completion, Result, Status, Usage
+
+from .linear import check_linear
 
 
 def _schema(property_, **more):
@@ -45,6 +50,14 @@ TYPES = [
         "struct<a: string, additional_properties: map<string, int64>>",
     ),
     ({"type": ["string", "integer"]}, "string"),
+    ({"type": "string", "nullable": True}, "string"),
+    ({"type": "string", "enum": ["a"], "nullable": True, "example": "a"}, WORD),
+    ({"type": "array", "prefixItems": [{"type": "integer"}] * 2, "maxItems": 2}, "list<item: int64>"),
+    ({"type": "array", "items": [{"type": "number"}] * 2, "additionalItems": False}, "list<item: double>"),
+    ({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "maxItems": 2}, "string"),
+    ({"type": "array", "prefixItems": [{"type": "integer"}]}, "string"),
+    ({"type": "object", "patternProperties": {"^x": {"type": "integer"}}}, "map<string, int64>"),
+    ({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}, "string"),
     ({}, "string"),
     (True, "string"),
     ({"type": "null"}, "string"),
@@ -77,9 +90,7 @@ def test_what_has_no_single_type_is_remarked():
 
 
 REFUSED = [
-    ({"type": "array", "prefixItems": [{}]}, "/properties/v/prefixItems", "prefixItems is not supported"),
     ({"if": {}}, "/properties/v/if", "use anyOf"),
-    ({"patternProperties": {}}, "/properties/v/patternProperties", "use additionalProperties"),
     ({"allOf": [{}, {}]}, "/properties/v/allOf", "write the properties into one object"),
     ({"allOf": [{}], "type": "string"}, "/properties/v/type", "beside $ref or allOf"),
     ({"anyOf": [{}], "properties": {}}, "/properties/v/properties", "move it into each branch"),
@@ -112,9 +123,7 @@ def test_refused_schemas_name_their_place(property_, path, words):
     assert words in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "document", [{"type": "array", "items": {}}, {"type": "object"}, {}, {"$ref": "#"}, {"enum": [{}]}]
-)
+@pytest.mark.parametrize("document", [{"type": "string"}, {"type": "object"}, {}, {"$ref": "#"}, {"enum": [{}]}])
 def test_the_top_must_be_an_object_with_properties(document):
     """An answer becomes a struct, so the top has to name fields."""
     with pytest.raises(JobError, match="the answer must be an object"):
@@ -170,3 +179,111 @@ def test_several_errors_are_told_at_once():
     problems = schema.problems(dict.fromkeys("abcdefgh", "x"))
     assert len(problems.all) == 5
     assert problems.first == problems.all[0]
+
+
+def _accepts(document, *texts):
+    """The schema's answers to texts, as its column gives them; None for one that does not fit."""
+    settings = ResponseSettings(schema="a.json", max_repairs=0)
+    schema = AnswerSchema(document, "a.json")
+    answers = StructuredAnswers(settings, Target(provider="openai", base_url="http://x", model="m"), schema)
+    found = []
+    for text in texts:
+        done = isinstance(answers.read(Completion(text, "stop", Usage())), Answer)
+        result = Result(0, Status.SUCCEEDED if done else Status.FAILED, 1, 0, text)
+        found += answers.column([result]).to_pylist()
+    return found
+
+
+ITEM = {"type": "object", "properties": {"sku": {"type": "string"}}, "required": ["sku"]}
+
+
+def test_a_list_at_the_top_is_wrapped():
+    """A root list is asked for as an object's only property; the bare list is taken too, however it stands."""
+    for document in (
+        {"type": "array", "items": ITEM},
+        {"$ref": "#/$defs/L", "$defs": {"L": {"type": "array", "items": {"$ref": "#/$defs/I"}}, "I": ITEM}},
+        {"type": "array", "items": {"$ref": "#/definitions/I"}, "definitions": {"I": ITEM}},
+    ):
+        two = {"items": [{"sku": "a"}, {"sku": "b"}]}
+        assert _accepts(
+            document,
+            '{"items": [{"sku": "a"}, {"sku": "b"}]}',
+            '[{"sku": "a"}, {"sku": "b"}]',
+            '```json\n[{"sku": "a"}, {"sku": "b"}]\n```',
+            "[{'sku': 'a'}, {'sku': 'b'}]",
+            "[]",
+            '[{"sku": 1}]',
+            '{"sku": "a"}',
+        ) == [two, two, two, two, {"items": []}, None, None]
+
+
+def test_a_map_at_the_top_is_wrapped():
+    """A root map likewise."""
+    document = {"type": "object", "additionalProperties": {"type": "integer"}}
+    found = {"values": [("a", 1)]}
+    assert _accepts(document, '{"values": {"a": 1}}', '{"a": 1}', '{"a": "x"}') == [found, found, None]
+
+
+def test_vendors_wrappers_are_taken_off():
+    """The object of `response_format`, or what is in it, gives the schema."""
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    inner = {"name": "x", "strict": True, "schema": schema}
+    for document in (schema, inner, {"type": "json_schema", "json_schema": inner}, {"type": "json_schema"} | inner):
+        assert _accepts(document, '{"a": "b"}', "{}") == [{"a": "b"}, None]
+    own = {"type": "object", "properties": {"schema": {"type": "string"}}}
+    assert _accepts(own, '{"schema": "b"}') == [{"schema": "b"}]
+
+
+def test_times_without_a_zone_are_taken():
+    """As Python and pydantic write local times; nonsense is still refused."""
+    moment = {"type": "object", "properties": {"t": {"type": "string", "format": "date-time"}}, "required": ["t"]}
+    noon = {"t": datetime(2024, 5, 1, 12, tzinfo=UTC)}
+    assert _accepts(
+        moment,
+        '{"t": "2024-05-01T12:00:00"}',
+        '{"t": "2024-05-01T12:00:00Z"}',
+        '{"t": "2024-05-01T14:00:00+02:00"}',
+        '{"t": "2024-05-01"}',
+        '{"t": "2024-05-01T25:00:00"}',
+    ) == [noon, noon, noon, None, None]
+    time = {"type": "object", "properties": {"t": {"type": "string", "format": "time"}}, "required": ["t"]}
+    assert _accepts(time, '{"t": "14:30:00"}', '{"t": "14:30:00Z"}', '{"t": "half past two"}') == [
+        {"t": "14:30:00"},
+        {"t": "14:30:00Z"},
+        None,
+    ]
+
+
+def test_decimals_and_tuples_keep_their_digits():
+    """A number that may be text is text; a tuple of one type is a list."""
+    document = {
+        "type": "object",
+        "properties": {
+            "price": {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]},
+            "at": {"type": "array", "prefixItems": [{"type": "integer"}] * 2, "minItems": 2, "maxItems": 2},
+        },
+    }
+    assert _accepts(
+        document, '{"price": 12.5, "at": [1, 2]}', '{"price": "12.50"}', '{"price": null}', '{"at": [1]}'
+    ) == [
+        {"price": "12.5", "at": [1, 2]},
+        {"price": "12.50", "at": None},
+        {"price": None, "at": None},
+        None,
+    ]
+
+
+def test_keys_of_a_pattern_are_a_map():
+    """Other keys have no type, so an answer with one is invalid."""
+    map_ = {"type": "object", "patternProperties": {"^x": {"type": "string"}}}
+    document = {"type": "object", "properties": {"m": map_}}
+    assert _accepts(document, '{"m": {"x1": "a"}}', '{"m": {"y": "a"}}') == [{"m": [("x1", "a")]}, None]
+
+
+def test_errors_of_a_large_answer_are_not_all_counted():
+    """Each error costs time; thousands of them would hold everybody up."""
+    items = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
+    schema = _schema({"type": "array", "items": items})
+    check_linear(lambda length: schema.problems({"v": ["x" * 100] * length}))
+    assert len(schema.problems({"v": ["x"] * 5_000}).all) == 1
+    assert len(schema.problems({"v": ["x"] * 50}).all) == 5

@@ -237,9 +237,25 @@ def test_votes_that_cannot_differ_are_fatal_and_json_without_the_word_is_remarke
     fixed = Target(provider="dashscope", base_url=TARGET.base_url, model="qwen-plus", parameters={"temperature": 0})
     [remark] = _answers(fixed, labels=["a", "b"], votes=3).remarks
     assert (remark.key, remark.fatal) == ("response.votes", True)
-    [remark] = _answers(instruction="").remarks
+    remark = _answers(instruction="").remarks[-1]
     assert (remark.key, remark.fatal) == ("response.instruction", False)
-    assert _answers().remarks == []
+    assert [remark.key for remark in _answers().remarks] == ["response.schema"]
+
+
+def test_what_a_model_is_not_told_is_remarked():
+    """Fields without a description, and a limit that thinking may use up."""
+    [remark] = _answers().remarks
+    assert remark.text.startswith("gives no description of name, age, note:")
+    properties = {"a": {"type": "string", "description": "the name"}, "b": {"enum": ["x"]}, "c": {"$ref": "#/$defs/C"}}
+    schema = AnswerSchema(
+        {"type": "object", "properties": properties, "$defs": {"C": {"type": "string", "description": "the city"}}},
+        "a.json",
+    )
+    assert StructuredAnswers(_settings(), TARGET, schema).remarks == []
+    for model, limit, said in (("qwq-plus", 500, True), ("qwq-plus", 8000, False), ("qwen-plus", 500, False)):
+        target = Target(provider="dashscope", base_url=TARGET.base_url, model=model, parameters={"max_tokens": limit})
+        keys = [remark.key for remark in _answers(target, labels=["a", "b"]).remarks]
+        assert ("model.parameters.max_tokens" in keys) is said
 
 
 @pytest.mark.parametrize(
