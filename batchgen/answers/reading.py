@@ -54,7 +54,9 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|([{\[(,:])\s*+\'(?:[^\'\\]|\\.)*+\'|[{}"]', re.DOTALL)
 _INSIDE_BEFORE = re.compile(r"(?:[\"'”’]\s*+:[\s\[({]*+|[\"'”’\d\]}]\s*+,\s*+)\Z")
 _INSIDE_AFTER = re.compile(r"[\s\])}]*+,\s*+[\"'“‘{]")
+_KEY = re.compile(r"[\"'”’]\s*+:")
 _BRACE_AFTER = re.compile(r"\s*+}")
+_QUOTES = ('"', "'")
 _NEAR = 200  # characters before an object that are looked at
 _MOST_OBJECTS = 100  # pairs of braces in a text that are tried
 _LONGEST_LENIENT = 100_000  # characters; they cost 2 µs each, and real answers of this length are rare
@@ -147,11 +149,17 @@ def _inner(text: str, lists: bool) -> Found | NoObject:
         if isinstance(found, dict):
             brace_too_many = span.count("{") > 1 and _BRACE_AFTER.match(inner, end)  # which one is it?
             before = inner[max(0, start - _NEAR) : start]
-            if brace_too_many or _INSIDE_BEFORE.search(before) or _INSIDE_AFTER.match(inner, end):
+            quote = inner[end : end + 1] in _QUOTES and inner[end : end + 1] != before[-1:]  # one of its quotes is lost
+            if brace_too_many or quote or _INSIDE_BEFORE.search(before) or _INSIDE_AFTER.match(inner, end):
                 return NoObject("the object in the answer stands inside another, which is not valid JSON")
             values[json.dumps(found, sort_keys=True)] = span, found
     if not values:
         return NoObject("the object in the answer is not valid JSON")
+    around = [
+        inner[end:start] for (_, end), (start, _) in zip([(0, 0), *spans], [*spans, (len(inner), 0)], strict=True)
+    ]
+    if any(map(_KEY.search, around)):
+        return NoObject("the object in the answer stands inside another, which is not valid JSON")
     if len(values) > 1:
         return NoObject(f"there are {len(values)} different JSON objects in the answer")
     [(span, found)] = values.values()
