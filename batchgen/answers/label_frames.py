@@ -46,7 +46,7 @@ _SUBJECT = rf"(?:this|it|(?:this|the)\s++(?:\w++\s++)?(?:{_THING}))"
 _CLASSIFIED = re.compile(
     rf"{_INTRO}(?:(?:i|we)(?:['’]d|['’]ll|\s++would|\s++will|\s++have)?\s++"
     rf"(?:classify|classified|label|labell?ed|categori[sz]ed?|tag|tagged|mark|marked|rate|rated)\s++{_SUBJECT}\s++as"
-    rf"|{_SUBJECT}\s++(?:is|was|should\s++be)\s++(?:classified|labell?ed|categori[sz]ed|tagged|marked|rated)\s++as"
+    rf"|{_SUBJECT}\s++(?:is|was|should\s++be)\s++(?:best\s++)?(?:described|classified|labell?ed|categori[sz]ed|tagged|marked|rated)\s++as"
     rf"|{_SUBJECT}\s++(?:belongs\s++to|falls\s++under|falls\s++into)(?:\s++the\s++(?:category|class|label))?"
     rf"|{_SUBJECT}\s++is(?:\s++(?:a|an|the\s++label|the\s++category))?(?=\s++(?:\*\*|[\"“'‘`«「])))"
     r"(?P<rest>.*)",

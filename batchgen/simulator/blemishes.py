@@ -26,7 +26,7 @@ def blemished(blemish: str, text: str, labels: Sequence[str], number: int) -> st
 
 def _label(blemish: str, label: str, labels: Sequence[str], number: int) -> str:
     if blemish == "wrapped":
-        return f"The text is best described as **{label}**, I think."
+        return f"The text is best described as **{label}**."
     if blemish == "wrong_label":
         others = [other for other in labels if other != label]
         return others[number % len(others)]

@@ -337,7 +337,7 @@ def test_examples_that_do_not_fit_are_refused(command, simulator, job, tmp_path)
     done = command("run", path, "--set", f"prompt.examples={examples}", "--set", "prompt.examples_answer=text")
     assert done.returncode == 2
     assert "row 0" in done.stderr
-    assert "none of the labels" in done.stderr
+    assert "one of the labels" in done.stderr
     assert server.stats()["requests"] == 0
 
 
