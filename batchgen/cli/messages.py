@@ -26,10 +26,10 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
     lines += breakdown
     if summary.error is not None:
         lines.append(f"stopped by  {summary.error['message']}")
-    lines.append(f"requests    {summary.attempts:,} sent in all, {summary.refused:,} refused by a limit in this run")
+    lines.append(f"requests    {summary.attempts:,} sent in all, {summary.refused:,} rate-limited in this run")
     if summary.shared:
         lines.append(
-            f"shared      {summary.shared:,} rows took the answer of another that asked the same{_saved(summary)}"
+            f"duplicates  {summary.shared:,} rows had the request of another row and took its answer{_saved(summary)}"
         )
     if summary.unknown_finish_reasons:
         words = ", ".join(f"{word!r} ({rows:,})" for word, rows in summary.unknown_finish_reasons.items())
@@ -86,7 +86,7 @@ def check_text(checked: Checked) -> str:
         if checked.response.instruction is not None:
             lines += ["added to the system message:", textwrap.indent(checked.response.instruction, "  ")]
     if checked.repeats:
-        lines.append(f"repeats   {checked.repeats:,} of the requests, about, come a second time and are not sent")
+        lines.append(f"repeats   about {checked.repeats:,} requests are duplicates of others and are not sent")
     if checked.unaskable:
         lines.append(f"rows that cannot be asked: {checked.unaskable:,}; they will fail with error_kind prompt")
         lines += [f"  row {row}: {reason}" for row, reason in checked.unaskable_examples.items()]

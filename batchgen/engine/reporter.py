@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Progress(Struct):
-    """Where the run stands, of rows that are durably settled; `spent` is None while no price is known.
+    """Where the run stands, of rows whose results are durably stored; `spent` is None while no price is known.
 
     `trouble` is the last error, while there has been no answer since.
     """
@@ -41,10 +41,10 @@ class Reporter:
         """The rows are counted and sending begins; `standing.settled` rows are kept from before."""
 
     def moved(self, standing: Progress) -> None:
-        """Rows were settled; called after each commit."""
+        """Rows are finished; called after each commit."""
 
     def note(self, text: str) -> None:
         """A sentence for the user: a warning, or why the run waits."""
 
     def finished(self, standing: Progress) -> None:
-        """No more rows will be settled."""
+        """No more rows will be finished."""

@@ -39,7 +39,7 @@ class RequestMemory:
         row.size = size
 
     def free(self, row: Sized) -> None:
-        """Forget a row that is settled or left."""
+        """Forget a row that is finished or left pending."""
         self._held -= row.size
         row.size = 0
         if self._changed is not None and not self.full:

@@ -39,7 +39,7 @@ def progress_figures(report: Report) -> list[Figure]:
     money = [float(value) for value in accumulate(found.cost for found in moments)]
     series = [Series("rows/s", rates, "s1", area=True)]
     if report.failed:
-        series = [Series("settled", rates, "s1", area=True), Series("failed", failing, "s3")]
+        series = [Series("finished", rates, "s1", area=True), Series("failed", failing, "s3")]
     head = ["after", "rows/s", "failed/s", "tokens out/s", "cost so far"]
     rows = _thinned(
         [
@@ -51,11 +51,11 @@ def progress_figures(report: Report) -> list[Figure]:
     figures = [
         Figure(
             "throughput",
-            "Rows settled per second",
+            "Rows finished per second",
             f"{figure(report.rows_per_s)} on average, {figure(best)} at best; time without pauses.",
             time_chart(
                 "throughput-chart",
-                "Rows settled per second over time",
+                "Rows finished per second over time",
                 starts=starts,
                 spans=spans,
                 series=series,
@@ -70,7 +70,7 @@ def progress_figures(report: Report) -> list[Figure]:
             Figure(
                 "cost",
                 f"Cost so far{f' in {report.currency}' if report.currency else ''}",
-                f"Of the {report.published:,} published rows, by the time they were settled; "
+                f"Of the {report.published:,} published rows, by the time they were finished; "
                 f"{amount(report.cost_per_1000_rows, report.currency)} per 1,000 rows.",
                 time_chart(
                     "cost-chart",
@@ -111,7 +111,7 @@ def spread_figures(report: Report) -> list[Figure]:
     for name, title, spread, form, unit in (
         ("input-tokens", "Input tokens per row", report.input_tokens, _short, "tokens"),
         ("output-tokens", "Output tokens per row", report.output_tokens, _short, "tokens"),
-        ("latency", "Latency of the attempt that settled a row", report.latency_ms, latency, ""),
+        ("latency", "Latency of the attempt that finished a row", report.latency_ms, latency, ""),
     ):
         figures += _spread(name, title, spread, form, unit)
     return figures
@@ -151,7 +151,7 @@ def pace_figures(report: Report) -> list[Figure]:
     refused = [found.refused / found.span_s for found in pace]
     allowed = [found.requests_per_s for found in pace]
     highest = 1.5 * max(sent)  # a pace far above what is ever asked for would flatten the rest
-    series = [Series("sent", sent, "s1", area=True), Series("refused", refused, "s3")]
+    series = [Series("sent", sent, "s1", area=True), Series("rate-limited", refused, "s3")]
     if any(value is not None for value in allowed):
         series.insert(
             1, Series("pace", [None if value is None or value > highest else value for value in allowed], "s2")
@@ -165,13 +165,13 @@ def pace_figures(report: Report) -> list[Figure]:
             + (f"; limited by {plain(report.limited_by)}." if report.limited_by else "."),
             time_chart(
                 "pace-chart",
-                "Requests sent and refused per second over time",
+                "Requests sent and rate-limited per second over time",
                 starts=starts,
                 spans=spans,
                 series=series,
                 form=figure,
             ),
-            ["after", "sent/s", "pace/s", "refused", "broken"],
+            ["after", "sent/s", "pace/s", "rate-limited", "failed"],
             _thinned(
                 [
                     [at, figure(rate), figure(found.requests_per_s), count(found.refused), count(found.failed)]

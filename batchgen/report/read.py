@@ -60,7 +60,7 @@ def read_report(
     at_rest = state.state != RUNNING
     lines, lines_of = fold.lines(), "parts"
     if anew is None and at_rest and summary is not None and sum(line.rows for line in summary.lines) >= fold.rows:
-        lines, lines_of = list(summary.lines), "all settled rows"
+        lines, lines_of = list(summary.lines), "all finished rows"
     lines.sort(key=lambda line: (-line.rows, line.status, str(line.model), str(line.error_kind)))
     totals = _totals(lines)
     moments = fold.timeline.moments()

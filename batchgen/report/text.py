@@ -87,7 +87,7 @@ def _unseen(report: Report) -> list[str]:
     if unseen <= 0:
         return []
     what = "This report covers" if report.lines_of == "parts" else "Spreads, examples and row lists cover"
-    return [f"{what} {report.published:,} rows; {unseen:,} more are settled, but their part is not published yet."]
+    return [f"{what} {report.published:,} rows; {unseen:,} more are finished, but their part is not published yet."]
 
 
 def _rows(report: Report) -> list[str]:
@@ -107,7 +107,7 @@ def _rows(report: Report) -> list[str]:
             _label(
                 "requests",
                 f"{sent:,} sent, {attempts.wasted:,} of them beyond one per row ({attempts.retried_rows:,} rows)"
-                + (f"; {report.refused:,} refused by a limit in the last session" if report.refused else ""),
+                + (f"; {report.refused:,} rate-limited in the last session" if report.refused else ""),
             )
         )
     if report.truncated.rows:
@@ -193,7 +193,7 @@ def _pace(report: Report) -> list[str]:
         lines.append(
             _label(
                 "pace",
-                f"{sent:,} requests sent, {refused:,} refused ({share(refused, sent)}), {failed:,} broken; "
+                f"{sent:,} requests sent, {refused:,} rate-limited ({share(refused, sent)}), {failed:,} failed; "
                 f"at most {max(found.in_flight for found in report.pace):,} in flight",
             )
         )

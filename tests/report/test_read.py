@@ -97,7 +97,7 @@ def test_parts_alone_tell_the_same(run, tmp_path):
     (tmp_path / "results").symlink_to(run / "results")
     (tmp_path / "run.json").symlink_to(run / "run.json")
     alone, whole = read_report(tmp_path), read_report(run)
-    assert (alone.lines_of, whole.lines_of) == ("parts", "all settled rows")
+    assert (alone.lines_of, whole.lines_of) == ("parts", "all finished rows")
     assert sorted(alone.lines, key=str) == sorted(whole.lines, key=str)
     check_against_duckdb(alone, tmp_path)
 
@@ -177,7 +177,7 @@ def test_a_killed_run(tmp_path):
     directory = hand_made(tmp_path / "out", [row(n) for n in range(10)], state="running", rows=100, succeeded=25)
     report = read_report(directory)
     assert (report.state, report.published, report.lines_of) == ("killed", 10, "parts")
-    assert "This report covers 10 rows; 15 more are settled" in report_text(report)
+    assert "This report covers 10 rows; 15 more are finished" in report_text(report)
 
 
 def test_a_stopped_run_counts_what_has_no_part_yet(tmp_path):
@@ -186,7 +186,7 @@ def test_a_stopped_run_counts_what_has_no_part_yet(tmp_path):
     report = read_report(output)
     assert report.state == "stopped"
     assert report.published == 0
-    assert report.lines_of == "all settled rows"
+    assert report.lines_of == "all finished rows"
     assert report.totals.rows == report.succeeded + report.failed > 0
     text = report_text(report)
     assert "stopped by" in text
