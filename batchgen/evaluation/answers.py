@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from batchgen.answers.reading import reread_object
+from batchgen.answers.reading import object_in
 from batchgen.evaluation.written import is_text, python_values
 
 ABOUT_THE_ANSWER = ("confidence", "agreement")
@@ -63,7 +63,7 @@ class AnswerColumn:
             return completions
         found: list[Any] = []
         for text in completions.to_pylist():
-            answer = reread_object(text) if text is not None and "{" in text else None
+            answer = object_in(text) if text is not None and "{" in text else None
             if self._path is not None:
                 found.append(_below(answer, self._path))
             elif answer is None:
@@ -78,7 +78,7 @@ def _below(value: Any, path: list[str]) -> Any:
     """Return what stands at a path of names, None where there is nothing."""
     for name in path:
         if isinstance(value, str):
-            value = reread_object(value)
+            value = object_in(value)
         elif isinstance(value, list):  # a map's pairs
             value = dict(value) if all(isinstance(pair, tuple) for pair in value) else None
         value = value.get(name) if isinstance(value, Mapping) else None

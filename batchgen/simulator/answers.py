@@ -3,6 +3,7 @@
 - Prose by default: `Answer` and a digest of the last user message, then words; the length is lognormal by the hash.
 - A fitting JSON object if the request carries a schema (`response_format`), or if its messages speak of JSON and
   show a schema or an example object, with values lifted from the last user message.
+- A JSON list of the labels that share a word with the last user message, if the messages ask for those that apply.
 - One of the labels if the messages list them after a word such as "Labels:", in one line or one per line behind dashes.
 - What a message asks for that wants the last answer again is what the user message before it asked for.
 - A tool call if tools are offered and one is demanded, or shares a word with the last user message.
@@ -39,6 +40,9 @@ _SPREAD = [NormalDist(0, 0.6).inv_cdf((i + 0.5) / 64) for i in range(64)]  # 64 
 _LABEL_WORDS = r"\b(?:labels?|categor(?:y|ies)|class(?:es)?|one of)\b"
 _LABELS_BELOW = re.compile(rf"(?im)^[^\n]*{_LABEL_WORDS}[^:\n]*:[ \t]*\n+((?:[ \t]*[-*•][ \t]+[^\n]+(?:\n|\Z)){{2,}})")
 _LABELS_BESIDE = re.compile(rf"(?im){_LABEL_WORDS}[^:\n]{{0,60}}:[ \t]*([^\n]+)$")
+_LIST_OF_LABELS = re.compile(
+    r'(?i)\blist of (?:those|all|any)\b[^\n]*\blabels\b[^\n]*?(\["(?:[^"\\\n]|\\.)*"(?:, ?"(?:[^"\\\n]|\\.)*")*\])'
+)
 _AGAIN = re.compile(r"(?i)\b(?:answer|reply|try|write it) (?:once )?again\b|\bcorrect (?:it|that|your answer)\b")
 _KEYS_BESIDE = re.compile(r"(?im)\b(?:keys|fields)\b[^:\n]{0,60}:[ \t]*([^\n]+)$")
 
@@ -67,12 +71,13 @@ class Answer(Struct, frozen=True):
 
 
 class Task(Struct, frozen=True):
-    """What a text asks for beside prose: at most one of the first three is set.
+    """What a text asks for beside prose: at most one of the first four is set.
 
-    `labels` maps each label to its explanation; `listing` is the part of the text that lists them.
+    `labels` maps each label to its explanation; any of `several` may be given; `listing` is the text that lists them.
     """
 
     labels: Mapping[str, str] | None = None
+    several: Sequence[str] | None = None
     schema: Mapping[str, Any] | None = None
     example: Mapping[str, Any] | None = None
     listing: str = ""
@@ -218,6 +223,8 @@ def _text(
         return _dump(Fitter(task.schema, read, seed).fit(task.schema))
     if task.example is not None:
         return _dump(like_example(task.example, read, seed))
+    if task.several is not None:
+        return _dump([label for label in task.several if stems(label) & stems(read.replace(task.listing, ""))])
     if task.labels is not None:
         label = choose(task.labels, read.replace(task.listing, ""), number)
         return label if form != "json_object" else _dump({"label": label})
@@ -244,6 +251,8 @@ def _task(text: str, as_json: bool) -> Task:
 def _read_task(text: str, as_json: bool) -> Task:
     """Return what a text asks for: JSON it speaks of and shows, else labels it lists, else `_NOTHING`."""
     lower = text.lower()
+    if match := _LIST_OF_LABELS.search(text):
+        return Task(several=json.loads(match[1]), listing=match[0])
     if as_json or "json" in lower:
         for shown in _objects(text):
             return Task(schema=shown) if isinstance(shown.get("properties"), dict) else Task(example=shown)

@@ -151,3 +151,13 @@ def test_a_huge_prompt_is_answered_soon() -> None:
     """10 MB of text, labels or JSON-like braces do not stall."""
     for text in ("{" * 10_000_000, "label: " * 1_400_000, " " * 10_000_000, "json {" + "a@" * 5_000_000):
         assert expected_answer(text)
+
+
+def test_several_labels_are_a_json_list_of_those_that_the_text_speaks_of():
+    """Asked for those that apply; none is an answer too."""
+    system = (
+        'Answer with a JSON list of those of these labels that apply, and nothing else: ["billing", "bug", "praise"]'
+    )
+    for text, labels in (("The billing page has a bug.", ["billing", "bug"]), ("Where are you?", [])):
+        asked = [{"role": "system", "content": system}, {"role": "user", "content": text}]
+        assert json.loads(expected_answer(asked)) == labels
