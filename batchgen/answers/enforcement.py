@@ -32,7 +32,7 @@ TOOL = "answer"
 """The name of the schema, and of the function of `means = "tool"`."""
 
 
-class Rule(Struct, frozen=True):
+class EnforcementRule(Struct, frozen=True):
     """One row of the table. `thinking`: only while the model thinks; the first row that fits decides."""
 
     server: str
@@ -41,8 +41,8 @@ class Rule(Struct, frozen=True):
     thinking: bool = False
 
 
-def _rule(server: str, model: str, means: Means, *, thinking: bool = False) -> Rule:
-    return Rule(server, re.compile(model, re.IGNORECASE), means, thinking)
+def _rule(server: str, model: str, means: Means, *, thinking: bool = False) -> EnforcementRule:
+    return EnforcementRule(server, re.compile(model, re.IGNORECASE), means, thinking)
 
 
 RULES = (

@@ -19,7 +19,7 @@ from batchgen.estimating.cost import (
     predicted_cost,
     sampled_bill,
 )
-from batchgen.estimating.count import Asked, Census, Row
+from batchgen.estimating.count import Asked, Census, CountedRow
 from batchgen.estimating.intervals import Interval
 from batchgen.estimating.observed import Observations, Observed
 from batchgen.estimating.values import Span
@@ -41,7 +41,7 @@ class Basis:
     """
 
     def __init__(
-        self, parts: JobParts, census: Census, observations: Observations | None, dominating: Mapping[int, Row]
+        self, parts: JobParts, census: Census, observations: Observations | None, dominating: Mapping[int, CountedRow]
     ) -> None:
         counted_rows = {**census.wanted, **dominating}
         self.parts = parts
@@ -142,7 +142,7 @@ class Basis:
         low, high = (seen.low / seen.expected, seen.high / seen.expected) if seen.expected else (1.0, 1.0)
         return Answers(self._answers.base + self.bill.more_tokens, self._answers.slope, low, high)
 
-    def expected(self, number: int, row: Row) -> tuple[float | None, Decimal | None]:
+    def expected(self, number: int, row: CountedRow) -> tuple[float | None, Decimal | None]:
         """Return a row's expected output tokens and cost, the real ones where known; both 0 if it does not fit."""
         price = self.prices[row.asked]
         if self.bill is not None and (settled := self._settled.get(number)) is not None:

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from batchgen.estimating.count import Asked, Census, Histogram, Row
+from batchgen.estimating.count import Asked, Census, CountedRow, Histogram
 from batchgen.estimating.intervals import Interval, mean_interval
 from batchgen.estimating.observed import Observed
 from batchgen.money.prices import ModelPrice, Price
@@ -55,7 +55,7 @@ class Bill(Struct, frozen=True):
 class Sampled(Struct, frozen=True):
     """A row that was counted and settled."""
 
-    row: Row
+    row: CountedRow
     observed: Observed
 
 
@@ -190,7 +190,7 @@ def sampled_bill(
     return Bill(_added(tokens, rest, each), _added(cost, rest, each_cost), each.expected, each_cost.expected)
 
 
-def predicted_cost(row: Row, price: ModelPrice | None, answers: Answers, calibration: float) -> float:
+def predicted_cost(row: CountedRow, price: ModelPrice | None, answers: Answers, calibration: float) -> float:
     """Return what one row is expected to cost; 0 if it does not fit or has no price."""
     if price is None or not fits(price, row.tokens):
         return 0.0
@@ -199,7 +199,7 @@ def predicted_cost(row: Row, price: ModelPrice | None, answers: Answers, calibra
     return (calibration * row.tokens * float(tier.input) + output) / _MILLION
 
 
-def exact_cost(row: Row, price: ModelPrice | None, output_tokens: int) -> Decimal:
+def exact_cost(row: CountedRow, price: ModelPrice | None, output_tokens: int) -> Decimal:
     """Return what a row costs with so long an answer, exactly; 0 if it does not fit or has no price."""
     if price is None or not fits(price, row.tokens):
         return Decimal(0)

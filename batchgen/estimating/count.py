@@ -27,7 +27,7 @@ from msgspec import Struct
 from batchgen.engine.reporter import Progress, Reporter
 from batchgen.job.parts import JobParts
 from batchgen.job.render import rendered
-from batchgen.money.prices import Limits, ModelPrice, answer_bound
+from batchgen.money.prices import ModelLimits, ModelPrice, answer_bound
 from batchgen.source import Batch
 from batchgen.tokens.count import TokenCounter, counter_for
 from batchgen.tokens.hidden import added_by_provider, media_of
@@ -100,7 +100,7 @@ class Asked(Struct, frozen=True):
     added: str | None = None
 
 
-class Row(Struct, frozen=True, gc=False):
+class CountedRow(Struct, frozen=True, gc=False):
     """A row that can be asked. `answer`: most output tokens it can get, None if unbounded; `media`: kinds of what is in
     its messages and not counted."""
 
@@ -122,11 +122,11 @@ class Census:
         self.unaskable_examples: dict[int, str] = {}
         self.too_long = 0
         self.too_long_ids: list[str] = []
-        self.wanted: dict[int, Row] = {}
+        self.wanted: dict[int, CountedRow] = {}
         self.media: Counter[str] = Counter()
-        self._largest: list[tuple[int, int, Row]] = []  # a heap, the shortest first
+        self._largest: list[tuple[int, int, CountedRow]] = []  # a heap, the shortest first
 
-    def consider(self, number: int, row: Row) -> None:
+    def consider(self, number: int, row: CountedRow) -> None:
         """Keep the row if it is among the longest."""
         entry = (row.tokens, -number, row)
         if len(self._largest) < LARGEST:
@@ -134,7 +134,7 @@ class Census:
         elif row.tokens > self._largest[0][0]:
             heapreplace(self._largest, entry)
 
-    def dominating(self, share: int, most: int) -> dict[int, Row]:
+    def dominating(self, share: int, most: int) -> dict[int, CountedRow]:
         """Return the rows, `most` at most, that hold more than 1/`share` of the input tokens each."""
         total = sum(sum(histogram.tokens) for histogram in self.groups.values())
         longest = sorted(self._largest, key=lambda entry: entry[:2], reverse=True)[:most]
@@ -144,7 +144,7 @@ class Census:
 class Ruler:
     """How a job's rows are measured: counters, price edges and answer bounds, looked up once each."""
 
-    def __init__(self, parts: JobParts, limits_of: Callable[[str], Limits | None]) -> None:
+    def __init__(self, parts: JobParts, limits_of: Callable[[str], ModelLimits | None]) -> None:
         self._parts = parts
         self._parameters = parts.job.model.parameters
         self._limits_of = limits_of
@@ -169,7 +169,7 @@ class Ruler:
         longest = self.max_input(model)
         return edges if longest is None else [*edges, longest]
 
-    def measure(self, prompt: Prompt) -> Row:
+    def measure(self, prompt: Prompt) -> CountedRow:
         """Return what a prompt's cost depends on."""
         model = prompt.model or self._parts.model
         if prompt.parameters is None and prompt.model is None:
@@ -177,11 +177,11 @@ class Ruler:
         else:
             asked, answer = self._bounds_of(model, effective_parameters(self._parameters, prompt.parameters))
         tokens = self.counter(model).count(prompt, self._parameters)
-        return Row(asked, tokens, answer, tuple(dict.fromkeys(part.kind for part in media_of(prompt))))
+        return CountedRow(asked, tokens, answer, tuple(dict.fromkeys(part.kind for part in media_of(prompt))))
 
     def _bounds_of(self, model: str, parameters: Mapping[str, Any]) -> tuple[Asked, int | None]:
         price = self._parts.price_of(model) if model else None
-        bound = answer_bound(price or self._limits_of(model) or Limits(), parameters)
+        bound = answer_bound(price or self._limits_of(model) or ModelLimits(), parameters)
         return Asked(model, thinks(price, parameters), added_by_provider(model, parameters)), bound
 
 
@@ -195,7 +195,7 @@ class _Slice(Struct):
     """What a thread found: one entry per row, None where the row cannot be asked."""
 
     batch: Batch
-    rows: list[Row | str]
+    rows: list[CountedRow | str]
     others: dict[str, Histogram]
 
 
@@ -206,7 +206,7 @@ def count_rows(
     others: Mapping[str, list[int]],
     wanted: AbstractSet[int],
     reporter: Reporter,
-    each: Callable[[pa.Array, list[Row | str]], None] | None = None,
+    each: Callable[[pa.Array, list[CountedRow | str]], None] | None = None,
 ) -> Census:
     """Render and count every row.
 
@@ -254,7 +254,7 @@ def _in_order(work: Callable[[Batch], _Slice], batches: Iterable[Batch], threads
 
 def _measure(parts: JobParts, ruler: Ruler, others: Mapping[str, list[int]], batch: Batch) -> _Slice:
     histograms = {model: Histogram(edges) for model, edges in others.items()}
-    rows: list[Row | str] = []
+    rows: list[CountedRow | str] = []
     for _, prompt in rendered(parts, batch):
         if isinstance(prompt, str):
             rows.append(prompt)

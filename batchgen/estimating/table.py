@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchgen.errors import OutputError
-from batchgen.estimating.count import Asked, Row
+from batchgen.estimating.count import Asked, CountedRow
 from batchgen.estimating.values import Estimate
 from batchgen.files.arrow import arrow_file
 from batchgen.files.modes import make_directory
 from batchgen.files.replace import named_file
 from batchgen.storage.own_files import ESTIMATE_FILE
 
-Expected = Callable[[int, Row], tuple[float | None, Decimal | None]]
+Expected = Callable[[int, CountedRow], tuple[float | None, Decimal | None]]
 """A row's number and what was counted → its expected output tokens and cost."""
 
 _METADATA = b"batchgen.estimate"
@@ -63,9 +63,9 @@ class EstimateTable:
         self._writer.close()
         self._file.close()
 
-    def add(self, ids: pa.Array, rows: list[Row | str]) -> None:
+    def add(self, ids: pa.Array, rows: list[CountedRow | str]) -> None:
         """Take consecutive rows; a string stands for a row that cannot be asked."""
-        known = [row if isinstance(row, Row) else None for row in rows]
+        known = [row if isinstance(row, CountedRow) else None for row in rows]
         columns = [
             ids,
             pa.array([row and row.tokens for row in known], pa.int64()),
@@ -102,7 +102,7 @@ def _priced(batch: pa.RecordBatch, first_row: int, asked: list[Asked], expected:
             tokens.append(None)
             costs.append(None)
             continue
-        output_tokens, cost = expected(number, Row(asked[index], count, answer))
+        output_tokens, cost = expected(number, CountedRow(asked[index], count, answer))
         tokens.append(output_tokens)
         costs.append(None if cost is None else cost.quantize(_PLACES))
     arrays = [batch.column(0), batch.column(1), pa.array(tokens, pa.float64()), pa.array(costs, _SCHEMA.field(3).type)]

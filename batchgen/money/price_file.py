@@ -70,7 +70,7 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     beijing: RegionEntry | None = None
 
 
-class Source(Struct, frozen=True, forbid_unknown_fields=True):
+class PriceSource(Struct, frozen=True, forbid_unknown_fields=True):
     """`[sources.NAME]`."""
 
     url: str
@@ -88,7 +88,7 @@ class PriceFile(Struct, frozen=True):
     """A file as read and checked; what a price leaves out is already filled in from its region and source."""
 
     models: Mapping[str, ModelEntry]
-    sources: Mapping[str, Source]
+    sources: Mapping[str, PriceSource]
     regions: Mapping[str, RegionDefaults]
 
 
@@ -109,7 +109,7 @@ def read_price_file(path: Path, *, below: PriceFile | None = None) -> PriceFile:
     for key in raw:
         if key not in ("models", "sources", "regions"):
             raise JobError(f"{path}: unknown key `{key}`; a price file has [models], [sources] and [regions].")
-    sources = dict(below.sources if below else {}) | _entries(path, raw, "sources", Source)
+    sources = dict(below.sources if below else {}) | _entries(path, raw, "sources", PriceSource)
     own_regions = _entries(path, raw, "regions", RegionDefaults)
     for name in own_regions:
         if name not in REGIONS:
@@ -163,7 +163,9 @@ def _explained(message: str, name: str, value: Any) -> str:
     if isinstance(value, dict) and isinstance(value.get(key), dict) and key[:1].isdigit():
         return f'unknown key `{key}`; quote names with a dot: [models."{name}.{key}"].'
     known = {
-        f for entry in (TierEntry, RegionEntry, ModelEntry, Source, RegionDefaults) for f in entry.__struct_fields__
+        f
+        for entry in (TierEntry, RegionEntry, ModelEntry, PriceSource, RegionDefaults)
+        for f in entry.__struct_fields__
     }
     near = difflib.get_close_matches(key, known, n=1)
     return message + (f"; did you mean `{near[0]}`?" if near else ".")
@@ -177,7 +179,7 @@ def _with_defaults(entry: RegionEntry, region: RegionDefaults | None, *, own_sou
     return msgspec.structs.replace(entry, currency=entry.currency or region.currency, source=source)
 
 
-def _checked(where: str, entry: RegionEntry, sources: Mapping[str, Source]) -> RegionEntry:
+def _checked(where: str, entry: RegionEntry, sources: Mapping[str, PriceSource]) -> RegionEntry:
     """Return the entry with its prices as `tiers` and with the date and address of its source."""
     if entry.tiers is not None:
         clash = [key for key in _PRICE_KEYS if getattr(entry, key) is not None]

@@ -203,7 +203,7 @@ class ModelPrice(Struct, frozen=True):
         return today - self.price_date > STALE_AFTER
 
 
-class Limits(Struct, frozen=True):
+class ModelLimits(Struct, frozen=True):
     """What bounds a request to a model, in tokens, as in `prices.toml`; None where not known."""
 
     max_input: int | None = None
@@ -212,7 +212,7 @@ class Limits(Struct, frozen=True):
     extra_thinking: str | None = None
 
 
-def answer_bound(limits: ModelPrice | Limits, parameters: Mapping[str, Any]) -> int | None:
+def answer_bound(limits: ModelPrice | ModelLimits, parameters: Mapping[str, Any]) -> int | None:
     """Return the most output tokens of a request as its parameters and the model's limits state it; None if unbounded.
 
     `max_completion_tokens` limits answer and thinking; `max_tokens` only the answer where `extra_thinking` is set, so
@@ -237,7 +237,7 @@ def _choices(parameters: Mapping[str, Any]) -> int:
     return max(counts) if all(isinstance(count, int) for count in counts) else 0
 
 
-def _thinks_beyond(limits: ModelPrice | Limits, parameters: Mapping[str, Any]) -> bool:
+def _thinks_beyond(limits: ModelPrice | ModelLimits, parameters: Mapping[str, Any]) -> bool:
     if limits.extra_thinking in (None, "always"):
         return limits.extra_thinking is not None
     return bool(parameters.get("enable_thinking", limits.extra_thinking == "on"))
@@ -248,7 +248,7 @@ class PriceTable:
 
     def __init__(self, models: Mapping[str, ModelEntry]) -> None:
         self._limits = {
-            name: Limits(entry.max_input, entry.max_output, entry.max_thinking, entry.extra_thinking)
+            name: ModelLimits(entry.max_input, entry.max_output, entry.max_thinking, entry.extra_thinking)
             for name, entry in models.items()
         }
         self._prices: dict[tuple[str, str], ModelPrice] = {}
@@ -270,7 +270,7 @@ class PriceTable:
         """
         return self._prices.get((model, region))
 
-    def limits(self, model: str) -> Limits | None:
+    def limits(self, model: str) -> ModelLimits | None:
         """Return the limits of a model, also of one without a price; None for an unlisted one."""
         return self._limits.get(model)
 

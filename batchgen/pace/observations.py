@@ -12,7 +12,7 @@ DEADLINE_S = 120.0
 """Least deadline of an attempt, whatever the latencies are."""
 
 
-class Observations:
+class PaceObservations:
     """Counts, latencies and what delayed requests, in constant size."""
 
     __slots__ = (

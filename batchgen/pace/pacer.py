@@ -18,7 +18,7 @@ from batchgen.pace.circuit_breaker import LONGEST_S, CircuitBreaker, FailureStre
 from batchgen.pace.concurrency_ceiling import ConcurrencyCeiling
 from batchgen.pace.in_flight import InFlight
 from batchgen.pace.limit_headers import LimitHeaders
-from batchgen.pace.observations import Observations
+from batchgen.pace.observations import PaceObservations
 from batchgen.pace.random_refusals import RandomRefusals
 from batchgen.pace.rate_limit import RateLimit, per_s
 from batchgen.pace.token_cost import TokenCost
@@ -62,7 +62,7 @@ class Pacer:
         self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
         self._any_admitted = False  # whether any request was ever admitted
         self._rejected_wait_s = 0.5  # the last wait for a door that was closed from the start
-        self._cost, self._log = TokenCost(), Observations(limits.timeout_s)
+        self._cost, self._log = TokenCost(), PaceObservations(limits.timeout_s)
         self._headers = LimitHeaders(self._requests, self._tokens)
         self._full = False  # the next request waits for a place in flight, not for the pace
 

@@ -16,7 +16,7 @@ from batchgen.errors import OutputError
 from batchgen.files.arrow import arrow_file
 from batchgen.report.distribution import Distribution
 from batchgen.report.timeline import Timeline
-from batchgen.report.values import Attempts, ErrorLine, Line, RowLine, Truncated
+from batchgen.report.values import AttemptFigures, ErrorLine, Line, RowLine, Truncated
 
 _GROUP = ["model", "status", "finish_reason", "error_kind"]
 _TOKENS = ["input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens"]
@@ -149,10 +149,10 @@ class Fold:
         """Return the failed rows by kind, HTTP status and code, most frequent first."""
         return sorted(self._errors.values(), key=lambda line: (-line.rows, str(line.kind), str(line.code)))
 
-    def attempts(self) -> Attempts:
+    def attempts(self) -> AttemptFigures:
         """Return the requests that the rows took."""
         numbers = sorted(self._by_attempts.items())
-        return Attempts(
+        return AttemptFigures(
             sent=sum(number * rows for number, rows in numbers),
             wasted=sum((number - 1) * rows for number, rows in numbers if number > 1),
             retried_rows=sum(rows for number, rows in numbers if number > 1),

@@ -15,7 +15,7 @@ from batchgen.text.figures import amount, count, duration, plain
 INSIDE, BELOW, ABOVE = "inside", "below the estimate", "above the estimate"
 
 
-class Compared(Struct, frozen=True):
+class OutcomeLine(Struct, frozen=True):
     """One figure as shown; `range` is None where one number was foreseen, `came` where the actual is not known."""
 
     name: str
@@ -28,7 +28,7 @@ class Compared(Struct, frozen=True):
     came: Decimal | None
 
 
-def compared(report: Report) -> list[Compared]:
+def compared(report: Report) -> list[OutcomeLine]:
     """Return tokens, cost and duration as estimated and as they came; nothing if there was no estimate.
 
     Of an unfinished run, or one of another number of rows, the actual is what was settled, and there is no verdict.
@@ -42,9 +42,11 @@ def compared(report: Report) -> list[Compared]:
     elif report.state != "complete":
         problem = "not complete yet"
 
-    def line(name: str, foreseen: Span[Any], came: Decimal | None, shown: Callable[[Decimal | None], str]) -> Compared:
+    def line(
+        name: str, foreseen: Span[Any], came: Decimal | None, shown: Callable[[Decimal | None], str]
+    ) -> OutcomeLine:
         span = Span[Decimal](_decimal(foreseen.low), _decimal(foreseen.expected), _decimal(foreseen.high))
-        return Compared(
+        return OutcomeLine(
             name=name,
             low=shown(span.low),
             expected=shown(span.expected),
@@ -56,7 +58,7 @@ def compared(report: Report) -> list[Compared]:
         )
 
     lines = [
-        Compared(
+        OutcomeLine(
             name="input tokens",
             low="",
             expected=count(estimate.input_tokens),

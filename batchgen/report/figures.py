@@ -16,7 +16,7 @@ from batchgen.text.figures import amount, count, duration, figure, latency, plai
 _TABLE_ROWS = 24
 
 
-class Figure(Struct, frozen=True):
+class Plot(Struct, frozen=True):
     """A chart, its caption, and its numbers."""
 
     id: str
@@ -27,7 +27,7 @@ class Figure(Struct, frozen=True):
     rows: Sequence[Sequence[str]]
 
 
-def progress_figures(report: Report) -> list[Figure]:
+def progress_figures(report: Report) -> list[Plot]:
     """Return throughput, cost and answers over time."""
     moments = report.moments
     if not moments:
@@ -49,7 +49,7 @@ def progress_figures(report: Report) -> list[Figure]:
     )
     best = max(rates)
     figures = [
-        Figure(
+        Plot(
             "throughput",
             "Rows finished per second",
             f"{figure(report.rows_per_s)} on average, {figure(best)} at best; time without pauses.",
@@ -67,7 +67,7 @@ def progress_figures(report: Report) -> list[Figure]:
     ]
     if report.totals is not None and report.totals.cost is not None:
         figures.append(
-            Figure(
+            Plot(
                 "cost",
                 f"Cost so far{f' in {report.currency}' if report.currency else ''}",
                 f"Of the {report.published:,} published rows, by the time they were finished; "
@@ -86,7 +86,7 @@ def progress_figures(report: Report) -> list[Figure]:
         )
     if any(tokens):
         figures.append(
-            Figure(
+            Plot(
                 "tokens-out",
                 "Output tokens per second",
                 f"{count(report.totals.output_tokens if report.totals else None)} tokens answered in all.",
@@ -105,7 +105,7 @@ def progress_figures(report: Report) -> list[Figure]:
     return figures
 
 
-def spread_figures(report: Report) -> list[Figure]:
+def spread_figures(report: Report) -> list[Plot]:
     """Return the histograms of tokens and latency."""
     figures = []
     for name, title, spread, form, unit in (
@@ -117,14 +117,14 @@ def spread_figures(report: Report) -> list[Figure]:
     return figures
 
 
-def _spread(name: str, title: str, spread: Spread, form: Format, unit: str) -> list[Figure]:
+def _spread(name: str, title: str, spread: Spread, form: Format, unit: str) -> list[Plot]:
     quantiles = spread.quantiles
     if quantiles is None:
         return []
     marks = [Mark("p50", quantiles.p50), Mark("p95", quantiles.p95), Mark("p99", quantiles.p99)]
     whole = latency if name == "latency" else figure
     return [
-        Figure(
+        Plot(
             name,
             title,
             f"Half of {quantiles.rows:,} rows up to {whole(quantiles.p50)}, 95 % up to {whole(quantiles.p95)}, "
@@ -140,7 +140,7 @@ def _spread(name: str, title: str, spread: Spread, form: Format, unit: str) -> l
     ]
 
 
-def pace_figures(report: Report) -> list[Figure]:
+def pace_figures(report: Report) -> list[Plot]:
     """Return what the limiter did: requests and refusals, requests in flight, latencies, all over time."""
     pace = report.pace
     if not pace:
@@ -158,7 +158,7 @@ def pace_figures(report: Report) -> list[Figure]:
         )
     all_sent, all_refused = sum(found.sent for found in pace), sum(found.refused for found in pace)
     figures = [
-        Figure(
+        Plot(
             "pace",
             "Requests per second, pace and refusals",
             f"{all_sent:,} requests sent, {all_refused:,} of them refused"
@@ -184,9 +184,9 @@ def pace_figures(report: Report) -> list[Figure]:
     return figures + _latencies(pace, starts, spans, after)
 
 
-def _in_flight(pace: Sequence[PaceMoment], starts: list[float], spans: list[float], after: list[str]) -> Figure:
+def _in_flight(pace: Sequence[PaceMoment], starts: list[float], spans: list[float], after: list[str]) -> Plot:
     most = max(found.in_flight for found in pace)
-    return Figure(
+    return Plot(
         "in-flight",
         "Requests in flight",
         f"At most {most:,} at a time, where at most {max(found.cap for found in pace):,} were allowed.",
@@ -206,7 +206,7 @@ def _in_flight(pace: Sequence[PaceMoment], starts: list[float], spans: list[floa
     )
 
 
-def _latencies(pace: Sequence[PaceMoment], starts: list[float], spans: list[float], after: list[str]) -> list[Figure]:
+def _latencies(pace: Sequence[PaceMoment], starts: list[float], spans: list[float], after: list[str]) -> list[Plot]:
     """Latencies in milliseconds over time; nothing if no answer was timed."""
 
     def scaled(name: str) -> list[float | None]:
@@ -216,7 +216,7 @@ def _latencies(pace: Sequence[PaceMoment], starts: list[float], spans: list[floa
     if not any(value is not None for value in half):
         return []
     return [
-        Figure(
+        Plot(
             "latency-over-time",
             "Latency over time",
             "Of all attempts, by the time their answer came.",

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from batchgen.report.values import Moment
+from batchgen.report.values import TimelinePoint
 
 _FINEST_US = 250_000
 _MOST_SPANS = 4_096
@@ -101,7 +101,7 @@ class Timeline:
         for number, span in before.items():
             self._put(number // 2, span)
 
-    def moments(self) -> list[Moment]:
+    def moments(self) -> list[TimelinePoint]:
         """Return the run in at most `MOST_MOMENTS` moments, quiet ones included, pauses left out."""
         settled = sum(span.rows for span in self._spans.values())
         most = min(MOST_MOMENTS, max(FEWEST_MOMENTS, settled // _ROWS_PER_MOMENT))
@@ -112,7 +112,7 @@ class Timeline:
             self._widen()
         return [moment for first, last in stretches for moment in self._stretch(first, last)]
 
-    def _stretch(self, first: int, last: int) -> list[Moment]:
+    def _stretch(self, first: int, last: int) -> list[TimelinePoint]:
         """Return a stretch of activity; it begins and ends with a row, so that no rate is taken over idle time.
 
         An end that would be shorter than half a span is joined to its neighbour.
@@ -131,7 +131,7 @@ class Timeline:
                 short = spans.pop(end)
                 spans[end].add(short)
         return [
-            Moment(
+            TimelinePoint(
                 span.first_us / 1e6,
                 max(span.last_us - span.first_us, _FINEST_US) / 1e6,
                 span.rows,

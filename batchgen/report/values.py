@@ -91,7 +91,7 @@ class Spread(Struct, frozen=True):
     bins: Sequence[Bin] = ()
 
 
-class Moment(Struct, frozen=True):
+class TimelinePoint(Struct, frozen=True):
     """Rows settled in the `span_s` seconds from `start_s` on (seconds since the epoch).
 
     All moments are equally long but those at either end of a stretch of activity, which end with it.
@@ -125,7 +125,7 @@ class PaceMoment(Struct, frozen=True):
     latency_p99_s: float | None
 
 
-class Attempts(Struct, frozen=True):
+class AttemptFigures(Struct, frozen=True):
     """Requests sent. `wasted`: those beyond one per row; `by_number`: requests → rows that took so many."""
 
     sent: int = 0
@@ -170,7 +170,7 @@ class Report(Struct, frozen=True, kw_only=True):
     by_finish_reason: Sequence[Count]
     by_error_kind: Sequence[Count]
     errors: Sequence[ErrorLine]
-    attempts: Attempts
+    attempts: AttemptFigures
     refused: int
     possibly_billed_requests: int
     possibly_billed_cost: Decimal | None
@@ -186,7 +186,7 @@ class Report(Struct, frozen=True, kw_only=True):
     slowest: Sequence[RowLine]
     most_expensive: Sequence[RowLine]
     truncated: Truncated
-    moments: Sequence[Moment]
+    moments: Sequence[TimelinePoint]
     active_s: float
     rows_per_s: float | None
     wall_s: float | None

@@ -55,7 +55,7 @@ class ToolCall(Struct, frozen=True):
     arguments: str
 
 
-class Answer(Struct, frozen=True):
+class SimulatedAnswer(Struct, frozen=True):
     """What the model says, before a wire format wraps it. `output_tokens` includes `reasoning_tokens`.
 
     `blemish`: what is wrong with it, by its name in the settings, if anything is.
@@ -146,7 +146,7 @@ def compose(
     thinking_budget: int | None = None,
     cut: bool = False,
     blemish: str = "",
-) -> Answer:
+) -> SimulatedAnswer:
     """Return the answer to a prompt.
 
     `thinking_budget` (tokens) is the most it may reason, None for no reasoning. `cut` ends the answer in its middle
@@ -174,7 +174,7 @@ def compose(
         call = ToolCall(id=f"call_{digest.hex()}", name=called["name"], arguments=arguments)
         tokens = reasoning_tokens + count_tokens(call.name + arguments)
         befallen = blemish if arguments != good else ""
-        return Answer("", "tool_calls", tokens, reasoning, reasoning_tokens, (call,), befallen)
+        return SimulatedAnswer("", "tool_calls", tokens, reasoning, reasoning_tokens, (call,), befallen)
 
     text = _text(messages, asked, response_format, seed, number)
     befallen = ""
@@ -192,7 +192,7 @@ def compose(
         finish_reason = "length"
         text = text.encode("utf-8", "replace")[: 4 * (allowed or 1)].decode("utf-8", "ignore")
     tokens = reasoning_tokens + count_tokens(text)
-    return Answer(text, finish_reason, tokens, reasoning, reasoning_tokens, blemish=befallen)
+    return SimulatedAnswer(text, finish_reason, tokens, reasoning, reasoning_tokens, blemish=befallen)
 
 
 def _asked(messages: Sequence[Message]) -> str:

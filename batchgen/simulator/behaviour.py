@@ -2,7 +2,7 @@
 
 The order is a vendor's: path, key, limits, body, model. Faults are drawn from a hash of (seed, request body, number
 of this try of it), never from the order of arrival, so that a run of many connections meets the same faults each time.
-Every admitted request has a `Ticket`; whoever carries out the reply gives it back to `settle` once.
+Every admitted request has a `Admission`; whoever carries out the reply gives it back to `settle` once.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from batchgen.simulator.answers import Answer, compose, count_input_tokens, text_of
+from batchgen.simulator.answers import SimulatedAnswer, compose, count_input_tokens, text_of
 from batchgen.simulator.bodies import Reply200, models_body, stream_frames, whole_body
 from batchgen.simulator.calls import CHAT_PATHS, Call, read_call
-from batchgen.simulator.exchange import EVENTS, JSON, HttpRequest, Reply, Ticket, error_reply
+from batchgen.simulator.exchange import EVENTS, JSON, Admission, HttpRequest, Reply, error_reply
 from batchgen.simulator.faults import broken_frames, drawn, failed_reply, fallen_on
-from batchgen.simulator.limits import Limits
+from batchgen.simulator.limits import SimulatedLimits
 from batchgen.simulator.rules import Problem, Wire
 from batchgen.simulator.settings import BLEMISHES, FAULTS, LOST, STREAM_FAULTS, TRAITS, Settings
 from batchgen.simulator.stats import Stats, digest_of
@@ -38,7 +38,7 @@ class Behaviour:
         self.settings = settings
         self.stats = Stats()
         self._wall_clock = wall_clock  # for Retry-After as a date
-        self._limits = Limits(settings, now)
+        self._limits = SimulatedLimits(settings, now)
         self._tries: Counter[int] = Counter()
         self._served = 0  # since the start, whatever was reset: `fatal_after` counts these
 
@@ -87,7 +87,7 @@ class Behaviour:
         problem = Problem(404, "NotFound", f"Invalid URL ({request.method} {parts.path})")
         return error_reply(wire, problem, _request_id(0, 0))
 
-    def settle(self, ticket: Ticket, now: float, *, delivered: bool) -> None:
+    def settle(self, ticket: Admission, now: float, *, delivered: bool) -> None:
         """End an admitted request: `delivered` if the whole reply went to the socket."""
         stats = self.stats
         self._limits.settle(ticket.output_tokens, now)
@@ -153,7 +153,7 @@ class Behaviour:
         self, wire: Wire, call: Call | Problem, digest: int, *, attempt: int, input_tokens: int, request_id: str
     ) -> Reply:
         settings, stats = self.settings, self.stats
-        no_answer = Ticket(digest, input_tokens, 0, answer=False, lost=False)
+        no_answer = Admission(digest, input_tokens, 0, answer=False, lost=False)
         if isinstance(call, Problem):
             return self._refused(wire, call, request_id, no_answer)
         trait = fallen_on(settings, TRAITS, digest, 0)
@@ -193,7 +193,7 @@ class Behaviour:
             null_content=fault == "null_content",
         )
         output_tokens = good.output_tokens
-        ticket = Ticket(digest, input_tokens, output_tokens, answer=fault != "stream_error", lost=fault in LOST)
+        ticket = Admission(digest, input_tokens, output_tokens, answer=fault != "stream_error", lost=fault in LOST)
         headers = (("x-request-id", request_id),)
         writing_s = output_tokens / settings.tokens_per_s if settings.tokens_per_s else 0.0
         if fault == "hang":
@@ -214,7 +214,7 @@ class Behaviour:
             body = body[: len(body) // 2] + b"\n"
         return Reply(200, (JSON, *headers), body, wait_s=wait_s + writing_s, fault=fault, ticket=ticket)
 
-    def _refused(self, wire: Wire, problem: Problem, request_id: str, ticket: Ticket | None = None) -> Reply:
+    def _refused(self, wire: Wire, problem: Problem, request_id: str, ticket: Admission | None = None) -> Reply:
         self.stats.errors[problem.code] += 1
         return msgspec.structs.replace(error_reply(wire, problem, request_id), ticket=ticket)
 
@@ -232,7 +232,7 @@ class Behaviour:
         return limit_headers(self._limits) if self.settings.headers and wire == "openai" else ()
 
 
-def _answers(call: Call, settings: Settings, trait: str | None, blemish: str) -> list[Answer]:
+def _answers(call: Call, settings: Settings, trait: str | None, blemish: str) -> list[SimulatedAnswer]:
     answers = [
         compose(
             call.messages,

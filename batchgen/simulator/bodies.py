@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchgen.simulator.answers import Answer, count_tokens
+from batchgen.simulator.answers import SimulatedAnswer, count_tokens
 from batchgen.simulator.calls import Call
 
 _CREATED = 1_790_000_000  # a fixed time: the same request gets the same bytes
@@ -27,7 +27,7 @@ class Reply200(Struct, frozen=True):
     """All that a good reply is made of. `answers` has one for each choice (`n`)."""
 
     call: Call
-    answers: Sequence[Answer]
+    answers: Sequence[SimulatedAnswer]
     input_tokens: int
     request_id: str
     with_usage: bool = True
@@ -67,7 +67,7 @@ def stream_frames(reply: Reply200) -> list[bytes]:
     return list(_native_frames(reply) if reply.call.wire == "native" else _chat_frames(reply))
 
 
-def _message(reply: Reply200, answer: Answer, text: str, reasoning: str) -> dict[str, Any]:
+def _message(reply: Reply200, answer: SimulatedAnswer, text: str, reasoning: str) -> dict[str, Any]:
     content: Any = None if reply.null_content else text
     if reply.call.multimodal and content is not None:
         content = [{"text": text}] if text else []
@@ -151,7 +151,7 @@ def _native_frames(reply: Reply200) -> Iterator[bytes]:
             thought += reasoning
             tokens = (count_tokens(thought) if thought else 0) + (count_tokens(said) if said else 0)
             last = not reasoning and not text
-            shown = answer if last else Answer(answer.text, "null", 0, answer.reasoning)
+            shown = answer if last else SimulatedAnswer(answer.text, "null", 0, answer.reasoning)
             message = _message(
                 reply, shown, text if reply.call.incremental else said, reasoning if reply.call.incremental else thought
             )

@@ -16,24 +16,24 @@ from typing import Any, cast
 import msgspec
 
 from batchgen.simulator.behaviour import Behaviour
-from batchgen.simulator.exchange import Reply, Ticket
-from batchgen.simulator.http1 import BadRequestError, Reader
+from batchgen.simulator.exchange import Admission, Reply
+from batchgen.simulator.http1 import BadRequestError, RequestReader
 
 _RESET_AFTER_S = 0.02  # lets the half that was sent arrive: a reset overtakes what is still in the socket
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One client's connection; it stands in `open_ones` for as long as it is open."""
 
-    def __init__(self, behaviour: Behaviour, loop: asyncio.AbstractEventLoop, open_ones: set[Connection]) -> None:
+    def __init__(self, behaviour: Behaviour, loop: asyncio.AbstractEventLoop, open_ones: set[ClientConnection]) -> None:
         self._behaviour = behaviour
         self._loop = loop
         self._open_ones = open_ones
-        self._reader = Reader()
+        self._reader = RequestReader()
         self._timer: asyncio.TimerHandle | None = None
-        self._ticket: Ticket | None = None
+        self._ticket: Admission | None = None
         self._busy = False  # a reply is being carried out
         self._serving = False  # _serve is on the stack
         self._keep = True

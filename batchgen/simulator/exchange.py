@@ -21,7 +21,7 @@ class HttpRequest(Struct, frozen=True, gc=False):
     body: bytes = b""
 
 
-class Ticket(Struct, frozen=True, gc=False):
+class Admission(Struct, frozen=True, gc=False):
     """What an admitted request will be charged when it ends. `answer` tells a good answer from an error."""
 
     digest: int
@@ -45,7 +45,7 @@ class Reply(Struct, frozen=True, gc=False):
     wait_s: float = 0
     frame_s: float = 0
     fault: str | None = None
-    ticket: Ticket | None = None
+    ticket: Admission | None = None
 
 
 def error_reply(wire: Wire, problem: Problem, request_id: str) -> Reply:

@@ -25,7 +25,7 @@ class BadRequestError(Exception):
         self.status = status
 
 
-class Reader:
+class RequestReader:
     """Collects bytes; `next_request` gives the next whole request, or None until there is one.
 
     `continue_wanted` turns true when the client waits for `100 Continue`; who sends that turns it false.

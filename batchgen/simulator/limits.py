@@ -50,7 +50,7 @@ class Bucket:
         return max(0.0, min(amount, self.capacity) - self.level - 1e-9) / self.rate
 
 
-class Limits:
+class SimulatedLimits:
     """Admits or refuses requests. One `settle` belongs to each admission."""
 
     def __init__(self, settings: Settings, now: float) -> None:

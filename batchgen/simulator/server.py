@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from batchgen.simulator.behaviour import Behaviour
-from batchgen.simulator.connection import Connection
+from batchgen.simulator.connection import ClientConnection
 from batchgen.simulator.settings import Settings
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Simulator:
     def __init__(self, settings: Settings | None = None, port: int = 0) -> None:
         self.settings = settings or Settings()
         self.port = port
-        self._connections: set[Connection] = set()
+        self._connections: set[ClientConnection] = set()
 
     @property
     def url(self) -> str:
@@ -44,7 +44,7 @@ class Simulator:
         self._loop = loop
         behaviour = self._behaviour = Behaviour(self.settings, loop.time())
         self._server = await loop.create_server(
-            lambda: Connection(behaviour, loop, self._connections), _HOST, self.port, backlog=_BACKLOG
+            lambda: ClientConnection(behaviour, loop, self._connections), _HOST, self.port, backlog=_BACKLOG
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self

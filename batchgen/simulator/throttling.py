@@ -6,7 +6,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from math import ceil
 
-from batchgen.simulator.limits import Limits, Refusal
+from batchgen.simulator.limits import Refusal, SimulatedLimits
 from batchgen.simulator.rules import Problem, Wire
 from batchgen.simulator.settings import Settings
 
@@ -50,7 +50,7 @@ def wait_headers(settings: Settings, refusal: Refusal, wall_clock: Callable[[], 
     return ()
 
 
-def limit_headers(limits: Limits) -> Headers:
+def limit_headers(limits: SimulatedLimits) -> Headers:
     """Return OpenAI's `x-ratelimit-*` headers for the limits there are."""
     headers: list[tuple[str, str]] = []
     for name, bucket in (("requests", limits.requests), ("tokens", limits.tokens)):

@@ -23,7 +23,7 @@ from batchgen.storage.overflow import SPILL_BYTES, Spill
 from batchgen.storage.result_schema import Layout
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard
-from batchgen.storage.writer_thread import DISK_ERRORS, RETRY_WAITS_S, Close, Committer, Group, Opening, megabytes
+from batchgen.storage.writer_thread import DISK_ERRORS, RETRY_WAITS_S, Close, CommitGroup, Committer, Opening, megabytes
 from batchgen.values import Result
 
 GROUP_ROWS = 1_000
@@ -87,9 +87,9 @@ class Writer:
             retry_waits_s=retry_waits_s,
             sleep=sleep,
         )
-        self._group = Group([], [])
+        self._group = CommitGroup([], [])
         self._timer: asyncio.TimerHandle | None = None
-        self._uncommitted: deque[Group] = deque()
+        self._uncommitted: deque[CommitGroup] = deque()
         self._uncommitted_rows = self._uncommitted_bytes = 0
         self._openings: dict[int, asyncio.Future[set[int]]] = {}
         self._open_shards: set[int] = set()
@@ -214,7 +214,7 @@ class Writer:
         group = self._group
         if not group.results and not group.spent:
             return
-        self._group = Group([], [])
+        self._group = CommitGroup([], [])
         self._uncommitted.append(group)
         if self._failure is None:
             self._committer.queue.put(group)

@@ -47,7 +47,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 T = TypeVar("T")
 
 
-class Group(Struct):
+class CommitGroup(Struct):
     """What is committed together; `bytes` is its size, roughly."""
 
     results: list[Result]
@@ -149,7 +149,7 @@ class Committer:
         retry_waits_s: Sequence[float] = RETRY_WAITS_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.queue: SimpleQueue[Group | Opening | Written | Wanted | Close] = SimpleQueue()
+        self.queue: SimpleQueue[CommitGroup | Opening | Written | Wanted | Close] = SimpleQueue()
         self._journal = journal
         self._results_path = results_path
         self._layout = layout
@@ -208,20 +208,20 @@ class Committer:
         finally:
             wanted.answer.cancel()  # changes nothing once it is answered
 
-    def _next(self) -> tuple[list[Group], Opening | Written | Wanted | Close | None]:
+    def _next(self) -> tuple[list[CommitGroup], Opening | Written | Wanted | Close | None]:
         """Return the groups that are waiting, and the first thing after them that is not a group."""
-        groups: list[Group] = []
+        groups: list[CommitGroup] = []
         rows = 0
         while True:
             item = self.queue.get()
-            if not isinstance(item, Group):
+            if not isinstance(item, CommitGroup):
                 return groups, item
             groups.append(item)
             rows += len(item.results)
             if self.queue.empty() or rows >= COMMIT_ROWS:
                 return groups, None
 
-    def _commit(self, groups: list[Group]) -> None:
+    def _commit(self, groups: list[CommitGroup]) -> None:
         results = [result for group in groups for result in group.results]
         spent = [item for group in groups for item in group.spent]
         self._rows += len(results)
@@ -340,7 +340,7 @@ class Committer:
                 text += f", {megabytes(shutil.disk_usage(directory).free)} are free"
         return f"{text}."
 
-    def _in_flight_bytes(self, groups: list[Group]) -> int:
+    def _in_flight_bytes(self, groups: list[CommitGroup]) -> int:
         """Return about what is not committed at any moment: two groups, and an answer per connection; doubled."""
         return 2 * int(2 * sum(group.bytes for group in groups) + self._concurrency * self._bytes / max(1, self._rows))
 

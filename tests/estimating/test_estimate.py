@@ -11,7 +11,7 @@ import batchgen
 from batchgen.errors import InputError, OutputError
 from batchgen.estimating.basis import Basis
 from batchgen.estimating.cost import Answers, Sampled, calibration_of, fit_answers
-from batchgen.estimating.count import Asked, Histogram, Row
+from batchgen.estimating.count import Asked, CountedRow, Histogram
 from batchgen.estimating.observed import Observed
 from batchgen.job.settings import parse_job
 from batchgen.pace.rate_limit import SAFETY
@@ -169,7 +169,7 @@ def test_a_histogram_gives_each_length_to_its_tier():
 def sampled(tokens, answer, *, reported=None, bound=1000, attempts=1):
     """Return a row that was counted and answered."""
     observed = Observed(0, attempts, reported or tokens, answer, Decimal(0), 1.0, failed=False)
-    return Sampled(Row(Asked("qwen-plus", False), tokens, bound), observed)
+    return Sampled(CountedRow(Asked("qwen-plus", False), tokens, bound), observed)
 
 
 def test_a_line_is_fitted_only_where_it_earns_its_place():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batchgen.simulator import HttpRequest
-from batchgen.simulator.http1 import BadRequestError, Reader
+from batchgen.simulator.http1 import BadRequestError, RequestReader
 from tests.simulator.conftest import chat_body, raw_request
 
 PLAIN = raw_request(b"abc")
@@ -14,7 +14,7 @@ FOLDED = b"GET /x HTTP/1.1\r\nHost: x\r\nX-A: a\r\n b\r\n\r\n"
 OLD = b"GET /x HTTP/1.0\r\n\r\n"
 
 
-def all_of(reader: Reader) -> list[HttpRequest]:
+def all_of(reader: RequestReader) -> list[HttpRequest]:
     """Return the requests that are whole."""
     found = []
     while (request := reader.next_request()) is not None:
@@ -26,7 +26,7 @@ def all_of(reader: Reader) -> list[HttpRequest]:
 def test_any_cut_gives_the_same_requests(size: int) -> None:
     """Plain and odd requests in one pipeline, fed in pieces of any size."""
     stream = PLAIN + CHUNKED + PLAIN + FOLDED + PLAIN
-    reader, found = Reader(), []
+    reader, found = RequestReader(), []
     for i in range(0, len(stream), size):
         reader.feed(stream[i : i + size])
         found += all_of(reader)
@@ -37,7 +37,7 @@ def test_any_cut_gives_the_same_requests(size: int) -> None:
 
 def test_http_1_0_closes() -> None:
     """An old client's connection ends after the reply."""
-    reader = Reader()
+    reader = RequestReader()
     reader.feed(OLD)
     assert all_of(reader)[0].headers["connection"] == "close"
 
@@ -46,7 +46,7 @@ def test_a_large_body_comes_whole() -> None:
     """10 MB, in pieces of 64 KB."""
     body = chat_body("x" * 10_000_000)
     stream = raw_request(body)
-    reader = Reader()
+    reader = RequestReader()
     for i in range(0, len(stream), 65536):
         assert not all_of(reader)
         reader.feed(stream[i : i + 65536])
@@ -55,7 +55,7 @@ def test_a_large_body_comes_whole() -> None:
 
 def test_a_client_that_waits_for_100_continue_is_noticed() -> None:
     """The body comes after the interim reply."""
-    reader = Reader()
+    reader = RequestReader()
     reader.feed(b"POST /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
     assert reader.next_request() is None
     assert reader.continue_wanted
@@ -78,7 +78,7 @@ def test_a_client_that_waits_for_100_continue_is_noticed() -> None:
 )
 def test_what_is_no_request_is_refused(stream: bytes, status: int) -> None:
     """Broken heads, contradicting lengths, bodies and heads that are too large."""
-    reader = Reader()
+    reader = RequestReader()
     reader.feed(stream)
     with pytest.raises(BadRequestError) as refused:
         all_of(reader)
