@@ -155,3 +155,22 @@ def test_no_module_is_too_long_to_hold_in_the_head():
     """Past 400 lines a file is split along a noun."""
     for path in PACKAGE.rglob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path.name
+
+
+def test_no_constructor_takes_more_than_eight_arguments():
+    """Past eight a class has more than one job."""
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                assert len(arguments) <= 9, (name, node.lineno)  # self is one of them
+
+
+def test_a_class_name_means_one_thing():
+    """In the whole package; names that begin with an underscore are a module's own."""
+    homes = {}
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name)
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}

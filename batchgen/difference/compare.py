@@ -25,7 +25,7 @@ from batchgen.evaluation.comparison import Comparer, count, everywhere, same, su
 from batchgen.evaluation.evaluate import gold_columns
 from batchgen.evaluation.rows import PublishedRows
 from batchgen.evaluation.statistics import Bootstrap, Measure
-from batchgen.evaluation.values import Reader
+from batchgen.evaluation.values import ValueReader
 from batchgen.evaluation.written import texts
 from batchgen.files.table import table_file
 from batchgen.job.evaluation_settings import EvaluationSettings
@@ -136,11 +136,11 @@ class _Tally:
         self._a, self._b = SideTally(str(a.directory)), SideTally(str(b.directory))
         self._status = self._finish = self._both = self._completion = self._answer = 0
         self._readers = {
-            name: Reader([a.parsed_fields[name], b.parsed_fields[name]], labels=name == "label")
+            name: ValueReader([a.parsed_fields[name], b.parsed_fields[name]], labels=name == "label")
             for name in a.parsed_fields
             if name in b.parsed_fields and name not in ABOUT_THE_ANSWER
         }
-        self._text = Reader([None])
+        self._text = ValueReader([None])
         self._fields = {name: [0, 0] for name in self._readers}
         self._settings = settings
         self._gold_columns: dict[str | None, str] = {} if settings is None else gold_columns(settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import anyio
 import anyio.to_thread
@@ -38,10 +38,17 @@ class ShardWriter(Protocol):
         """Return when at most `open_shards` shards are open."""
 
 
+class InputRows(NamedTuple):
+    """The input while it is read: its shards, and the rows that could not be read, filled while the shards come."""
+
+    shards: Iterator[Shard]
+    problems: dict[int, str]
+
+
 class Feed:
     """Rows that have no result yet, as `RowInProgress`, or as a `Result` (made by `failed`) where nothing can be asked.
 
-    `problems` are rows that the source could not read, filled while it reads. `carried` are the columns that the
+    `carried` are the columns that the
     parts keep; `open_shards` bounds how many shards may be unfinished at a time. With `only` all other rows are passed
     over; `sharing` takes out rows that are not asked themselves. Use it as a context manager: it keeps a reading
     thread.
@@ -49,8 +56,7 @@ class Feed:
 
     def __init__(
         self,
-        shards: Iterator[Shard],
-        problems: dict[int, str],
+        reading: InputRows,
         template: PromptTemplate,
         writer: ShardWriter,
         *,
@@ -60,8 +66,7 @@ class Feed:
         only: AbstractSet[int] | None = None,
         sharing: Sharing | None = None,
     ) -> None:
-        self._shards = shards
-        self._problems = problems
+        self._shards, self._problems = reading
         self._template = template
         self._writer = writer
         self._carried = list(carried)

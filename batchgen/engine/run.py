@@ -18,7 +18,7 @@ from batchgen.engine.deduplication import Sharing, find_repeats
 from batchgen.engine.masking import Masker
 from batchgen.engine.protocol import BuildEngine, Engine, EngineParts
 from batchgen.engine.reporter import Reporter
-from batchgen.engine.row_feed import Feed
+from batchgen.engine.row_feed import Feed, InputRows
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.structured_turns import PlainDialogue, StructuredDialogue
 from batchgen.engine.summary import Summary
@@ -101,8 +101,7 @@ async def run_job(
             known = directory.journal.shards()
             feed = stack.enter_context(
                 Feed(
-                    cut(_batches(parts, scan, first_needed_row(known), problems), known=known),
-                    problems,
+                    InputRows(cut(_batches(parts, scan, first_needed_row(known), problems), known=known), problems),
                     parts.template,
                     writer,
                     carried=_kept_columns(parts),

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from batchgen.evaluation.answers import AnswerColumn, certainties, without_value
 from batchgen.evaluation.labels import NO_LABEL, OTHER_LABEL
-from batchgen.evaluation.values import Kind, Reader
+from batchgen.evaluation.values import Kind, ValueReader
 from batchgen.evaluation.written import texts
 
 MOST_LABELS = 1_000
@@ -65,7 +65,7 @@ class Comparer:
 
     def __init__(self, schema: pa.Schema, field: str | None, gold_type: pa.DataType) -> None:
         self.answer = AnswerColumn(schema, field)
-        self.reader = Reader([self.answer.type, gold_type], labels=field is None)
+        self.reader = ValueReader([self.answer.type, gold_type], labels=field is None)
 
     def compare(self, gold: pa.Array, batch: pa.RecordBatch) -> Columns:
         """Compare the rows of a batch. A failed row has no answer and is never right."""
@@ -120,7 +120,7 @@ def compared_table(batch: pa.RecordBatch, field: str | None, columns: Columns) -
 class Spellings:
     """The spellings of a gold column that count as one value, while there are at most `MOST_LABELS` values."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ValueReader) -> None:
         self._reader = reader
         self.of: dict[str, list[str]] = {}
 
@@ -178,7 +178,7 @@ class Cells:
     def _names(self, key: str | None) -> tuple[str, ...]:
         if key is None:
             return (NO_LABEL,)
-        keys = Reader.set_items(key) if self._sets else [key]
+        keys = ValueReader.set_items(key) if self._sets else [key]
         return tuple(sorted({self._labels.name(one) for one in keys}))
 
 

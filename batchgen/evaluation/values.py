@@ -1,9 +1,9 @@
 """When an answer counts as right: two values are compared as what they are, by the types of their columns.
 
-`Reader` takes the types of the two columns, chooses one way to read both, and gives each value a key; values are equal
-when their keys are. A boolean beside `1` is read as a boolean, a number beside `"12.50"` as a number, a moment beside
-a text as a moment. Where both sides are text, the rule for text (`spelling`) decides; an answer without a type (a
-completion, JSON without a schema) also counts as a number, boolean or moment where it is plainly written as one.
+`ValueReader` takes the types of the two columns, chooses one way to read both, and gives each value a key; values are
+equal when their keys are. A boolean beside `1` is read as a boolean, a number beside `"12.50"` as a number, a moment
+beside a text as a moment. Where both sides are text, the rule for text (`spelling`) decides; an answer without a type
+(a completion, JSON without a schema) also counts as a number, boolean or moment where it is plainly written as one.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _kind(type_: pa.DataType | None) -> Kind:
     return Kind.TEXT
 
 
-class Reader:
+class ValueReader:
     """One way to read two columns. `types` are theirs, None for values without one (JSON, a completion).
 
     `labels`: the words for no value (`none`, `n/a`) are labels like others, and lists are sets.
@@ -101,19 +101,19 @@ class Reader:
         self._real = any(t is not None and pt.is_floating(t) for t in given)
         self._same = len({str(t) for t in types}) == 1 and Kind.NUMBER <= self.kind <= Kind.BOOLEAN
         self._known: dict[str, str | None] = {}
-        self._items: Reader | None = None  # None: values of JSON
-        self._fields: dict[str, Reader] = {}
-        self._others: Reader | None = None
+        self._items: ValueReader | None = None  # None: values of JSON
+        self._fields: dict[str, ValueReader] = {}
+        self._others: ValueReader | None = None
         if self.kind is Kind.LIST:
             items = [t.value_type for t in given if t is not None and _kind(t) is Kind.LIST]
-            self._items = Reader(items, labels=labels)
+            self._items = ValueReader(items, labels=labels)
         elif self.kind is Kind.OBJECT:
             structs = [t for t in given if t is not None and pt.is_struct(t)]
             for name in dict.fromkeys(field.name for struct in structs for field in struct):
                 places = [struct.field(name).type for struct in structs if struct.get_field_index(name) >= 0]
-                self._fields[name] = Reader(places)
+                self._fields[name] = ValueReader(places)
             maps = [item for t in given if t is not None and (item := map_item(t)) is not None]
-            self._others = Reader(maps) if maps else None
+            self._others = ValueReader(maps) if maps else None
 
     def key(self, value: Any) -> str | None:
         """Return what equal values share; None for no value."""
@@ -365,4 +365,4 @@ def _json_key(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 
-_UNTYPED = Reader([None])
+_UNTYPED = ValueReader([None])

@@ -19,7 +19,7 @@ from batchgen.providers import parameter_checks as checks
 from batchgen.providers.auth import key_headers
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import native_reply
-from batchgen.providers.reader import Exchange, Shape, read_exchange
+from batchgen.providers.reader import Exchange, ReplyShape, read_exchange
 from batchgen.providers.reply_fields import Choice
 from batchgen.providers.request_parts import (
     constant_parameters,
@@ -197,6 +197,6 @@ def find_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | 
     return {"message": {"content": output.get("text")}, "finish_reason": output.get("finish_reason")}
 
 
-SHAPE = Shape(native_reply, find_choice, whole_messages=False)
-CUMULATIVE_SHAPE = Shape(native_reply, find_choice, whole_messages=False, cumulative=True)
+SHAPE = ReplyShape(native_reply, find_choice, whole_messages=False)
+CUMULATIVE_SHAPE = ReplyShape(native_reply, find_choice, whole_messages=False, cumulative=True)
 """How replies of the native API are taken apart, and those whose frames repeat the text so far."""

@@ -18,7 +18,7 @@ from batchgen.providers import parameter_checks as checks
 from batchgen.providers.auth import is_azure, key_headers
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import chat_reply
-from batchgen.providers.reader import Exchange, Shape, read_exchange
+from batchgen.providers.reader import Exchange, ReplyShape, read_exchange
 from batchgen.providers.reply_fields import Choice
 from batchgen.providers.request_parts import (
     constant_parameters,
@@ -150,5 +150,5 @@ def find_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | 
     return None
 
 
-SHAPE = Shape(chat_reply, find_choice, whole_messages=True)
+SHAPE = ReplyShape(chat_reply, find_choice, whole_messages=True)
 """How replies of chat completions are taken apart."""

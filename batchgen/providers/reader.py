@@ -19,7 +19,7 @@ from batchgen.providers.error_body import VendorError, describe, find_error, rea
 from batchgen.providers.error_catalogue import find_rule
 from batchgen.providers.finish_reasons import OUR_WORDS, read_end
 from batchgen.providers.quick_decode import UsualReply, usual_usage
-from batchgen.providers.reply_fields import Answer, Choice, said_once
+from batchgen.providers.reply_fields import Choice, ReplyParts, said_once
 from batchgen.providers.sse import Frame, is_stream, read_frames
 from batchgen.providers.thinking import split_thinking
 from batchgen.providers.tool_calls import json_text
@@ -47,11 +47,11 @@ class Exchange(Struct, frozen=True, gc=False):
     now: float
 
 
-class Shape(Struct, frozen=True):
+class ReplyShape(Struct, frozen=True):
     """How a wire format's replies are taken apart.
 
     `decode_usual` takes the usual reply, raising for any other; `find_choice` returns a document's one choice.
-    `cumulative`: each frame of the stream repeats the text so far; `whole_messages`: see `Answer`.
+    `cumulative`: each frame of the stream repeats the text so far; `whole_messages`: see `ReplyParts`.
     """
 
     decode_usual: DecodeUsual
@@ -60,7 +60,7 @@ class Shape(Struct, frozen=True):
     cumulative: bool = False
 
 
-def read_exchange(exchange: Exchange, shape: Shape) -> Completion | Failure:
+def read_exchange(exchange: Exchange, shape: ReplyShape) -> Completion | Failure:
     """Return what a response means. Never raises."""
     if exchange.response.status == 200 and not exchange.request.streamed:
         completion = _read_usual(exchange, shape.decode_usual)
@@ -92,18 +92,18 @@ def _read_usual(exchange: Exchange, decode: DecodeUsual) -> Completion | None:
     )
 
 
-def read_any(exchange: Exchange, shape: Shape) -> Completion | Failure:
+def read_any(exchange: Exchange, shape: ReplyShape) -> Completion | Failure:
     """Return what any response means, streamed or whole, document by document and key by key."""
     if 300 <= exchange.response.status < 400:
         return _redirect(exchange)
-    answer = Answer(cumulative=shape.cumulative, whole_messages=shape.whole_messages)
+    answer = ReplyParts(cumulative=shape.cumulative, whole_messages=shape.whole_messages)
     try:
         return _read_documents(exchange, shape, answer)
     except RecursionError:  # a value inside it is nested deeper than can be followed
         return _unreadable(exchange, f"HTTP {exchange.response.status} with a reply nested too deeply", answer)
 
 
-def _read_documents(exchange: Exchange, shape: Shape, answer: Answer) -> Completion | Failure:
+def _read_documents(exchange: Exchange, shape: ReplyShape, answer: ReplyParts) -> Completion | Failure:
     body, status = exchange.response.body, exchange.response.status
     streamed = is_stream(body)
     try:
@@ -138,7 +138,7 @@ def _read_documents(exchange: Exchange, shape: Shape, answer: Answer) -> Complet
 
 
 def _add_frames(
-    exchange: Exchange, shape: Shape, answer: Answer, frames: Sequence[Frame], index: int | None
+    exchange: Exchange, shape: ReplyShape, answer: ReplyParts, frames: Sequence[Frame], index: int | None
 ) -> Failure | None:
     """Read the documents in turn; return the failure that one of them states, if the answer is not whole by then."""
     status = exchange.response.status
@@ -153,7 +153,7 @@ def _add_frames(
     return None
 
 
-def _completion(exchange: Exchange, answer: Answer, end: str | None) -> Completion:
+def _completion(exchange: Exchange, answer: ReplyParts, end: str | None) -> Completion:
     reported = answer.usage
     text, reasoning = split_thinking(said_once(answer.text), said_once(answer.reasoning) or None, end)
     return Completion(
@@ -173,7 +173,7 @@ def _completion(exchange: Exchange, answer: Answer, end: str | None) -> Completi
     )
 
 
-def _billed(answer: Answer) -> Usage | None:
+def _billed(answer: ReplyParts) -> Usage | None:
     """Return what an attempt without an answer was billed, as far as the server reported input and output."""
     usage = read_usage(answer.usage, answered=answer.has_words)
     return None if usage.input_tokens is None or usage.output_tokens is None else usage
@@ -184,12 +184,12 @@ def _document(body: bytes) -> list[Frame]:
     return [Frame(decode_json(body))] if body.strip() else []
 
 
-def _model(exchange: Exchange, answer: Answer | UsualReply) -> str | None:
+def _model(exchange: Exchange, answer: ReplyParts | UsualReply) -> str | None:
     """The model as the response names it, else as the request did: the native API does not name it."""
     return word_or_none(answer.model) or exchange.request.model or None
 
 
-def _request_id(exchange: Exchange, answer: Answer | UsualReply) -> str | None:
+def _request_id(exchange: Exchange, answer: ReplyParts | UsualReply) -> str | None:
     header = exchange.response.headers.get("x-request-id")
     return word_or_none(answer.request_id) or word_or_none(header) or word_or_none(answer.id)
 
@@ -213,11 +213,11 @@ def _redirect(exchange: Exchange) -> Failure:
     )
 
 
-def _unreadable(exchange: Exchange, message: str, answer: Answer) -> Failure:
+def _unreadable(exchange: Exchange, message: str, answer: ReplyParts) -> Failure:
     return _lost(exchange, answer, FailureKind.UNREADABLE, message, _billed(answer), maybe_billed=True)
 
 
-def _unended(exchange: Exchange, answer: Answer) -> Failure:
+def _unended(exchange: Exchange, answer: ReplyParts) -> Failure:
     """Judge a reply without any end: with the prompt counted and no choice it was the prompt that was blocked."""
     usage = _billed(answer)
     if not answer.has_choice and usage is not None and usage.output_tokens == 0:
@@ -226,7 +226,7 @@ def _unended(exchange: Exchange, answer: Answer) -> Failure:
     return _unreadable(exchange, f"HTTP {status}, but no finish_reason: a cut answer, or none", answer)
 
 
-def _ended_badly(exchange: Exchange, answer: Answer) -> Failure:
+def _ended_badly(exchange: Exchange, answer: ReplyParts) -> Failure:
     """Judge an answer whose end is a failure of the server, or that has neither words nor a known end."""
     usage = _billed(answer)
     failure = _lost(
@@ -240,14 +240,14 @@ def _ended_badly(exchange: Exchange, answer: Answer) -> Failure:
     return msgspec.structs.replace(failure, code=answer.ended, finish_reason=answer.ended)
 
 
-def _filtered(exchange: Exchange, answer: Answer, message: str) -> Failure:
+def _filtered(exchange: Exchange, answer: ReplyParts, message: str) -> Failure:
     """Judge a reply whose prompt or answer was held back: asking again would be held back again, and be billed."""
     usage = read_usage(answer.usage, answered=False)
     failure = _lost(exchange, answer, FailureKind.CONTENT_FILTER, message, usage, maybe_billed=False)
     return msgspec.structs.replace(failure, verdict=Verdict.FAIL, finish_reason="content_filter")
 
 
-def _blank(exchange: Exchange, answer: Answer) -> Failure:
+def _blank(exchange: Exchange, answer: ReplyParts) -> Failure:
     """Judge a whole 200 without a word: a server that kept the connection alive while it waited, and gave up."""
     failure = _lost(
         exchange, answer, FailureKind.RATE_LIMITED, "HTTP 200 with an empty body: overloaded", None, maybe_billed=False
@@ -256,7 +256,7 @@ def _blank(exchange: Exchange, answer: Answer) -> Failure:
 
 
 def _lost(
-    exchange: Exchange, answer: Answer, kind: FailureKind, message: str, usage: Usage | None, *, maybe_billed: bool
+    exchange: Exchange, answer: ReplyParts, kind: FailureKind, message: str, usage: Usage | None, *, maybe_billed: bool
 ) -> Failure:
     return Failure(
         kind=kind,
@@ -271,7 +271,9 @@ def _lost(
     )
 
 
-def _failure(exchange: Exchange, error: VendorError, status: int, answer: Answer, *, relayed: bool = False) -> Failure:
+def _failure(
+    exchange: Exchange, error: VendorError, status: int, answer: ReplyParts, *, relayed: bool = False
+) -> Failure:
     """Judge an error by the catalogue. `status`: the HTTP status, or the one stated within a 200; `answer`: what had
     come before it; `relayed`: the body has no vendor's error, so a proxy may have spoken in the vendor's place."""
     request, headers = exchange.request, exchange.response.headers

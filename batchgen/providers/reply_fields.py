@@ -1,7 +1,7 @@
 """The documents of one response → what they add up to. Shared by both wire formats, plain and streamed.
 
-A plain response is read as a stream of one document: `Answer` takes the documents in turn, each with one choice, and
-what it holds at the end is the answer. Pieces are kept in lists and joined once, so that a reply of any number of
+A plain response is read as a stream of one document: `ReplyParts` takes the documents in turn, each with one choice,
+and what it holds at the end is the answer. Pieces are kept in lists and joined once, so that a reply of any number of
 frames costs a time in proportion to its length.
 """
 
@@ -28,7 +28,7 @@ _THINKING_PARTS = ("thinking", "reasoning", "thought", "redacted_thinking", "rea
 _TEXT_OF_PART = ("text", "thinking", "reasoning", "summary", "content", "thought")
 
 
-class Answer:
+class ReplyParts:
     """What the documents read so far add up to. `cumulative`: each frame repeats the text so far; `whole_messages`: a
     `message` in a stream is the whole one, not a piece as a `delta` is."""
 

@@ -69,14 +69,12 @@ class Writer:
         group_wait_s: float = GROUP_WAIT_S,
         retry_waits_s: Sequence[float] = RETRY_WAITS_S,
         sleep: Callable[[float], None] = time.sleep,
-        clock_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._directory = directory
         self._concurrency = concurrency
         self._on_commit = on_commit
         self._publishes = publish
         self._group_wait_s = group_wait_s
-        self._clock_us = clock_us
         self._committer = Committer(
             directory.journal,
             directory.results_path,
@@ -104,7 +102,7 @@ class Writer:
         self._changed = asyncio.Event()
         try:
             self._spill = Spill(self._directory.spill_path, run=self._directory.journal.identity.run)
-            self._directory.journal.begin_session(self._clock_us(), self._concurrency)
+            self._directory.journal.begin_session(time.time_ns() // 1_000, self._concurrency)
         except DISK_ERRORS as error:
             raise StorageStop(
                 f"{self._directory.path} cannot be written ({error}); {megabytes(SPILL_BYTES)} are needed to begin."

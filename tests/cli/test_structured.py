@@ -213,7 +213,7 @@ def test_sharing_is_the_default_at_temperature_zero_only(command, simulator, job
         assert command.summary(path, *options, "--fresh")[0] == 0
         assert server.stats()["requests"] == requests
     shown = command("run", path, "--set", "model.parameters.temperature=0", "--fresh", "--no-progress")
-    assert "2 rows took the answer of another" in shown.stdout
+    assert "2 rows had the request of another row" in shown.stdout
 
 
 def test_a_killed_run_pays_no_shared_answer_again(command, simulator, job, tmp_path):
@@ -375,7 +375,7 @@ def test_check_shows_what_is_asked_for(command, simulator, job, tmp_path, schema
         "asked for by json_object",
         "count int64",
         "Answer with one JSON object and nothing else",
-        "repeats   3 of the requests",
+        "repeats   about 3 requests",
         '"type": "json_object"',
     ):
         assert words in done.stdout

@@ -4,7 +4,7 @@ import anyio
 import pyarrow as pa
 import pytest
 
-from batchgen.engine.row_feed import SLICE_ROWS, Feed
+from batchgen.engine.row_feed import SLICE_ROWS, Feed, InputRows
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import InputError, InputStop
 from batchgen.prompts.prompt import PromptSettings, PromptTemplate
@@ -42,8 +42,7 @@ def shards(*sizes):
 def feed(source, writer, problems=None, only=None):
     """Return a feed over a template with one column."""
     return Feed(
-        source,
-        problems or {},
+        InputRows(source, {} if problems is None else problems),
         PromptTemplate(PromptSettings(user="ask {{ text }}")),
         writer,
         carried=["note"],

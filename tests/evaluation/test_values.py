@@ -10,21 +10,21 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from batchgen.evaluation.spelling import same_text
-from batchgen.evaluation.values import Reader
+from batchgen.evaluation.values import ValueReader
 from batchgen.evaluation.written import texts, written
 
-TEXT = Reader([pa.string(), pa.string()])
-LABEL = Reader([pa.string(), pa.string()], labels=True)
-UNTYPED = Reader([None, pa.string()])
-REAL = Reader([pa.float64(), pa.string()])
-WHOLE = Reader([pa.int64(), pa.string()])
-TRUTH = Reader([pa.bool_(), pa.string()])
-MOMENT = Reader([pa.timestamp("us", "UTC"), pa.string()])
-DAY = Reader([pa.date32(), pa.string()])
-CLOCK = Reader([pa.time32("s"), pa.string()])
-WORDS = Reader([pa.list_(pa.string()), pa.string()])
-LABELS = Reader([pa.list_(pa.dictionary(pa.int32(), pa.string())), pa.string()], labels=True)
-OBJECT = Reader([pa.struct([("a", pa.float64()), ("b", pa.struct([("c", pa.bool_())]))]), pa.string()])
+TEXT = ValueReader([pa.string(), pa.string()])
+LABEL = ValueReader([pa.string(), pa.string()], labels=True)
+UNTYPED = ValueReader([None, pa.string()])
+REAL = ValueReader([pa.float64(), pa.string()])
+WHOLE = ValueReader([pa.int64(), pa.string()])
+TRUTH = ValueReader([pa.bool_(), pa.string()])
+MOMENT = ValueReader([pa.timestamp("us", "UTC"), pa.string()])
+DAY = ValueReader([pa.date32(), pa.string()])
+CLOCK = ValueReader([pa.time32("s"), pa.string()])
+WORDS = ValueReader([pa.list_(pa.string()), pa.string()])
+LABELS = ValueReader([pa.list_(pa.dictionary(pa.int32(), pa.string())), pa.string()], labels=True)
+OBJECT = ValueReader([pa.struct([("a", pa.float64()), ("b", pa.struct([("c", pa.bool_())]))]), pa.string()])
 UTC_TEN = dt.datetime(2024, 5, 1, 10, tzinfo=dt.UTC)
 
 
@@ -236,7 +236,7 @@ def test_a_column_is_read_as_each_of_its_values(values):
     """The quick ways for whole columns give the keys that the careful one gives."""
     for types in ([pa.string()] * 2, [None, pa.string()], [pa.float64(), pa.string()], [pa.int64(), pa.string()]):
         for labels in (False, True):
-            reader = Reader(types, labels=labels)
+            reader = ValueReader(types, labels=labels)
             assert reader.keys(pa.array(values, pa.string())).to_pylist() == [reader.key(value) for value in values]
 
 
@@ -266,10 +266,10 @@ def test_a_column_of_numbers_is_read_as_each_of_its_values(values):
 )
 def test_a_column_is_read_like_its_values(column):
     """Against itself, and against text of the same values."""
-    both = Reader([column.type, column.type])
+    both = ValueReader([column.type, column.type])
     assert both.keys(column).equals(both.keys(column))
     text = texts(column)
-    mixed = Reader([column.type, pa.string()])
+    mixed = ValueReader([column.type, pa.string()])
     assert mixed.keys(text).to_pylist() == mixed.keys(column).to_pylist()
     assert [value is None for value in both.keys(column).to_pylist()] == [
         value is None for value in mixed.keys(column).to_pylist()

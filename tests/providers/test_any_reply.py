@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from batchgen.providers.dashscope import SHAPE as NATIVE
 from batchgen.providers.openai_chat import SHAPE as CHAT
-from batchgen.providers.reader import Exchange, Shape, read_any, read_exchange
+from batchgen.providers.reader import Exchange, ReplyShape, read_any, read_exchange
 from batchgen.providers.usage import LARGEST_COST, LARGEST_COUNT
 from batchgen.storage.result_schema import RESULT_COLUMNS
 from batchgen.text.terminal import harmless
@@ -29,7 +29,7 @@ CHOICE = {
     "message": {"role": "assistant", "content": "Blue", "reasoning_content": None, "tool_calls": []},
 }  # fmt: skip
 DETAILS = {"prompt_tokens_details": {"cached_tokens": 3}, "completion_tokens_details": {"reasoning_tokens": 0}}
-DOCUMENTS: dict[str, tuple[Shape, dict[str, Any]]] = {
+DOCUMENTS: dict[str, tuple[ReplyShape, dict[str, Any]]] = {
     "native": (
         NATIVE,
         {

@@ -214,7 +214,7 @@ async def test_counts_are_exact_under_concurrency() -> None:
                 tokens += body["usage"]["total_tokens"]
 
     async with Simulator(settings) as simulator:
-        limits = httpx.SimulatedLimits(max_connections=20)
+        limits = httpx.Limits(max_connections=20)
         async with httpx.AsyncClient(base_url=simulator.url, headers=HEADERS, limits=limits, timeout=30) as client:
             await asyncio.gather(*(ask(client, number) for number in range(120)))
             told = (await client.get("/stats", params={"prompts": 1})).json()
