@@ -18,7 +18,7 @@ from batchgen.engine.attempt import Attempts
 from batchgen.engine.protocol import Outlet, RowFeed
 from batchgen.engine.provider_health import REMEDIES
 from batchgen.engine.row_result import RowResults
-from batchgen.engine.structured_turns import Dialogue
+from batchgen.engine.structured_turns import Dialogue, PlainDialogue
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import ProviderStop, StoppedError, StorageStop
 from batchgen.money.ledger import Charges
@@ -67,7 +67,9 @@ class Workers:
         self._attempts = attempts
         self._memory = attempts.memory
         self._health = attempts.health
-        self._dialogue = dialogue
+        # A plain row ends with its first completion: it is spared the turns, which cost 2 µs a row.
+        self._dialogue = None if isinstance(dialogue, PlainDialogue) else dialogue
+        self._ask = attempts.send if self._dialogue is None else partial(self._ask_in_turns, self._dialogue)
         self._results = results
         self._retry = retry
         self._limiter = limiter
@@ -273,17 +275,17 @@ class Workers:
         finally:
             self._waiting -= 1
 
-    async def _ask(self, row: RowInProgress, *, retry: bool = False) -> Outcome:
+    async def _ask_in_turns(self, dialogue: Dialogue, row: RowInProgress, *, retry: bool = False) -> Outcome:
         """Send the row's turn, and the turns after it, until one ends the row or fails; raises what an attempt raises.
 
         A failure that another try can mend is the turn's: trying again goes on with that turn.
         """
-        self._dialogue.resume(row)
+        dialogue.resume(row)
         while True:
             outcome = await self._attempts.send(row, retry=retry)
             if isinstance(outcome, Failure):
                 return outcome
-            step = self._dialogue.next(row, outcome)
+            step = dialogue.next(row, outcome)
             if not isinstance(step, Charges):
                 return step
             self._out.spend(step)
@@ -314,7 +316,9 @@ class Workers:
         said = self._health.row_ended(outcome)
         if said is not None:
             self._note(self._results.masker.message(said))
-        result = self._dialogue.finish(row, outcome, self._results.result(row, outcome))
+        result = self._results.result(row, outcome)
+        if self._dialogue is not None:
+            result = self._dialogue.finish(row, outcome, result)
         instead = self._out.emit(result)
         if row.large and self._out.congested and self._tasks is not None:
             self._tasks.start_soon(self._hold_until_saved, result_bytes(result))

@@ -111,11 +111,14 @@ class Asking:
             note=note,
         )
         self.kept = []
+        self.dialogue = PlainDialogue()
         self.workers._out = SimpleNamespace(spend=self.kept.append)
 
     def for_structured(self, answers, begun=None):
         """Have answers read as structured ones; `begun` are the turns that an earlier run recorded, by row."""
-        self.workers._dialogue = StructuredDialogue(answers, self.results, begun or {})
+        self.dialogue = StructuredDialogue(answers, self.results, begun or {})
+        self.workers = Workers(self.attempts, self.dialogue, self.results, self.retry, self.limiter)
+        self.workers._out = SimpleNamespace(spend=self.kept.append)
         return self
 
     async def attempt(self, row, *, retry=False):
@@ -125,4 +128,4 @@ class Asking:
         return await self.retry.run(failure, partial(self.attempt, row, retry=True), row.tally, sleep)
 
     def result(self, row, outcome):
-        return self.workers._dialogue.finish(row, outcome, self.results.result(row, outcome))
+        return self.dialogue.finish(row, outcome, self.results.result(row, outcome))
