@@ -97,6 +97,8 @@ class Secrets:
     def __init__(self, headers: Sequence[SecretHeader] = (), others: Sequence[Secret] = ()) -> None:
         self.headers = tuple(headers)
         self._all = (*(header.secret for header in headers), *others)
+        if len(self._all) == 1:  # as nearly always: three texts of a row are looked at
+            self.mask, self.mask_literal = self._all[0].mask, self._all[0].mask_literal  # type: ignore[method-assign]
 
     def mask(self, text: str) -> str:
         """Return `text` with every secret masked: see `Secret.mask`."""

@@ -19,6 +19,16 @@ ROOM_BYTES = 96 * 1024 * 1024
 SMALL_BYTES = 64 * 1024
 """A body that is smaller, as nearly all are, need not be counted."""
 
+LARGE_BYTES = 4 * 1024 * 1024
+"""Bytes of large replies from which the process has to look after its memory."""
+
+_at_first: list[Callable[[], None]] = []
+
+
+def call_at_first_large(function: Callable[[], None]) -> None:
+    """Have a function called once, when large replies first hold `LARGE_BYTES`: most runs never do."""
+    _at_first.append(function)
+
 
 class Room:
     """The bytes that large replies hold now. Not thread-safe: one event loop owns it."""
@@ -37,6 +47,8 @@ class Room:
 
     def _grow(self, share: Share, size: int) -> bool:
         self._held += size
+        if _at_first and self._held >= LARGE_BYTES:
+            _at_first.pop()()
         if not self.full or self._passing is share:
             return True
         if self._passing is None and not self._unsaved:
