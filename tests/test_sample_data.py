@@ -9,7 +9,6 @@ import tomllib
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import jinja2.meta
@@ -32,16 +31,16 @@ LABELS = {"billing", "bug", "feature_request", "how_to", "praise", "other"}
 EXTRACTED = ["customer", "software_version", "error_code", "problem", "operating_system", "details"]
 
 
-def read_emails() -> list[dict[str, str]]:
+def read_emails():
     with (DATA / "emails.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, strict=True))
 
 
-def read_conversations() -> list[dict[str, Any]]:
+def read_conversations():
     return [json.loads(line) for line in (DATA / "questions.jsonl").read_text("utf-8").splitlines()]
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path):
     match path.suffix:
         case ".csv":
             names = path.read_text("utf-8").partition("\n")[0].split(",")
@@ -58,24 +57,24 @@ def read_table(path: Path) -> pa.Table:
             return pq.read_table(path)
 
 
-def read_job(path: Path) -> dict[str, Any]:
+def read_job(path):
     return tomllib.loads(path.read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
-def emails() -> list[dict[str, str]]:
+def emails():
     return read_emails()
 
 
 @pytest.fixture(scope="module")
-def texts() -> pa.Table:
+def texts():
     return read_table(DATA / "texts.parquet")
 
 
 # -- emails -------------------------------------------------------------------------------------------------------
 
 
-def test_emails_have_their_columns_and_unique_ids(emails: list[dict[str, str]]) -> None:
+def test_emails_have_their_columns_and_unique_ids(emails):
     """At least 64 emails, numbered without a gap, with the text columns first and the gold columns last."""
     assert list(emails[0]) == [
         "email_id", "received_at", "from", "subject", "body", "language",
@@ -85,7 +84,7 @@ def test_emails_have_their_columns_and_unique_ids(emails: list[dict[str, str]]) 
     assert [email["email_id"] for email in emails] == [f"mail-{n:04}" for n in range(1, len(emails) + 1)]
 
 
-def test_emails_are_utf_8_without_a_byte_order_mark() -> None:
+def test_emails_are_utf_8_without_a_byte_order_mark():
     """The file decodes strictly and its first bytes are the header's."""
     raw = (DATA / "emails.csv").read_bytes()
     assert raw.startswith(b"email_id,")
@@ -93,19 +92,19 @@ def test_emails_are_utf_8_without_a_byte_order_mark() -> None:
     assert len(raw) < 200_000
 
 
-def test_pyarrow_and_the_csv_module_read_the_same_emails(emails: list[dict[str, str]]) -> None:
+def test_pyarrow_and_the_csv_module_read_the_same_emails(emails):
     """Quoting, quoted newlines, `NA` and leading zeros come out alike from two independent parsers."""
     assert read_table(DATA / "emails.csv").to_pylist() == emails
 
 
-def test_most_emails_are_english_and_many_languages_occur(emails: list[dict[str, str]]) -> None:
+def test_most_emails_are_english_and_many_languages_occur(emails):
     """More than half are English; the scripts that break careless code are all there."""
     languages = Counter(email["language"] for email in emails)
     assert languages["en"] > len(emails) / 2
     assert {"de", "fr", "es", "pt", "it", "nl", "pl", "zh", "ja", "ko", "ar", "he", "ru", "tr"} <= set(languages)
 
 
-def test_bodies_hold_what_makes_emails_difficult(emails: list[dict[str, str]]) -> None:
+def test_bodies_hold_what_makes_emails_difficult(emails):
     """Each trap that the tutorials promise is in at least one body."""
     bodies = [email["body"] for email in emails]
     assert sum("\n" in body for body in bodies) > 60
@@ -120,7 +119,7 @@ def test_bodies_hold_what_makes_emails_difficult(emails: list[dict[str, str]]) -
     assert any("\t" in body for body in bodies)
 
 
-def test_one_email_looks_like_a_template_and_like_chat_markup(emails: list[dict[str, str]]) -> None:
+def test_one_email_looks_like_a_template_and_like_chat_markup(emails):
     """A body with template syntax and control-token look-alikes survives being rendered as data."""
     (body,) = [email["body"] for email in emails if "{{ body }}" in email["body"]]
     assert "{% if" in body
@@ -129,7 +128,7 @@ def test_one_email_looks_like_a_template_and_like_chat_markup(emails: list[dict[
     assert rendered == body
 
 
-def test_values_that_parsers_like_to_convert_stay_text(emails: list[dict[str, str]]) -> None:
+def test_values_that_parsers_like_to_convert_stay_text(emails):
     """`007` is an error code, `NA` a subject and a body, and `Null` somebody's name."""
     assert any(email["gold_error_code"] == "007" for email in emails)
     assert any(email["subject"] == email["body"] == "NA" for email in emails)
@@ -137,7 +136,7 @@ def test_values_that_parsers_like_to_convert_stay_text(emails: list[dict[str, st
 
 
 @pytest.mark.parametrize("field", ["customer", "software_version", "error_code", "operating_system"])
-def test_gold_values_stand_in_the_email_and_are_sometimes_absent(emails: list[dict[str, str]], field: str) -> None:
+def test_gold_values_stand_in_the_email_and_are_sometimes_absent(emails, field):
     """Every word of a gold value can be read in From, subject or body; some emails have the field and some do not."""
     values = [email[f"gold_{field}"] for email in emails]
     for email, value in zip(emails, values, strict=True):
@@ -148,14 +147,14 @@ def test_gold_values_stand_in_the_email_and_are_sometimes_absent(emails: list[di
     assert "" in values
 
 
-def test_gold_values_are_varied(emails: list[dict[str, str]]) -> None:
+def test_gold_values_are_varied(emails):
     """Many versions, error codes and systems, so that an extraction cannot succeed by repeating one."""
     assert len({email["gold_software_version"] for email in emails}) >= 30
     assert len({email["gold_error_code"] for email in emails}) >= 25
     assert len({email["gold_operating_system"] for email in emails}) >= 20
 
 
-def test_addresses_are_invented(emails: list[dict[str, str]]) -> None:
+def test_addresses_are_invented(emails):
     """Every mail address and link uses a name that is reserved for examples (RFC 2606)."""
     text = "\n".join(value for email in emails for value in email.values())
     text += (DATA / "questions.jsonl").read_text("utf-8") + "\n".join(
@@ -170,7 +169,7 @@ def test_addresses_are_invented(emails: list[dict[str, str]]) -> None:
 # -- texts --------------------------------------------------------------------------------------------------------
 
 
-def test_texts_have_their_schema_and_size(texts: pa.Table) -> None:
+def test_texts_have_their_schema_and_size(texts):
     """300 rows, integer ids from 1, no nulls, compressed with zstd to less than 100 KB."""
     assert texts.schema.remove_metadata() == pa.schema(
         [("text_id", pa.int64()), ("text", pa.string()), ("label", pa.string()), ("source", pa.string())]
@@ -182,7 +181,7 @@ def test_texts_have_their_schema_and_size(texts: pa.Table) -> None:
     assert pq.ParquetFile(path).metadata.row_group(0).column(1).compression == "ZSTD"
 
 
-def test_labels_are_roughly_balanced_and_not_equal(texts: pa.Table) -> None:
+def test_labels_are_roughly_balanced_and_not_equal(texts):
     """Six labels, each between a tenth and a quarter of the rows."""
     labels = Counter(texts["label"].to_pylist())
     assert set(labels) == LABELS
@@ -190,7 +189,7 @@ def test_labels_are_roughly_balanced_and_not_equal(texts: pa.Table) -> None:
     assert len(set(labels.values())) > 1
 
 
-def test_texts_are_varied(texts: pa.Table) -> None:
+def test_texts_are_varied(texts):
     """No text occurs twice, few begin alike, and a good part is not written in Latin letters."""
     written = texts["text"].to_pylist()
     assert len(set(written)) == len(written)
@@ -204,7 +203,7 @@ def test_texts_are_varied(texts: pa.Table) -> None:
 # -- conversations ------------------------------------------------------------------------------------------------
 
 
-def test_conversations_have_unique_ids_and_limits() -> None:
+def test_conversations_have_unique_ids_and_limits():
     """About twenty rows, each with its own bound for the answer."""
     rows = read_conversations()
     assert len(rows) >= 20
@@ -214,7 +213,7 @@ def test_conversations_have_unique_ids_and_limits() -> None:
 
 
 @pytest.mark.parametrize("row", read_conversations(), ids=lambda row: row["id"])
-def test_conversations_keep_the_order_that_the_providers_ask_for(row: dict[str, Any]) -> None:
+def test_conversations_keep_the_order_that_the_providers_ask_for(row):
     """System first only, user and assistant in turn, tool results after their calls, user or tool last."""
     turns = [message["role"] for message in row["messages"]]
     if turns[0] == "system":
@@ -225,7 +224,7 @@ def test_conversations_keep_the_order_that_the_providers_ask_for(row: dict[str, 
     assert all(after in follows[before] for before, after in pairwise(turns))
 
 
-def test_every_tool_call_is_answered_once_and_names_a_tool_of_the_job() -> None:
+def test_every_tool_call_is_answered_once_and_names_a_tool_of_the_job():
     """Call ids and results pair up, arguments are JSON objects, and the job declares the tools."""
     job = read_job(ROOT / "jobs" / "multi_turn.toml")
     tools = {tool["function"]["name"]: tool["function"]["parameters"] for tool in job["model"]["parameters"]["tools"]}
@@ -244,13 +243,13 @@ def test_every_tool_call_is_answered_once_and_names_a_tool_of_the_job() -> None:
 # -- jobs ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_four_jobs_are_there() -> None:
+def test_the_four_jobs_are_there():
     """Each use named in the README has its job."""
     assert {path.stem for path in JOBS} >= {"email_extraction", "dataset_labelling", "cost_estimation", "multi_turn"}
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
-def test_jobs_are_complete_and_in_corridor_order(path: Path) -> None:
+def test_jobs_are_complete_and_in_corridor_order(path):
     """Known tables only, in the order in which a row passes them, with nothing essential left to a default."""
     job = read_job(path)
     assert list(job) == [table for table in CORRIDOR if table in job]
@@ -261,7 +260,7 @@ def test_jobs_are_complete_and_in_corridor_order(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
-def test_jobs_use_only_columns_of_their_input(path: Path) -> None:
+def test_jobs_use_only_columns_of_their_input(path):
     """Ids, templates, column parameters and carried columns exist; ids are unique; no name clashes with a result's."""
     job = read_job(path)
     table = read_table(ROOT / job["input"]["path"])
@@ -287,7 +286,7 @@ def test_jobs_use_only_columns_of_their_input(path: Path) -> None:
     assert not set(job["output"]["columns"]) & RESULT_COLUMNS
 
 
-def test_email_extraction_asks_for_the_six_fields() -> None:
+def test_email_extraction_asks_for_the_six_fields():
     """The schema has them, and those with a gold column are named in the job and carried into the results."""
     job = read_job(ROOT / "jobs" / "email_extraction.toml")
     schema = json.loads((ROOT / job["response"]["schema"]).read_text(encoding="utf-8"))
@@ -296,7 +295,7 @@ def test_email_extraction_asks_for_the_six_fields() -> None:
     assert set(job["evaluate"]["gold"].values()) <= set(job["output"]["columns"])
 
 
-def test_dataset_labelling_defines_exactly_the_gold_labels() -> None:
+def test_dataset_labelling_defines_exactly_the_gold_labels():
     """The dashed list under `Labels:` has one definition for each gold label."""
     system = read_job(ROOT / "jobs" / "dataset_labelling.toml")["prompt"]["system"]
     listed = re.findall(r"^- (\w+): \S", system.partition("Labels:\n")[2], flags=re.MULTILINE)

@@ -30,33 +30,33 @@ Client = Callable[[str, int, list[str], TextIO], Awaitable[None]]
 """Sends all prompts to a base URL, so many in flight, and writes a line for each."""
 
 
-def messages_of(prompt: str) -> list[dict[str, str]]:
+def messages_of(prompt):
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
 
 
-async def work_off(ask: Ask, in_flight: int, prompts: list[str], kept: TextIO) -> None:
+async def work_off(ask, in_flight, prompts, kept):
     """The cheapest loop there is: so many workers over one iterator."""
     rest = iter(prompts)
 
-    async def work() -> None:
+    async def work():
         for prompt in rest:
             kept.write(await ask(prompt))
 
     await asyncio.gather(*(work() for _ in range(in_flight)))
 
 
-async def semaphore_loop(ask: Ask, in_flight: int, prompts: list[str], kept: TextIO) -> None:
+async def semaphore_loop(ask, in_flight, prompts, kept):
     """The loop that everybody writes: a task for each prompt, a semaphore round the call."""
     semaphore = asyncio.Semaphore(in_flight)
 
-    async def one(prompt: str) -> None:
+    async def one(prompt):
         async with semaphore:
             kept.write(await ask(prompt))
 
     await asyncio.gather(*map(one, prompts))
 
 
-async def bare_aiohttp(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
+async def bare_aiohttp(base_url, in_flight, prompts, kept):
     """Post JSON, keep the JSON that comes as a line: no status is looked at, nothing is tried again."""
     import aiohttp
 
@@ -64,7 +64,7 @@ async def bare_aiohttp(base_url: str, in_flight: int, prompts: list[str], kept: 
     headers = {"authorization": f"Bearer {KEY}"}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers) as session:
 
-        async def ask(prompt: str) -> str:
+        async def ask(prompt):
             body = {"model": MODEL, "input": {"messages": messages_of(prompt)}, "parameters": {}}
             async with session.post(url, json=body) as reply:
                 return json.dumps(await reply.json()) + "\n"
@@ -72,7 +72,7 @@ async def bare_aiohttp(base_url: str, in_flight: int, prompts: list[str], kept: 
         await work_off(ask, in_flight, prompts, kept)
 
 
-async def stripped_aiohttp(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
+async def stripped_aiohttp(base_url, in_flight, prompts, kept):
     """The same with all taken out that can be: bytes made before go out, bytes are kept as they come."""
     import aiohttp
 
@@ -83,14 +83,14 @@ async def stripped_aiohttp(base_url: str, in_flight: int, prompts: list[str], ke
     ]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers) as session:
 
-        async def ask(body: str) -> str:
+        async def ask(body):
             async with session.post(url, data=body.encode()) as reply:
                 return (await reply.read()).decode() + "\n"
 
         await work_off(ask, in_flight, bodies, kept)
 
 
-async def transport_alone(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
+async def transport_alone(base_url, in_flight, prompts, kept):
     """batchgen's transport with a request made before: what is left when all but sending is taken away."""
     from batchgen.transport import open_transport
     from batchgen.values import Request, Response
@@ -101,7 +101,7 @@ async def transport_alone(base_url: str, in_flight: int, prompts: list[str], kep
     request = Request(url, body, {"content-type": "application/json"})
     async with open_transport("fast", base_url=base_url, secrets=bearer(KEY), concurrency=in_flight) as transport:
 
-        async def ask(_prompt: str) -> str:
+        async def ask(_prompt):
             reply = await transport.send(request, timeout_s=60)
             assert isinstance(reply, Response)
             return ANSWER
@@ -109,7 +109,7 @@ async def transport_alone(base_url: str, in_flight: int, prompts: list[str], kep
         await work_off(ask, in_flight, prompts, kept)
 
 
-async def dashscope_sdk(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
+async def dashscope_sdk(base_url, in_flight, prompts, kept):
     """`AioGeneration.call` over one session of its own (its shared one stops at 100 connections)."""
     import aiohttp
     import dashscope
@@ -118,7 +118,7 @@ async def dashscope_sdk(base_url: str, in_flight: int, prompts: list[str], kept:
     dashscope.base_http_api_url = f"{base_url}/api/v1"
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
-        async def ask(prompt: str) -> str:
+        async def ask(prompt):
             reply = await AioGeneration.call(
                 MODEL, messages=messages_of(prompt), api_key=KEY, result_format="message", session=session
             )
@@ -127,17 +127,17 @@ async def dashscope_sdk(base_url: str, in_flight: int, prompts: list[str], kept:
         await semaphore_loop(ask, in_flight, prompts, kept)
 
 
-async def openai_sdk(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
+async def openai_sdk(base_url, in_flight, prompts, kept):
     """`AsyncOpenAI` over its default transport."""
     await _openai(base_url, in_flight, prompts, kept, over_aiohttp=False)
 
 
-async def openai_aiohttp(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
+async def openai_aiohttp(base_url, in_flight, prompts, kept):
     """`AsyncOpenAI` over `DefaultAioHttpClient`."""
     await _openai(base_url, in_flight, prompts, kept, over_aiohttp=True)
 
 
-async def _openai(base_url: str, in_flight: int, prompts: list[str], kept: TextIO, *, over_aiohttp: bool) -> None:
+async def _openai(base_url, in_flight, prompts, kept, *, over_aiohttp):
     import httpx
     from openai import AsyncOpenAI, DefaultAioHttpClient, DefaultAsyncHttpxClient
 
@@ -145,7 +145,7 @@ async def _openai(base_url: str, in_flight: int, prompts: list[str], kept: TextI
     http = DefaultAioHttpClient(limits=limits) if over_aiohttp else DefaultAsyncHttpxClient(limits=limits)
     async with AsyncOpenAI(base_url=f"{base_url}/v1", api_key=KEY, max_retries=0, http_client=http) as client:
 
-        async def ask(prompt: str) -> str:
+        async def ask(prompt):
             reply = await client.chat.completions.create(model=MODEL, messages=messages_of(prompt))
             assert reply.usage is not None
             line = {"text": reply.choices[0].message.content, "usage": reply.usage.total_tokens}
@@ -154,7 +154,7 @@ async def _openai(base_url: str, in_flight: int, prompts: list[str], kept: TextI
         await semaphore_loop(ask, in_flight, prompts, kept)
 
 
-async def flexllm(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
+async def flexllm(base_url, in_flight, prompts, kept):
     """`LLMClient.chat_batch`, which keeps its answers itself."""
     from flexllm import LLMClient
 
@@ -166,7 +166,7 @@ async def flexllm(base_url: str, in_flight: int, prompts: list[str], kept: TextI
         raise SystemExit("flexllm lost an answer")
 
 
-async def async_batch_llm(base_url: str, in_flight: int, prompts: list[str], kept: TextIO) -> None:
+async def async_batch_llm(base_url, in_flight, prompts, kept):
     """`process_prompts`; each answer is written as a line afterwards."""
     from async_batch_llm import OpenAIModel, OpenAIStrategy, process_prompts
 
@@ -185,7 +185,7 @@ async def async_batch_llm(base_url: str, in_flight: int, prompts: list[str], kep
         kept.write(json.dumps({"text": result.output}) + "\n")
 
 
-CLIENTS: dict[str, tuple[Client, str, str | None]] = {
+CLIENTS = {
     "bare aiohttp": (bare_aiohttp, "aiohttp", "aiohttp"),
     "stripped aiohttp": (stripped_aiohttp, "aiohttp", "aiohttp"),
     "dashscope SDK": (dashscope_sdk, "dashscope", "dashscope"),
@@ -198,7 +198,7 @@ CLIENTS: dict[str, tuple[Client, str, str | None]] = {
 """Name → the client, the distribution whose version counts, and the module without which it is left out."""
 
 
-async def measure(client: Client, base_url: str, in_flight: int, prompts: list[str], path: str) -> dict[str, float]:
+async def measure(client, base_url, in_flight, prompts, path):
     """Warm up with a few prompts (imports, first connections), then measure."""
     with open(f"{path}.warm-up.jsonl", "w") as kept:  # noqa: ASYNC230 - a line each now and then, as the loops write too
         await client(base_url, WARM_ROWS, prompts[:WARM_ROWS], kept)
@@ -212,7 +212,7 @@ async def measure(client: Client, base_url: str, in_flight: int, prompts: list[s
     return {"rate": len(prompts) / elapsed_s, "cpu_us": cpu_s / len(prompts) * 1e6, "peak_mb": after.ru_maxrss / 1024}
 
 
-def main() -> None:
+def main():
     """Measure one client and print its figures; without arguments, print the versions of those installed."""
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec

@@ -24,7 +24,7 @@ from tests.benchmarks.whole_run import describe_machine, run_process
 PART_ROWS = 50_000
 
 
-def main() -> None:
+def main():
     """Write both runs, time the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -47,7 +47,7 @@ def main() -> None:
             print(f"{name:24} {found.wall_s:7.1f} {found.cpu_s:7.1f} {found.peak_mb:8.0f}")
 
 
-def write_run(directory: Path, rows: int, *, wrong_every: int) -> None:
+def write_run(directory, rows, *, wrong_every):
     """Write parts as a run has them."""
     (directory / "results").mkdir(parents=True)
     for number, first in enumerate(range(0, rows, PART_ROWS)):

@@ -19,7 +19,7 @@ from tests.benchmarks.whole_run import describe_machine, make_input, run_batchge
 MOST_MB = 300
 
 
-def main() -> None:
+def main():
     """Run each size once and print the peaks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="100000,1000000", help="sizes to run, comma")

@@ -15,7 +15,7 @@ from batchgen.values import Completion, Usage
 ANSWER = Completion("yes", "stop", Usage(10, 5, 15))
 
 
-def cycle_us(limits: Limits, in_flight: int, rows: int = 200_000) -> float:
+def cycle_us(limits, in_flight, rows=200_000):
     """CPU per row of `try_acquire` + `settle` with so many permits out."""
     clock = [0.0]
     gate = Limiter(Pacer(limits, random.Random(1)), clock=lambda: clock[0])
@@ -37,7 +37,7 @@ def cycle_us(limits: Limits, in_flight: int, rows: int = 200_000) -> float:
     return (time.process_time() - started) / rows * 1e6
 
 
-def main() -> None:
+def main():
     """Print one line per case, median of 5."""
     million = 1e9
     for name, limits, in_flight in (

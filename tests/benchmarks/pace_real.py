@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from batchgen.simulator import Settings, start_in_thread
 from batchgen.transport import open_transport
@@ -53,7 +52,7 @@ path = {output!r}
 """
 
 
-def ideal_s(rows: int) -> float:
+def ideal_s(rows):
     """Return the makespan of the schedule that sees the bucket, mean over drawn latencies."""
     rng = random.Random(1)
     per_s = RPM / 60
@@ -64,7 +63,7 @@ def ideal_s(rows: int) -> float:
     return statistics.mean(ends)
 
 
-def provider(*options: str) -> tuple[subprocess.Popen[str], str]:
+def provider(*options):
     """Start `batchgen simulate` in a process of its own; return it and its URL."""
     process = subprocess.Popen(
         [sys.executable, "-m", "batchgen", "simulate", "--port", "0", *options],
@@ -78,7 +77,7 @@ def provider(*options: str) -> tuple[subprocess.Popen[str], str]:
     return process, match[0]
 
 
-def run(directory: Path, url: str, rows: int, concurrency: int, limits: str) -> dict[str, Any]:
+def run(directory, url, rows, concurrency, limits):
     """Run a whole job and return its summary."""
     table = directory / f"{rows}.csv"
     table.write_text("text\n" + "".join(f"question {row}\n" for row in range(rows)))
@@ -93,11 +92,11 @@ def run(directory: Path, url: str, rows: int, concurrency: int, limits: str) -> 
         stdout=subprocess.PIPE,
         check=True,
     )
-    summary: dict[str, Any] = json.loads(done.stdout)
+    summary = json.loads(done.stdout)
     return summary
 
 
-def limited(directory: Path, rows: int, runs: int) -> None:
+def limited(directory, rows, runs):
     """Print makespans against the ideal, with the limit given and without."""
     ideal = ideal_s(rows)
     print(f"{rows:,} rows at {RPM:,} requests/min, ideal {ideal:.1f} s")
@@ -121,7 +120,7 @@ def limited(directory: Path, rows: int, runs: int) -> None:
         )
 
 
-async def semaphore(url: str, rows: int, concurrency: int) -> float:
+async def semaphore(url, rows, concurrency):
     """Return the seconds that a plain semaphore over the same transport takes."""
     body = json.dumps({"model": "qwen-plus", "input": {"messages": [{"role": "user", "content": "question"}]},
                        "parameters": {}}).encode()  # fmt: skip
@@ -133,7 +132,7 @@ async def semaphore(url: str, rows: int, concurrency: int) -> float:
         "fast", base_url=url, secrets=bearer("sk-benchmark"), concurrency=concurrency
     ) as transport:
 
-        async def one() -> None:
+        async def one():
             async with gate:
                 answer = await transport.send(request, timeout_s=60)
                 assert isinstance(answer, Response)
@@ -144,7 +143,7 @@ async def semaphore(url: str, rows: int, concurrency: int) -> float:
         return time.perf_counter() - began
 
 
-def short(directory: Path, runs: int) -> None:
+def short(directory, runs):
     """Print what the search costs a short job against a server without limits."""
     ratios = []
     for _ in range(runs):
@@ -158,7 +157,7 @@ def short(directory: Path, runs: int) -> None:
     )
 
 
-def main() -> None:
+def main():
     """Run both and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=3_600, help="0: the short job only")

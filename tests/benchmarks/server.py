@@ -14,14 +14,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
 ANSWER = "x" * 1200
 
 
-def replies(answer: str = ANSWER) -> tuple[bytes, bytes]:
+def replies(answer=ANSWER):
     """Return a native and a chat reply, whole, with this answer."""
     native = {
         "output": {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": answer}}]},
@@ -45,7 +44,7 @@ def replies(answer: str = ANSWER) -> tuple[bytes, bytes]:
     return _reply(native), _reply(chat)
 
 
-def _reply(document: object) -> bytes:
+def _reply(document):
     body = json.dumps(document).encode()
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: r\r\ncontent-length: %d\r\n\r\n"
     return head % len(body) + body
@@ -54,7 +53,7 @@ def _reply(document: object) -> bytes:
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
-def pin(core: int) -> None:
+def pin(core):
     """Keep this process on one core, where the system allows it."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
@@ -64,15 +63,15 @@ def pin(core: int) -> None:
 class Answering(asyncio.Protocol):
     """Answers each whole request."""
 
-    def __init__(self, latency_s: float, replies: tuple[bytes, bytes]) -> None:
+    def __init__(self, latency_s, replies):
         self._latency_s = latency_s
         self._native, self._chat = replies
         self._buffer = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport):
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data):
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             length = _LENGTH.search(self._buffer, 0, end)
@@ -86,12 +85,12 @@ class Answering(asyncio.Protocol):
             else:
                 self._transport.write(reply)
 
-    def _late(self, reply: bytes) -> None:
+    def _late(self, reply):
         if not self._transport.is_closing():
             self._transport.write(reply)
 
 
-async def serve(port: int, latency_s: float, characters: int) -> None:
+async def serve(port, latency_s, characters):
     """Serve until the process is ended."""
     loop = asyncio.get_running_loop()
     sent = replies(ANSWER[0] * characters)
@@ -100,7 +99,7 @@ async def serve(port: int, latency_s: float, characters: int) -> None:
 
 
 @contextmanager
-def serving(latency_s: float = 0.0, characters: int = len(ANSWER)) -> Iterator[str]:
+def serving(latency_s=0.0, characters=len(ANSWER)):  # noqa: B008 - a constant
     """Run the server in a process of its own, on core 1, with answers of so many characters; yield its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

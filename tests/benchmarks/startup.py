@@ -11,16 +11,15 @@ import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks.server import serving
-from tests.benchmarks.whole_run import Measured, describe_machine, make_input, run_batchgen, run_process
+from tests.benchmarks.whole_run import describe_machine, make_input, run_batchgen, run_process
 
 MOST_S = {"batchgen --help": 0.2, "run of one row": 1.0}
 
 
-def main() -> None:
+def main():
     """Measure the three in turn and print medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
@@ -28,12 +27,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, serving() as base_url:
         directory = Path(scratch)
         input_path = make_input(directory / "input.parquet", 1)
-        processes: dict[str, Callable[[], Measured]] = {
+        processes = {
             "python -c pass": lambda: run_process([sys.executable, "-c", "pass"])[0],
             "batchgen --help": lambda: run_process([sys.executable, "-m", "batchgen", "--help"])[0],
             "run of one row": lambda: run_batchgen(base_url, input_path, directory, concurrency=64),
         }
-        figures: dict[str, list[Measured]] = {name: [] for name in processes}
+        figures = {name: [] for name in processes}
         for _ in range(options.rounds):
             for name, run in processes.items():
                 figures[name].append(run())

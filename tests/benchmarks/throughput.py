@@ -55,10 +55,10 @@ Run = Callable[[str, int, float], Figures]
 """Runs one client against a base URL, with so many in flight, over the given share of its rows."""
 
 
-def batchgen_run(provider: str, directory: Path, input_path: Path) -> Run:
+def batchgen_run(provider, directory, input_path):
     """Return how the whole command is measured."""
 
-    def run(base_url: str, in_flight: int, scale: float) -> Figures:
+    def run(base_url, in_flight, scale):
         rows = int(ROWS["batchgen"] * scale)
         one = run_batchgen(base_url, input_path, directory, concurrency=in_flight, rows=1, provider=provider)
         whole = run_batchgen(base_url, input_path, directory, concurrency=in_flight, rows=rows, provider=provider)
@@ -71,10 +71,10 @@ def batchgen_run(provider: str, directory: Path, input_path: Path) -> Run:
     return run
 
 
-def client_run(name: str, python: str, directory: Path) -> Run:
+def client_run(name, python, directory):
     """Return how one of `clients` is measured."""
 
-    def run(base_url: str, in_flight: int, scale: float) -> Figures:
+    def run(base_url, in_flight, scale):
         rows = str(int(ROWS.get(name, OTHER_ROWS) * scale))
         command = [python, "-m", "tests.benchmarks.clients", name, base_url, str(in_flight), rows]
         done = subprocess.run(
@@ -82,19 +82,19 @@ def client_run(name: str, python: str, directory: Path) -> Run:
         )
         if done.returncode:
             raise SystemExit(f"{name}: {done.stderr or done.stdout}")
-        figures: Figures = json.loads(done.stdout.splitlines()[-1])
+        figures = json.loads(done.stdout.splitlines()[-1])
         return figures
 
     return run
 
 
-def wrk_run(directory: Path) -> Run:
+def wrk_run(directory):
     """Return how `wrk` is measured: one thread, two seconds, the same body."""
     body = json.dumps({"model": "qwen-plus", "messages": [{"role": "user", "content": "y" * 2000}]})
     script = directory / "post.lua"
     script.write_text(f"wrk.method='POST'\nwrk.body=[==[{body}]==]\nwrk.headers['content-type']='application/json'\n")
 
-    def run(base_url: str, in_flight: int, scale: float) -> Figures:
+    def run(base_url, in_flight, scale):
         command = ["wrk", "-t1", f"-c{in_flight}", "-d2s", "-s", str(script), f"{base_url}/v1/chat/completions"]
         done = subprocess.run(
             command,
@@ -111,7 +111,7 @@ def wrk_run(directory: Path) -> Run:
     return run
 
 
-def runs_of(peers_python: str, directory: Path, input_path: Path) -> tuple[dict[str, Run], list[str]]:
+def runs_of(peers_python, directory, input_path):
     """Return what can be measured here, and lines on versions and on what is left out."""
     notes = []
     runs = {
@@ -139,7 +139,7 @@ def runs_of(peers_python: str, directory: Path, input_path: Path) -> tuple[dict[
     return runs, notes
 
 
-def print_table(title: str, figures: dict[str, list[Figures]]) -> None:
+def print_table(title, figures):
     """Print medians, and batchgen's ratio to each."""
     medians = {
         name: {key: statistics.median(run[key] for run in runs) for key in FIGURES} for name, runs in figures.items()
@@ -161,7 +161,7 @@ def print_table(title: str, figures: dict[str, list[Figures]]) -> None:
         print(f"batchgen is {own['rate'] / medians[BASE]['rate']:.2f} x as fast as the bare aiohttp loop")
 
 
-def main() -> None:
+def main():
     """Measure everything there is, case by case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -176,7 +176,7 @@ def main() -> None:
         print(describe_machine(), *notes, sep="\n")
         wanted = {name: run for name, run in runs.items() if any(text in name for text in options.only.split(","))}
         for in_flight, latency_s in CASES:
-            figures: dict[str, list[Figures]] = {name: [] for name in wanted}
+            figures = {name: [] for name in wanted}
             with serving(latency_s) as base_url:
                 for _ in range(options.rounds):
                     for name, run in wanted.items():

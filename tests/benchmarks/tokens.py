@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from batchgen.tokens.count import counter_for, rough_tokens, text_bound
@@ -26,7 +25,7 @@ PROSE = (
 PIECE = 2_500
 
 
-def seconds(call: Callable[[], object], repeat: int = 7) -> float:
+def seconds(call, repeat=7):
     times = []
     for _ in range(repeat):
         start = time.perf_counter()
@@ -35,7 +34,7 @@ def seconds(call: Callable[[], object], repeat: int = 7) -> float:
     return statistics.median(times)
 
 
-def main(files: list[str]) -> None:
+def main(files):
     counter = counter_for("qwen-plus")
     print(f"counter: {counter!r} {counter.note or ''}")
     texts = [Path(file).read_text("utf-8") for file in files] or [PROSE * 100]

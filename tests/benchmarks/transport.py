@@ -41,7 +41,7 @@ HTTPX_REQUESTS, HTTPX_CONNECTIONS = 600, 512
 Send = Callable[[], Awaitable[int]]
 
 
-def pin(core: int) -> None:
+def pin(core):
     """Keep this process on one core, where the system allows it."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
@@ -51,14 +51,14 @@ def pin(core: int) -> None:
 class Answering(asyncio.Protocol):
     """Answers each whole request, at once or after a latency."""
 
-    def __init__(self, latency_s: float) -> None:
+    def __init__(self, latency_s):
         self._latency_s = latency_s
         self._buffer = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport):
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data):
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             length = re.search(rb"content-length: *(\d+)", self._buffer[:end], re.IGNORECASE)
@@ -71,19 +71,19 @@ class Answering(asyncio.Protocol):
             else:
                 self._answer()
 
-    def _answer(self) -> None:
+    def _answer(self):
         if not self._transport.is_closing():  # wrk leaves in the midst of its requests
             self._transport.write(REPLY)
 
 
-async def serve(port: int, latency_s: float) -> None:
+async def serve(port, latency_s):
     """Serve until the process is ended."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Answering(latency_s), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
-async def drive(name: str, url: str, connections: int, requests: int) -> None:
+async def drive(name, url, connections, requests):
     """Send `requests` over `connections` and print rate, CPU per request and peak memory as JSON."""
     if name == "aiohttp":
         import aiohttp
@@ -91,7 +91,7 @@ async def drive(name: str, url: str, connections: int, requests: int) -> None:
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, headers={"authorization": "Bearer sk-x"}) as session:
 
-            async def post() -> int:
+            async def post():
                 async with session.post(url, data=BODY, headers={"content-type": "application/json"}) as reply:
                     return len(await reply.read())
 
@@ -106,7 +106,7 @@ async def drive(name: str, url: str, connections: int, requests: int) -> None:
         secrets = bearer("sk-benchmark")
         async with open_transport(kind, base_url=url, secrets=secrets, concurrency=connections) as transport:
 
-            async def send() -> int:
+            async def send():
                 outcome = await transport.send(request, timeout_s=60)
                 if not isinstance(outcome, Response):
                     raise SystemExit(outcome.message)
@@ -116,15 +116,15 @@ async def drive(name: str, url: str, connections: int, requests: int) -> None:
     print(json.dumps(figures))
 
 
-async def measure(send: Send, connections: int, requests: int) -> dict[str, float]:
+async def measure(send, connections, requests):
     """Warm all connections up, then measure."""
 
-    async def work(numbers: range) -> None:
+    async def work(numbers):
         for _ in numbers:
             if await send() != len(ANSWER):
                 raise SystemExit("a reply is not whole")
 
-    async def all_of(count: int) -> None:
+    async def all_of(count):
         share = -(-count // connections)
         await asyncio.gather(*(work(range(share)) for _ in range(connections)))
 
@@ -139,7 +139,7 @@ async def measure(send: Send, connections: int, requests: int) -> dict[str, floa
     return {"rate": count / elapsed_s, "cpu_us": cpu_s / count * 1e6, "peak_mb": after.ru_maxrss / 1024}
 
 
-def run_client(name: str, url: str, connections: int, requests: int) -> dict[str, float]:
+def run_client(name, url, connections, requests):
     """Measure one client in a process of its own."""
     command = [sys.executable, "-m", __spec__.name, "--drive", name, url, str(connections), str(requests)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -148,7 +148,7 @@ def run_client(name: str, url: str, connections: int, requests: int) -> dict[str
     return json.loads(done.stdout)
 
 
-def run_wrk(url: str, connections: int, script: str) -> dict[str, float]:
+def run_wrk(url, connections, script):
     """Measure wrk with one thread for two seconds."""
     command = ["wrk", "-t1", f"-c{connections}", "-d2s", "-s", script, url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, preexec_fn=lambda: pin(0))
@@ -157,14 +157,14 @@ def run_wrk(url: str, connections: int, script: str) -> dict[str, float]:
     return {"rate": float(rate[1])}
 
 
-def free_port() -> int:
+def free_port():
     """Return a port nobody listens on."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
-def wait_for(port: int) -> None:
+def wait_for(port):
     """Wait until the server listens."""
     for _ in range(500):
         with socket.socket() as sock:
@@ -174,7 +174,7 @@ def wait_for(port: int) -> None:
     raise SystemExit("the server did not start")
 
 
-def compare(requests: int, rounds: int) -> None:
+def compare(requests, rounds):
     """Run all clients in turn, `rounds` times, and print medians and ratios to the fast transport."""
     import importlib.util
     import tempfile
@@ -197,9 +197,7 @@ def compare(requests: int, rounds: int) -> None:
                 try:
                     wait_for(port)
                     url = f"http://127.0.0.1:{port}/v1/chat/completions"
-                    figures: dict[str, list[dict[str, float]]] = {
-                        name: [] for name in names if name != "httpx" or connections <= HTTPX_CONNECTIONS
-                    }
+                    figures = {name: [] for name in names if name != "httpx" or connections <= HTTPX_CONNECTIONS}
                     for _ in range(rounds):
                         for name in figures:
                             count = HTTPX_REQUESTS if name == "httpx" else requests
@@ -213,7 +211,7 @@ def compare(requests: int, rounds: int) -> None:
             report(connections, latency_s, figures)
 
 
-def report(connections: int, latency_s: float, figures: dict[str, list[dict[str, float]]]) -> None:
+def report(connections, latency_s, figures):
     """Print one table."""
     print(f"\n{connections} connections, server latency {latency_s * 1000:.0f} ms")
     print(f"{'client':16} {'requests/s':>11} {'of fast':>8} {'CPU us':>8} {'peak MB':>8}")
@@ -225,7 +223,7 @@ def report(connections: int, latency_s: float, figures: dict[str, list[dict[str,
         print(f"{name:16} {rate:11.0f} {rate / fast:8.2f} {cpu_us:8.1f} {peak_mb:8.0f}")
 
 
-def main() -> None:
+def main():
     """Compare, or be one of the processes of a comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=20_000)

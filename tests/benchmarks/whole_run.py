@@ -44,13 +44,13 @@ path = "{output}"
 _WORDS = ["the", "order", "invoice", "router", "was", "not", "delivered", "again", "before", "noon", "printer", "code"]
 
 
-def make_input(path: Path, rows: int) -> Path:
+def make_input(path, rows):
     """Have the input written by another process: a child's peak memory includes what its parent had at the fork."""
     subprocess.run([sys.executable, "-m", __name__, str(path), str(rows)], check=True)
     return path
 
 
-def write_input(path: Path, rows: int) -> None:
+def write_input(path, rows):
     """Write `rows` rows of a number and 2,000 characters of text each, 10,000 rows to a row group."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -76,7 +76,7 @@ class Measured(NamedTuple):
     summary: dict[str, object]
 
 
-def run_process(command: list[str], *, core: int = 0) -> tuple[Measured, str]:
+def run_process(command, *, core=0):
     """Run a command pinned to a core; return what it took and what it printed. Ends the program if it fails."""
     environment = {
         **os.environ,
@@ -103,14 +103,14 @@ def run_process(command: list[str], *, core: int = 0) -> tuple[Measured, str]:
 
 
 def run_batchgen(
-    base_url: str,
-    input_path: Path,
-    directory: Path,
+    base_url,
+    input_path,
+    directory,
     *,
-    concurrency: int,
-    rows: int | None = None,
-    provider: str = "dashscope",
-) -> Measured:
+    concurrency,
+    rows=None,
+    provider="dashscope",
+):
     """Run a whole job (all rows, or the first `rows`) into `directory`, replacing what is there."""
     output = directory / "out"
     shutil.rmtree(output, ignore_errors=True)
@@ -133,7 +133,7 @@ def run_batchgen(
     return measured._replace(summary=summary)
 
 
-def describe_machine() -> str:
+def describe_machine():
     """Return cores, Python and the load average, for a line above the figures."""
     model = next(
         (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown processor"
@@ -142,7 +142,7 @@ def describe_machine() -> str:
     return f"{model}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, load average {load}"
 
 
-def _cpuinfo() -> list[str]:
+def _cpuinfo():
     path = Path("/proc/cpuinfo")
     return path.read_text().splitlines() if path.exists() else []
 

@@ -21,15 +21,15 @@ class Seen(NamedTuple):
 class Recorder:
     """Passes POSTs on to `upstream` and replies back, whole. `seen` holds the requests in the order they came."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream):
         host = urlsplit(upstream).netloc
-        self.seen: list[Seen] = []
+        self.seen = []
         seen = self.seen
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:
+            def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 seen.append(Seen(self.path, headers, json.loads(body)))
@@ -44,7 +44,7 @@ class Recorder:
                 self.end_headers()
                 self.wfile.write(data)
 
-            def log_message(self, *_arguments: object) -> None:
+            def log_message(self, *_arguments):
                 """Say nothing on stderr."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -53,7 +53,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
+    def close(self):
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()

@@ -29,9 +29,9 @@ parameters = {type = "object", properties = {number = {type = "integer"}}, requi
 class Forms:
     """Runs a job over rows against a recorded simulator."""
 
-    def __init__(self, command, directory, simulator) -> None:
+    def __init__(self, command, directory, simulator):
         self._command, self._directory, self._simulator = command, directory, simulator
-        self._recorders: list[Recorder] = []
+        self._recorders = []
 
     def run(self, rows, prompt, *, provider, model='"qwen-plus"', more="", parameters="", code=0, **settings):
         """Write the rows and the job, run it, and return the results and the requests; check what always holds."""
@@ -55,7 +55,7 @@ class Forms:
             assert sum(row["output_tokens"] for row in results) == server.stats()["billed"]["output_tokens"]
         return results, recorder.seen
 
-    def close(self) -> None:
+    def close(self):
         """Stop the recorders."""
         for recorder in self._recorders:
             recorder.close()

@@ -29,8 +29,8 @@ class Durability(RuleBasedStateMachine):
         super().__init__()
         self.place = Path(tempfile.mkdtemp())
         self.lives = 0
-        self.model: dict[int, Result] = {}
-        self.owed: dict[int, int] = {}
+        self.model = {}
+        self.owed = {}
         self.enter()
         self.directory.journal.record([ShardRecord(n, n * SHARD_ROWS, SHARD_ROWS) for n in range(SHARDS)])
 

@@ -1,13 +1,12 @@
 """Whether the time of a reader grows with the length of what it reads alone."""
 
 import time
-from collections.abc import Callable
 
 
-def assert_linear(read: Callable[[bytes], object], shape: Callable[[int], str], size: int) -> None:
+def assert_linear(read, shape, size):
     """Assert that eight times `size` takes far less than the 64 times of a square; the best of three counts."""
 
-    def seconds(length: int) -> float:
+    def seconds(length):
         raw = shape(length).encode()
         times = []
         for _ in range(3):

@@ -19,17 +19,17 @@ class Spending(RuleBasedStateMachine):
     reservations = Bundle("reservations")
 
     @initialize(cap=st.decimals(0, 40, places=4), earlier=st.decimals(0, 1, places=9))
-    def start(self, cap: Decimal, earlier: Decimal) -> None:
+    def start(self, cap, earlier):
         """Begin, perhaps after an earlier run that already used some of the cap."""
         earlier = min(earlier, cap)
         self.budget = Budget(cap, earlier, PossiblyBilled(0, Decimal(0)))
         self.cap = cap
         self.settled = [earlier]
-        self.abandoned: list[Decimal] = []
-        self.open: list[Decimal] = []
+        self.abandoned = []
+        self.open = []
 
     @rule(target=reservations, worst=AMOUNTS)
-    def reserve(self, worst: Decimal) -> Decimal | None:
+    def reserve(self, worst):
         """A reservation is granted exactly if everything together still fits."""
         fits = sum(self.settled) + sum(self.abandoned) + sum(self.open) + worst <= self.cap
         assert self.budget.fits_later(worst) >= fits
@@ -40,7 +40,7 @@ class Spending(RuleBasedStateMachine):
         return worst
 
     @rule(reserved=consumes(reservations), share=st.fractions(0, 1))
-    def settle(self, reserved: Decimal | None, share: object) -> None:
+    def settle(self, reserved, share):
         """A request costs at most its worst case."""
         if reserved is None:
             return
@@ -50,7 +50,7 @@ class Spending(RuleBasedStateMachine):
         self.settled.append(actual)
 
     @rule(reserved=consumes(reservations))
-    def abandon(self, reserved: Decimal | None) -> None:
+    def abandon(self, reserved):
         """A request whose answer never came stays counted at its worst case."""
         if reserved is None:
             return
@@ -59,7 +59,7 @@ class Spending(RuleBasedStateMachine):
         self.abandoned.append(reserved)
 
     @invariant()
-    def the_books_agree(self) -> None:
+    def the_books_agree(self):
         """Spent, possibly billed and reserved are right, and together within the cap."""
         if not hasattr(self, "cap"):
             return
@@ -75,7 +75,7 @@ TestSpending = Spending.TestCase
 TestSpending.settings = settings(deadline=None)
 
 
-def test_waiting_and_stopping_are_told_apart() -> None:
+def test_waiting_and_stopping_are_told_apart():
     """What does not fit beside requests in flight may fit after them; what cannot fit at all stops the run."""
     budget = Budget(Decimal(10))
     assert budget.reserve(Decimal(8))
@@ -90,7 +90,7 @@ def test_waiting_and_stopping_are_told_apart() -> None:
 
 @settings(deadline=None)
 @given(st.lists(AMOUNTS))
-def test_without_a_cap_all_fits(amounts: list[Decimal]) -> None:
+def test_without_a_cap_all_fits(amounts):
     """No cap refuses nothing and still keeps the books."""
     budget = Budget(None)
     for amount in amounts:
@@ -101,7 +101,7 @@ def test_without_a_cap_all_fits(amounts: list[Decimal]) -> None:
     assert budget.left is None
 
 
-def test_earlier_runs_count() -> None:
+def test_earlier_runs_count():
     """What earlier runs spent or may have been billed is gone from the start."""
     budget = Budget(Decimal(10), Decimal(4), PossiblyBilled(2, Decimal(5)))
     assert budget.left == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -12,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.errors import JobError
-from batchgen.money.prices import OUTPUT_SLACK, ModelPrice, load_prices, region_of
+from batchgen.money.prices import OUTPUT_SLACK, load_prices, region_of
 from batchgen.values import Cost, Usage
 
 TABLE = load_prices()
 
 
-def price(model: str, region: str = "international") -> ModelPrice:
+def price(model, region="international"):
     found = TABLE.find(model, region)
     assert found is not None
     return found
 
 
-def total(cost: Cost | None) -> Decimal:
+def total(cost):
     assert cost is not None
     return cost.input + cost.output
 
@@ -50,13 +49,13 @@ def total(cost: Cost | None) -> Decimal:
         ("gpt-4o-mini", "international", 1, "0.15 0.6 0.6"),
     ],
 )
-def test_the_input_length_picks_the_tier(model: str, region: str, input_tokens: int, figures: str) -> None:
+def test_the_input_length_picks_the_tier(model, region, input_tokens, figures):
     """Tiers include their upper bound, and what is longer than all of them falls into the last."""
     tier = price(model, region).tier(input_tokens)
     assert (tier.input, tier.output, tier.thinking_output) == tuple(map(Decimal, figures.split()))
 
 
-def test_every_price_says_where_and_when() -> None:
+def test_every_price_says_where_and_when():
     """Each entry has its region's currency, a source and a date, and each model's larger tiers ascend."""
     prices = list(TABLE)
     assert len({price.model for price in prices}) >= 60
@@ -68,13 +67,13 @@ def test_every_price_says_where_and_when() -> None:
         assert bounds == sorted(set(bounds))
 
 
-def test_all_tokens_are_charged_at_the_one_tier() -> None:
+def test_all_tokens_are_charged_at_the_one_tier():
     """A request just over a bound pays the dearer price for all its tokens, not for the excess."""
     cost = price("qwen-plus").cost(Usage(256_001, 1_000))
     assert cost == Cost(Decimal("0.3072012"), Decimal("0.0036"))
 
 
-def test_thinking_makes_all_output_dearer() -> None:
+def test_thinking_makes_all_output_dearer():
     """Reported thinking, or the caller's word, charges the whole output at the thinking price."""
     plus = price("qwen-plus")
     assert total(plus.cost(Usage(0, 1_000_000))) == Decimal("1.2")
@@ -83,7 +82,7 @@ def test_thinking_makes_all_output_dearer() -> None:
     assert total(plus.cost(Usage(0, 1_000_000, reasoning_tokens=1), thinking=False)) == Decimal("1.2")
 
 
-def test_cached_and_written_input() -> None:
+def test_cached_and_written_input():
     """Cache hits cost a stated price or 20 %, writes 125 %, and counts beyond the input are cut to it."""
     assert total(price("qwen3.8-max").cost(Usage(1_000_000, 0, cached_tokens=1_000_000))) == Decimal("0.25")
     assert total(price("qwen-max").cost(Usage(1_000_000, 0, cached_tokens=500_000))) == Decimal("0.96")
@@ -92,12 +91,12 @@ def test_cached_and_written_input() -> None:
 
 
 @pytest.mark.parametrize("usage", [Usage(), Usage(5, None), Usage(None, 5), Usage(total_tokens=10)])
-def test_unknown_tokens_have_no_cost(usage: Usage) -> None:
+def test_unknown_tokens_have_no_cost(usage):
     """A cost is never made up from half of the counts."""
     assert price("qwen-plus").cost(usage) is None
 
 
-def test_batches_cost_half() -> None:
+def test_batches_cost_half():
     """File batches halve input and output without a cache discount; qwen4-max has none."""
     batch = price("qwen-plus").batch()
     assert batch is not None
@@ -118,9 +117,7 @@ COUNTS = st.one_of(st.none(), st.integers(0, 2_000_000))
     st.integers(0, 1_000_000),
     st.integers(0, 1_000_000),
 )
-def test_costs_fit_the_column_and_the_worst_case(
-    entry: ModelPrice, usage: Usage, more_input: int, more_output: int
-) -> None:
+def test_costs_fit_the_column_and_the_worst_case(entry, usage, more_input, more_output):
     """Every cost is a decimal128(20, 12) as it stands, and no request with at most these tokens costs more."""
     cost = total(entry.cost(usage))
     pa.scalar(cost, pa.decimal128(20, 12))
@@ -129,14 +126,14 @@ def test_costs_fit_the_column_and_the_worst_case(
     assert 0 <= cost <= worst
 
 
-def test_the_worst_case_allows_for_cache_writes() -> None:
+def test_the_worst_case_allows_for_cache_writes():
     """An input that is all written to a cache costs more than plain input, and the bound covers it."""
     top = price("qwen-max")
     assert top.worst_case(1_000_000, 0) == 2
     assert total(top.cost(Usage(1_000_000, 0, cache_write_tokens=1_000_000))) == 2
 
 
-def test_the_worst_case_may_lie_in_a_lower_tier(tmp_path: Path) -> None:
+def test_the_worst_case_may_lie_in_a_lower_tier(tmp_path):
     """Where a higher tier is cheaper, the bound is that of the dearest tier a shorter input could fall into."""
     table = load_prices(
         written(
@@ -177,7 +174,7 @@ def test_the_worst_case_may_lie_in_a_lower_tier(tmp_path: Path) -> None:
         ("qwen-max", {"max_tokens": {"column": "limit"}}, None),
     ],
 )
-def test_what_bounds_the_output(model: str, parameters: dict[str, object], bound: int | None) -> None:
+def test_what_bounds_the_output(model, parameters, bound):
     """Thinking that `max_tokens` does not limit comes on top of it, and without any bound there is none."""
     region = "beijing" if model == "qwen-long" else "international"
     expected = None if bound is None else bound + OUTPUT_SLACK
@@ -185,12 +182,12 @@ def test_what_bounds_the_output(model: str, parameters: dict[str, object], bound
 
 
 @pytest.mark.parametrize("model", ["qwen-plus-2024-09-19", "Qwen-Plus", "gpt-4o-2024-05-13", "", "qwen"])
-def test_unlisted_names_have_no_price(model: str) -> None:
+def test_unlisted_names_have_no_price(model):
     """Nothing is guessed: another snapshot may cost something else."""
     assert TABLE.find(model, "international") is None
 
 
-def test_listed_snapshots_and_suggestions() -> None:
+def test_listed_snapshots_and_suggestions():
     """A listed snapshot has its base's price and its own limits; for the rest the nearest names are said."""
     latest = price("qwen-plus-latest")
     assert latest.tiers == price("qwen-plus").tiers
@@ -200,7 +197,7 @@ def test_listed_snapshots_and_suggestions() -> None:
     assert "qwen-turbo" in TABLE.suggestion("qwen-tubro", "international")
 
 
-def test_limits_without_a_price() -> None:
+def test_limits_without_a_price():
     """Context limits are known also for models that nobody lists a price for."""
     limits = TABLE.limits("qwen1.5-14b-chat")
     assert limits is not None
@@ -209,7 +206,7 @@ def test_limits_without_a_price() -> None:
     assert TABLE.limits("unheard-of") is None
 
 
-def test_prices_grow_old() -> None:
+def test_prices_grow_old():
     """A price is remarked on from six months after it was read."""
     plus = price("qwen-plus")
     assert not plus.is_stale(plus.price_date + dt.timedelta(days=183))
@@ -235,18 +232,18 @@ def test_prices_grow_old() -> None:
         ("https://dashscope.aliyuncs.com.example.org", "international"),
     ],
 )
-def test_the_host_tells_the_region(base_url: str, region: str) -> None:
+def test_the_host_tells_the_region(base_url, region):
     """Only Alibaba's mainland hosts are priced in CNY."""
     assert region_of(base_url) == region
 
 
-def written(directory: Path, text: str) -> Path:
+def written(directory, text):
     path = directory / "my-prices.toml"
     path.write_text(text, "utf-8")
     return path
 
 
-def test_a_users_file_replaces_and_adds(tmp_path: Path) -> None:
+def test_a_users_file_replaces_and_adds(tmp_path):
     """Its regions and keys win, the rest of a shipped model stays, new models are found."""
     path = written(
         tmp_path,
@@ -322,7 +319,7 @@ VALID = '[models.m.international]\nsource = "s"\ndate = 2026-11-01\ninput = 1\no
         ("[regions.mars]\ncurrency = 'X'\nsource = 's'", "regions.mars: unknown region"),
     ],
 )
-def test_mistakes_are_named(tmp_path: Path, text: str, words: str) -> None:
+def test_mistakes_are_named(tmp_path, text, words):
     """Every mistake is an error that names file, model and key."""
     path = written(tmp_path, text)
     with pytest.raises(JobError, match=words) as caught:
@@ -330,7 +327,7 @@ def test_mistakes_are_named(tmp_path: Path, text: str, words: str) -> None:
     assert str(path) in str(caught.value)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path):
     """A price file that is not there is an error that names it."""
     with pytest.raises(JobError, match="none\\.toml cannot be read: No such file"):
         load_prices(tmp_path / "none.toml")

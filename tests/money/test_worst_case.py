@@ -1,15 +1,13 @@
 """What one request can cost at the most, and what is said where nothing bounds it."""
 
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgen.money.prices import ModelPrice, load_prices
+from batchgen.money.prices import load_prices
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.values import Prompt, Request
 
@@ -17,7 +15,7 @@ LISTED = load_prices().find("gpt-4o", "international")
 IMAGE = {"type": "image_url", "image_url": {"url": "https://pictures.example/a.png"}}
 
 
-def priced(tmp_path: Path, limits: str) -> ModelPrice:
+def priced(tmp_path, limits):
     """A price of 1 and 10 per million tokens, with these limits."""
     path = tmp_path / "prices.toml"
     path.write_text(
@@ -29,28 +27,28 @@ def priced(tmp_path: Path, limits: str) -> ModelPrice:
     return found
 
 
-def asked(content: Any, **own: Any) -> tuple[Request, Prompt]:
+def asked(content, **own):
     messages = [{"role": "user", "content": content}]
     body = msgspec.json.encode({"model": "m", "messages": messages})
     return Request("", body, {}), Prompt(messages=messages, parameters=own or None)
 
 
-def bound(price: ModelPrice | None, content: Any, parameters: dict[str, Any] | None = None) -> Decimal | Unbounded:
+def bound(price, content, parameters=None):
     given_parameters = {"max_tokens": 100} if parameters is None else parameters
     return WorstCase(lambda model: price, "m", given_parameters)(*asked(content))
 
 
-def amount(value: Decimal | Unbounded) -> Decimal:
+def amount(value):
     assert isinstance(value, Decimal), value
     return value
 
 
-def reason(value: Decimal | Unbounded) -> str:
+def reason(value):
     assert isinstance(value, Unbounded)
     return value.reason
 
 
-def test_an_image_by_url_counts_at_its_stated_maximum(tmp_path: Path) -> None:
+def test_an_image_by_url_counts_at_its_stated_maximum(tmp_path):
     """Two images of up to 2,500 tokens each, whatever the length of their addresses."""
     price = priced(tmp_path, "max_media_tokens = 2500\nmax_output = 8192")
     text = amount(bound(price, "What is this?"))
@@ -58,7 +56,7 @@ def test_an_image_by_url_counts_at_its_stated_maximum(tmp_path: Path) -> None:
     assert Decimal("0.005") < worst - text < Decimal("0.0052")
 
 
-def test_an_image_in_the_body_is_not_counted_by_its_bytes(tmp_path: Path) -> None:
+def test_an_image_in_the_body_is_not_counted_by_its_bytes(tmp_path):
     """A megabyte of base64 is no million tokens."""
     price = priced(tmp_path, "max_media_tokens = 2500\nmax_output = 8192")
     inline = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}}
@@ -66,21 +64,21 @@ def test_an_image_in_the_body_is_not_counted_by_its_bytes(tmp_path: Path) -> Non
     assert Decimal("0.0025") < worst < Decimal("0.005")
 
 
-def test_an_image_without_stated_maximum_takes_the_longest_input(tmp_path: Path) -> None:
+def test_an_image_without_stated_maximum_takes_the_longest_input(tmp_path):
     """What a model takes at the most bounds the whole request, however many images it holds."""
     price = priced(tmp_path, "max_input = 50000\nmax_output = 8192")
     worst = amount(bound(price, [IMAGE, IMAGE]))
     assert worst == price.worst_case(50_000, 110)
 
 
-def test_an_image_that_nothing_bounds_is_refused_with_what_to_set(tmp_path: Path) -> None:
+def test_an_image_that_nothing_bounds_is_refused_with_what_to_set(tmp_path):
     """The key and the file are named."""
     told = reason(bound(priced(tmp_path, "max_output = 8192"), [IMAGE]))
     assert "max_media_tokens" in told
     assert "pricing.file" in told
 
 
-def test_audio_has_a_price_of_its_own(tmp_path: Path) -> None:
+def test_audio_has_a_price_of_its_own(tmp_path):
     """So that no bound of its tokens helps."""
     price = priced(tmp_path, "max_media_tokens = 2500\nmax_input = 50000\nmax_output = 8192")
     sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
@@ -96,7 +94,7 @@ def test_audio_has_a_price_of_its_own(tmp_path: Path) -> None:
         ({"max_tokens": "100"}, "max_completion_tokens"),
     ],
 )
-def test_what_nothing_bounds_is_refused(parameters: dict[str, Any], named: str) -> None:
+def test_what_nothing_bounds_is_refused(parameters, named):
     """The setting is named, in a job and in a row."""
     assert named in reason(bound(LISTED, "hi", parameters))
     by_row = WorstCase(lambda model: LISTED, "m", {"max_tokens": 100})(*asked("hi", **parameters))
@@ -104,18 +102,18 @@ def test_what_nothing_bounds_is_refused(parameters: dict[str, Any], named: str) 
     assert named in reason(WorstCase(lambda model: LISTED, "m", parameters).of_job())
 
 
-def test_a_model_without_price_is_refused() -> None:
+def test_a_model_without_price_is_refused():
     """Also one that a row names."""
     assert "pricing.file" in reason(bound(None, "hi"))
 
 
-def test_a_null_cell_leaves_the_jobs_limit() -> None:
+def test_a_null_cell_leaves_the_jobs_limit():
     """A row that sets no max_tokens has the job's."""
     worst_case = WorstCase(lambda model: LISTED, "m", {"max_tokens": 100})
     assert worst_case(*asked("hi", max_tokens=None)) == worst_case(*asked("hi"))
 
 
-def test_a_prediction_can_be_charged_as_output() -> None:
+def test_a_prediction_can_be_charged_as_output():
     """What an answer does not use of it is billed like what it says."""
     with_prediction = {"max_tokens": 100, "prediction": {"type": "content", "content": "x" * 10_000}}
     more = amount(bound(LISTED, "hi", with_prediction)) - amount(bound(LISTED, "hi"))
@@ -123,14 +121,14 @@ def test_a_prediction_can_be_charged_as_output() -> None:
     assert more >= 10_000 * LISTED.tiers[0].output / 1_000_000
 
 
-def test_text_that_grows_when_normalised_is_bounded(tmp_path: Path) -> None:
+def test_text_that_grows_when_normalised_is_bounded(tmp_path):
     """Some letters fall apart into three times their bytes before a vocabulary sees them."""
     price = priced(tmp_path, "max_output = 8192")
     assert amount(bound(price, "\U0001d160" * 1_000)) >= Decimal("0.012")
 
 
 @given(st.lists(st.sampled_from(["text", "image", "audio"]), max_size=5), st.integers(1, 4_000))
-def test_more_parts_never_cost_less(parts: list[str], each: int) -> None:
+def test_more_parts_never_cost_less(parts, each):
     """And one that is not text never counts less than its stated maximum."""
     assert LISTED is not None
     price = msgspec.structs.replace(LISTED, max_media_tokens=each)

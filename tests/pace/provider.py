@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
@@ -56,7 +55,7 @@ class Row:
 
     __slots__ = ("attempts", "failures", "hangs", "late", "latency_s", "prompt", "reply", "served", "waits")
 
-    def __init__(self, rng: random.Random, scene: Scene) -> None:
+    def __init__(self, rng, scene):
         answers = scene.sizes + 0.2
         self.prompt = int(400 * rng.lognormvariate(-0.5 * scene.sizes**2, scene.sizes)) + 1
         self.reply = int(250 * rng.lognormvariate(-0.5 * answers**2, answers)) + 1
@@ -69,24 +68,24 @@ class Row:
         self.served = False
 
 
-def _at(plan: Plan, now_s: float) -> float:
+def _at(plan, now_s):
     return next(value for since, value in reversed(plan) if since <= now_s)
 
 
 class _Bucket:
-    def __init__(self, plan: Plan, burst_s: float, least: float) -> None:
+    def __init__(self, plan, burst_s, least):
         self.plan, self.burst_s, self.least = plan, burst_s, least
         self.filled_s = 0.0
         self.level = self.flat_depth = self.depth(0.0)
         self.flat = self.rate(0.0)
 
-    def rate(self, now_s: float) -> float:
+    def rate(self, now_s):
         return _at(self.plan, now_s) / 60
 
-    def depth(self, now_s: float) -> float:
+    def depth(self, now_s):
         return max(self.least, self.rate(now_s) * self.burst_s)
 
-    def fill(self, now_s: float) -> None:
+    def fill(self, now_s):
         if len(self.plan) == 1:
             self.level = min(self.level + (now_s - self.filled_s) * self.flat, self.flat_depth)
             self.filled_s = now_s
@@ -101,21 +100,21 @@ class _Bucket:
 class Provider:
     """Takes or refuses requests by the scene's limits."""
 
-    def __init__(self, scene: Scene, rng: random.Random) -> None:
+    def __init__(self, scene, rng):
         self.scene = scene
         self.rng = rng
         self.seen = 0
-        self.minutes: Counter[int] = Counter()
+        self.minutes = Counter()
         if scene.window and scene.used_up:
             self.minutes[0] = scene.window[0]
         self.requests = _Bucket(scene.rpm, scene.burst_s, 1.0) if scene.rpm else None
         self.tokens = _Bucket(scene.tpm, scene.burst_s, 4000.0) if scene.tpm else None
         self.busy = 0
         self.free = scene.slots[0] if scene.slots else 0
-        self.queue: deque[tuple[Row, object]] = deque()
-        self.taken: deque[float] = deque()
+        self.queue = deque()
+        self.taken = deque()
 
-    def refusal(self, now_s: float, row: Row) -> Throttle | None:
+    def refusal(self, now_s, row):
         """Return what the answer names when the request is refused, None when it is taken."""
         scene = self.scene
         self.seen += 1
@@ -130,11 +129,11 @@ class Provider:
             return why and scene.tells
         return why if scene.tells or why in (None, Throttle.OVERLOAD) else Throttle.UNKNOWN
 
-    def _minute(self, now_s: float) -> int:
+    def _minute(self, now_s):
         assert self.scene.window
         return math.floor((now_s - self.scene.window[1]) / 60) + 1
 
-    def _objection(self, now_s: float, row: Row) -> Throttle | None:
+    def _objection(self, now_s, row):
         scene = self.scene
         if scene.refuse_all and scene.refuse_all[0] <= now_s < scene.refuse_all[1]:
             return Throttle.REQUESTS
@@ -165,7 +164,7 @@ class Provider:
                 return Throttle.GROWTH
         return None
 
-    def take(self, now_s: float, row: Row) -> None:
+    def take(self, now_s, row):
         """Admit a request."""
         self.busy += 1
         if self.scene.sliding or self.scene.growth:
@@ -175,37 +174,37 @@ class Provider:
         if self.tokens:
             self.tokens.level -= row.prompt
 
-    def takes_s(self, now_s: float, row: Row) -> float:
+    def takes_s(self, now_s, row):
         """Seconds until the answer to a request that was taken."""
         if self.scene.thrash and self.busy > self.scene.thrash[0]:
             return row.latency_s * self.scene.thrash[1]
         return row.latency_s
 
-    def eat(self) -> None:
+    def eat(self):
         """A refused request uses up quota where it does."""
         if self.requests and self.scene.eats:
             self.requests.level = max(self.requests.level - 1, -self.requests.depth(self.requests.filled_s))
 
-    def retry_after_s(self, now_s: float) -> float | None:
+    def retry_after_s(self, now_s):
         """The `Retry-After` of a refusal."""
         if self.scene.retry_after == "true" and self.requests:
             return max(1.0, math.ceil((1 - self.requests.level) / self.requests.rate(now_s)))
         return self.scene.retry_after if isinstance(self.scene.retry_after, float) else None
 
-    def finish(self, now_s: float, row: Row) -> None:
+    def finish(self, now_s, row):
         """An answer leaves; its tokens are charged only now."""
         self.busy -= 1
         if self.tokens:
             self.tokens.fill(now_s)
             self.tokens.level -= row.reply
 
-    def named(self, now_s: float) -> RateLimits | None:
+    def named(self, now_s):
         """What an answer's headers say."""
         if not (self.scene.headers and self.requests):
             return None
         return RateLimits(limit_requests=int(_at(self.requests.plan, now_s)))
 
-    def ideal_wait(self, now_s: float, row: Row) -> float:
+    def ideal_wait(self, now_s, row):
         """Seconds until a sender that sees everything should look again; 0: it should send."""
         for closed in (self.scene.down, self.scene.overload, self.scene.refuse_all):
             if closed and closed[0] <= now_s < closed[1]:

@@ -7,7 +7,7 @@ import random
 from batchgen.pace.circuit_breaker import LONGEST_S, SHUT_AFTER, CircuitBreaker, Reason
 
 
-def test_a_stop_doubles_and_ends_with_its_probe() -> None:
+def test_a_stop_doubles_and_ends_with_its_probe():
     """1 s, 2 s, 4 s and so on, a quarter more at most, never more than `LONGEST_S`."""
     stop = CircuitBreaker(random.Random(1))
     stop.begin(100.0, Reason.REFUSALS, 1.0, 0.5)
@@ -21,7 +21,7 @@ def test_a_stop_doubles_and_ends_with_its_probe() -> None:
     assert stop.why is None
 
 
-def test_a_door_is_shut_once_probes_have_failed_in_this_stop() -> None:
+def test_a_door_is_shut_once_probes_have_failed_in_this_stop():
     """Two of one stop; those of an earlier stop count no more."""
     stop = CircuitBreaker(random.Random(1))
     for _ in range(3):

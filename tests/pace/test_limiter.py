@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 
@@ -23,26 +21,26 @@ LOST = Failure(FailureKind.INVALID_REQUEST, Verdict.FAIL, "no", http_status=400)
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time jumps to the next timer instead of waiting for it."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.now_s = 0.0
         self.timers_set = 0
 
-    def time(self) -> float:
+    def time(self):
         return self.now_s
 
-    def call_at(self, when: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+    def call_at(self, when, *args, **kwargs):
         self.timers_set += 1
         return super().call_at(when, *args, **kwargs)
 
-    def _run_once(self) -> None:
+    def _run_once(self):
         scheduled = [timer.when() for timer in self._scheduled if not timer.cancelled()]
         if not self._ready and scheduled:
             self.now_s = max(self.now_s, min(scheduled))
         super()._run_once()
 
 
-def play(body: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> VirtualLoop:
+def play(body):
     """Run one test body on its own virtual loop."""
     loop = VirtualLoop()
     try:
@@ -52,14 +50,14 @@ def play(body: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> VirtualLoo
     return loop
 
 
-def limiter(loop: VirtualLoop, **limits: Any) -> Limiter:
+def limiter(loop, **limits):
     return Limiter(Pacer(Limits(**limits), random.Random(1)), clock=loop.time)
 
 
-def test_fast_path_needs_no_loop_turn() -> None:
+def test_fast_path_needs_no_loop_turn():
     """A free permit is there at once; a full house gives None."""
 
-    async def body(loop: VirtualLoop) -> None:
+    async def body(loop):
         gate = limiter(loop, concurrency=2)
         first, second = gate.try_acquire(10), gate.try_acquire(10)
         assert first
@@ -72,16 +70,16 @@ def test_fast_path_needs_no_loop_turn() -> None:
     play(body)
 
 
-def test_waiters_are_served_in_order_retries_first() -> None:
+def test_waiters_are_served_in_order_retries_first():
     """Fresh rows go in the order they came; a retry passes them all."""
-    order: list[str] = []
+    order = []
 
-    async def ask(gate: Limiter, name: str, *, retry: bool = False) -> None:
+    async def ask(gate, name, *, retry=False):
         ticket = await gate.acquire(10, retry=retry)
         order.append(name)
         gate.settle(ticket, ANSWER)
 
-    async def body(loop: VirtualLoop) -> None:
+    async def body(loop):
         gate = limiter(loop, concurrency=1)
         held = await gate.acquire(10)
         async with asyncio.TaskGroup() as group:
@@ -97,10 +95,10 @@ def test_waiters_are_served_in_order_retries_first() -> None:
     assert order == ["retry", "a", "b", "c"]
 
 
-def test_fast_path_does_not_overtake_the_queue() -> None:
+def test_fast_path_does_not_overtake_the_queue():
     """A newcomer waits behind those who wait, unless it is a retry and they are fresh."""
 
-    async def body(loop: VirtualLoop) -> None:
+    async def body(loop):
         gate = limiter(loop, concurrency=1)
         held = await gate.acquire(10)
         waiter = asyncio.ensure_future(gate.acquire(10))
@@ -113,16 +111,16 @@ def test_fast_path_does_not_overtake_the_queue() -> None:
     play(body)
 
 
-def test_a_rate_is_kept_with_one_timer_for_the_queue() -> None:
+def test_a_rate_is_kept_with_one_timer_for_the_queue():
     """A thousand waiting rows are paced evenly and need about one timer per permit, not one per row and turn."""
-    sent: list[float] = []
+    sent = []
 
-    async def ask(gate: Limiter, loop: VirtualLoop) -> None:
+    async def ask(gate, loop):
         ticket = await gate.acquire(10)
         sent.append(loop.time())
         gate.settle(ticket, ANSWER)
 
-    async def body(loop: VirtualLoop) -> None:
+    async def body(loop):
         gate = limiter(loop, concurrency=2000, requests_per_minute=6000)
         async with asyncio.TaskGroup() as group:
             for _ in range(1000):
@@ -134,10 +132,10 @@ def test_a_rate_is_kept_with_one_timer_for_the_queue() -> None:
     assert loop.timers_set <= 1100
 
 
-def test_cancelled_waiter_leaves_the_queue_and_loses_no_permit() -> None:
+def test_cancelled_waiter_leaves_the_queue_and_loses_no_permit():
     """Cancellation, also in the very turn the permit comes, gives the permit to the next."""
 
-    async def body(loop: VirtualLoop) -> None:
+    async def body(loop):
         gate = limiter(loop, concurrency=1)
         held = await gate.acquire(10)
         first = asyncio.ensure_future(gate.acquire(10))
@@ -155,10 +153,10 @@ def test_cancelled_waiter_leaves_the_queue_and_loses_no_permit() -> None:
     play(body)
 
 
-def test_stop_wakes_waiters_and_refuses_newcomers() -> None:
+def test_stop_wakes_waiters_and_refuses_newcomers():
     """After `stop` nobody hangs and nobody gets a permit; those that are out can still be settled."""
 
-    async def body(loop: VirtualLoop) -> None:
+    async def body(loop):
         gate = limiter(loop, concurrency=1)
         held = await gate.acquire(10)
         waiter = asyncio.ensure_future(gate.acquire(10))
@@ -176,10 +174,10 @@ def test_stop_wakes_waiters_and_refuses_newcomers() -> None:
     play(body)
 
 
-def test_wait_until_idle() -> None:
+def test_wait_until_idle():
     """Returns once the last permit is back."""
 
-    async def body(loop: VirtualLoop) -> None:
+    async def body(loop):
         gate = limiter(loop, concurrency=2)
         await gate.wait_until_idle()
         tickets = [await gate.acquire(10), await gate.acquire(10)]
@@ -193,10 +191,10 @@ def test_wait_until_idle() -> None:
     play(body)
 
 
-def test_outcomes_reach_the_pacer() -> None:
+def test_outcomes_reach_the_pacer():
     """Each kind of outcome is counted as what it is."""
 
-    async def body(loop: VirtualLoop) -> None:
+    async def body(loop):
         gate = limiter(loop)
         tickets = [gate.try_acquire(10) for _ in range(5)]
         outcomes = [ANSWER, REFUSED, BROKEN, LOST, None]
@@ -209,17 +207,17 @@ def test_outcomes_reach_the_pacer() -> None:
     play(body)
 
 
-def test_long_retry_after_stops_everybody_then_all_go_on() -> None:
+def test_long_retry_after_stops_everybody_then_all_go_on():
     """Nobody is sent before the wish is over, and afterwards no one is forgotten."""
     wait = Failure(FailureKind.RATE_LIMITED, Verdict.WAIT, "later", throttle=Throttle.REQUESTS, retry_after_s=30)
-    sent: list[float] = []
+    sent = []
 
-    async def ask(gate: Limiter, loop: VirtualLoop) -> None:
+    async def ask(gate, loop):
         ticket = await gate.acquire(10)
         sent.append(loop.time())
         gate.settle(ticket, ANSWER)
 
-    async def body(loop: VirtualLoop) -> None:
+    async def body(loop):
         gate = limiter(loop, requests_per_minute=600)
         gate.settle(await gate.acquire(10), wait)
         async with asyncio.TaskGroup() as group:
@@ -231,10 +229,10 @@ def test_long_retry_after_stops_everybody_then_all_go_on() -> None:
     assert min(sent) >= 30
 
 
-def test_changed_limits_wake_the_queue() -> None:
+def test_changed_limits_wake_the_queue():
     """A higher concurrency serves those who wait at once."""
 
-    async def body(loop: VirtualLoop) -> None:
+    async def body(loop):
         gate = limiter(loop, concurrency=1)
         await gate.acquire(10)
         waiter = asyncio.ensure_future(gate.acquire(10))
@@ -246,10 +244,10 @@ def test_changed_limits_wake_the_queue() -> None:
     play(body)
 
 
-def test_search_goes_on_by_itself_when_answers_are_slow() -> None:
+def test_search_goes_on_by_itself_when_answers_are_slow():
     """Requests that nobody refuses permit more, though no answer has come yet."""
 
-    async def body(loop: VirtualLoop) -> None:
+    async def body(loop):
         gate = limiter(loop, concurrency=200)
         tickets = [await gate.acquire(10) for _ in range(200)]
         assert loop.now_s < 4

@@ -37,7 +37,7 @@ class TestRefusedForNoReasonOfLoad:
             ),
         ],
     )
-    def test_by_chance(self, scene: Scene, most_s: float) -> None:
+    def test_by_chance(self, scene, most_s):
         """A share that stays the same at any pace is tolerated; ill luck delays that, but never for long."""
         ends_s = sorted(run(scene, seed).end_s for seed in range(1, 10))
         assert ends_s[6] <= most_s
@@ -56,18 +56,18 @@ class TestRefusedForNoReasonOfLoad:
             pytest.param(Scene(1000, window=(150, 40.0)), 400, id="150 a clock minute"),
         ],
     )
-    def test_shut(self, scene: Scene, most_s: float, seed: int) -> None:
+    def test_shut(self, scene, most_s, seed):
         """Once the door is open again the job is back at its pace within seconds."""
         latency_s = 1.0 if scene.rows == 3000 else 0.02
         scene = replace(scene, latency_s=latency_s, refusal_s=(0.02, 0.02), tells=False, limits=Limits(concurrency=64))
         assert run(scene, seed).end_s <= most_s
 
-    def test_shut_from_the_start_is_asked_seldom(self) -> None:
+    def test_shut_from_the_start_is_asked_seldom(self):
         """Nothing known and all refused for a minute: six requests at a time, at growing intervals."""
         seen = run(replace(QUICK, rows=200, refuse_all=(0, 60)))
         assert seen.refused <= 48
 
-    def test_a_share_once_known_does_not_hide_a_limit(self) -> None:
+    def test_a_share_once_known_does_not_hide_a_limit(self):
         """6 % by chance, then 1200 a minute besides: most of what is refused goes away by slowing down."""
         seen = run(replace(QUICK, noise=0.06, latency_s=0.5, rpm=[(0, 60_000), (20, 1200)], rows=6000))
         late = [t for t in seen.refused_at if t > 40]
@@ -75,12 +75,12 @@ class TestRefusedForNoReasonOfLoad:
 
     @pytest.mark.parametrize("kind", list(Throttle))
     @pytest.mark.parametrize(("share", "least"), [(0.01, 0.9), (0.03, 0.85), (0.1, 0.8)])
-    def test_whatever_they_are_called(self, kind: Throttle, share: float, least: float) -> None:
+    def test_whatever_they_are_called(self, kind, share, least):
         """2,000 rows with 3 % called concurrency took 978 s once: the label does not decide, the share does."""
         scene = Scene(3000, latency_s=0.5, noise=share, noise_as=kind, limits=Limits(concurrency=64))
         assert mean(scene, seeds=3)[0] >= least
 
-    def test_a_fifth_from_the_first_request_on(self) -> None:
+    def test_a_fifth_from_the_first_request_on(self):
         """Most short jobs do not notice; what the judge of the search misses in the others costs them minutes."""
         ends_s = sorted(run(replace(QUICK, noise=0.2, rows=200), seed).end_s for seed in range(1, 16))
         assert ends_s[11] <= 5
@@ -94,13 +94,13 @@ class TestRefusedForNoReasonOfLoad:
             pytest.param(replace(QUICK, rows=1000, noise=0.05, latency_s=0.5), 40, 75, id="5 %, 0.5 s"),
         ],
     )
-    def test_ill_luck_in_the_search(self, scene: Scene, most_s: float, worst_s: float) -> None:
+    def test_ill_luck_in_the_search(self, scene, most_s, worst_s):
         """A tenth of such jobs is cut to a crawl at first, and took 400 s once where seconds would do."""
         ends_s = sorted(run(scene, seed).end_s for seed in range(1, 31))
         assert ends_s[27] <= most_s
         assert ends_s[-1] <= worst_s
 
-    def test_a_failure_was_not_refused(self) -> None:
+    def test_a_failure_was_not_refused(self):
         """One of six refused and the others broken: no limit stopped those, so the search goes on."""
         pacer = Pacer(Limits(concurrency=64), random.Random(1))
         tickets = [pacer.sent(0.0, 100.0) for _ in range(6)]
@@ -110,19 +110,19 @@ class TestRefusedForNoReasonOfLoad:
             pacer.broken(0.2, ticket)
         assert pacer.snapshot(0.2).requests_per_s is None
 
-    def test_beside_a_limit(self) -> None:
+    def test_beside_a_limit(self):
         """6 % by chance and 600 a minute: near the ideal, and no flood of refusals for the share's sake."""
         share, refused = mean(Scene(4000, rpm=[(0, 600)], latency_s=1.0, noise=0.06, limits=Limits(concurrency=64)))
         assert share >= 0.75
         assert refused <= 0.2
 
-    def test_a_few_at_a_given_limit_cost_no_pace(self) -> None:
+    def test_a_few_at_a_given_limit_cost_no_pace(self):
         """Two refusals an hour do not put a limit that the job named in doubt."""
         limits = Limits(concurrency=64, requests_per_minute=600)
         scene = Scene(1500, latency_s=1.0, tells=False, refused_from=(300, 301), limits=limits)
         assert run(scene).end_s <= 1.01 * 1502 / 9.9 + 2
 
-    def test_a_fall_of_the_limit_is_no_chance(self) -> None:
+    def test_a_fall_of_the_limit_is_no_chance(self):
         """A quarter of the pace is left: what is refused on the way down is not taken for chance."""
         scene = Scene(6000, rpm=[(0, 1200), (120, 300)], burst_s=2, retry_after="true")
         for seed in range(1, 6):
@@ -130,7 +130,7 @@ class TestRefusedForNoReasonOfLoad:
             assert sum(t > 120 for t in seen.refused_at) <= 80
             assert seen.pacer is not None
 
-    def test_a_request_given_up_does_not_leave_the_question_open(self) -> None:
+    def test_a_request_given_up_does_not_leave_the_question_open(self):
         """The second of six is refused and the others are cancelled: the next refusals are a limit's."""
         pacer = Pacer(Limits(concurrency=64), random.Random(1))
         tickets = [pacer.sent(0.0, 100.0) for _ in range(6)]
@@ -146,7 +146,7 @@ class TestRefusedForNoReasonOfLoad:
 class TestChance:
     """The arithmetic on its own."""
 
-    def falls(self, chance: RandomRefusals, measured: str, *, every: int = 20, refused_each: int = 1) -> list[bool]:
+    def falls(self, chance, measured, *, every=20, refused_each=1):
         """Measurements of one load, `-` for one below the one before."""
         return [
             chance.fell(n * every, n * refused_each, "pace", 100.0 - n, fell=m == "-")
@@ -154,41 +154,41 @@ class TestChance:
         ]
 
     @pytest.mark.parametrize("measured", ["---=---", "--=--=", "---"])
-    def test_a_limit_measures_the_same_again(self, measured: str) -> None:
+    def test_a_limit_measures_the_same_again(self, measured):
         """However often it is met: fewer than four falls in a row are a limit that was overrun, or that fell."""
         assert not any(self.falls(RandomRefusals(), "=" + measured))
 
-    def test_what_falls_again_and_again_is_chance(self) -> None:
+    def test_what_falls_again_and_again_is_chance(self):
         """The fourth fall tells: what was before the first is restored, and the share is one of all since then."""
         chance = RandomRefusals()
         assert self.falls(chance, "=" + FALLS * "-") == FALLS * [False] + [True]
         assert chance.share == pytest.approx(1 / 20)
         assert chance.top == 98.0
 
-    def test_falls_of_another_load_are_no_sequel(self) -> None:
+    def test_falls_of_another_load_are_no_sequel(self):
         """Two of the pace and two of the cap are neither's fourth."""
         chance = RandomRefusals()
         for n, what in enumerate(("pace", "pace", "cap", "cap"), 1):
             assert not chance.fell(n * 20, n, what, 10.0, fell=True)
 
-    def test_a_limit_refuses_more_while_the_pace_falls_so_far(self) -> None:
+    def test_a_limit_refuses_more_while_the_pace_falls_so_far(self):
         """Half of the requests refused on the way down: a limit that fell; and a few requests prove nothing."""
         assert not any(self.falls(RandomRefusals(), "=------", refused_each=10))
         assert not any(self.falls(RandomRefusals(), "=----", every=6))
 
-    def found(self) -> RandomRefusals:
+    def found(self):
         """One in twenty, found from eighty requests."""
         chance = RandomRefusals()
         self.falls(chance, "=----")
         return chance
 
-    def test_a_share_that_is_not_proved_is_given_up(self) -> None:
+    def test_a_share_that_is_not_proved_is_given_up(self):
         """Refused at each request where one in twenty was expected: a limit, and the share was wrong."""
         chance = self.found()
         assert [chance.expects(100 + n, safe=True) for n in range(8)].count(True) >= 4
         assert chance.share == 0
 
-    def test_a_share_that_is_proved_outlives_a_limit(self) -> None:
+    def test_a_share_that_is_proved_outlives_a_limit(self):
         """The same after some requests at the restored load: what exceeds the share is a limit's, the share stays."""
         chance = self.found()
         for n in range(PROOF):
@@ -196,7 +196,7 @@ class TestChance:
         assert not all(chance.expects(100 + n, safe=False) for n in range(8))
         assert chance.share == pytest.approx(0.05, abs=0.02)
 
-    def test_a_share_is_doubted_once_a_limit_was_met(self) -> None:
+    def test_a_share_is_doubted_once_a_limit_was_met(self):
         """The limit may have been behind it all along: 200 requests without a refusal leave a third of it."""
         chance = self.found()
         for n in range(400):
@@ -207,7 +207,7 @@ class TestChance:
             chance.saw(refused=False)
         assert 0 < chance.share < 0.4 * before
 
-    def test_a_share_that_has_gone_is_forgotten(self) -> None:
+    def test_a_share_that_has_gone_is_forgotten(self):
         """At a steady load without refusals nothing is left of it."""
         chance = self.found()
         for _ in range(3000):
@@ -215,14 +215,14 @@ class TestChance:
         assert chance.share == 0
         assert not chance.expects(3010, safe=True)
 
-    def test_a_share_found_in_the_search_is_one_of_all_that_was_asked(self) -> None:
+    def test_a_share_found_in_the_search_is_one_of_all_that_was_asked(self):
         """One refused of 42, two more of three admitted: one in 44, not one in three."""
         chance = RandomRefusals()
         chance.open(42, 45, 1, [])
         assert [chance.count_sample(refused=False) for _ in range(2)] == [None, True]
         assert chance.share == pytest.approx(1 / 44)
 
-    def test_a_search_that_meets_a_limit_is_over(self) -> None:
+    def test_a_search_that_meets_a_limit_is_over(self):
         """Two of the three that are out are refused too, one of them before the first refusal came."""
         chance = RandomRefusals()
         chance.open(42, 45, 2, [False])

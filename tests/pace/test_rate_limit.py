@@ -9,12 +9,12 @@ import pytest
 from batchgen.pace.rate_limit import ENOUGH, PROOF, SAFETY, RateLimit
 
 
-def refuse(rate: RateLimit, now_s: float, admitted: float, sent: float) -> bool | None:
+def refuse(rate, now_s, admitted, sent):
     """A refusal of a request sent just now."""
     return rate.refused(now_s, now_s, admitted=admitted, sent=sent, unit=1.0, stop_s=0.0, noisy=False)
 
 
-def found_10_per_s() -> RateLimit:
+def found_10_per_s():
     """The search ended after 20, and ten a second were admitted since."""
     rate = RateLimit(None, 0.0)
     assert refuse(rate, 2.0, 20, 21) is None
@@ -27,14 +27,14 @@ def found_10_per_s() -> RateLimit:
 
 
 @pytest.mark.parametrize(("admitted", "fell"), [(220, False), (200, True)])
-def test_a_limit_measures_the_same_again(admitted: float, fell: bool) -> None:
+def test_a_limit_measures_the_same_again(admitted, fell):
     """A hundred in ten seconds as before, or eighty."""
     rate = found_10_per_s()
     assert refuse(rate, 22.0, admitted, admitted + 3) is fell
     assert rate.found() == pytest.approx((admitted - 120) / 10, rel=0.02)
 
 
-def test_too_few_measure_nothing() -> None:
+def test_too_few_measure_nothing():
     """The pace falls by a quarter, and the next refusal counts from the same mark."""
     rate = found_10_per_s()
     pace = rate.pace
@@ -45,7 +45,7 @@ def test_too_few_measure_nothing() -> None:
     assert rate.found() == pytest.approx(2 * ENOUGH / 1.5, rel=0.1)
 
 
-def test_a_restored_pace_proves_itself_before_it_rises() -> None:
+def test_a_restored_pace_proves_itself_before_it_rises():
     """A search that is restored begins anew instead."""
     rate = found_10_per_s()
     rate.restore(20.0, 8.0)
@@ -60,7 +60,7 @@ def test_a_restored_pace_proves_itself_before_it_rises() -> None:
     assert refuse(rate, 41.0, 400, 410) is None
 
 
-def test_a_limit_that_is_named_is_known_at_once() -> None:
+def test_a_limit_that_is_named_is_known_at_once():
     """Whatever was measured before, and however badly."""
     rate = found_10_per_s()
     refuse(rate, 12.5, 122, 124)

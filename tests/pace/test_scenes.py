@@ -21,33 +21,33 @@ SHARED = Scene(2000, rpm=[(0, 600)], latency_s=1.0, burst_s=2, tells=False, nois
         pytest.param(Scene(155, tpm=[(0, 30_000)], tells=False), 0.89, 0.18, id="few tokens, kind not told"),
     ],
 )
-def test_tokens_charged_late_do_not_cut_twice(scene: Scene, least: float, most: float) -> None:
+def test_tokens_charged_late_do_not_cut_twice(scene, least, most):
     """After a cut the answers still in flight are charged: refusals meanwhile say nothing about the new pace."""
     share, refused = mean(scene)
     assert share >= least
     assert refused <= most
 
 
-def test_a_strict_limit_met_by_a_short_job_is_no_chance() -> None:
+def test_a_strict_limit_met_by_a_short_job_is_no_chance():
     """Three admitted after the first refusal were taken for a quarter of chance: 16 % of 400 rows were refused."""
     share, refused = mean(Scene(400, rpm=[(0, 1200)]))
     assert share >= 0.9
     assert refused <= 0.05
 
 
-def test_chance_at_a_limit_that_was_given() -> None:
+def test_chance_at_a_limit_that_was_given():
     """6 % by chance at a right limit: one trial a fifth below it, then the limit again."""
     assert mean(SHARED)[0] >= 0.87
 
 
-def test_a_low_limit_that_rises_is_found() -> None:
+def test_a_low_limit_that_rises_is_found():
     """From 60 a minute to 600: ten requests for each step took minutes."""
     share, refused = mean(Scene(1500, rpm=[(0, 60), (120, 600)], tells=False))
     assert share >= 0.82
     assert refused <= 0.02
 
 
-def test_tokens_given_ten_times_too_high() -> None:
+def test_tokens_given_ten_times_too_high():
     """The rate is no more than all that has passed since the start, a full bucket included."""
     limits = Limits(concurrency=100_000, tokens_per_minute=300_000)
     share, refused = mean(Scene(192, tpm=[(0, 30_000)], burst_s=0.1, tells=False, limits=limits))
@@ -55,27 +55,27 @@ def test_tokens_given_ten_times_too_high() -> None:
     assert refused <= 0.14
 
 
-def test_a_high_limit_is_reached_by_a_short_job() -> None:
+def test_a_high_limit_is_reached_by_a_short_job():
     """20,000 a minute in slices of a fifth of a second, 20,000 rows: the climb is short beside the job."""
     share, refused = mean(Scene(20_000, rpm=[(0, 20_000)], burst_s=0.2, tells=False), seeds=2)
     assert share >= 0.925
     assert refused <= 0.01
 
 
-def test_a_tiny_cap_is_not_cut_below_itself() -> None:
+def test_a_tiny_cap_is_not_cut_below_itself():
     """Refused at six and at five, a cap of four was held to three for as long as a short job lasted."""
     share, _ = mean(Scene(85, cap=[(0, 4)]))
     assert share >= 0.95
 
 
-def test_three_a_minute_where_refused_requests_use_up_quota_comes_to_an_end() -> None:
+def test_three_a_minute_where_refused_requests_use_up_quota_comes_to_an_end():
     """A probe every 15 s kept the quota used up for ever; after a minute the pauses grow beyond it."""
     scene = Scene(20, rpm=[(0, 3)], eats=True, burst_s=60, latency_s=2.0, limits=Limits(concurrency=64))
     for seed in range(1, 6):
         assert run(scene, seed).done == 20
 
 
-def test_a_lasting_refusal_that_nothing_prolongs_costs_no_more_than_before() -> None:
+def test_a_lasting_refusal_that_nothing_prolongs_costs_no_more_than_before():
     """A minute in which all is refused: the pace is back within seconds."""
     share, _ = mean(Scene(2400, rpm=[(0, 1200)], refuse_all=(30, 90), latency_s=1.0, limits=GIVEN_1200))
     assert share >= 0.9

@@ -14,9 +14,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from batchgen.pace.pacer import Pacer
-from batchgen.pace.values import Ticket
 from batchgen.values import Usage
-from tests.pace.provider import Provider, Row, Scene
+from tests.pace.provider import Provider, Row
 
 
 @dataclass
@@ -39,30 +38,30 @@ class Seen:
     pacer: Pacer | None = None
 
     @property
-    def refused_share(self) -> float:
+    def refused_share(self):
         """Refusals among all attempts."""
         return self.refused / self.sent
 
 
-def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
+def run(scene, seed=1, *, ideal=False):
     """Play the scene to its end."""
     rng = random.Random(seed)
     rows = deque(Row(rng, scene) for _ in range(scene.rows))
-    retries: deque[Row] = deque()
+    retries = deque()
     provider, pacer, seen = (
         Provider(scene, random.Random(seed + 2)),
         Pacer(scene.limits, random.Random(seed + 1)),
         Seen(),
     )
     seen.pacer = pacer
-    events: list[tuple[float, int, str, tuple]] = []
+    events = []
     order = itertools.count()
     now_s, wake_s, in_flight = 0.0, math.inf, 0
 
-    def later(delay_s: float, what: str, *args: object) -> None:
+    def later(delay_s, what, *args):
         heapq.heappush(events, (now_s + delay_s, next(order), what, args))
 
-    def send(row: Row, *, retry: bool) -> None:
+    def send(row, *, retry):
         nonlocal in_flight
         row.attempts += 1
         row.waits = row.attempts
@@ -101,7 +100,7 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
         else:
             later(takes_s, "answer", row, ticket)
 
-    def serve() -> None:
+    def serve():
         """A slot takes up the next request whose sender still waits."""
         while provider.free and provider.queue:
             row, served = provider.queue.popleft()
@@ -110,7 +109,7 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
                 row.served = True
                 later(scene.slots[1], "served", *served)
 
-    def arrive(what: str, row: Row, ticket: Ticket | None, *rest: object) -> None:
+    def arrive(what, row, ticket, *rest):
         nonlocal in_flight
         if what in ("served", "patience"):  # whoever comes second finds that the other came first
             if row.waits != rest[0]:
@@ -182,7 +181,7 @@ def run(scene: Scene, seed: int = 1, *, ideal: bool = False) -> Seen:
     return seen
 
 
-def mean(scene: Scene, seeds: int = 5) -> tuple[float, float]:
+def mean(scene, seeds=5):
     """Mean over seeds of: the ideal's time for 99 % of the rows over the pacer's; refusals among all attempts."""
     played = [(run(scene, seed, ideal=True), run(scene, seed)) for seed in range(1, seeds + 1)]
     share = sum(best.t99_s / ours.t99_s for best, ours in played) / seeds

@@ -55,7 +55,7 @@ class Call(NamedTuple):
     """Fields of our `parameters` (or of the top level) that the SDK sends otherwise or not at all, with our value."""
 
 
-def says(*messages: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+def says(*messages, **arguments):
     return {"messages": list(messages), **arguments}
 
 

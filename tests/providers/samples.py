@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batchgen.providers import ModelSettings, Provider, open_provider
-from batchgen.values import Completion, Failure, FailureKind, Prompt, Request, Response, Throttle, Usage, Verdict
+from batchgen.providers import ModelSettings, open_provider
+from batchgen.values import FailureKind, Prompt, Response, Throttle, Usage, Verdict
 
 BODIES = Path(__file__).parent / "bodies"
 HOSTS = {
@@ -21,7 +21,7 @@ RECIPE = '第一:列出材料。\n\n1. 萝卜\n2. 土豆\n\n第二:"慢慢煮"�
 SLOW = "你好,我用一句话回答,而且很慢。"
 
 
-def provider_for(server: str, **settings: Any) -> Provider:
+def provider_for(server, **settings):
     """Return the wire format that talks to one of HOSTS, with a fixed clock."""
     settings.setdefault("name", "qwen-plus")
     settings.setdefault("base_url", HOSTS[server])
@@ -30,25 +30,25 @@ def provider_for(server: str, **settings: Any) -> Provider:
 
 
 def read(
-    server: str,
-    body: bytes,
-    status: int = 200,
+    server,
+    body,
+    status=200,
     *,
-    stream: bool = False,
-    headers: dict[str, str] | None = None,
-    **settings: Any,
-) -> Completion | Failure:
+    stream=False,
+    headers=None,
+    **settings,
+):
     """Return what `body` means as the answer of `server`."""
     provider = provider_for(server, **settings)
     return provider.read_response(ask(provider, stream=stream), Response(status, headers or {}, body))
 
 
-def ask(provider: Provider, *, stream: bool = False) -> Request:
+def ask(provider, *, stream=False):
     """Return some request of this provider."""
     return provider.build_request(Prompt(messages=[{"role": "user", "content": "?"}]), stream=stream)
 
 
-def fields(outcome: Completion | Failure, expected: dict[str, Any]) -> dict[str, Any]:
+def fields(outcome, expected):
     """The fields of `outcome` that `expected` names."""
     return {name: getattr(outcome, name, "(no such field)") for name in expected}
 
@@ -62,18 +62,18 @@ class Sample(NamedTuple):
     status: int = 200
 
     @property
-    def body(self) -> bytes:
+    def body(self):
         return (BODIES / self.file).read_bytes()
 
     @property
-    def streamed(self) -> bool:
+    def streamed(self):
         return self.file.endswith(".sse")
 
-    def read(self, body: bytes | None = None) -> Completion | Failure:
+    def read(self, body=None):
         return read(self.server, self.body if body is None else body, self.status, stream=self.streamed)
 
 
-def done(text: str | None, used: tuple[int, int, int], **more: Any) -> dict[str, Any]:
+def done(text, used, **more):
     """The fields of a completion; `used` is input, output and total tokens."""
     usage = Usage(*used, cached_tokens=more.pop("cached", None), reasoning_tokens=more.pop("thought", None))
     return {"text": text, "finish_reason": "stop", "usage": usage, **more}

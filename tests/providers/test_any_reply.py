@@ -6,8 +6,6 @@ import copy
 import gc
 import json
 import time
-from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import pytest
@@ -16,11 +14,11 @@ from hypothesis import strategies as st
 
 from batchgen.providers.dashscope import SHAPE as NATIVE
 from batchgen.providers.openai_chat import SHAPE as CHAT
-from batchgen.providers.reader import Exchange, ReplyShape, read_any, read_exchange
+from batchgen.providers.reader import Exchange, read_any, read_exchange
 from batchgen.providers.usage import LARGEST_COST, LARGEST_COUNT
 from batchgen.storage.result_schema import RESULT_COLUMNS
 from batchgen.text.terminal import harmless
-from batchgen.values import Completion, Failure, Request, Response
+from batchgen.values import Completion, Request, Response
 
 from .samples import NOW
 
@@ -29,7 +27,7 @@ CHOICE = {
     "message": {"role": "assistant", "content": "Blue", "reasoning_content": None, "tool_calls": []},
 }  # fmt: skip
 DETAILS = {"prompt_tokens_details": {"cached_tokens": 3}, "completion_tokens_details": {"reasoning_tokens": 0}}
-DOCUMENTS: dict[str, tuple[ReplyShape, dict[str, Any]]] = {
+DOCUMENTS = {
     "native": (
         NATIVE,
         {
@@ -88,13 +86,13 @@ HEADERS = ("x-request-id", "retry-after", "retry-after-ms", "x-ratelimit-limit-r
 NUMBERS = st.from_regex(r"-?\d{1,30}(\.\d{1,5})?", fullmatch=True)
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def places(value, path=()):
     """Return the paths of all members of a document, itself included."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(found for name, member in inside for found in places(member, (*path, name)))]
 
 
-def with_value(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+def with_value(document, path, value):
     """Return the document with another value in one place."""
     if not path:
         return value
@@ -106,7 +104,7 @@ def with_value(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     return changed
 
 
-def encoded(value: Any) -> bytes:
+def encoded(value):
     """Return JSON as servers write it, also what no encoder of ours would."""
     try:
         return msgspec.json.encode(value)
@@ -114,12 +112,12 @@ def encoded(value: Any) -> bytes:
         return json.dumps(value).encode()
 
 
-def exchange(body: bytes, status: int, headers: dict[str, str], *, stream: bool) -> Exchange:
+def exchange(body, status, headers, *, stream):
     request = Request("https://host/v1", b"{}", {}, stream, "m")
     return Exchange(request, Response(status, headers, body), "openai", "m", NOW)
 
 
-def check_bounds(outcome: Completion | Failure) -> None:
+def check_bounds(outcome):
     """No figure is one that a column, a wait or a sum could not hold."""
     if outcome.usage is not None:
         assert all(value is None or 0 <= value <= LARGEST_COUNT for value in msgspec.structs.astuple(outcome.usage))
@@ -144,9 +142,7 @@ def check_bounds(outcome: Completion | Failure) -> None:
     st.booleans(),
 )  # fmt: skip
 @settings(max_examples=600, deadline=None)
-def test_any_value_in_any_place_of_a_reply(
-    form: str, data: st.DataObject, status: int, headers: dict[str, str], stream: bool
-) -> None:
+def test_any_value_in_any_place_of_a_reply(form, data, status, headers, stream):
     """One or two members of a usual reply are anything; both readers agree, and what is told is bounded."""
     shape, document = DOCUMENTS[form]
     for _ in range(data.draw(st.integers(1, 2))):
@@ -163,7 +159,7 @@ def test_any_value_in_any_place_of_a_reply(
 
 @given(st.lists(ANY_JSON, max_size=4), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_any_frames_of_a_stream(frames: list[Any], event: bool) -> None:
+def test_any_frames_of_a_stream(frames, event):
     """Frames of anything, as errors or not, never raise."""
     head = b"event:error\n:HTTP_STATUS/500\n" if event else b""
     body = b"".join(head + b"data: " + encoded(frame) + b"\n\n" for frame in frames)
@@ -171,21 +167,21 @@ def test_any_frames_of_a_stream(frames: list[Any], event: bool) -> None:
         check_bounds(read_exchange(exchange(body, 200, {}, stream=True), shape))
 
 
-def test_the_largest_figures_fit_the_columns() -> None:
+def test_the_largest_figures_fit_the_columns():
     """A billion rows of the largest count, and one of the largest cost, are no more than a column holds."""
     assert LARGEST_COUNT * 10**9 < 2**63
     assert RESULT_COLUMNS.field("reported_cost").type.precision - 12 >= len(str(LARGEST_COST))
 
 
-def chat(**message: Any) -> dict[str, Any]:
+def chat(**message):
     return {"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
 
 
-def frames(*documents: Any) -> bytes:
+def frames(*documents):
     return b"".join(b"data: " + msgspec.json.encode(document) + b"\n\n" for document in documents)
 
 
-def chunk(**delta: Any) -> dict[str, Any]:
+def chunk(**delta):
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
 
 
@@ -194,7 +190,7 @@ CALL = {"index": 0, "function": {"name": "f", "arguments": "{}"}}
 CALLS = b'{"choices":[{"finish_reason":"stop","message":{"content":"a","tool_calls":'
 ARGUMENTS = {"index": 0, "function": {"arguments": "{}"}}
 LOGPROBS = {"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [{"token": "a"}]}}]}
-LONG: dict[str, Callable[[int], bytes]] = {
+LONG = {
     "opened titles": lambda n: b"<html>" + b"<title" * n,
     "opened headings": lambda n: b"<html>" + b"<h1>" * n,
     "nested lists": lambda n: b"[" * n,
@@ -223,11 +219,11 @@ LONG: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("name", LONG)
-def test_reading_takes_a_time_in_proportion_to_the_length(name: str, status: int) -> None:
+def test_reading_takes_a_time_in_proportion_to_the_length(name, status):
     """Eight times the length takes about eight times as long, where a quadratic reader takes 64 times as long."""
     make, size = LONG[name], 2_000
 
-    def seconds(body: bytes) -> float:
+    def seconds(body):
         best = float("inf")
         asked = exchange(body, status, {}, stream=body.startswith(b"data"))
         for _ in range(4):
@@ -247,7 +243,7 @@ def test_reading_takes_a_time_in_proportion_to_the_length(name: str, status: int
 
 @pytest.mark.parametrize("value", ["9" * 4000, "-" * 4000, "1" + "h1m" * 1300, "Sun, " * 800], ids=lambda v: v[:4])
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_header_of_any_length_is_read_at_once(name: str, value: str) -> None:
+def test_a_header_of_any_length_is_read_at_once(name, value):
     """Digits, signs, durations and dates without end."""
     began_s = time.perf_counter()
     check_bounds(read_exchange(exchange(b'{"error":{"message":"no"}}', 429, {name: value}, stream=False), CHAT))

@@ -108,16 +108,14 @@ CASES = [
 ]
 
 
-def words(failure: Failure) -> str:
+def words(failure):
     """The failure in the table's words."""
     flags = [name for name in ("setting", "needs_stream", "maybe_billed") if getattr(failure, name)]
     return " ".join([failure.kind, failure.verdict, *([failure.throttle] if failure.throttle else []), *flags])
 
 
 @pytest.mark.parametrize(("server", "status", "code", "message", "expected"), CASES)
-def test_errors_are_classed_by_vendor_code_and_message(
-    server: str, status: int, code: str | int | None, message: str, expected: str
-) -> None:
+def test_errors_are_classed_by_vendor_code_and_message(server, status, code, message, expected):
     """Each documented error has its kind, its verdict and, where a limit spoke, which one."""
     flat = {"code": code, "message": message, "request_id": "r"}
     body = msgspec.json.encode(flat if server == "dashscope" else {"error": flat})
@@ -150,7 +148,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("server", ["dashscope", "openai"])
-def test_every_shape_of_error_body_is_read(server: str, shape: str) -> None:
+def test_every_shape_of_error_body_is_read(server, shape):
     """Message and code come out of each shape, on either path."""
     body, expected = SHAPES[shape]
     outcome = read(server, body, 502)
@@ -162,7 +160,7 @@ def test_every_shape_of_error_body_is_read(server: str, shape: str) -> None:
     )  # a proxy spoke: the vendor may have answered
 
 
-def test_a_rows_own_unknown_model_fails_that_row_only() -> None:
+def test_a_rows_own_unknown_model_fails_that_row_only():
     """The job's model being gone stops the run; a model that a row named does not."""
     provider = provider_for("dashscope")
     gone = Response(404, {}, b'{"code":"ModelNotFound","message":"x"}')
@@ -172,7 +170,7 @@ def test_a_rows_own_unknown_model_fails_that_row_only() -> None:
     assert words(outcome) == "model_unavailable fail setting"
 
 
-def test_a_streamed_request_is_not_told_to_stream() -> None:
+def test_a_streamed_request_is_not_told_to_stream():
     """Otherwise run and server would go round in a circle."""
     body = b'{"code":"InvalidParameter","message":"This model only support stream mode"}'
     outcome = read("dashscope", body, 400, stream=True)
@@ -181,7 +179,7 @@ def test_a_streamed_request_is_not_told_to_stream() -> None:
 
 
 @pytest.mark.parametrize(("param", "setting"), [("messages[0].content", False), ("temperature", True)])
-def test_the_named_field_tells_row_from_job(param: str, setting: bool) -> None:
+def test_the_named_field_tells_row_from_job(param, setting):
     """A 400 about `messages` is the row's, one about a parameter the job's."""
     body = msgspec.json.encode({"error": {"message": "bad value", "type": "invalid_request_error", "param": param}})
     outcome = read("openai", body, 400)
@@ -192,7 +190,7 @@ def test_the_named_field_tells_row_from_job(param: str, setting: bool) -> None:
 @pytest.mark.parametrize(
     ("advice", "status", "verdict"), [("false", 500, "fail"), ("true", 400, "retry"), ("false", 429, "wait")]
 )
-def test_the_servers_advice_wins_over_the_status(advice: str, status: int, verdict: str) -> None:
+def test_the_servers_advice_wins_over_the_status(advice, status, verdict):
     """`x-should-retry` is obeyed, but a limit stays a limit."""
     outcome = read("openai", b'{"error":{"message":"m"}}', status, headers={"x-should-retry": advice})
     assert isinstance(outcome, Failure)

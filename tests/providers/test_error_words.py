@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
 
@@ -49,14 +47,14 @@ SAID = [
 
 
 @pytest.mark.parametrize(("status", "message", "expected"), SAID)
-def test_words_decide_before_the_status(status: int, message: str, expected: str) -> None:
+def test_words_decide_before_the_status(status, message, expected):
     """Whatever number is on it; of limits that speak of billing pages as of all others."""
     outcome = read("openai", msgspec.json.encode({"error": {"message": message}}), status)
     assert isinstance(outcome, Failure)
     assert f"{outcome.kind} {outcome.verdict}" == expected
 
 
-def test_a_limit_per_minute_that_names_a_billing_page_is_waited_for() -> None:
+def test_a_limit_per_minute_that_names_a_billing_page_is_waited_for():
     """Advice to pay for more is no lack of money."""
     message = "Rate limit reached on requests per min (RPM): Limit 3, Used 3. Add a payment method at /account/billing."
     outcome = read("openai", msgspec.json.encode({"error": {"message": message}}), 429)
@@ -65,7 +63,7 @@ def test_a_limit_per_minute_that_names_a_billing_page_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("message", ["", "x" * 50])
-def test_a_firewalls_page_is_the_rows(message: str) -> None:
+def test_a_firewalls_page_is_the_rows(message):
     """A page in HTML with 403 says nothing of the key."""
     page = b"<html><head><title>Attention Required!</title></head>" + message.encode()
     outcome = read("openai", page, 403)
@@ -74,7 +72,7 @@ def test_a_firewalls_page_is_the_rows(message: str) -> None:
 
 
 REASON = {"message": "top_k is out of range", "type": "invalid_request_error", "param": "top_k"}
-HIDDEN: dict[str, Any] = {
+HIDDEN = {
     "raw": {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": {"error": REASON}}}},
     "raw as a text": {"error": {"message": "No", "metadata": {"raw": msgspec.json.encode({"error": REASON}).decode()}}},
     "in the message": {"error": {"message": "Upstream - " + msgspec.json.encode({"error": REASON}).decode()}},
@@ -90,7 +88,7 @@ HIDDEN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-def test_the_reason_that_a_gateway_hides_is_kept(name: str) -> None:
+def test_the_reason_that_a_gateway_hides_is_kept(name):
     """The message has it, behind the gateway's own words."""
     outcome = read("openai", msgspec.json.encode(HIDDEN[name]), 400)
     assert isinstance(outcome, Failure)
@@ -106,7 +104,7 @@ def test_the_reason_that_a_gateway_hides_is_kept(name: str) -> None:
         {"error": []}, {"error": False},
     ],
 )  # fmt: skip
-def test_a_whole_answer_is_not_thrown_away_for_a_field_beside_it(beside: dict[str, Any]) -> None:
+def test_a_whole_answer_is_not_thrown_away_for_a_field_beside_it(beside):
     """Without an answer a code that says something is an error all the same."""
     choice = {"index": 3, "message": {"content": "Blue"}, "finish_reason": "stop"}
     outcome = read("openai", msgspec.json.encode({"choices": [choice]} | beside))
@@ -116,7 +114,7 @@ def test_a_whole_answer_is_not_thrown_away_for_a_field_beside_it(beside: dict[st
 
 
 @pytest.mark.parametrize(("words", "seconds"), [("2s", 2), ("7m16.8s", 436.8), ("20 seconds", 20), ("90ms", 0.09)])
-def test_a_wait_asked_for_in_words_is_kept(words: str, seconds: float) -> None:
+def test_a_wait_asked_for_in_words_is_kept(words, seconds):
     """Where no header says it."""
     outcome = read("openai", msgspec.json.encode({"error": {"message": f"Please try again in {words}."}}), 429)
     assert isinstance(outcome, Failure)

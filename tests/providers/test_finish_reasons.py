@@ -31,13 +31,13 @@ FAILURES = (
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(ours, word) for ours, words in WORDS.items() for word in words.split()])
-def test_an_end_is_the_same_in_all_spellings(ours: str, theirs: str) -> None:
+def test_an_end_is_the_same_in_all_spellings(ours, theirs):
     """Case, separators and prefixes do not count."""
     assert read_end(theirs) == ours
 
 
 @pytest.mark.parametrize("word", FAILURES.split())
-def test_a_failure_is_no_success(word: str) -> None:
+def test_a_failure_is_no_success(word):
     """Half an answer with such an end is tried again, and what was billed for it is kept."""
     assert read_end(word) is None
     outcome = read("openai", reply(word, "half an ans"))
@@ -48,7 +48,7 @@ def test_a_failure_is_no_success(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["gone_fishing", "OTHER", "pause_turn"])
-def test_an_unknown_end_is_kept_as_it_is(word: str) -> None:
+def test_an_unknown_end_is_kept_as_it_is(word):
     """With words it is an answer that somebody has to look at; without any it is none."""
     outcome = read("openai", reply(word, "some answer"))
     assert isinstance(outcome, Completion)
@@ -59,7 +59,7 @@ def test_an_unknown_end_is_kept_as_it_is(word: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", None])
-def test_a_filter_that_left_nothing_is_a_failure_of_the_row(content: str | None) -> None:
+def test_a_filter_that_left_nothing_is_a_failure_of_the_row(content):
     """The row fails after one attempt, with what its prompt cost."""
     outcome = read("openai", reply("content_filter: PROHIBITED_CONTENT", content))
     assert isinstance(outcome, Failure)
@@ -69,7 +69,7 @@ def test_a_filter_that_left_nothing_is_a_failure_of_the_row(content: str | None)
 
 @pytest.mark.parametrize("error", [{"code": 502, "message": "upstream is gone"}, "upstream is gone"])
 @pytest.mark.parametrize("stream", [True, False])
-def test_an_error_inside_the_choice_fails_the_attempt(stream: bool, error: object) -> None:
+def test_an_error_inside_the_choice_fails_the_attempt(stream, error):
     """Whatever its end says; the words are the error's."""
     choice = {"index": 0, "finish_reason": "error", "error": error}
     if stream:
@@ -84,7 +84,7 @@ def test_an_error_inside_the_choice_fails_the_attempt(stream: bool, error: objec
     assert outcome.maybe_billed
 
 
-def test_a_limit_inside_the_choice_is_waited_for() -> None:
+def test_a_limit_inside_the_choice_is_waited_for():
     """The status in the choice's error counts."""
     choice = {"message": {"content": ""}, "finish_reason": "error", "error": {"code": 429, "message": "slow down"}}
     outcome = read("openai", msgspec.json.encode({"choices": [choice]}))
@@ -93,7 +93,7 @@ def test_a_limit_inside_the_choice_is_waited_for() -> None:
 
 
 @given(st.text(max_size=40))
-def test_any_word_has_a_meaning_and_no_failure_word_passes(word: str) -> None:
+def test_any_word_has_a_meaning_and_no_failure_word_passes(word):
     """Nothing raises; a word with `error` in it that nobody knows as good never is."""
     end = read_end(word)
     assert end is None or end in OUR_WORDS or end == word
@@ -101,7 +101,7 @@ def test_any_word_has_a_meaning_and_no_failure_word_passes(word: str) -> None:
     is_unfinished(word)
 
 
-def reply(word: str, content: str | None) -> bytes:
+def reply(word, content):
     choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": word}
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
     return msgspec.json.encode({"object": "chat.completion", "choices": [choice], "usage": usage})

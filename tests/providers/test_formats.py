@@ -17,7 +17,7 @@ MULTI = "/api/v1/services/aigc/multimodal-generation/generation"
 HI = [{"role": "user", "content": "hi"}]
 
 
-def body(server: str, prompt: Prompt, *, stream: bool = False, **settings: object) -> dict:
+def body(server, prompt, *, stream=False, **settings):
     return json.loads(provider_for(server, **settings).build_request(prompt, stream=stream).body)
 
 
@@ -37,7 +37,7 @@ def body(server: str, prompt: Prompt, *, stream: bool = False, **settings: objec
     ],
 )
 @pytest.mark.parametrize("suffix", ["", "/", "/api/v1", "/api/v1/", TEXT])
-def test_native_endpoints(host: str, suffix: str) -> None:
+def test_native_endpoints(host, suffix):
     """Every region, workspace and gateway, given as host, API root or complete endpoint."""
     assert dashscope.endpoint(host + suffix, multimodal=False) == host + TEXT
     assert dashscope.endpoint(host + suffix, multimodal=True) == host + (TEXT if suffix == TEXT else MULTI)
@@ -61,12 +61,12 @@ def test_native_endpoints(host: str, suffix: str) -> None:
         ),
     ],
 )
-def test_chat_endpoints(base_url: str, expected: str) -> None:
+def test_chat_endpoints(base_url, expected):
     """With or without `/v1`, a trailing slash, the whole path or a query string."""
     assert openai_chat.endpoint(base_url) == expected
 
 
-def test_rows_override_the_job() -> None:
+def test_rows_override_the_job():
     """A row's model and parameters win; a null cell or an absent column leaves the parameter out."""
     parameters = {"seed": 1, "max_tokens": {"column": "limit"}}
     row = Prompt(messages=HI, model="qwen-max", parameters={"max_tokens": 9, "seed": None})
@@ -78,7 +78,7 @@ def test_rows_override_the_job() -> None:
         assert "max_tokens" not in plain.get("parameters", plain)
 
 
-def test_parameters_are_always_sent() -> None:
+def test_parameters_are_always_sent():
     """The native body has `parameters` with the message format even when the job has none."""
     assert body("dashscope", Prompt(text="x")) == {
         "model": "qwen-plus",
@@ -87,7 +87,7 @@ def test_parameters_are_always_sent() -> None:
     }
 
 
-def test_multimodal_models_and_media_take_the_other_path() -> None:
+def test_multimodal_models_and_media_take_the_other_path():
     """By name or by content; text becomes a part, chat-completions parts their native form."""
     provider = provider_for("dashscope", name="qwen3.5-plus")
     request = provider.build_request(Prompt(messages=HI), stream=False)
@@ -114,13 +114,13 @@ def test_multimodal_models_and_media_take_the_other_path() -> None:
     assert [m["content"][0]["text"] for m in json.loads(asked.body)["input"]["messages"]] == ["a", "b", "c"]
 
 
-def test_the_prompt_form_becomes_messages_in_chat_completions() -> None:
+def test_the_prompt_form_becomes_messages_in_chat_completions():
     """There is no other form there."""
     sent = body("openai", Prompt(text="c", history=[{"user": "a", "bot": "b"}]))
     assert [(m["role"], m["content"]) for m in sent["messages"]] == [("user", "a"), ("assistant", "b"), ("user", "c")]
 
 
-def test_extra_body_and_stream_options() -> None:
+def test_extra_body_and_stream_options():
     """`extra_body` is merged; the job's stream options win, and none go out without a stream."""
     parameters = {"extra_body": {"top_k": 3}, "stream_options": {"include_usage": False}}
     assert body("vllm", Prompt(messages=HI), stream=True, parameters=parameters) == {
@@ -147,7 +147,7 @@ def test_extra_body_and_stream_options() -> None:
         ("qwen-plus", {"incremental_output": False}, False),
     ],
 )
-def test_increments_by_default(model: str, parameters: dict, expected: bool) -> None:
+def test_increments_by_default(model, parameters, expected):
     """A stream is incremental, unless the job says otherwise or older models' tools forbid it."""
     sent = body("dashscope", Prompt(messages=HI), stream=True, name=model, parameters=parameters)
     assert sent["parameters"]["incremental_output"] is expected
@@ -168,14 +168,14 @@ def test_increments_by_default(model: str, parameters: dict, expected: bool) -> 
         ("qwen-max", {}, False),
     ],
 )
-def test_models_that_only_stream(model: str, parameters: dict, expected: bool) -> None:
+def test_models_that_only_stream(model, parameters, expected):
     """Known by name and thinking switch, on both of DashScope's APIs and nowhere else."""
     assert provider_for("dashscope", parameters=parameters).must_stream(model) is expected
     assert provider_for("compatible", parameters=parameters).must_stream(model) is expected
     assert provider_for("vllm", parameters=parameters).must_stream(model) is False
 
 
-def test_headers_of_the_job_win() -> None:
+def test_headers_of_the_job_win():
     """Names are compared without case; the workspace header goes out as written."""
     headers = {"accept": "x/y", "X-DashScope-WorkSpace": "ws_1"}
     sent = provider_for("dashscope", headers=headers).build_request(Prompt(text="x"), stream=True).headers
@@ -187,7 +187,7 @@ def test_headers_of_the_job_win() -> None:
     }
 
 
-def test_the_registry() -> None:
+def test_the_registry():
     """Each provider opens with its own defaults; a wrong word names the nearest."""
     for word, entry in PROVIDERS.items():
         provider = open_provider(word, ModelSettings(name="m", base_url=entry.base_url))

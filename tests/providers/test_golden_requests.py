@@ -9,16 +9,15 @@ import asyncio
 import gc
 import json
 import threading
-from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from batchgen.providers import ModelSettings, open_provider
-from batchgen.values import Prompt, Request
+from batchgen.values import Prompt
 
-from .calls import CHAT, CHAT_CALLS, CURL, CURL_CHAT, NATIVE, NATIVE_CALLS, Call
+from .calls import CHAT, CHAT_CALLS, CURL, CURL_CHAT, NATIVE, NATIVE_CALLS
 
 
 class Recorder(ThreadingHTTPServer):
@@ -27,18 +26,18 @@ class Recorder(ThreadingHTTPServer):
     last: tuple[str, dict[str, str], Any]
 
     @property
-    def url(self) -> str:
+    def url(self):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: Recorder
 
-    def do_POST(self) -> None:
+    def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.last = (self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         message = {"role": "assistant", "content": "ok"}
-        reply: dict[str, Any] = {
+        reply = {
             "request_id": "r",
             "output": {"choices": [{"finish_reason": "stop", "message": message}]},
             "usage": {"input_tokens": 1, "output_tokens": 1},
@@ -65,12 +64,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_):
         pass
 
 
 @pytest.fixture(scope="module")
-def recorder() -> Iterator[Recorder]:
+def recorder():
     """One recorder for the file."""
     server = Recorder(("127.0.0.1", 0), _Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -81,14 +80,12 @@ def recorder() -> Iterator[Recorder]:
     thread.join()
 
 
-def ours(
-    provider: str, base_url: str, model: str, parameters: Mapping[str, Any], prompt: Prompt, *, stream: bool
-) -> Request:
+def ours(provider, base_url, model, parameters, prompt, *, stream):
     settings = ModelSettings(name=model, base_url=base_url, parameters=parameters)
     return open_provider(provider, settings).build_request(prompt, stream=stream)
 
 
-def assert_same(request: Request, recorder: Recorder, expected: Any) -> None:
+def assert_same(request, recorder, expected):
     """Path, body and the headers that steer the server agree with what the SDK sent last."""
     path, headers, _ = recorder.last
     assert request.url == recorder.url + path
@@ -101,9 +98,7 @@ def assert_same(request: Request, recorder: Recorder, expected: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("call", NATIVE_CALLS, ids=lambda c: c.page)
-def test_native_calls_agree_with_the_official_sdk(
-    call: Call, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_native_calls_agree_with_the_official_sdk(call, recorder, monkeypatch):
     """`dashscope.Generation.call` and we send the same."""
     dashscope = pytest.importorskip("dashscope")
     monkeypatch.setattr(dashscope, "base_http_api_url", recorder.url + "/api/v1")
@@ -123,7 +118,7 @@ def test_native_calls_agree_with_the_official_sdk(
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_the_asynchronous_native_call_agrees(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_asynchronous_native_call_agrees(recorder, monkeypatch):
     """`AioGeneration`, page S2's way to many calls at once, sends the same body (and leaves its session open)."""
     dashscope = pytest.importorskip("dashscope")
     generation = pytest.importorskip("dashscope.aigc.generation").AioGeneration
@@ -137,7 +132,7 @@ def test_the_asynchronous_native_call_agrees(recorder: Recorder, monkeypatch: py
 
 
 @pytest.mark.parametrize("call", CHAT_CALLS, ids=lambda c: c.page)
-def test_chat_calls_agree_with_the_official_sdk(call: Call, recorder: Recorder) -> None:
+def test_chat_calls_agree_with_the_official_sdk(call, recorder):
     """`client.chat.completions.create` and we send the same; stream options too."""
     openai = pytest.importorskip("openai")
     with openai.OpenAI(api_key="sk-test", base_url=recorder.url + "/compatible-mode/v1", max_retries=0) as client:
@@ -155,9 +150,7 @@ def test_chat_calls_agree_with_the_official_sdk(call: Call, recorder: Recorder) 
 @pytest.mark.parametrize(
     ("page", "body", "prompt", "parameters", "stream", "differs"), CURL, ids=[entry[0] for entry in CURL]
 )
-def test_native_bodies_of_the_pages(
-    page: str, body: Any, prompt: Prompt, parameters: Any, stream: bool, differs: Any
-) -> None:
+def test_native_bodies_of_the_pages(page, body, prompt, parameters, stream, differs):
     """A page's curl call is sent from a job as it stands, but for what we always send."""
     request = ours("dashscope", "https://dashscope-intl.aliyuncs.com", body["model"], parameters, prompt, stream=stream)
     assert request.url == "https://dashscope-intl.aliyuncs.com" + NATIVE
@@ -168,9 +161,7 @@ def test_native_bodies_of_the_pages(
 @pytest.mark.parametrize(
     ("page", "body", "prompt", "parameters", "stream", "differs"), CURL_CHAT, ids=[entry[0] for entry in CURL_CHAT]
 )
-def test_chat_bodies_of_the_pages(
-    page: str, body: Any, prompt: Prompt, parameters: Any, stream: bool, differs: Any
-) -> None:
+def test_chat_bodies_of_the_pages(page, body, prompt, parameters, stream, differs):
     """The same for the compatible mode."""
     request = ours(
         "openai", "https://dashscope.aliyuncs.com/compatible-mode/v1", body["model"], parameters, prompt, stream=stream

@@ -69,7 +69,7 @@ CASES = [
 ]
 
 
-def keys(server: str, **settings: object) -> tuple[str, str]:
+def keys(server, **settings):
     remarks = provider_for(server, **settings).remarks()
     short = [(remark.key.removeprefix("model.").removeprefix("parameters."), remark.fatal) for remark in remarks]
     return tuple(" ".join(key for key, fatal in short if fatal is wanted) for wanted in (True, False))
@@ -78,7 +78,7 @@ def keys(server: str, **settings: object) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("server", "parameters", "fatal", "warning"), [(s, *rest) for servers, *rest in CASES for s in servers]
 )
-def test_parameters(server: str, parameters: dict, fatal: str, warning: str) -> None:
+def test_parameters(server, parameters, fatal, warning):
     """Known ranges and forbidden combinations are named by key; unknown names pass."""
     assert keys(server, parameters=parameters) == (fatal, warning)
 
@@ -96,7 +96,7 @@ def test_parameters(server: str, parameters: dict, fatal: str, warning: str) -> 
         ("openai", "o3", {"stop": "x"}, "", "stop"),
     ],
 )
-def test_models_that_are_stricter(server: str, model: str, parameters: dict, fatal: str, warning: str) -> None:
+def test_models_that_are_stricter(server, model, parameters, fatal, warning):
     """What one model refuses and another takes is a warning; what it can never take is fatal."""
     assert keys(server, name=model, parameters=parameters) == (fatal, warning)
 
@@ -120,6 +120,6 @@ def test_models_that_are_stricter(server: str, model: str, parameters: dict, fat
         ("openai", {"base_url": "http://10.0.0.7:8000/v1"}, "", ""),
     ],
 )
-def test_headers_and_addresses(server: str, settings: dict, fatal: str, warning: str) -> None:
+def test_headers_and_addresses(server, settings, fatal, warning):
     """Keys in headers, split headers, wrong and mistyped addresses."""
     assert keys(server, **settings) == (fatal, warning)

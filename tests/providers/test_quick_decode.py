@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 import msgspec
 import pytest
@@ -28,7 +26,7 @@ USUAL = {
     ],
 }
 
-ANYTHING: list[Any] = [
+ANYTHING = [
     None, "", "stop", "null", "None", "error", "200", "chat.completion", 0, 1, -1, 200, 401, 1.5, 3.0, 2**63 - 1, 2**63,
     True, False, [], [None], [{"type": "text", "text": "Blue"}], {}, {"message": "no", "code": "X", "name": "f"},
     {"cached_tokens": 3, "reasoning_tokens": 4}, {"cached_tokens": None, "cache_write_tokens": 5},
@@ -42,18 +40,18 @@ DETAILS = "prompt_tokens_details input_tokens_details output_tokens_details comp
 TOP = "output choices usage model request_id requestId request_Id id object error code status_code message detail"
 
 
-def usual(form: str) -> dict[str, Any]:
+def usual(form):
     choices = [{"finish_reason": "stop", "message": {"role": "assistant", "content": "Blue"}}]
     native = {"output": {"choices": choices}, "usage": {"input_tokens": 24, "output_tokens": 1}, "request_id": "r"}
     chat = {"choices": choices, "usage": {"prompt_tokens": 24, "completion_tokens": 1}, "id": "i", "model": "m"}
     return native if form == "native" else chat
 
 
-def variations(form: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def variations(form):
     """Yield the usual document with each member that a reader knows, in turn, being each of `ANYTHING`."""
     inside = ["output"] if form == "native" else []
     choice = [*inside, "choices", 0]
-    places: list[tuple[list[Any], str]] = [
+    places = [
         ([], TOP),
         (inside, "choices choise text finish_reason"),
         (choice, CHOICE),
@@ -64,7 +62,7 @@ def variations(form: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for name in names.split():
             for value in ANYTHING:
                 document = usual(form)
-                member: Any = document
+                member = document
                 for step in path:
                     member = member[step]
                 member[name] = copy.deepcopy(value)
@@ -81,7 +79,7 @@ def variations(form: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"another choice: {more!r}", document
 
 
-def exchange(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Exchange:
+def exchange(body, status=200, headers=None):
     request = Request("https://host/v1", b"{}", {}, model="qwen-plus")
     return Exchange(request, Response(status, headers or {}, body), "dashscope", "qwen-plus", NOW)
 
@@ -90,7 +88,7 @@ def exchange(body: bytes, status: int = 200, headers: dict[str, str] | None = No
     "headers", [{}, {"x-request-id": "h", "x-ratelimit-limit-requests": "60"}], ids=["bare", "ids"]
 )
 @pytest.mark.parametrize("form", FORMATS)
-def test_both_readers_agree(form: str, headers: dict[str, str]) -> None:
+def test_both_readers_agree(form, headers):
     """Whatever stands in one place of the document, the answer is the general reader's."""
     shape = FORMATS[form]
     for what, document in variations(form):
@@ -99,7 +97,7 @@ def test_both_readers_agree(form: str, headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_both_readers_agree_on_odd_spellings(form: str) -> None:
+def test_both_readers_agree_on_odd_spellings(form):
     """Keys that come twice or are spelt with escapes, texts that are not UTF-8, and what is no document at all."""
     shape = FORMATS[form]
     body = msgspec.json.encode(usual(form))
@@ -125,10 +123,10 @@ def test_both_readers_agree_on_odd_spellings(form: str) -> None:
 
 
 @pytest.mark.parametrize(("form", "file"), [(form, file) for form, files in USUAL.items() for file in files])
-def test_what_the_pages_show_as_usual_is_read_quickly(form: str, file: str) -> None:
+def test_what_the_pages_show_as_usual_is_read_quickly(form, file):
     """The vendors' sample replies fit the types, so the general reader is not needed for them."""
 
-    def general(document: Mapping[str, Any], index: int | None = 0) -> None:
+    def general(document, index=0):
         raise AssertionError("the general reader was asked")
 
     shape = msgspec.structs.replace(FORMATS[form], find_choice=general)
@@ -137,7 +135,7 @@ def test_what_the_pages_show_as_usual_is_read_quickly(form: str, file: str) -> N
 
 
 @pytest.mark.parametrize("status", [199, 201, 299, 302, 400, 500])
-def test_only_status_200_is_usual(status: int) -> None:
+def test_only_status_200_is_usual(status):
     """An answer under any other status is the general reader's to judge."""
     body = (BODIES / "facts-message.json").read_bytes()
     assert read_exchange(exchange(body, status), NATIVE) == read_any(exchange(body, status), NATIVE)

@@ -9,24 +9,24 @@ from hypothesis import strategies as st
 
 from batchgen.values import Completion, Failure, FailureKind, Usage, Verdict
 
-from .samples import BODIES, HOSTS, SAMPLES, Sample, fields, read
+from .samples import BODIES, HOSTS, SAMPLES, fields, read
 
 sample = pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: f"{s.file}-{s.server}")
 
 
 @sample
-def test_a_page_sample_is_read_as_it_means(sample: Sample) -> None:
+def test_a_page_sample_is_read_as_it_means(sample):
     """Text, usage, finish reason, ids and errors are what the page says."""
     assert fields(sample.read(), sample.expected) == sample.expected
 
 
-def test_every_body_is_in_the_table() -> None:
+def test_every_body_is_in_the_table():
     """No fixture lies about unread."""
     assert {s.file for s in SAMPLES} == {path.name for path in BODIES.iterdir()} - {"README.md"}
 
 
 @sample
-def test_a_cut_body_is_never_a_wrong_success(sample: Sample) -> None:
+def test_a_cut_body_is_never_a_wrong_success(sample):
     """Cut at any byte, a body gives its whole answer or none; only the usage of a later chunk may be missing."""
     whole, body = sample.read(), sample.body
     for end in range(len(body)):
@@ -45,13 +45,13 @@ def test_a_cut_body_is_never_a_wrong_success(sample: Sample) -> None:
     "ending", [b"\r\n", b"\r", b"\n\n", b"\n: keep-alive\n\n"], ids=["crlf", "cr", "blank", "ping"]
 )
 @pytest.mark.parametrize("sample", [s for s in SAMPLES if s.streamed], ids=lambda s: s.file)
-def test_line_endings_and_keep_alives_change_nothing(sample: Sample, ending: bytes) -> None:
+def test_line_endings_and_keep_alives_change_nothing(sample, ending):
     """CRLF, CR, extra blank lines and comments between lines are the same stream."""
     assert sample.read(sample.body.replace(b"\n", ending)) == sample.read()
 
 
 @pytest.mark.parametrize("sample", [s for s in SAMPLES if s.streamed], ids=lambda s: s.file)
-def test_missing_blank_lines_and_spaces_change_nothing(sample: Sample) -> None:
+def test_missing_blank_lines_and_spaces_change_nothing(sample):
     """Frames without a blank line between, and `data:` with or without a space, are the same stream."""
     body = b"\n".join(line for line in sample.body.split(b"\n") if line) + b"\n"
     assert sample.read(body) == sample.read()
@@ -105,9 +105,7 @@ JSONISH = st.recursive(
     st.booleans(),
 )
 @settings(max_examples=300, deadline=None)
-def test_no_bytes_raise_and_no_success_lacks_a_finish_reason(
-    server: str, body: bytes, status: int, framed: bool
-) -> None:
+def test_no_bytes_raise_and_no_success_lacks_a_finish_reason(server, body, status, framed):
     """Whatever comes, the reader gives a value, and a completion always has a reason and usable fields."""
     if framed:
         body = b"id:1\nevent:result\ndata:" + body + b"\n\n"
@@ -119,7 +117,7 @@ def test_no_bytes_raise_and_no_success_lacks_a_finish_reason(
     msgspec.json.encode(outcome)
 
 
-def _encodable(value: object) -> bool:
+def _encodable(value):
     try:
         msgspec.json.encode(value)
     except (OverflowError, UnicodeEncodeError):
@@ -129,7 +127,7 @@ def _encodable(value: object) -> bool:
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_one_flipped_byte_never_raises(data: st.DataObject) -> None:
+def test_one_flipped_byte_never_raises(data):
     """A damaged sample gives a value too."""
     chosen = data.draw(st.sampled_from(SAMPLES))
     body = bytearray(chosen.body)
@@ -154,7 +152,7 @@ def test_one_flipped_byte_never_raises(data: st.DataObject) -> None:
     ],
 )
 @pytest.mark.parametrize("server", sorted(HOSTS))
-def test_a_success_that_is_no_answer_is_unreadable(server: str, body: bytes) -> None:
+def test_a_success_that_is_no_answer_is_unreadable(server, body):
     """A portal's page, JSON of another kind, a stream without an end: tried again, and perhaps billed."""
     outcome = read(server, body)
     assert isinstance(outcome, Failure)
@@ -162,7 +160,7 @@ def test_a_success_that_is_no_answer_is_unreadable(server: str, body: bytes) -> 
     assert "HTTP 200" in outcome.message
 
 
-def test_a_redirect_stops_the_run_and_names_the_host() -> None:
+def test_a_redirect_stops_the_run_and_names_the_host():
     """The key is never sent to another host; the user learns which one was meant."""
     outcome = read("openai", b"", 307, headers={"location": "https://user:pw@login.example.org/x?y"})
     assert isinstance(outcome, Failure)
@@ -171,7 +169,7 @@ def test_a_redirect_stops_the_run_and_names_the_host() -> None:
     assert "pw" not in outcome.message
 
 
-def test_messages_are_cut_and_cannot_drive_a_terminal() -> None:
+def test_messages_are_cut_and_cannot_drive_a_terminal():
     """2,000 characters are kept, control characters and text-reordering marks are not."""
     body = msgspec.json.encode({"error": {"message": "\x1b[31mred\u202e\x07" + "x" * 5000}})
     outcome = read("openai", body, 500)

@@ -10,19 +10,19 @@ from batchgen.values import Completion, FailureKind, Throttle, Usage
 from .samples import fields, read
 
 
-def native(**output: object) -> bytes:
+def native(**output):
     return msgspec.json.encode({"output": output, "usage": {"input_tokens": 3, "output_tokens": 2}})
 
 
-def chat(**message: object) -> bytes:
+def chat(**message):
     return msgspec.json.encode({"id": "c", "choices": [{"index": 0, "finish_reason": "stop", "message": message}]})
 
 
-def frames(*documents: dict, end: bytes = b"") -> bytes:
+def frames(*documents, end=b""):
     return b"".join(b"data: " + msgspec.json.encode(document) + b"\n\n" for document in documents) + end
 
 
-def delta(reason: str | None = None, **fields: object) -> dict:
+def delta(reason=None, **fields):
     return {"choices": [{"index": 0, "delta": fields, "finish_reason": reason}]}
 
 
@@ -118,7 +118,7 @@ VARIATIONS = {
 
 
 @pytest.mark.parametrize("name", VARIATIONS)
-def test_variations_seen_in_the_wild(name: str) -> None:
+def test_variations_seen_in_the_wild(name):
     """Odd but finished answers are completions."""
     server, body, expected = VARIATIONS[name]
     assert fields(read(server, body), expected) == expected
@@ -207,13 +207,13 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_streams_seen_in_the_wild(name: str) -> None:
+def test_streams_seen_in_the_wild(name):
     """Deltas are joined, ends are believed only with a finish_reason, errors within a stream count."""
     server, body, expected = STREAMS[name]
     assert fields(read(server, body, stream=True), expected) == expected
 
 
-def test_cumulative_frames_replace_one_another() -> None:
+def test_cumulative_frames_replace_one_another():
     """With `incremental_output = false` each frame repeats all before; an empty last frame takes nothing away."""
     texts = ["I", "I like", "I like apple"]
     documents = [
@@ -240,7 +240,7 @@ def test_cumulative_frames_replace_one_another() -> None:
     assert outcome.tool_calls == '[{"function":{"name":"f","arguments":"I like apple"}}]'
 
 
-def test_the_text_format_streams_too() -> None:
+def test_the_text_format_streams_too():
     """`output.text` and `output.finish_reason` of the old format are joined like choices."""
     texts = (("a", "null"), ("b", "stop"))
     body = frames(*[{"output": {"text": text, "finish_reason": reason}} for text, reason in texts])
@@ -250,7 +250,7 @@ def test_the_text_format_streams_too() -> None:
 
 
 @pytest.mark.parametrize("tail", [b"da", b"data", b"data: [DON", b'data: {"choices":[],"usa', b"event: don"])
-def test_a_stream_cut_after_its_finish_reason_is_unreadable(tail: bytes) -> None:
+def test_a_stream_cut_after_its_finish_reason_is_unreadable(tail):
     """A last line without an end shows that more was coming: usage, most likely, and that is money."""
     outcome = read("openai", frames(delta("stop", content="a"), end=tail), stream=True)
     assert fields(outcome, {"kind": 0, "maybe_billed": 0}) == {"kind": FailureKind.UNREADABLE, "maybe_billed": True}

@@ -33,7 +33,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("name", FIELDS)
-def test_thinking_is_told_apart_from_the_answer(name: str, stream: bool) -> None:
+def test_thinking_is_told_apart_from_the_answer(name, stream):
     """In a message and in a delta."""
     message = {"content": "Yes"} | FIELDS[name]
     choice = {"index": 0, "finish_reason": "stop", "delta" if stream else "message": message}

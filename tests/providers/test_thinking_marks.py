@@ -33,7 +33,7 @@ MARKED = {
 
 
 @pytest.mark.parametrize("text", MARKED.values(), ids=list(MARKED))
-def test_thinking_is_taken_out_of_the_text(text: str) -> None:
+def test_thinking_is_taken_out_of_the_text(text):
     """Whatever marks a model has for it: the answer alone is the answer."""
     assert split_thinking(text, None, "stop") == ("Yes", "hm")
     answer, ended = outside_thinking(text)
@@ -42,7 +42,7 @@ def test_thinking_is_taken_out_of_the_text(text: str) -> None:
     assert "Yes" in answer
 
 
-def test_thinking_may_speak_of_its_own_mark() -> None:
+def test_thinking_may_speak_of_its_own_mark():
     """The last mark ends it, unless the answer only mentions one."""
     assert split_thinking("<think>it ends with </think> then\n</think>\nYes", None, "stop") == (
         "Yes",
@@ -57,12 +57,12 @@ def test_thinking_may_speak_of_its_own_mark() -> None:
     "text", ["<think>hm", "[THINK]hm", "◁think▷hm", "<seed:think>hm", "<|channel|>analysis<|message|>hm"]
 )
 @pytest.mark.parametrize("end", ["stop", "length", None])
-def test_thinking_without_an_end_is_no_answer(text: str, end: str | None) -> None:
+def test_thinking_without_an_end_is_no_answer(text, end):
     """What a model tries out is in `reasoning`; there is no answer."""
     assert split_thinking(text, None, end) == ("", "hm")
 
 
-def test_a_word_of_xml_is_thinking_where_it_closes_or_was_cut() -> None:
+def test_a_word_of_xml_is_thinking_where_it_closes_or_was_cut():
     """An answer may be written in tags of its own."""
     assert split_thinking("<thinking>hm", None, "stop") == ("<thinking>hm", None)
     assert split_thinking("<thinking>hm", None, "length") == ("", "hm")
@@ -85,7 +85,7 @@ PIECES = [
 
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.parametrize("head", ["", "<think>", "<think>x</think>", "here is my thought process:"])
-def test_the_time_is_linear_in_the_length(head: str, piece: str) -> None:
+def test_the_time_is_linear_in_the_length(head, piece):
     """Twice the text takes twice the time."""
     check_linear(lambda length: split_thinking(head + piece * (length // len(piece)), None, "stop"))
     check_linear(lambda length: outside_thinking(head + piece * (length // len(piece))))

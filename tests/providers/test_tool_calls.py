@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,10 +11,10 @@ from hypothesis import strategies as st
 from batchgen.providers.tool_calls import ToolCalls
 
 
-def piece(index: Any = "", id: Any = "", name: Any = None, arguments: Any = None) -> dict[str, Any]:
+def piece(index="", id="", name=None, arguments=None):
     """Return a piece; "" leaves index or id out."""
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
-    call: dict[str, Any] = {"type": "function", "function": function}
+    call = {"type": "function", "function": function}
     if index != "":
         call["index"] = index
     if id != "":
@@ -23,7 +22,7 @@ def piece(index: Any = "", id: Any = "", name: Any = None, arguments: Any = None
     return call
 
 
-def joined(*frames: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def joined(*frames):
     """Return name and arguments of each call that the frames add up to."""
     calls = ToolCalls()
     for frame in frames:
@@ -73,13 +72,13 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_each_call_is_whole(name: str) -> None:
+def test_each_call_is_whole(name):
     """Piece by piece as servers send them; a frame with all pieces at once where they have an index."""
     pieces, expected = STREAMS[name]
     assert [(call[0], call[1] or "") for call in joined(*([one] for one in pieces))] == expected
 
 
-def test_calls_of_one_frame_are_told_apart_by_their_place() -> None:
+def test_calls_of_one_frame_are_told_apart_by_their_place():
     """Two calls in a list without index, and their arguments in the next one."""
     frames = (
         [piece("", "a", "look", ""), piece("", "b", "look", "")],
@@ -88,7 +87,7 @@ def test_calls_of_one_frame_are_told_apart_by_their_place() -> None:
     assert joined(*frames) == TWO
 
 
-def test_whole_calls_replace_pieces() -> None:
+def test_whole_calls_replace_pieces():
     """A message that holds all calls is taken as it is, each entry a call of its own."""
     calls = ToolCalls()
     calls.add([piece(0, "a", "look", '{"to')])
@@ -97,7 +96,7 @@ def test_whole_calls_replace_pieces() -> None:
 
 
 @given(st.data())
-def test_any_cut_of_the_arguments_gives_the_same_calls(data: st.DataObject) -> None:
+def test_any_cut_of_the_arguments_gives_the_same_calls(data):
     """However the texts are cut, and wherever index and id are repeated or missing, as long as names come once."""
     texts = [json.dumps({"t": data.draw(st.text(max_size=12))}) for _ in range(data.draw(st.integers(1, 3)))]
     one_index = data.draw(st.booleans())
@@ -123,7 +122,7 @@ JSONISH = st.recursive(
 
 
 @given(st.lists(st.lists(JSONISH, max_size=3), max_size=4))
-def test_no_piece_raises(frames: list[list[Any]]) -> None:
+def test_no_piece_raises(frames):
     """Any JSON value in the place of a piece, or of a member of one."""
     calls = ToolCalls()
     for frame in frames:

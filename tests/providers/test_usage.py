@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 import pytest
@@ -95,7 +94,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_every_way_to_tell_is_understood(name: str) -> None:
+def test_every_way_to_tell_is_understood(name):
     """Figures agree with each other afterwards; what was not reported is null, never 0."""
     told, expected = TOLD[name]
     assert read_usage(told) == expected
@@ -112,7 +111,7 @@ PLACES = {
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("place", PLACES)
-def test_usage_is_found_in_every_place(place: str, stream: bool) -> None:
+def test_usage_is_found_in_every_place(place, stream):
     """Of a plain reply and of a stream's last chunk."""
     members = dict(PLACES[place])
     choice = {"index": 0, "finish_reason": "stop", "delta" if stream else "message": {"content": "a"}} | members.pop(
@@ -141,12 +140,12 @@ SPLIT = {
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_reports_of_a_stream_are_taken_together(name: str) -> None:
+def test_reports_of_a_stream_are_taken_together(name):
     """Of each figure the last one that says anything."""
     assert read_usage(last_filled(SPLIT[name])) == Usage(800, 200, 1000)
 
 
-def test_a_blocked_prompt_has_no_output() -> None:
+def test_a_blocked_prompt_has_no_output():
     """Without an answer an output of 0 is a report."""
     assert read_usage({"prompt_tokens": 20, "total_tokens": 20}, answered=False) == Usage(20, 0, 20)
 
@@ -166,7 +165,7 @@ def test_a_blocked_prompt_has_no_output() -> None:
         ({"cost": True}, None),
     ],
 )
-def test_a_replys_own_cost_is_read(told: dict[str, Any], cost: str | None) -> None:
+def test_a_replys_own_cost_is_read(told, cost):
     """In whatever form it stands, with a bound."""
     assert read_cost(told) == (None if cost is None else Decimal(cost))
 
@@ -179,7 +178,7 @@ REPORTS = st.dictionaries(NAMES, FIGURE | st.dictionaries(NAMES, FIGURE, max_siz
 
 
 @given(st.lists(REPORTS, max_size=3), st.booleans())
-def test_any_figures_give_a_usage_that_agrees_with_itself(reports: list[dict[str, Any]], answered: bool) -> None:
+def test_any_figures_give_a_usage_that_agrees_with_itself(reports, answered):
     """Bounded, with input within total, thinking within output, caches within input, and never 0 for an answer."""
     together = last_filled(reports)
     usage = read_usage(together, answered=answered)

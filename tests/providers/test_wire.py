@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -15,7 +14,7 @@ NOW = datetime(2026, 9, 21, 12, 0, tzinfo=UTC).timestamp()
 
 
 @pytest.fixture
-def somewhere_else(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def somewhere_else(monkeypatch):
     """A machine far from Greenwich."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "Asia/Shanghai")
@@ -46,7 +45,7 @@ def somewhere_else(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ({"retry-after": "Mon, 21 Sep 2026 12:01:00 +9999"}, None),
     ],
 )
-def test_retry_after_in_every_form(headers: dict[str, str], expected: float | None, somewhere_else: None) -> None:
+def test_retry_after_in_every_form(headers, expected, somewhere_else):
     """Milliseconds first, then seconds or a date (UTC, whatever the machine's zone); nonsense is no wish."""
     assert retry_after_s(headers, NOW) == expected
 
@@ -67,7 +66,7 @@ def test_retry_after_in_every_form(headers: dict[str, str], expected: float | No
         ("2026-09-21T12:00:10+00:00", 10.0),
     ],
 )
-def test_resets_are_durations_or_times(reset: str, expected: float | None) -> None:
+def test_resets_are_durations_or_times(reset, expected):
     """OpenAI sends durations, others Unix or ISO times; all become seconds from now."""
     limits = rate_limits({"x-ratelimit-limit-requests": "60", "x-ratelimit-reset-requests": reset}, NOW)
     assert limits == RateLimits(
@@ -75,13 +74,13 @@ def test_resets_are_durations_or_times(reset: str, expected: float | None) -> No
     )
 
 
-def test_no_rate_limit_headers_is_unknown() -> None:
+def test_no_rate_limit_headers_is_unknown():
     """What no header says stays unknown, and nonsense says nothing."""
     assert rate_limits({"retry-after": "1"}, NOW) is None
     assert rate_limits({"x-ratelimit-limit-tokens": "many"}, NOW) is None
 
 
-def test_decoding_is_tolerant_but_not_credulous() -> None:
+def test_decoding_is_tolerant_but_not_credulous():
     """Odd JSON is read, broken JSON is refused, whatever its depth."""
     assert decode_json(b'{"a\\ud800": ["\\udfff"]}') == {"a\ufffd": ["\ufffd"]}
     assert decode_json(b'{"a": [NaN, -Infinity], "b": "x\ny"}') == {"a": [None, None], "b": "x\ny"}
@@ -90,7 +89,7 @@ def test_decoding_is_tolerant_but_not_credulous() -> None:
             decode_json(broken)
 
 
-def test_words_cannot_drive_a_terminal_either() -> None:
+def test_words_cannot_drive_a_terminal_either():
     """Codes, ids, models and reasons lose control characters and what is too long; what is no text is none."""
     assert word_or_none("InvalidApiKey") == "InvalidApiKey"
     assert word_or_none("a\x1b]0;title\x07b\u202e") == "a]0;titleb"
@@ -98,6 +97,6 @@ def test_words_cannot_drive_a_terminal_either() -> None:
     assert [word_or_none(value) for value in ("", "\x1b", 7, None, ["a"])] == [None] * 5
 
 
-def test_printable_keeps_newlines_and_tabs() -> None:
+def test_printable_keeps_newlines_and_tabs():
     """A traceback of a server stays readable; escapes and C1 codes go."""
     assert printable("a\n\tb\x1b[0m\x9b\x00\ud800 ") == "a\n\tb[0m\ufffd"

@@ -12,7 +12,7 @@ from tests.servers.environment import litellm_command
 __all__ = ["command", "job"]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config, items):
     """Skip these tests unless the marker was named: they need the extra `servers`, and minutes."""
     if "servers" in config.getoption("markexpr"):
         return
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def litellm(pytestconfig: pytest.Config) -> str:
+def litellm(pytestconfig):
     """The command that starts LiteLLM's proxy."""
     assert pytestconfig.cache is not None
     return litellm_command(Path(pytestconfig.cache.mkdir("litellm")).resolve())

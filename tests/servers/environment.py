@@ -14,7 +14,7 @@ VARIABLE = "BATCHGEN_LITELLM"
 """Environment variable that names a `litellm` command to use instead of building an environment."""
 
 
-def litellm_command(cache: Path) -> str:
+def litellm_command(cache):
     """Return a `litellm` command: the one that `BATCHGEN_LITELLM` names, else one in a virtual environment in `cache`.
 
     The environment is built once, with pip from its configured index (minutes), and again when the requirements or

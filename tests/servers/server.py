@@ -6,9 +6,6 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Self
 
 import httpx
 
@@ -16,7 +13,7 @@ LOG_TAIL = 20_000
 """Most characters of a server's log that are shown when a test fails."""
 
 
-def free_port() -> int:
+def free_port():
     """Return a port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -29,9 +26,7 @@ class Server:
     `ready` is the path that answers 200 once the server serves; `start_s` seconds are granted until then.
     """
 
-    def __init__(
-        self, argv: Sequence[str], log: Path, *, ready: str, env: Mapping[str, str] | None = None, start_s: float = 60
-    ) -> None:
+    def __init__(self, argv, log, *, ready, env=None, start_s=60):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._argv = [word.replace("{port}", str(self.port)) for word in argv]
@@ -40,7 +35,7 @@ class Server:
         self._env = {**os.environ, **(env or {})}
         self._start_s = start_s
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=self._env
@@ -52,7 +47,7 @@ class Server:
             raise
         return self
 
-    def __exit__(self, *_reason: object) -> None:
+    def __exit__(self, *_reason):
         self._process.terminate()
         try:
             self._process.wait(10)
@@ -62,7 +57,7 @@ class Server:
         print(f"--- {' '.join(self._argv)}: exit {self._process.returncode}, log: ---")
         print(self._log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:])
 
-    def _wait(self) -> None:
+    def _wait(self):
         end_s = time.monotonic() + self._start_s
         while True:
             assert self._process.poll() is None, f"the server ended at once with {self._process.returncode}"

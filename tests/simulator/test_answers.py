@@ -31,18 +31,18 @@ Jane Miller
 """
 
 
-def system(text: str, user: str) -> list[dict[str, str]]:
+def system(text, user):
     return [{"role": "system", "content": text}, {"role": "user", "content": user}]
 
 
-def test_the_same_prompt_gets_the_same_answer_and_others_another() -> None:
+def test_the_same_prompt_gets_the_same_answer_and_others_another():
     """Answers depend on the last user message and the seed, and on nothing else."""
     assert expected_answer("one") == expected_answer([{"role": "user", "content": "one"}])
     assert len({expected_answer(f"row {i}") for i in range(1000)}) == 1000
     assert expected_answer("one", seed=1) != expected_answer("one", seed=2)
 
 
-def test_lengths_are_spread() -> None:
+def test_lengths_are_spread():
     """Prose has a lognormal length round `answer_tokens`."""
     lengths = sorted(count_tokens(expected_answer(f"row {i}", answer_tokens=100)) for i in range(2000))
     assert 90 < lengths[1000] < 120
@@ -51,19 +51,19 @@ def test_lengths_are_spread() -> None:
 
 
 @pytest.mark.parametrize(("text", "tokens"), [("", 1), ("abcd", 1), ("abcde", 2), ("天气好", 3), ("\ud800" * 5, 2)])
-def test_tokens_are_four_bytes_each(text: str, tokens: int) -> None:
+def test_tokens_are_four_bytes_each(text, tokens):
     """One token for every four bytes of UTF-8 begun."""
     assert count_tokens(text) == tokens
 
 
-def test_input_tokens_are_contents_and_overheads() -> None:
+def test_input_tokens_are_contents_and_overheads():
     """5 tokens a message, 3 for the reply; parts of a list count, a missing content does not."""
     assert count_input_tokens(system("abcd", "abcd")) == 5 + 1 + 5 + 1 + 3
     assert count_input_tokens([{"role": "user", "content": [{"text": "ab"}, {"text": "cd"}]}]) == 9
     assert count_input_tokens([{"role": "assistant", "content": None}]) == 8
 
 
-def test_max_tokens_and_stop_cut_the_answer() -> None:
+def test_max_tokens_and_stop_cut_the_answer():
     """A cut answer says `length`; a stop string ends it in order."""
     whole = expected_answer("hello", answer_tokens=100)
     cut = compose([{"role": "user", "content": "hello"}], seed=0, answer_tokens=100, max_tokens=5)
@@ -75,19 +75,19 @@ def test_max_tokens_and_stop_cut_the_answer() -> None:
 @pytest.mark.parametrize(
     ("text", "label"), [("You charged me twice!", "billing"), ("It crashes", "bug"), ("refund please", "billing")]
 )
-def test_a_listed_label_is_chosen_by_its_words(text: str, label: str) -> None:
+def test_a_listed_label_is_chosen_by_its_words(text, label):
     """The label whose name or explanation shares words with the text."""
     assert expected_answer(system(LABELS, text)) == label
 
 
 @pytest.mark.parametrize("text", ["Labels: red, green, blue", 'Answer with one of: "red", "green" or "blue".'])
-def test_labels_in_one_line(text: str) -> None:
+def test_labels_in_one_line(text):
     """A list behind a colon is a list of labels; without shared words the hash decides, over all of them."""
     assert {expected_answer(system(text, f"row {i}")) for i in range(50)} == {"red", "green", "blue"}
     assert expected_answer(f"{text}\nThe sky is blue today") == "blue"
 
 
-def test_an_example_object_is_filled_from_the_email() -> None:
+def test_an_example_object_is_filled_from_the_email():
     """Keys that say what they are get what the email says."""
     filled = json.loads(expected_answer(system(EXAMPLE, EMAIL)))
     assert filled["customer"] == "Jane Miller"
@@ -98,14 +98,14 @@ def test_an_example_object_is_filled_from_the_email() -> None:
     assert "restarted" in filled["details"]
 
 
-def test_what_the_email_does_not_say_is_null() -> None:
+def test_what_the_email_does_not_say_is_null():
     """An example's strings describe, they are no values."""
     filled = json.loads(expected_answer(system(EXAMPLE, "Hello?")))
     assert filled["error_code"] is None
     assert filled["operating_system"] is None
 
 
-def test_json_without_any_hint_is_still_an_object() -> None:
+def test_json_without_any_hint_is_still_an_object():
     """json_object always gives an object; keys may be listed by name."""
     form = {"type": "json_object"}
     assert isinstance(json.loads(expected_answer("Give json", response_format=form)), dict)
@@ -130,7 +130,7 @@ TOOLS = [
 ]
 
 
-def test_a_tool_is_called_when_the_text_speaks_of_it() -> None:
+def test_a_tool_is_called_when_the_text_speaks_of_it():
     """auto calls the tool that shares a word; a demanded tool is called always; none never."""
     assert json.loads(expected_answer("Where is my order 4711?", tools=TOOLS)) == {"order_number": 4711}
     call = compose([{"role": "user", "content": "Which region is down?"}], seed=0, tools=TOOLS)
@@ -141,13 +141,13 @@ def test_a_tool_is_called_when_the_text_speaks_of_it() -> None:
     assert expected_answer("Where is my order 4711?", tools=TOOLS, tool_choice="none").startswith("Answer")
 
 
-def test_a_tool_result_is_answered_in_prose() -> None:
+def test_a_tool_result_is_answered_in_prose():
     """After a tool message the conversation goes on in words."""
     messages = [{"role": "user", "content": "my order"}, {"role": "tool", "tool_call_id": "1", "content": "sent"}]
     assert expected_answer(messages, tools=TOOLS).startswith("Answer")
 
 
-def test_a_huge_prompt_is_answered_soon() -> None:
+def test_a_huge_prompt_is_answered_soon():
     """10 MB of text, labels or JSON-like braces do not stall."""
     for text in ("{" * 10_000_000, "label: " * 1_400_000, " " * 10_000_000, "json {" + "a@" * 5_000_000):
         assert expected_answer(text)

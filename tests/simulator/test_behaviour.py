@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 import pytest
@@ -19,11 +18,10 @@ from batchgen.simulator import (
     count_tokens,
     expected_answer,
 )
-from batchgen.simulator.exchange import Reply
 from tests.simulator.conftest import COMPATIBLE, NATIVE, OPENAI, chat_body, request
 
 
-def run(behaviour: Behaviour, asked: HttpRequest, now: float = 0.0) -> Reply:
+def run(behaviour, asked, now=0.0):
     """Return the reply, ended at once."""
     reply = behaviour.reply(asked, now)
     if reply.ticket is not None:
@@ -31,18 +29,18 @@ def run(behaviour: Behaviour, asked: HttpRequest, now: float = 0.0) -> Reply:
     return reply
 
 
-def error_of(reply: Reply) -> tuple[int, str | None]:
+def error_of(reply):
     """Return status and the vendor's code."""
     body = json.loads(reply.body)
     return reply.status, body["code"] if "code" in body else body["error"]["code"]
 
 
-def native(messages: Any = None, model: str = "qwen-plus", given: Any = None, **parameters: Any) -> bytes:
+def native(messages=None, model="qwen-plus", given=None, **parameters):
     given = {"messages": messages or [{"role": "user", "content": "hi"}]} if given is None else given
     return msgspec.json.encode({"model": model, "input": given, "parameters": parameters})
 
 
-def test_native_answer_and_usage() -> None:
+def test_native_answer_and_usage():
     """Message format: the expected text and the counts of the stated rule, the total added up."""
     reply = run(Behaviour(Settings(seed=3)), request(chat_body("hello")))
     body = json.loads(reply.body)
@@ -56,7 +54,7 @@ def test_native_answer_and_usage() -> None:
     assert {"code", "message", "status_code"}.isdisjoint(body)
 
 
-def test_native_text_format_and_prompt_forms() -> None:
+def test_native_text_format_and_prompt_forms():
     """`text` is the default of older models; prompt and history stand for messages."""
     behaviour = Behaviour(Settings())
     body = json.loads(run(behaviour, request(native(given={"prompt": "hello"}))).body)
@@ -71,7 +69,7 @@ def test_native_text_format_and_prompt_forms() -> None:
     assert body["usage"]["input_tokens"] == count_input_tokens(turns)
 
 
-def test_multimodal_path_takes_and_gives_lists() -> None:
+def test_multimodal_path_takes_and_gives_lists():
     """The vision-capable lines have their own path; the wrong one is a url error, both ways round."""
     behaviour = Behaviour(Settings())
     path = NATIVE.replace("text-generation", "multimodal-generation")
@@ -85,7 +83,7 @@ def test_multimodal_path_takes_and_gives_lists() -> None:
 
 
 @pytest.mark.parametrize("path", [OPENAI, COMPATIBLE, "/chat/completions"])
-def test_chat_completion_answer_and_usage(path: str) -> None:
+def test_chat_completion_answer_and_usage(path):
     """All fields that OpenAI's schema demands; n choices that differ."""
     reply = run(Behaviour(Settings()), request(chat_body("hello", wire="chat", n=2, logprobs=True), path))
     body = json.loads(reply.body)
@@ -98,7 +96,7 @@ def test_chat_completion_answer_and_usage(path: str) -> None:
     assert body["usage"]["total_tokens"] == body["usage"]["prompt_tokens"] + body["usage"]["completion_tokens"]
 
 
-def test_usage_can_be_missing() -> None:
+def test_usage_can_be_missing():
     """`no_usage` leaves it out of both formats, and bills all the same."""
     behaviour = Behaviour(Settings(no_usage=True))
     for body, path in ((chat_body(), NATIVE), (chat_body(wire="chat"), OPENAI)):
@@ -106,7 +104,7 @@ def test_usage_can_be_missing() -> None:
     assert behaviour.told()["billed"]["output_tokens"] == 2 * count_tokens(expected_answer("hello"))
 
 
-def native_frames(reply: Reply) -> list[dict[str, Any]]:
+def native_frames(reply):
     """Return the data of native frames, checked for their dialect."""
     frames = []
     for number, frame in enumerate(reply.frames, 1):
@@ -119,7 +117,7 @@ def native_frames(reply: Reply) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("incremental", [True, False])
-def test_native_stream(incremental: bool) -> None:
+def test_native_stream(incremental):
     """Deltas or the whole text so far; usage is cumulative; only the last frame has a finish_reason."""
     body = chat_body("hello", incremental_output=incremental)
     frames = native_frames(run(Behaviour(Settings(answer_tokens=200)), request(body, x_dashscope_sse="enable")))
@@ -137,7 +135,7 @@ def test_native_stream(incremental: bool) -> None:
 
 
 @pytest.mark.parametrize("with_usage", [True, False])
-def test_chat_completion_stream(with_usage: bool) -> None:
+def test_chat_completion_stream(with_usage):
     """Chunks, the finish_reason once, usage only if asked for, `[DONE]` at the end."""
     body = chat_body("hello", wire="chat", stream=True, stream_options={"include_usage": with_usage})
     *frames, done = run(Behaviour(Settings()), request(body, OPENAI)).frames
@@ -155,7 +153,7 @@ def test_chat_completion_stream(with_usage: bool) -> None:
         assert all("usage" not in chunk for chunk in chunks)
 
 
-def test_thinking_comes_first_and_counts_as_output() -> None:
+def test_thinking_comes_first_and_counts_as_output():
     """Reasoning has its own field and its tokens are among the output tokens; the budget holds."""
     behaviour = Behaviour(Settings())
     body = json.loads(run(behaviour, request(chat_body(enable_thinking=True, thinking_budget=6))).body)
@@ -184,9 +182,7 @@ def test_thinking_comes_first_and_counts_as_output() -> None:
         ("plain-model", {"enable_thinking": True}, False, "InvalidParameter.NotSupportEnableThinking", "not support"),
     ],
 )
-def test_models_that_stream_or_think_only_so(
-    model: str, parameters: dict[str, Any], stream: bool, code: str | None, words: str
-) -> None:
+def test_models_that_stream_or_think_only_so(model, parameters, stream, code, words):
     """The 400s that teach a client to stream, or to set the switch."""
     behaviour = Behaviour(Settings(thinking=("qw*",)))
     asked = request(native(model=model, **parameters), x_dashscope_sse="enable" if stream else "disable")
@@ -244,7 +240,7 @@ BAD_NATIVE = [
 
 
 @pytest.mark.parametrize(("body", "status", "code"), BAD_NATIVE)
-def test_native_requests_are_checked(body: bytes, status: int, code: str) -> None:
+def test_native_requests_are_checked(body, status, code):
     """What the vendor refuses is refused, in the native shape, and is not billed."""
     behaviour = Behaviour(Settings())
     reply = run(behaviour, request(body))
@@ -254,7 +250,7 @@ def test_native_requests_are_checked(body: bytes, status: int, code: str) -> Non
     assert behaviour.told()["errors"] == {"total": 1, code: 1}
 
 
-def test_chat_requests_are_checked() -> None:
+def test_chat_requests_are_checked():
     """Roles, ranges and combinations of chat completions; what only one vendor refuses is only there refused."""
     behaviour = Behaviour(Settings())
     for fields in ({"messages": []}, {"temperature": 3}, {"stream_options": {}}, {"stream": "yes"}):
@@ -267,7 +263,7 @@ def test_chat_requests_are_checked() -> None:
     assert run(behaviour, request(chat_body(wire="chat", temperature=2), OPENAI)).status == 200
 
 
-def test_headers_are_checked() -> None:
+def test_headers_are_checked():
     """Content type, asynchronous calls and methods."""
     behaviour = Behaviour(Settings())
     assert run(behaviour, request(chat_body(), content_type="text/plain")).status == 400
@@ -276,7 +272,7 @@ def test_headers_are_checked() -> None:
 
 
 @pytest.mark.parametrize(("path", "wire"), [(NATIVE, "native"), (OPENAI, "chat"), (COMPATIBLE, "chat")])
-def test_wrong_keys_and_unknown_models(path: str, wire: str) -> None:
+def test_wrong_keys_and_unknown_models(path, wire):
     """401 and 404 in each vendor's shape; without a set key any but an empty one will do."""
     behaviour = Behaviour(Settings(api_key="right", models=("other",)))
     body = chat_body(wire=wire)
@@ -288,7 +284,7 @@ def test_wrong_keys_and_unknown_models(path: str, wire: str) -> None:
     assert error_of(run(Behaviour(Settings()), request(body, path, authorization="Bearer "))) == (401, code)
 
 
-def test_unknown_paths_have_the_vendors_shape() -> None:
+def test_unknown_paths_have_the_vendors_shape():
     """404 with a native body below /api/, with an error object elsewhere."""
     behaviour = Behaviour(Settings())
     reply = run(behaviour, HttpRequest("POST", "/api/v1/nothing", {}))
@@ -297,7 +293,7 @@ def test_unknown_paths_have_the_vendors_shape() -> None:
     assert (reply.status, set(json.loads(reply.body))) == (404, {"error"})
 
 
-def test_lists_of_models() -> None:
+def test_lists_of_models():
     """Both paths list the models, to whoever has a key."""
     behaviour = Behaviour(Settings(models=("a", "b")))
     for path in ("/v1/models", "/compatible-mode/v1/models"):
@@ -315,7 +311,7 @@ def test_lists_of_models() -> None:
         ({"rpm": 60, "tell": False}, ("Throttling", "Throttling", (None, "rate_limit_exceeded"))),
     ],
 )
-def test_a_429_tells_its_limit_in_each_shape(limits: dict[str, Any], codes: tuple[str, str, tuple[str, str]]) -> None:
+def test_a_429_tells_its_limit_in_each_shape(limits, codes):
     """Code (and type) name the limit, unless `tell` is off."""
     for path, wire, code in zip((NATIVE, COMPATIBLE), ("native", "chat"), codes[:2], strict=True):
         behaviour = Behaviour(Settings(**limits))
@@ -337,7 +333,7 @@ def test_a_429_tells_its_limit_in_each_shape(limits: dict[str, Any], codes: tupl
         ({}, None),
     ],
 )
-def test_retry_after_in_all_forms(form: dict[str, Any], header: tuple[str, str] | None) -> None:
+def test_retry_after_in_all_forms(form, header):
     """The true wait in seconds, milliseconds or as a date, an absurd one, or none."""
     behaviour = Behaviour(Settings(rpm=10, **form), wall_clock=lambda: 1_700_000_000.0)
     replies = [run(behaviour, request(chat_body())) for _ in range(2)]
@@ -345,7 +341,7 @@ def test_retry_after_in_all_forms(form: dict[str, Any], header: tuple[str, str] 
     assert named == ([header] if header else [])
 
 
-def test_limit_headers() -> None:
+def test_limit_headers():
     """OpenAI's headers, on its path only and with every reply there."""
     behaviour = Behaviour(Settings(rpm=600, tpm=60_000, burst_s=60, headers=True))
     headers = dict(run(behaviour, request(chat_body(wire="chat"), OPENAI)).headers)
@@ -356,17 +352,17 @@ def test_limit_headers() -> None:
     assert "x-ratelimit-limit-requests" not in dict(run(behaviour, request(chat_body(wire="chat"), COMPATIBLE)).headers)
 
 
-def faults_met(settings: Settings, order: list[int]) -> dict[int, list[str | int]]:
+def faults_met(settings, order):
     """Return for each prompt what its three tries met, asked in the given order."""
     behaviour = Behaviour(settings)
-    met: dict[int, list[str | int]] = {number: [] for number in order}
+    met = {number: [] for number in order}
     for number in order * 3:
         reply = run(behaviour, request(chat_body(f"row {number}")))
         met[number].append(reply.fault or reply.status)
     return met
 
 
-def test_faults_depend_on_seed_prompt_and_try_and_not_on_the_order() -> None:
+def test_faults_depend_on_seed_prompt_and_try_and_not_on_the_order():
     """The same seed gives the same faults however requests arrive; another seed gives others."""
     settings = Settings(seed=5, error_500=0.2, error_503=0.1, reset=0.1, truncate=0.1)
     one = faults_met(settings, list(range(200)))
@@ -375,7 +371,7 @@ def test_faults_depend_on_seed_prompt_and_try_and_not_on_the_order() -> None:
     assert any(tries[0] != tries[1] for tries in one.values())
 
 
-def test_rates_are_met() -> None:
+def test_rates_are_met():
     """Each fault befalls its share of the requests."""
     share = 0.05
     behaviour = Behaviour(Settings(**dict.fromkeys(FAULTS, share)))
@@ -387,10 +383,10 @@ def test_rates_are_met() -> None:
 
 
 @pytest.mark.parametrize(("path", "wire"), [(NATIVE, "native"), (OPENAI, "chat")])
-def test_faults_that_are_in_the_bytes(path: str, wire: str) -> None:
+def test_faults_that_are_in_the_bytes(path, wire):
     """500, 502 HTML, 503, broken JSON, HTML with 200, null content; none but the last is an answer."""
 
-    def met(**rates: float) -> tuple[Reply, dict[str, Any]]:
+    def met(**rates):
         behaviour = Behaviour(Settings(**rates))
         reply = run(behaviour, request(chat_body(wire=wire), path))
         return reply, behaviour.told()
@@ -416,7 +412,7 @@ def test_faults_that_are_in_the_bytes(path: str, wire: str) -> None:
 
 
 @pytest.mark.parametrize("wire", ["native", "chat"])
-def test_faults_in_streams(wire: str) -> None:
+def test_faults_in_streams(wire):
     """A cut stream and a broken one never finish; an error frame ends the third; plain requests meet no cut."""
     asked = (
         request(chat_body(incremental_output=True), x_dashscope_sse="enable")
@@ -440,7 +436,7 @@ def test_faults_in_streams(wire: str) -> None:
     assert sum(1 for text in data if text.strip() != b"[DONE]" and not text.strip().endswith(b"}")) == 1
 
 
-def test_what_belongs_to_the_prompt_happens_each_time() -> None:
+def test_what_belongs_to_the_prompt_happens_each_time():
     """content_filter, length and poison are the same for every try; a filtered prompt is refused or marked."""
     behaviour = Behaviour(Settings(content_filter=0.3, length=0.3))
     seen = [Counter(), Counter()]
@@ -459,7 +455,7 @@ def test_what_belongs_to_the_prompt_happens_each_time() -> None:
     assert run(poisoned, request(chat_body("a good row"))).status == 200
 
 
-def test_fail_first_and_fatal_after() -> None:
+def test_fail_first_and_fatal_after():
     """N first tries of each request fail; after N answers nobody gets any."""
     behaviour = Behaviour(Settings(fail_first=2, fatal_after=2))
     statuses = [[run(behaviour, request(chat_body(text))).status for _ in range(3)] for text in ("one", "two")]
@@ -472,7 +468,7 @@ def test_fail_first_and_fatal_after() -> None:
     assert run(behaviour, request(chat_body("five"))).status == 200
 
 
-def test_latency_is_drawn_by_seed() -> None:
+def test_latency_is_drawn_by_seed():
     """Fixed, lognormal round its median, and growing with the answer."""
     settings = Settings(latency_ms=200)
     assert run(Behaviour(settings), request(chat_body())).wait_s == pytest.approx(0.2)
@@ -486,7 +482,7 @@ def test_latency_is_drawn_by_seed() -> None:
     assert frames.frame_s * len(frames.frames) == pytest.approx(slow.wait_s)
 
 
-def test_what_is_counted() -> None:
+def test_what_is_counted():
     """Answers, repeated answers, requests after an answer, abandoned ones; a reset forgets them, limits do not."""
     behaviour = Behaviour(Settings())
     for text in ("one", "one", "two"):
@@ -504,7 +500,7 @@ def test_what_is_counted() -> None:
     assert behaviour.told()["requests"] == behaviour.told()["billed"]["requests"] == 0
 
 
-def test_settings_can_be_changed_by_request() -> None:
+def test_settings_can_be_changed_by_request():
     """POST /settings takes some fields, checked; GET shows all but the key."""
     behaviour = Behaviour(Settings(api_key="canary"))
     assert run(behaviour, HttpRequest("POST", "/settings", {}, b'{"rpm": 60, "error_503": 1}')).status == 200

@@ -15,7 +15,7 @@ GOOD = '{"name":"Ann","age":7}'
 LABELS = ("red", "green", "blue")
 
 
-def test_each_blemish_spoils_an_object_in_its_way() -> None:
+def test_each_blemish_spoils_an_object_in_its_way():
     """Form, end, type or completeness; the rest of the answer stays."""
     spoilt = {name: blemished(name, GOOD, (), 1) for name in BLEMISHES}
     assert spoilt["fenced"].startswith("```json\n")
@@ -29,7 +29,7 @@ def test_each_blemish_spoils_an_object_in_its_way() -> None:
     assert spoilt["wrong_label"] == GOOD
 
 
-def test_a_label_is_wrapped_or_another() -> None:
+def test_a_label_is_wrapped_or_another():
     """All else leaves it alone, and prose too."""
     for name in BLEMISHES:
         spoilt = blemished(name, "green", LABELS, 4)
@@ -38,7 +38,7 @@ def test_a_label_is_wrapped_or_another() -> None:
     assert blemished("wrong_label", "green", LABELS, 4) in ("red", "blue")
 
 
-def test_an_answer_says_what_befell_it() -> None:
+def test_an_answer_says_what_befell_it():
     """Only where something did."""
     messages = [{"role": "user", "content": 'Reply in JSON like {"name": "who"}. Kind regards,\nAnn Smith'}]
     assert compose(messages, seed=0, blemish="fenced").blemish == "fenced"
@@ -47,7 +47,7 @@ def test_an_answer_says_what_befell_it() -> None:
 
 
 @pytest.mark.parametrize("note", ["That is not valid. Answer again with the object.", "Please correct your answer."])
-def test_asked_again_it_answers_what_was_asked(note: str) -> None:
+def test_asked_again_it_answers_what_was_asked(note):
     """A complaint is no email: the values come from the message before it."""
     asked = [{"role": "system", "content": 'Reply in JSON like {"customer": "who"}.'}]
     asked += [{"role": "user", "content": "Kind regards,\nAnn Smith"}]
@@ -55,7 +55,7 @@ def test_asked_again_it_answers_what_was_asked(note: str) -> None:
     assert compose(again, seed=0).text == compose(asked, seed=0).text == '{"customer":"Ann Smith"}'
 
 
-def test_rates_together_are_at_most_one() -> None:
+def test_rates_together_are_at_most_one():
     """One thing goes wrong with an answer."""
     with pytest.raises(ValueError, match="structured answers"):
         Settings(fenced=0.6, wrapped=0.6)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from batchgen.simulator import HttpRequest
 from batchgen.simulator.http1 import BadRequestError, RequestReader
 from tests.simulator.conftest import chat_body, raw_request
 
@@ -14,7 +13,7 @@ FOLDED = b"GET /x HTTP/1.1\r\nHost: x\r\nX-A: a\r\n b\r\n\r\n"
 OLD = b"GET /x HTTP/1.0\r\n\r\n"
 
 
-def all_of(reader: RequestReader) -> list[HttpRequest]:
+def all_of(reader):
     """Return the requests that are whole."""
     found = []
     while (request := reader.next_request()) is not None:
@@ -23,7 +22,7 @@ def all_of(reader: RequestReader) -> list[HttpRequest]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 10_000])
-def test_any_cut_gives_the_same_requests(size: int) -> None:
+def test_any_cut_gives_the_same_requests(size):
     """Plain and odd requests in one pipeline, fed in pieces of any size."""
     stream = PLAIN + CHUNKED + PLAIN + FOLDED + PLAIN
     reader, found = RequestReader(), []
@@ -35,14 +34,14 @@ def test_any_cut_gives_the_same_requests(size: int) -> None:
     assert found[0].headers["authorization"] == "Bearer test-key"
 
 
-def test_http_1_0_closes() -> None:
+def test_http_1_0_closes():
     """An old client's connection ends after the reply."""
     reader = RequestReader()
     reader.feed(OLD)
     assert all_of(reader)[0].headers["connection"] == "close"
 
 
-def test_a_large_body_comes_whole() -> None:
+def test_a_large_body_comes_whole():
     """10 MB, in pieces of 64 KB."""
     body = chat_body("x" * 10_000_000)
     stream = raw_request(body)
@@ -53,7 +52,7 @@ def test_a_large_body_comes_whole() -> None:
     assert all_of(reader)[0].body == body
 
 
-def test_a_client_that_waits_for_100_continue_is_noticed() -> None:
+def test_a_client_that_waits_for_100_continue_is_noticed():
     """The body comes after the interim reply."""
     reader = RequestReader()
     reader.feed(b"POST /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
@@ -76,7 +75,7 @@ def test_a_client_that_waits_for_100_continue_is_noticed() -> None:
         (b"GET /" + b"a" * 70_000, 431),
     ],
 )
-def test_what_is_no_request_is_refused(stream: bytes, status: int) -> None:
+def test_what_is_no_request_is_refused(stream, status):
     """Broken heads, contradicting lengths, bodies and heads that are too large."""
     reader = RequestReader()
     reader.feed(stream)

@@ -8,7 +8,7 @@ from pathlib import Path
 import batchgen.simulator
 
 
-def test_nothing_of_batchgen_but_the_nouns_is_imported() -> None:
+def test_nothing_of_batchgen_but_the_nouns_is_imported():
     """Wire bodies are written a second time here; a shared mistake would cancel itself out."""
     sources = Path(batchgen.simulator.__file__).parent.rglob("*.py")
     imported = {

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from typing import Any
 
 import dashscope
 import openai
 import pytest
 from dashscope.api_entities.aio_session import close_shared_aio_session
 
-from batchgen.simulator import Simulator, SimulatorThread, count_tokens, expected_answer
+from batchgen.simulator import Simulator, count_tokens, expected_answer
 
-MESSAGES: Any = [{"role": "system", "content": "You help."}, {"role": "user", "content": "Where is my order 4711?"}]
+MESSAGES = [{"role": "system", "content": "You help."}, {"role": "user", "content": "Where is my order 4711?"}]
 SCHEMA = {
     "type": "object",
     "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0, "maximum": 99}},
     "required": ["name", "age"],
     "additionalProperties": False,
 }
-TOOLS: Any = [
+TOOLS = [
     {
         "type": "function",
         "function": {
@@ -30,11 +28,11 @@ TOOLS: Any = [
         },
     }
 ]
-JSON_SCHEMA: Any = {"type": "json_schema", "json_schema": {"name": "person", "schema": SCHEMA, "strict": True}}
+JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "person", "schema": SCHEMA, "strict": True}}
 
 
 @pytest.fixture(params=["/v1", "/compatible-mode/v1"])
-async def client(request: pytest.FixtureRequest) -> AsyncIterator[openai.AsyncOpenAI]:
+async def client(request):
     """OpenAI's client, on both paths of chat completions; `client.simulator` is the other end."""
     async with (
         Simulator() as simulator,
@@ -50,7 +48,7 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[openai.AsyncOp
 
 
 @pytest.mark.anyio
-async def test_openai_plain(client: openai.AsyncOpenAI) -> None:
+async def test_openai_plain(client):
     """Text, finish_reason, usage."""
     done = await client.chat.completions.create(model="qwen-plus", messages=MESSAGES)
     assert done.choices[0].message.content == expected_answer(MESSAGES)
@@ -62,7 +60,7 @@ async def test_openai_plain(client: openai.AsyncOpenAI) -> None:
 
 
 @pytest.mark.anyio
-async def test_openai_stream_with_thinking(client: openai.AsyncOpenAI) -> None:
+async def test_openai_stream_with_thinking(client):
     """Deltas join to the answer, reasoning comes first, usage on the last chunk."""
     text, reasoning, usage, reasons = "", "", None, []
     async for chunk in await client.chat.completions.create(
@@ -87,7 +85,7 @@ async def test_openai_stream_with_thinking(client: openai.AsyncOpenAI) -> None:
 
 
 @pytest.mark.anyio
-async def test_openai_tools_plain_and_streamed(client: openai.AsyncOpenAI) -> None:
+async def test_openai_tools_plain_and_streamed(client):
     """A call with arguments that fit; the stream's deltas join to the same call."""
     done = await client.chat.completions.create(model="qwen-plus", messages=MESSAGES, tools=TOOLS)
     assert done.choices[0].finish_reason == "tool_calls"
@@ -107,7 +105,7 @@ async def test_openai_tools_plain_and_streamed(client: openai.AsyncOpenAI) -> No
 
 
 @pytest.mark.anyio
-async def test_openai_json_schema_and_stream_helper(client: openai.AsyncOpenAI) -> None:
+async def test_openai_json_schema_and_stream_helper(client):
     """The SDK's own accumulator is content with a schema's answer."""
     async with client.chat.completions.stream(
         model="qwen-plus", messages=MESSAGES, response_format=JSON_SCHEMA
@@ -133,9 +131,9 @@ async def test_openai_json_schema_and_stream_helper(client: openai.AsyncOpenAI) 
         ({"truncate": 1.0}, openai.APIConnectionError),
     ],
 )
-async def test_openai_errors(client: openai.AsyncOpenAI, settings: dict[str, Any], error: type[Exception]) -> None:
+async def test_openai_errors(client, settings, error):
     """Each error becomes the SDK's exception for it."""
-    simulator: Simulator = client.simulator  # type: ignore[attr-defined]
+    simulator = client.simulator  # type: ignore[attr-defined]
     await client.chat.completions.create(model="qwen-plus", messages=MESSAGES)
     simulator.change(**settings)
     simulator.change(rpm=settings.get("rpm"))
@@ -146,7 +144,7 @@ async def test_openai_errors(client: openai.AsyncOpenAI, settings: dict[str, Any
 
 
 @pytest.mark.anyio
-async def test_openai_error_in_a_stream(client: openai.AsyncOpenAI) -> None:
+async def test_openai_error_in_a_stream(client):
     """An error frame raises in the middle of the stream."""
     client.simulator.change(stream_error=1.0)  # type: ignore[attr-defined]
     stream = await client.chat.completions.create(model="qwen-plus", messages=MESSAGES, stream=True)
@@ -154,7 +152,7 @@ async def test_openai_error_in_a_stream(client: openai.AsyncOpenAI) -> None:
         _ = [chunk async for chunk in stream]
 
 
-def generate(simulator: SimulatorThread, **arguments: Any) -> Any:
+def generate(simulator, **arguments):
     """Call the native API through dashscope's own client."""
     given = {"model": "qwen-plus", "messages": MESSAGES, "result_format": "message"} | arguments
     return dashscope.Generation.call(
@@ -162,7 +160,7 @@ def generate(simulator: SimulatorThread, **arguments: Any) -> Any:
     )
 
 
-def test_dashscope_plain(simulator: SimulatorThread) -> None:
+def test_dashscope_plain(simulator):
     """Message and text format, messages and prompt, usage."""
     done = generate(simulator)
     assert done.status_code == 200, done.message
@@ -175,7 +173,7 @@ def test_dashscope_plain(simulator: SimulatorThread) -> None:
 
 
 @pytest.mark.parametrize("incremental", [True, False])
-def test_dashscope_stream(simulator: SimulatorThread, incremental: bool) -> None:
+def test_dashscope_stream(simulator, incremental):
     """Frames in the native dialect, incremental or cumulative."""
     frames = list(generate(simulator, stream=True, incremental_output=incremental))
     assert all(frame.status_code == 200 for frame in frames)
@@ -185,7 +183,7 @@ def test_dashscope_stream(simulator: SimulatorThread, incremental: bool) -> None
     assert frames[-1].usage.output_tokens == count_tokens(expected_answer(MESSAGES))
 
 
-def test_dashscope_thinking_tools_and_schema(simulator: SimulatorThread) -> None:
+def test_dashscope_thinking_tools_and_schema(simulator):
     """Reasoning in its own field, a call of a tool, an object that fits."""
     frames = list(generate(simulator, model="qwq-plus", stream=True, incremental_output=True))
     reasoning = "".join(frame.output.choices[0].message.get("reasoning_content", "") for frame in frames)
@@ -199,10 +197,10 @@ def test_dashscope_thinking_tools_and_schema(simulator: SimulatorThread) -> None
 
 
 @pytest.mark.anyio
-async def test_dashscope_async_client() -> None:
+async def test_dashscope_async_client():
     """AioGeneration, plain and streamed."""
     async with Simulator() as simulator:
-        asked: Any = {
+        asked = {
             "model": "qwen-plus",
             "messages": MESSAGES,
             "result_format": "message",
@@ -229,9 +227,7 @@ async def test_dashscope_async_client() -> None:
         ({}, {"model": "qwen3.6-plus"}, 400, "InvalidParameter"),
     ],
 )
-def test_dashscope_errors(
-    simulator: SimulatorThread, settings: dict[str, Any], arguments: dict[str, Any], status: int, code: str
-) -> None:
+def test_dashscope_errors(simulator, settings, arguments, status, code):
     """Status and code come through as the SDK's own fields."""
     simulator.change(**settings)
     done = generate(simulator, **arguments)
@@ -240,7 +236,7 @@ def test_dashscope_errors(
     assert done.request_id
 
 
-def test_dashscope_error_in_a_stream(simulator: SimulatorThread) -> None:
+def test_dashscope_error_in_a_stream(simulator):
     """The error frame's code reaches the caller; the SDK does not read `:HTTP_STATUS`, so its status is always 400."""
     simulator.change(stream_error=1.0)
     frames = list(generate(simulator, stream=True, incremental_output=True))

@@ -10,27 +10,25 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from batchgen.simulator import Settings, Simulator, SimulatorThread, expected_answer, request_digest, start_in_thread
+from batchgen.simulator import Settings, Simulator, expected_answer, request_digest, start_in_thread
 from tests.simulator.conftest import COMPATIBLE, HEADERS, NATIVE, OPENAI, chat_body, raw_request
 
 
 @contextmanager
-def connected(simulator: SimulatorThread) -> Iterator[socket.socket]:
+def connected(simulator):
     """A raw connection."""
     host, port = simulator.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         yield connection
 
 
-def read_all(connection: socket.socket) -> bytes:
+def read_all(connection):
     """Return what comes until the other side ends the connection; a reset raises."""
     received = b""
     while data := connection.recv(65536):
@@ -38,7 +36,7 @@ def read_all(connection: socket.socket) -> bytes:
     return received
 
 
-def read_reply(connection: socket.socket) -> tuple[bytes, bytes]:
+def read_reply(connection):
     """Return head and body of one reply with a Content-Length."""
     received = b""
     while b"\r\n\r\n" not in received:
@@ -51,12 +49,12 @@ def read_reply(connection: socket.socket) -> tuple[bytes, bytes]:
     return head, body
 
 
-def content(body: bytes) -> str:
+def content(body):
     """Return the text of a native answer."""
     return json.loads(body)["output"]["choices"][0]["message"]["content"]
 
 
-def test_a_connection_is_kept_and_pipelining_keeps_the_order(simulator: SimulatorThread) -> None:
+def test_a_connection_is_kept_and_pipelining_keeps_the_order(simulator):
     """Twenty requests written at once are answered in order on one connection, waits included."""
     simulator.change(latency_ms=5, latency_sigma=1)
     with connected(simulator) as connection:
@@ -69,7 +67,7 @@ def test_a_connection_is_kept_and_pipelining_keeps_the_order(simulator: Simulato
     assert simulator.stats()["connections_opened"] == 1
 
 
-def test_connection_close_is_obeyed(simulator: SimulatorThread) -> None:
+def test_connection_close_is_obeyed(simulator):
     """The reply says it, and the socket is closed after it."""
     with connected(simulator) as connection:
         connection.sendall(raw_request(chat_body(), NATIVE, "Connection: close"))
@@ -78,14 +76,14 @@ def test_connection_close_is_obeyed(simulator: SimulatorThread) -> None:
     assert content(received.partition(b"\r\n\r\n")[2]) == expected_answer("hello")
 
 
-def test_bytes_that_are_no_request_get_a_400(simulator: SimulatorThread) -> None:
+def test_bytes_that_are_no_request_get_a_400(simulator):
     """And the connection is closed."""
     with connected(simulator) as connection:
         connection.sendall(b"nonsense\r\n\r\n")
         assert read_all(connection).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_client_waiting_for_100_continue_gets_it(simulator: SimulatorThread) -> None:
+def test_a_client_waiting_for_100_continue_gets_it(simulator):
     """The interim reply comes before the body is sent."""
     body = chat_body()
     head, _, _ = raw_request(body, NATIVE, "Expect: 100-continue").partition(b"\r\n\r\n")
@@ -96,7 +94,7 @@ def test_a_client_waiting_for_100_continue_gets_it(simulator: SimulatorThread) -
         assert content(read_reply(connection)[1]) == expected_answer("hello")
 
 
-def test_ten_megabytes(simulator: SimulatorThread) -> None:
+def test_ten_megabytes(simulator):
     """A prompt of 10 MB is read whole and counted right."""
     reply = httpx.post(simulator.url + NATIVE, content=chat_body("x" * 10_000_000), headers=HEADERS, timeout=20)
     assert reply.json()["usage"]["input_tokens"] == 2_500_000 + 8
@@ -104,14 +102,14 @@ def test_ten_megabytes(simulator: SimulatorThread) -> None:
 
 @pytest.mark.parametrize("uv", [True, False])
 @pytest.mark.parametrize("stream", [True, False])
-def test_faults_of_the_socket(stream: bool, uv: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_of_the_socket(stream, uv, monkeypatch):
     """RST before the reply, RST in the body, a body that is too short: on uvloop and on asyncio's own loop."""
     if not uv:
         monkeypatch.setattr("batchgen.simulator.server.loop_factory", lambda: None)
     asked = raw_request(chat_body(incremental_output=True), NATIVE, *(["X-DashScope-SSE: enable"] if stream else []))
     with start_in_thread() as simulator:
 
-        def met(**rates: float) -> bytes:
+        def met(**rates):
             simulator.change(**(dict.fromkeys(("reset", "reset_body", "truncate"), 0.0) | rates))
             received = b""
             with connected(simulator) as connection:
@@ -121,7 +119,7 @@ def test_faults_of_the_socket(stream: bool, uv: bool, monkeypatch: pytest.Monkey
                     seen.append(data)
             return received
 
-        seen: list[bytes] = []
+        seen = []
         with pytest.raises(ConnectionResetError):
             met(reset=1)
         assert seen == []
@@ -142,7 +140,7 @@ def test_faults_of_the_socket(stream: bool, uv: bool, monkeypatch: pytest.Monkey
     assert stats["in_flight"] == 0
 
 
-def test_a_hang_sends_nothing_and_ends(simulator: SimulatorThread) -> None:
+def test_a_hang_sends_nothing_and_ends(simulator):
     """No byte comes; a client that gives up is abandoned, one that waits sees the end."""
     simulator.change(hang=1.0, hang_s=0.2)
     with connected(simulator) as connection:
@@ -158,7 +156,7 @@ def test_a_hang_sends_nothing_and_ends(simulator: SimulatorThread) -> None:
     assert (stats["billed_lost"]["requests"], stats["in_flight"]) == (2, 0)
 
 
-def test_a_slow_reply_drips(simulator: SimulatorThread) -> None:
+def test_a_slow_reply_drips(simulator):
     """The body comes byte by byte, and is whole in the end."""
     simulator.change(slow=1.0, drip_s=0.002)
     with connected(simulator) as connection:
@@ -171,7 +169,7 @@ def test_a_slow_reply_drips(simulator: SimulatorThread) -> None:
     assert simulator.stats()["served"] == 2
 
 
-def test_a_stream_comes_over_time(simulator: SimulatorThread) -> None:
+def test_a_stream_comes_over_time(simulator):
     """With `tokens_per_s` frames come one by one, and the next request on the connection waits for the last."""
     simulator.change(tokens_per_s=200.0)
     begun = time.monotonic()
@@ -185,7 +183,7 @@ def test_a_stream_comes_over_time(simulator: SimulatorThread) -> None:
     assert time.monotonic() - begun > 0.05
 
 
-def until(simulator: SimulatorThread, holds: Any) -> dict[str, Any]:
+def until(simulator, holds):
     """Return the statistics once they hold; the test's timeout bounds the wait."""
     while not holds(told := simulator.stats()):
         time.sleep(0.005)
@@ -193,13 +191,13 @@ def until(simulator: SimulatorThread, holds: Any) -> dict[str, Any]:
 
 
 @pytest.mark.anyio
-async def test_counts_are_exact_under_concurrency() -> None:
+async def test_counts_are_exact_under_concurrency():
     """Faults, retries and 20 connections: what clients saw is what the simulator counted and billed."""
     settings = Settings(seed=4, error_500=0.1, reset=0.05, truncate=0.05, malformed=0.05, latency_ms=2, latency_sigma=1)
-    answers: dict[int, int] = {}
+    answers = {}
     tokens = sent = 0
 
-    async def ask(client: httpx.AsyncClient, number: int) -> None:
+    async def ask(client, number):
         nonlocal tokens, sent
         while number not in answers:
             sent += 1
@@ -231,7 +229,7 @@ async def test_counts_are_exact_under_concurrency() -> None:
 
 
 @pytest.mark.anyio
-async def test_limits_hold_on_the_wire() -> None:
+async def test_limits_hold_on_the_wire():
     """An in-flight cap refuses what is above it, tells how long to wait, and refuses nobody afterwards."""
     async with (
         Simulator(Settings(max_in_flight=5, latency_ms=100, retry_after="seconds")) as simulator,
@@ -247,7 +245,7 @@ async def test_limits_hold_on_the_wire() -> None:
         assert simulator.stats()["peak_in_flight"] == 5
 
 
-def test_a_thread_ends_with_its_connections(simulator: SimulatorThread) -> None:
+def test_a_thread_ends_with_its_connections(simulator):
     """close() drops what is waiting, keeps the last statistics, and may be called twice."""
     simulator.change(latency_ms=60_000)
     with connected(simulator) as connection:
@@ -259,13 +257,13 @@ def test_a_thread_ends_with_its_connections(simulator: SimulatorThread) -> None:
     simulator.close()
 
 
-def test_a_taken_port_is_an_error(simulator: SimulatorThread) -> None:
+def test_a_taken_port_is_an_error(simulator):
     """OSError, in the thread that asked."""
     with pytest.raises(OSError, match="address"):
         start_in_thread(port=int(simulator.url.rpartition(":")[2]))
 
 
-def test_reset_stats_by_request(simulator: SimulatorThread) -> None:
+def test_reset_stats_by_request(simulator):
     """POST /reset-stats counts from zero again."""
     httpx.post(simulator.url + NATIVE, content=chat_body(), headers=HEADERS)
     assert httpx.get(simulator.url + "/stats").json()["served"] == 1
@@ -274,7 +272,7 @@ def test_reset_stats_by_request(simulator: SimulatorThread) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_runs_until_a_signal(number: int) -> None:
+def test_serve_runs_until_a_signal(number):
     """The blocking form tells its address, serves, and returns the statistics at SIGINT and SIGTERM."""
     script = (
         "from batchgen.simulator import Settings, serve\n"

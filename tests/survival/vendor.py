@@ -4,7 +4,7 @@ import json
 import threading
 from collections import Counter
 
-from tests.transport.fault_scripts import Exchange, fault
+from tests.transport.fault_scripts import fault
 from tests.transport.faults import FAULTS, FaultServer
 
 WHOLE_FAULTS = (
@@ -37,19 +37,19 @@ WHOLE_FAULTS = (
 """Faults of `tests/transport` that a row must survive when its next try is answered well."""
 
 
-def question(exchange: Exchange) -> str:
+def question(exchange):
     """Return the user's message."""
     body = json.loads(exchange.body)
     return body.get("input", body)["messages"][-1]["content"]
 
 
-def echo(text: str) -> str:
+def echo(text):
     """Return the one right answer to a question."""
     return f"You said: {text}. " * 20
 
 
 @fault
-async def answer(exchange: Exchange) -> None:
+async def answer(exchange):
     """A good answer to a native or a compatible request, plain or streamed."""
     body = json.loads(exchange.body)
     text = echo(question(exchange))
@@ -89,7 +89,7 @@ class Vendor(FaultServer):
         self._counting = threading.Lock()
         super().__init__(choose=self._choice, **options)
 
-    def _choice(self, exchange: Exchange) -> str:
+    def _choice(self, exchange):
         if not exchange.body:
             return "proxy_502"
         text = question(exchange)

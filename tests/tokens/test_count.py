@@ -7,8 +7,6 @@ import subprocess
 import sys
 import time
 import unicodedata
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -23,7 +21,7 @@ from batchgen.values import Prompt
 QWEN = counter_for("qwen2-72b-instruct")
 
 
-def chat(*turns: tuple[str, Any]) -> Prompt:
+def chat(*turns):
     return Prompt(messages=[{"role": role, "content": content} for role, content in turns])
 
 
@@ -47,7 +45,7 @@ HELPFUL = ("system", "You are a helpful assistant.")
         (Prompt(text="What colour is the sky?"), 14),
     ],
 )
-def test_sample_prompts(prompt: Prompt, tokens: int) -> None:
+def test_sample_prompts(prompt, tokens):
     """Prompts printed in the vendor's documentation have the input tokens printed with them."""
     assert QWEN.count(prompt) == tokens
 
@@ -100,23 +98,23 @@ def test_sample_prompts(prompt: Prompt, tokens: int) -> None:
         ),
     ],
 )
-def test_sample_answers(answer: str, tokens: int) -> None:
+def test_sample_answers(answer, tokens):
     """Answers printed in the vendor's documentation have the output tokens printed with them."""
     assert QWEN.count_text(answer) == tokens
 
 
-def test_control_tokens_in_text_are_text() -> None:
+def test_control_tokens_in_text_are_text():
     """A user who writes a control token's name gets it counted letter by letter."""
     plain = QWEN.count(chat(("user", "")))
     assert QWEN.count(chat(("user", "<|im_end|>"))) - plain == 6
 
 
-def test_a_leading_line_end_merges_with_the_template() -> None:
+def test_a_leading_line_end_merges_with_the_template():
     """The rendered message is tokenized as a whole, not role and content apart."""
     assert QWEN.count(chat(("user", "\nhi"))) == QWEN.count(chat(("user", "hi")))
 
 
-def test_parts_history_and_tools_count() -> None:
+def test_parts_history_and_tools_count():
     """Text parts count like one text, history like messages, and the tools of job or row with their JSON."""
     parts = [{"type": "text", "text": "你是"}, {"text": "谁?"}, {"type": "image_url", "image_url": {"url": "x"}}]
     assert QWEN.count(chat(("user", parts))) == 11
@@ -136,7 +134,7 @@ def test_parts_history_and_tools_count() -> None:
     assert QWEN.count(answered) == QWEN.count(called) + 10
 
 
-def test_composed_and_decomposed_letters_count_alike() -> None:
+def test_composed_and_decomposed_letters_count_alike():
     """Qwen's tokenizer normalizes to NFC first."""
     text = "Müller fährt nach Århus, ça va"
     assert QWEN.count_text(unicodedata.normalize("NFD", text)) == QWEN.count_text(text)
@@ -151,7 +149,7 @@ SHORT = Vocabulary(qwen_vocabulary().encoding, normalize=True, longest=64)
 @example(["it's, we'll "] * 30)
 @example(["a    b."] * 60)
 @example(["x \n\n  y"] * 60)
-def test_slices_change_no_count(parts: list[str]) -> None:
+def test_slices_change_no_count(parts):
     """A long text is cut for the tokenizer's sake only where its own pieces end."""
     text = unicodedata.normalize("NFC", " and ".join(parts))
     assert SHORT.count(text) == len(SHORT.encoding.encode_ordinary(text))
@@ -171,7 +169,7 @@ def test_slices_change_no_count(parts: list[str]) -> None:
         ("", 0),
     ],
 )
-def test_exotic_text_neither_panics_nor_stalls(text: str, tokens: int) -> None:
+def test_exotic_text_neither_panics_nor_stalls(text, tokens):
     """Walls of one character are counted, to within the few tokens a cut costs, in seconds."""
     start = time.perf_counter()
     assert QWEN.count_text(text) == pytest.approx(tokens, rel=0.01)
@@ -193,7 +191,7 @@ def test_exotic_text_neither_panics_nor_stalls(text: str, tokens: int) -> None:
         ("meta-llama/Llama-9", "characters by script", "rule"),
     ],
 )
-def test_each_model_has_its_counter(model: str, name: str, method: str) -> None:
+def test_each_model_has_its_counter(model, name, method):
     """Only a model's own vocabulary is called exact; anything else has a band."""
     counter = counter_for(model)
     assert (counter.name, counter.method) == (name, method)
@@ -203,9 +201,7 @@ def test_each_model_has_its_counter(model: str, name: str, method: str) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"damaged"])
-def test_openai_tables_are_never_downloaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
-) -> None:
+def test_openai_tables_are_never_downloaded(tmp_path, monkeypatch, content):
     """Without a whole table in tiktoken's cache the rule counts, and the cache is left as it was."""
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     openai_vocabulary.cache_clear()
@@ -223,7 +219,7 @@ def test_openai_tables_are_never_downloaded(
 
 
 @pytest.mark.parametrize("package", ["tiktoken", "dashscope"])
-def test_without_the_extra_the_rule_counts(package: str) -> None:
+def test_without_the_extra_the_rule_counts(package):
     """A missing package is said in plain words, and dashscope is never imported."""
     script = (
         "import importlib.util, sys\n"
@@ -240,7 +236,7 @@ def test_without_the_extra_the_rule_counts(package: str) -> None:
     assert done.stdout.endswith("False\n")
 
 
-def test_a_damaged_vocabulary_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_vocabulary_is_named(tmp_path, monkeypatch):
     """A file of another length than Qwen's is not counted with."""
     package = tmp_path / "dashscope"
     (package / "resources").mkdir(parents=True)
@@ -279,7 +275,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("language", TEXTS)
-def test_the_rule_keeps_its_band(language: str) -> None:
+def test_the_rule_keeps_its_band(language):
     """Against the one vocabulary at hand, the rule is within its band in every script."""
     low, high = BAND
     rule = count_by_script(TEXTS[language])
@@ -293,7 +289,7 @@ ANYTHING = st.text(st.characters(codec=None), max_size=200)
 @given(st.lists(st.tuples(st.sampled_from(["system", "user", "assistant", "tool"]), ANYTHING), max_size=4))
 @example([("user", "\U0001d160" * 2_000)])
 @example([("user", "\ud800")])
-def test_no_count_passes_the_upper_bound(turns: list[tuple[str, str]]) -> None:
+def test_no_count_passes_the_upper_bound(turns):
     """Whatever the text, with tools or without, the bytes of the request bound its tokens."""
     prompt = chat(*turns)
     tools = {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"a": "ü"}}}]}
@@ -303,7 +299,7 @@ def test_no_count_passes_the_upper_bound(turns: list[tuple[str, str]]) -> None:
         assert QWEN.count(prompt, parameters) <= bound
 
 
-def test_tools_of_an_extra_body_count() -> None:
+def test_tools_of_an_extra_body_count():
     """They reach the provider as those beside them do."""
     tools = {"tools": [{"type": "function", "function": {"name": "look_up"}}]}
     prompt = chat(("user", "hi"))
@@ -311,7 +307,7 @@ def test_tools_of_an_extra_body_count() -> None:
 
 
 @pytest.mark.parametrize("language", ["English", "German", "French", "Japanese", "Korean", "Chinese", "code"])
-def test_a_rough_guess_is_within_a_factor_of_two(language: str) -> None:
+def test_a_rough_guess_is_within_a_factor_of_two(language):
     """The pacer's guess, from characters or from bytes, has the right size."""
     text = TEXTS[language]
     true = QWEN.count_text(text)

@@ -1,7 +1,5 @@
 """What a request costs beside its own text is seen, in every form that vendors give it; plain text is left alone."""
 
-from typing import Any
-
 import pytest
 
 from batchgen.tokens.hidden import AUDIO, FILES, IMAGES, VIDEO, added_by_provider, media_of
@@ -9,7 +7,7 @@ from batchgen.tokens.parameters import effective_parameters
 from batchgen.values import Prompt
 
 
-def kinds(content: Any, role: str = "user") -> list[str]:
+def kinds(content, role="user"):
     return [part.kind for part in media_of(Prompt(messages=[{"role": role, "content": content}]))]
 
 
@@ -32,7 +30,7 @@ def kinds(content: Any, role: str = "user") -> list[str]:
         ({"type": "something_new", "something_new": 1}, FILES),
     ],
 )
-def test_what_is_not_text_is_seen(part: dict[str, Any], kind: str) -> None:
+def test_what_is_not_text_is_seen(part, kind):
     """By its type or its key, alone and beside text."""
     assert kinds([part]) == [kind]
     assert kinds([{"type": "text", "text": "What is this?"}, part, part]) == [kind, kind]
@@ -49,12 +47,12 @@ def test_what_is_not_text_is_seen(part: dict[str, Any], kind: str) -> None:
         [{"type": "refusal", "refusal": "no"}, {"type": "tool_result", "tool_use_id": "1", "content": "42"}],
     ],
 )
-def test_text_is_text(content: Any) -> None:
+def test_text_is_text(content):
     """In all its forms."""
     assert kinds(content) == []
 
 
-def test_documents_by_their_ids_are_files() -> None:
+def test_documents_by_their_ids_are_files():
     """The ids stand in a system message and look like text; an earlier spoken answer is named by its id."""
     assert kinds("fileid://file-fe-1,fileid://file-fe-2", "system") == [FILES, FILES]
     assert kinds("what does fileid:// mean?") == []
@@ -78,7 +76,7 @@ def test_documents_by_their_ids_are_files() -> None:
         {"modalities": ["text", "audio"]},
     ],
 )
-def test_what_the_provider_adds_is_seen(parameters: dict[str, Any]) -> None:
+def test_what_the_provider_adds_is_seen(parameters):
     """Searches, tools that run there, spoken answers."""
     assert added_by_provider("m", effective_parameters(parameters)) is not None
 
@@ -86,7 +84,7 @@ def test_what_the_provider_adds_is_seen(parameters: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "model", ["gpt-4o-search-preview", "gpt-4o-mini-search-preview-2025-03-11", "perplexity/sonar"]
 )
-def test_models_that_always_search(model: str) -> None:
+def test_models_that_always_search(model):
     """Their names say so."""
     assert added_by_provider(model, {}) is not None
 
@@ -101,6 +99,6 @@ def test_models_that_always_search(model: str) -> None:
         {"tools": None, "web_search_options": None},
     ],
 )
-def test_what_adds_nothing_is_left_alone(parameters: dict[str, Any]) -> None:
+def test_what_adds_nothing_is_left_alone(parameters):
     """Switches that are off, and functions that the caller runs."""
     assert added_by_provider("qwen-plus", parameters) is None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -21,18 +20,18 @@ UVLOOP, ASYNCIO = ("asyncio", {"use_uvloop": True}), ("asyncio", {"use_uvloop": 
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
+def anyio_backend():
     """The loop the program runs on; tests that touch timers or cancellation ask for both."""
     return UVLOOP
 
 
 @pytest.fixture(params=["fast", "httpx"])
-def kind(request: pytest.FixtureRequest) -> str:
+def kind(request):
     return request.param
 
 
 @pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_proxies(monkeypatch):
     """The machine's own proxies and certificates must not steer a test."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"):
         monkeypatch.delenv(name, raising=False)
@@ -40,21 +39,21 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[FaultServer]:
+def server():
     with FaultServer() as running:
         yield running
 
 
-def bearer(key: str) -> Secrets:
+def bearer(key):
     """A run's secrets: one key, as most servers want to be shown it."""
     return Secrets([SecretHeader("Authorization", Secret(key), "Bearer ")])
 
 
 @pytest.fixture
-def transport_to(kind: str) -> Open:
+def transport_to(kind):
     """Open the transport under test for a URL."""
 
-    def open_to(url: str, **options: Any) -> OpenTransport:
+    def open_to(url, **options):
         return open_transport(kind, base_url=url, **{"secrets": bearer(CANARY), "concurrency": 8, **options})
 
     return open_to

@@ -13,19 +13,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Self
 
 from tests.transport.fault_scripts import ANSWER, EVENTS, FAULTS, Exchange
 
 __all__ = ["ANSWER", "EVENTS", "FAULTS", "Exchange", "FaultServer", "TunnelProxy", "by_path", "closed_port"]
 
 
-def by_path(exchange: Exchange) -> str:
+def by_path(exchange):
     """Take the fault from the first segment of the path; an unknown one is answered with 404."""
     return exchange.path.split("/", 2)[1]
 
@@ -33,45 +29,43 @@ def by_path(exchange: Exchange) -> str:
 class FaultServer:
     """The server, in its own thread from `__enter__` to `__exit__`. `tls` makes it speak TLS."""
 
-    def __init__(self, *, choose: Callable[[Exchange], str] = by_path, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, choose=by_path, tls=None):
         self._choose = choose
         self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault server", daemon=True)
-        self._running: set[asyncio.Task[None]] = set()
-        self._writers: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
+        self._running = set()
+        self._writers = weakref.WeakSet()
         self.port = 0
         self.connections = 0
-        self.heads: list[bytes] = []
-        self.bodies: list[bytes] = []
+        self.heads = []
+        self.bodies = []
 
-    def url(self, path: str, *, host: str = "127.0.0.1") -> str:
+    def url(self, path, *, host="127.0.0.1"):
         """URL of a fault, or of any path."""
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}/{path}"
 
     @property
-    def open_connections(self) -> int:
+    def open_connections(self):
         """Connections that are open now, as far as the server has noticed."""
         return len(self._running)
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind, error, trace):
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    async def _start(self) -> None:
+    async def _start(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls, backlog=4096)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def _stop(self) -> None:
+    async def _stop(self):
         self._server.close()
         tasks = list(self._running)
         for task in tasks:
@@ -81,7 +75,7 @@ class FaultServer:
             writer.transport.abort()
         await asyncio.sleep(0.01)  # lets the aborted transports call connection_lost before the loop ends
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader, writer):
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
@@ -94,7 +88,7 @@ class FaultServer:
             self._running.discard(task)
             writer.close()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(self, reader, writer):
         turn = 0
         while not writer.is_closing():
             first = await reader.readexactly(1)
@@ -114,7 +108,7 @@ class FaultServer:
                 await self._until_peer_leaves(reader, script(exchange))
 
     @staticmethod
-    async def _until_peer_leaves(reader: asyncio.StreamReader, script: Awaitable[None]) -> None:
+    async def _until_peer_leaves(reader, script):
         """Run the script, but no longer than the peer keeps the connection (a hang must not outlive its client)."""
         running = asyncio.ensure_future(script)
         try:
@@ -131,26 +125,26 @@ class FaultServer:
 class TunnelProxy:
     """A proxy that answers CONNECT with a way through to `port` of this machine; `heads` are the requests it got."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port):
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        self.heads: list[bytes] = []
+        self.heads = []
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         threading.Thread(target=self._accept, name="tunnel proxy", daemon=True).start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         self._listener.close()
 
-    def _accept(self) -> None:
+    def _accept(self):
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
                 threading.Thread(target=self._tunnel, args=(near,), daemon=True).start()
 
-    def _tunnel(self, near: socket.socket) -> None:
+    def _tunnel(self, near):
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += near.recv(4096)
@@ -163,14 +157,14 @@ class TunnelProxy:
             back.join()
 
 
-def _copy(source: socket.socket, sink: socket.socket) -> None:
+def _copy(source, sink):
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
 
 
-def _content_length(head: bytes) -> int:
+def _content_length(head):
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
@@ -178,7 +172,7 @@ def _content_length(head: bytes) -> int:
     return 0
 
 
-def closed_port() -> int:
+def closed_port():
     """Return a loopback port on which nobody listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))

@@ -22,15 +22,15 @@ pytestmark = pytest.mark.anyio
 class Names:
     """Stands for the system's resolver: counts the look-ups and gives the addresses it was made with."""
 
-    def __init__(self, *addresses: tuple[str, int]) -> None:
+    def __init__(self, *addresses):
         self.addresses = addresses
         self.lookups = 0
         self.now_s = 0.0
 
-    def dialler(self) -> Dialler:
+    def dialler(self):
         return Dialler(route_to("http://api.test/"), resolve=self.resolve, clock=lambda: self.now_s)
 
-    async def resolve(self, host: str, port: int) -> list[tuple]:
+    async def resolve(self, host, port):
         assert (host, port) == ("api.test", 80)
         self.lookups += 1
         await asyncio.sleep(0)
@@ -39,14 +39,14 @@ class Names:
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in self.addresses]
 
 
-async def dial(dialler: Dialler) -> Connection | Broken:
+async def dial(dialler):
     made = await dialler.connect(lambda tunnel: Connection(lambda _: None, Outbox(), Room(), tunnel=tunnel), 5.0)
     if isinstance(made, Connection):
         made.socket_transport.abort()
     return made
 
 
-async def test_a_name_is_looked_up_once_for_all() -> None:
+async def test_a_name_is_looked_up_once_for_all():
     """Fifty that dial at once share a look-up; a later one asks again."""
     with FaultServer() as server:
         names = Names(("127.0.0.1", server.port))
@@ -64,7 +64,7 @@ async def test_a_name_is_looked_up_once_for_all() -> None:
         await until(lambda: server.connections == 52)
 
 
-async def test_a_look_up_that_failed_is_not_kept() -> None:
+async def test_a_look_up_that_failed_is_not_kept():
     """All that waited are told; the next one asks again."""
     names = Names()
     dialling = names.dialler()
@@ -73,7 +73,7 @@ async def test_a_look_up_that_failed_is_not_kept() -> None:
     assert names.lookups == 2
 
 
-async def test_an_address_where_nobody_listens_is_passed_over() -> None:
+async def test_an_address_where_nobody_listens_is_passed_over():
     """Whichever address is first in turn, every dialler gets a connection."""
     with FaultServer() as server:
         dialling = Names(("127.0.0.1", closed_port()), ("127.0.0.1", server.port)).dialler()

@@ -12,24 +12,23 @@ import pytest
 from batchgen.secret import Secrets
 from batchgen.transport import open_transport
 from batchgen.transport.open_files import RESERVE, connections_allowed
-from tests.transport.conftest import Open
 
 URL = "http://127.0.0.1:9/"
 
 
-def test_says_nothing_where_nothing_is_to_say(transport_to: Open, kind: str) -> None:
+def test_says_nothing_where_nothing_is_to_say(transport_to, kind):
     """A local server, enough descriptors, no proxy: no notes."""
     transport = transport_to(URL)
     assert (transport.kind, transport.concurrency, list(transport.notes)) == (kind, 8, [])
 
 
-def test_notes_a_key_sent_in_the_clear(transport_to: Open) -> None:
+def test_notes_a_key_sent_in_the_clear(transport_to):
     """http:// to another machine is allowed, and said."""
     (note,) = transport_to("http://api.test/v1").notes
     assert "unencrypted to api.test" in note
 
 
-def test_falls_back_to_httpx_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_falls_back_to_httpx_with_a_note(monkeypatch):
     """Where httptools is not installed the fast kind is httpx, and one sentence says so."""
     monkeypatch.setitem(sys.modules, "httptools", None)
     for name in ("asyncio_client", "dial", "http1"):
@@ -40,7 +39,7 @@ def test_falls_back_to_httpx_with_a_note(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "httpx is used instead" in note
 
 
-def test_leaves_an_encrypted_proxy_to_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaves_an_encrypted_proxy_to_httpx(monkeypatch):
     """A proxy that is itself spoken to in TLS is what the fast client does not do: httpx does, and a note says so."""
     monkeypatch.setenv("HTTPS_PROXY", "https://proxy.test:8443")
     transport = open_transport("fast", base_url="https://api.test/v1", secrets=Secrets(), concurrency=1)
@@ -48,7 +47,7 @@ def test_leaves_an_encrypted_proxy_to_httpx(monkeypatch: pytest.MonkeyPatch) -> 
     assert "httpx is used instead" in transport.notes[-1]
 
 
-def test_raises_the_soft_limit_on_open_files_as_far_as_needed() -> None:
+def test_raises_the_soft_limit_on_open_files_as_far_as_needed():
     """The soft limit grows to connections plus a reserve; beyond the hard one fewer connections are allowed."""
     script = (
         "import resource\n"
@@ -64,7 +63,7 @@ def test_raises_the_soft_limit_on_open_files_as_far_as_needed() -> None:
     assert [tuple(map(int, line.split())) for line in done.stdout.splitlines()] == expected
 
 
-def test_notes_a_concurrency_that_does_not_fit(transport_to: Open) -> None:
+def test_notes_a_concurrency_that_does_not_fit(transport_to):
     """More connections than the hard limit allows: the transport says what is left."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard == resource.RLIM_INFINITY:

@@ -8,7 +8,7 @@ from batchgen.errors import JobError
 from batchgen.transport import preflight
 from batchgen.transport.route import check_url, is_plaintext_to_elsewhere, route_to
 from batchgen.values import Failure, FailureKind, Response, Verdict
-from tests.transport.conftest import CANARY, Open
+from tests.transport.conftest import CANARY
 from tests.transport.faults import ANSWER, FaultServer, closed_port
 from tests.transport.sending import check_message, send
 
@@ -33,7 +33,7 @@ from tests.transport.sending import check_message, send
         ("http://[fd00::1]/", "fd00::/8", False),
     ],
 )
-def test_proxy_by_environment(monkeypatch: pytest.MonkeyPatch, url: str, no_proxy: str, proxied: bool) -> None:
+def test_proxy_by_environment(monkeypatch, url, no_proxy, proxied):
     """The usual variables decide; loopback never goes out; NO_PROXY takes hosts, domains, ports and networks."""
     monkeypatch.setenv("HTTP_PROXY", "http://user:secret@gate.test:3128")
     monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@gate.test:3128")
@@ -45,7 +45,7 @@ def test_proxy_by_environment(monkeypatch: pytest.MonkeyPatch, url: str, no_prox
 
 
 @pytest.mark.parametrize("url", ["api.test/v1", "ftp://api.test", "https://", "http://a:b", "http://u:p@api.test/", ""])
-def test_refuses_what_is_no_url_of_a_provider(url: str) -> None:
+def test_refuses_what_is_no_url_of_a_provider(url):
     """No scheme, no host, a port that is no number, a password in the URL."""
     with pytest.raises(JobError, match=r"model\.base_url"):
         route_to(url)
@@ -81,7 +81,7 @@ def test_refuses_what_is_no_url_of_a_provider(url: str) -> None:
         "https://\u0430pi.test/v1",
     ],
 )
-def test_refuses_an_address_that_can_never_work(url: str) -> None:
+def test_refuses_an_address_that_can_never_work(url):
     """Control characters, escapes of them or of nothing, placeholders, hosts and ports that cannot be."""
     with pytest.raises(JobError, match=r"model\.base_url"):
         check_url(url)
@@ -100,12 +100,12 @@ def test_refuses_an_address_that_can_never_work(url: str) -> None:
         "http://10.0.0.7:65535/a%2Fb/",
     ],
 )
-def test_takes_addresses_of_every_kind(url: str) -> None:
+def test_takes_addresses_of_every_kind(url):
     """Addresses, names with underscores, escapes, queries."""
     check_url(url)
 
 
-def test_says_that_a_proxy_speaks_socks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_says_that_a_proxy_speaks_socks(monkeypatch):
     """The user learns before anything is sent what to set instead, and no password is shown."""
     monkeypatch.setenv("ALL_PROXY", "socks5h://user:secret@gate.test:1080")
     with pytest.raises(JobError, match=r"SOCKS.*NO_PROXY=api\.test") as caught:
@@ -114,7 +114,7 @@ def test_says_that_a_proxy_speaks_socks(monkeypatch: pytest.MonkeyPatch) -> None
     assert preflight("http://127.0.0.1:8000").proxy is None
 
 
-def test_refuses_an_unusable_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refuses_an_unusable_proxy_without_its_password(monkeypatch):
     """A proxy of a kind nobody here speaks is named by its variable only."""
     monkeypatch.setenv("HTTPS_PROXY", "ftp://user:secret@gate.test")
     with pytest.raises(JobError, match="HTTPS_PROXY") as caught:
@@ -135,15 +135,13 @@ def test_refuses_an_unusable_proxy_without_its_password(monkeypatch: pytest.Monk
         ("http://localhost.evil.test", True),
     ],
 )
-def test_plaintext_to_elsewhere(url: str, answer: bool) -> None:
+def test_plaintext_to_elsewhere(url, answer):
     """Only http:// beyond this machine sends a key in the clear."""
     assert is_plaintext_to_elsewhere(url) is answer
 
 
 @pytest.mark.anyio
-async def test_plain_requests_go_through_the_proxy(
-    transport_to: Open, server: FaultServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_plain_requests_go_through_the_proxy(transport_to, server, monkeypatch):
     """The proxy gets the whole URL and its own password; the user is told that it sees the requests."""
     monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@127.0.0.1:{server.port}")
     async with transport_to("http://api.test/") as transport:
@@ -166,13 +164,13 @@ async def test_plain_requests_go_through_the_proxy(
     ],
 )
 async def test_a_proxy_that_makes_no_tunnel(
-    transport_to: Open,
-    monkeypatch: pytest.MonkeyPatch,
-    fault: str,
-    kind_of_failure: FailureKind,
-    verdict: Verdict,
-    code: str | None,
-) -> None:
+    transport_to,
+    monkeypatch,
+    fault,
+    kind_of_failure,
+    verdict,
+    code,
+):
     """Nothing was sent to the provider, the key did not go to the proxy, and the text names both."""
     with FaultServer(choose=lambda _: fault) as server:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:hidden@127.0.0.1:{server.port}")
@@ -190,7 +188,7 @@ async def test_a_proxy_that_makes_no_tunnel(
 
 
 @pytest.mark.anyio
-async def test_a_proxy_that_is_not_there(transport_to: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_that_is_not_there(transport_to, monkeypatch):
     """The text names the proxy: it is what has to be mended."""
     port = closed_port()
     monkeypatch.setenv("HTTP_PROXY", f"127.0.0.1:{port}")

@@ -11,15 +11,15 @@ from msgspec import structs
 
 from batchgen.providers import ModelSettings, open_provider
 from batchgen.transport.stream_body import StreamBody
-from batchgen.values import Completion, Failure, Prompt, Response
+from batchgen.values import Prompt, Response
 
 
-def frame(delta: dict, **more: object) -> bytes:
+def frame(delta, **more):
     choice = {"index": 0, "delta": delta, "finish_reason": None} | more
     return b"data: " + json.dumps({"id": "c", "created": 1, "choices": [choice], "usage": None}).encode() + b"\n\n"
 
 
-def cumulative(text: str, reason: str = "null") -> bytes:
+def cumulative(text, reason="null"):
     choice = {"message": {"role": "assistant", "content": text}, "finish_reason": reason}
     usage = {"input_tokens": 3, "output_tokens": len(text)}
     line = json.dumps({"output": {"choices": [choice]}, "usage": usage, "request_id": "r"}).encode()
@@ -64,7 +64,7 @@ NATIVE = {
 }
 
 
-def meaning(form: str, body: bytes) -> Completion | Failure:
+def meaning(form, body):
     parameters = {"incremental_output": False} if form == "dashscope" else {}
     provider = open_provider(
         form, ModelSettings(name="m", base_url="http://host/v1", parameters=parameters), lambda: 0.0
@@ -77,7 +77,7 @@ def meaning(form: str, body: bytes) -> Completion | Failure:
     ("form", "name"), [*(("openai", name) for name in STREAMS), *(("dashscope", name) for name in NATIVE)]
 )
 @pytest.mark.parametrize("step", [1, 7, 4096, 10**9])
-def test_what_is_put_together_means_the_same(form: str, name: str, step: int) -> None:
+def test_what_is_put_together_means_the_same(form, name, step):
     """In whatever pieces the bytes come."""
     body = b"".join((STREAMS if form == "openai" else NATIVE)[name])
     stream = StreamBody()
@@ -99,7 +99,7 @@ def test_what_is_put_together_means_the_same(form: str, name: str, step: int) ->
     ],
     ids=["pieces", "cumulative"],
 )
-def test_only_the_answer_is_held(frames: list[bytes], answer: int) -> None:
+def test_only_the_answer_is_held(frames, answer):
     """Not the 150 bytes round each token, nor the text once for each of its tokens."""
     stream, most, wire = StreamBody(), 0, 0
     for one in frames:
@@ -112,7 +112,7 @@ def test_only_the_answer_is_held(frames: list[bytes], answer: int) -> None:
 
 
 @given(st.lists(st.text(max_size=6), max_size=8), st.lists(st.integers(0, 60), max_size=4))
-def test_any_pieces_come_out_as_they_would_have(pieces: list[str], cuts: list[int]) -> None:
+def test_any_pieces_come_out_as_they_would_have(pieces, cuts):
     """Wherever the bytes are cut, and whatever the texts are."""
     body = b"".join(frame({"content": piece}) for piece in pieces) + END
     stream, begin = StreamBody(), 0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ssl
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import trustme
 
 from batchgen.errors import JobError
 from batchgen.values import Failure, FailureKind, Response, Verdict
-from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP, Open
+from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP
 from tests.transport.faults import ANSWER, FaultServer, TunnelProxy
 from tests.transport.sending import check_message, send
 
@@ -19,33 +18,31 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
+def authority():
     return trustme.CA()
 
 
-def tls_server(authority: trustme.CA, *names: str, not_after: datetime | None = None) -> FaultServer:
+def tls_server(authority, *names, not_after=None):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*names, not_after=not_after).configure_cert(context)
     return FaultServer(tls=context)
 
 
-def trust(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def trust(authority, tmp_path, monkeypatch):
     """A bundle of two authorities, ours the second: all of a file must be read."""
     bundle = tmp_path / "authorities.pem"
     bundle.write_bytes(trustme.CA().cert_pem.bytes() + authority.cert_pem.bytes())
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
 
 
-def check_stop(outcome: object, code: str) -> None:
+def check_stop(outcome, code):
     assert isinstance(outcome, Failure)
     assert (outcome.kind, outcome.verdict, outcome.code) == (FailureKind.ENDPOINT, Verdict.STOP, code)
     assert not outcome.maybe_billed
     check_message(outcome)
 
 
-async def test_a_private_authority_is_trusted_by_ssl_cert_file(
-    transport_to: Open, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_private_authority_is_trusted_by_ssl_cert_file(transport_to, authority, tmp_path, monkeypatch):
     """SSL_CERT_FILE names the authorities of both transports."""
     trust(authority, tmp_path, monkeypatch)
     with tls_server(authority, "127.0.0.1") as server:
@@ -53,7 +50,7 @@ async def test_a_private_authority_is_trusted_by_ssl_cert_file(
             assert isinstance(await send(transport, server.url("ok")), Response)
 
 
-async def test_an_unknown_authority_stops_the_run(transport_to: Open, authority: trustme.CA) -> None:
+async def test_an_unknown_authority_stops_the_run(transport_to, authority):
     """A certificate of an authority nobody knows is no matter of trying again; nothing was sent."""
     with tls_server(authority, "127.0.0.1") as server:
         async with transport_to(server.url("")) as transport:
@@ -62,9 +59,7 @@ async def test_an_unknown_authority_stops_the_run(transport_to: Open, authority:
 
 
 @pytest.mark.parametrize("fault", ["expired", "wrong host"])
-async def test_a_wrong_certificate_stops_the_run(
-    transport_to: Open, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
+async def test_a_wrong_certificate_stops_the_run(transport_to, authority, tmp_path, monkeypatch, fault):
     """Expired, or of another host, though the authority is known."""
     trust(authority, tmp_path, monkeypatch)
     expired = datetime(2020, 1, 1, tzinfo=UTC).replace(tzinfo=None)
@@ -78,7 +73,7 @@ async def test_a_wrong_certificate_stops_the_run(
             check_stop(await send(transport, server.url("ok")), "tls_certificate")
 
 
-async def test_a_plain_port_is_no_tls(transport_to: Open) -> None:
+async def test_a_plain_port_is_no_tls(transport_to):
     """https:// to a port that speaks HTTP: the text asks whether the address is right."""
     with FaultServer() as server:
         url = server.url("ok").replace("http:", "https:")
@@ -87,7 +82,7 @@ async def test_a_plain_port_is_no_tls(transport_to: Open) -> None:
         assert server.heads == []
 
 
-async def test_a_tls_port_is_no_plain_one(transport_to: Open, authority: trustme.CA) -> None:
+async def test_a_tls_port_is_no_plain_one(transport_to, authority):
     """http:// to a port that speaks TLS fails like a broken connection; the server cannot have understood it."""
     with tls_server(authority, "127.0.0.1") as server:
         url = server.url("ok").replace("https:", "http:")
@@ -99,9 +94,7 @@ async def test_a_tls_port_is_no_plain_one(transport_to: Open, authority: trustme
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_an_unusable_ssl_cert_file_is_said_at_once(
-    transport_to: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
-) -> None:
+def test_an_unusable_ssl_cert_file_is_said_at_once(transport_to, tmp_path, monkeypatch, content):
     """A missing or empty bundle is an error with its name, not a failing handshake later."""
     bundle = tmp_path / "authorities.pem"
     if content is not None:
@@ -111,9 +104,7 @@ def test_an_unusable_ssl_cert_file_is_said_at_once(
         transport_to("https://api.example.test/")
 
 
-async def test_a_system_without_authorities_uses_certifi(
-    transport_to: Open, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_system_without_authorities_uses_certifi(transport_to, authority, tmp_path, monkeypatch):
     """Where the system has no authorities, certifi's bundle is trusted (here one of ours takes its place)."""
     bundle = tmp_path / "certifi.pem"
     bundle.write_bytes(trustme.CA().cert_pem.bytes() + authority.cert_pem.bytes())
@@ -126,9 +117,7 @@ async def test_a_system_without_authorities_uses_certifi(
 
 
 @pytest.mark.parametrize("anyio_backend", [UVLOOP, ASYNCIO], ids=["uvloop", "asyncio"])
-async def test_goes_through_a_proxys_tunnel(
-    transport_to: Open, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_goes_through_a_proxys_tunnel(transport_to, authority, tmp_path, monkeypatch):
     """TLS runs from end to end inside of the tunnel, connection after connection kept; the proxy sees no key."""
     trust(authority, tmp_path, monkeypatch)
     with tls_server(authority, "api.test") as server, TunnelProxy(server.port) as proxy:
@@ -147,9 +136,7 @@ async def test_goes_through_a_proxys_tunnel(
         assert b"proxy-authorization" not in server.heads[0].lower()
 
 
-async def test_a_proxys_tunnel_to_the_wrong_host_stops_the_run(
-    transport_to: Open, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_proxys_tunnel_to_the_wrong_host_stops_the_run(transport_to, authority, tmp_path, monkeypatch):
     """A proxy that answers in the provider's place is found out by its certificate."""
     trust(authority, tmp_path, monkeypatch)
     with tls_server(authority, "other.test") as server, TunnelProxy(server.port) as proxy:

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -21,7 +20,7 @@ from batchgen.secret import Secret, SecretHeader, Secrets
 from batchgen.transport.protocol import BODY_CAP
 from batchgen.transport.reply_memory import ROOM_BYTES, Room
 from batchgen.values import Failure, FailureKind, Request, Response, Verdict
-from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP, Open
+from tests.transport.conftest import ASYNCIO, CANARY, UVLOOP
 from tests.transport.fault_scripts import LARGE_BYTES, said_unasked
 from tests.transport.faults import ANSWER, EVENTS, FaultServer, closed_port
 from tests.transport.sending import LONG_S, check_message, request_to, send, until
@@ -60,9 +59,7 @@ RETRY, STOP = Verdict.RETRY, Verdict.STOP
         ("no_such_fault", 404, b'{"error": "no such fault"}'),
     ],
 )
-async def test_hands_on_a_whole_reply(
-    transport_to: Open, server: FaultServer, path: str, status: int, body: bytes, streamed: bool
-) -> None:
+async def test_hands_on_a_whole_reply(transport_to, server, path, status, body, streamed):
     """Whatever is a whole reply comes back as it is, plain or streamed, whatever its status and content."""
     async with transport_to(server.url("")) as transport:
         response = await send(transport, server.url(path), streamed=streamed)
@@ -72,7 +69,7 @@ async def test_hands_on_a_whole_reply(
 
 
 @BOTH_LOOPS
-async def test_sends_the_request_with_key_and_headers(transport_to: Open, server: FaultServer) -> None:
+async def test_sends_the_request_with_key_and_headers(transport_to, server):
     """The request arrives once, with its own headers, the key, no wish for compression, and its body."""
     before = len(server.heads)
     async with transport_to(server.url("")) as transport:
@@ -87,9 +84,7 @@ async def test_sends_the_request_with_key_and_headers(transport_to: Open, server
     assert server.bodies[-1] == b'{"a": 1}'
 
 
-async def test_every_secret_header_arrives_once_and_none_is_logged(
-    transport_to: Open, server: FaultServer, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_every_secret_header_arrives_once_and_none_is_logged(transport_to, server, caplog):
     """Headers with secrets take the place of the request's own of the same name."""
     caplog.set_level(logging.DEBUG)
     team, key = SecretHeader("X-TEAM", Secret("team-secret-55aa")), SecretHeader("api-key", Secret(CANARY))
@@ -102,14 +97,14 @@ async def test_every_secret_header_arrives_once_and_none_is_logged(
     assert CANARY not in caplog.text
 
 
-async def test_without_a_key_no_authorization_is_sent(transport_to: Open, server: FaultServer) -> None:
+async def test_without_a_key_no_authorization_is_sent(transport_to, server):
     """A local server without keys gets none."""
     async with transport_to(server.url(""), secrets=Secrets()) as transport:
         assert isinstance(await send(transport, server.url("ok")), Response)
     assert b"authorization" not in server.heads[-1].lower()
 
 
-async def test_keeps_only_the_headers_that_are_read(transport_to: Open, server: FaultServer) -> None:
+async def test_keeps_only_the_headers_that_are_read(transport_to, server):
     """Headers come with lower-case names; those nobody reads are dropped."""
     async with transport_to(server.url("")) as transport:
         response = await send(transport, server.url("ok"))
@@ -117,7 +112,7 @@ async def test_keeps_only_the_headers_that_are_read(transport_to: Open, server: 
     assert response.headers == {"content-type": "application/json", "x-request-id": "r-1", "retry-after": "7"}
 
 
-async def test_follows_no_redirect(transport_to: Open, server: FaultServer) -> None:
+async def test_follows_no_redirect(transport_to, server):
     """A redirect comes back with its location; nothing is sent there."""
     before = len(server.heads)
     async with transport_to(server.url("")) as transport:
@@ -128,7 +123,7 @@ async def test_follows_no_redirect(transport_to: Open, server: FaultServer) -> N
 
 
 @BOTH_LOOPS
-async def test_keeps_connections(transport_to: Open) -> None:
+async def test_keeps_connections(transport_to):
     """Requests one after the other take one connection, those at once no more than there are, and close frees them."""
     with FaultServer() as server:
         async with transport_to(server.url("")) as transport:
@@ -145,9 +140,7 @@ async def test_keeps_connections(transport_to: Open) -> None:
 
 @BOTH_LOOPS
 @pytest.mark.parametrize("path", ["two_replies", "late_reply"])
-async def test_a_reply_to_no_request_reaches_no_row(
-    request: pytest.FixtureRequest, kind: str, transport_to: Open, path: str
-) -> None:
+async def test_a_reply_to_no_request_reaches_no_row(request, kind, transport_to, path):
     """What a server says unasked, at once or later, is never taken for the answer to the next request."""
     if (kind, path) == ("httpx", "two_replies"):
         request.applymarker(pytest.mark.xfail(reason="httpcore 1.0 keeps what h11 has read too much", strict=True))
@@ -164,7 +157,7 @@ async def test_a_reply_to_no_request_reaches_no_row(
 
 
 @BOTH_LOOPS
-async def test_an_unread_reply_to_no_request_reaches_no_row(transport_to: Open) -> None:
+async def test_an_unread_reply_to_no_request_reaches_no_row(transport_to):
     """What a server says unasked while the loop is busy, so that nobody has read it when the next request is due."""
     with FaultServer() as server:
         async with transport_to(server.url("")) as transport:
@@ -183,7 +176,7 @@ async def test_an_unread_reply_to_no_request_reaches_no_row(transport_to: Open) 
 
 @BOTH_LOOPS
 @pytest.mark.parametrize("transport_to", ["fast"], indirect=True)
-async def test_what_is_given_up_at_once_is_never_sent(transport_to: Open) -> None:
+async def test_what_is_given_up_at_once_is_never_sent(transport_to):
     """A request cancelled in the turn of the loop that asked it costs nothing; the next one goes out."""
     with FaultServer() as server:
         async with transport_to(server.url("")) as transport:
@@ -225,14 +218,14 @@ BROKEN = [
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize(("path", "kind_of_failure", "code", "_stale"), BROKEN)
 async def test_a_broken_reply_is_a_failure_that_may_be_billed(
-    transport_to: Open,
-    server: FaultServer,
-    path: str,
-    kind_of_failure: FailureKind,
-    code: str,
-    _stale: bool,
-    streamed: bool,
-) -> None:
+    transport_to,
+    server,
+    path,
+    kind_of_failure,
+    code,
+    _stale,
+    streamed,
+):
     """No part of a broken reply passes for an answer; the request was sent once, so it may be billed."""
     before = len(server.heads)
     async with transport_to(server.url("")) as transport:
@@ -246,7 +239,7 @@ async def test_a_broken_reply_is_a_failure_that_may_be_billed(
 
 
 @pytest.mark.parametrize("path", ["stale_close", "stale_reset"])
-async def test_a_kept_connection_that_broke_is_stale(transport_to: Open, server: FaultServer, path: str) -> None:
+async def test_a_kept_connection_that_broke_is_stale(transport_to, server, path):
     """The second request of a connection meets its end: stale, sent once, and the next try gets a new connection."""
     async with transport_to(server.url("")) as transport:
         before = len(server.heads)
@@ -259,7 +252,7 @@ async def test_a_kept_connection_that_broke_is_stale(transport_to: Open, server:
         assert isinstance(await send(transport, server.url(path)), Response)
 
 
-async def test_connections_closed_while_idle_cost_nothing(transport_to: Open, server: FaultServer) -> None:
+async def test_connections_closed_while_idle_cost_nothing(transport_to, server):
     """A server that closes behind each reply reads each request once: what failed never reached it, what did passed."""
     before = len(server.heads)
     stale = 0
@@ -273,7 +266,7 @@ async def test_connections_closed_while_idle_cost_nothing(transport_to: Open, se
 
 
 @pytest.mark.parametrize("path", ["endless", "gzip_bomb"])
-def test_a_bomb_stays_small(kind: str, server: FaultServer, path: str) -> None:
+def test_a_bomb_stays_small(kind, server, path):
     """A body beyond the cap costs less than twice the cap of memory, in a process of its own."""
     script = (
         "import asyncio, re, sys\n"
@@ -297,13 +290,13 @@ def test_a_bomb_stays_small(kind: str, server: FaultServer, path: str) -> None:
 
 
 @BOTH_LOOPS
-async def test_a_connection_that_had_to_wait_for_room_is_used_again(transport_to: Open, server: FaultServer) -> None:
+async def test_a_connection_that_had_to_wait_for_room_is_used_again(transport_to, server):
     """Replies that share too little room take turns, round after round, over the same connections."""
     async with transport_to(server.url(""), concurrency=4) as transport:
         transport.room = Room(300_000)
         outcomes = []
 
-        async def ask() -> None:
+        async def ask():
             outcomes.append(await send(transport, server.url("half_large")))
 
         for _ in range(4):
@@ -315,7 +308,7 @@ async def test_a_connection_that_had_to_wait_for_room_is_used_again(transport_to
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_many_large_replies_at_once_take_turns(kind: str, server: FaultServer, streamed: bool) -> None:
+def test_many_large_replies_at_once_take_turns(kind, server, streamed):
     """64 replies of 30 MB begin together: each arrives whole, and the process stays far below their 1.9 GB."""
     script = (
         "import asyncio, re, sys\n"
@@ -342,7 +335,7 @@ def test_many_large_replies_at_once_take_turns(kind: str, server: FaultServer, s
 
 
 @pytest.mark.parametrize("path", ["ok", "gzip_bomb", "hang_in_body"])
-def test_a_process_may_end_right_behind_its_last_reply(kind: str, server: FaultServer, path: str) -> None:
+def test_a_process_may_end_right_behind_its_last_reply(kind, server, path):
     """The client's own thread is out of the interpreter when the transport is left: no abort at exit."""
     script = (
         "import asyncio, sys\n"
@@ -377,9 +370,7 @@ def test_a_process_may_end_right_behind_its_last_reply(kind: str, server: FaultS
         ("trickle_head", True, "silence"),
     ],
 )
-async def test_slowness_ends_in_time(
-    transport_to: Open, server: FaultServer, path: str, streamed: bool, code: str
-) -> None:
+async def test_slowness_ends_in_time(transport_to, server, path, streamed, code):
     """A plain attempt ends after `timeout_s` whatever drips in; a streamed one when nothing came for that long."""
     async with transport_to(server.url("")) as transport:
         start = time.monotonic()
@@ -395,7 +386,7 @@ async def test_slowness_ends_in_time(
 
 
 @BOTH_LOOPS
-async def test_a_stream_may_last_longer_than_its_longest_silence(transport_to: Open, server: FaultServer) -> None:
+async def test_a_stream_may_last_longer_than_its_longest_silence(transport_to, server):
     """Twenty events, one every 50 ms, pass under a timeout of 400 ms."""
     async with transport_to(server.url("")) as transport:
         response = await send(transport, server.url("ok_slow_events"), timeout_s=SHORT_S, streamed=True)
@@ -403,9 +394,7 @@ async def test_a_stream_may_last_longer_than_its_longest_silence(transport_to: O
     assert response.body == EVENTS
 
 
-async def test_keep_alive_comments_do_not_keep_a_stream_for_ever(
-    kind: str, transport_to: Open, server: FaultServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_keep_alive_comments_do_not_keep_a_stream_for_ever(kind, transport_to, server, monkeypatch):
     """A stream that is never silent ends after its timeout times a factor (20; here 1.5, to be quick)."""
     monkeypatch.setattr(
         f"batchgen.transport.{'asyncio_client' if kind == 'fast' else 'httpx_client'}.STREAM_FACTOR", 1.5
@@ -419,7 +408,7 @@ async def test_keep_alive_comments_do_not_keep_a_stream_for_ever(
 
 
 @BOTH_LOOPS
-async def test_cancelling_frees_the_connection(transport_to: Open) -> None:
+async def test_cancelling_frees_the_connection(transport_to):
     """A cancelled attempt, plain or streamed, closes its connection, by its timeout at the latest, and others go on."""
     with FaultServer() as server:
         async with transport_to(server.url("")) as transport:
@@ -435,7 +424,7 @@ async def test_cancelling_frees_the_connection(transport_to: Open) -> None:
 # Connecting
 
 
-async def test_refused_and_unknown_hosts_were_not_billed(transport_to: Open) -> None:
+async def test_refused_and_unknown_hosts_were_not_billed(transport_to):
     """Nothing was sent where nobody listens or no such name exists."""
     for url, code in [(f"http://127.0.0.1:{closed_port()}/", "connect"), ("http://no-such-host.invalid/", "dns")]:
         async with transport_to(url) as transport:
@@ -447,7 +436,7 @@ async def test_refused_and_unknown_hosts_were_not_billed(transport_to: Open) -> 
         check_message(failure)
 
 
-async def test_a_connection_that_is_never_made_times_out_unbilled(transport_to: Open) -> None:
+async def test_a_connection_that_is_never_made_times_out_unbilled(transport_to):
     """A full backlog leaves the handshake without an answer: the connect timeout ends it."""
     with socket.socket() as deaf, socket.socket() as filler, socket.socket() as filler_2:
         deaf.bind(("127.0.0.1", 0))
@@ -463,7 +452,7 @@ async def test_a_connection_that_is_never_made_times_out_unbilled(transport_to: 
     check_message(failure)
 
 
-async def test_exhausted_file_descriptors_are_told_apart(transport_to: Open) -> None:
+async def test_exhausted_file_descriptors_are_told_apart(transport_to):
     """Without a free descriptor the failure is local: its code tells the caller to lower the concurrency."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -479,7 +468,7 @@ async def test_exhausted_file_descriptors_are_told_apart(transport_to: Open) -> 
 
 
 @pytest.mark.parametrize("host", ["localhost", "no-such-host.invalid"])
-async def test_a_name_that_cannot_be_looked_up_for_want_of_descriptors(transport_to: Open, host: str) -> None:
+async def test_a_name_that_cannot_be_looked_up_for_want_of_descriptors(transport_to, host):
     """What the resolver then says of the name, or of a busy device, is not believed."""
     url = f"http://{host}:{closed_port()}/"
     async with transport_to(url) as transport:
@@ -490,7 +479,7 @@ async def test_a_name_that_cannot_be_looked_up_for_want_of_descriptors(transport
     assert (failure.code, failure.verdict, failure.maybe_billed) == ("fd_limit", Verdict.WAIT, False)
 
 
-async def test_refuses_another_origin(transport_to: Open, server: FaultServer) -> None:
+async def test_refuses_another_origin(transport_to, server):
     """A request for another host, port or scheme is not sent, so the key stays with its provider."""
     origin = server.url("").rstrip("/")
     async with transport_to(server.url("")) as transport:
@@ -502,7 +491,7 @@ async def test_refuses_another_origin(transport_to: Open, server: FaultServer) -
         assert len(server.heads) == before
 
 
-async def test_a_header_no_request_can_carry_is_a_failure(transport_to: Open, server: FaultServer) -> None:
+async def test_a_header_no_request_can_carry_is_a_failure(transport_to, server):
     """A line break in a header is refused before anything is sent."""
     async with transport_to(server.url("")) as transport:
         before = len(server.heads)
@@ -514,7 +503,7 @@ async def test_a_header_no_request_can_carry_is_a_failure(transport_to: Open, se
         assert len(server.heads) == before
 
 
-async def test_a_name_no_host_can_have_is_a_failure(transport_to: Open) -> None:
+async def test_a_name_no_host_can_have_is_a_failure(transport_to):
     """An empty or endless label is an answer like any other, not an exception."""
     for host in ("a..b.test", f"{'a' * 70}.test"):
         async with transport_to(f"http://{host}/") as transport:
@@ -523,9 +512,7 @@ async def test_a_name_no_host_can_have_is_a_failure(transport_to: Open) -> None:
         assert not failure.maybe_billed
 
 
-async def test_the_key_shows_nowhere(
-    transport_to: Open, server: FaultServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_the_key_shows_nowhere(transport_to, server, caplog, capfd):
     """At debug level, through every fault, no byte of the key is logged, printed or put into a failure."""
     caplog.set_level(logging.DEBUG)
     async with transport_to(server.url("")) as transport:
@@ -539,7 +526,7 @@ async def test_the_key_shows_nowhere(
 
 
 @contextlib.contextmanager
-def no_descriptors_left() -> Iterator[None]:
+def no_descriptors_left():
     """Take all file descriptors that this process may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = []

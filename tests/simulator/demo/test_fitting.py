@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from typing import Any
 
 import pytest
 
 from batchgen.simulator.demo.fitting import Fitter, choose
 
-SCHEMA: dict[str, Any] = {
+SCHEMA = {
     "type": "object",
     "additionalProperties": False,
     "required": [
@@ -52,7 +51,7 @@ SCHEMA: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_every_keyword_in_scope_is_obeyed(seed: int) -> None:
+def test_every_keyword_in_scope_is_obeyed(seed):
     """Types, enums, bounds, lengths, formats, references, alternatives, recursion."""
     value = Fitter(SCHEMA, f"text {seed}", seed).fit(SCHEMA)
     assert set(SCHEMA["required"]) <= set(value) <= set(SCHEMA["properties"])
@@ -76,14 +75,14 @@ def test_every_keyword_in_scope_is_obeyed(seed: int) -> None:
     assert value["optional"] is None or isinstance(value["optional"], int)
 
 
-def test_schemas_without_a_type_and_map_like_objects() -> None:
+def test_schemas_without_a_type_and_map_like_objects():
     """The type is inferred from the keywords; additionalProperties fills what is required beyond the properties."""
     assert isinstance(Fitter({}, "x", 0).fit({"minimum": 2}), int | float)
     filled = Fitter({}, "x", 0).fit({"additionalProperties": {"type": "integer"}, "minProperties": 2})
     assert [type(value) for value in filled.values()] == [int, int]
 
 
-def test_what_fits_nothing_is_an_error() -> None:
+def test_what_fits_nothing_is_an_error():
     """The schema false, and references in a circle."""
     loop = {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}
     for schema in (False, loop):
@@ -91,7 +90,7 @@ def test_what_fits_nothing_is_an_error() -> None:
             Fitter(loop, "x", 0).fit(schema)
 
 
-def test_choose_prefers_names_to_explanations() -> None:
+def test_choose_prefers_names_to_explanations():
     """A name in the text wins over a word of an explanation; the number decides a draw at nothing."""
     options = {"refund": "money back", "bug": "crash refund money"}
     assert choose(options, "I want a refund of my money", 0) == "refund"

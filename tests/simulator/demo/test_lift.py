@@ -31,6 +31,6 @@ from batchgen.simulator.demo.lift import lift
         ("colour", "red", None),
     ],
 )
-def test_a_field_gets_what_its_name_says(name: str, text: str, value: str | None) -> None:
+def test_a_field_gets_what_its_name_says(name, text, value):
     """The rule is chosen by the field's name; the newest message of a thread counts first."""
     assert lift(name, text) == value
