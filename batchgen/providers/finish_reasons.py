@@ -18,7 +18,7 @@ OUR_WORDS = ("stop", "length", "tool_calls", "content_filter")
 _ENDS = {
     "stop": "stop stopsequence stoptoken stopstring stopstr stopword stopwords stopcriteria end endturn endofturn "
     "endoftext endofsequence eos eostoken eot eotid eom imend complete completed completion done finish finished "
-    "normal natural success succeeded ok",
+    "normal natural success succeeded ok eosfound eosid stoppatternfound matchedstop",
     "tool_calls": "toolcalls toolcall tooluse functioncall functioncalls tools",
     "length": "length",
     "content_filter": "contentfilter safety language",
@@ -28,11 +28,11 @@ _FILTERED = re.compile(
     r"filter|safety|sensitiv|moderat|policy|policies|prohibit|blocklist|blocked|spii|recitation|refus|guardrail|"
     r"inspection|harm|violat|copyright|censor|unsafe|flagged|jailbreak|guideline"
 )
-_CUT = re.compile(r"length|max(?:imum)?(?:output|new|completion)?(?:token|output|len)|context|window|tokenlimit|"
+_CUT = re.compile(r"length|max(?:imum)?(?:output|new|completion|predicted)?(?:token|output|len)|context|window|tokenlimit|"
                   r"outputlimit|truncat|repetition|tokensexceeded|budgetreached")  # fmt: skip
 _FAILED = re.compile(
     r"error|fail|abort|cancel|resource|network|time(?:d)?out|unavailable|overload|exception|interrupt|"
-    r"disconnect|exhaust|"
+    r"disconnect|exhaust|outofmemory|^oom|busy|dead$|unloaded|userstop|"
     r"malformed|unexpected|crash|kill|evict|preempt|invalid|reject|incomplete|unfinished|toomany|missing|insufficient|"
     r"capacity|lost|closed|shutdown|expired|ratelimit|quota|stall|broken|terminated|deadline|^(?:un)?load$"
 )
