@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Set as AbstractSet
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import assemble, input_cost_of
 from batchgen.job.settings import Job
+from batchgen.job.standard_input import STANDARD_INPUT, input_for_run
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, run_fingerprints
 from batchgen.transport import open_transport
@@ -48,29 +50,32 @@ async def arun(
     `stopped` or `interrupted`.
     """
     reporter = reporter or Reporter()
-    parts = await anyio.to_thread.run_sync(assemble, job, endpoint or endpoint_of(job))
-    transport = open_transport(
-        job.model.transport,
-        base_url=parts.endpoint.base_url,
-        secrets=parts.secrets,
-        concurrency=job.limits.concurrency,
-    )
-    for note in (*parts.notes, *transport.notes):
-        reporter.note(note)
-    scan = await anyio.to_thread.run_sync(parts.source.scan)
-    directory = await anyio.to_thread.run_sync(
-        lambda: RunDirectory.open(
-            Path(job.output.path),
-            job=job.name,
-            fingerprints=run_fingerprints(parts.fingerprint, scan.fingerprint),
-            published=fingerprints({"output": {"columns": job.output.columns}}),
-            settings=key_settings(job),
-            evaluate=msgspec.to_builtins(job.evaluate),
-            currency=parts.currency,
-            fresh=fresh,
-            mode=GROUP if job.output.mode == "group" else PRIVATE,
+    with ExitStack() as stack:
+        read = await anyio.to_thread.run_sync(stack.enter_context, input_for_run(job))
+        parts = await anyio.to_thread.run_sync(assemble, read, endpoint or endpoint_of(job))
+        transport = open_transport(
+            job.model.transport,
+            base_url=parts.endpoint.base_url,
+            secrets=parts.secrets,
+            concurrency=job.limits.concurrency,
         )
-    )
+        for note in (*parts.notes, *transport.notes):
+            reporter.note(note)
+        scan = await anyio.to_thread.run_sync(parts.source.scan)
+        directory = await anyio.to_thread.run_sync(
+            lambda: RunDirectory.open(
+                Path(job.output.path),
+                job=job.name,
+                fingerprints=run_fingerprints(parts.fingerprint, scan.fingerprint),
+                published=fingerprints({"output": {"columns": job.output.columns}}),
+                settings=key_settings(job),
+                evaluate=msgspec.to_builtins(job.evaluate),
+                currency=parts.currency,
+                spooled=Path(read.input.path) if job.input.path == STANDARD_INPUT else None,
+                fresh=fresh,
+                mode=GROUP if job.output.mode == "group" else PRIVATE,
+            )
+        )
     with directory:
         if directory.state is not None:
             parts.price_of.keep_currency(directory.state.summary.currency)

@@ -33,6 +33,7 @@ from batchgen.estimating.values import Estimate, Paid, read_estimate
 from batchgen.job.endpoint import Endpoint, endpoint_of, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.settings import Job
+from batchgen.job.standard_input import input_for_reading
 from batchgen.money.prices import load_prices, region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
 from batchgen.tokens.parameters import effective_parameters
@@ -67,50 +68,53 @@ def estimate(
         job = msgspec.structs.replace(job, pricing=msgspec.structs.replace(job.pricing, file=str(prices)))
     if pilot:
         endpoint = endpoint or endpoint_of(job)
-    unlimited = msgspec.structs.replace(job, limits=msgspec.structs.replace(job.limits, budget=None))
-    parts = assemble(unlimited, endpoint or keyless_endpoint(job)[0])
-    table = load_prices(Path(job.pricing.file) if job.pricing.file else None)
-    scan = parts.source.scan()
-    notes = list(parts.notes)
-    if parts.answers is not None and parts.answers.settings.votes > 1 and not pilot:
-        votes = parts.answers.settings.votes
-        notes.append(f"response.votes is {votes}: these figures are for one answer a row; --pilot measures all.")
-    observations = None
-    if pilot:
-        drawn = drawn_rows(scan.rows, pilot, seed)
-    else:
-        observations = _earlier_run(parts, scan.fingerprint, notes, seed)
-        drawn = [item.row for item in observations.sample] if observations else []
-    ruler = Ruler(parts, table.limits)
-    comparison = Comparison(compare, table, ruler, job.pricing.region or region_of(parts.endpoint.base_url))
-    simulated = pilot and parts.endpoint.simulated
-    with (
-        EstimateTable(Path(output)) if output is not None else nullcontext() as rows,
-        TemporaryDirectory(prefix="batchgen-") if simulated else nullcontext(job.output.path) as place,
-    ):
-        census = count_rows(
-            parts,
-            ruler,
-            others=comparison.edges,
-            wanted=frozenset(drawn),
-            reporter=reporter,
-            each=rows.add if rows is not None else None,
-        )
-        if scan.rows and census.unaskable == scan.rows:
-            row, reason = next(iter(census.unaskable_examples.items()))
-            raise InputError(f"None of the {scan.rows:,} rows can be asked; row {row}: {reason}")
-        dominating = census.dominating(len(drawn), len(drawn) // 2)
-        if pilot and drawn:
-            chosen = pilot_rows(drawn, dominating)
-            sent = msgspec.structs.replace(job, output=msgspec.structs.replace(job.output, path=place))
-            _run_pilot(send or partial(_send, parts.endpoint, reporter), sent, chosen)
-            observations = observe(parts, scan.fingerprint, Path(place), only=chosen, seed=seed)
-            if simulated:
-                notes.append("The pilot was simulated: its answers are made up and are not kept for a run.")
-        basis = Basis(parts, census, observations, dominating)
-        made = _put_together(job, scan.rows, basis, comparison, method="pilot" if pilot else "earlier run", notes=notes)
-        if rows is not None:
-            rows.write(made, basis.expected)
+    with input_for_reading(job) as read:
+        unlimited = msgspec.structs.replace(read, limits=msgspec.structs.replace(job.limits, budget=None))
+        parts = assemble(unlimited, endpoint or keyless_endpoint(job)[0])
+        table = load_prices(Path(job.pricing.file) if job.pricing.file else None)
+        scan = parts.source.scan()
+        notes = list(parts.notes)
+        if parts.answers is not None and parts.answers.settings.votes > 1 and not pilot:
+            votes = parts.answers.settings.votes
+            notes.append(f"response.votes is {votes}: these figures are for one answer a row; --pilot measures all.")
+        observations = None
+        if pilot:
+            drawn = drawn_rows(scan.rows, pilot, seed)
+        else:
+            observations = _earlier_run(parts, scan.fingerprint, notes, seed)
+            drawn = [item.row for item in observations.sample] if observations else []
+        ruler = Ruler(parts, table.limits)
+        comparison = Comparison(compare, table, ruler, job.pricing.region or region_of(parts.endpoint.base_url))
+        simulated = pilot and parts.endpoint.simulated
+        with (
+            EstimateTable(Path(output)) if output is not None else nullcontext() as rows,
+            TemporaryDirectory(prefix="batchgen-") if simulated else nullcontext(job.output.path) as place,
+        ):
+            census = count_rows(
+                parts,
+                ruler,
+                others=comparison.edges,
+                wanted=frozenset(drawn),
+                reporter=reporter,
+                each=rows.add if rows is not None else None,
+            )
+            if scan.rows and census.unaskable == scan.rows:
+                row, reason = next(iter(census.unaskable_examples.items()))
+                raise InputError(f"None of the {scan.rows:,} rows can be asked; row {row}: {reason}")
+            dominating = census.dominating(len(drawn), len(drawn) // 2)
+            if pilot and drawn:
+                chosen = pilot_rows(drawn, dominating)
+                sent = msgspec.structs.replace(read, output=msgspec.structs.replace(job.output, path=place))
+                _run_pilot(send or partial(_send, parts.endpoint, reporter), sent, chosen)
+                observations = observe(parts, scan.fingerprint, Path(place), only=chosen, seed=seed)
+                if simulated:
+                    notes.append("The pilot was simulated: its answers are made up and are not kept for a run.")
+            basis = Basis(parts, census, observations, dominating)
+            made = _put_together(
+                job, scan.rows, basis, comparison, method="pilot" if pilot else "earlier run", notes=notes
+            )
+            if rows is not None:
+                rows.write(made, basis.expected)
     try:
         keep_estimate(
             Path(job.output.path), msgspec.to_builtins(made), run_fingerprints(parts.fingerprint, scan.fingerprint)

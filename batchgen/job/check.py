@@ -14,6 +14,7 @@ from batchgen.job.endpoint import Endpoint, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import prompt_columns, rendered
 from batchgen.job.settings import Job
+from batchgen.job.standard_input import input_for_reading
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.providers.auth import public_url
 from batchgen.providers.request_parts import with_user_headers
@@ -79,7 +80,11 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> C
     if endpoint is None:
         endpoint, problem = keyless_endpoint(job)
     preflight(endpoint.base_url)
-    parts = assemble(job, endpoint)
+    with input_for_reading(job) as read:
+        return _checked(job, assemble(read, endpoint), problem, show)
+
+
+def _checked(job: Job, parts: JobParts, problem: str | None, show: int) -> Checked:
     scan = parts.source.scan()
     repeats = RepeatFilter(scan.rows) if parts.dedupe else None
     requests, unaskable, examples, over_budget = _render(parts, show, repeats)
@@ -104,7 +109,7 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> C
         model=parts.model or f"column {job.model.name.column}"
         if not isinstance(job.model.name, str)
         else job.model.name,
-        endpoint=public_url(endpoint.base_url),
+        endpoint=public_url(parts.endpoint.base_url),
         currency=parts.currency,
         price=price.describe() if price is not None else None,
         requests=requests,

@@ -17,6 +17,8 @@ PACE_FILE = "pace.parquet"
 ESTIMATE_FILE = "estimate.parquet"
 ERROR_FILE = "batchgen-error-*.txt"
 RESULTS = "results"
+SPOOLED_INPUT = f"stdin-{'[0-9a-f]' * 32}.*"
+"""The copy of what came in on standard input, named after its bytes and their format."""
 
 _SURE = frozenset({LOCK_FILE, STATE_FILE})
 """One of these makes a directory ours, whatever people put beside it later (a report, notes)."""
@@ -31,6 +33,8 @@ _OWN = (
     "part-*.parquet.damaged-*",
     ".*.parquet.partial",
     ".*.json.partial",
+    SPOOLED_INPUT,
+    ".*stdin-*.partial",
 )
 _OWN_FOLDERS = (RESULTS,)
 

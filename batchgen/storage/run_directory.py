@@ -26,7 +26,7 @@ from batchgen.storage.identity import RunIdentity, new_run
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal, set_aside
 from batchgen.storage.lock import enter, refuse_network
-from batchgen.storage.own_files import COST_SUMMARY_FILE, JOURNAL_FILE, RESULTS, SHARED_FILE, SPILL_FILE
+from batchgen.storage.own_files import COST_SUMMARY_FILE, JOURNAL_FILE, RESULTS, SHARED_FILE, SPILL_FILE, SPOOLED_INPUT
 from batchgen.storage.parts import part_numbers, part_path
 from batchgen.storage.recovery import check_parts, reopen_failed, take_spill
 from batchgen.storage.result_schema import PriceLabel
@@ -72,6 +72,7 @@ class RunDirectory:
         settings: Mapping[str, Any] | None = None,
         evaluate: Mapping[str, Any] | None = None,
         currency: str | None = None,
+        spooled: Path | None = None,
         fresh: bool = False,
         mode: int | None = None,
         mounts: Path = Path("/proc/mounts"),
@@ -79,7 +80,9 @@ class RunDirectory:
         """Create or reopen the directory, lock it, compare fingerprints, mend what a crash left, open the journal.
 
         `published` are fingerprints that only count once a part is written (output columns); `evaluate` is kept for
-        `batchgen evaluate`; `currency` is that of the job's prices; `mode` is that of the files (`files.modes`), None
+        `batchgen evaluate`; `currency` is that of the job's prices; `spooled` is the input's copy in here
+        (`own_files.SPOOLED_INPUT`), which outlasts every other such copy and stays until all rows succeed; `mode` is
+        that of the files (`files.modes`), None
         leaves it. A complete run is left as it is: its journal opens with `reopen_failed`. Raises `OutputError` when
         the directory is somebody else's, in use, of another job, or not writable.
         """
@@ -89,9 +92,12 @@ class RunDirectory:
             directory = cls(path, enter(path, mode))
             try:
                 if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
-                    directory = directory._moved_aside()
+                    directory = directory._moved_aside(spooled)
                 directory._take_up(job, dict(fingerprints), dict(published or {}), settings or {}, currency)
                 directory._keep_evaluate(evaluate)
+                if spooled is not None:
+                    done = directory.complete and directory.state is not None and not directory.state.summary.failed
+                    directory._keep_spooled(None if done else spooled.name)
             except BaseException:
                 directory.close()
                 raise
@@ -121,8 +127,8 @@ class RunDirectory:
         """Whether all rows are settled and published: nothing is left to do."""
         return self._journal is None
 
-    def _moved_aside(self) -> RunDirectory:
-        """Rename the directory, which stays locked until then, and begin an empty one."""
+    def _moved_aside(self, spooled: Path | None) -> RunDirectory:
+        """Rename the directory, which stays locked until then, and begin one that has the input's copy alone."""
         stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
         target = self.path.with_name(f"{self.path.name}.old-{stamp}")
         number = 1
@@ -133,6 +139,8 @@ class RunDirectory:
         make_directory(self.path)
         shutil.copymode(target, self.path)  # who may come in is the user's choice
         mode = file_mode(target / LOCK_FILE)
+        if spooled is not None:
+            (target / spooled.name).rename(spooled)
         self.close()
         return RunDirectory(self.path, enter(self.path, mode))
 
@@ -195,6 +203,12 @@ class RunDirectory:
         assert self._saved is not None
         if evaluate != self._saved.evaluate:
             self._save(evaluate=evaluate)
+
+    def _keep_spooled(self, name: str | None) -> None:
+        """Remove copies of standard input other than the one called `name`."""
+        for path in self.path.glob(SPOOLED_INPUT):
+            if path.name != name:
+                path.unlink()
 
     def _compare(self, fingerprints: dict[str, str], published: dict[str, str], currency: str | None) -> None:
         """Refuse a changed job, input or currency, naming what changed."""
@@ -297,6 +311,8 @@ class RunDirectory:
             self.journal.remove()
             self._journal = None
             self._remove_journal()
+            if not saved.failed:  # else `--retry-failed` reads it
+                self._keep_spooled(None)
 
     @contextmanager
     def _disk_stops(self) -> Iterator[None]:

@@ -1,0 +1,113 @@
+"""`input.path = "-"`: what comes in on standard input is copied to a file first, since an input is read more than once.
+
+A run keeps the copy in its output directory, named after the SHA-256 of its bytes, until every row has succeeded: so
+an unfinished run goes on, and failed rows are tried again, without the same bytes coming in once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from msgspec import structs
+
+from batchgen.errors import InputError, OutputError, UsageError
+from batchgen.files.modes import make_directory
+from batchgen.files.replace import replacing
+from batchgen.job.settings import Job
+from batchgen.source.content import extension_by_content
+from batchgen.storage.lock import holder, refuse_foreign
+from batchgen.storage.own_files import SPOOLED_INPUT
+
+STANDARD_INPUT = "-"
+_PIECE_BYTES = 1 << 20
+
+
+@contextmanager
+def input_for_run(job: Job) -> Iterator[Job]:
+    """Give the job with the copy as its `input.path`, in the output directory; any other job as it is.
+
+    When the block raises `UsageError`, a copy that was made here is removed again, and so is a directory made for it.
+    """
+    if job.input.path != STANDARD_INPUT:
+        yield job
+        return
+    output = Path(job.output.path).absolute()
+    refuse_foreign(output)
+    existed = output.exists()
+    found = spooled_input(output)
+    try:
+        make_directory(output)
+        path, made = _spool(output, job)
+    except OSError as error:
+        raise OutputError(f"Standard input cannot be copied to {output}: {error}.") from error
+    try:
+        yield _reading(job, path or found)
+    except UsageError:
+        if path is not None and made and holder(output) is None:
+            path.unlink(missing_ok=True)
+        if not existed:
+            with suppress(OSError):
+                output.rmdir()
+        raise
+
+
+@contextmanager
+def input_for_reading(job: Job) -> Iterator[Job]:
+    """Give the job with a temporary copy as its `input.path`, or with that of its run; any other job as it is."""
+    if job.input.path != STANDARD_INPUT:
+        yield job
+        return
+    with TemporaryDirectory(prefix="batchgen-") as folder:
+        try:
+            path, _ = _spool(Path(folder), job)
+        except OSError as error:
+            raise InputError(f"Standard input cannot be copied to a temporary file: {error}.") from error
+        yield _reading(job, path or spooled_input(Path(job.output.path)))
+
+
+def spooled_input(directory: Path) -> Path | None:
+    """Return the copy that the run in `directory` reads.
+
+    After a kill there may be a newer one besides, of an input that was about to be refused.
+    """
+    return min(directory.glob(SPOOLED_INPUT), key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _reading(job: Job, path: Path | None) -> Job:
+    if path is None:
+        raise InputError(
+            'input.path is "-", but nothing comes in on standard input, and '
+            f"{job.output.path} keeps no copy of what came in earlier: pipe the rows into the command."
+        )
+    return structs.replace(job, input=structs.replace(job.input, path=str(path)))
+
+
+def _spool(directory: Path, job: Job) -> tuple[Path | None, bool]:
+    """Copy standard input to `directory`; return the copy and whether it is new. None if nothing came in."""
+    stream: BinaryIO | None = getattr(sys.stdin, "buffer", None)
+    first = b"" if stream is None or stream.isatty() else stream.read(_PIECE_BYTES)
+    if stream is None or not first:
+        return None, False
+    digest = hashlib.sha256()
+    aside = directory / f".stdin-{os.getpid()}.partial"
+    try:
+        with replacing(aside) as file:
+            while first:
+                digest.update(first)
+                file.write(first)
+                first = stream.read(_PIECE_BYTES)
+        extension = extension_by_content(aside, job.input.delimiter is not None)
+        path = directory / f"stdin-{digest.hexdigest()[:32]}{extension}"
+        if path.exists():
+            return path, False
+        aside.rename(path)
+        return path, True
+    finally:
+        aside.unlink(missing_ok=True)
