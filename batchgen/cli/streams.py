@@ -74,7 +74,8 @@ def _text(raw: LastingOutput, old: TextIO | None) -> TextIO:
         io.BufferedWriter(raw),
         encoding=old.encoding,
         errors="backslashreplace",
-        line_buffering=old.line_buffering,
+        # An unbuffered stream (PYTHONUNBUFFERED) passes text on at once, here to a buffer: each line has to leave it.
+        line_buffering=old.line_buffering or old.write_through,
         write_through=old.write_through,
     )
 

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.cli.conftest import results_of
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 
 TEAM, CODE = "team-secret-55aa66bb77", "code+secret/9988"
 ENV = {"GATE_KEY": "gate-key-0011223344", "TEAM": f"Bearer {TEAM}"}

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from tests.cli.conftest import KEY, results_of
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 
 ENV = {**os.environ, "DASHSCOPE_API_KEY": KEY}
 
@@ -75,3 +76,25 @@ def test_commands_that_only_read(path, tmp_path):
             0,
             b"batchgen: standard output could not be written: No space left on device.\n",
         )
+
+
+def test_a_note_is_shown_while_the_process_lives_also_where_streams_are_unbuffered(simulator, job, tmp_path):
+    """Containers set PYTHONUNBUFFERED: then the first line came when the process had ended."""
+    texts = [f"Question {number}" for number in range(50)]
+    path = job(write_csv(tmp_path / "in.csv", texts), simulator(hang=1.0).url, model="a-model-without-price")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "batchgen", "run", str(path), "--no-progress"],
+        cwd=tmp_path,
+        env={**os.environ, "DASHSCOPE_API_KEY": KEY, "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        readable, _, _ = select.select([process.stderr], [], [], 60)
+        assert readable, "nothing was shown"
+        assert process.poll() is None, "it was shown when the process had ended"
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()

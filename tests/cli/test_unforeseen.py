@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.cli.conftest import KEY
-from tests.cli.test_run import write_csv
+from tests.inputs import write_csv
 
 BREAKS = """
 import sys
