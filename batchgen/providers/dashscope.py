@@ -28,6 +28,7 @@ from batchgen.providers.request_parts import (
     with_user_headers,
     without,
 )
+from batchgen.providers.vendors.dashscope import ERRORS
 from batchgen.secret import Secret, SecretHeader
 from batchgen.values import Completion, Failure, Message, Prompt, Request, Response
 
@@ -105,7 +106,7 @@ class DashScope:
 
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
-        exchange = Exchange(request, response, "dashscope", self._settings.name, self._clock())
+        exchange = Exchange(request, response, ERRORS, self._settings.name, self._clock())
         # Left out, it is false: frames repeat the text so far.
         cumulative = request.streamed and (_CUMULATIVE in request.body or "incremental_output" in self._settings.omit)
         return read_exchange(exchange, CUMULATIVE_SHAPE if cumulative else SHAPE)

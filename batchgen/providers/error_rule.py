@@ -10,9 +10,8 @@ from batchgen.values import FailureKind, Throttle, Verdict
 
 
 class Rule(Struct, frozen=True):
-    """One row. Empty `codes`, `statuses` or `message` fit everything; `vendor` "" fits both."""
+    """One row. Empty `codes`, `statuses` or `message` fit everything."""
 
-    vendor: str
     statuses: frozenset[int]
     codes: frozenset[str]
     message: re.Pattern[str] | None
@@ -23,18 +22,16 @@ class Rule(Struct, frozen=True):
     setting: bool = False
     needs_stream: bool = False
 
-    def fits(self, vendor: str, status: int, words: frozenset[str], said: str) -> bool:
+    def fits(self, status: int, words: frozenset[str], said: str) -> bool:
         """Whether this row speaks about the error: `words` are its codes in lower case, `said` code and message."""
         return (
-            (not self.vendor or self.vendor == vendor)
-            and (not self.statuses or status in self.statuses)
+            (not self.statuses or status in self.statuses)
             and (not self.codes or not self.codes.isdisjoint(words))
             and (self.message is None or self.message.search(said) is not None)
         )
 
 
 def rule(
-    vendor: str,
     codes: str,
     kind: FailureKind,
     verdict: Verdict,
@@ -47,7 +44,6 @@ def rule(
     needs_stream: bool = False,
 ) -> Rule:
     return Rule(
-        vendor=vendor,
         statuses=frozenset(map(int, status.split())),
         codes=frozenset(codes.lower().split()),
         message=re.compile(message, re.IGNORECASE | re.DOTALL) if message else None,
@@ -60,8 +56,8 @@ def rule(
     )
 
 
-def limit(vendor: str, codes: str, throttle: Throttle, source: str, *, message: str = "", status: str = "") -> Rule:
+def limit(codes: str, throttle: Throttle, source: str, *, message: str = "", status: str = "") -> Rule:
     """A row for a limit that spoke: wait, at no attempt's cost."""
     return rule(
-        vendor, codes, FailureKind.RATE_LIMITED, Verdict.WAIT, source, message=message, status=status, throttle=throttle
+        codes, FailureKind.RATE_LIMITED, Verdict.WAIT, source, message=message, status=status, throttle=throttle
     )

@@ -16,6 +16,7 @@ from batchgen.prompts.messages import as_messages
 from batchgen.providers import models
 from batchgen.providers import parameter_checks as checks
 from batchgen.providers.auth import is_azure, key_headers
+from batchgen.providers.error_catalogue import CHAT_COMPLETIONS
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import chat_reply
 from batchgen.providers.reader import Exchange, ReplyShape, read_exchange
@@ -28,6 +29,7 @@ from batchgen.providers.request_parts import (
     with_user_headers,
     without,
 )
+from batchgen.providers.vendors.dashscope import ERRORS
 from batchgen.secret import Secret, SecretHeader
 from batchgen.values import Completion, Failure, Prompt, Request, Response
 
@@ -72,6 +74,7 @@ class OpenAIChat:
         self._clock = clock
         self._url = endpoint(settings.base_url)
         self._vendor = "dashscope" if is_dashscope(settings.base_url) else "openai"
+        self._errors = ERRORS if self._vendor == "dashscope" else CHAT_COMPLETIONS
         self._constant = constant_parameters(settings.parameters)
         self._headers = {
             stream: with_user_headers(
@@ -105,7 +108,7 @@ class OpenAIChat:
 
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
-        exchange = Exchange(request, response, self._vendor, self._settings.name, self._clock())
+        exchange = Exchange(request, response, self._errors, self._settings.name, self._clock())
         return read_exchange(exchange, SHAPE)
 
     def must_stream(self, model: str) -> bool:

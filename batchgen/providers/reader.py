@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from batchgen.providers.error_body import VendorError, describe, find_error, read_error
 from batchgen.providers.error_catalogue import find_rule
+from batchgen.providers.error_rule import Rule
 from batchgen.providers.finish_reasons import OUR_WORDS, read_end
 from batchgen.providers.quick_decode import UsualReply, usual_usage
 from batchgen.providers.reply_fields import Choice, ReplyParts, said_once
@@ -37,12 +38,12 @@ class FindChoice(Protocol):
 
 
 class Exchange(Struct, frozen=True, gc=False):
-    """A request with its response, and what is needed to judge them: the vendor whose words the errors use, the
-    job's own model, and the time (Unix seconds) that dates in headers are measured against."""
+    """A request with its response, and what is needed to judge them: the vendor's table of errors, the job's own
+    model, and the time (Unix seconds) that dates in headers are measured against."""
 
     request: Request
     response: Response
-    vendor: str
+    errors: Sequence[Rule]
     job_model: str
     now: float
 
@@ -277,7 +278,7 @@ def _failure(
     """Judge an error by the catalogue. `status`: the HTTP status, or the one stated within a 200; `answer`: what had
     come before it; `relayed`: the body has no vendor's error, so a proxy may have spoken in the vendor's place."""
     request, headers = exchange.request, exchange.response.headers
-    rule = find_rule(exchange.vendor, status, error)
+    rule = find_rule(exchange.errors, status, error)
     verdict, setting, needs_stream = rule.verdict, rule.setting, rule.needs_stream
     if needs_stream and request.streamed:  # what the message asks for was done already
         needs_stream = False

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.providers.dashscope import SHAPE as NATIVE
+from batchgen.providers.error_catalogue import CHAT_COMPLETIONS
 from batchgen.providers.openai_chat import SHAPE as CHAT
 from batchgen.providers.reader import Exchange, read_any, read_exchange
 from batchgen.providers.usage import LARGEST_COST, LARGEST_COUNT
@@ -114,7 +115,7 @@ def encoded(value):
 
 def exchange(body, status, headers, *, stream):
     request = Request("https://host/v1", b"{}", {}, stream, "m")
-    return Exchange(request, Response(status, headers, body), "openai", "m", NOW)
+    return Exchange(request, Response(status, headers, body), CHAT_COMPLETIONS, "m", NOW)
 
 
 def check_bounds(outcome):

@@ -11,6 +11,7 @@ import pytest
 from batchgen.providers.dashscope import SHAPE as NATIVE
 from batchgen.providers.openai_chat import SHAPE as CHAT
 from batchgen.providers.reader import Exchange, read_any, read_exchange
+from batchgen.providers.vendors.dashscope import ERRORS as DASHSCOPE_ERRORS
 from batchgen.values import Completion, Request, Response
 
 from .samples import BODIES, NOW
@@ -81,7 +82,7 @@ def variations(form):
 
 def exchange(body, status=200, headers=None):
     request = Request("https://host/v1", b"{}", {}, model="qwen-plus")
-    return Exchange(request, Response(status, headers or {}, body), "dashscope", "qwen-plus", NOW)
+    return Exchange(request, Response(status, headers or {}, body), DASHSCOPE_ERRORS, "qwen-plus", NOW)
 
 
 @pytest.mark.parametrize(
