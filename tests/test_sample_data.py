@@ -255,7 +255,7 @@ def test_jobs_are_complete_and_in_corridor_order(path):
     assert list(job) == [table for table in CORRIDOR if table in job]
     assert {"name", "input", "prompt", "model", "limits", "retry", "output"} <= set(job)
     assert job["name"] == path.stem.replace("_", "-")
-    assert job["output"]["path"] == f"out/{job['name']}"
+    assert job["output"]["path"] == f"../out/{job['name']}"
     assert {"provider", "name", "base_url", "api_key_env", "parameters"} <= set(job["model"])
 
 
@@ -263,7 +263,7 @@ def test_jobs_are_complete_and_in_corridor_order(path):
 def test_jobs_use_only_columns_of_their_input(path):
     """Ids, templates, column parameters and carried columns exist; ids are unique; no name clashes with a result's."""
     job = read_job(path)
-    table = read_table(ROOT / job["input"]["path"])
+    table = read_table(path.parent / job["input"]["path"])
     columns = set(table.column_names)
 
     ids = table[job["input"]["id"]].to_pylist()
@@ -289,7 +289,7 @@ def test_jobs_use_only_columns_of_their_input(path):
 def test_email_extraction_asks_for_the_six_fields():
     """The schema has them, and those with a gold column are named in the job and carried into the results."""
     job = read_job(ROOT / "jobs" / "email_extraction.toml")
-    schema = json.loads((ROOT / job["response"]["schema"]).read_text(encoding="utf-8"))
+    schema = json.loads((ROOT / "jobs" / job["response"]["schema"]).read_text(encoding="utf-8"))
     assert set(EXTRACTED) <= set(schema["properties"])
     assert job["evaluate"]["gold"].items() <= {(field, f"gold_{field}") for field in EXTRACTED}
     assert set(job["evaluate"]["gold"].values()) <= set(job["output"]["columns"])

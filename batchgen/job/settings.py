@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import JobError
 from batchgen.job.evaluation_settings import EvaluationSettings
+from batchgen.job.paths import resolve_paths
 from batchgen.pace.retry import RetrySettings
 from batchgen.prompts.prompt import PromptSettings
 from batchgen.providers import PROVIDERS
@@ -133,8 +134,9 @@ def load_job(path: str | Path, /, **overrides: Any) -> Job:
     """Read and check a job file.
 
     `overrides` win over the file: any job key by its dotted path (`**{"limits.concurrency": 8}`), and the short forms
-    `input` and `output` (paths), `limit` (first N rows) and `budget`. A value of None leaves the file's. Raises
-    `JobError` with one sentence that names the file, the key and what was expected.
+    `input` and `output` (paths), `limit` (first N rows) and `budget`. A value of None leaves the file's. Relative paths
+    in the file count from its folder, those of `overrides` from the working directory. Raises `JobError` with one
+    sentence that names the file, the key and what was expected.
     """
     where = str(path)
     try:
@@ -147,6 +149,7 @@ def load_job(path: str | Path, /, **overrides: Any) -> Job:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise JobError(f"{where}: not valid TOML: {error}.") from error
+    resolve_paths(table, Path(path).parent)
     for key, value in overrides.items():
         if value is not None:
             _put(table, _SHORT_FORMS.get(key, key), value)

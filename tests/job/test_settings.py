@@ -96,7 +96,7 @@ def test_overrides_win_over_the_file(write):
     """Dotted paths and short forms; None leaves what the file says."""
     job = load_job(write(JOB), input="other.csv", output=None, limit=3, **{"limits.concurrency": 2, "model.name": "m"})
     assert (job.input.path, job.input.limit, job.limits.concurrency, job.model.name) == ("other.csv", 3, 2, "m")
-    assert job.output.path == "out/colours"
+    assert job.output.path.endswith("/out/colours")
 
 
 def test_an_override_of_an_unknown_key_is_refused(write):

@@ -1,0 +1,39 @@
+"""Paths in a job file count from the file's own folder, so that a job means the same wherever it is started from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PATH_KEYS = (
+    "input.path",
+    "prompt.system_file",
+    "prompt.user_file",
+    "prompt.examples",
+    "response.schema",
+    "pricing.file",
+    "output.path",
+)
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def resolve_paths(table: dict[str, Any], folder: Path) -> None:
+    """Rewrite each relative path of a decoded job file, so that it counts from the working directory."""
+    for key in PATH_KEYS:
+        name, _, field = key.partition(".")
+        values = table.get(name)
+        if isinstance(values, Mapping) and isinstance(value := values.get(field), str):
+            table[name] = {**values, field: _resolved(value, folder)}
+
+
+def _resolved(path: str, folder: Path) -> str:
+    if path in ("", "-") or _ADDRESS.match(path):
+        return path
+    joined = os.path.join(folder, os.path.expanduser(path))
+    tidy = os.path.normpath(joined)
+    # behind a symbolic link `..` is another folder than the one that the path's text leads to
+    return tidy if os.path.realpath(tidy) == os.path.realpath(joined) else joined
