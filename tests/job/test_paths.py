@@ -10,8 +10,8 @@ import pytest
 import batchgen
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.paths import PATH_KEYS
-from batchgen.job.settings import _all_keys as all_keys
 from batchgen.job.settings import Job, load_job
+from batchgen.job.settings import _all_keys as all_keys
 from batchgen.secret import Secret
 from batchgen.simulator import Settings, start_in_thread
 
