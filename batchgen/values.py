@@ -87,7 +87,7 @@ class Usage(Struct, frozen=True, gc=False):
     """Tokens as the provider reported them; None where it did not (never 0 for unknown).
 
     `output_tokens` includes `reasoning_tokens`; `input_tokens` includes `cached_tokens` (read from a cache) and
-    `cache_write_tokens` (written to one).
+    `cache_write_tokens` (written to one). `contradictory`: a figure was left out, as it contradicted the others.
     """
 
     input_tokens: int | None = None
@@ -96,6 +96,7 @@ class Usage(Struct, frozen=True, gc=False):
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     cache_write_tokens: int | None = None
+    contradictory: bool = False
 
 
 class RateLimits(Struct, frozen=True, gc=False):

@@ -113,7 +113,7 @@ class Attempts:
                 self._wait_for_files(row, outcome)
                 return outcome
             self._count(row, outcome)
-        elif cost is None and not self._noted_usage:
+        elif (cost is None or outcome.usage.contradictory) and not self._noted_usage:
             self._note_usage(outcome)
         reason = self.health.observe(row, outcome, started_s, answered_s)
         if reason is not None:
@@ -162,13 +162,19 @@ class Attempts:
                 return held, permit
 
     def _note_usage(self, completion: Completion) -> None:
-        """Say once that answers come without tokens: what is not reported, or cannot be a count, is kept as null."""
+        """Say once that answers come without tokens: what is not reported, or cannot be so, is kept as null."""
         usage = completion.usage
         if usage.input_tokens is None or usage.output_tokens is None:
             self._noted_usage = True
             self._note(
                 "Answers come without usable counts of their tokens: these rows have no tokens and no cost, and a "
                 "budget counts the most that each could have cost."
+            )
+        elif usage.contradictory:
+            self._noted_usage = True
+            self._note(
+                "Answers report more cached tokens than input, or more thinking than output, against their own total: "
+                "these figures stay empty, and the cost is that of input and output."
             )
         elif completion.service_tier is not None and self._results.has_price(completion):
             self._noted_usage = True

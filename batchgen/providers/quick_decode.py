@@ -49,8 +49,6 @@ class UsualChoice(Struct, gc=False):
     logprobs: None = None
     error: None = None
     usage: None = None
-    usageMetadata: None = None
-    x_groq: None = None
     delta: None = None
 
 
@@ -134,15 +132,10 @@ class UsualUsage(Struct, gc=False, forbid_unknown_fields=True):
         return Usage(tokens_in, tokens_out, total, cached, reasoning, stored)
 
 
-_UNKNOWN = Usage()
-
-
 class _Document(Struct, gc=False, kw_only=True):
     """What stands at the top in both formats. SDKs and gateways put `code`, `message` and a status beside an answer."""
 
     usage: UsualUsage | None = None
-    usageMetadata: None = None
-    x_groq: None = None
     model: str | None = None
     request_id: str | None = None
     other_request_id: None = field(name="requestId", default=None)
@@ -191,6 +184,6 @@ def usual_usage(reply: UsualReply) -> Usage | None:
     """Return the token counts of a reply that needs no second look; None for one that does."""
     message = reply.choice.message
     text = message.content
-    if not text or may_have_thinking(text):
+    if not text or may_have_thinking(text) or reply.usage is None:  # the tokens may be told elsewhere
         return None
-    return _UNKNOWN if reply.usage is None else reply.usage.read()
+    return reply.usage.read()

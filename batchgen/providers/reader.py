@@ -160,7 +160,7 @@ def _completion(exchange: Exchange, answer: ReplyParts, end: str | None) -> Comp
     return Completion(
         text=text,
         finish_reason=end,
-        usage=read_usage(reported, answered=answer.has_words or bool(reasoning)),
+        usage=_usage(exchange, answer, answered=answer.has_words or bool(reasoning)),
         reasoning=reasoning,
         tool_calls=answer.tool_calls,
         refusal=said_once(answer.refusal) or None,
@@ -174,9 +174,13 @@ def _completion(exchange: Exchange, answer: ReplyParts, end: str | None) -> Comp
     )
 
 
-def _billed(answer: ReplyParts) -> Usage | None:
+def _usage(exchange: Exchange, answer: ReplyParts, *, answered: bool) -> Usage:
+    return read_usage(answer.usage, answered=answered, claude="claude" in (_model(exchange, answer) or "").lower())
+
+
+def _billed(exchange: Exchange, answer: ReplyParts) -> Usage | None:
     """Return what an attempt without an answer was billed, as far as the server reported input and output."""
-    usage = read_usage(answer.usage, answered=answer.has_words)
+    usage = _usage(exchange, answer, answered=answer.has_words)
     return None if usage.input_tokens is None or usage.output_tokens is None else usage
 
 
@@ -215,12 +219,12 @@ def _redirect(exchange: Exchange) -> Failure:
 
 
 def _unreadable(exchange: Exchange, message: str, answer: ReplyParts) -> Failure:
-    return _lost(exchange, answer, FailureKind.UNREADABLE, message, _billed(answer), maybe_billed=True)
+    return _lost(exchange, answer, FailureKind.UNREADABLE, message, _billed(exchange, answer), maybe_billed=True)
 
 
 def _unended(exchange: Exchange, answer: ReplyParts) -> Failure:
     """Judge a reply without any end: with the prompt counted and no choice it was the prompt that was blocked."""
-    usage = _billed(answer)
+    usage = _billed(exchange, answer)
     if not answer.has_choice and usage is not None and usage.output_tokens == 0:
         return _filtered(exchange, answer, "the reply has no choice: the prompt was blocked")
     status = exchange.response.status
@@ -229,7 +233,7 @@ def _unended(exchange: Exchange, answer: ReplyParts) -> Failure:
 
 def _ended_badly(exchange: Exchange, answer: ReplyParts) -> Failure:
     """Judge an answer whose end is a failure of the server, or that has neither words nor a known end."""
-    usage = _billed(answer)
+    usage = _billed(exchange, answer)
     failure = _lost(
         exchange,
         answer,
@@ -243,7 +247,7 @@ def _ended_badly(exchange: Exchange, answer: ReplyParts) -> Failure:
 
 def _filtered(exchange: Exchange, answer: ReplyParts, message: str) -> Failure:
     """Judge a reply whose prompt or answer was held back: asking again would be held back again, and be billed."""
-    usage = read_usage(answer.usage, answered=False)
+    usage = _usage(exchange, answer, answered=False)
     failure = _lost(exchange, answer, FailureKind.CONTENT_FILTER, message, usage, maybe_billed=False)
     return msgspec.structs.replace(failure, verdict=Verdict.FAIL, finish_reason="content_filter")
 
@@ -305,7 +309,7 @@ def _failure(
         throttle=rule.throttle,
         retry_after_s=error.retry_after_s if wait_s is None else wait_s,
         maybe_billed=begun or lost,
-        usage=_billed(answer) if verdict is Verdict.RETRY else None,
+        usage=_billed(exchange, answer) if verdict is Verdict.RETRY else None,
         setting=setting,
         needs_stream=needs_stream,
         limits=rate_limits(headers, exchange.now),

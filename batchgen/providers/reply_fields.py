@@ -13,7 +13,7 @@ from typing import Any
 from batchgen.providers.error_body import VendorError, find_error
 from batchgen.providers.finish_reasons import OUR_WORDS, is_unfinished, read_end
 from batchgen.providers.tool_calls import ToolCalls, json_text
-from batchgen.providers.usage import last_filled
+from batchgen.providers.usage import find_report, last_filled
 from batchgen.providers.wire import word_or_none
 from batchgen.text.repeats import REPEATED_LETTERS, is_cumulative
 
@@ -60,11 +60,15 @@ class ReplyParts:
         self.request_id = self.request_id or _request_id(document)
         self.id = self.id or word_or_none(document.get("id"))
         self.service_tier = word_or_none(document.get("service_tier")) or self.service_tier
-        self._add_usage(document)
+        report = find_report(document)
+        if report is not None:
+            self.usages.append(report)
         if choice is None:
             return
         self.has_choice = True
-        self._add_usage(choice)
+        report = choice.get("usage")  # Moonshot's streams
+        if isinstance(report, dict) and report:
+            self.usages.append(report)
         reason = word_or_none(choice.get("finish_reason"))
         if reason is not None and not is_unfinished(reason):
             self.ended = reason
@@ -74,16 +78,6 @@ class ReplyParts:
         if logprobs is not None:
             self._add_logprobs(logprobs)
         self._add_message(document, choice)
-
-    def _add_usage(self, place: Mapping[str, Any]) -> None:
-        """Take the usage of a document, or of a choice (Moonshot); Groq's streams have it in a member of their own."""
-        usage = place.get("usage")
-        if not isinstance(usage, dict):
-            usage = place.get("usageMetadata") or place.get("x_groq")
-            if isinstance(usage, dict) and "usage" in usage:
-                usage = usage["usage"]
-        if isinstance(usage, dict) and usage:
-            self.usages.append(usage)
 
     def _add_message(self, document: Mapping[str, Any], choice: Choice) -> None:
         message, delta = choice.get("message"), choice.get("delta")

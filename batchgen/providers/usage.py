@@ -27,12 +27,18 @@ LARGEST_COST = 10**6
 
 Figures = Mapping[str, Any]
 
-_INPUT = ("inputtokens", "prompttokens", "prompttokencount", "inputtokencount", "promptevalcount")
+_INPUT = ("inputtokens", "prompttokens", "prompttokencount", "inputtokencount", "promptevalcount", "tokensevaluated",
+          "tokensin", "intokens", "inputtexttokencount", "nbinputtokens", "numtokensprompttotal", "inputtokenscount",
+          "prompttokenscount", "input", "prompt")  # fmt: skip
 _OUTPUT = ("outputtokens", "completiontokens", "candidatestokencount", "outputtokencount", "completiontokencount",
-           "generatedtokens", "evalcount")  # fmt: skip
-_TOTAL = ("totaltokens", "totaltokencount")
-_INPUT_DETAILS = ("prompttokensdetails", "inputtokensdetails", "prompttokendetails", "inputtokendetails")
-_OUTPUT_DETAILS = ("completiontokensdetails", "outputtokensdetails", "completiontokendetails", "outputtokendetails")
+           "generatedtokens", "evalcount", "tokenspredicted", "tokensout", "outtokens", "generatedtokencount",
+           "generationtokencount", "generationtokens", "outputtexttokencount", "nbgeneratedtokens",
+           "numtokensgenerated", "outputtokenscount", "completiontokenscount", "responsetokencount", "output",
+           "completion")  # fmt: skip
+_TOTAL = ("totaltokens", "totaltokencount", "tokenstotal", "totaltokenscount", "total")
+_INPUT_DETAILS = ("prompttokensdetails", "inputtokensdetails", "prompttokendetails", "inputtokendetails", "inputtokens")
+_OUTPUT_DETAILS = ("completiontokensdetails", "outputtokensdetails", "completiontokendetails", "outputtokendetails",
+                   "outputtokens")  # fmt: skip
 _CACHED_DETAILS = ("cachedtokens", "cacheread", "cachereadtokens", "cachereadinputtokens", "cachedinputtokens",
                    "cachehittokens")  # fmt: skip
 _CACHED = ("cachedtokens", "prompttokenscached", "promptcachehittokens", "cachereadinputtokens", "cachereadtokens",
@@ -40,11 +46,29 @@ _CACHED = ("cachedtokens", "prompttokenscached", "promptcachehittokens", "cacher
            "cachereadinputtokencount", "cachehittokens", "cachetokens")  # fmt: skip
 _WRITTEN = ("cachecreationinputtokens", "cachewritetokens", "cachewriteinputtokens", "cachedcreationtokens",
             "cachecreationtokens", "cachewriteinputtokencount", "cachewrite")  # fmt: skip
+_WRITTEN_BY_AGE = ("claudecachecreation5mtokens", "claudecachecreation1htokens")
 _THOUGHT = ("reasoningtokens", "thinkingtokens", "thoughtstokencount", "thoughttokens", "thoughtstokens", "reasoning",
             "reasoningoutputtokens")  # fmt: skip
+_TOOLS = ("tooluseprompttokencount", "tooluseprompttokens")
+"""What the server's own tools have put into the input, beside the prompt (Gemini)."""
+
 _BESIDE = ("cachereadinputtokens", "cachecreationinputtokens")
+_OWN_BILL = ("citationtokens", "numsearchqueries")
+"""Beside these (Perplexity) the thinking is counted and charged beside the output, and no total has it."""
+
+_INSIDE = ("billedunits", "tokens", "text", "billing")
+"""Where a report has its figures one level deeper: what is billed (Cohere) before what was processed."""
+
 _COSTS = ("cost", "totalcost", "estimatedcost", "costusd")
 _TICKS = "costinusdticks"
+_PLACES = ("usage", "usageMetadata", "usage_metadata", "x_groq", "meta", "meta_info", "metrics", "token_usage",
+           "tokenUsage", "amazon-bedrock-invocationMetrics")  # fmt: skip
+_AT_TOP = frozenset({"prompt_eval_count", "eval_count", "tokens_evaluated", "tokens_predicted", "prompt_token_count",
+                     "generation_token_count", "generated_token_count", "input_token_count", "output_token_count",
+                     "prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "tokens_in", "tokens_out",
+                     "inputTextTokenCount", "inputTokens", "outputTokens", "total_tokens"})  # fmt: skip
+_TELLING = frozenset({*_INPUT[:-2], *_OUTPUT[:-2], *_TOTAL[:-1]})
+_BESIDE_NAMES, _OWN_BILL_NAMES = frozenset(_BESIDE), frozenset(_OWN_BILL)
 _SEPARATORS = re.compile(r"[_\-\s]+")
 _NUMBER = re.compile(r"\d{1,20}(?:\.\d{1,20})?")
 _TWELVE_PLACES = Decimal("1e-12")
@@ -62,7 +86,7 @@ def last_filled(reports: Sequence[Figures]) -> dict[str, Any]:
         for name, value in report.items():
             if not _is_filled(together.get(name)):
                 together[name] = value
-        figures = _figures(report)
+        figures = _spread(report)
         has_input = has_input or bool(_first(figures, _INPUT))
         has_output = has_output or bool(_first(figures, _OUTPUT))
         if has_input and has_output:
@@ -70,24 +94,61 @@ def last_filled(reports: Sequence[Figures]) -> dict[str, Any]:
     return together
 
 
-def read_usage(report: Figures | None, *, answered: bool = True) -> Usage:
+def find_report(document: Figures) -> Figures | None:
+    """Return a document's report of tokens, wherever it stands; None if it has none.
+
+    In a member of its own, or in one of Groq's, Cohere's or Bedrock's; at the top (Ollama, Llama on Bedrock); as
+    llama.cpp's `timings`.
+    """
+    for name in _PLACES:
+        report = document.get(name)
+        if isinstance(report, dict) and report:
+            inner = report.get("usage")
+            report = inner if isinstance(inner, dict) else report
+            if name == "usage" or not _TELLING.isdisjoint(_spread(report)):
+                return report
+    if not _AT_TOP.isdisjoint(document):
+        return {name: value for name, value in document.items() if isinstance(value, (int, float))}
+    timings = document.get("timings")
+    return _of_timings(timings) if isinstance(timings, dict) else None
+
+
+def _of_timings(timings: Figures) -> Figures | None:
+    """Return what llama.cpp has measured: `prompt_n` are the tokens that were not in its cache."""
+    read, written = count(timings.get("prompt_n")), count(timings.get("predicted_n"))
+    if read is None or written is None:
+        return None
+    cached = count(timings.get("cache_n"))
+    return {"input_tokens": read + (cached or 0), "output_tokens": written, "cached_tokens": cached}
+
+
+def read_usage(report: Figures | None, *, answered: bool = True, claude: bool = False) -> Usage:
     """Return the token counts, whatever they are called; None where they were not reported.
 
-    No input, or no output with an answer, is no report either. `answered`: there was an answer.
+    No input, or no output with an answer, is no report either. `answered`: there was an answer; `claude`: by a model
+    whose cached tokens are counted beside its input, as some gateways pass them on.
+
+    A count of the cache or of thinking that cannot be a part of what it should be a part of, where the total says that
+    it does not come on top, is left out: nothing is charged for a figure that contradicts the others.
     https://docs.qwencloud.com/api-reference/chat/dashscope, https://github.com/openai/openai-openapi
     """
     if not report:
         return Usage()
-    figures = _figures(report)
+    figures = _spread(report)
     read, written = _details(figures, _INPUT_DETAILS), _details(figures, _OUTPUT_DETAILS)
     cached = _either(_first(read, _CACHED_DETAILS), _first(figures, _CACHED))
     stored = _either(_either(_first(read, _WRITTEN), _first(figures, _WRITTEN)), _stored(read, figures))
     thought = _either(_first(written, _THOUGHT), _first(figures, _THOUGHT))
     total = _first(figures, _TOTAL) or None
     tokens_in, tokens_out = _pair(figures, total)
-    beside = (cached or 0) + (stored or 0)
-    if beside:
-        tokens_in = _with_cache(figures, tokens_in, tokens_out, total, beside)
+    if tokens_in is not None:
+        told_out = tokens_out or 0
+        if total is not None and thought is not None and total >= tokens_in + told_out + thought:
+            told_out += thought
+        tokens_in += _tools(figures, tokens_in, told_out, total)
+        if cached or stored:
+            caches = (cached or 0, stored or 0)
+            tokens_in += _beside(figures, tokens_in, tokens_out or 0, total, caches, claude=claude)
     tokens_in = tokens_in or None
     if answered or tokens_in is None:
         tokens_out = tokens_out or None
@@ -98,15 +159,34 @@ def read_usage(report: Figures | None, *, answered: bool = True) -> Usage:
             rest = total - tokens_in
             if 0 < rest <= LARGEST_OUTPUT or (rest == 0 and not answered):
                 tokens_out = rest
+    contradictory = False
     if tokens_out is not None and thought is not None and thought > tokens_out:
-        tokens_out += thought
-    if tokens_in is None:
-        cached, stored, total = cached or None, stored or None, None
-    elif tokens_out is not None:
+        if total is None or not _OWN_BILL_NAMES.isdisjoint(figures):
+            tokens_out += thought
+        else:
+            thought, contradictory = None, True
+    if tokens_in is not None and (cached or 0) + (stored or 0) > tokens_in:
+        contradictory = True
+        cached = cached if (cached or 0) <= tokens_in else None
+        stored = stored if (stored or 0) + (cached or 0) <= tokens_in else None
+    if tokens_in is not None and tokens_out is not None:
         total = tokens_in + tokens_out
+    elif tokens_in is not None:
+        total = total if total is not None and 0 <= total - tokens_in <= LARGEST_OUTPUT else None
+    else:
+        cached, stored = cached or None, stored or None
+        total = None if tokens_out is not None else total
     if tokens_out is None:
         thought = thought or None
-    return Usage(*map(_bounded, (tokens_in, tokens_out, total, cached, thought, stored)))
+    return Usage(
+        _bounded(tokens_in),
+        _bounded(tokens_out),
+        _bounded(total),
+        _bounded(cached),
+        _bounded(thought),
+        _bounded(stored),
+        contradictory,
+    )
 
 
 def read_cost(report: Figures | None) -> Decimal | None:
@@ -148,6 +228,18 @@ def _figures(report: Figures) -> dict[str, Any]:
     return figures
 
 
+def _spread(report: Figures) -> dict[str, Any]:
+    """Return the members of a report with those that stand one level deeper; what stands at the top comes first."""
+    figures = _figures(report)
+    for name in _INSIDE:
+        inner = figures.get(name)
+        if isinstance(inner, dict):
+            for key, value in _figures(inner).items():
+                if not _is_filled(figures.get(key)):
+                    figures[key] = value
+    return figures
+
+
 def _details(figures: Figures, names: Sequence[str]) -> dict[str, Any]:
     """Return the details of input or output, under all their names together."""
     found = [figures[name] for name in names if isinstance(figures.get(name), dict)]
@@ -155,7 +247,12 @@ def _details(figures: Figures, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _counts(figures: Figures, names: Sequence[str]) -> list[int]:
-    return [found for name in names if (found := count(figures.get(name))) is not None]
+    return [found for name in names if (found := count(_total_of(figures.get(name)))) is not None]
+
+
+def _total_of(value: Any) -> Any:
+    """Return a figure, also where it is an object with its parts and their total."""
+    return value.get("total") if isinstance(value, dict) else value
 
 
 def _first(figures: Figures, names: Sequence[str]) -> int | None:
@@ -179,24 +276,37 @@ def _pair(figures: Figures, total: int | None) -> tuple[int | None, int | None]:
     return tokens_in, tokens_out
 
 
-def _with_cache(
-    figures: Figures, tokens_in: int | None, tokens_out: int | None, total: int | None, beside: int
-) -> int | None:
-    """Return the input with its cached tokens, which Anthropic and gateways to it count beside the prompt."""
-    if tokens_in is None:
-        return None
-    named = any(name in figures for name in _BESIDE) and not any(name in figures for name in _INPUT[1:])
-    native = named and total is None
-    told = total is not None and total == tokens_in + beside + (tokens_out or 0)
-    return tokens_in + beside if native or told or beside > tokens_in else tokens_in
+def _tools(figures: Figures, tokens_in: int, tokens_out: int, total: int | None) -> int:
+    """Return what tools of the server have put into the input, if it comes on top of the prompt."""
+    tools = _first(figures, _TOOLS) or 0
+    return tools if total is None or total >= tokens_in + tools + tokens_out else 0
+
+
+def _beside(
+    figures: Figures, tokens_in: int, tokens_out: int, total: int | None, caches: tuple[int, int], *, claude: bool
+) -> int:
+    """Return how many cached tokens come on top of the input: Anthropic counts them beside it, chat completions within.
+
+    The total tells. It may have been summed up without them (new-api, CLIProxyAPI): then Anthropic's names do, or the
+    model, where the cache is larger than the input. `caches`: the tokens read from one and written to one.
+    """
+    both = sum(caches)
+    for part in (both, *caches):
+        if part and total == tokens_in + part + tokens_out:
+            return part
+    named = claude or figures.get("usagesemantic") == "anthropic" or not _BESIDE_NAMES.isdisjoint(figures)
+    native = named and total is None and not any(name in figures for name in _INPUT[1:])
+    if native or figures.get("usagesemantic") == "anthropic":
+        return both
+    return both if both > tokens_in and (named or total is None or total >= tokens_in + both + tokens_out) else 0
 
 
 def _stored(read: Figures, figures: Figures) -> int | None:
     """Return what was written to caches of several ages, where only that is told."""
     creation = read.get("cachecreation", figures.get("cachecreation"))
-    if not isinstance(creation, dict):
-        return None
-    found = [number for number in map(count, creation.values()) if number is not None]
+    found = _counts(figures, _WRITTEN_BY_AGE)
+    if isinstance(creation, dict):
+        found = [number for number in map(count, creation.values()) if number is not None]
     return sum(found) if found else None
 
 

@@ -250,3 +250,32 @@ async def test_a_stopped_limiter_gives_back_what_was_held():
     assert row.tally.requests == 0
     assert budget.reserved == 0
     assert transport.requests == []
+
+
+def told(usage):
+    """A good answer with another report of its tokens."""
+    return Response(200, {}, GOOD.body.replace(b'{"prompt_tokens":24,"completion_tokens":1,"total_tokens":25}', usage))
+
+
+async def test_figures_that_contradict_each_other_are_told_once():
+    """The row keeps what the pair and the total agree on, and its price."""
+    odd = told(b'{"prompt_tokens":24,"completion_tokens":1,"total_tokens":25,"cached_tokens":99}')
+    said = []
+    made, *_ = asking(odd, odd, note=said.append)
+    for _ in range(2):
+        row = work()
+        result = made.result(row, await made.attempt(row))
+        assert (result.input_tokens, result.cached_tokens, result.total_tokens) == (24, None, 25)
+        assert result.input_cost == Decimal("0.4") * 24 / 1_000_000
+    assert len(said) == 1
+    assert "cached" in said[0]
+
+
+async def test_a_total_alone_is_kept_and_the_budget_counts_the_worst_case():
+    """Nobody knows what of it was output."""
+    made, _, _, budget, _ = asking(told(b'{"total_tokens":25}'), cap=Decimal(1))
+    row = work()
+    result = made.result(row, await made.attempt(row))
+    assert (result.input_tokens, result.output_tokens, result.total_tokens) == (None, None, 25)
+    assert result.input_cost is None
+    assert budget.unreported > Decimal("1.2") * 16 / 1_000_000

@@ -48,8 +48,17 @@ TOLD = {
         {"prompt_tokens": 800, "completion_tokens": 50, "total_tokens": 1000},
         Usage(800, 200, 1000),
     ),
-    "thinking beside an output and a total without it": (
+    "thinking beside an output, and no total": (
+        {"prompt_tokens": 800, "completion_tokens": 50} | THOUGHT,
+        Usage(800, 200, 1000, reasoning_tokens=150),
+    ),
+    "more thinking than output, against the total": (
         {"prompt_tokens": 800, "completion_tokens": 50, "total_tokens": 850} | THOUGHT,
+        Usage(800, 50, 850, contradictory=True),
+    ),
+    "Perplexity's thinking, billed apart": (
+        {"prompt_tokens": 800, "completion_tokens": 50, "total_tokens": 850, "citation_tokens": 9000,
+         "num_search_queries": 18, "reasoning_tokens": 150},
         Usage(800, 200, 1000, reasoning_tokens=150),
     ),
     "thinking at the top": (PLAIN | {"reasoning_tokens": 60}, Usage(800, 200, 1000, reasoning_tokens=60)),
@@ -66,9 +75,69 @@ TOLD = {
         PLAIN | {"prompt_tokens_details": {"cached_tokens": 0}, "cache_read_input_tokens": 640},
         Usage(800, 200, 1000, cached_tokens=640),
     ),
-    "cached beside the prompt": (
-        {"prompt_tokens": 160, "completion_tokens": 200, "total_tokens": 360} | CACHED,
+    "cached beside the prompt, and no total": (
+        {"prompt_tokens": 160, "completion_tokens": 200} | CACHED,
         Usage(800, 200, 1000, cached_tokens=640),
+    ),
+    "more cached than prompt, against the total": (
+        {"prompt_tokens": 160, "completion_tokens": 200, "total_tokens": 360} | CACHED,
+        Usage(160, 200, 360, contradictory=True),
+    ),
+    "more cached and written than prompt, against the total": (
+        {"prompt_tokens": 700, "completion_tokens": 200, "total_tokens": 900,
+         "prompt_tokens_details": {"cached_tokens": 640, "cache_write_tokens": 100}},
+        Usage(700, 200, 900, cached_tokens=640, contradictory=True),
+    ),
+    "cached beside the prompt under Anthropic's name, the total without it": (
+        {"prompt_tokens": 160, "completion_tokens": 200, "total_tokens": 360, "cache_read_input_tokens": 640},
+        Usage(800, 200, 1000, cached_tokens=640),
+    ),
+    "cached within the prompt, under both names": (
+        PLAIN | CACHED | {"cache_read_input_tokens": 640, "cache_creation_input_tokens": 0},
+        Usage(800, 200, 1000, cached_tokens=640, cache_write_tokens=0),
+    ),
+    "a gateway that says it counts as Anthropic does": (
+        {"prompt_tokens": 700, "completion_tokens": 200, "total_tokens": 900, "usage_semantic": "anthropic",
+         "prompt_tokens_details": {"cached_tokens": 60}, "claude_cache_creation_5_m_tokens": 30,
+         "claude_cache_creation_1_h_tokens": 10},
+        Usage(800, 200, 1000, cached_tokens=60, cache_write_tokens=40),
+    ),
+    "only the read cache beside the prompt, as the total tells": (
+        {"prompt_tokens": 700, "completion_tokens": 200, "total_tokens": 1000, "cache_read_input_tokens": 100,
+         "cache_creation_input_tokens": 50},
+        Usage(800, 200, 1000, cached_tokens=100, cache_write_tokens=50),
+    ),
+    "tools of the server": (
+        {"promptTokenCount": 80, "toolUsePromptTokenCount": 237, "candidatesTokenCount": 173,
+         "thoughtsTokenCount": 60, "totalTokenCount": 550},
+        Usage(317, 233, 550, reasoning_tokens=60),
+    ),
+    "tools of the server, and no total": (
+        {"promptTokenCount": 80, "toolUsePromptTokenCount": 720, "candidatesTokenCount": 200},
+        Usage(800, 200, 1000),
+    ),
+    "tools of the server within the prompt": (
+        PLAIN | {"tool_use_prompt_tokens": 500}, Usage(800, 200, 1000),
+    ),
+    "Cohere's billed units": (
+        {"billed_units": {"input_tokens": 800.0, "output_tokens": 200.0}, "tokens": {"input_tokens": 1290,
+         "output_tokens": 200}, "cached_tokens": 0},
+        Usage(800, 200, 1000, cached_tokens=0),
+    ),
+    "Cohere's tokens alone": ({"tokens": {"input_tokens": 800, "output_tokens": 200}}, Usage(800, 200, 1000)),
+    "Spark's": ({"text": {"prompt_tokens": 800, "completion_tokens": 200}}, Usage(800, 200, 1000)),
+    "objects with a total": (
+        {"inputTokens": {"total": 800, "cacheRead": 640, "noCache": 160}, "outputTokens": {"total": 200, "text": 50,
+         "reasoning": 150}},
+        Usage(800, 200, 1000, cached_tokens=640, reasoning_tokens=150),
+    ),
+    "short names": ({"input": 800, "output": 200, "total": 1000}, Usage(800, 200, 1000)),
+    "tokens first": ({"tokens_in": 800, "tokens_out": 200}, Usage(800, 200, 1000)),
+    "Llama's on Bedrock": ({"prompt_token_count": 800, "generation_token_count": 200}, Usage(800, 200, 1000)),
+    "Titan's": ({"inputTextTokenCount": 800, "generated_token_count": 200}, Usage(800, 200, 1000)),
+    "a total alone": ({"total_tokens": 1000}, Usage(total_tokens=1000)),
+    "a total alone beside zeros": (
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 1000}, Usage(total_tokens=1000),
     ),
     "cached beside the prompt, as the total tells": (
         {"prompt_tokens": 700, "completion_tokens": 200, "total_tokens": 1000, "cache_read_input_tokens": 100},
@@ -106,6 +175,13 @@ PLACES = {
     "empty at the top, in the choice": {"usage": {}, "choice": {"usage": PLAIN}},
     "in a member of Groq's": {"x_groq": {"id": "r", "usage": PLAIN}},
     "Gemini's member": {"usageMetadata": {"promptTokenCount": 800, "candidatesTokenCount": 200}},
+    "Cohere's member": {
+        "meta": {"api_version": {"version": "1"}, "billed_units": {"input_tokens": 800.0, "output_tokens": 200.0}}
+    },
+    "Bedrock's member": {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 800, "outputTokenCount": 200}},
+    "beside null": {"usage": None, "metrics": {"input_token_count": 800, "output_token_count": 200}},
+    "llama.cpp's counts": {"tokens_evaluated": 800, "tokens_predicted": 200, "tokens_cached": 999, "timings": {}},
+    "Ollama's counts": {"prompt_eval_count": 800, "eval_count": 200, "total_duration": 5043500667},
 }
 
 
@@ -143,6 +219,31 @@ SPLIT = {
 def test_reports_of_a_stream_are_taken_together(name):
     """Of each figure the last one that says anything."""
     assert read_usage(last_filled(SPLIT[name])) == Usage(800, 200, 1000)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_llama_cpps_timings_are_read_where_there_is_no_usage(stream):
+    """What came out of its cache is counted apart there; `usage` comes first where there is one."""
+    timings = {"cache_n": 640, "prompt_n": 160, "predicted_n": 200, "prompt_ms": 3.5}
+    for usage, expected in ((None, Usage(800, 200, 1000, cached_tokens=640)), (PLAIN, Usage(800, 200, 1000))):
+        choice = {"index": 0, "finish_reason": "stop", "delta" if stream else "message": {"content": "a"}}
+        body = msgspec.json.encode({"choices": [choice], "timings": timings, "usage": usage})
+        outcome = read("openai", b"data: " + body + b"\n\n" if stream else body, stream=stream)
+        assert isinstance(outcome, Completion)
+        assert outcome.usage == expected
+
+
+def test_a_cache_larger_than_the_input_is_beside_it_where_the_model_is_anthropics():
+    """Gateways leave Anthropic's names out, and sum up without the cache."""
+    told = {"prompt_tokens": 160, "completion_tokens": 200, "total_tokens": 360} | CACHED
+    for model, expected in (
+        ("anthropic/claude-x", Usage(800, 200, 1000, cached_tokens=640)),
+        ("other", Usage(160, 200, 360, contradictory=True)),
+    ):
+        choice = {"index": 0, "finish_reason": "stop", "message": {"content": "a"}}
+        outcome = read("openai", msgspec.json.encode({"choices": [choice], "usage": told, "model": model}))
+        assert isinstance(outcome, Completion)
+        assert outcome.usage == expected
 
 
 def test_a_blocked_prompt_has_no_output():
@@ -190,3 +291,21 @@ def test_any_figures_give_a_usage_that_agrees_with_itself(reports, answered):
         assert usage.total_tokens in (usage.input_tokens + usage.output_tokens, None)
         assert (usage.reasoning_tokens or 0) <= usage.output_tokens
         assert (usage.cached_tokens or 0) + (usage.cache_write_tokens or 0) <= usage.input_tokens
+
+
+WHOLE = st.integers(1, 5000)
+
+
+@given(WHOLE, WHOLE, st.integers(0, 9000), st.integers(0, 9000), st.booleans())
+def test_what_the_pair_and_the_total_say_is_never_raised_by_other_figures(tokens_in, tokens_out, cached, thought, top):
+    """A total that is the sum of the pair settles both; a detail is a part of one of them, or left out."""
+    details = {
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": thought},
+    }
+    report = {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
+    usage = read_usage(report | ({"cached_tokens": cached, "reasoning_tokens": thought} if top else details))
+    assert (usage.input_tokens, usage.output_tokens) == (tokens_in, tokens_out)
+    assert usage.cached_tokens == (cached if cached <= tokens_in else None)
+    assert usage.reasoning_tokens == (thought if thought <= tokens_out else None)
+    assert usage.contradictory is (cached > tokens_in or thought > tokens_out)
