@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "batchgen"
 FLOORS = (
     ("__init__", "__main__"),
     ("cli",),
-    ("report", "difference"),
+    ("report", "difference", "starting"),
     ("estimating", "evaluation"),
     ("api",),
     ("engine",),

@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 
 @click.command(name="run")
 @job_options
+@click.option("-n", "--dry-run", is_flag=True, help="Do what `batchgen check` does, and send nothing.")
 @click.option("--retry-failed", is_flag=True, help="Try the rows again that failed; the rest is kept.")
 @click.option("--fresh", is_flag=True, help="Move an existing run aside and start over.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the final summary.")
-def run_command(retry_failed: bool, fresh: bool, no_progress: bool, as_json: bool, **options: Any) -> int:
+def run_command(*, retry_failed: bool, fresh: bool, no_progress: bool, as_json: bool, **options: Any) -> int:
     """Run a job, or go on with an unfinished run of it.
 
     Ctrl-C stops sending and waits for what is in flight; twice stops at once. Running again goes on. SIGHUP reads the
@@ -48,6 +49,8 @@ def run_command(retry_failed: bool, fresh: bool, no_progress: bool, as_json: boo
       batchgen run jobs/email_extraction.toml --simulate
       batchgen run jobs/email_extraction.toml --limit 20 --output out/trial
     """
+    if options.pop("dry_run"):
+        return _check(1, as_json, options)
     if sys.platform == "linux":
         # Arrow reads this when it is imported. Tables of 20 MB come and go on three threads here, and its usual
         # allocator keeps 80 MB more of them at the peak (pyarrow 26).
@@ -155,6 +158,10 @@ def check(show: int, as_json: bool, **options: Any) -> int:
     Example:
       batchgen check jobs/email_extraction.toml --show 2
     """
+    return _check(show, as_json, options)
+
+
+def _check(show: int, as_json: bool, options: dict[str, Any]) -> int:
     from batchgen.cli.messages import check_text
     from batchgen.job.check import check_job
 

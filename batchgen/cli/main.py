@@ -11,10 +11,12 @@ from importlib.abc import MetaPathFinder
 
 import click
 
+from batchgen.cli.init_command import init_command
 from batchgen.cli.jobs import check, estimate, run_command
 from batchgen.cli.options import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_UNFORESEEN, EXIT_USAGE
 from batchgen.cli.runs import diff_command, evaluate_command, report, status
 from batchgen.cli.streams import outlast, settle
+from batchgen.cli.suggestions import Commands, explained
 from batchgen.cli.tools import mail_command, prices, simulate
 from batchgen.cli.unforeseen import remember
 from batchgen.cli.unforeseen import report as report_unforeseen
@@ -23,14 +25,7 @@ from batchgen.text.terminal import harmless
 from batchgen.version import __version__
 
 
-class _Group(click.Group):
-    """Lists the commands in the order of a user's day, as they are added below."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="batchgen")
 def cli() -> None:
     """Answer every row of a table of prompts, once, and write the answers to Parquet.
@@ -42,6 +37,7 @@ def cli() -> None:
 
 
 for command in (
+    init_command,
     run_command,
     check,
     estimate,
@@ -80,6 +76,9 @@ def _code(arguments: list[str] | None) -> int:
         return int(cli.main(arguments, prog_name="batchgen", standalone_mode=False) or 0)
     except click.exceptions.Abort:
         return EXIT_INTERRUPTED
+    except click.UsageError as error:
+        explained(error).show()
+        return EXIT_USAGE
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE

@@ -23,9 +23,12 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `run`, `check` and `estimate` share."""
     options = [
         click.argument("job_path", metavar="JOB.toml", type=click.Path()),
-        click.option("--input", "input_path", metavar="PATH", help="Read rows from here instead of input.path."),
+        click.option("-i", "--input", "input_path", metavar="PATH", help="Read rows from here instead of input.path."),
         click.option(
-            "--output", metavar="DIR", help="Write here instead of output.path (estimate: estimate.parquet alone)."
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Write here instead of output.path.",
         ),
         click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N rows only."),
         click.option(
@@ -35,6 +38,7 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             help="Set any job key by its dotted path, for example --set limits.concurrency=8. Repeatable.",
         ),
+        click.option("-m", "--model", metavar="NAME", help="Ask this model instead of model.name."),
         click.option("--budget", metavar="AMOUNT", help="Stop before the cost could pass this amount."),
         click.option("--prices", metavar="FILE", help="Prices that replace or add models, instead of pricing.file."),
         click.option("--simulate", is_flag=True, help="Use the built-in simulated provider; no key is needed."),
@@ -59,6 +63,7 @@ def load_from(options: dict[str, Any]) -> Job:
         "input.path": options["input_path"],
         "output.path": options["output"],
         "input.limit": options["limit"],
+        "model.name": options["model"],
         "limits.budget": budget,
         "pricing.file": options["prices"],
     }

@@ -109,11 +109,11 @@ def _notes(listed: Sequence[Listed]) -> list[str]:
 
 
 def _sources(listed: Sequence[Listed]) -> list[str]:
-    found: dict[tuple[str, dt.date], int] = {}
+    found: dict[tuple[str, dt.date | None], int] = {}
     for one in listed:
         key = (one.price.price_source, one.price.price_date)
         found[key] = found.get(key, 0) + 1
-    lines = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+    lines = sorted(found.items(), key=lambda pair: (-pair[1], pair[0][0]))
     return ["Sources", *(f"  {source} ({date}): {number:,} prices" for (source, date), number in lines)]
 
 

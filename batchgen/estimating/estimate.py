@@ -32,9 +32,10 @@ from batchgen.estimating.table import EstimateTable, read_table_estimate
 from batchgen.estimating.values import Estimate, Paid, read_estimate
 from batchgen.job.endpoint import Endpoint, endpoint_of, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
+from batchgen.job.requests import price_table
 from batchgen.job.settings import Job
 from batchgen.job.standard_input import input_for_reading
-from batchgen.money.prices import load_prices, region_of
+from batchgen.money.prices import region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
 from batchgen.tokens.parameters import effective_parameters
 
@@ -71,7 +72,7 @@ def estimate(
     with input_for_reading(job) as read:
         unlimited = msgspec.structs.replace(read, limits=msgspec.structs.replace(job.limits, budget=None))
         parts = assemble(unlimited, endpoint or keyless_endpoint(job)[0])
-        table = load_prices(Path(job.pricing.file) if job.pricing.file else None)
+        table = price_table(job)
         scan = parts.source.scan()
         notes = list(parts.notes)
         if parts.answers is not None and parts.answers.settings.votes > 1 and not pilot:

@@ -18,7 +18,7 @@ from batchgen.errors import JobError
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.examples import load_examples
 from batchgen.job.settings import ColumnReference, Job, holds_secret, public_headers
-from batchgen.money.prices import JobPrices, load_prices, region_of
+from batchgen.money.prices import JobPrices, PriceTable, load_prices, region_of
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.providers import PROVIDERS, open_provider
@@ -131,7 +131,7 @@ def _shape_prompts(job: Job, template: PromptTemplate, answers: StructuredAnswer
 def _prices(job: Job, endpoint: Endpoint, model: str, notes: list[str]) -> JobPrices:
     """Return the prices of the job's models; a price that is missing or old is noted. A budget needs one."""
     region = job.pricing.region or region_of(endpoint.base_url)
-    table = load_prices(Path(job.pricing.file) if job.pricing.file else None)
+    table = price_table(job)
     prices = JobPrices(table, region, model)
     price = prices(model) if model else None
     if model and price is None:
@@ -143,6 +143,13 @@ def _prices(job: Job, endpoint: Endpoint, model: str, notes: list[str]) -> JobPr
     if job.limits.budget is not None and model:
         notes += check_budget(job, model, prices)
     return prices
+
+
+def price_table(job: Job) -> PriceTable:
+    """Return the prices as the job has them: shipped, of its file, its own. Raises `JobError`."""
+    if job.pricing.free:
+        return PriceTable({}, free=True)
+    return load_prices(Path(job.pricing.file) if job.pricing.file else None, job.pricing.models)
 
 
 def check_budget(job: Job, model: str, prices: JobPrices) -> list[str]:

@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 
 from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import JobError
+from batchgen.files.nearest import did_you_mean
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.paths import resolve_paths
 from batchgen.pace.retry import RetrySettings
@@ -101,10 +102,13 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class PricingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[pricing]`: by default the region follows the host; `file` replaces or adds models."""
+    """`[pricing]`: by default the region follows the host; `file` replaces or adds models, and so does `models`, in the
+    same form. `free`: the server is one's own, and its answers cost nothing."""
 
     region: Literal["international", "beijing"] | None = None
     file: str | None = None
+    models: dict[str, dict[str, Any]] = {}
+    free: bool = False
 
 
 class OutputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,7 +146,9 @@ def load_job(path: str | Path, /, **overrides: Any) -> Job:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise JobError(f"{where}: there is no such job file.") from None
+        raise JobError(f"{where}: there is no such job file.{did_you_mean(where, suffix='.toml')}") from None
+    except IsADirectoryError:
+        raise JobError(f"{where} is a directory; name the job file in it.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise JobError(f"{where}: the job file cannot be read: {error}.") from error
     try:
@@ -167,6 +173,8 @@ def parse_job(table: Mapping[str, Any], where: str) -> Job:
         raise JobError(
             f"{where}: model.provider is {job.model.provider!r}; known providers are {', '.join(sorted(PROVIDERS))}."
         )
+    if job.pricing.free and (job.pricing.file or job.pricing.models):
+        raise JobError(f"{where}: pricing.free says that answers cost nothing; leave out the prices, or pricing.free.")
     if job.limits.budget is not None and not (job.limits.budget.is_finite() and job.limits.budget > 0):
         raise JobError(f"{where}: limits.budget must be an amount above 0.")
     return job
@@ -246,7 +254,7 @@ def _nearest(prefix: str, key: str, known: list[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     if close:
         return f"did you mean {prefix}{close[0]}?"
-    elsewhere = [path for path in _all_keys(Job, "") if path.rpartition(".")[2] == key]
+    elsewhere = [path for path in JOB_KEYS if path.rpartition(".")[2] == key]
     if elsewhere:
         return f"did you mean {elsewhere[0]}?"
     if prefix == "model.":
@@ -269,6 +277,9 @@ def _struct_of(hint: Any) -> type[Struct] | None:
         return _struct_of(options[0]) if len(options) == 1 else None
     return hint if isinstance(hint, type) and issubclass(hint, Struct) else None
 
+
+JOB_KEYS = tuple(_all_keys(Job, ""))
+"""Every key of a job file by its dotted path."""
 
 _PLAIN_TYPES = {
     "int": "a whole number",

@@ -40,7 +40,7 @@ class TierEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RegionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[models.NAME.REGION]`: a price, or tiers of them."""
+    """`[models.NAME.REGION]`, or `[models.NAME]` for all regions: a price, or tiers of them."""
 
     input: Decimal | None = None
     output: Decimal | None = None
@@ -93,6 +93,7 @@ class PriceFile(Struct, frozen=True):
 
 
 REGIONS = ("international", "beijing")
+_REGION_KEYS = frozenset(RegionEntry.__struct_fields__) - {"note"}
 
 
 def read_price_file(path: Path, *, below: PriceFile | None = None) -> PriceFile:
@@ -106,9 +107,21 @@ def read_price_file(path: Path, *, below: PriceFile | None = None) -> PriceFile:
         raise JobError(f"The price file {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise JobError(f"The price file {path} is not valid TOML: {error}.") from error
+    return parse_prices(raw, str(path), below=below)
+
+
+def parse_prices(
+    raw: Mapping[str, Any], path: str, *, below: PriceFile | None = None, source: str | None = None
+) -> PriceFile:
+    """Return the models of a decoded price file, which errors call `path`, laid over those of `below`.
+
+    `source` is that of prices which name none; they then need no date. Raises JobError as `read_price_file`.
+    """
     for key in raw:
         if key not in ("models", "sources", "regions"):
-            raise JobError(f"{path}: unknown key `{key}`; a price file has [models], [sources] and [regions].")
+            hint = f'; write [models."{key}"]' if isinstance(raw[key], dict) else ""
+            raise JobError(f"{path}: unknown key `{key}`; a price file has [models], [sources] and [regions]{hint}.")
+    raw = {**raw, "models": _spread(raw.get("models", {}))}
     sources = dict(below.sources if below else {}) | _entries(path, raw, "sources", PriceSource)
     own_regions = _entries(path, raw, "regions", RegionDefaults)
     for name in own_regions:
@@ -125,7 +138,7 @@ def read_price_file(path: Path, *, below: PriceFile | None = None) -> PriceFile:
             price: RegionEntry | None = getattr(entry, region)
             if price is not None:
                 price = _with_defaults(price, regions.get(region), own_source=region in own_regions)
-                price = _checked(f"{path}, model {name}.{region}", price, sources)
+                price = _checked(f"{path}, model {name}.{region}", price, sources, source)
             own[region] = price
         stated = {key for key in ModelEntry.__struct_fields__ if getattr(entry, key) is not None}
         if entry.prices_of is not None:
@@ -141,7 +154,20 @@ def read_price_file(path: Path, *, below: PriceFile | None = None) -> PriceFile:
     return PriceFile(models, sources, regions)
 
 
-def _entries(path: Path, raw: Mapping[str, Any], section: str, type_: type[_T]) -> dict[str, _T]:
+def _spread(models: Any) -> Any:
+    """Return `[models]` with prices that stand at a model itself put into its regions: one price for all of them."""
+    if not isinstance(models, dict):
+        return models
+    spread = dict(models)
+    for name, entry in models.items():
+        if isinstance(entry, dict) and {"input", "output", "tiers"} & entry.keys() and not {*REGIONS} & entry.keys():
+            price = {key: value for key, value in entry.items() if key in _REGION_KEYS}
+            rest = {key: value for key, value in entry.items() if key not in _REGION_KEYS}
+            spread[name] = {**rest, **dict.fromkeys(REGIONS, price)}
+    return spread
+
+
+def _entries(path: str, raw: Mapping[str, Any], section: str, type_: type[_T]) -> dict[str, _T]:
     table = raw.get(section, {})
     if not isinstance(table, dict):
         raise JobError(f"{path}: `{section}` must be a table.")
@@ -167,6 +193,8 @@ def _explained(message: str, name: str, value: Any) -> str:
         for entry in (TierEntry, RegionEntry, ModelEntry, PriceSource, RegionDefaults)
         for f in entry.__struct_fields__
     }
+    if isinstance(value, dict) and isinstance(value.get(key), dict) and key not in known:
+        return f"unknown region `{key}`; there are {' and '.join(REGIONS)}."
     near = difflib.get_close_matches(key, known, n=1)
     return message + (f"; did you mean `{near[0]}`?" if near else ".")
 
@@ -179,7 +207,7 @@ def _with_defaults(entry: RegionEntry, region: RegionDefaults | None, *, own_sou
     return msgspec.structs.replace(entry, currency=entry.currency or region.currency, source=source)
 
 
-def _checked(where: str, entry: RegionEntry, sources: Mapping[str, PriceSource]) -> RegionEntry:
+def _checked(where: str, entry: RegionEntry, sources: Mapping[str, PriceSource], source: str | None) -> RegionEntry:
     """Return the entry with its prices as `tiers` and with the date and address of its source."""
     if entry.tiers is not None:
         clash = [key for key in _PRICE_KEYS if getattr(entry, key) is not None]
@@ -192,18 +220,17 @@ def _checked(where: str, entry: RegionEntry, sources: Mapping[str, PriceSource])
     else:
         tiers = [TierEntry(**{key: getattr(entry, key) for key in _PRICE_KEYS})]
     _check_tiers(where, tiers)
-    if entry.source is None:
+    if entry.source is None and source is None:
         raise JobError(f"{where}, source: missing; say where the price is from (and its `date`).")
-    named = sources.get(entry.source)
+    named = sources.get(entry.source or "")
     date = entry.date or (named.date if named else None)
-    if date is None:
+    if date is None and source is None:
         raise JobError(
             f'{where}, source: there is no [sources."{entry.source}"]; add it, or a `date` beside the source.'
         )
     if entry.currency is None:
         raise JobError(f'{where}, currency: missing; add it, for example currency = "USD".')
-    source = named.url if named else entry.source
-    return msgspec.structs.replace(entry, tiers=tiers, source=source, date=date)
+    return msgspec.structs.replace(entry, tiers=tiers, source=named.url if named else entry.source or source, date=date)
 
 
 def _check_tiers(where: str, tiers: list[TierEntry]) -> None:

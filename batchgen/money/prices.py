@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
-from batchgen.money.price_file import REGIONS, ModelEntry, RegionEntry, TierEntry, read_price_file
+from batchgen.money.price_file import REGIONS, ModelEntry, RegionEntry, TierEntry, parse_prices, read_price_file
 from batchgen.values import Cost, Usage
 
 INTERNATIONAL, BEIJING = REGIONS
@@ -61,16 +61,16 @@ class Price(Struct, frozen=True, gc=False):
 class ModelPrice(Struct, frozen=True):
     """What one model costs in one region, and the limits that bound the cost of one request.
 
-    `tiers` ascend by `up_to`. `price_date` is the day the price was read at `price_source`. `batch_factor`: what a
-    file batch costs of the ordinary price; None where the model has none. `extra_thinking` and the limits are as in
-    `prices.toml`; None where not known.
+    `tiers` ascend by `up_to`. `price_date` is the day the price was read at `price_source`, None for a
+    job's own price. `batch_factor`: what a file batch costs of the ordinary price; None where the model has none.
+    `extra_thinking` and the limits are as in `prices.toml`; None where not known.
     """
 
     model: str
     region: str
     currency: str
     tiers: tuple[Price, ...]
-    price_date: dt.date
+    price_date: dt.date | None
     price_source: str
     batch_factor: Decimal | None = None
     note: str | None = None
@@ -196,11 +196,17 @@ class ModelPrice(Struct, frozen=True):
             if price.thinking_output != price.output:
                 text += f" ({price.thinking_output.normalize():f} when thinking)"
             tiers.append(text if price.up_to is None else f"{text} up to {price.up_to:,} input tokens")
-        return f"{self.currency} per million tokens: {'; '.join(tiers)} ({self.price_date}, {self.price_source})"
+        read = f"{self.price_date}, " if self.price_date else ""
+        return f"{self.currency} per million tokens: {'; '.join(tiers)} ({read}{self.price_source})"
 
     def is_stale(self, today: dt.date) -> bool:
         """Whether the price was read more than six months (183 days) before `today`."""
-        return today - self.price_date > STALE_AFTER
+        return self.price_date is not None and today - self.price_date > STALE_AFTER
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing is charged, whatever is asked."""
+        return not any(tier.input or tier.output or tier.thinking_output or tier.cache_write for tier in self.tiers)
 
 
 class ModelLimits(Struct, frozen=True):
@@ -244,9 +250,13 @@ def _thinks_beyond(limits: ModelPrice | ModelLimits, parameters: Mapping[str, An
 
 
 class PriceTable:
-    """All known prices, by model and region. Iterating gives every `ModelPrice`, by name, then region."""
+    """All known prices, by model and region. Iterating gives every `ModelPrice`, by name, then region.
 
-    def __init__(self, models: Mapping[str, ModelEntry]) -> None:
+    `free`: every model costs nothing, which the currency of the sums says too.
+    """
+
+    def __init__(self, models: Mapping[str, ModelEntry], *, free: bool = False) -> None:
+        self._free = free
         self._limits = {
             name: ModelLimits(entry.max_input, entry.max_output, entry.max_thinking, entry.extra_thinking)
             for name, entry in models.items()
@@ -268,6 +278,8 @@ class PriceTable:
         Snapshots (`qwen-plus-2025-07-28`, `-latest`) count only where they are listed: some cost other than their
         base name. `suggestion` words the warning.
         """
+        if self._free:
+            return ModelPrice(model, region, "USD", (Price(None, *[Decimal(0)] * 5),), None, "pricing.free of the job")
         return self._prices.get((model, region))
 
     def limits(self, model: str) -> ModelLimits | None:
@@ -286,20 +298,22 @@ class PriceTable:
         elif near:
             hint = f"; listed are {', '.join(near)}"
         return (
-            f"No price is known for {model} in the region {region}{hint}. Its cost stays empty; give prices in a file "
-            f'named by pricing.file, under [models."{model}".{region}].'
+            f"No price is known for {model} in the region {region}{hint}. Its cost stays empty; give its price under "
+            f'[pricing.models."{model}"] (input, output, currency), or set pricing.free = true for your own server.'
         )
 
 
-def load_prices(extra: Path | None = None) -> PriceTable:
-    """Return the shipped prices with those of the file `extra` over them.
+def load_prices(extra: Path | None = None, own: Mapping[str, Any] | None = None) -> PriceTable:
+    """Return the shipped prices with those of the file `extra` over them, and a job's `[pricing.models]` over these.
 
-    In `extra`, a key of a model and a whole region replace the shipped ones. Raises JobError naming file, model, key.
+    A key of a model and a whole region replace what was there. Raises JobError naming file, model and key.
     """
     with resources.as_file(resources.files("batchgen.money") / "prices.toml") as path:
         table = read_price_file(path)
     if extra is not None:
         table = read_price_file(extra, below=table)
+    if own:
+        table = parse_prices({"models": own}, "pricing", below=table, source="the job file")
     return PriceTable(table.models)
 
 
@@ -318,7 +332,6 @@ def region_of(base_url: str) -> str:
 
 def _model_price(name: str, region: str, model: ModelEntry, price: RegionEntry) -> ModelPrice:
     assert price.tiers is not None
-    assert price.date is not None
     return ModelPrice(
         model=name,
         region=region,

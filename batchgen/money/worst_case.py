@@ -33,6 +33,7 @@ class _Known(Struct, frozen=True):
     longest: int
     added: int
     factor: Decimal
+    free: bool = False
 
 
 class WorstCase:
@@ -56,6 +57,8 @@ class WorstCase:
             known = self._known[model] = self._look_up(model, None)
         if isinstance(known, Unbounded):
             return known
+        if known.free:
+            return Decimal(0)
         tokens = text_bound(request.body, known.added)
         if media := media_of(prompt):
             bound = _with_media(tokens, media, known.price)
@@ -83,6 +86,8 @@ class WorstCase:
                 f"limits.budget needs a price, which {model or 'a model that rows name'} lacks: give one in a file "
                 "named by pricing.file, or leave limits.budget out."
             )
+        if price.free:
+            return _Known(price, 0, 0, Decimal(1), free=True)
         parameters = effective_parameters(self._parameters, own)
         added = added_by_provider(model, parameters)
         if added is not None:

@@ -16,6 +16,7 @@ from msgspec import Struct, structs
 
 from batchgen.errors import InputError
 from batchgen.files.arrow import arrow_file
+from batchgen.files.nearest import did_you_mean
 
 EXPANSION_CAP = 200
 """Most bytes that one byte of a .gz or .zst file may become, once `EXPANSION_FLOOR` is passed: text packs 3 to 20
@@ -103,7 +104,8 @@ def find_files(path: str, reading: Reading = Reading()) -> tuple[File, ...]:  # 
             paths = [found for found in paths if found.stat().st_size or found.suffix in _BINARY] or paths
         files = tuple(_file(found, root, reading) for found in paths)
     except FileNotFoundError as error:
-        raise InputError(f"The input {error.filename or path} does not exist.") from error
+        missing = error.filename or path
+        raise InputError(f"The input {missing} does not exist.{did_you_mean(missing)}") from error
     except PermissionError as error:
         raise InputError(
             f"The input {error.filename or path} may not be read by this user: check its permissions."

@@ -1,0 +1,1 @@
+"""What `batchgen init` writes: a first job for a table or a mailbox, or one of the sample jobs."""
