@@ -67,11 +67,13 @@ def test_a_wheel_installed_elsewhere_runs_the_sample(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
 
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "PYTHONPATH": paths}
+
     def command(*arguments):
+        program = tmp_path / "venv" / "bin" / "batchgen"
         return subprocess.run(
-            [tmp_path / "venv" / "bin" / "batchgen", *arguments],
-            cwd=home, env={"PATH": "/usr/bin:/bin", "HOME": str(home), "PYTHONPATH": paths}, check=False, capture_output=True, text=True,
-        )  # fmt: skip
+            [program, *arguments], cwd=home, env=environment, check=False, capture_output=True, text=True
+        )
 
     assert command("init", "--example", "email").returncode == 0
     done = command("run", "jobs/email_extraction.toml", "--simulate", "--limit", "5", "-o", "out/trial")
