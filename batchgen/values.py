@@ -236,7 +236,8 @@ class Result(Struct, frozen=True, gc=False, array_like=True):
     `row` is the 0-based number in the input; `row_id` and the carried columns are joined when a part is written.
     `finished_at_us` is microseconds since the epoch, UTC. `input_cost` + `output_cost` = the row's cost; both None
     when the model has no known price. `reported_cost` is what the replies themselves say that they cost. `confidence`
-    and `agreement` (0 to 1) are a label's, if the job asks for them.
+    and `agreement` (0 to 1) are a label's, if the job asks for them. `request_key` tells which requests are the same;
+    a `reused` result has the answer that an earlier run got to it.
     Fields may be appended, never reordered: the journal stores them by position.
     """
 
@@ -265,3 +266,5 @@ class Result(Struct, frozen=True, gc=False, array_like=True):
     confidence: float | None = None
     agreement: float | None = None
     reported_cost: Decimal | None = None
+    request_key: str | None = None
+    reused: bool = False

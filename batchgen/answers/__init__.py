@@ -11,7 +11,7 @@ from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.answers.settings import OnLength, ResponseSettings
 from batchgen.answers.structured import Done, GiveUp, Longer, Next, Repair, StructuredAnswers, TurnsUsed
 from batchgen.answers.votes import Label, Vote
-from batchgen.prompts.duplicates import RepeatFilter, dedupe_default, prompt_key
+from batchgen.prompts.duplicates import RepeatFilter, dedupe_default
 
 __all__ = [
     "Answer",
@@ -37,5 +37,4 @@ __all__ = [
     "instructed",
     "load_schema",
     "object_in",
-    "prompt_key",
 ]

@@ -197,6 +197,7 @@ class Books:
             limited_by=figures.limited_by,
             output=str(self._directory.path),
             shared=totals.shared,
+            reused=totals.reused,
             simulated=self._parts.endpoint.simulated,
             unknown_finish_reasons=_unknown_ends(sums),
             error=error_text(error),

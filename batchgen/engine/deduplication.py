@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from batchgen.answers import RepeatFilter, prompt_key
+from batchgen.answers import RepeatFilter
 from batchgen.engine.protocol import Outlet
 from batchgen.engine.work import RowInProgress
 from batchgen.job.parts import JobParts
@@ -65,7 +65,7 @@ def find_repeats(parts: JobParts, rows: int, journal: Journal, store_path: Path)
         for row, prompt in rendered(parts, batch):
             if isinstance(prompt, str):
                 continue
-            key = prompt_key(prompt)
+            key = parts.keys.of(prompt)
             found.add(key)
             if any(row in some for some in open_rows):
                 open_keys[row] = key
@@ -105,8 +105,8 @@ class Sharing:
 
     def admit(self, work: RowInProgress) -> RowInProgress | Result | None:
         """Return the row to be asked, its result if that is known, or None if it will come with another row's."""
-        key = prompt_key(work.prompt)
-        if key not in self._repeats:
+        key = work.key
+        if key is None or key not in self._repeats:
             return work
         waiting = self._waiting.get(key)
         if waiting is not None:
@@ -152,7 +152,7 @@ class Sharing:
         if result.error_kind in _MENDABLE and self._waiting[key]:
             row = self._waiting[key].pop(0)
             self._asked[row] = asked
-            return RowInProgress(row, prompt, AttemptCounts())
+            return RowInProgress(row, prompt, AttemptCounts(), key=key)
         for row in self._waiting.pop(key):
             self._writer.emit(self._share(result, row))
         if result.status is Status.SUCCEEDED:

@@ -15,14 +15,12 @@ import anyio
 import anyio.to_thread
 import pyarrow as pa
 
-from batchgen.engine.deduplication import Sharing
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import InputError, InputStop
-from batchgen.pace.retry import AttemptCounts
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.source import row_values
 from batchgen.storage.shards import Shard
-from batchgen.values import Failure, FailureKind, Result, Verdict
+from batchgen.values import Failure, FailureKind, Prompt, Result, Verdict
 
 SLICE_ROWS = 500
 """Rows turned from Arrow into Python at a time: Arrow holds a row in a tenth of the memory."""
@@ -48,10 +46,9 @@ class InputRows(NamedTuple):
 class Feed:
     """Rows that have no result yet, as `RowInProgress`, or as a `Result` (made by `failed`) where nothing can be asked.
 
-    `carried` are the columns that the
-    parts keep; `open_shards` bounds how many shards may be unfinished at a time. With `only` all other rows are passed
-    over; `sharing` takes out rows that are not asked themselves. Use it as a context manager: it keeps a reading
-    thread.
+    `carried` are the columns that the parts keep; `open_shards` bounds how many shards may be unfinished at a time.
+    With `only` all other rows are passed over; `admit` says what becomes of a row, see `RowAdmission`. Use it as a
+    context manager: it keeps a reading thread.
     """
 
     def __init__(
@@ -63,8 +60,8 @@ class Feed:
         carried: Sequence[str],
         open_shards: int,
         failed: Callable[[int, Failure], Result],
+        admit: Callable[[int, Prompt], RowInProgress | Result | None],
         only: AbstractSet[int] | None = None,
-        sharing: Sharing | None = None,
     ) -> None:
         self._shards, self._problems = reading
         self._template = template
@@ -73,7 +70,7 @@ class Feed:
         self._open_shards = open_shards
         self._failed = failed
         self._only = only
-        self._sharing = sharing
+        self._admit = admit
         self._rows: Iterator[RowInProgress | Result] = iter(())
         self._lock = anyio.Lock()
         self._generation = 0
@@ -136,7 +133,5 @@ class Feed:
                 prompt = self._template.render(values)
                 if isinstance(prompt, Failure):
                     yield self._failed(row, prompt)
-                elif self._sharing is None:
-                    yield RowInProgress(row, prompt, AttemptCounts())
-                elif (admitted := self._sharing.admit(RowInProgress(row, prompt, AttemptCounts()))) is not None:
+                elif (admitted := self._admit(row, prompt)) is not None:
                     yield admitted

@@ -125,6 +125,7 @@ class RowResults:
             row.latency_ms,
             completion.http_status,
             reported_cost=completion.reported_cost,
+            request_key=None if row.key is None else row.key.hex(),
         )
 
     def _failed(self, row: RowInProgress, failure: Failure) -> Result:
@@ -154,4 +155,5 @@ class RowResults:
             error_kind=failure.kind,
             error_code=masker.field(failure.code),
             error_message=masker.message(failure.message),
+            request_key=None if row.key is None else row.key.hex(),
         )

@@ -12,6 +12,7 @@ import anyio.to_thread
 import msgspec
 import pyarrow as pa
 
+from batchgen.engine.admission import RowAdmission
 from batchgen.engine.books import Books, error_text
 from batchgen.engine.control import Control
 from batchgen.engine.deduplication import Sharing, find_repeats
@@ -107,7 +108,7 @@ async def run_job(
                     carried=_kept_columns(parts),
                     open_shards=OPEN_SHARDS + 2 * most // SHARD_ROWS,
                     failed=results.unasked,
-                    sharing=sharing,
+                    admit=RowAdmission(parts.keys, sharing),
                     only=only,
                 )
             )

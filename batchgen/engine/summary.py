@@ -16,9 +16,10 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     `rows` is the size of the job; `succeeded`, `failed`, `attempts`, tokens and `cost` count every run of it so far,
     `refused` (answers 429), `wall_s` and `rows_per_s` only this one. `shared` rows were not asked: they have the answer
-    to another row's request, which was the same. A `simulated` run was answered by the built-in simulator: nothing was
-    charged. `unknown_finish_reasons` are words for the end of answers that nobody knows, with the rows that have them:
-    whether such answers are whole is for the user to see.
+    to another row's request, which was the same; `reused` ones have the answer that an earlier run got to it. A
+    `simulated` run was answered by the built-in simulator: nothing was charged. `unknown_finish_reasons` are words for
+    the end of answers that nobody knows, with the rows that have them: whether such answers are whole is for the user
+    to see.
     """
 
     state: str
@@ -40,6 +41,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     output: str
     error: dict[str, Any] | None = None
     shared: int = 0
+    reused: int = 0
     simulated: bool = False
     unknown_finish_reasons: dict[str, int] = {}
 

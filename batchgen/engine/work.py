@@ -40,7 +40,8 @@ class RowInProgress(Struct):
     `number` is the place of its last request in the order of sending.
     `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `priced` is the last
     usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer; `size`
-    counts the bytes of its request, see `request_memory`; `large`: its reply has a share of `Transport.room`.
+    counts the bytes of its request, see `request_memory`; `large`: its reply has a share of `Transport.room`; `key`
+    tells which requests are the same as its first (`providers.request_key`).
     """
 
     row: int
@@ -56,3 +57,4 @@ class RowInProgress(Struct):
     size: int = 0
     large: bool = False
     number: int = 0
+    key: bytes | None = None

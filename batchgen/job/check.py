@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchgen.answers import RepeatFilter, StructuredAnswers, prompt_key
+from batchgen.answers import RepeatFilter, StructuredAnswers
 from batchgen.job.endpoint import Endpoint, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import prompt_columns, rendered
@@ -147,7 +147,7 @@ def _render(
                     examples[row] = prompt
                 continue
             if repeats is not None:
-                repeats.add(prompt_key(prompt))
+                repeats.add(parts.keys.of(prompt))
             if len(shown) < show:
                 shown.append(_shown(parts, row, prompt))
             if budget is not None and over_budget is None:

@@ -10,8 +10,9 @@ import datetime as dt
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from batchgen.answers import StructuredAnswers, Target, instructed
 from batchgen.errors import JobError
@@ -23,6 +24,7 @@ from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.providers import PROVIDERS, open_provider
 from batchgen.providers.protocol import ModelSettings, Provider
+from batchgen.providers.request_key import RequestKeys
 from batchgen.providers.request_parts import from_column
 from batchgen.secret import Secrets
 from batchgen.text.figures import money
@@ -35,13 +37,14 @@ class RequestParts(Struct, frozen=True):
     """What makes the requests of a job and reads their replies. `notes` are warnings for the user.
 
     `model` is empty where each row names its own; `answers` is `[response]` made ready, None where the job has none;
-    `examples` are the messages that every prompt begins with.
+    `examples` are the messages that every prompt begins with; `keys` tells which requests are the same.
     """
 
     job: Job
     endpoint: Endpoint
     template: PromptTemplate
     provider: Provider
+    keys: RequestKeys
     model: str
     price_of: JobPrices
     answers: StructuredAnswers | None
@@ -96,6 +99,7 @@ def request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
         endpoint=endpoint,
         template=template,
         provider=provider,
+        keys=RequestKeys(job.model.provider, settings, _reading(answers)),
         model=model,
         price_of=_prices(job, endpoint, model, notes),
         answers=answers,
@@ -113,6 +117,19 @@ def _answers(job: Job, model: str) -> StructuredAnswers | None:
         provider=job.model.provider, base_url=base_url, model=model or None, parameters=job.model.parameters
     )
     return StructuredAnswers(job.response, target)
+
+
+def _reading(answers: StructuredAnswers | None) -> dict[str, Any] | None:
+    """Return the settings that decide what answer a row ends with.
+
+    How often an answer that does not fit may be asked for again is none of them: it is for rows that else fail, and
+    failed rows are always asked.
+    """
+    if answers is None:
+        return None
+    settings = to_builtins(answers.settings)
+    del settings["max_repairs"]
+    return {**settings, "schema": answers.document}
 
 
 def _shape_prompts(job: Job, template: PromptTemplate, answers: StructuredAnswers | None) -> list[Message]:

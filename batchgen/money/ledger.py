@@ -85,7 +85,8 @@ class Group(NamedTuple):
 class Totals(Struct):
     """Sums over rows. A sum of tokens or money is None while no row has reported any, as SQL's `sum` has it.
 
-    `shared` rows were not asked: they share the answer to another row's request.
+    `shared` rows were not asked: they share the answer to another row's request; `reused` ones have one of an earlier
+    run.
     """
 
     rows: int = 0
@@ -99,6 +100,7 @@ class Totals(Struct):
     output_cost: Decimal | None = None
     shared: int = 0
     reported_cost: Decimal | None = None
+    reused: int = 0
 
     @property
     def cost(self) -> Decimal | None:
@@ -137,7 +139,9 @@ class Sums:
         """Count one settled row."""
         totals = self._totals((result.model, result.status, result.finish_reason, result.error_kind))
         totals.rows += 1
-        if not result.attempts and result.error_kind is not FailureKind.PROMPT:
+        if result.reused:
+            totals.reused += 1
+        elif not result.attempts and result.error_kind is not FailureKind.PROMPT:
             totals.shared += 1
         totals.add(result)
 
@@ -152,6 +156,7 @@ class Sums:
             mine = self._totals(group)
             mine.rows += totals.rows
             mine.shared += totals.shared
+            mine.reused += totals.reused
             mine.add(totals)
 
     def rows(self, status: Status) -> int:
@@ -164,6 +169,7 @@ class Sums:
         for totals in self.groups.values():
             everything.rows += totals.rows
             everything.shared += totals.shared
+            everything.reused += totals.reused
             everything.add(totals)
         return everything
 

@@ -1,27 +1,12 @@
-"""Rows that ask the same: which prompts are one, and when sharing an answer changes nothing."""
+"""Rows that ask the same: which keys come more than once, and when sharing an answer changes nothing."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from batchgen.values import Prompt
-
 _LEAST_BITS, _MOST_BITS = 20, 27  # of a filter's two tables: 128 KB to 16 MB each
 _BITS_A_ROW = 256  # a single prompt is taken for a repeated one once in so many, about, in a full table
-
-_encode = msgspec.json.Encoder().encode
-
-
-def prompt_key(prompt: Prompt) -> bytes:
-    """Return 16 bytes that two prompts share if, and only if for all practice, their requests in one run are the same.
-
-    All else in a request comes from the job. A key is no secret, but it comes from a prompt.
-    """
-    return hashlib.blake2b(_encode(prompt), digest_size=16).digest()
 
 
 class RepeatFilter:

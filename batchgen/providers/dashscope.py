@@ -23,7 +23,7 @@ from batchgen.providers.reader import Exchange, ReplyShape, read_exchange
 from batchgen.providers.reply_fields import Choice
 from batchgen.providers.request_parts import (
     constant_parameters,
-    encode,
+    encoder,
     with_row_parameters,
     with_user_headers,
     without,
@@ -74,11 +74,12 @@ class DashScope:
         self._clock = clock
         self._text_url = endpoint(settings.base_url, multimodal=False)
         self._multimodal_url = endpoint(settings.base_url, multimodal=True)
+        self._encode = encoder(canonical=settings.canonical)
         self._constant = {"result_format": "message", **constant_parameters(settings.parameters)}
         self._headers = {
             stream: with_user_headers(_SSE if stream else _JSON, settings.headers) for stream in (False, True)
         }
-        self._head = b'{"model":' + encode(settings.name) + b',"input":'
+        self._head = b'{"model":' + self._encode(settings.name) + b',"input":'
         self._tail = {stream: self._parameters(settings.name, None, stream) for stream in (False, True)}
         self._multimodal = self._is_multimodal(settings.name)
 
@@ -93,7 +94,7 @@ class DashScope:
             model, head, tail, multimodal = self._settings.name, self._head, self._tail[stream], self._multimodal
         else:
             model = model or self._settings.name
-            head = b'{"model":' + encode(model) + b',"input":'
+            head = b'{"model":' + self._encode(model) + b',"input":'
             tail = self._parameters(model, prompt.parameters, stream)
             multimodal = self._is_multimodal(model)
         if prompt.text is None:
@@ -102,7 +103,7 @@ class DashScope:
         else:
             asked = _prompt_input(prompt, multimodal)
         url = self._multimodal_url if multimodal else self._text_url
-        return Request(url, head + encode(asked) + tail, self._headers[stream], stream, model)
+        return Request(url, head + self._encode(asked) + tail, self._headers[stream], stream, model)
 
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
@@ -126,7 +127,7 @@ class DashScope:
         if stream and "incremental_output" not in parameters:
             incremental = not parameters.get("tools") or models.needs_increments(model, parameters)
             parameters["incremental_output"] = incremental
-        return b',"parameters":' + encode(without(parameters, self._settings.omit)) + b"}"
+        return b',"parameters":' + self._encode(without(parameters, self._settings.omit)) + b"}"
 
     def _is_multimodal(self, model: str) -> bool:
         """A complete endpoint in `base_url` decides; else the model's name."""

@@ -8,7 +8,7 @@ a table `extra_body` is merged into the top level as the OpenAI SDK does. Stream
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,7 +23,7 @@ from batchgen.providers.reader import Exchange, ReplyShape, read_exchange
 from batchgen.providers.reply_fields import Choice
 from batchgen.providers.request_parts import (
     constant_parameters,
-    encode,
+    encoder,
     members,
     with_row_parameters,
     with_user_headers,
@@ -75,6 +75,7 @@ class OpenAIChat:
         self._url = endpoint(settings.base_url)
         self._vendor = "dashscope" if is_dashscope(settings.base_url) else "openai"
         self._errors = ERRORS if self._vendor == "dashscope" else CHAT_COMPLETIONS
+        self._encode = encoder(canonical=settings.canonical)
         self._constant = constant_parameters(settings.parameters)
         self._headers = {
             stream: with_user_headers(
@@ -84,7 +85,7 @@ class OpenAIChat:
             for stream in (False, True)
         }
         self._head = self._head_for(settings.name)
-        self._tail = {stream: _tail(self._constant, stream, settings.omit) for stream in (False, True)}
+        self._tail = {stream: self._tail_for(self._constant, stream) for stream in (False, True)}
 
     def headers(self, key: Secret | None) -> list[SecretHeader]:
         """Return the headers that show the key to the server. The provider itself never holds it."""
@@ -98,13 +99,25 @@ class OpenAIChat:
         else:
             model = prompt.model or self._settings.name
             head = self._head_for(model)
-            tail = _tail(with_row_parameters(self._constant, prompt.parameters), stream, self._settings.omit)
-        return Request(self._url, head + encode(messages) + tail, self._headers[stream], stream, model)
+            tail = self._tail_for(with_row_parameters(self._constant, prompt.parameters), stream)
+        return Request(self._url, head + self._encode(messages) + tail, self._headers[stream], stream, model)
 
     def _head_for(self, model: str) -> bytes:
         """Return the beginning of the body."""
-        named = b"" if "model" in self._settings.omit else b'"model":' + encode(model) + b","
+        named = b"" if "model" in self._settings.omit else b'"model":' + self._encode(model) + b","
         return b"{" + named + b'"messages":'
+
+    def _tail_for(self, parameters: Mapping[str, Any], stream: bool) -> bytes:
+        """Return the end of the body. `stream_options` go out with streams only: unstreamed they are refused."""
+        fields = _merged(parameters)
+        if stream:
+            fields["stream"] = True
+            fields.setdefault("stream_options", {"include_usage": True})
+        else:
+            fields.pop("stream", None)
+            fields.pop("stream_options", None)
+        fields = without(fields, self._settings.omit)
+        return b"," + members(fields, self._encode) + b"}" if fields else b"}"
 
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
@@ -125,19 +138,6 @@ def _merged(parameters: Mapping[str, Any]) -> dict[str, Any]:
     fields = dict(parameters)
     extra = fields.pop("extra_body", None)
     return {**fields, **extra} if isinstance(extra, Mapping) else fields
-
-
-def _tail(parameters: Mapping[str, Any], stream: bool, omit: Sequence[str]) -> bytes:
-    """Return the end of the body. `stream_options` go out with streams only: unstreamed they are refused."""
-    fields = _merged(parameters)
-    if stream:
-        fields["stream"] = True
-        fields.setdefault("stream_options", {"include_usage": True})
-    else:
-        fields.pop("stream", None)
-        fields.pop("stream_options", None)
-    fields = without(fields, omit)
-    return b"," + members(fields) + b"}" if fields else b"}"
 
 
 def find_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | None:

@@ -17,7 +17,8 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `parameters` are the provider's own names, passed through untouched; a value `{"column": NAME}` means that the
     row gives it (then it arrives in `Prompt.parameters`). `headers` are those without a secret; `api_key_header` is
     the one that carries the key, None for the server's own. `omit` are fields of the body that are not sent although
-    they are a default of ours.
+    they are a default of ours. `canonical`: the fields of all objects are in the order of
+    their names, for `request_key`.
     """
 
     name: str
@@ -26,6 +27,7 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     headers: Mapping[str, str] = {}
     api_key_header: str | None = None
     omit: Sequence[str] = ()
+    canonical: bool = False
 
 
 class Remark(Struct, frozen=True):

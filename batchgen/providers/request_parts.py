@@ -5,12 +5,18 @@ A request is almost always the job's constant bytes round the row's messages, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-encode = msgspec.json.Encoder().encode
+_as_given = msgspec.json.Encoder().encode
+_by_name = msgspec.json.Encoder(order="sorted").encode
+
+
+def encoder(*, canonical: bool) -> Callable[[Any], bytes]:
+    """Return what makes JSON; `canonical` with the fields of every object in the order of their names."""
+    return _by_name if canonical else _as_given
 
 
 def from_column(value: Any) -> bool:
@@ -42,6 +48,6 @@ def with_user_headers(ours: Mapping[str, str], users: Mapping[str, str]) -> dict
     return {name: value for name, value in ours.items() if name.lower() not in taken} | dict(users)
 
 
-def members(fields: Mapping[str, Any]) -> bytes:
+def members(fields: Mapping[str, Any], encode: Callable[[Any], bytes]) -> bytes:
     """Return `fields` as the inside of a JSON object: `"a":1,"b":2`, without the braces."""
     return encode(fields)[1:-1]

@@ -49,18 +49,22 @@ RESULT_COLUMNS = pa.schema(
         ("error_code", pa.string()),
         ("error_message", pa.string()),
         ("finished_at", pa.timestamp("us", tz="UTC")),
+        ("request_key", pa.string()),
+        ("reused", pa.bool_()),
     ]
 )
 """The result columns in their order; `parsed`, when there is one, comes after `tool_calls`."""
 
 
-_ADDED_SINCE = frozenset({"reported_cost"})
+_ADDED_SINCE = frozenset({"reported_cost", "request_key", "reused"})
 
 
 _PARSED_AFTER = "tool_calls"
 
 
-_FREE_TEXT = frozenset({"row_id", "completion", "reasoning", "tool_calls", "request_id", "error_message"})
+_FREE_TEXT = frozenset(
+    {"row_id", "completion", "reasoning", "tool_calls", "request_id", "request_key", "error_message"}
+)
 
 
 _LONGEST_WORD = 64  # bytes, on average
@@ -183,8 +187,8 @@ def has_result_columns(schema: pa.Schema) -> bool:
     own = [field for field in schema if field.name in RESULT_COLUMNS.names]
     expected = [f for f in RESULT_COLUMNS if f.name not in _ADDED_SINCE or schema.get_field_index(f.name) >= 0]
     after_cost = schema.names[schema.get_field_index("cost") + 1 :][:1]
-    added = _ADDED_SINCE & set(schema.names) or after_cost == ["model"]
-    return bool(added) and [(f.name, f.type) for f in own] == [(f.name, f.type) for f in expected]
+    added = after_cost in (["reported_cost"], ["model"])
+    return added and [(f.name, f.type) for f in own] == [(f.name, f.type) for f in expected]
 
 
 def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result], Decimal | None]) -> Iterator[Result]:

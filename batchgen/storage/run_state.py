@@ -52,6 +52,7 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     output: str = ""
     error: Mapping[str, Any] | None = None
     shared: int = 0
+    reused: int = 0
     simulated: bool = False
     killed_counted: int = 0
     most_out: int = 0

@@ -1,10 +1,11 @@
 """Which rows are asked, and what the others get."""
 
+import hashlib
 from decimal import Decimal
 
 import pytest
 
-from batchgen.answers import RepeatFilter, prompt_key
+from batchgen.answers import RepeatFilter
 from batchgen.engine.deduplication import Repeats, Sharing
 from batchgen.engine.work import RowInProgress
 from batchgen.pace.retry import AttemptCounts
@@ -32,17 +33,22 @@ def store(tmp_path):
     store.close()
 
 
+def key(text):
+    """The key of a request."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
 def sharing(store, *texts):
     """Return what decides over rows with these texts, and the writer behind it."""
     seen, writer = RepeatFilter(len(texts)), Writer()
     for text in texts:
-        seen.add(prompt_key(Prompt(text=text)))
+        seen.add(key(text))
     return Sharing(Repeats(seen, store), writer, wall_us=lambda: 9), writer
 
 
 def work(row, text):
     """A row that asks something."""
-    return RowInProgress(row, Prompt(text=text), AttemptCounts())
+    return RowInProgress(row, Prompt(text=text), AttemptCounts(), key=key(text))
 
 
 def answer(row, **more):
@@ -60,7 +66,7 @@ def test_a_row_alone_passes(store):
     made.emit(answer(0))
     made.committed([answer(0)])
     assert writer.results == [answer(0)]
-    assert store.get(prompt_key(single.prompt)) is None
+    assert store.get(key("a")) is None
 
 
 def test_rows_wait_for_the_first_and_share_its_answer(store):
@@ -84,10 +90,10 @@ def test_later_rows_find_the_answer_before_and_after_its_commit(store):
     made, _ = sharing(store, "a", "a", "a")
     made.admit(work(0, "a"))
     made.emit(answer(0))
-    assert store.get(prompt_key(Prompt(text="a"))) is None
+    assert store.get(key("a")) is None
     assert made.admit(work(1, "a")).attempts == 0
     made.committed([answer(0)])
-    assert store.get(prompt_key(Prompt(text="a"))) == answer(0)
+    assert store.get(key("a")) == answer(0)
     assert made._answers == {}
     later, _ = sharing(store, "a", "a")
     assert later.admit(work(20_000, "a")).row == 20_000
@@ -101,7 +107,7 @@ def test_a_failure_that_another_try_could_mend_is_tried_by_the_next(store):
         assert made.admit(work(row, "a")) is None
     unlucky = Result(0, Status.FAILED, 6, 5, error_kind=FailureKind.TIMEOUT)
     again = made.emit(unlucky)
-    assert (again.row, again.prompt, again.tally) == (1, Prompt(text="a"), AttemptCounts())
+    assert (again.row, again.prompt, again.tally, again.key) == (1, Prompt(text="a"), AttemptCounts(), key("a"))
     assert made.emit(answer(1)) is None
     ended = [(result.row, result.status, result.attempts) for result in writer.results]
     assert ended == [(0, Status.FAILED, 6)] + [(row, Status.SUCCEEDED, 2 * (row == 1)) for row in (1, 2, 3)]

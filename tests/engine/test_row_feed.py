@@ -7,6 +7,7 @@ import pytest
 from batchgen.engine.row_feed import SLICE_ROWS, Feed, InputRows
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import InputError, InputStop
+from batchgen.pace.retry import AttemptCounts
 from batchgen.prompts.prompt import PromptSettings, PromptTemplate
 from batchgen.storage.shards import Shard
 from batchgen.values import FailureKind, Result, Status
@@ -48,6 +49,7 @@ def feed(source, writer, problems=None, only=None):
         carried=["note"],
         open_shards=3,
         failed=lambda row, failure: Result(row, Status.FAILED, 0, 0, error_kind=failure.kind),
+        admit=lambda row, prompt: RowInProgress(row, prompt, AttemptCounts()),
         only=only,
     )
 

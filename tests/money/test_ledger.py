@@ -117,6 +117,7 @@ def test_summary_json():
         "output": "out/x",
         "error": None,
         "shared": 0,
+        "reused": 0,
         "unknown_finish_reasons": {},
         "simulated": False,
     }

@@ -77,6 +77,8 @@ def test_columns_are_the_contracts(tmp_path):
         ("error_code", pa.string()),
         ("error_message", pa.string()),
         ("finished_at", pa.timestamp("us", tz="UTC")),
+        ("request_key", pa.string()),
+        ("reused", pa.bool_()),
     ]
     first, second = table.to_pylist()
     assert first["row_id"] == "k0"

@@ -1,0 +1,22 @@
+"""What becomes of a rendered row: asked, or answered by an earlier run or by another row of this one."""
+
+from __future__ import annotations
+
+from batchgen.engine.deduplication import Sharing
+from batchgen.engine.work import RowInProgress
+from batchgen.pace.retry import AttemptCounts
+from batchgen.providers.request_key import RequestKeys
+from batchgen.values import Prompt, Result
+
+
+class RowAdmission:
+    """Gives each row the key of its request, by which an answer to the same request is found."""
+
+    def __init__(self, keys: RequestKeys, sharing: Sharing | None = None) -> None:
+        self._key_of = keys.of
+        self._sharing = sharing
+
+    def __call__(self, row: int, prompt: Prompt) -> RowInProgress | Result | None:
+        """Return the row to be asked, its result where that is known, or None if it comes with another row's."""
+        work = RowInProgress(row, prompt, AttemptCounts(), key=self._key_of(prompt))
+        return work if self._sharing is None else self._sharing.admit(work)
