@@ -62,6 +62,7 @@ async def arun(
         for note in (*parts.notes, *transport.notes):
             reporter.note(note)
         scan = await anyio.to_thread.run_sync(parts.source.scan)
+        price = parts.price_of(parts.model) if parts.model else None
         directory = await anyio.to_thread.run_sync(
             lambda: RunDirectory.open(
                 Path(job.output.path),
@@ -71,6 +72,7 @@ async def arun(
                 settings=key_settings(job),
                 evaluate=msgspec.to_builtins(job.evaluate),
                 currency=parts.currency,
+                price=price.describe() if price is not None else None,
                 spooled=Path(read.input.path) if job.input.path == STANDARD_INPUT else None,
                 fresh=fresh,
                 mode=GROUP if job.output.mode == "group" else PRIVATE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,30 +11,56 @@ import click
 from batchgen.errors import UsageError
 from batchgen.files.replace import named_file
 from batchgen.report.read import read_report
-from batchgen.report.text import report_text
+from batchgen.report.sections import run_document, runs_document
+from batchgen.text.sections import Document, sections_text
 from batchgen.text.storable import json_bytes
 
 if TYPE_CHECKING:
     from batchgen.evaluation.evaluate import Evaluation
+    from batchgen.report.values import Report
 
 
-def show_report(directory: str, *, html: str | None, as_json: bool, prices: str | None = None) -> None:
-    """Print the report; with `html`, write the page there and say so on stderr. `prices` price the rows anew.
+def show_report(directories: Sequence[str], *, html: str | None, as_json: bool, prices: str | None = None) -> None:
+    """Print the report of each run, of several with an overview before them; with `html`, write the page there.
 
-    Raises `OutputError` where there is no run, its parts are damaged, or the page cannot be written.
+    `prices` price the rows anew. Raises `OutputError` where there is no run, its parts are damaged, or the page cannot
+    be written.
     """
-    report = read_report(directory, prices=None if prices is None else Path(prices))
+    reports = [read_report(directory, prices=None if prices is None else Path(prices)) for directory in directories]
     if html is not None:
-        from batchgen.report.html import report_html
-
-        page = report_html(report, _evaluation(directory)).encode(errors="replace")
-        with named_file(Path(html)) as file:
-            file.write(page)
-        click.echo(f"The page is in {html}.", err=True)
+        documents = [_page_document(report, f"r{number}-" if number else "") for number, report in enumerate(reports)]
+        write_page(html, _with_overview(reports, documents))
     if as_json:
-        click.echo(json_bytes(report))
+        click.echo(json_bytes(reports if len(reports) > 1 else reports[0]))
     elif html is None:
-        click.echo(report_text(report))
+        documents = _with_overview(reports, [run_document(report) for report in reports])
+        click.echo("\n\n\n".join(map(sections_text, documents)))
+
+
+def write_page(path: str, documents: Sequence[Document]) -> None:
+    """Write documents as one page, and say so on stderr."""
+    from batchgen.report.html import page
+
+    with named_file(Path(path)) as file:
+        file.write(page(documents).encode(errors="replace"))
+    click.echo(f"The page is in {path}.", err=True)
+
+
+def _with_overview(reports: Sequence[Report], documents: list[Document]) -> list[Document]:
+    return [runs_document(reports), *documents] if len(reports) > 1 else documents
+
+
+def _page_document(report: Report, prefix: str) -> Document:
+    from batchgen.report.samples import texts_of
+    from batchgen.storage.run_state import read_run_json
+
+    evaluation = _evaluation(report.directory)
+    if evaluation is None:
+        return run_document(report, prefix=prefix)
+    state = read_run_json(Path(report.directory))
+    named = {row.row_id for row in (*evaluation.disagreements, *evaluation.unsure)}
+    texts = texts_of(Path(report.directory), state.run if state is not None else "", named)
+    return run_document(report, evaluation, texts, prefix)
 
 
 def _evaluation(directory: str) -> Evaluation | None:

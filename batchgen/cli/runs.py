@@ -30,22 +30,23 @@ def status(directory: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path())
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path())
 @click.option("--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write one self-contained page.")
 @click.option("--prices", metavar="FILE", help="Price the published rows anew, with this file over the shipped prices.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def report(directory: str, html: str | None, prices: str | None, as_json: bool) -> int:
-    """Show what happened in a run and what it cost, also of a stopped or running one.
+def report(directories: tuple[str, ...], html: str | None, prices: str | None, as_json: bool) -> int:
+    """Show what happened in a run and what it cost, also of a stopped or running one. Several runs are compared.
 
     \b
     Example:
       batchgen report out/email-extraction
       batchgen report out/email-extraction --html report.html
+      batchgen report out/monday out/tuesday --html week.html
     """
-    remember(directory)
+    remember(directories[0])
     from batchgen.cli.report_command import show_report
 
-    show_report(directory, html=html, as_json=as_json, prices=prices)
+    show_report(directories, html=html, as_json=as_json, prices=prices)
     return EXIT_COMPLETE
 
 

@@ -28,7 +28,7 @@ def key_settings(job: Job) -> dict[str, Any]:
     table = {key: value for key, value in msgspec.to_builtins(job).items() if key not in _LEFT_OUT}
     if job.model.base_url is not None:
         table["model"]["base_url"] = _public(job.model.base_url)
-    return {key: value for key, value in _flat(table, "") if value not in (None, "", [], {})}
+    return {key: value for key, value in _flat(table, "") if value not in (None, "", "[]", "{}")}
 
 
 def _public(url: str) -> str:

@@ -4,7 +4,7 @@
 """
 
 from batchgen.report.read import read_cost_summary, read_report
-from batchgen.report.text import breakdown_text, report_text
+from batchgen.report.sections import breakdown_text, report_text
 from batchgen.report.values import Report
 
 __all__ = ["Report", "breakdown_text", "read_cost_summary", "read_report", "report_text"]

@@ -35,6 +35,13 @@ class Series(Struct, frozen=True):
     area: bool = False
 
 
+class Moments(Struct, frozen=True):
+    """The times of a chart's values: seconds since the epoch, and how long each moment lasts."""
+
+    starts: Sequence[float]
+    spans: Sequence[float]
+
+
 class Mark(Struct, frozen=True):
     """A vertical line in a histogram."""
 
@@ -46,16 +53,16 @@ def time_chart(
     chart_id: str,
     title: str,
     *,
-    starts: Sequence[float],
-    spans: Sequence[float],
+    times: Moments,
     series: Sequence[Series],
     form: Format,
 ) -> Markup:
     """Draw series over time. Times between two moments that do not follow on each other are cut and marked.
 
-    `starts` and `spans` are seconds; the horizontal axis counts seconds of activity from 0.
+    The horizontal axis counts seconds of activity from 0.
     """
-    places, cuts, total = _activity(starts, spans)
+    spans = times.spans
+    places, cuts, total = _activity(times.starts, spans)
     highest = max((value for one in series for value in one.values if value is not None), default=0.0)
     top, ticks = _axis(highest)
 
@@ -121,7 +128,9 @@ def histogram(
     return _svg(chart_id, title, parts)
 
 
-def range_chart(chart_id: str, title: str, *, low: float, expected: float, high: float, actual: float | None) -> Markup:
+def range_chart(
+    chart_id: str, title: str, *, low: float, expected: float | None, high: float, actual: float | None
+) -> Markup:
     """Draw an interval with its expected value, and the actual one against it."""
     ends = [low, high] + ([actual] if actual is not None else [])
     start, end = min(ends), max(ends)
@@ -135,8 +144,9 @@ def range_chart(chart_id: str, title: str, *, low: float, expected: float, high:
         Markup('<rect class="range" x="{:.1f}" y="12" width="{:.1f}" height="16" rx="3"/>').format(
             x(low), max(2.0, x(high) - x(low))
         ),
-        Markup('<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="9" y2="31"/>').format(x(expected)),
     ]
+    if expected is not None:
+        parts.append(Markup('<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="9" y2="31"/>').format(x(expected)))
     if actual is not None:
         parts.append(Markup('<path class="actual" d="M{0:.1f} 8l6 12l-6 12l-6-12z"/>').format(x(actual)))
     return _svg(chart_id, title, parts, height=40)

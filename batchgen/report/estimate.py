@@ -9,8 +9,10 @@ from typing import Any
 from msgspec import Struct
 
 from batchgen.estimating.values import Estimate, Span
+from batchgen.report.charts import range_chart
 from batchgen.report.values import Report
 from batchgen.text.figures import amount, count, duration, plain
+from batchgen.text.sections import Table
 
 INSIDE, BELOW, ABOVE = "inside", "below the estimate", "above the estimate"
 
@@ -19,19 +21,16 @@ class OutcomeLine(Struct, frozen=True):
     """One figure as shown; `range` is None where one number was foreseen, `came` where the actual is not known."""
 
     name: str
-    low: str
-    expected: str
-    high: str
-    actual: str
+    cells: tuple[str, str, str, str]
     verdict: str
-    range: Span[Decimal] | None
-    came: Decimal | None
+    range: Span[Decimal] | None = None
+    came: Decimal | None = None
 
 
 def compared(report: Report) -> list[OutcomeLine]:
     """Return tokens, cost and duration as estimated and as they came; nothing if there was no estimate.
 
-    Of an unfinished run, or one of another number of rows, the actual is what was settled, and there is no verdict.
+    Of an unfinished run, or one of another number of rows, the actual is what was finished, and there is no verdict.
     """
     estimate, totals = report.estimate, report.totals
     if estimate is None or totals is None:
@@ -45,29 +44,14 @@ def compared(report: Report) -> list[OutcomeLine]:
     def line(
         name: str, foreseen: Span[Any], came: Decimal | None, shown: Callable[[Decimal | None], str]
     ) -> OutcomeLine:
-        span = Span[Decimal](_decimal(foreseen.low), _decimal(foreseen.expected), _decimal(foreseen.high))
-        return OutcomeLine(
-            name=name,
-            low=shown(span.low),
-            expected=shown(span.expected),
-            high=shown(span.high),
-            actual=shown(came),
-            verdict=problem or _verdict(span, came),
-            range=span,
-            came=came,
-        )
+        span = Span[Decimal](*map(_decimal, (foreseen.low, foreseen.expected, foreseen.high)))
+        cells = (shown(span.low), shown(span.expected), shown(span.high), shown(came))
+        return OutcomeLine(name, cells, problem or _verdict(span, came), span, came)
 
+    missed = problem or _difference(estimate.input_tokens, totals.input_tokens)
+    counted = ("", count(estimate.input_tokens), "", count(totals.input_tokens))
     lines = [
-        OutcomeLine(
-            name="input tokens",
-            low="",
-            expected=count(estimate.input_tokens),
-            high="",
-            actual=count(totals.input_tokens),
-            verdict=problem or _difference(estimate.input_tokens, totals.input_tokens),
-            range=None,
-            came=None,
-        ),
+        OutcomeLine("input tokens", counted, missed),
         line("output tokens", estimate.output_tokens, _decimal(totals.output_tokens), _whole),
     ]
     if estimate.cost is not None and estimate.currency == report.currency:
@@ -75,6 +59,21 @@ def compared(report: Report) -> list[OutcomeLine]:
     if estimate.duration_s is not None:
         lines.append(line("duration", estimate.duration_s, _decimal(report.active_s or None), _time))
     return lines
+
+
+def outcome_table(report: Report, prefix: str = "") -> list[Table]:
+    """Return the comparison as a table; none if there was no estimate."""
+    lines = compared(report)
+    if report.estimate is None or not lines:
+        return []
+    return [
+        Table(
+            f"Estimate against actual ({how_estimated(report.estimate)})",
+            ["", "low", "expected", "high", "actual", ""],
+            [[line.name, *line.cells, line.verdict] for line in lines],
+            drawings=[_drawn(line, prefix) for line in lines],
+        )
+    ]
 
 
 def how_estimated(estimate: Estimate) -> str:
@@ -85,6 +84,21 @@ def how_estimated(estimate: Estimate) -> str:
         f"{100 * estimate.confidence:.3g} % confidence" if estimate.confidence is not None else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _drawn(line: OutcomeLine, prefix: str) -> str | None:
+    """Return a drawing of the range and what came; None where one number was foreseen, or no bound."""
+    span = line.range
+    if span is None or span.low is None or span.high is None:
+        return None
+    return range_chart(
+        f"{prefix}estimate-{line.name.replace(' ', '-')}",
+        f"Estimated and actual {line.name}",
+        low=float(span.low),
+        expected=None if span.expected is None else float(span.expected),
+        high=float(span.high),
+        actual=None if line.came is None else float(line.came),
+    )
 
 
 def _verdict(span: Span[Decimal], came: Decimal | None) -> str:

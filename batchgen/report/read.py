@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from batchgen.files.arrow import arrow_file
 from batchgen.report.accumulate import Fold, added, part_batches
 from batchgen.report.new_prices import NewPrices
 from batchgen.report.pace import pace_moments
+from batchgen.report.samples import first_answers
 from batchgen.report.values import Count, Line, Report
 from batchgen.storage.own_files import COST_SUMMARY_FILE, PACE_FILE, RESULTS
 from batchgen.storage.parts import published_parts
@@ -63,7 +65,8 @@ def read_report(
         lines, lines_of = list(summary.lines), "all finished rows"
     lines.sort(key=lambda line: (-line.rows, line.status, str(line.model), str(line.error_kind)))
     totals = _totals(lines)
-    moments = fold.timeline.moments()
+    moments = fold.timeline.moments([_seconds(times) for times in state.session_times])
+    counted = sum(moment.rows for moment in moments)
     active_s = sum(moment.span_s for moment in moments)
     return Report(
         directory=str(directory),
@@ -99,12 +102,14 @@ def read_report(
         output_tokens=fold.output_tokens.spread(),
         latency_ms=fold.latency_ms.spread(),
         cost=fold.cost.spread(),
+        price=state.price if anew is None else None,
+        samples=[*first_answers(path, state.run)],
         slowest=fold.slowest,
         most_expensive=fold.most_expensive,
         truncated=fold.truncated,
         moments=moments,
         active_s=active_s,
-        rows_per_s=fold.rows / active_s if active_s else None,
+        rows_per_s=counted / active_s if active_s else None,
         wall_s=told.wall_s or None,
         limited_by=told.limited_by,
         stopped_by=(told.error or {}).get("message"),
@@ -142,6 +147,11 @@ def read_cost_summary(path: Path) -> CostSummary | None:
         price_dates=words("price_date"),
         price_sources=words("price_source"),
     )
+
+
+def _seconds(times: tuple[str, str]) -> tuple[float, float]:
+    began, ended = (datetime.fromisoformat(time).timestamp() for time in times)
+    return began, ended
 
 
 def _totals(lines: Iterable[Line]) -> Line | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -101,19 +103,51 @@ class Timeline:
         for number, span in before.items():
             self._put(number // 2, span)
 
-    def moments(self) -> list[TimelinePoint]:
-        """Return the run in at most `MOST_MOMENTS` moments, quiet ones included, pauses left out."""
-        settled = sum(span.rows for span in self._spans.values())
-        most = min(MOST_MOMENTS, max(FEWEST_MOMENTS, settled // _ROWS_PER_MOMENT))
+    def moments(self, sessions: Sequence[tuple[float, float]] = ()) -> list[TimelinePoint]:
+        """Return the run in about `MOST_MOMENTS` moments at most, quiet ones included, pauses left out.
+
+        `sessions` are the times of its sessions, in seconds since the epoch: what is between them is a pause, and rows
+        that are older than the first (their answers were reused) are in no moment. Without them, pauses are what looks
+        like one.
+        """
+        finished = sum(span.rows for span in self._spans.values())
+        most = min(MOST_MOMENTS, max(FEWEST_MOMENTS, finished // _ROWS_PER_MOMENT)) + len(sessions)
         while True:
-            stretches = without_pauses(sorted(self._spans), self._span_us / 1e6)
+            stretches = (
+                self._sessions(sessions) if sessions else without_pauses(sorted(self._spans), self._span_us / 1e6)
+            )
             if sum(last - first + 1 for first, last in stretches) <= most:
                 break
             self._widen()
-        return [moment for first, last in stretches for moment in self._stretch(first, last)]
+        ends = [(round(1e6 * began), round(1e6 * ended)) for began, ended in sessions]
+        return [moment for first, last in stretches for moment in self._stretch(first, last, ends)]
 
-    def _stretch(self, first: int, last: int) -> list[TimelinePoint]:
-        """Return a stretch of activity; it begins and ends with a row, so that no rate is taken over idle time.
+    def _sessions(self, sessions: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
+        """Return first and last span of each session that has rows; sessions that share a span are one stretch.
+
+        A row belongs to the session that began last before it: clocks may be a little apart.
+        """
+        begun = [
+            (math.floor(1e6 * began) // self._span_us, math.floor(1e6 * ended) // self._span_us)
+            for began, ended in sessions
+        ]
+        numbers = sorted(self._spans)
+        stretches: list[tuple[int, int]] = []
+        for place, (first, last) in enumerate(begun):
+            until = begun[place + 1][0] if place + 1 < len(begun) else math.inf
+            rows = [number for number in numbers[bisect_left(numbers, first) :] if number < until or number <= last]
+            if not rows:
+                continue
+            end = max(last, rows[-1])
+            if stretches and first <= stretches[-1][1]:
+                stretches[-1] = (stretches[-1][0], max(end, stretches[-1][1]))
+            else:
+                stretches.append((first, end))
+        return stretches
+
+    def _stretch(self, first: int, last: int, sessions: Sequence[tuple[int, int]] = ()) -> list[TimelinePoint]:
+        """Return a stretch of activity; it begins and ends with its session, else with a row, so that no rate is taken
+        over idle time.
 
         An end that would be shorter than half a span is joined to its neighbour.
         """
@@ -125,7 +159,12 @@ class Timeline:
             if found is not None:
                 bounds.add(found)
             spans.append(bounds)
-        spans[0].first_us, spans[-1].last_us = self._spans[first].first_us, self._spans[last].last_us
+        inside = [times for times in sessions if first <= times[0] // width <= last]
+        if inside:
+            spans[0].first_us = inside[0][0]
+            spans[-1].last_us = max(inside[-1][1], self._spans[last].last_us if last in self._spans else 0)
+        else:
+            spans[0].first_us, spans[-1].last_us = self._spans[first].first_us, self._spans[last].last_us
         for end in (0, -1):
             if len(spans) > 1 and spans[end].last_us - spans[end].first_us < width / 2:
                 short = spans.pop(end)

@@ -125,6 +125,14 @@ class PaceMoment(Struct, frozen=True):
     latency_p99_s: float | None
 
 
+class SampleRow(Struct, frozen=True):
+    """A row as it was asked (its longest text column, where that is carried) and answered."""
+
+    row_id: str
+    asked: str | None
+    answer: str
+
+
 class AttemptFigures(Struct, frozen=True):
     """Requests sent. `wasted`: those beyond one per row; `by_number`: requests → rows that took so many."""
 
@@ -183,6 +191,8 @@ class Report(Struct, frozen=True, kw_only=True):
     output_tokens: Spread
     latency_ms: Spread
     cost: Spread
+    price: str | None
+    samples: Sequence[SampleRow]
     slowest: Sequence[RowLine]
     most_expensive: Sequence[RowLine]
     truncated: Truncated

@@ -60,6 +60,7 @@ class RunDirectory:
         self._lock = lock
         self._journal: Journal | None = None
         self._saved: RunState | None = None
+        self._in_session = False
 
     @classmethod
     def open(
@@ -72,6 +73,7 @@ class RunDirectory:
         settings: Mapping[str, Any] | None = None,
         evaluate: Mapping[str, Any] | None = None,
         currency: str | None = None,
+        price: str | None = None,
         spooled: Path | None = None,
         fresh: bool = False,
         mode: int | None = None,
@@ -80,11 +82,11 @@ class RunDirectory:
         """Create or reopen the directory, lock it, compare fingerprints, mend what a crash left, open the journal.
 
         `published` are fingerprints that only count once a part is written (output columns); `evaluate` is kept for
-        `batchgen evaluate`; `currency` is that of the job's prices; `spooled` is the input's copy in here
-        (`own_files.SPOOLED_INPUT`), which outlasts every other such copy and stays until all rows succeed; `mode` is
-        that of the files (`files.modes`), None
-        leaves it. A complete run is left as it is: its journal opens with `reopen_failed`. Raises `OutputError` when
-        the directory is somebody else's, in use, of another job, or not writable.
+        `batchgen evaluate`; `currency` is that of the job's prices, `price` describes that of its model; `spooled` is
+        the input's copy in here (`own_files.SPOOLED_INPUT`), which outlasts every other such copy and stays until all
+        rows succeed; `mode` is that of the files (`files.modes`), None leaves it. A complete run is left as it is: its
+        journal opens with `reopen_failed`. Raises `OutputError` when the directory is somebody else's, in use, of
+        another job, or not writable.
         """
         path = Path(path).absolute()
         refuse_network(path, mounts)
@@ -93,7 +95,9 @@ class RunDirectory:
             try:
                 if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
                     directory = directory._moved_aside(spooled)
-                directory._take_up(job, dict(fingerprints), dict(published or {}), settings or {}, currency)
+                directory._take_up(
+                    job, dict(fingerprints), dict(published or {}), settings or {}, currency=currency, price=price
+                )
                 directory._keep_evaluate(evaluate)
                 if spooled is not None:
                     done = directory.complete and directory.state is not None and not directory.state.summary.failed
@@ -150,7 +154,9 @@ class RunDirectory:
         fingerprints: dict[str, str],
         published: dict[str, str],
         settings: Mapping[str, Any],
+        *,
         currency: str | None,
+        price: str | None,
     ) -> None:
         self._make_results()
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
@@ -173,10 +179,13 @@ class RunDirectory:
         if self.state is not None and self.state.state == "complete" and self._parts_whole(self.state):
             self._remove_journal()
             return
+        self._in_session = True
         self._save(
             state="running",
             simulated=is_simulated(fingerprints),
             sessions=self._saved.sessions + 1,
+            session_times=[*self._saved.session_times, (now, now)],
+            price=price,
             published=published,
             settings=settings,
             versions={
@@ -272,7 +281,10 @@ class RunDirectory:
         """
         with self._disk_stops():
             if self._journal is None:
-                self._save(state="running")
+                assert self._saved is not None
+                self._in_session = True
+                now = now_text()
+                self._save(state="running", session_times=[*self._saved.session_times, (now, now)])
                 self._open_journal()
             count = reopen_failed(self.journal, self.results_path, input_cost)
             assert self._saved is not None
@@ -327,7 +339,11 @@ class RunDirectory:
 
     def _save(self, **changes: Any) -> None:
         assert self._saved is not None
-        self._saved = msgspec.structs.replace(self._saved, updated_at=now_text(), **changes)
+        now = now_text()
+        self._saved = msgspec.structs.replace(self._saved, updated_at=now, **changes)
+        if self._in_session:
+            *earlier, (began, _) = self._saved.session_times
+            self._saved = msgspec.structs.replace(self._saved, session_times=[*earlier, (began, now)])
         write_run_json(self.path, self._saved)
 
     def close(self) -> None:

@@ -67,7 +67,8 @@ class RunState(Struct, frozen=True, kw_only=True):
 
     A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
     `run` is its own name (`identity`); a `simulated` run was answered by the built-in simulator;
-    `parts` has the CRC-32 of each part of a complete run;
+    `parts` has the CRC-32 of each part of a complete run; `session_times` are the beginning and the end of each session
+    (of one that was killed, when it last wrote here); `price` describes the price of the job's model;
     `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
     showing, without prompts and secrets; `evaluate` is the job's table of that name.
     """
@@ -87,6 +88,8 @@ class RunState(Struct, frozen=True, kw_only=True):
     estimate: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = {}
     evaluate: Mapping[str, Any] | None = None
+    session_times: Sequence[tuple[str, str]] = ()
+    price: str | None = None
 
 
 def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:

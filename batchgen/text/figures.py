@@ -19,6 +19,13 @@ def plain(text: str, most: int = 200) -> str:
     return "".join(" " if char in "\n\r\t" else _safe(char) for char in cut)
 
 
+def plain_lines(text: str, most: int = 1_500) -> str:
+    """Return foreign text as `plain` does, its line breaks kept; of empty lines one is left."""
+    lines = [plain(line, most) for line in text[:most].splitlines()]
+    kept = [line for before, line in zip(["x", *lines], lines, strict=False) if line.strip() or before.strip()]
+    return "\n".join(kept) + ("…" if len(text) > most else "")
+
+
 def _safe(char: str) -> str:
     """Keep joiners, which many scripts need; they move nothing."""
     if char in "\u200c\u200d":

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from batchgen.report.charts import WIDTH, Mark, Series, histogram, range_chart, time_chart
+from batchgen.report.charts import WIDTH, Mark, Moments, Series, histogram, range_chart, time_chart
 from batchgen.report.values import Bin
 
 
@@ -31,7 +31,9 @@ def test_a_line_is_true_to_its_numbers():
     """Heights are proportional to values, from the zero line to the top of the axis."""
     values = [0.0, 5.0, 10.0, 20.0]
     chart = drawn(
-        time_chart("c", "t", starts=[0, 1, 2, 3], spans=[1] * 4, series=[Series("a", values)], form=lambda v: f"{v:g}")
+        time_chart(
+            "c", "t", times=Moments([0, 1, 2, 3], [1] * 4), series=[Series("a", values)], form=lambda v: f"{v:g}"
+        )
     )
     (line,) = find(chart, "path", "line")
     heights = [y for _, y in points(line)]
@@ -47,7 +49,7 @@ def test_lines_break_at_pauses_and_gaps():
     """A pause is marked and named; a missing value leaves a gap; lone points are dots."""
     series = [Series("a", [1.0, 1.0, 2.0, 2.0]), Series("b", [None, 1.0, None, 1.0])]
     chart = drawn(
-        time_chart("c", "t", starts=[0, 10, 7200, 7210], spans=[10] * 4, series=series, form=lambda v: f"{v:g}")
+        time_chart("c", "t", times=Moments([0, 10, 7200, 7210], [10] * 4), series=series, form=lambda v: f"{v:g}")
     )
     assert len(find(chart, "line", "cut")) == 1
     assert find(chart, "text", "label")[0].text == "pause 1 h 59 min"
@@ -57,8 +59,8 @@ def test_lines_break_at_pauses_and_gaps():
 
 def test_nothing_and_zero_can_be_drawn():
     """Charts without height or width do not divide by zero."""
-    drawn(time_chart("c", "t", starts=[], spans=[], series=[Series("a", [])], form=str))
-    drawn(time_chart("c", "t", starts=[0], spans=[1], series=[Series("a", [0.0]), Series("b", [None])], form=str))
+    drawn(time_chart("c", "t", times=Moments([], []), series=[Series("a", [])], form=str))
+    drawn(time_chart("c", "t", times=Moments([0], [1]), series=[Series("a", [0.0]), Series("b", [None])], form=str))
     drawn(histogram("c", "t", bins=[], marks=[], form=str, unit=""))
     drawn(histogram("c", "t", bins=[Bin(0, 0, 3)], marks=[Mark("p50", 0)], form=str, unit=""))
     drawn(range_chart("c", "t", low=0, expected=0, high=0, actual=0))
@@ -102,6 +104,6 @@ def test_labels_of_the_scale_keep_their_distance(high):
 def test_text_is_escaped():
     """Names of series and marks are data."""
     series = [Series("<b>", [1.0]), Series("&", [1.0])]
-    chart = drawn(time_chart("c", "<i>", starts=[0], spans=[1], series=series, form=lambda v: "<u>"))
+    chart = drawn(time_chart("c", "<i>", times=Moments([0], [1]), series=series, form=lambda v: "<u>"))
     assert find(chart, "title")[0].text == "<i>"
     assert [text.text for text in find(chart, "text", "label")] == ["<b>", "&"]

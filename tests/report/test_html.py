@@ -8,9 +8,16 @@ from importlib import resources
 import pytest
 
 from batchgen.report import read_report
-from batchgen.report.html import report_html
+from batchgen.report.html import page as page_of
+from batchgen.report.sections import run_document
 from tests.report.estimates import estimate
 from tests.report.runs import failed_row, hand_made, real_run, row
+
+
+def report_html(report, evaluation=None):
+    """Return the page of one run."""
+    return page_of([run_document(report, evaluation)])
+
 
 INJECTIONS = (
     "<script>alert(1)</script>",
@@ -104,8 +111,8 @@ def test_a_real_run(run):
             "Tokens and latency",
             "How the rows ended",
             "Failed rows",
-            "Truncated rows",
-            "Pace and refusals",
+            "Cut answers",
+            "Pace and rate limits",
         ),
         *("Estimate against actual", "Rows that stand out", "Rows by group", "Job and run"),
     ):

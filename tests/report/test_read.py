@@ -11,7 +11,8 @@ from batchgen.errors import OutputError
 from batchgen.report import accumulate as fold_module
 from batchgen.report import breakdown_text, read_cost_summary, read_report, report_text
 from batchgen.report.estimate import compared
-from batchgen.report.html import report_html
+from batchgen.report.html import page
+from batchgen.report.sections import run_document
 from tests.report.estimates import estimate
 from tests.report.runs import failed_row, hand_made, real_run, row
 
@@ -143,7 +144,7 @@ def test_no_price(tmp_path):
     assert report.cost_per_1000_rows is None
     assert report.most_expensive == []
     assert report.cost.quantiles is None
-    assert "unknown: the model has no known price" in report_text(report)
+    assert "unknown (the model has no known price" in report_text(report)
 
 
 @pytest.mark.parametrize("parts", [[], [[]]], ids=["no part", "an empty part"])
@@ -151,7 +152,7 @@ def test_no_rows(tmp_path, parts):
     """A job without rows has a report without figures."""
     report = read_report(hand_made(tmp_path / "out", *parts))
     assert (report.rows, report.totals, report.moments, report.rows_per_s) == (0, None, [], None)
-    assert report_text(report).startswith(f"{tmp_path / 'out'}: by-hand, complete")
+    assert report_text(report).startswith(f"by-hand in {tmp_path / 'out'}: complete")
 
 
 def test_only_failed_rows(tmp_path):
@@ -161,7 +162,7 @@ def test_only_failed_rows(tmp_path):
     assert report.input_tokens.quantiles is None
     assert report.slowest == []
     assert report.cost_per_1000_answers is None
-    assert "invalid_request 12" in report_text(report)
+    assert "12 x invalid_request" in report_text(report)
 
 
 def test_money_is_exact(tmp_path):
@@ -189,7 +190,7 @@ def test_a_stopped_run_counts_what_has_no_part_yet(tmp_path):
     assert report.lines_of == "all finished rows"
     assert report.totals.rows == report.succeeded + report.failed > 0
     text = report_text(report)
-    assert "stopped by" in text
+    assert "Stopped by" in text
     assert "Spreads, examples and row lists cover 0 rows" in text
 
 
@@ -240,7 +241,7 @@ def test_estimate_against_actual(tmp_path):
     table = text[
         text.index("Estimate against actual (input tokens exact, output tokens from pilot, 95 % confidence)") :
     ]
-    found = [line.split("  ") for line in table.split("\n\n")[0].splitlines()[2:]]
+    found = [line.strip().split("  ") for line in table.split("\n\n")[0].splitlines()[2:]]
     assert [(words[0], words[-1].strip()) for words in found] == [
         ("input tokens", "exact"),
         ("output tokens", "inside"),
@@ -279,7 +280,7 @@ def test_an_estimate_without_a_bound(tmp_path, cost, verdict):
     assert cost is None or lines["cost"].verdict == verdict
     assert lines["output tokens"].verdict == "inside"
     assert "output tokens" in report_text(report)
-    assert "Estimate against actual" in report_html(report, None)
+    assert "Estimate against actual" in page([run_document(report)])
     assert msgspec.json.decode(msgspec.json.encode(report))["estimate"]["output_tokens"]["high"] is None
 
 

@@ -67,3 +67,35 @@ def test_rows_without_a_time_are_left_out():
     empty = {"finished_at": pa.array([None], pa.timestamp("us", tz="UTC")), "status": ["failed"]}
     result.add(pa.table({**empty, "output_tokens": pa.array([1]), "cost": pa.array([None], pa.decimal128(20, 12))}))
     assert result.moments() == []
+
+
+def test_sessions_are_taken_at_their_own_times():
+    """A short break between two sessions is no activity, and the wait for a session's first row is."""
+    first = [1e9 + 2 + n / 72 for n in range(1_440)]
+    second = [1e9 + 40 + n / 72 for n in range(1_440)]
+    sessions = [(1e9, first[-1]), (1e9 + 38, second[-1])]
+    moments = timeline(*first, *second).moments(sessions)
+    assert sum(found.rows for found in moments) == 2_880
+    assert sum(found.span_s for found in moments) == pytest.approx(44, abs=0.6)
+    assert max(found.rows / found.span_s for found in moments) == pytest.approx(72, rel=0.1)
+    assert moments[0].start_s == 1e9
+    assert sum(found.span_s for found in timeline(*first, *second).moments()) > 55, "without their times it is a guess"
+
+
+def test_reused_answers_are_in_no_session():
+    """Rows that an earlier run had finished long before say nothing of this one's rate; a session may have no row."""
+    rows = [1e9 + n / 10 for n in range(100)]
+    moments = timeline(*(at - 86_400 for at in rows), *rows).moments([(1e9 - 50, 1e9 - 45), (1e9, 1e9 + 10)])
+    assert sum(found.rows for found in moments) == 100
+    assert sum(found.span_s for found in moments) == pytest.approx(10, abs=0.3)
+
+
+@pytest.mark.parametrize("gap_s", [0.1, 3, 3_600])
+def test_no_row_is_lost_at_the_seams_of_sessions(gap_s):
+    """Sessions that share a moment, and a last row that came after the last note of its session."""
+    sessions, rows, at = [], [], 1e9
+    for _ in range(30):
+        rows += [at + n / 10 for n in range(20)]
+        sessions.append((at, at + 1.2))
+        at += 2 + gap_s
+    assert sum(found.rows for found in timeline(*rows).moments(sessions)) == 600

@@ -1,0 +1,68 @@
+"""Single rows of a report with their own texts: the first answers, and the texts of rows that are named."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from batchgen.files.arrow import arrow_file
+from batchgen.report.values import SampleRow
+from batchgen.storage.own_files import RESULTS
+from batchgen.storage.parts import published_parts
+from batchgen.storage.result_schema import RESULT_COLUMNS
+
+_MOST_LETTERS = 1_500
+
+
+def first_answers(directory: Path, run: str, wanted: int = 1) -> Iterator[SampleRow]:
+    """Yield the first rows that have an answer; none where no part can be read."""
+    for file, group, texts in _groups(directory, run):
+        table = file.read_row_group(group, ["row_id", "status", "completion", *texts])
+        succeeded = pc.equal(table["status"].cast(pa.string()), "succeeded")
+        answered = table.filter(pc.and_(succeeded, pc.is_valid(table["completion"])))
+        for sample in _samples(answered.slice(0, wanted)):
+            yield sample
+            wanted -= 1
+        if wanted <= 0:
+            return
+
+
+def texts_of(directory: Path, run: str, row_ids: Collection[str]) -> dict[str, str]:
+    """Return what was asked in the rows of these ids, as far as their input columns are carried."""
+    wanted = pa.array(sorted(row_ids), pa.string())
+    found: dict[str, str] = {}
+    for file, group, texts in _groups(directory, run):
+        named = pc.is_in(file.read_row_group(group, ["row_id"])["row_id"], value_set=wanted)
+        if pc.any(named).as_py():
+            chosen = file.read_row_group(group, ["row_id", "completion", *texts]).filter(named)
+            found |= {one.row_id: one.asked for one in _samples(chosen) if one.asked}
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def _groups(directory: Path, run: str) -> Iterator[tuple[pq.ParquetFile, int, list[str]]]:
+    """Yield the row groups of the parts in order, each with its file and the names of the carried text columns."""
+    for path in published_parts(directory / RESULTS, run):
+        try:
+            with pq.ParquetFile(arrow_file(path)) as file:
+                texts = [
+                    field.name
+                    for field in file.schema_arrow
+                    if field.name not in RESULT_COLUMNS.names and pa.types.is_string(field.type)
+                ]
+                for group in range(file.num_row_groups):
+                    yield file, group, texts
+        except (OSError, pa.ArrowException, KeyError):
+            return  # a damaged part is named where its figures are read
+
+
+def _samples(table: pa.Table) -> Iterator[SampleRow]:
+    for row in table.to_pylist():
+        texts = [text for name, text in row.items() if name not in RESULT_COLUMNS.names and text]
+        asked = max(texts, key=len)[:_MOST_LETTERS] if texts else None
+        yield SampleRow(row["row_id"], asked, (row["completion"] or "")[:_MOST_LETTERS])
