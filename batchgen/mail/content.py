@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from batchgen.mail.html import TooDeepError, html_text
 from batchgen.mail.mime import DEEPEST, Part
 from batchgen.mail.text import decode_bytes, header_text, unflowed
+from batchgen.mail.transfer import UUENCODED_FILE
 
 MOST_PARTS = 10_000
 """Parts of one mail that are read."""
@@ -44,7 +45,23 @@ _TEXT_KINDS = frozenset(
     )
 )
 _TEXT_NAMES = (".txt", ".log", ".csv", ".tsv", ".md", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".ini", ".ics")
-_NAMELESS = frozenset(("application/octet-stream", "application/x-unknown", "application/binary", "unknown/unknown"))
+_NAMELESS = frozenset(
+    (
+        "application/octet-stream",
+        "application/octetstream",
+        "application/x-unknown",
+        "application/x-unknown-content-type",
+        "application/binary",
+        "application/x-download",
+        "application/force-download",
+        "application/download",
+        "unknown/unknown",
+        "x-unknown/x-unknown",
+        "application/unknown",
+    )
+)
+_CONTROL = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_UNREADABLE_TEXT = ("%PDF", "{\\rtf", "%!PS", "-----BEGIN ")
 _UNREAD_KINDS = {
     "application/ms-tnef": "Outlook's winmail.dat",
     "application/vnd.ms-tnef": "Outlook's winmail.dat",
@@ -146,8 +163,11 @@ def _text(part: Part, content: Content) -> str:
     if part.kind.startswith("text/") and part.kind not in _UNREAD_KINDS and shown and part.kind != "text/calendar":
         if name is not None:
             content.attachments.append(name)
+        text = _part_text(part, content)
+        return _with_uuencoded_files(text, content) if "\nend" in text and "begin " in text else text
+    if part.kind in _NAMELESS and part.is_form and name is None and _holds_text(part, name):
         return _part_text(part, content)
-    if _is_text(part, name):
+    if _is_text(part, name) or _holds_text(part, name):
         content.attachments.append(name or part.kind)
         text = _part_text(part, content)
         return _marked("Attachment", name or part.kind, text) if text else ""
@@ -161,11 +181,13 @@ def _multipart(part: Part, content: Content) -> str:
     children = part.children()
     if part.guessed_boundary:
         content.notes.append("the boundary of a multipart is missing or wrong: it was found in the text")
+    if part.before or part.after:
+        content.notes.append("text outside the parts of a multipart was taken")
     if part.kind == "multipart/alternative" and children:
-        return _alternative(children, content)
+        return _joined((part.before, _alternative(children, content), part.after))
     if children:
         children[0].is_form = part.is_form and children[0].disposition != "attachment"
-        return _joined(_text(child, content) for child in children)
+        return _joined((part.before, *(_text(child, content) for child in children), part.after))
     if part.level >= DEEPEST:
         content.problems.append(f"the parts are nested more than {DEEPEST} deep: the rest was not read")
         return ""
@@ -243,6 +265,30 @@ def _is_text(part: Part, name: str | None) -> bool:
     return part.kind in _NAMELESS and (name or "").lower().endswith(_TEXT_NAMES)
 
 
+def _holds_text(part: Part, name: str | None) -> bool:
+    """Whether the type says nothing about a part that is text all the same."""
+    if part.kind not in _NAMELESS or _unread_kind(part, name) != part.kind or (name or "").lower().endswith(".bin"):
+        return False
+    found = part.content()
+    try:
+        text = found.decode()
+    except UnicodeDecodeError:
+        return False
+    return bool(text.strip()) and _CONTROL.search(text) is None and not text.startswith(_UNREADABLE_TEXT)
+
+
+def _with_uuencoded_files(text: str, content: Content) -> str:
+    """Return a text with the files that stand in it in uuencoding opened, or named where they are not read."""
+
+    def opened(match: re.Match[str]) -> str:
+        name = match[1].replace('"', "'").strip()
+        head = f'Content-Disposition: attachment; filename="{name}"\nContent-Transfer-Encoding: uuencode\n'
+        raw = f"{head}Content-Type: application/octet-stream\n\n{match[0]}\n".encode("utf-8", "surrogateescape")
+        return _text(Part(raw, 0, len(raw), level=DEEPEST), content) or f"[{name}]"
+
+    return UUENCODED_FILE.sub(opened, text)
+
+
 def _unread_kind(part: Part, name: str | None) -> str:
     """Return what a part is that was not opened: by its type, else by its name."""
     if part.kind in _SMIME:
@@ -287,6 +333,8 @@ def _part_text(part: Part, content: Content) -> str:
 
 def _decoded(part: Part, content: Content, *, html: bool) -> str:
     found = decode_bytes(part.content(), part.parameters.get("charset"), html=html)
+    if part.damaged:
+        content.problems.append("the base64 of the text is damaged: characters of it are missing or too many")
     if found.lost:
         content.problems.append(f"{found.lost:,} characters of the text are damaged ({found.charset})")
     text = found.text

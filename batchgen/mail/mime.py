@@ -7,13 +7,13 @@ by `DEEPEST`, so that the work grows with the length alone. Nothing a mail holds
 
 from __future__ import annotations
 
-import binascii
 import codecs
-import quopri
 import re
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from batchgen.mail.text import decode_bytes, header_text
+from batchgen.mail.transfer import decoded, encoding_name
 
 DEEPEST = 50
 """Multiparts and attached mails inside each other that are opened. Forwards of forwards reach about 20."""
@@ -29,30 +29,67 @@ _KNOWN_WITHIN = 4  # lines after one that is no header in which a known header h
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)("?)|([^;]*))')
 _TYPE = re.compile(r"\s*([A-Za-z0-9!#$&^_.+-]+)\s*/\s*([A-Za-z0-9!#$&^_.+-]+)")
 _BOUNDARY_LIKE = re.compile(rb"^--([^\s-][^\r\n]{0,200}?)[ \t]*\r?$", re.MULTILINE)
-_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
-_BASE64_ENDS = re.compile(rb"[^A-Za-z0-9+/=\s]|\S[ \t]+\S")
-_BASE64_LINE = re.compile(rb"^[A-Za-z0-9+/]{40,}={0,2}\r?$", re.MULTILINE)
+_MULTIPART_BODY = re.compile(rb"\s*--([^\s-][^\r\n]{0,200}?)[ \t]*\r?\ncontent-[a-z-]+[ \t]*:", re.IGNORECASE)
+_MIME_SENTENCE = re.compile(r"\bMIME\b|multi-?part|mail (?:reader|client|program)", re.IGNORECASE)
+_SENTENCE_LENGTH = 1000  # of what programs write before the parts for readers that know no MIME
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:\\|\\\\")
+_ALIASES = {
+    **dict.fromkeys(("application/text", "application/plain", "application/txt", "plain/text"), "text/plain"),
+    **dict.fromkeys(("txt/plain", "message/text", "text/text"), "text/plain"),
+    **dict.fromkeys(("application/html", "application/xhtml+xml", "html/text"), "text/html"),
+}
+"""Names that senders invented → the type that they mean."""
+
+
+class _Span(NamedTuple):
+    """A stretch between two boundary lines: where the first begins, the part, and where the second ends.
+
+    `closed`: the second closes the multipart.
+    """
+
+    opened: int
+    start: int
+    end: int
+    after: int
+    closed: bool
 
 
 class Part:
     """A part of a mail, or a mail: its headers as written, and its body, a stretch of the mail's bytes.
 
-    `is_form`: it is the text of the mail, or one form of it, whatever name it has.
+    `is_form`: it is the text of the mail, or one form of it, whatever name it has. `children` sets `guessed_boundary`,
+    and `before` and `after`, the text outside the parts; `content` sets `damaged`.
     """
 
     def __init__(self, raw: bytes, start: int, end: int, *, kind: str = "text/plain", level: int = 0) -> None:
         self._raw, self._end, self.level = raw, end, level
         self.headers, self._start, self.garbage = _headers(raw, start, end)
-        written = self.header("content-type") or ""
-        match = _TYPE.match(written)
-        self.kind = f"{match[1]}/{match[2]}".lower() if match else kind
-        self.parameters = _parameters(written)
-        self.guessed_boundary = False
+        if kind == "text/plain" and level and _is_text_with_a_colon(raw, start, end, self.headers):
+            self.headers, self._start = [], start
+        self.guessed_boundary = self.damaged = False
+        self.before = self.after = ""
         self.is_form = level == 0
+        self.kind, self.parameters = self._type(kind)
 
     def header(self, name: str) -> str | None:
         """Return the first header of this name (small letters), unfolded but not decoded."""
         return next((value for key, value in self.headers if key == name), None)
+
+    def _type(self, kind: str) -> tuple[str, dict[str, str]]:
+        """Return the type and its parameters; of several headers the one whose boundary is found, else the first."""
+        written = [value for key, value in self.headers if key == "content-type"]
+        found: tuple[str, dict[str, str]] | None = None
+        for text in written[:4]:
+            match = _TYPE.match(text)
+            named = f"{match[1]}/{match[2]}".lower() if match else kind
+            one = (_ALIASES.get(named, named), _parameters(text))
+            found = found or one
+            if len(written) > 1 and one[0].startswith("multipart/") and self._spans(_boundary(one[1])):
+                return one
+        if found is None and self.level == 0 and (guess := _MULTIPART_BODY.match(self._raw, self._start)):
+            self.guessed_boundary = True
+            return "multipart/mixed", {"boundary": guess[1].decode("utf-8", "surrogateescape")}
+        return found or (kind, {})
 
     @property
     def disposition(self) -> str:
@@ -71,49 +108,73 @@ class Part:
 
     def content(self) -> bytes:
         """Return the body with its transfer encoding undone, as far as it goes."""
-        encoding = (self.header("content-transfer-encoding") or "").split(";")[0].strip().lower()
-        if encoding == "quoted-printable":
-            return quopri.decodestring(self.body)
-        if encoding == "base64":
-            return _base64(self.body)
-        if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
-            return _uuencoded(self.body)
-        return self.body
+        written = (value for key, value in self.headers if key == "content-transfer-encoding")
+        found, self.damaged = decoded(self.body, encoding_name(written))
+        return found
 
     def children(self) -> list[Part]:
         """Return the parts of a multipart.
 
         A boundary that is missing or wrong is looked for in the body itself. Parts after the closing boundary count:
-        gateways that append a part forget to move it.
+        gateways that append a part forget to move it. A multipart inside that uses the same boundary has the parts up
+        to the next closing one.
         """
         if self.level >= DEEPEST:
             return []
-        boundary = self.parameters.get("boundary", "").rstrip().encode("utf-8", "surrogateescape")
-        spans = self._spans(boundary) if boundary else []
+        boundary = _boundary(self.parameters)
+        spans = self._spans(boundary)
         if not spans:
             guess = _BOUNDARY_LIKE.search(self._raw, self._start, self._end)
             if guess is not None and self._raw.find(b"\n--" + guess[1] + b"--", guess.start(), self._end) >= 0:
-                spans = self._spans(guess[1])
+                boundary = guess[1]
+                spans = self._spans(boundary)
                 self.guessed_boundary = True
+        if spans:
+            self.before = self._loose(self._start, spans[0].opened)
         kind = "message/rfc822" if self.kind == "multipart/digest" else "text/plain"
-        return [Part(self._raw, start, end, kind=kind, level=self.level + 1) for start, end in spans]
+        found: list[Part] = []
+        loose: list[str] = []
+        place = self._start
+        for number, span in enumerate(spans):
+            if span.start < place:
+                continue
+            child, place = Part(self._raw, span.start, span.end, kind=kind, level=self.level + 1), span.after
+            if child.kind.startswith("multipart/") and not span.closed and _boundary(child.parameters) == boundary:
+                place = next((later.after for later in spans[number:] if later.closed), self._end)
+                child = Part(self._raw, span.start, place, level=self.level + 1)
+            elif span.closed:
+                following = spans[number + 1].opened if number + 1 < len(spans) else self._end
+                loose.append(self._loose(place, following))
+            found.append(child)
+        self.after = "\n\n".join(filter(None, loose))
+        return found
 
-    def _spans(self, boundary: bytes) -> list[tuple[int, int]]:
-        raw, spans, begun = self._raw, [], -1
+    def _loose(self, start: int, end: int) -> str:
+        """Return the text of a stretch outside the parts, but for the sentence for readers that know no MIME."""
+        text = decode_bytes(self._raw[start : max(start, end)], None).text.strip()
+        return "" if len(text) < _SENTENCE_LENGTH and _MIME_SENTENCE.search(text) else text
+
+    def _spans(self, boundary: bytes) -> list[_Span]:
+        raw, spans = self._raw, list[_Span]()
+        if not boundary:
+            return spans
         needle = b"--" + boundary
+        opened = begun = -1
         at = raw.find(needle, self._start, self._end)
         while at >= 0:
             line_end = raw.find(b"\n", at, self._end)
             line_end = self._end if line_end < 0 else line_end
             rest = raw[at + len(needle) : line_end].rstrip() if line_end - at < 2000 else b"?"
             if rest in (b"", b"--", b"-") and (at == self._start or raw[at - 1] == 0x0A):
+                after = min(line_end + 1, self._end)
                 if begun >= 0:
                     stop = at - 1 if at > begun else at
-                    spans.append((begun, stop - 1 if stop > begun and raw[stop - 1] == 0x0D else stop))
-                begun = -1 if rest else min(line_end + 1, self._end)
+                    end = stop - 1 if stop > begun and raw[stop - 1] == 0x0D else stop
+                    spans.append(_Span(opened, begun, end, after, bool(rest)))
+                opened, begun = at, -1 if rest else after
             at = raw.find(needle, line_end, self._end)
         if begun >= 0:
-            spans.append((begun, self._end))
+            spans.append(_Span(opened, begun, self._end, self._end, False))
         return spans
 
     def attached(self) -> Part | None:
@@ -187,6 +248,15 @@ def _headers(raw: bytes, start: int, end: int) -> tuple[list[tuple[str, str]], i
     return headers, body, garbage
 
 
+def _is_text_with_a_colon(raw: bytes, start: int, end: int, headers: list[tuple[str, str]]) -> bool:
+    """Whether a part has no headers: the line that looks like one is text, as no empty line comes after it."""
+    return not any(name.startswith("content-") for name, _ in headers) and _BLANK_LINE.search(raw, start, end) is None
+
+
+def _boundary(parameters: dict[str, str]) -> bytes:
+    return parameters.get("boundary", "").rstrip().encode("utf-8", "surrogateescape")
+
+
 def _parameters(written: str) -> dict[str, str]:
     """Return the parameters of a header, names in small letters, RFC 2231 undone."""
     if ";" not in written:
@@ -198,7 +268,8 @@ def _parameters(written: str) -> dict[str, str]:
         if quoted is None:
             value = bare.strip().strip('\\"')
         else:
-            value = re.sub(r"\\(.)", r"\1", quoted if closed else quoted.partition(";")[0])
+            value = quoted if closed else quoted.partition(";")[0]
+            value = value if _WINDOWS_PATH.match(value) else re.sub(r"\\(.)", r"\1", value)
         name = match[1].lower()
         base, star, number = name.partition("*")
         if not star:
@@ -223,35 +294,3 @@ def _extended(values: list[tuple[str, bool]]) -> str:
         escaped = text.encode("utf-8", "surrogateescape")
         raw.append(unquote_to_bytes(escaped) if encoded else escaped)
     return decode_bytes(b"".join(raw), charset or None).text
-
-
-def _base64(body: bytes) -> bytes:
-    """Decode base64. What a list server appended in plain text follows as it stands; stray characters are skipped."""
-    tail = b""
-    stray = _BASE64_ENDS.search(body)
-    if stray is not None:
-        begin = body.rfind(b"\n", 0, stray.start()) + 1
-        if not _BASE64_LINE.search(body, stray.end()):
-            body, tail = body[:begin], b"\n" * bool(begin) + body[begin:]
-    try:
-        return binascii.a2b_base64(body) + tail
-    except binascii.Error:
-        digits = _NO_BASE64.sub(b"", body)
-        digits = digits[: len(digits) - (len(digits) % 4 == 1)]
-        return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4)) + tail
-
-
-def _uuencoded(body: bytes) -> bytes:
-    pieces: list[bytes] = []
-    for line in body.partition(b"begin ")[2].split(b"\n")[1:]:
-        if line.strip() == b"end":
-            break
-        try:
-            pieces.append(binascii.a2b_uu(line.rstrip(b"\r")))
-        except binascii.Error:  # a length that is wrong, as some encoders write it: the digits count
-            size = ((line[0] - 32 & 63) * 4 + 5) // 3 if line else 0
-            try:
-                pieces.append(binascii.a2b_uu(line[:size]))
-            except binascii.Error:
-                continue
-    return b"".join(pieces)

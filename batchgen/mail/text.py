@@ -49,6 +49,15 @@ _ALIASES = {
     "macintosh": "mac_roman",
     "unicode-1-1-utf-7": "utf-7",
     "cp-850": "cp850",
+    "windows-31j": "cp932",
+    "windows31j": "cp932",
+    "ms_kanji": "cp932",
+    "cn-gb": "gb18030",
+    "ansi": "cp1252",
+    "iso-2022-jp-ms": "iso2022_jp",
+    "cp50220": "iso2022_jp",
+    "cp50221": "iso2022_jp",
+    "windows-iso2022jp": "iso2022_jp",
     "x-unknown": "",
     "unknown-8bit": "",
     "default": "",
@@ -56,11 +65,21 @@ _ALIASES = {
 }
 _NO_CHARSETS = frozenset(("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"))
 _MULTIBYTE = re.compile(r"utf|gb|big5|euc|cp9[345]|shift|iso2022|hz")
-_ENCODED_WORD = re.compile(r"=\?([^?\s]+)\?([bBqQ])\?([^?]*)\?=")
+_ENCODED_WORD = re.compile(
+    # The end may be missing, and a question mark may stand in the text; the next word begins with no end before it.
+    r"=\?([^?\s]+)\?([bBqQ])\?((?:(?!=\?[^?\s]+\?[bBqQ]\?)(?:[^?]|\?(?!=)))*)(\?=)?"
+)
 _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _SPECIALS = re.compile(r'[()<>\[\]:;@\\,."]')
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{2,40})""", re.IGNORECASE)
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_JIS_STRETCH = re.compile(rb"(?:\A|\x1b(\$[B@]|\([BJI]))([^\x1b]*)")
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 class Decoded(Struct, frozen=True):
@@ -88,6 +107,10 @@ def _decode(body: bytes, declared: str | None, *, html: bool) -> Decoded:
         if charset is not None and charset.startswith("utf-16"):  # it could not be read here if it were
             charset = "utf-8"
     seven_bit = body.isascii()
+    if seven_bit and b"\x1b$" in body and (charset is None or not charset.startswith("iso2022")):
+        escaped = "iso2022_kr" if b"\x1b$)C" in body else "iso2022_jp"
+        if (text := _strictly(body, escaped)) is not None or (text := _japanese(body)) is not None:
+            return Decoded(text, escaped)
     if seven_bit and (charset is None or not _MULTIBYTE.match(charset)):
         return Decoded(body.decode("ascii"), charset or "ascii")
     if charset == "ascii":  # what the body disproves says nothing
@@ -97,6 +120,8 @@ def _decode(body: bytes, declared: str | None, *, html: bool) -> Decoded:
         return Decoded(utf8, "utf-8")
     if charset is not None:
         text = _strictly(body, charset)
+        if text is None and charset.startswith("iso2022_jp"):
+            text = _japanese(body)
         if text is not None:
             return Decoded(text, charset)
         text = body.decode(charset, "replace")
@@ -125,6 +150,31 @@ def _detected(body: bytes) -> Decoded | None:
     return None if text is None else Decoded(text, best.encoding)
 
 
+def _japanese(body: bytes) -> str | None:
+    """Return ISO-2022-JP text with the characters that Windows adds to it (\u2460, \u32d1), which Python's codec lacks.
+
+    Each row and cell of JIS is written as Shift JIS has it (https://encoding.spec.whatwg.org/#shift_jis), then decoded.
+    """
+    pieces: list[str] = []
+    for escape, text in _JIS_STRETCH.findall(body):
+        if escape in (b"$B", b"$@"):
+            shifted = bytearray()
+            for row, cell in zip(text[::2], text[1::2], strict=False):
+                if not (0x21 <= row <= 0x7E and 0x21 <= cell <= 0x7E):
+                    return None
+                lead = (row + 1 >> 1) + (0x70 if row < 0x5F else 0xB0)
+                trail = cell + 0x7E if row % 2 == 0 else cell + (0x1F if cell < 0x60 else 0x20)
+                shifted += bytes((lead, trail))
+            text = bytes(shifted)  # noqa: PLW2901
+        elif escape == b"(I":
+            text = bytes(byte | 0x80 for byte in text)  # noqa: PLW2901
+        found = _strictly(text, "cp932")
+        if found is None:
+            return None
+        pieces.append(found)
+    return "".join(pieces)
+
+
 def _strictly(body: bytes, charset: str) -> str | None:
     try:
         return body.decode(charset)
@@ -137,10 +187,14 @@ def _codec(declared: str | None) -> str | None:
     if not declared:
         return None
     name = declared.strip().strip("\"'").lower()
-    name = _ALIASES.get(name, name)
-    try:
-        found = codecs.lookup(name)
-    except (LookupError, ValueError, UnicodeError):  # a name may hold anything, NUL too
+    bare = name.removeprefix("x-").removeprefix("cs")
+    for tried in (name, bare, bare.replace("windows-", "cp"), bare.replace("mac-", "mac_")):
+        try:
+            found = codecs.lookup(_ALIASES.get(tried, tried))
+            break
+        except (LookupError, ValueError, UnicodeError):  # a name may hold anything, NUL too
+            continue
+    else:
         return None
     if not found._is_text_encoding or found.name in _NO_CHARSETS:
         return None
@@ -173,6 +227,8 @@ def header_text(raw: str, *, structured: bool = False) -> str:
 
     end = 0
     for match in _ENCODED_WORD.finditer(raw):
+        if match[4] is None and _codec(match[1].partition("*")[0]) is None:
+            continue
         between, end = raw[end : match.start()], match.end()
         word_charset = match[1].partition("*")[0].lower()  # RFC 2231 adds a language after *
         if not pending or between.strip() or word_charset != charset:
@@ -180,7 +236,7 @@ def header_text(raw: str, *, structured: bool = False) -> str:
             if between.strip() or not pieces:
                 pieces.append(_eight_bit(between))
         charset = word_charset
-        pending.append(_word_bytes(match[2], match[3]))
+        pending.append(_word_bytes(match[2], match[3] if match[4] else match[3].rstrip()))
     flush()
     pieces.append(_eight_bit(raw[end:]))
     return " ".join(whole_text("".join(pieces)).split())
@@ -198,7 +254,7 @@ def _word_bytes(encoding: str, text: str) -> bytes:
 
 def _eight_bit(text: str) -> str:
     """Decode the raw bytes that the parser keeps as surrogates."""
-    if text.isascii():
+    if text.isascii() and "\x1b$" not in text:
         return text
     return _decode(text.encode("utf-8", "surrogateescape"), None, html=False).text
 

@@ -133,7 +133,11 @@ def test_any_header_becomes_text_that_can_be_stored(raw):
         ("=?iso-8859-1*de?Q?Gr=FC=DFe_dazu?=", "Grüße dazu"),
         ("=?no-such?Q?Gr=C3=BC=C3=9Fe?=", "Grüße"),
         ("Re:=?utf-8?Q?=C3=BC?=x", "Re:üx"),
-        ("=?utf-8?B?w7w", "=?utf-8?B?w7w"),  # cut: left as it stands
+        ("=?utf-8?B?w7w", "ü"),  # cut: as far as it goes
+        ("=?utf-8?Q?a=C3=BC?_b?=", "aü? b"),
+        ("=?utf-8?Q?=C3=BC\n =?utf-8?Q?=C3=B6?=", "üö"),
+        ("is =?x?q? a formula", "is =?x?q? a formula"),
+        ("\x1b$B%F%9%H\x1b(B", "テスト"),
         ("=?utf-8?B?w7w?=", "ü"),  # padding missing
         ("=?utf-8?B?w7xh!YQ==?=", "üaa"),
         ("folded\r\n subject", "folded subject"),
