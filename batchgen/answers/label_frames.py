@@ -1,110 +1,247 @@
 """Where an answer in prose gives its label: the frames in which a mention counts.
 
 A label may be named to deny it, to doubt it or to weigh it against another, in any language, and no list of negations
-is ever complete. So only these places count, and always the whole line: the label alone, after a marker (`Category: X`,
-`The answer is X`), or in a sentence that classifies (`I would classify this email as X.`).
+is ever complete. So a mention counts only in a line whose other words are all known (`label_words.toml`): a name for
+the answer and the label after it (`Category: X`, `The answer is X`), a sentence that classifies (`I would classify this
+email as X.`), or the label alone. What stands before and after that line must be known as well, or end before it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from enum import Enum
 
-_PAIRS = (
-    ("```", "```"), ("**", "**"), ("__", "__"), ("\\boxed{", "}"), ("\\text{", "}"), ("$", "$"),
-    ("*", "*"), ("_", "_"), ("`", "`"), ('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("”", "”"),
-    ("‘", "’"), ("«", "»"), ("»", "«"), ("「", "」"), ("『", "』"), ("【", "】"), ("《", "》"), ("[", "]"), ("(", ")"),
-    ("（", "）"), ("{", "}"), ("<", ">"),
-)  # fmt: skip
-_TAGGED = re.compile(r"<(\w{1,30})>(.*)</\1>", re.DOTALL)
-_LEADING = re.compile(r"(?:#{1,6}|[-*•·>]|✅|☑|👉)\s++")
-_FINAL = ".!。！,，;；"
-_UNSURE = ".!?,;:…？"
-_MOST_LAYERS = 8
-_NOUN = (
-    "label|category|class|classification|answer|verdict|prediction|result|output|decision|conclusion|sentiment|intent|"
-    "topic|rating|score|grade|标签|类别|分类|答案|结果|标记|カテゴリー?|ラベル|回答|分類|答え|라벨|레이블|분류|답변?|카테고리|"
-    "kategorie|klasse|antwort|klassifikation|klassifizierung|catégorie|classe|réponse|étiquette|categoría|clase|"
-    "respuesta|etiqueta|categoria|risposta|etichetta|resposta|categorie|kategoria|odpowiedź|etykieta|категория|класс|"
-    "ответ|метка|kategori|etiket|cevap|svar|etikett|nhãn|câu trả lời|label prediksi|الفئة|الإجابة|श्रेणी|उत्तर"
-)
-_THING = (
-    "email|e-mail|mail|message|text|ticket|review|document|comment|post|article|request|question|sentence|tweet|row"
-)
-_SURE = (
-    "the|my|die|der|das|meine|la|le|ma|el|mi|il|lo|a|o|minha|de|het|final|predicted|correct|best|right|overall|assigned|"
-    "chosen|primary|main|most|likely|appropriate"
-)
-_INTRO = r"(?:(?:so|therefore|thus|hence|overall|in conclusion|in summary)[,:]?\s++)?"
-_MARKER = re.compile(
-    rf"[\s>*_#•\"'`(\[{{-]{{0,12}}{_INTRO}(?:(?:{_SURE}|{_THING})\s++){{0,4}}(?:{_NOUN})s?[*_`\"']{{0,3}}"
-    rf"(?:\s++(?:of|for)\s++(?:this|the)\s++(?:{_THING}))?\s*+"
-    r"(?::|=|：|→|-+>|=>|(?:is|are|would be|should be|ist|est|es|è|é)(?=[\s:])\s*+:?)(?P<rest>.*)",
+from msgspec import Struct
+
+from batchgen.answers.label_layers import is_fence, is_known_tag, quoted
+from batchgen.answers.label_words import Words, known_words
+
+_MOST_WORDS = 40
+_MOST_TAIL_WORDS = 12
+_MOST_NAME_WORDS = 4
+_BULLET = re.compile(r"[\s>*•·#-]*+")
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？।])[\"'”’)*]{0,3}(?:\s++|(?<=[。！？।]))")
+_ENDED = re.compile(r"[.!。！।۔｡][\"'”’»)\]*_`]{0,4}\Z")
+_OPEN = re.compile(r"[^\w.!?。！？।۔｡)\]}>\"'”’»*_`%€$]\Z")
+_RULE = re.compile(r"[\W_]*+\Z")
+_WORD = re.compile(r"[^\s()（）\[\],;，；:：=–—%％]+")
+_ITEM = re.compile(r"\s*+(?:[-*•>|]|\d{1,2}[.)]|[^:：]{1,30}[:：]\s+\S)")
+_NUMBER = re.compile(r"(\d{1,3})(?:[.,](\d{1,6}))?(?:/\d{1,3})?")
+_TAG = re.compile(r"\s*+<(\w[\w-]{0,30})>")
+_GOODBYE = re.compile(
+    r"(?:please |feel free to )?(?:let me know|(?:i )?hope (?:this|it)|feel free|is there anything else"
+    r"|would you like)\b",
     re.IGNORECASE,
 )
-_SUBJECT = rf"(?:this|it|(?:this|the)\s++(?:\w++\s++)?(?:{_THING}))"
-_CLASSIFIED = re.compile(
-    rf"{_INTRO}(?:(?:i|we)(?:['’]d|['’]ll|\s++would|\s++will|\s++have)?\s++"
-    rf"(?:classify|classified|label|labell?ed|categori[sz]ed?|tag|tagged|mark|marked|rate|rated)\s++{_SUBJECT}\s++as"
-    rf"|{_SUBJECT}\s++(?:is|was|should\s++be)\s++(?:best\s++)?(?:described|classified|labell?ed|categori[sz]ed|tagged|marked|rated)\s++as"
-    rf"|{_SUBJECT}\s++(?:belongs\s++to|falls\s++under|falls\s++into)(?:\s++the\s++(?:category|class|label))?"
-    rf"|{_SUBJECT}\s++is(?:\s++(?:a|an|the\s++label|the\s++category))?(?=\s++(?:\*\*|[\"“'‘`«「])))"
-    r"(?P<rest>.*)",
-    re.IGNORECASE,
-)
-_SURENESS = re.compile(
-    r"\s*+\((?:confidence|probability|score)?[\s:=]*+\d{1,3}(?:\.\d{1,6})?\s?%?\)[.]?\Z", re.IGNORECASE
-)
-_HEADING = re.compile(rf"[\s>*_#-]{{0,12}}(?:(?:{_SURE})\s++){{0,3}}(?:{_NOUN})s?[:：*_\s]*+\Z", re.IGNORECASE)
-_LONGEST_WORD = 12
 
 
-def layers(text: str) -> Iterator[tuple[str, str, str]]:
-    """Yield a text, and what is left of it each time a layer is taken off: (before, text, after).
+class Beside(Enum):
+    """What a line is that gives no label."""
 
-    A layer is a pair of quotes, brackets or marks of Markdown, a tag, a bullet, or one final sign of punctuation;
-    `before` and `after` are the layer.
+    BLANK = "nothing, or signs without words"
+    HEADING = "announces the label"
+    REASON = "begins the reason"
+    SURENESS = "says how sure the label is"
+    OTHER = "anything else"
+
+
+class LabelFrame(Struct, frozen=True):
+    """A line in which a label may be given: what may be the label, the surest first.
+
+    With each goes whether the words before it have a name for the answer; else what follows must have one, or the label
+    be quoted. `named`: there is such a name, and something after it.
     """
-    before = after = ""
-    text = text.strip()
-    for _ in range(_MOST_LAYERS):
-        yield before, text, after
-        before, text, after = _layer(text)
-        text = text.strip()
-        if not text or not (before or after):
+
+    rests: tuple[tuple[str, bool], ...]
+    named: bool
+
+
+def frame(line: str) -> LabelFrame:
+    """Return the places of a line where a label may begin."""
+    rests = tuple((_without_half_marks(line[start:]), named) for start, named in _scan(line, known_words())[0])
+    return LabelFrame(rests, any(named and not _RULE.match(rest) for rest, named in rests))
+
+
+def _scan(line: str, words: Words) -> tuple[list[tuple[int, bool]], bool, bool]:
+    """Return the places after words that a label may follow, each with whether the answer has been named before it.
+
+    And whether all of the line is known, and whether it names the answer.
+    """
+    found: list[tuple[int, bool]] = []
+    place = _BULLET.match(line).end()  # type: ignore[union-attr]  # it matches always
+    named = verb = False
+    first = True
+    for _ in range(_MOST_WORDS):
+        token = words.token.match(line, place)
+        if token is None:
+            break
+        place = token.end()
+        kind = token.lastgroup
+        if kind == "sep":
+            if not first:
+                found.append((place, named))
+        elif kind in ("word", "piece"):
+            word = token[0].casefold()
+            if first and (word in words.questions or word in words.as_):
+                return [], False, False
+            if word in words.as_:
+                found.append((place, named))
+            pivot = word in words.copulas
+            if word in words.verbs:
+                named = verb = pivot = True
+            elif word in words.nouns:
+                named = pivot = True
+            elif not (pivot or word in words.neutral or word in words.as_):
+                return found, False, named
+            if (pivot or verb) and not (found and found[-1][0] == place):
+                found.append((place, named))
+            first = False
+    return found, place == len(line), named
+
+
+def _without_half_marks(rest: str) -> str:
+    """Return what follows a marker without the half of a mark that is the marker's: `**Label:** x`."""
+    rest = rest.strip()
+    for mark in ("**", "__", "*"):
+        if rest.startswith(mark) and rest.count(mark) == 1 and len(rest) > len(mark):
+            rest = rest.removeprefix(mark).strip()
+    return rest
+
+
+def mentions(rest: str, *, named: bool) -> Iterator[str]:
+    """Yield what may be the label in the rest of a frame: all of it, and what is left without a known tail."""
+    words = known_words()
+    if named or quoted(rest):
+        yield rest
+        shorter = without_sureness(rest)
+        if shorter != rest:
+            yield shorter
+            rest = shorter
+        rest = rest.rstrip(" .。!！")
+        shorter = rest
+        for _ in range(3):
+            piece = next((piece for piece in words.pieces if shorter.endswith(piece)), None)
+            if piece is None:
+                break
+            shorter = shorter.removesuffix(piece).rstrip()
+            yield shorter
+    end, tail_named = len(rest.rstrip(" .。")), False
+    rest = rest[:end]
+    for _ in range(_MOST_TAIL_WORDS):
+        start = rest.rfind(" ", 0, end) + 1
+        word = rest[start:end].strip("*_\"'`,”’“‘").casefold()
+        if start == 0 or not (word in words.tails or word in words.neutral):
             return
+        tail_named = tail_named or word in words.nouns or word in words.verbs
+        end = start - 1
+        if word in words.tails and (named or tail_named):
+            yield rest[:end]
 
 
-def _layer(text: str) -> tuple[str, str, str]:
-    tagged = _TAGGED.fullmatch(text)
-    if tagged is not None:
-        return f"<{tagged[1]}>", tagged[2], f"</{tagged[1]}>"
-    for opening, closing in _PAIRS:
-        if len(text) > len(opening) + len(closing) and text.startswith(opening) and text.endswith(closing):
-            return opening, text[len(opening) : -len(closing)], closing
-    if text[-1:] in _FINAL and text[-2:-1] not in _UNSURE:
-        return "", text[:-1], text[-1:]
-    leading = _LEADING.match(text)
-    return (leading[0], text[leading.end() :], "") if leading else ("", text, "")
+def label_first(line: str) -> Iterator[str]:
+    """Yield what stands before `is the label`."""
+    words = known_words()
+    for mention in mentions(line, named=False):
+        following = line[len(mention) :].split()
+        first = following[0].casefold().strip("*_.\"'`") if following else ""
+        if first in words.copulas or (len(following) == 1 and first in words.nouns):
+            yield mention
 
 
-def after_frame(line: str) -> str | None:
-    """Return what a line says after a marker, or as what it classifies the row; None where it does neither."""
-    match = _MARKER.match(line) or _CLASSIFIED.match(line)
-    if match is None:
-        return None
-    rest = match["rest"].strip()
-    for mark in ("**", "__", "*"):  # the marker itself was in bold: `**Label:** x`
-        rest = rest.removeprefix(mark) if rest.count(mark) == 1 else rest
-    return _SURENESS.sub("", rest).strip()
+def without_sureness(rest: str) -> str:
+    """Return a text without a remark at its end on how sure it is: `(95%)`, `- high confidence`."""
+    trimmed = rest.rstrip(" .。")
+    for opening in (" (", "(", "（", " [", " - ", " – ", " — ", ", ", "; "):
+        start = trimmed.rfind(opening)
+        if start > 0 and is_sure(trimmed[start:].strip("()（）[] -–—,;")):
+            return trimmed[:start].strip()
+    return rest
 
 
-def is_reply(line: str) -> bool:
-    """Whether a line is one short word, such as may answer or deny the line before it."""
-    word = line.strip()
-    return len(word) <= _LONGEST_WORD and " " not in word and any(map(str.isalpha, word)) and not is_heading(line)
+def is_sure(remark: str) -> bool:
+    """Whether a text only says how sure something is, and not that it is not sure at all."""
+    words, seen = known_words(), False
+    for found in _WORD.findall(remark[:80].casefold()):
+        word = found.strip("*_.\"'")
+        number = _NUMBER.fullmatch(word)
+        if number is not None:
+            if not (number[1] + (number[2] or "")).strip("0"):
+                return False
+        elif word and not (word in words.sureness or (seen and word in words.neutral)):
+            return False
+        seen = seen or bool(word)
+    return seen
 
 
-def is_heading(line: str) -> bool:
-    """Whether a line only announces the label."""
-    return _HEADING.match(line) is not None
+def beside(line: str) -> Beside:
+    """Return what a line is that gives no label itself."""
+    if _RULE.match(line) or is_fence(line) or is_known_tag(line):
+        return Beside.BLANK
+    words = known_words()
+    tag = _TAG.match(line)
+    if tag is not None and tag[1].casefold() in words.reasons:
+        return Beside.REASON
+    start = _BULLET.match(line).end()  # type: ignore[union-attr]  # it matches always
+    head = re.split(r"[:：]", line[start : start + 60], maxsplit=1)[0]
+    names = [word.strip("*_.\"'`").casefold() for word in head.split()]
+    known = words.reasons | words.neutral | words.nouns
+    if names and len(names) <= _MOST_NAME_WORDS and names[-1] in words.reasons and known.issuperset(names):
+        return Beside.REASON
+    if is_sure(line[start:].strip().rstrip(".")):
+        return Beside.SURENESS
+    _, whole, named = _scan(line, words)
+    announces = named or bool(
+        {"here", "sure", "voici", "hier"} & set(line.casefold().replace("'", " ").replace("’", " ").split())
+    )
+    return Beside.HEADING if whole and announces else Beside.OTHER
+
+
+def leads_in(lines: Sequence[str], *, alone: bool) -> bool:
+    """Whether a frame may follow these lines: the last one announces it, or is a sentence that has ended.
+
+    `alone`: the frame is a label alone, which must be a paragraph of its own then. Otherwise a paragraph before it need
+    not have ended, unless it points forward (`This is not:`).
+    """
+    apart = False
+    for line in reversed(lines):
+        if not line.strip():
+            apart = True
+            continue
+        kind = beside(line)
+        if kind is Beside.BLANK:
+            apart = True
+            continue
+        if kind is Beside.HEADING:
+            return True
+        text = line.rstrip()
+        if alone:
+            return apart and _ENDED.search(text) is not None
+        if _OPEN.search(text):
+            return False
+        return kind is not Beside.OTHER or apart or _ENDED.search(text) is not None or _ITEM.match(text) is not None
+    return True
+
+
+def follows(lines: Sequence[str]) -> bool:
+    """Whether these lines may follow a label: how sure it is, and why."""
+    for line in lines:
+        kind = beside(line) if line.strip() else Beside.BLANK
+        if kind is Beside.REASON:
+            return True
+        if kind not in (Beside.BLANK, Beside.SURENESS) and not _GOODBYE.match(line.strip()):
+            return False
+    return True
+
+
+def last_sentence(line: str, longest: int) -> tuple[str, str]:
+    """Return what stands before the last sentence of a line, and that sentence."""
+    tail = line[-longest:]
+    ends = [match.end() for match in _SENTENCE_END.finditer(tail.rstrip(" \t"))]
+    inner = [end for end in ends if end < len(tail.rstrip())]
+    if inner and _GOODBYE.match(tail[inner[-1] :]):
+        line, tail = line[: len(line) - len(tail) + inner[-1]], tail[: inner.pop()]
+    if not inner:
+        return "", line
+    place = len(line) - (len(tail) - inner[-1])
+    return line[:place], line[place:]

@@ -2,10 +2,12 @@
 
 The rule, in its order; letters' case, and `_` or `-` for a space between words, never matter, other signs always do:
 
-1. The whole text is a label, after layers of quotes, brackets, Markdown marks and final punctuation are taken off.
-2. The text holds one JSON object: its `label`, or its only value, is a label.
+1. The whole text is a label, after layers of quotes, brackets, Markdown marks, known tags, a chat template's tokens and
+   final punctuation are taken off.
+2. The text holds one JSON object that gives a label (`label_objects`).
 3. A line gives a label in one of the frames of `label_frames`. A marker outweighs lines that hold a label alone.
 
+In steps 2 and 3 what stands beside must be known as well (`leads_in`, `follows`): it might take the label back.
 A label is never found inside other words, numbers or sentences. Two different labels are ambiguous: invalid. Thinking
 is looked at nowhere, and an answer that was cut at its limit counts by step 2 only, if the object is whole. Where a row
 may have several labels the answer is a list of them, in JSON or between commas or line breaks. The time is linear in
@@ -21,15 +23,29 @@ from typing import Any
 
 from msgspec import Struct
 
-from batchgen.answers.label_frames import after_frame, is_heading, is_reply, layers
+from batchgen.answers.label_frames import (
+    Beside,
+    beside,
+    follows,
+    frame,
+    label_first,
+    last_sentence,
+    leads_in,
+    mentions,
+    without_sureness,
+)
+from batchgen.answers.label_layers import in_answer_tag, layers, tags_apart, without_tokens
+from batchgen.answers.label_objects import given_labels, text_of
 from batchgen.answers.reading import Found, read_object
 from batchgen.errors import JobError
 from batchgen.providers.thinking import may_have_thinking, outside_thinking
+from batchgen.text.invisible import INVISIBLE
 
 GAP = re.compile(r"(?<=[^\W_])[\s_-]++(?=[^\W_])")
 _BLANKS = re.compile(r"\s++")
-_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-") | {0xFE0F: None}
+_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-") | dict.fromkeys(map(ord, INVISIBLE))
 _SEPARATORS = re.compile(r"[,;、，；|]")
+_MOST_FOUND = 1_000  # short answers whose label is remembered
 _MORE = 80  # characters round a label that layers may take off
 
 
@@ -58,19 +74,31 @@ class LabelSet:
             if key in self._by_key:
                 raise JobError(f"response.labels: {label!r} and {self._by_key[key]!r} cannot be told apart.")
             self._by_key[key] = label
+        self._found: dict[str, str | NoLabel] = {}
         self._longest = max(map(len, labels)) + _MORE
 
     def find(self, text: str, *, complete: bool = True) -> str | NoLabel:
         """Return the label in an answer's text. `complete`: the provider did not cut the answer."""
+        if not complete or len(text) > self._longest:
+            return self._find(text, complete=complete)
+        found = self._found.get(text)  # short answers repeat
+        if found is None:
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            found = self._found[text] = self._find(text, complete=True)
+        return found
+
+    def _find(self, text: str, *, complete: bool) -> str | NoLabel:
         answer = _answer(text)
         if isinstance(answer, NoLabel):
             return answer
         if complete and (whole := self._whole(answer)) is not None:
             return whole
-        if "{" in answer:
-            value = _labelled_value(read_object(answer, complete=complete), "label")
-            if value is not None and (inner := self._whole(value)) is not None:
-                return inner
+        answer = without_tokens(answer)
+        if complete and (whole := self._whole(answer)) is not None:
+            return whole
+        if "{" in answer and (given := self._given(answer, complete=complete)) is not None:
+            return given
         if not complete:
             return NoLabel("the answer was cut off at its limit before the label was complete", cut=True)
         return self._framed(answer)
@@ -80,6 +108,8 @@ class LabelSet:
         answer = _answer(text)
         if isinstance(answer, NoLabel):
             return answer
+        if self._whole(answer) is None:
+            answer = without_tokens(answer)
         items = _listed(answer, complete=complete)
         if items is None and not complete:
             return NoLabel("the answer was cut off at its limit before the list of labels was complete", cut=True)
@@ -104,31 +134,67 @@ class LabelSet:
                 return label if others <= {label, None} else None
         return None
 
+    def _given(self, text: str, *, complete: bool) -> str | None:
+        """Step 2."""
+        found = read_object(text, complete=complete)
+        if not isinstance(found, Found) or not isinstance(found.value, dict):
+            return None
+        values = given_labels(found.value) or ()
+        labels = {None if (value_text := text_of(value)) is None else self._whole(value_text) for value in values}
+        if len(labels) != 1 or not _stands_free(text, "{", "}"):
+            return None
+        return labels.pop()
+
     def _framed(self, text: str) -> str | NoLabel:
         """Step 3."""
-        marked: dict[str, None] = {}
-        alone: dict[str, None] = {}
-        other_marker = reply = False
-        for line in text.splitlines():
+        lines = tags_apart(text).splitlines()
+        marked: dict[str, int] = {}
+        alone: dict[str, int] = {}
+        other = -1
+        for number, line in enumerate(lines):
             if not line.strip():
                 continue
-            label = self._whole(line)
+            label = self._whole(line) or self._whole(without_sureness(line))
             if label is not None:
-                alone[label] = None
+                (marked if in_answer_tag(line) else alone)[label] = number
                 continue
-            rest = after_frame(line) if len(line) <= 4 * self._longest else None
-            if rest is None:
-                reply = reply or is_reply(line)
-            elif (label := self._whole(rest)) is not None:
-                marked[label] = None
-            elif rest:
-                other_marker = True
-        named = list(marked or alone)
+            label, marker = self._in_line(line)
+            if label is not None:
+                marked[label] = number
+            elif marker and beside(line) is not Beside.SURENESS:
+                other = number
+        named = marked or alone
+        if marked and not alone.keys() <= marked.keys() and (first := self._whole(text.strip().splitlines()[0])):
+            named = {first: 0, **marked}  # an answer, and then another text that the model has made up
         if len(named) > 1:
             return NoLabel(f"the answer names several labels: {', '.join(named)}")
-        if named and (marked or not (other_marker or reply)):
-            return named[0]
+        for label, number in named.items():
+            before = lines[:number] if marked else [line for line in lines[:number] if self._whole(line) != label]
+            last = other < number if marked else other < 0
+            if last and leads_in(before, alone=not marked) and follows(lines[number + 1 :]):
+                return label
         return NoLabel(f"the answer is not just one of the labels {', '.join(self.labels)}")
+
+    def _in_line(self, line: str) -> tuple[str | None, bool]:
+        """Return the label that a line gives in a frame, and whether it is a frame, with this label or another text."""
+        _, sentence = last_sentence(line, 4 * self._longest)
+        marker = False
+        for part in dict.fromkeys((line, sentence)):
+            if len(part) > 4 * self._longest:
+                continue
+            for opening, inner, _ in layers(part):
+                if opening in ("{", "["):
+                    break
+                found = frame(inner)
+                for rest, named in found.rests:
+                    for mention in mentions(rest, named=named):
+                        if (label := self._whole(mention)) is not None:
+                            return label, True
+                for mention in label_first(inner):
+                    if (label := self._whole(mention)) is not None:
+                        return label, True
+                marker = marker or found.named
+        return None, marker
 
     def _separated(self, text: str) -> list[str]:
         """Return the items of a list that is written as text, in brackets or not."""
@@ -140,11 +206,15 @@ class LabelSet:
             return [text]
         items: list[str] = []
         for line in text.splitlines():
-            rest = after_frame(line) if len(line) <= self._longest * (len(self.labels) + 1) else None
-            listed = line if rest is None else rest
-            if rest is not None or not is_heading(line):
+            found = frame(line) if len(line) <= self._longest * (len(self.labels) + 1) else None
+            rests = [rest for rest, named in found.rests if named] if found is not None else []
+            if rests or beside(line) is not Beside.HEADING:
+                listed = next((rest for rest in rests if self._known(rest)), rests[-1] if rests else line)
                 items += [listed] if self._whole(listed) is not None else _SEPARATORS.split(listed)
         return [item.strip() for item in items if item.strip(" .。")]
+
+    def _known(self, text: str) -> bool:
+        return all(self._whole(item) is not None for item in _SEPARATORS.split(text) if item.strip(" .。"))
 
 
 def labels_schema(labels: Sequence[str], *, multiple: bool = False) -> dict[str, Any]:
@@ -175,24 +245,14 @@ def _answer(text: str) -> str | NoLabel:
     answer, ended = outside_thinking(text)
     if not ended:
         return NoLabel("the model's thinking has no end", cut=True)
-    answer = answer.strip()
+    answer = answer.strip().strip("\ufeff\u200b").strip()
     return answer or NoLabel("the answer is empty")
 
 
-def _labelled_value(found: Any, name: str) -> str | None:
-    """Return what a JSON object gives as label: under its name, or as its only value."""
-    if not isinstance(found, Found) or not isinstance(found.value, dict):
-        return None
-    values = list(found.value.values())
-    value = found.value.get(name, values[0] if len(values) == 1 else None)
-    return _text_of(value[0] if isinstance(value, list) and len(value) == 1 else value)
-
-
-def _text_of(value: Any) -> str | None:
-    """Return a text, number or boolean as text."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value) if isinstance(value, int | float) else None
+def _stands_free(text: str, opening: str, closing: str) -> bool:
+    """Whether what stands round the objects of a text says nothing about them."""
+    before, after = text[: text.find(opening)].rstrip("[( \t"), text[text.rfind(closing) + 1 :].lstrip("]) \t")
+    return leads_in(before.splitlines(), alone=False) and follows(after.splitlines())
 
 
 def _listed(text: str, *, complete: bool) -> list[str | None] | None:
@@ -206,7 +266,7 @@ def _listed(text: str, *, complete: bool) -> list[str | None] | None:
         found = read_object(text[text.find("[") : text.rfind("]") + 1], lists=True)
     value = found.value if isinstance(found, Found) else None
     if isinstance(value, dict):
-        values = list(value.values())
-        value = value.get("labels", value.get("label", values[0] if len(values) == 1 else None))
+        values = given_labels(value)
+        value = values[0] if values is not None and len(values) == 1 and _stands_free(text, "{", "}") else None
         value = [value] if isinstance(value, str) else value
-    return [_text_of(item) for item in value] if isinstance(value, list) else None
+    return [text_of(item) for item in value] if isinstance(value, list) else None

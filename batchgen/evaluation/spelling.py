@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from batchgen.text.invisible import INVISIBLE
+
 NO_VALUE = frozenset(("none", "null", "nil", "n/a", "nan", "nat", "<na>", "#n/a"))
 """How programs and models write that a field has no value, after `same_text`."""
 
@@ -29,9 +31,6 @@ _SAME = (
     | dict.fromkeys("‘’‚‛′´", "'")
     | dict.fromkeys("“”„‟″", '"')
     | {"。": ".", "，": ",", "；": ";", "、": ","}
-)
-_INVISIBLE = frozenset(
-    "\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufe0e\ufe0f\ufeff"
 )
 _KEPT_FORMS = ("<super>", "<sub>", "<circle>", "<square>", "<fraction>", "<vertical>")
 
@@ -46,7 +45,7 @@ class _Spellings(dict[int, str]):
 
 
 def _plain_letter(letter: str) -> str:
-    if letter in _INVISIBLE:
+    if letter in INVISIBLE:
         return ""
     if letter in _SAME:
         return _SAME[letter]
