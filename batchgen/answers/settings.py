@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from batchgen.errors import JobError
-
-Means = Literal["json_schema", "json_object", "tool", "instruction"]
-"""How a provider is asked for JSON, from the tightest to the loosest; `enforcement.py` has the table."""
+from batchgen.providers.vendor import Means
 
 
 class OnLength(Struct, frozen=True, forbid_unknown_fields=True):

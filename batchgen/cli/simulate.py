@@ -14,6 +14,7 @@ import msgspec
 from batchgen.errors import UsageError
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.settings import Job
+from batchgen.providers import wire_of
 from batchgen.secret import Secret
 from batchgen.simulator import FIELD_HELP, Settings, serve, start_in_thread
 from batchgen.storage.run_state import SIMULATOR
@@ -30,7 +31,7 @@ def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
     """Serve the simulator in a thread of this process and yield the endpoint that leads to it."""
     handle = start_in_thread(DEMONSTRATION)
     try:
-        yield Endpoint(handle.url + BASE_PATHS[job.model.provider], Secret("simulated"), SIMULATOR)
+        yield Endpoint(handle.url + BASE_PATHS[wire_of(job.model.provider)], Secret("simulated"), SIMULATOR)
     finally:
         handle.close()
 

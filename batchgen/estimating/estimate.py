@@ -35,7 +35,7 @@ from batchgen.job.parts import JobParts, assemble
 from batchgen.job.requests import price_table
 from batchgen.job.settings import Job
 from batchgen.job.standard_input import input_for_reading
-from batchgen.money.prices import region_of
+from batchgen.providers.vendors import region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
 from batchgen.tokens.parameters import effective_parameters
 

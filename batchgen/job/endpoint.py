@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from batchgen.errors import JobError, UsageError
 from batchgen.job.settings import Job, Variable, holds_secret
-from batchgen.providers import PROVIDERS
+from batchgen.providers import VENDORS, default_base_url, vendor_of, wire_of
 from batchgen.providers.auth import key_header, public_url, query_secrets, secret_header
 from batchgen.providers.parameter_checks import FRAMING
 from batchgen.secret import Secret, SecretHeader
@@ -81,9 +81,10 @@ def keyless_endpoint(job: Job) -> tuple[Endpoint, str | None]:
 
 
 def _endpoint(job: Job, read: Callable[[str, str], str]) -> Endpoint:
-    model, known = job.model, PROVIDERS[job.model.provider]
-    base_url = (model.base_url or known.base_url).rstrip("/")
+    model = job.model
+    base_url = (model.base_url or default_base_url(model.provider)).rstrip("/")
     check_url(base_url)
+    vendor = vendor_of(model.provider, base_url)
     if model.api_key_header is not None and not _HEADER.fullmatch(model.api_key_header):
         raise JobError(f"model.api_key_header: {model.api_key_header!r} cannot be the name of a header.")
     headers = []
@@ -98,9 +99,9 @@ def _endpoint(job: Job, read: Callable[[str, str], str]) -> Endpoint:
             raise UsageError(f"{job_key} has a value with characters that no header can carry.")
         headers.append(secret_header(name, text))
     key = None
-    variable = model.api_key_env if model.api_key_env is not None else known.api_key_env
+    variable = model.api_key_env if model.api_key_env is not None else VENDORS[model.provider].api_key_env
     named = {header.name.lower() for header in headers}
-    if variable and key_header(base_url, model.api_key_header).lower() not in named:
+    if variable and key_header(vendor, wire_of(model.provider), model.api_key_header).lower() not in named:
         text = read(variable, _KEY)
         if " " in text or not _PRINTABLE.fullmatch(text):
             raise UsageError(

@@ -19,13 +19,14 @@ from batchgen.errors import JobError
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.examples import load_examples
 from batchgen.job.settings import ColumnReference, Job, holds_secret, public_headers
-from batchgen.money.prices import JobPrices, PriceTable, load_prices, region_of
+from batchgen.money.prices import JobPrices, PriceTable, load_prices
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.prompts.prompt import PromptTemplate
-from batchgen.providers import PROVIDERS, open_provider
+from batchgen.providers import default_base_url, open_provider
 from batchgen.providers.protocol import ModelSettings, Provider
 from batchgen.providers.request_key import RequestKeys
 from batchgen.providers.request_parts import from_column
+from batchgen.providers.vendors import region_of
 from batchgen.secret import Secrets
 from batchgen.text.figures import money
 from batchgen.tokens.parameters import effective_parameters
@@ -112,7 +113,7 @@ def _answers(job: Job, model: str) -> StructuredAnswers | None:
     """Return `[response]` made ready. The job's own server decides how it is asked for, also when it is simulated."""
     if job.response is None:
         return None
-    base_url = job.model.base_url or PROVIDERS[job.model.provider].base_url
+    base_url = job.model.base_url or default_base_url(job.model.provider)
     target = Target(
         provider=job.model.provider, base_url=base_url, model=model or None, parameters=job.model.parameters
     )

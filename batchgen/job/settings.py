@@ -26,7 +26,7 @@ from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.paths import resolve_paths
 from batchgen.pace.retry import RetrySettings
 from batchgen.prompts.prompt import PromptSettings
-from batchgen.providers import PROVIDERS
+from batchgen.providers import wire_of
 from batchgen.providers.auth import KEY_HEADERS, is_secret_name
 
 _Positive = Annotated[float, Meta(gt=0)]
@@ -169,10 +169,10 @@ def parse_job(table: Mapping[str, Any], where: str) -> Job:
         job = msgspec.convert(table, Job, strict=True)
     except msgspec.ValidationError as error:
         raise JobError(f"{where}: {_reworded(str(error))}.") from error
-    if job.model.provider not in PROVIDERS:
-        raise JobError(
-            f"{where}: model.provider is {job.model.provider!r}; known providers are {', '.join(sorted(PROVIDERS))}."
-        )
+    try:
+        wire_of(job.model.provider)
+    except JobError as error:
+        raise JobError(f"{where}: {error}.") from None
     if job.pricing.free and (job.pricing.file or job.pricing.models):
         raise JobError(f"{where}: pricing.free says that answers cost nothing; leave out the prices, or pricing.free.")
     if job.limits.budget is not None and not (job.limits.budget.is_finite() and job.limits.budget > 0):
@@ -206,7 +206,7 @@ def answer_parts(job: Job, prompt_parts: Mapping[str, str]) -> dict[str, Any]:
         **prompt_parts,
         "input": {"id": job.input.id},
         "model": {
-            "provider": job.model.provider,
+            "provider": wire_of(job.model.provider),
             "name": msgspec.to_builtins(job.model.name),
             "parameters": job.model.parameters,
             "headers": public_headers(job),

@@ -22,7 +22,6 @@ from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
@@ -315,19 +314,6 @@ def load_prices(extra: Path | None = None, own: Mapping[str, Any] | None = None)
     if own:
         table = parse_prices({"models": own}, "pricing", below=table, source="the job file")
     return PriceTable(table.models)
-
-
-def region_of(base_url: str) -> str:
-    """Return "beijing" for Alibaba's mainland hosts, "international" for all others (Hong Kong among them).
-
-    Mainland are `dashscope.aliyuncs.com`, `batch.dashscope.aliyuncs.com` and the workspace hosts of `cn-beijing`
-    (https://www.alibabacloud.com/help/model-studio/base-url).
-    """
-    host = urlsplit(base_url if "//" in base_url else f"//{base_url}").hostname or ""
-    mainland = host in ("dashscope.aliyuncs.com", "batch.dashscope.aliyuncs.com") or host.endswith(
-        ".cn-beijing.maas.aliyuncs.com"
-    )
-    return BEIJING if mainland else INTERNATIONAL
 
 
 def _model_price(name: str, region: str, model: ModelEntry, price: RegionEntry) -> ModelPrice:

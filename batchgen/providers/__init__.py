@@ -1,4 +1,4 @@
-"""The wire formats by name, and what each assumes when the job file is silent."""
+"""Who answers (`vendors/`), and how it is spoken to (the wire formats): a job's model made ready to be asked."""
 
 from __future__ import annotations
 
@@ -7,26 +7,34 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
 from batchgen.errors import JobError
-from batchgen.providers.dashscope import DashScope
+from batchgen.providers.dashscope_native import DashScopeNative
 from batchgen.providers.openai_chat import OpenAIChat
 from batchgen.providers.protocol import ModelSettings, Provider, Remark
+from batchgen.providers.vendor import Vendor, WireName
+from batchgen.providers.vendors import VENDORS, vendor_of
 
-
-class WireFormat(Struct, frozen=True):
-    """One entry of the registry: the class, and the defaults of `model.base_url` and `model.api_key_env`."""
-
-    open: Callable[[ModelSettings, Callable[[], float]], Provider]
-    base_url: str
-    api_key_env: str
-
-
-PROVIDERS: dict[str, WireFormat] = {
-    "dashscope": WireFormat(DashScope, "https://dashscope-intl.aliyuncs.com", "DASHSCOPE_API_KEY"),
-    "openai": WireFormat(OpenAIChat, "https://api.openai.com/v1", "OPENAI_API_KEY"),
+WIRE_FORMATS: dict[WireName, Callable[[ModelSettings, Vendor, Callable[[], float]], Provider]] = {
+    "dashscope": DashScopeNative,
+    "openai": OpenAIChat,
 }
+
+
+def wire_of(provider: str) -> WireName:
+    """Return the wire format that a word in `model.provider` means. Raises JobError if it means none."""
+    try:
+        return VENDORS[provider].wires[0]
+    except KeyError:
+        nearest = difflib.get_close_matches(provider, VENDORS, n=1, cutoff=0.4)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise JobError(f"model.provider: {provider!r} is not one of {', '.join(VENDORS)}{hint}") from None
+
+
+def default_base_url(provider: str) -> str:
+    """Return where a vendor's API is. Raises JobError for one that has no address for all its users."""
+    if not (base_url := VENDORS[provider].base_url):
+        raise JobError(f"model.base_url is missing: {provider} has no address that is the same for all its users.")
+    return base_url
 
 
 def open_provider(provider: str, settings: ModelSettings, clock: Callable[[], float] = time.time) -> Provider:
@@ -34,17 +42,22 @@ def open_provider(provider: str, settings: ModelSettings, clock: Callable[[], fl
 
     `clock` gives Unix seconds; it is read only to measure dates in response headers.
     """
-    try:
-        wire_format = PROVIDERS[provider]
-    except KeyError:
-        nearest = difflib.get_close_matches(provider, PROVIDERS, n=1, cutoff=0.4)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise JobError(f"model.provider: {provider!r} is not one of {', '.join(PROVIDERS)}{hint}") from None
+    wire = wire_of(provider)
     try:
         urlsplit(settings.base_url)
     except ValueError as error:
         raise JobError(f"model.base_url: {settings.base_url!r} is not a URL: {error}") from None
-    return wire_format.open(settings, clock)
+    return WIRE_FORMATS[wire](settings, vendor_of(provider, settings.base_url), clock)
 
 
-__all__ = ["PROVIDERS", "ModelSettings", "Provider", "Remark", "WireFormat", "open_provider"]
+__all__ = [
+    "VENDORS",
+    "ModelSettings",
+    "Provider",
+    "Remark",
+    "Vendor",
+    "default_base_url",
+    "open_provider",
+    "vendor_of",
+    "wire_of",
+]

@@ -1,8 +1,6 @@
-"""How each server wants to be shown the key, and which headers and parts of an address are likely secrets.
+"""How a server is shown the key, and which headers and parts of an address are likely secrets.
 
-Most take `Authorization: Bearer KEY`. Azure's own hosts take an API key in `api-key`, and a bearer token of Entra ID
-where the job says `api_key_header = "Authorization"`.
-https://learn.microsoft.com/azure/ai-foundry/openai/reference
+Most servers take `Authorization: Bearer KEY`; a vendor says where its key goes elsewhere (`Vendor.key_headers`).
 """
 
 from __future__ import annotations
@@ -10,9 +8,9 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
+from batchgen.providers.vendor import Vendor, WireName
 from batchgen.secret import Secret, SecretHeader
 
-_AZURE_HOSTS = re.compile(r"\.(?:openai|cognitiveservices|services\.ai)\.azure\.(?:com|us|cn)$")
 _SCHEME = re.compile(r"(?:Bearer|Basic|Token|Api-?Key|Key) +(?=\S)", re.IGNORECASE)
 _SECRET_NAME = re.compile(
     r"key|token|secret|auth|passw|credential|cookie|signature|session|^(?:code|sig|pat|jwt)$", re.IGNORECASE
@@ -24,19 +22,14 @@ KEY_HEADERS = frozenset({"authorization", "api-key", "x-api-key"})
 """Headers that hold nothing but a key, in lower case."""
 
 
-def is_azure(base_url: str) -> bool:
-    """Whether the host is one of Azure OpenAI's own."""
-    return _AZURE_HOSTS.search(urlsplit(base_url).hostname or "") is not None
+def key_header(vendor: Vendor, wire: WireName, named: str | None) -> str:
+    """Return the name of the header that carries the key: the one that the job names, else the vendor's own."""
+    return named or vendor.key_headers.get(wire, "Authorization")
 
 
-def key_header(base_url: str, named: str | None) -> str:
-    """Return the name of the header that carries the key: the one that the job names, else the server's own."""
-    return named or ("api-key" if is_azure(base_url) else "Authorization")
-
-
-def key_headers(base_url: str, named: str | None, key: Secret | None) -> list[SecretHeader]:
+def key_headers(vendor: Vendor, wire: WireName, named: str | None, key: Secret | None) -> list[SecretHeader]:
     """Return the headers that show the key to the server; none without a key."""
-    name = key_header(base_url, named)
+    name = key_header(vendor, wire, named)
     return [] if key is None else [SecretHeader(name, key, "Bearer " if name.lower() == "authorization" else "")]
 
 

@@ -8,15 +8,13 @@ a table `extra_body` is merged into the top level as the OpenAI SDK does. Stream
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from batchgen.prompts.messages import as_messages
-from batchgen.providers import models
-from batchgen.providers import parameter_checks as checks
-from batchgen.providers.auth import is_azure, key_headers
-from batchgen.providers.error_catalogue import CHAT_COMPLETIONS
+from batchgen.providers.auth import key_headers
+from batchgen.providers.parameter_checks import remarks, stop_strings
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import chat_reply
 from batchgen.providers.reader import Exchange, ReplyShape, read_exchange
@@ -29,36 +27,29 @@ from batchgen.providers.request_parts import (
     with_user_headers,
     without,
 )
-from batchgen.providers.vendors.dashscope import ERRORS
+from batchgen.providers.vendor import Finding, Vendor
 from batchgen.secret import Secret, SecretHeader
+from batchgen.tokens.parameters import effective_parameters
 from batchgen.values import Completion, Failure, Prompt, Request, Response
 
 _PATH = "/chat/completions"
-_DASHSCOPE_HOSTS = (".aliyuncs.com", ".qwencloudapi.com")
+_OTHER_ENDPOINTS = ("/completions", "/responses", "/messages", "/embeddings", "/models", "/generate")
 
 
-def is_dashscope(base_url: str) -> bool:
-    """Whether the server is DashScope's compatible mode, whose error codes have meanings of their own."""
-    parts = urlsplit(base_url)
-    return (parts.hostname or "").endswith(_DASHSCOPE_HOSTS) or "compatible-mode" in parts.path
-
-
-def endpoint(base_url: str) -> str:
+def endpoint(base_url: str, vendor: Vendor) -> str:
     """Return the URL of the calls under `base_url`.
 
-    - a host alone: `/v1/chat/completions` is added, on DashScope's hosts `/compatible-mode/v1/chat/completions`, on
-      Azure's `/openai/v1/chat/completions`;
+    - a host alone: the vendor's root and `/chat/completions` are added, mostly `/v1/chat/completions`;
     - a path, as the SDK wants it (`.../v1`, `.../openai`): `/chat/completions` is added;
     - a URL that ends in `/chat/completions`: used as it is.
 
     A query string (Azure's `api-version`) stays where it is.
     """
     parts = urlsplit(base_url)
-    path = parts.path.rstrip("/")
-    if not path:
-        path = "/compatible-mode" if is_dashscope(base_url) else "/openai" if is_azure(base_url) else "/v1"
-    if path.endswith("/compatible-mode") or (path == "/openai" and is_azure(base_url)):
-        path += "/v1"
+    path = parts.path.rstrip("/") or vendor.chat_root
+    above, _, version = vendor.chat_root.rpartition("/")
+    if above and path.endswith(above):
+        path += f"/{version}"
     if not path.endswith(_PATH):
         path += _PATH
     return urlunsplit(parts._replace(path=path))
@@ -67,14 +58,12 @@ def endpoint(base_url: str) -> str:
 class OpenAIChat:
     """Chat completions bound to one model's settings. `clock` (Unix seconds) only measures dates in headers."""
 
-    name = "openai"
-
-    def __init__(self, settings: ModelSettings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: ModelSettings, vendor: Vendor, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._clock = clock
-        self._url = endpoint(settings.base_url)
-        self._vendor = "dashscope" if is_dashscope(settings.base_url) else "openai"
-        self._errors = ERRORS if self._vendor == "dashscope" else CHAT_COMPLETIONS
+        self._url = endpoint(settings.base_url, vendor)
+        self._vendor = vendor
+        self._omit = (*settings.omit, *vendor.omits)
         self._encode = encoder(canonical=settings.canonical)
         self._constant = constant_parameters(settings.parameters)
         self._headers = {
@@ -89,7 +78,7 @@ class OpenAIChat:
 
     def headers(self, key: Secret | None) -> list[SecretHeader]:
         """Return the headers that show the key to the server. The provider itself never holds it."""
-        return key_headers(self._settings.base_url, self._settings.api_key_header, key)
+        return key_headers(self._vendor, "openai", self._settings.api_key_header, key)
 
     def build_request(self, prompt: Prompt, *, stream: bool) -> Request:
         """Return the request for one prompt. The older text form becomes messages: there is no other form here."""
@@ -109,35 +98,44 @@ class OpenAIChat:
 
     def _tail_for(self, parameters: Mapping[str, Any], stream: bool) -> bytes:
         """Return the end of the body. `stream_options` go out with streams only: unstreamed they are refused."""
-        fields = _merged(parameters)
+        fields = effective_parameters(parameters)
         if stream:
             fields["stream"] = True
             fields.setdefault("stream_options", {"include_usage": True})
         else:
             fields.pop("stream", None)
             fields.pop("stream_options", None)
-        fields = without(fields, self._settings.omit)
+        fields = without(fields, self._omit)
         return b"," + members(fields, self._encode) + b"}" if fields else b"}"
 
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
-        exchange = Exchange(request, response, self._errors, self._settings.name, self._clock())
+        exchange = Exchange(request, response, self._vendor.errors, self._settings.name, self._clock())
         return read_exchange(exchange, SHAPE)
 
     def must_stream(self, model: str) -> bool:
-        """Whether this model is known to answer streamed requests only: some of DashScope's; nobody else's."""
-        return self._vendor == "dashscope" and models.streams_only(model, _merged(self._settings.parameters))
+        """Whether this model, with the settings' parameters, is known to answer streamed requests only."""
+        return self._vendor.streams_only(model, effective_parameters(self._settings.parameters))
 
     def remarks(self) -> list[Remark]:
         """Return what is wrong or doubtful in the settings, known ranges and forbidden combinations included."""
-        return checks.openai_remarks(self._settings, compatible_mode=self._vendor == "dashscope")
+        settings = self._settings
+        parameters = effective_parameters(settings.parameters)
+        own = _findings(settings, parameters)
+        return remarks(settings, self._vendor, parameters, may_omit=("model", "stream_options"), own=own)
 
 
-def _merged(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields for the top level: `extra_body` is the SDK's word for fields it has no argument for."""
-    fields = dict(parameters)
-    extra = fields.pop("extra_body", None)
-    return {**fields, **extra} if isinstance(extra, Mapping) else fields
+def _findings(settings: ModelSettings, parameters: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what chat completions alone refuse, and addresses of other endpoints of the same servers."""
+    yield from stop_strings(parameters, token_ids=False)
+    if not isinstance(settings.parameters.get("extra_body", {}), Mapping):
+        yield "parameters.extra_body", "must be a table: its fields are sent at the top level", True
+    parts = urlsplit(settings.base_url)
+    path = parts.path.rstrip("/")
+    if "/services/aigc/" in path:
+        yield "base_url", 'is the native DashScope API: set model.provider = "dashscope", or give the host alone', True
+    if path.endswith(_OTHER_ENDPOINTS) and not path.endswith(_PATH):
+        yield "base_url", f"names another endpoint than chat completions: leave /{path.rpartition('/')[2]} out", True
 
 
 def find_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | None:

@@ -41,10 +41,6 @@ class Remark(Struct, frozen=True):
 class Provider(Protocol):
     """One wire format, bound to one model's settings."""
 
-    @property
-    def name(self) -> str:
-        """The word in `model.provider`."""
-
     def headers(self, key: Secret | None) -> list[SecretHeader]:
         """Return the headers that show the key to the server. The provider itself never holds it."""
 

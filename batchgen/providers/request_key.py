@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from batchgen.providers import open_provider
+from batchgen.providers import open_provider, wire_of
 from batchgen.providers.auth import public_url
 from batchgen.providers.protocol import ModelSettings
 from batchgen.values import Prompt
@@ -60,7 +60,7 @@ class RequestKeys:
         self._provider = open_provider(provider, canonical)
         headers = {name.lower(): value for name, value in settings.headers.items()}
         constant = {
-            "provider": provider,
+            "provider": wire_of(provider),
             "path": _own_path(self._provider.build_request(Prompt(), stream=False).url),
             "headers": {name: value for name, value in headers.items() if name not in CARRYING_HEADERS},
             "response": response,

@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from batchgen.money.prices import JobPrices, ModelPrice, load_prices, region_of
-from batchgen.providers import PROVIDERS
+from batchgen.money.prices import JobPrices, ModelPrice, load_prices
+from batchgen.providers import VENDORS
+from batchgen.providers.vendors import region_of
 from batchgen.values import Usage
 
 _PLACES = Decimal("1e-12")
@@ -24,7 +25,7 @@ class NewPrices:
     """
 
     def __init__(self, prices: Path, settings: Mapping[str, Any]) -> None:
-        provider = PROVIDERS.get(str(settings.get("model.provider")))
+        provider = VENDORS.get(str(settings.get("model.provider")))
         base_url = settings.get("model.base_url") or (provider.base_url if provider is not None else "")
         region = settings.get("pricing.region") or region_of(str(base_url))
         self._asked = str(settings.get("model.name") or "")

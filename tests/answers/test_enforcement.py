@@ -5,9 +5,11 @@ import json
 import jsonschema_rs
 import pytest
 
-from batchgen.answers.enforcement import RULES, Target, choose_means, shape_request
+from batchgen.answers.enforcement import Target, choose_means, shape_request
 from batchgen.answers.strict import strict_schema
 from batchgen.errors import JobError
+from batchgen.providers.vendors import VENDORS
+from batchgen.providers.vendors.other import OTHER
 
 NATIVE = ("dashscope", "https://dashscope-intl.aliyuncs.com")
 COMPATIBLE = ("openai", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1")
@@ -60,8 +62,8 @@ def test_the_table(server, model, parameters, means):
 
 def test_every_server_has_a_last_row_for_all_models():
     """No model falls through the table."""
-    for server in {rule.server for rule in RULES}:
-        last = [rule for rule in RULES if rule.server == server][-1]
+    for vendor in (*VENDORS.values(), OTHER):
+        last = vendor.means[-1]
         assert last.model.pattern == ""
         assert not last.thinking
 

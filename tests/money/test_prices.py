@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.errors import JobError
-from batchgen.money.prices import OUTPUT_SLACK, load_prices, region_of
+from batchgen.money.prices import OUTPUT_SLACK, load_prices
 from batchgen.values import Cost, Usage
 
 TABLE = load_prices()
@@ -211,30 +211,6 @@ def test_prices_grow_old():
     plus = price("qwen-plus")
     assert not plus.is_stale(plus.price_date + dt.timedelta(days=183))
     assert plus.is_stale(plus.price_date + dt.timedelta(days=184))
-
-
-@pytest.mark.parametrize(
-    ("base_url", "region"),
-    [
-        ("https://dashscope.aliyuncs.com", "beijing"),
-        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "beijing"),
-        ("https://batch.dashscope.aliyuncs.com/compatible-mode/v1", "beijing"),
-        ("https://ws-1.cn-beijing.maas.aliyuncs.com", "beijing"),
-        ("https://trial.cn-beijing.maas.aliyuncs.com", "beijing"),
-        ("HTTPS://DashScope.aliyuncs.com:443", "beijing"),
-        ("dashscope.aliyuncs.com", "beijing"),
-        ("https://dashscope-intl.aliyuncs.com", "international"),
-        ("https://dashscope-us.aliyuncs.com", "international"),
-        ("https://cn-hongkong.dashscope.aliyuncs.com", "international"),
-        ("https://ws-1.cn-hongkong.maas.aliyuncs.com", "international"),
-        ("https://api.openai.com/v1", "international"),
-        ("http://127.0.0.1:8000/v1?host=dashscope.aliyuncs.com", "international"),
-        ("https://dashscope.aliyuncs.com.example.org", "international"),
-    ],
-)
-def test_the_host_tells_the_region(base_url, region):
-    """Only Alibaba's mainland hosts are priced in CNY."""
-    assert region_of(base_url) == region
 
 
 def written(directory, text):

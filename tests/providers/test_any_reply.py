@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchgen.providers.dashscope import SHAPE as NATIVE
+from batchgen.providers.dashscope_native import SHAPE as NATIVE
 from batchgen.providers.error_catalogue import CHAT_COMPLETIONS
 from batchgen.providers.openai_chat import SHAPE as CHAT
 from batchgen.providers.reader import Exchange, read_any, read_exchange

@@ -19,10 +19,9 @@ ASKED = Prompt(messages=[{"role": "user", "content": "?"}])
         ("http://127.0.0.1:8000", "authorization", "authorization: Bearer key-0123456789"),
         ("https://me.openai.azure.com", None, "api-key: key-0123456789"),
         ("https://me.openai.azure.com", "Authorization", "Authorization: Bearer key-0123456789"),
-        ("https://me.openai.azure.com.evil.test", None, "Authorization: Bearer key-0123456789"),
     ],
 )
-@pytest.mark.parametrize("provider", ["openai", "dashscope"])
+@pytest.mark.parametrize("provider", ["openai", "azure"])
 def test_the_key_stands_in_one_header(provider, base_url, named, line):
     """The job names it, else the server's host tells; without a key there is none."""
     settings = ModelSettings(name="m", base_url=base_url, api_key_header=named)
@@ -31,6 +30,13 @@ def test_the_key_stands_in_one_header(provider, base_url, named, line):
     assert f"{header.name}: {header.reveal()}" == line
     assert "0123456789" not in f"{header} {header!r} {provider.build_request(ASKED, stream=False)}"
     assert provider.headers(None) == []
+
+
+def test_a_host_that_only_begins_like_azures_gets_a_bearer():
+    """What the address shows counts from its end."""
+    settings = ModelSettings(name="m", base_url="https://me.openai.azure.com.evil.test")
+    [header] = open_provider("openai", settings).headers(KEY)
+    assert header.name == "Authorization"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from batchgen.errors import JobError
-from batchgen.providers import PROVIDERS, ModelSettings, dashscope, open_provider, openai_chat
+from batchgen.providers import VENDORS, ModelSettings, dashscope_native, open_provider, openai_chat, vendor_of
 from batchgen.values import Prompt
 
 from .samples import provider_for
@@ -39,8 +39,8 @@ def body(server, prompt, *, stream=False, **settings):
 @pytest.mark.parametrize("suffix", ["", "/", "/api/v1", "/api/v1/", TEXT])
 def test_native_endpoints(host, suffix):
     """Every region, workspace and gateway, given as host, API root or complete endpoint."""
-    assert dashscope.endpoint(host + suffix, multimodal=False) == host + TEXT
-    assert dashscope.endpoint(host + suffix, multimodal=True) == host + (TEXT if suffix == TEXT else MULTI)
+    assert dashscope_native.endpoint(host + suffix, multimodal=False) == host + TEXT
+    assert dashscope_native.endpoint(host + suffix, multimodal=True) == host + (TEXT if suffix == TEXT else MULTI)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_native_endpoints(host, suffix):
 )
 def test_chat_endpoints(base_url, expected):
     """With or without `/v1`, a trailing slash, the whole path or a query string."""
-    assert openai_chat.endpoint(base_url) == expected
+    assert openai_chat.endpoint(base_url, vendor_of("openai", base_url)) == expected
 
 
 def test_rows_override_the_job():
@@ -189,11 +189,11 @@ def test_headers_of_the_job_win():
 
 def test_the_registry():
     """Each provider opens with its own defaults; a wrong word names the nearest."""
-    for word, entry in PROVIDERS.items():
-        provider = open_provider(word, ModelSettings(name="m", base_url=entry.base_url))
-        assert provider.name == word
-        assert provider.remarks() == []
-        assert entry.api_key_env.endswith("_API_KEY")
+    for word, vendor in VENDORS.items():
+        base_url = vendor.base_url or f"https://me{vendor.hosts[0]}"
+        assert vendor_of(word, base_url) is vendor
+        assert open_provider(word, ModelSettings(name="m", base_url=base_url)).remarks() == []
+        assert vendor.api_key_env.endswith("_API_KEY")
     with pytest.raises(JobError, match="did you mean 'dashscope'"):
         open_provider("dashcope", ModelSettings(name="m", base_url="https://h"))
     with pytest.raises(JobError, match=r"model\.base_url.*is not a URL"):

@@ -8,7 +8,7 @@ import itertools
 import msgspec
 import pytest
 
-from batchgen.providers.dashscope import SHAPE as NATIVE
+from batchgen.providers.dashscope_native import SHAPE as NATIVE
 from batchgen.providers.openai_chat import SHAPE as CHAT
 from batchgen.providers.reader import Exchange, read_any, read_exchange
 from batchgen.providers.vendors.dashscope import ERRORS as DASHSCOPE_ERRORS

@@ -1,10 +1,148 @@
-"""DashScope (Alibaba Model Studio): what is known of it, on its native API and in its compatible mode."""
+"""DashScope (Alibaba Model Studio), on its native API and in its compatible mode, and what Qwen's names tell.
+
+Sources, beside those at the rules: https://docs.qwencloud.com/api-reference/chat/dashscope,
+https://www.alibabacloud.com/help/model-studio/base-url. A model whose name is not known here gets the plain treatment.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from batchgen.providers.error_rule import Rule, limit, rule
 from batchgen.providers.error_words import ANY_VENDOR, TOO_LONG
+from batchgen.providers.protocol import ModelSettings
+from batchgen.providers.request_parts import from_column
+from batchgen.providers.vendor import (
+    BEIJING,
+    POSITIVE,
+    SYMMETRIC,
+    Finding,
+    Range,
+    Vendor,
+    host_of,
+    means_rule,
+    thinks_by_name,
+)
 from batchgen.values import FailureKind, Throttle, Verdict
+
+# Vision, audio and document models, and the vision-capable Plus and Flash lines from Qwen3.5 on.
+_MULTIMODAL = re.compile(
+    r"(?:^|[-/])(?:vl|ocr|omni|audio|qvq)(?:[-.\d]|$)|qvq|qwen[\d.]*-(?:vl|omni|audio)|qwen(?:3\.[5-9]|[4-9](?:\.\d)?)-(?:plus|flash)"
+)
+_THINKING_ONLY = re.compile(r"^(?:qwq|qvq)|-thinking\b")
+_OPEN_QWEN3 = re.compile(r"^qwen3-(?:next-)?\d+(?:\.\d+)?b")
+_ALWAYS_STREAMED = re.compile(r"^(?:qwq|qvq)|omni")
+# On by default: Qwen3.5 and later, and open-source Qwen3 without "instruct".
+_THINKS_BY_DEFAULT = re.compile(r"^qwen(?:3\.[5-9]|[4-9])")
+_NEVER_THINKS = re.compile(r"^qwen(?:1\.5|2|2\.5)?-\d|^qwen(?:1\.5|2|2\.5)-|-instruct\b|^qwen3-coder")
+_ONLY_INCREMENTAL = re.compile(r"^qwen(?:3\.[5-9]|[4-9])")
+
+
+def is_multimodal(model: str) -> bool:
+    """Whether the native API serves this model under `multimodal-generation`, with `content` as a list."""
+    return _MULTIMODAL.search(model.lower()) is not None
+
+
+def thinks_only(model: str) -> bool:
+    """Whether the model refuses `enable_thinking = false`."""
+    return _THINKING_ONLY.search(model.lower()) is not None
+
+
+def never_thinks(model: str) -> bool:
+    """Whether the model is known to have no thinking mode (400 `InvalidParameter.NotSupportEnableThinking`)."""
+    return not thinks_only(model) and _NEVER_THINKS.search(model.lower()) is not None
+
+
+def thinks_by_default(model: str) -> bool:
+    """Whether the model thinks unless told not to."""
+    name = model.lower()
+    open_qwen3 = _OPEN_QWEN3.match(name) is not None and "-instruct" not in name
+    return open_qwen3 or thinks_only(name) or _THINKS_BY_DEFAULT.match(name) is not None
+
+
+def is_thinking(model: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether a call with these parameters thinks; a value that comes from the row counts as yes."""
+    if thinks_only(model):
+        return True
+    return bool(parameters.get("enable_thinking", thinks_by_default(model)))
+
+
+def streams_only(model: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether the model is known to refuse unstreamed calls: QwQ, QVQ, Omni, and open Qwen3 while thinking."""
+    name = model.lower()
+    if _ALWAYS_STREAMED.search(name):
+        return True
+    return _OPEN_QWEN3.match(name) is not None and "-instruct" not in name and is_thinking(name, parameters)
+
+
+def needs_increments(model: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether a streamed native call must have `incremental_output = true`: while thinking, always from Qwen3.5 on."""
+    return _ONLY_INCREMENTAL.match(model.lower()) is not None or is_thinking(model, parameters)
+
+
+def thinks(model: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether a call thinks: Qwen's models as their switch says, others that are served there by their name."""
+    return is_thinking(model, parameters) or thinks_by_name(model, parameters)
+
+
+_SEED_31 = 2**31 - 1
+_SEED_64 = 2**64 - 1
+_RANGES = {
+    "temperature": Range(lambda n: 0 <= n < 2, "a number from 0 to below 2"),
+    "top_p": Range(lambda n: 0 < n <= 1, "a number above 0, at most 1"),
+    "top_k": Range(lambda n: n >= 0, "a whole number from 0", whole=True),
+    "repetition_penalty": Range(lambda n: n > 0, "a number above 0"),
+    "presence_penalty": SYMMETRIC,
+    "seed": Range(lambda n: 0 <= n <= _SEED_64, "a whole number from 0 to 2^31-1", whole=True),
+    "max_tokens": POSITIVE,
+    "max_completion_tokens": POSITIVE,
+    "thinking_budget": POSITIVE,
+    "top_logprobs": Range(lambda n: 0 <= n <= 5, "a whole number from 0 to 5", whole=True),
+}
+
+_NO_SUCH_HOST = ".aliyuncs-intl.com"
+_HEADERS = {
+    "x-dashscope-async": ("is for task APIs; text generation refuses it (403 AccessDenied)", True),
+    "x-dashscope-sse": ("use model.stream", True),
+    "x-dashscope-wait-timeout": ("lets the server hold a request back: add as much to limits.timeout_s", False),
+}
+
+
+def _check(settings: ModelSettings, parameters: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what both APIs refuse or take otherwise: thinking and sampling, the address, headers of its own."""
+    model = settings.name
+    if host_of(settings.base_url).endswith(_NO_SUCH_HOST):
+        yield "base_url", "no such host: the international one is dashscope-intl.aliyuncs.com", True
+    for name in settings.headers:
+        if found := _HEADERS.get(name.lower()):
+            text, fatal = found
+            yield f"headers.{name}", text, fatal
+    switch = parameters.get("enable_thinking")
+    if switch is False and thinks_only(model):
+        yield "parameters.enable_thinking", f"{model} always thinks and refuses false", True
+    if switch is True and never_thinks(model):
+        yield "parameters.enable_thinking", f"{model} is known to have no thinking mode", False
+    if switch is None and thinks_by_default(model) and not thinks_only(model):
+        yield "parameters.enable_thinking", f"{model} thinks unless this is false; thinking is billed as output", False
+    if "thinking_budget" in parameters and switch is False:
+        yield "parameters.thinking_budget", "is for thinking only, and enable_thinking is false", True
+    if "thinking_budget" in parameters and "reasoning_effort" in parameters:
+        yield "parameters.reasoning_effort", "cannot be combined with thinking_budget", True
+    if switch is True:
+        choice = parameters.get("tool_choice")
+        if choice not in (None, "auto", "none") and not from_column(choice):
+            yield "parameters.tool_choice", "must be auto or none while thinking", True
+        form = parameters.get("response_format")
+        if isinstance(form, Mapping) and form.get("type") == "json_object":
+            yield "parameters.response_format", "json_object is refused by most models while thinking", False
+    seed = parameters.get("seed")
+    if isinstance(seed, int) and _SEED_31 < seed <= _SEED_64:
+        yield "parameters.seed", "above 2^31-1: taken by older models only", False
+    if parameters.get("top_p") == 1:
+        yield "parameters.top_p", "1.0 is refused by older models", False
+
 
 QC = "https://docs.qwencloud.com/api-reference/preparation/error-messages"
 AL = "https://www.alibabacloud.com/help/en/model-studio/error-code"
@@ -57,3 +195,31 @@ ERRORS: tuple[Rule, ...] = (
 # fmt: on
 """Compatible mode uses the codes of chat completions with DashScope's meanings: `insufficient_quota` is a token rate
 here and an unpaid bill at OpenAI."""
+
+
+DASHSCOPE = Vendor(
+    name="dashscope",
+    wires=("dashscope", "openai"),
+    base_url="https://dashscope-intl.aliyuncs.com",
+    api_key_env="DASHSCOPE_API_KEY",
+    hosts=(".aliyuncs.com", ".qwencloudapi.com", _NO_SUCH_HOST),
+    paths=("compatible-mode",),
+    chat_root="/compatible-mode/v1",
+    regions={
+        "dashscope.aliyuncs.com": BEIJING,
+        "batch.dashscope.aliyuncs.com": BEIJING,
+        ".cn-beijing.maas.aliyuncs.com": BEIJING,
+    },
+    ranges=_RANGES,
+    check=_check,
+    errors=ERRORS,
+    # https://www.alibabacloud.com/help/en/model-studio/json-mode (2026-03-27): json_object, not while thinking, when
+    # tool_choice too is auto or none; json_schema came and went, so that it is left to `response.means`.
+    means=(
+        means_rule(r"", "instruction", thinking=True),
+        means_rule(r"^qwen(?:1\.5|2)?-(?:\d|moe)|-math|-coder|-mt-|omni|audio|^q[vw]q", "instruction"),
+        means_rule(r"", "json_object"),
+    ),
+    thinks=thinks,
+    streams_only=streams_only,
+)

@@ -9,14 +9,13 @@ otherwise or `tools` forbid it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from batchgen.prompts.messages import as_messages
-from batchgen.providers import models
-from batchgen.providers import parameter_checks as checks
 from batchgen.providers.auth import key_headers
+from batchgen.providers.parameter_checks import remarks, stop_strings
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import native_reply
 from batchgen.providers.reader import Exchange, ReplyShape, read_exchange
@@ -24,11 +23,13 @@ from batchgen.providers.reply_fields import Choice
 from batchgen.providers.request_parts import (
     constant_parameters,
     encoder,
+    from_column,
     with_row_parameters,
     with_user_headers,
     without,
 )
-from batchgen.providers.vendors.dashscope import ERRORS
+from batchgen.providers.vendor import Finding, Vendor
+from batchgen.providers.vendors.dashscope import is_multimodal, needs_increments
 from batchgen.secret import Secret, SecretHeader
 from batchgen.values import Completion, Failure, Message, Prompt, Request, Response
 
@@ -64,13 +65,12 @@ def endpoint(base_url: str, *, multimodal: bool) -> str:
     return urlunsplit(parts._replace(path=path))
 
 
-class DashScope:
+class DashScopeNative:
     """The native format bound to one model's settings. `clock` (Unix seconds) only measures dates in headers."""
 
-    name = "dashscope"
-
-    def __init__(self, settings: ModelSettings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: ModelSettings, vendor: Vendor, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._vendor = vendor
         self._clock = clock
         self._text_url = endpoint(settings.base_url, multimodal=False)
         self._multimodal_url = endpoint(settings.base_url, multimodal=True)
@@ -85,7 +85,7 @@ class DashScope:
 
     def headers(self, key: Secret | None) -> list[SecretHeader]:
         """Return the headers that show the key to the server. The provider itself never holds it."""
-        return key_headers(self._settings.base_url, self._settings.api_key_header, key)
+        return key_headers(self._vendor, "dashscope", self._settings.api_key_header, key)
 
     def build_request(self, prompt: Prompt, *, stream: bool) -> Request:
         """Return the request for one prompt. Costs about the encoding of its messages."""
@@ -107,25 +107,28 @@ class DashScope:
 
     def read_response(self, request: Request, response: Response) -> Completion | Failure:
         """Return what a whole response means. Never raises, whatever the bytes are."""
-        exchange = Exchange(request, response, ERRORS, self._settings.name, self._clock())
+        exchange = Exchange(request, response, self._vendor.errors, self._settings.name, self._clock())
         # Left out, it is false: frames repeat the text so far.
         cumulative = request.streamed and (_CUMULATIVE in request.body or "incremental_output" in self._settings.omit)
         return read_exchange(exchange, CUMULATIVE_SHAPE if cumulative else SHAPE)
 
     def must_stream(self, model: str) -> bool:
         """Whether this model, with the settings' parameters, is known to answer streamed requests only."""
-        return models.streams_only(model, self._settings.parameters)
+        return self._vendor.streams_only(model, self._settings.parameters)
 
     def remarks(self) -> list[Remark]:
         """Return what is wrong or doubtful in the settings, known ranges and forbidden combinations included."""
-        return checks.dashscope_remarks(self._settings)
+        settings = self._settings
+        own = _findings(settings, settings.parameters)
+        may_omit = ("result_format", "incremental_output")
+        return remarks(settings, self._vendor, settings.parameters, may_omit=may_omit, own=own)
 
     def _parameters(self, model: str, own: Mapping[str, Any] | None, stream: bool) -> bytes:
         """Return the end of the body. With `tools`, models that do not insist on increments get cumulative frames:
         older pages forbid the two together, and cumulative frames are right everywhere else."""
         parameters = with_row_parameters(self._constant, own)
         if stream and "incremental_output" not in parameters:
-            incremental = not parameters.get("tools") or models.needs_increments(model, parameters)
+            incremental = not parameters.get("tools") or needs_increments(model, parameters)
             parameters["incremental_output"] = incremental
         return b',"parameters":' + self._encode(without(parameters, self._settings.omit)) + b"}"
 
@@ -133,7 +136,35 @@ class DashScope:
         """A complete endpoint in `base_url` decides; else the model's name."""
         if self._text_url == self._multimodal_url:
             return urlsplit(self._text_url).path.endswith(MULTIMODAL_PATH)
-        return models.is_multimodal(model)
+        return is_multimodal(model)
+
+
+def _findings(settings: ModelSettings, parameters: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what the native format alone refuses."""
+    model, path = settings.name, urlsplit(settings.base_url).path
+    if "compatible-mode" in path or path.endswith("/chat/completions"):
+        yield "base_url", 'is the chat-completions API: set model.provider = "openai", or give the host alone', True
+    form = parameters.get("result_format")
+    if form is not None and not from_column(form) and form not in ("text", "message"):
+        yield "parameters.result_format", f'must be "message" or "text", not {form!r}', True
+    if form == "text":
+        if "tools" in parameters:
+            yield "parameters.result_format", 'must be "message" with tools', True
+        if parameters.get("enable_thinking") is True:
+            yield "parameters.result_format", 'must be "message" while thinking', True
+    increments = parameters.get("incremental_output")
+    if increments is False and needs_increments(model, parameters):
+        yield "parameters.incremental_output", f"{model} streams only with true; leave it out", True
+    if increments is True and "tools" in parameters and not needs_increments(model, parameters):
+        known = model.startswith("qwen")
+        yield "parameters.incremental_output", "cannot be combined with tools; leave it out", known
+    if "output_in_full" in parameters:
+        yield (
+            "parameters.output_in_full",
+            "is from an old page and has no effect; the name is incremental_output",
+            False,
+        )
+    yield from stop_strings(parameters, token_ids=True)
 
 
 def _has_media(messages: Sequence[Message]) -> bool:
