@@ -22,6 +22,7 @@ LARGEST_MAIL = 64 * 1024 * 1024
 DELETED = "\\Deleted"
 """The label of a mail that its program marked as deleted and has not yet taken out of the file (IMAP's name for it)."""
 
+_FOLDER_ENTRY = "DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA"  # of Pine and UW-IMAP servers
 _DATE_CHARACTERS = 200  # of a Date header that are looked at
 
 
@@ -62,6 +63,8 @@ def decode_mail(raw: bytes, source: str, *, cut: bool = False, deleted: bool = F
         text = decode_bytes(raw, None).text.strip() if b"\0" not in raw else ""
         return Mail(source=source, body=text or None, error="this is no mail: it has no headers", notes=note)
     content = Content(notes=[note] if note else [])
+    if (message.header("subject") or "").startswith(_FOLDER_ENTRY):
+        content.notes.append("this is no mail but the mail program's own entry for the folder")
     if cut:
         content.problems.append(f"the mail is longer than {LARGEST_MAIL >> 20} MB: the rest was not read")
     headers = _headers(message)

@@ -7,18 +7,23 @@ What was passed over is told, with the reason.
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.errors import InputError
+from batchgen.files.arrow import arrow_file
 from batchgen.mail.decode import LARGEST_MAIL
 from batchgen.mail.mbox import as_lines, cut_mbox, looks_like_mbox
 from batchgen.source.files import natural_key
@@ -34,7 +39,11 @@ _EMLX_LENGTH = re.compile(rb"[ \t]*(\d{1,12})[ \t]*\r?\n")
 _EMLX_FLAGS = re.compile(rb"<key>flags</key>\s*<integer>(\d{1,18})</integer>")
 _EMLX_DELETED = 2
 _MAILDIR_FLAGS = re.compile(r"[:;!-]2,([A-Za-z]*)$")
-_KNOWN = "known are mails (.eml, .emlx or without an extension), mbox files (also .gz), Maildirs and folders of these"
+_KNOWN = (
+    "known are mails (.eml, .emlx or without an extension), mbox files (also .gz, .bz2, .xz, .zst), Maildirs and "
+    "folders of these"
+)
+_PACKED = (".gz", ".bz2", ".xz", ".zst")
 _HOUSEKEEPING = re.compile(
     r".*\.(?:msf|toc|idx|lock|db|sqlite|localstorage|msgfilter)|\..*|dovecot.*|courier.*|maildir(?:folder|size)"
     r"|table_of_contents|info\.plist|thumbs\.db|desktop\.ini|msgfilterrules\.dat|popstate\.dat|filterlog\.html"
@@ -42,6 +51,7 @@ _HOUSEKEEPING = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _NO_MAIL = "no mail"
+_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, pa.ArrowException)
 _MAGIC = {
     b"\xd0\xcf\x11\xe0": "Outlook's own format: save the mail as .eml first",
     b"!BDN": "an Outlook data file (.pst, .ost): export its mails first",
@@ -50,10 +60,8 @@ _MAGIC = {
     b"PK\x05\x06": "a zip archive: unpack it first",
     b"7z\xbc\xaf": "an archive: unpack it first",
     b"Rar!": "an archive: unpack it first",
-    b"BZh": "packed with bzip2: unpack it first",
-    b"\xfd7zXZ": "packed with xz: unpack it first",
-    b"\x28\xb5\x2f\xfd": "packed with Zstandard: unpack it first",
     b"%PDF": "a PDF",
+    b"BABYL OPTIONS:": "a file of Emacs's RMAIL (Babyl): save it as mbox first",
 }
 
 
@@ -86,7 +94,7 @@ Tell = Callable[[LeftOut], None]
 
 def size_of(paths: Sequence[Path]) -> int | None:
     """Return the bytes of mboxes and single mails, None for what is not known beforehand."""
-    if any(not path.is_file() or path.suffix == ".gz" for path in paths):
+    if any(not path.is_file() or path.suffix.lower() in _PACKED for path in paths):
         return None
     return sum(path.stat().st_size for path in paths)
 
@@ -136,7 +144,7 @@ def _under(path: Path, prefix: str, name: str, tell: Tell) -> Iterator[RawMail]:
             raise InputError(f"{path} is no regular file or directory; {_KNOWN}.")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path} is damaged: it cannot be unpacked ({error}).") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -173,26 +181,26 @@ def _directory(root: Path, prefix: str, tell: Tell) -> Iterator[RawMail]:
                 for mail in _file(path, source, tell):
                     yield _moved(mail, read)
                 read += facts.st_size
-            except (OSError, EOFError, zlib.error) as error:
+            except (OSError, *_DAMAGE) as error:
                 reason = error.strerror if isinstance(error, OSError) else None
                 yield RawMail(source, b"", read, problem=f"the file cannot be read: {reason or error}")
 
 
 def _file(path: Path, source: str, tell: Tell) -> Iterator[RawMail]:
     """Yield the mails of a file, or tell why there are none."""
-    name = path.name.lower().removesuffix(".gz")
+    name = path.name.lower()
+    name = path.stem.lower() if name.endswith(_PACKED) else name
     folder = path.parent.name
     maildir = folder in ("cur", "new") or (folder == "tmp" and (path.parent.parent / "cur").is_dir())
-    with path.open("rb") as plain:
-        packed = plain.read(2) == b"\x1f\x8b"
-        plain.seek(0)
-        file = cast(BinaryIO, gzip.GzipFile(fileobj=plain)) if packed else plain
+    with _unpacked(path) as file:
         head = file.read(_HEAD_BYTES)
-        file.seek(0)
+    with _unpacked(path) as file:  # once more, as not all of them can be rewound
         if not head and not name.endswith((".eml", ".emlx")):
             return  # an empty mailbox
         if (maildir and folder == "tmp") or (_HOUSEKEEPING.fullmatch(name) and not looks_like_mail(head)):
             tell(LeftOut(source, "a file of the mail program's own", own=True))
+        elif head.startswith(b"BABYL OPTIONS:"):  # its mails have headers as others have
+            tell(LeftOut(source, _MAGIC[b"BABYL OPTIONS:"]))
         elif looks_like_mbox(head) or (
             name.endswith((".mbox", ".mbx")) and (head.startswith(b"From ") or looks_like_mail(head))
         ):
@@ -203,6 +211,25 @@ def _file(path: Path, source: str, tell: Tell) -> Iterator[RawMail]:
             yield _single(source, name, body[:LARGEST_MAIL], cut=len(body) > LARGEST_MAIL, read=len(body))
         else:
             tell(LeftOut(source, next((what for magic, what in _MAGIC.items() if head.startswith(magic)), _NO_MAIL)))
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, unpacked where its first bytes say that it is packed."""
+    with path.open("rb") as plain:
+        head = plain.read(6)
+        plain.seek(0)
+        if head.startswith(b"\x1f\x8b"):
+            yield cast(BinaryIO, gzip.GzipFile(fileobj=plain))
+        elif head.startswith(b"BZh"):
+            yield cast(BinaryIO, bz2.BZ2File(plain))
+        elif head.startswith(b"\xfd7zXZ"):
+            yield cast(BinaryIO, lzma.LZMAFile(plain))  # noqa: SIM115 (`plain` is what has to be closed)
+        elif head.startswith(b"\x28\xb5\x2f\xfd"):
+            with pa.input_stream(arrow_file(path), compression="zstd") as unpacked:
+                yield cast(BinaryIO, unpacked)
+        else:
+            yield plain
 
 
 def looks_like_mail(head: bytes, *, sure: bool = False) -> bool:

@@ -40,7 +40,12 @@ _UNDATED = re.compile(
 _MMDF = re.compile(rb"\x01{4}\r?\n")
 _MMDF_LINES = re.compile(rb"\n\x01{4}\r?\n\x01{4}\r?\n")
 _MMDF_BYTES = 16  # more than such a pair of lines has
-_FROM_LINE = re.compile(rb"\n\0*From ")
+_FROM_LINE = re.compile(rb"\n\0*(?:\xef\xbb\xbf)?From ")
+_SEPARATOR = re.compile(
+    rb"From \S{1,300}[ \t]+" + _DAY + rb"[ \t]+" + _MONTH + rb"[ \t]+\d\d?[ \t]+\d\d:\d\d:\d\d[ \t]+\d{4}[ \t]*\r*\n"
+)
+_AFTER_BLANK = re.compile(rb"(?:\A|\n\r*\n)\Z")
+_PLAIN = re.compile(rb"\nFrom ")
 _MOST_NULS = 1 << 16  # zeros that a crash left before a From line
 _PATCH = re.compile(rb"From [0-9a-f]{40,64} ")
 _HEADER = re.compile(rb"[!-9;-~]+[ \t]*:")
@@ -152,7 +157,13 @@ class _Cutter:
         body = kept or bytes(self._data[: min(end, LARGEST_MAIL)])
         cut = bool(kept) or end > LARGEST_MAIL
         self._drop(after)
-        if doubt:
+        if (
+            stated
+            and b"\nFrom " in body
+            and any(_begins(body, m.start() + 1, patches=True) for m in _PLAIN.finditer(body))
+        ):
+            note = 'its stated length holds, and has lines "From ..." with headers in it, which were taken as text'
+        elif doubt:
             note = (
                 f'{doubt} dated lines "From ..." without headers were taken as text'
                 if doubt > 1
@@ -178,7 +189,24 @@ class _Cutter:
         lengths = _LENGTH.findall(self._data, 0, blank.start() + 1)
         if not lengths or (length := int(lengths[-1])) > LARGEST_MAIL:
             return 0
-        end = blank.end() + length
+        ends = [blank.end() + length]
+        if b"\r" in blank[0]:  # the length may be that of the text before its line ends were changed
+            ends.append(self._end_of_lines(blank.end(), length))
+        return next((found for end in ends if (found := self._mail_begins_behind(end))), 0)
+
+    def _end_of_lines(self, start: int, length: int) -> int:
+        """Return where a text ends that had this length when its line ends were single bytes."""
+        end, left = start, length
+        while left:
+            self._fill(end + left + 1)
+            stretch = bytes(self._data[end : end + left])
+            end, left = end + left, stretch.count(b"\r\n") + (stretch[-1:] == b"\r")
+            if not stretch:
+                return end
+        return end
+
+    def _mail_begins_behind(self, end: int) -> int:
+        """Return the line end at a place if the next mail, or the end, comes there; else 0."""
         self._fill(end + 64 + _LOOK_BYTES)
         at = end
         while at < min(end + 4, len(self._data)) and self._data[at] in b"\r\n":
@@ -224,10 +252,15 @@ def _follows(data: bytes | bytearray, at: int, *, first: bool = False) -> bool |
     block = bytes(data[end + 1 : end + _LOOK_BYTES])
     if dated and (again := _FROM_AGAIN.match(block)) is not None:
         block = block[again.end() :]
-    if dated and block[:3].lstrip(b"\r").startswith(b"\n"):  # ... or an empty line after it
+    if dated and (not block or block[:3].lstrip(b"\r").startswith(b"\n")):  # ... or an empty line after it
         block = block.lstrip(b"\r\n")
         if not (core := _CORE.match(block)) or core[1].lower() not in (b"from", b"received", b"return-path"):
-            return None
+            headers = _HEADERS.match(block)
+            if len({name.lower() for name in _CORE.findall(headers[0] if headers else b"")}) > 1:
+                return True
+            # A mail without headers or with nothing in it, where the line is just as most programs write it.
+            alone = _SEPARATOR.match(data, at) and _AFTER_BLANK.search(data[max(0, at - 4) : at])
+            return True if alone else None
     blank = _BLANK.search(block)
     block = block[: blank.start()] if blank else block
     if dated:

@@ -1,8 +1,11 @@
 """Mailboxes of all kinds, made by the standard library or by hand, through files to the Parquet table."""
 
+import bz2
 import email.policy
 import gzip
+import lzma
 import mailbox
+import os
 import stat
 import tracemalloc
 from datetime import UTC, datetime
@@ -124,6 +127,40 @@ def test_line_ends_do_not_matter(tmp_path, line_end):
     (tmp_path / "w.mbox").write_bytes(text.replace(b"\n", line_end))
     rows, _ = converted(tmp_path / "w.mbox", tmp_path)
     assert [(row["subject"], row["body"]) for row in rows] == [("one", "A\nB"), ("two", "C")]
+
+
+def zstd(raw):
+    with pa.BufferOutputStream() as sink:
+        with pa.CompressedOutputStream(sink, "zstd") as stream:
+            stream.write(raw)
+        return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
+@pytest.mark.parametrize("name", ["a.mbox", "a"])
+def test_every_packing_is_undone(tmp_path, pack, name):
+    """What a file is packed with, its content says; in a folder a damaged one is a row with an error."""
+    ends = {gzip.compress: ".gz", bz2.compress: ".bz2", lzma.compress: ".xz", zstd: ".zst"}
+    raw = b"".join(
+        b"From a 08:41 2026\nSubject: %d\n\n%s\n\n" % (n, os.urandom(20_000).hex().encode()) for n in range(9)
+    )
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / (name + ends[pack])).write_bytes(pack(raw))
+    rows, _ = converted(tmp_path / "in", tmp_path)
+    assert [row["subject"] for row in rows] == [str(n) for n in range(9)]
+    (tmp_path / "in" / (name + ends[pack])).write_bytes(pack(raw)[:-50_000])
+    rows, _ = converted(tmp_path / "in", tmp_path)
+    assert "cannot be read" in rows[-1]["error"]
+
+
+def test_a_file_of_rmail_is_not_taken_for_one_mail(tmp_path):
+    """Its mails have headers like others, and lines of their own between them."""
+    box = mailbox.Babyl(tmp_path / "RMAIL")
+    for number in range(3):
+        box.add(mail(number))
+    box.close()
+    with pytest.raises(InputError, match="Babyl"):
+        convert_mails([tmp_path / "RMAIL"], tmp_path / "out.parquet")
 
 
 def test_a_packed_mbox_is_read(tmp_path):

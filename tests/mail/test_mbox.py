@@ -134,6 +134,39 @@ def test_doubt_is_said():
     assert second.note is None
 
 
+def test_mails_without_headers_or_content_count():
+    """Behind a line as most programs write it, after and before an empty line, a mail stands whatever is in it."""
+    line = ASCTIME.format(n=1)
+    raw = f"{line}\n\nonly text\n\n{line}\n\n{line}\n{head(2)}B\n\n{line}\n\n"
+    assert [mail.body.strip() for mail in cut(raw.encode())] == [b"only text", b"", f"{head(2)}B".encode(), b""]
+    assert len(cut(raw.replace("\n", "\r\n").encode())) == 4
+    prose = f"{line}\n{head(0)}He wrote in\n{line}\n\nand left.\n"  # no empty line before it
+    (mail,) = cut(prose.encode())
+    assert mail.note
+
+
+@pytest.mark.parametrize("headers", ["Subject: s\nFrom: a@x.example\n", "Date: today\nTo: b@x.example\n"])
+def test_an_empty_line_before_the_headers_is_passed_over(headers):
+    """Whatever the first of them is, two make a mail."""
+    raw = "".join(f"From - Mon Feb  2 08:41:0{n} 2026\n\n{headers}\ntext {n}\n\n" for n in range(3))
+    assert [mail.body.rstrip()[-6:] for mail in cut(raw.encode())] == [b"text 0", b"text 1", b"text 2"]
+
+
+def test_a_length_from_before_the_line_ends_were_changed_holds():
+    """An mboxcl2 that went through Windows: the lengths are those of the text with single line feeds."""
+    pasted = f"See.\n\n{ASCTIME.format(n=7)}\nFrom: zed@x.example\nSubject: pasted\n\ninner\n"
+    raw = "".join(stated(n, pasted) for n in range(3)).replace("\n", "\r\n")
+    found = cut(raw.encode())
+    assert [mail.body.count(b"inner") for mail in found] == [1, 1, 1]
+    assert all("stated length" in mail.note for mail in found)
+
+
+def test_files_with_byte_order_marks_that_were_joined_are_cut():
+    """Each part brings its mark."""
+    raw = "".join(f"\ufeff{ASCTIME.format(n=n)}\n{head(n)}text {n}\n\n" for n in range(3))
+    assert [mail.body.rstrip()[-6:] for mail in cut(raw.encode())] == [b"text 0", b"text 1", b"text 2"]
+
+
 def test_what_programs_put_between_the_from_line_and_the_headers():
     """A second From line, a quoted one, a line that is no header, an empty line: the mail begins all the same."""
     for extra in ("From - Mon Feb  2 08:41:00 2026\n", ">From - Mon Feb  2 08:41:00 2026\n", "no header\n", "\n"):
