@@ -37,7 +37,7 @@ _CODES = ("code", "error_code", "errcode", "errorCode", "Code", "err_code")
 _NESTED = ("error", "errors", "detail", "message", "error_message", "fault", "base_resp", "Response", "Error", "cause",
            "innererror")  # fmt: skip
 _STATES_ERRORS = frozenset({"error", "errors", "base_resp", "status_code", "statusCode", "code", "error_code",
-                            "errcode", "success"})  # fmt: skip
+                            "errcode", "success", "Response"})  # fmt: skip
 _HIDDEN = ("raw", "error", "body", "upstream_error", "provider_error", "original_error", "details", "upstream")
 _EMBEDDED = 16_384
 """Most letters of a message in which a nested error is looked for."""
@@ -72,7 +72,10 @@ def find_error(document: Any) -> VendorError | None:
             return _member(member, document)
     base = document.get("base_resp")
     if isinstance(base, dict) and _is_code(base.get("status_code")):
-        return _flat(base, 0)
+        return _flat({"code": base["status_code"]} | base, 0)
+    response = document.get("Response")
+    if isinstance(response, dict) and isinstance(response.get("Error"), dict):
+        return _flat(response["Error"], 0)
     status = document.get("status_code", document.get("statusCode"))
     stated = any(_is_code(document.get(name)) for name in ("code", "error_code", "errcode")) or (
         type(status) is int and status >= 400

@@ -63,6 +63,7 @@ _BY_STATUS: tuple[Rule, ...] = (
     rule("", _K.INVALID_REQUEST, _FAIL, OAI, status="422", setting=True),
     limit("", Throttle.UNKNOWN, OAI, status="429"),
     limit("", Throttle.OVERLOAD, OAI, status="498 529"),
+    limit("", Throttle.UNKNOWN, OAI, status="503"),  # "I am full": of requests in flight or of their rate, who knows
 )
 # fmt: on
 
@@ -73,6 +74,9 @@ _PARAMETER = re.compile(
     r"enable_thinking|tool",
     re.IGNORECASE,
 )
+_BAD_REQUEST = re.compile(r"invalid[_ ]?(?:param|request|argument)|bad ?request|参数(?:错误|非法|无效)", re.IGNORECASE)
+"""The words of a 400 that comes with the status 200."""
+
 _OTHER_4XX = Rule(frozenset(), frozenset(), None, _K.INVALID_REQUEST, _FAIL, OAI)
 _PARAMETER_4XX = Rule(frozenset(), frozenset(), None, _K.INVALID_REQUEST, _FAIL, OAI, setting=True)
 _NEVER_FITS = Rule(frozenset(), frozenset(), None, _K.TOO_LONG, _FAIL, OAI)
@@ -94,6 +98,8 @@ def find_rule(table: Sequence[Rule], status: int, error: VendorError) -> Rule:
     said = " ".join(filter(None, (f"{error.code}: {error.message}" if error.code else error.message, error.details)))
     if exceeds_limit(said):
         return _NEVER_FITS
+    if status == 0 and _BAD_REQUEST.search(said):
+        status = 400
     for one in (*table, *_BY_STATUS):
         if one.fits(status, words, said):
             return one

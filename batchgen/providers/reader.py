@@ -298,8 +298,11 @@ def _failure(
     begun = answer.text is not None or answer.reasoning is not None
     wait_s = retry_after_s(headers, exchange.now)
     lost = verdict is Verdict.RETRY and (relayed or rule.kind is FailureKind.TIMEOUT)
+    kind = rule.kind
+    if verdict is Verdict.WAIT and exchange.response.status >= 500:  # for the pace a limit, for the record the server's
+        kind = FailureKind.SERVER_ERROR
     return Failure(
-        kind=rule.kind,
+        kind=kind,
         verdict=verdict,
         message=error.message or _status_text(status or exchange.response.status),
         code=error.code or error.type,

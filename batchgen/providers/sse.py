@@ -23,7 +23,7 @@ from batchgen.providers.wire import UnreadableError, decode_json
 _BOM = b"\xef\xbb\xbf"
 _DONE = b"[DONE]"
 _LARGE_BYTES = 1024 * 1024  # of a stream whose frames are not kept decoded
-_LOOKS_LIKE_STREAM = re.compile(rb"(?:data|event|id|retry)\s*:|:|HTTP_STATUS/")
+_LOOKS_LIKE_STREAM = re.compile(rb"(?:data|event|id|retry|error)\s*:|:|HTTP_STATUS/")
 _STATUS = re.compile(rb":?\s*(?:HTTP_STATUS/|status:\s*)(\d{3})(?!\d)")
 
 
@@ -73,8 +73,9 @@ def read_frames(body: bytes) -> Sequence[Frame]:
     failed, status = False, None
     line = b""
     for line in body.removeprefix(_BOM).splitlines():
-        if line.startswith(b"data:"):
-            payload = line[5:].strip()
+        if line.startswith((b"data:", b"error:")):  # the second: older servers of llama.cpp
+            failed = failed or line.startswith(b"error:")
+            payload = line.partition(b":")[2].strip()
             if payload != _DONE and (payload.startswith((b"{", b"[")) or (failed and payload)):
                 frame = Frame(_document(payload, failed), failed, status)
                 if large:
