@@ -120,6 +120,11 @@ class Attempts:
             raise ProviderStop(self._shown(reason))
         return outcome
 
+    @property
+    def _is_last(self) -> bool:
+        """Whether what looks like an outage may just be the bad rows at the end of a run that has worked."""
+        return self.health.has_worked and not self._limiter.fresh_waiting
+
     def _deadline_s(self, row: RowInProgress) -> float:
         """Return how long the row's next attempt may take: what is learnt of the others, doubled for each of the row's
         own time-outs, at most `limits.timeout_s`. The last attempt has the whole of it: no row fails for what was
@@ -217,6 +222,7 @@ class Attempts:
         if failure.verdict is Verdict.WAIT:
             self.refused += 1
             row.refused_at_s = self._clock()
+            row.tally.last = self._is_last
             retry_after_s = failure.retry_after_s
             if retry_after_s is not None and retry_after_s > self._patience_s:
                 raise ProviderStop(
@@ -232,7 +238,7 @@ class Attempts:
                 row.request = None
             row.tally.shared = self._limiter.pacer.is_down
             if row.tally.shared or failure.unsent:
-                row.tally.last = not self._limiter.fresh_waiting
+                row.tally.last = self._is_last
                 row.refused_at_s = self._clock()
             else:
                 row.tally.attempts += 1

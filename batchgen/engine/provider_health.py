@@ -17,7 +17,7 @@ from msgspec import Struct
 from batchgen.engine.work import RowInProgress
 from batchgen.job.settings import LimitSettings
 from batchgen.providers.auth import public_url
-from batchgen.values import Completion, Failure, FailureKind, Outcome, Verdict
+from batchgen.values import Completion, Failure, FailureKind, Outcome, Throttle, Verdict
 
 REFUSED_ROWS, DOUBTFUL_ROWS = 3, 5
 """Different rows in a row, with answers that no row can survive, that stop the run; the second where there were answers
@@ -117,6 +117,11 @@ class ProviderHealth:
         self._end: str | None = None  # how the last rows ended, of themselves
         self._end_n = 0
 
+    @property
+    def has_worked(self) -> bool:
+        """Whether there was any answer, in this run or an earlier one."""
+        return self._worked or self._succeeded
+
     # ---- attempts
 
     def sent(self, number: int) -> None:
@@ -156,7 +161,7 @@ class ProviderHealth:
 
     def _unreadable(self, failure: Failure, *, first: bool) -> str | None:
         self._unreadable_n += first
-        if self._unreadable_n < (UNREADABLE_IN_A_ROW if self._worked or self._succeeded else UNREADABLE_AT_FIRST):
+        if self._unreadable_n < (UNREADABLE_IN_A_ROW if self.has_worked else UNREADABLE_AT_FIRST):
             return None
         return (
             f"{self._unreadable_n} rows in a row had answers from {self._host} that are not the provider's; "
@@ -209,7 +214,7 @@ class ProviderHealth:
         if len(refused) >= (DOUBTFUL_ROWS if self._succeeded and _doubtful(refused) else REFUSED_ROWS):
             return self._refused(refused)
         first, most = self.limits.max_alike_at_first, self.limits.max_failed_in_a_row
-        if first and not (self._succeeded or self._worked) and len(sure) >= first and _alike(sure):
+        if first and not self.has_worked and len(sure) >= first and _alike(sure):
             return self._all_alike(sure)
         if most and len(sure) >= most:
             return (
@@ -233,7 +238,7 @@ class ProviderHealth:
         many = len(sure) >= REFUSED_ROWS or len(refused) >= DOUBTFUL_ROWS
         if alone or (many and self._answered_behind < len(refused)):
             return self._refused(refused)
-        if self._succeeded or self._worked or len(self.held) < REFUSED_ROWS or not self.limits.max_alike_at_first:
+        if self.has_worked or len(self.held) < REFUSED_ROWS or not self.limits.max_alike_at_first:
             return None
         if _alike(self.held) and any(one.failure.setting for one in self.held):
             return self._all_alike(self.held)
@@ -268,7 +273,7 @@ class ProviderHealth:
         last = self._last
         if self._trouble_s is None or last is None or now_s - self._trouble_s < self._wait_s(last, timeout_s):
             return None
-        if (self._succeeded or self._worked) and len(self._failed_rows) < DIFFERENT_ROWS:
+        if self.has_worked and len(self._failed_rows) < DIFFERENT_ROWS:
             return None  # the last rows may just be bad ones
         passing = last.verdict is Verdict.WAIT or last.kind is FailureKind.TIMEOUT
         if self._succeeded and not (down or passing):
@@ -278,9 +283,9 @@ class ProviderHealth:
 
     def _limit_named(self, last: Failure) -> str:
         """Return the job key of the limit on a time without any answer, by what came instead of one."""
-        if last.verdict is Verdict.WAIT:
+        if last.verdict is Verdict.WAIT and not _is_unsaid(last):
             return "retry.rate_limit_patience_s"
-        known = self._succeeded or self._worked or _is_loading(last)
+        known = self.has_worked or _is_loading(last)
         return "limits.stalled_s" if known else "limits.startup_wait_s"
 
     def _wait_s(self, last: Failure, timeout_s: float) -> float:
@@ -343,6 +348,11 @@ def _is_loading(failure: Failure) -> bool:
     """Whether a server says that its model is not there yet."""
     status = failure.http_status
     return status == 503 or (status is not None and status >= 500 and _LOADING.search(failure.message) is not None)
+
+
+def _is_unsaid(failure: Failure) -> bool:
+    """Whether a server is full for all that is known: a 503 whose words do not say so may as well be an outage."""
+    return failure.kind is FailureKind.SERVER_ERROR and failure.throttle is Throttle.UNKNOWN
 
 
 def _is_starting(failure: Failure) -> bool:

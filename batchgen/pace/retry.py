@@ -15,7 +15,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from batchgen.values import Failure, Outcome, Verdict
+from batchgen.values import Failure, FailureKind, Outcome, Throttle, Verdict
 
 BACKOFF_CAP_S = 30.0
 """Longest wait of one row between two attempts; below it the bound doubles from one second."""
@@ -70,9 +70,10 @@ class RetryPolicy:
     def exhausted(self, tally: AttemptCounts, failure: Failure) -> bool:
         """Whether the budget that this failure draws on is used up."""
         patience_s = self.settings.rate_limit_patience_s
-        if failure.verdict is Verdict.WAIT:
+        unsaid = failure.kind is FailureKind.SERVER_ERROR and failure.throttle is Throttle.UNKNOWN  # a bare 503
+        if failure.verdict is Verdict.WAIT and not unsaid:
             return tally.refused_s >= patience_s
-        if tally.shared:
+        if tally.shared or unsaid:
             return tally.refused_s >= (min(patience_s, LAST_PATIENCE_S) if tally.last else patience_s)
         if failure.unsent:
             return tally.refused_s >= patience_s

@@ -63,7 +63,6 @@ _BY_STATUS: tuple[Rule, ...] = (
     rule("", _K.INVALID_REQUEST, _FAIL, OAI, status="422", setting=True),
     limit("", Throttle.UNKNOWN, OAI, status="429"),
     limit("", Throttle.OVERLOAD, OAI, status="498 529"),
-    limit("", Throttle.UNKNOWN, OAI, status="503"),  # "I am full": of requests in flight or of their rate, who knows
 )
 # fmt: on
 
@@ -80,6 +79,9 @@ _BAD_REQUEST = re.compile(r"invalid[_ ]?(?:param|request|argument)|bad ?request|
 _OTHER_4XX = Rule(frozenset(), frozenset(), None, _K.INVALID_REQUEST, _FAIL, OAI)
 _PARAMETER_4XX = Rule(frozenset(), frozenset(), None, _K.INVALID_REQUEST, _FAIL, OAI, setting=True)
 _NEVER_FITS = Rule(frozenset(), frozenset(), None, _K.TOO_LONG, _FAIL, OAI)
+_FULL = limit("", Throttle.UNKNOWN, OAI)
+"""A 503 without other words: the server is full, whether of requests in flight or of their rate."""
+
 _OTHER = Rule(frozenset(), frozenset(), None, _K.SERVER_ERROR, _RETRY, OAI)
 
 
@@ -102,7 +104,9 @@ def find_rule(table: Sequence[Rule], status: int, error: VendorError) -> Rule:
         status = 400
     for one in (*table, *_BY_STATUS):
         if one.fits(status, words, said):
-            return one
+            return _FULL if status == 503 and one.kind is _K.SERVER_ERROR else one
+    if status == 503:
+        return _FULL
     if status not in _FINAL_4XX:
         return _OTHER
     if error.param:

@@ -65,7 +65,8 @@ _MEDIA = (
 _SATURATED = r"负载已?饱和|no available channel|无可用渠道"
 _AFFORD = r"can only afford|requires more credits, or fewer max_tokens|fewer max_tokens"
 _DAILY = (
-    r"\b(?:per|a|each)[ _-]?(?:day|week|month)\b|per(?:day|week|month)|by ?day\b|per 86,?400 ?s|/ ?(?:day|week|month)\b|\b(?:daily|weekly|monthly)\b|"
+    r"\b(?:per|a|each)[ _-]?(?:day|week|month)\b|per(?:day|week|month)|"
+    r"by ?day\b|per 86,?400 ?s|/ ?(?:day|week|month)\b|\b(?:daily|weekly|monthly)\b|"
     r"\b[RT]PD\b|"
     r"call volume quota|每日|每天|当日|每月|今日"
 )
@@ -80,7 +81,8 @@ _BALANCE = (
     r"(?:exhausted|used up) (?:\w+ ){0,4}(?:quota|credits?|balance|allocation)|"
     r"(?:not enough|no remaining|no more|out of|run out of|ran out of|"
     r"used all|zero) "
-    r"(?:available |your )?(?:balance|credits?|funds|prepaid)|no credits|credit limit|(?:key|total) limit (?:exceeded|reached)|"
+    r"(?:available |your )?(?:balance|credits?|funds|prepaid)|no credits|credit limit|"
+    r"(?:key|total) limit (?:exceeded|reached)|"
     r"(?:reached|exceeded|hit) (?:\w+ ){0,4}(?:usage|inference|spend\w*) limits?\b|"
     r"(?<!remaining )\blimit(?: of|:| is| to)? 0\b(?![.,]?\d)|"
     r"exceeded your (?:account )?(?:balance|credit)|"
@@ -105,7 +107,8 @@ _KEY = (
     r"required|not provided|does not exist|blocked)|API_KEY_INVALID|(?:authentication|authorization) (?:fail|"
     r"error|required|is required|token)|"
     r"(?:access|security|auth\w*|bearer)[ _]token\b.{0,60}(?:invalid|expired|no longer valid)|not authorized|NoAuth|"
-    r"(?:location|country|region|territory)\b[^.]{0,40}not (?:supported|available|allowed)|login fail|not authenticated|could not validate credentials|no auth|user not found|token (?:has |"
+    r"(?:location|country|region|territory)\b[^.]{0,40}not (?:supported|available|allowed)|login fail|"
+    r"not authenticated|could not validate credentials|no auth|user not found|token (?:has |"
     r"is )?(?:been )?expired|"
     r"令牌|无效的? ?(?:api)?[ _]?key|密钥|鉴权失败|身份验证|未授权"
 )
@@ -146,7 +149,8 @@ _BUSY = (
     r"high traffic|not ready (?:yet|for)|(?:server|service|system|engine|"
     r"model|node|cluster)s? (?:is |are )?(?:currently |too |very |really )?busy|too busy|high demand|high load|saturat|"
     r"loading model|"
-    r"is (?:currently |still )?(?:loading|starting up|warming|being loaded|booting)\b|model_loading|warming up|cold ?start|"
+    r"is (?:currently |still )?(?:loading|starting up|warming|being loaded|booting)\b|model_loading|"
+    r"warming up|cold ?start|"
     r"饱和|繁忙|过载|负载|拥挤|访问量过大|稍后(?:再试|重试)"
 )
 _LIMIT_WORDS = (
@@ -163,7 +167,8 @@ _BEHIND = (
     r"try again (?:later|in|after)|"
     r"please retry|internal (?:server )?error|bad gateway|service unavailable|failed dependency|unexpected eof|"
     r"broken pipe|"
-    r"fetch failed|socket hang up|degraded|crashed|model (?:is |was )?unloaded|(?:failed to|error) load(?:ing)? (?:the )?"
+    r"fetch failed|socket hang up|degraded|crashed|"
+    r"model (?:is |was )?unloaded|(?:failed to|error) load(?:ing)? (?:the )?"
     r"model|网络错误|系统错误|服务异常|内部错误"
 )
 _CLIENT = " ".join(map(str, range(400, 500)))
@@ -193,7 +198,8 @@ ANY_VENDOR: tuple[Rule, ...] = (
     rule("", _K.ACCOUNT, _STOP, GEMINI, message=r"exceeded your current quota"),
     rule("", _K.AUTHENTICATION, _STOP, GEMINI, message=_KEY),
     rule("invalid_model model_not_found model_not_supported model_not_available dedicated_endpoint_not_running "
-         "unknown_model modelnotopen invalidendpointormodel.notfound model_terms_required", _K.MODEL_UNAVAILABLE, _STOP, MOONSHOT),
+         "unknown_model modelnotopen invalidendpointormodel.notfound model_terms_required",
+         _K.MODEL_UNAVAILABLE, _STOP, MOONSHOT),
     rule("", _K.MODEL_UNAVAILABLE, _STOP, OLLAMA, message=_NO_MODEL),
     rule("", _K.ENDPOINT, _STOP, OLLAMA, message=_ADDRESS),
     # --- the row's or the job's request

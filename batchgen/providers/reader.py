@@ -312,7 +312,7 @@ def _failure(
         throttle=rule.throttle,
         retry_after_s=error.retry_after_s if wait_s is None else wait_s,
         maybe_billed=begun or lost,
-        usage=_billed(exchange, answer) if verdict is Verdict.RETRY else None,
+        usage=None if verdict is Verdict.STOP else _billed(exchange, answer),
         setting=setting,
         needs_stream=needs_stream,
         limits=rate_limits(headers, exchange.now),

@@ -35,6 +35,8 @@ MISFIT = failure(FailureKind.INVALID_OUTPUT, Verdict.FAIL, "no such label", None
 HTML = failure(FailureKind.UNREADABLE, Verdict.RETRY, "not JSON", 200)
 DOWN = failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "down", 500)
 LOADING = failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "Loading model", 503)
+FULL = failure(FailureKind.SERVER_ERROR, Verdict.WAIT, "no words", 503, throttle=Throttle.UNKNOWN)
+OVERLOADED = failure(FailureKind.SERVER_ERROR, Verdict.WAIT, "overloaded", 503, throttle=Throttle.OVERLOAD)
 BUSY = failure(FailureKind.RATE_LIMITED, Verdict.WAIT, "slowly", 429, throttle=Throttle.UNKNOWN)
 NO_NAME = failure(FailureKind.NETWORK, Verdict.RETRY, "cannot be resolved", None, code="dns")
 REFUSED = failure(FailureKind.NETWORK, Verdict.RETRY, "no connection", None, code="connect")
@@ -233,6 +235,9 @@ def overdue(provider, after_s, *, down=True, timeout_s=300.0):
         (LOADING, [], 300, "limits.stalled_s"),
         (DOWN, [DONE], 300, "limits.stalled_s"),
         (REFUSED, [DONE], 300, "limits.stalled_s"),
+        (FULL, [], 300, "limits.stalled_s"),
+        (FULL, [DONE], 300, "limits.stalled_s"),
+        (OVERLOADED, [DONE], 900, "retry.rate_limit_patience_s"),
         (BUSY, [DONE], 900, "retry.rate_limit_patience_s"),
         (LATE, [], 600, "limits.startup_wait_s"),
     ],

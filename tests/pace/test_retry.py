@@ -4,8 +4,15 @@ import random
 
 import pytest
 
-from batchgen.pace.retry import BACKOFF_CAP_S, LONGEST_RETRY_AFTER_S, AttemptCounts, RetryPolicy, RetrySettings
-from batchgen.values import Completion, Failure, FailureKind, Usage, Verdict
+from batchgen.pace.retry import (
+    BACKOFF_CAP_S,
+    LAST_PATIENCE_S,
+    LONGEST_RETRY_AFTER_S,
+    AttemptCounts,
+    RetryPolicy,
+    RetrySettings,
+)
+from batchgen.values import Completion, Failure, FailureKind, Throttle, Usage, Verdict
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +72,19 @@ async def test_refusals_use_patience_and_no_attempts():
     script = Script(*[REFUSED] * 99, DONE, refused_s=10.0)
     assert await script.run(REFUSED, rate_limit_patience_s=50) == REFUSED
     assert script.tally.requests == 5
+
+
+FULL = Failure(FailureKind.SERVER_ERROR, Verdict.WAIT, "503", http_status=503, throttle=Throttle.UNKNOWN)
+
+
+async def test_a_server_that_may_be_full_or_down_costs_the_last_rows_two_minutes():
+    """A 503 without words draws on the whole patience while fresh rows wait behind, and never on attempts."""
+    script = Script(*[FULL] * 99, refused_s=10.0)
+    script.tally.last = True
+    assert await script.run(FULL, max_attempts=1) == FULL
+    assert script.tally.refused_s == LAST_PATIENCE_S
+    script = Script(*[FULL] * 80, DONE, refused_s=10.0)
+    assert await script.run(FULL, max_attempts=1) == DONE
 
 
 async def test_a_refused_row_does_not_wait_by_itself():

@@ -19,6 +19,21 @@ SAID = [
     (404, "No endpoints found that support image input", "invalid_request fail"),
     (429, "Rate limit on tokens per minute: Limit 6,000, Used 0, Requested 7,001.", "too_long fail"),
     (413, "Request too large for this model", "too_long fail"),
+    (400, "Content Exists Risk", "content_filter fail"),
+    (400, "InputTextRiskDetection: it may contain politically risky content", "content_filter fail"),
+    (200, "input new_sensitive", "content_filter fail"),
+    (422, "`inputs` must have less than 1024 tokens. Given: 1300", "too_long fail"),
+    (422, "`inputs` tokens + `max_new_tokens` must be <= 4097. Given: 5200 and 512", "too_long fail"),
+    (400, "Prompt exceeds max length", "too_long fail"),
+    (400, "Your request exceeded model token limit: 8192", "too_long fail"),
+    (400, "ContextWindowExceededError: the input has too many", "too_long fail"),
+    (400, "length of prompt_tokens (40000) must be less than max_seq_len (32768).", "too_long fail"),
+    (400, "Trying to keep the first 5000 tokens when context the overflows.", "too_long fail"),
+    (404, "No endpoints found that support tool use", "invalid_request fail"),
+    (500, "image input is not supported - hint: an mmproj is needed", "invalid_request fail"),
+    (500, "tools param requires --jinja flag", "invalid_request fail"),
+    (500, "Conversation roles must alternate user/assistant", "invalid_request fail"),
+    (200, "invalid params, messages is empty", "invalid_request fail"),
     # what no row can survive
     (429, "Insufficient balance, please recharge.", "account stop"),
     (400, "Your credit balance is too low.", "account stop"),
@@ -32,12 +47,55 @@ SAID = [
     (400, "mistrel-large is not a valid model ID", "model_unavailable stop"),
     (500, "The model `x` does not exist", "model_unavailable stop"),
     (200, "Unexpected endpoint or method. (POST /v2/chat)", "endpoint stop"),
+    (403, "Your new team does not have any credits or licenses yet.", "account stop"),
+    (429, "Your team has either used all available credits or reached its monthly limit.", "account stop"),
+    (412, "Account me is suspended, possibly by the monthly spending limit.", "account stop"),
+    (429, "Usage limit reached for 5 hours. It will reset at 14:29.", "account stop"),
+    (429, "you've reached your hourly usage limit, please upgrade", "account stop"),
+    (429, "已达到 5 小时的使用上限。", "account stop"),
+    (429, "您的套餐已到期，暂无法使用", "account stop"),
+    (429, "The account has reached the set inference limit for the model; it has been paused.", "account stop"),
+    (429, "You have exhausted your free trial quota.", "account stop"),
+    (429, "Too many tokens per day, please wait before trying again.", "account stop"),
+    (429, "Rate limit of 50 per 86400s exceeded for UserByModelByDay.", "account stop"),
+    (429, "A trial key is limited to 1000 calls / month.", "account stop"),
+    (429, "Quota exceeded for the free tier, limit: 0. Please retry in 34s.", "account stop"),
+    (429, "You have used up your daily free allocation of 10,000 neurons.", "account stop"),
+    (403, "Key limit exceeded (total limit).", "account stop"),
+    (400, "You have reached your specified API usage limits.", "account stop"),
+    (400, "This organization has been disabled.", "account stop"),
+    (400, "The security token included in the request is invalid.", "authentication stop"),
+    (200, "Access token invalid or no longer valid", "authentication stop"),
+    (200, "AppIdNoAuthError: the app id is not authorized", "authentication stop"),
+    (400, "User location is not supported for the API use.", "authentication stop"),
+    (400, "Unable to access non-serverless model x/y.", "model_unavailable stop"),
+    (404, "models/gem-9 is not found for API version v1", "model_unavailable stop"),
+    (404, "No endpoints found for qwen/x.", "model_unavailable stop"),
+    (404, "Your account has not activated the model doubao.", "model_unavailable stop"),
+    (400, "This model version has reached the end of its life.", "model_unavailable stop"),
+    (400, "The provided model identifier is invalid.", "model_unavailable stop"),
+    (400, "The model `x` requires terms acceptance.", "model_unavailable stop"),
+    (400, "Invocation of model ID x with on-demand throughput isn't supported.", "model_unavailable stop"),
     # what passes
+    (429, "Per minute usage limit reached, 20 requests per minute.", "rate_limited wait"),
+    (429, "Limit 60, remaining limit: 0, try again in 2s", "rate_limited wait"),
+    (429, "A trial key is limited to 20 calls / minute.", "rate_limited wait"),
+    (400, "ThrottlingException: Too many tokens, please wait before trying again.", "rate_limited wait"),
+    (200, "Open api qps request limit reached", "rate_limited wait"),
+    (503, "The request queue is full.", "server_error wait"),
+    (503, "System is really busy.", "server_error wait"),
+    (503, "Model x/y is currently loading", "server_error wait"),
+    (503, "no healthy upstream", "server_error wait"),
+    (400, "Model unloaded.", "server_error retry"),
+    (400, "The model has crashed without additional information.", "server_error retry"),
+    (400, "Failed to load model x: not enough memory", "server_error retry"),
+    (400, "网络错误，请联系客服。", "server_error retry"),
+    (400, "DEGRADED function cannot be invoked", "server_error retry"),
     (429, "You exceeded your current quota. Please retry in 2.4s.", "rate_limited wait"),
     (429, "Allocated quota exceeded, please increase your quota limit.", "rate_limited wait"),
     (498, "Flex tier capacity exceeded", "rate_limited wait"),
     (400, "The service is currently busy.", "rate_limited wait"),
-    (503, "Loading model", "rate_limited wait"),
+    (503, "Loading model", "server_error wait"),
     (424, "a dependency did not answer", "server_error retry"),
     (499, "", "server_error retry"),
     (400, "Failed to generate JSON. Please adjust your prompt.", "server_error retry"),
@@ -60,6 +118,45 @@ def test_a_limit_per_minute_that_names_a_billing_page_is_waited_for():
     outcome = read("openai", msgspec.json.encode({"error": {"message": message}}), 429)
     assert isinstance(outcome, Failure)
     assert outcome.verdict is Verdict.WAIT
+
+
+CODES = [
+    (400, "1039", "token limit exceeded", "rate_limited wait"),
+    (400, "model_not_available", "x", "model_unavailable stop"),
+    (429, "insufficient_quota", "当前分组上游负载已饱和，请稍后再试", "rate_limited wait"),
+    (400, "ModelNotOpen", "x", "model_unavailable stop"),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "message", "expected"), CODES)
+def test_codes_that_say_more_than_their_messages(status, code, message, expected):
+    """And a busy gateway that says it with the code of an empty account."""
+    outcome = read("openai", msgspec.json.encode({"error": {"message": message, "code": code}}), status)
+    assert isinstance(outcome, Failure)
+    assert f"{outcome.kind} {outcome.verdict}" == expected
+
+
+FRAMES = {
+    "an error field of the stream": b'error: {"code":400,"message":"the prompt is too long","type":"t"}\n\n',
+    "a data frame": b'data: {"error":{"code":400,"message":"the prompt is too long"}}\n\ndata: [DONE]\n\n',
+    "an event": b'event: error\ndata: {"type":"error","error":{"message":"the prompt is too long"}}\n\n',
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_an_error_in_place_of_a_stream_is_read(name):
+    """With the status 200."""
+    outcome = read("openai", FRAMES[name], stream=True)
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.verdict) == (FailureKind.TOO_LONG, Verdict.FAIL)
+
+
+def test_an_error_in_a_response_member_is_read():
+    """As Tencent's own API has it, with the status 200."""
+    body = {"Response": {"Error": {"Code": "ResourceInsufficient", "Message": "计费资源已耗尽"}, "RequestId": "r"}}
+    outcome = read("openai", msgspec.json.encode(body))
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.verdict, outcome.code) == (FailureKind.ACCOUNT, Verdict.STOP, "ResourceInsufficient")
 
 
 @pytest.mark.parametrize("message", ["", "x" * 50])
