@@ -27,7 +27,8 @@ DOUBTFUL_STATUSES = frozenset({402, 403, 404, 405, 410})
 """Moderation, firewalls and the price of a single request use these too."""
 
 HELD_MOST = 200
-"""Most rows held back for failures of their own look: each keeps a part of the input from being finished."""
+"""Most rows held back for failures of their own look, where no number of them stops the run: each keeps a part of the
+input from being finished."""
 
 UNREADABLE_IN_A_ROW = 20
 """So many rows whose first try was unreadable, with nothing readable between, stop the run: a proxy or a portal is in
@@ -185,12 +186,19 @@ class ProviderHealth:
         """Whether to send nothing more until what was sent after the first refusal has come back."""
         if len(self.held) < REFUSED_ROWS:
             return False
+        many = 0 < self._enough <= len(self.held)
         refused = [one for one in self.held if one.failure.verdict is Verdict.STOP]
         few = 2 * DOUBTFUL_ROWS if self._succeeded and _doubtful(refused) else REFUSED_ROWS
-        if len(refused) < few:
+        if not many and len(refused) < few:
             return False
         seen = min(one.seen for one in self.held)
-        return sum(number > seen for number in self._out) >= DOUBTFUL_ROWS
+        return sum(number > seen for number in self._out) >= (1 if many else DOUBTFUL_ROWS)
+
+    @property
+    def _enough(self) -> int:
+        """So many rows that failed without an answer between them stop the run, whatever they failed of; 0: none do."""
+        first = 0 if self.has_worked else self.limits.max_alike_at_first
+        return first or self.limits.max_failed_in_a_row
 
     def is_suspect(self, failure: Failure) -> bool:
         """Whether a row's last failure may be everybody's, so that the row is to be held back."""
@@ -199,8 +207,9 @@ class ProviderHealth:
         if failure.kind in _OWN or (self._succeeded and failure.kind in _OWN_LATER):
             return False
         limits = self.limits
-        counts = limits.max_failed_in_a_row or (limits.max_alike_at_first and not self._succeeded)
-        return bool(counts) and len(self.held) < max(HELD_MOST, limits.max_failed_in_a_row, limits.max_alike_at_first)
+        if limits.max_failed_in_a_row:  # which bounds how many are held, with what is in flight
+            return True
+        return limits.max_alike_at_first > 0 and not self._succeeded and len(self.held) < HELD_MOST
 
     def hold(self, row: RowInProgress, failure: Failure) -> str | None:
         """Hold a row back; return a sentence if the run should stop."""

@@ -177,6 +177,28 @@ def test_when_no_rows_are_left_few_are_enough():
     assert provider.health.at_the_end() is None
 
 
+@pytest.mark.parametrize("before", [[], [DONE]], ids=["at first", "in mid-run"])
+def test_quick_failures_wait_for_the_slow_answer_behind_them(before):
+    """One request takes its time, all others are refused at once, in unknown words: no row fails before it is back."""
+    for last in (DONE, BAD_ROW):
+        provider = Provider()
+        provider.all(before)
+        provider.answer(provider.send(), BAD_ROW)
+        slow = provider.send()
+        sent = 0
+        while not provider.health.in_doubt:
+            assert not any(provider.all([BAD_ROW]))
+            sent += 1
+        assert sent < 60
+        together = [provider.send() for _ in range(300)]  # they were on their way
+        assert not any(provider.answer(row, BAD_ROW) for row in together)
+        assert provider.failed == []
+        reason = provider.answer(slow, last)
+        assert (reason is None) is (last is DONE)
+        assert len(provider.failed) == (1 if last is DONE else 0)
+        assert not provider.health.in_doubt
+
+
 def test_rows_held_at_the_very_end_among_answers_are_their_own():
     """The last sixty are out together: six are blocked at once, the others are answered a little later."""
     provider = Provider()
