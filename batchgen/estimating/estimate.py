@@ -22,11 +22,10 @@ from batchgen.api import arun, loop_options
 from batchgen.engine.reporter import Progress, Reporter
 from batchgen.engine.summary import Summary
 from batchgen.errors import InputError, OutputError, StoppedError
-from batchgen.estimating.basis import Basis
+from batchgen.estimating.basis import Basis, basis_of
 from batchgen.estimating.compare import Comparison
 from batchgen.estimating.count import Ruler, count_rows
 from batchgen.estimating.duration import duration
-from batchgen.estimating.intervals import CONFIDENCE
 from batchgen.estimating.observed import Observations, observe
 from batchgen.estimating.table import EstimateTable, read_table_estimate
 from batchgen.estimating.values import Estimate, Paid, read_estimate
@@ -110,7 +109,7 @@ def estimate(
                 observations = observe(parts, scan.fingerprint, Path(place), only=chosen, seed=seed)
                 if simulated:
                     notes.append("The pilot was simulated: its answers are made up and are not kept for a run.")
-            basis = Basis(parts, census, observations, dominating)
+            basis = basis_of(parts, census, observations, dominating)
             made = _put_together(
                 job, scan.rows, basis, comparison, method="pilot" if pilot else "earlier run", notes=notes
             )
@@ -207,7 +206,8 @@ def _put_together(
     method: Literal["pilot", "earlier run"],
     notes: list[str],
 ) -> Estimate:
-    parts, census = basis.parts, basis.census
+    known = basis.rows
+    parts, census, seen = known.parts, known.census, known.observations
     output_tokens, cost = basis.output_tokens(), basis.cost()
     notes += basis.remarks(chosen=method == "pilot")
     if cost is not None and job.limits.budget is not None and cost.high is not None and cost.high > job.limits.budget:
@@ -216,21 +216,20 @@ def _put_together(
             f"The budget of {job.limits.budget} {'is too small' if sure else 'may be too small'} for all rows."
         )
     price = parts.price_of(parts.model) if parts.model else None
-    first = price or next((found for found in basis.prices.values() if found is not None), None)
-    seen = basis.observations
+    first = price or next((found for found in known.prices.values() if found is not None), None)
     return Estimate(
         rows=rows,
         model=parts.model or f"column {msgspec.to_builtins(job.model.name)['column']}",
         input_tokens=basis.input_tokens,
-        input_method=basis.input_method,
+        input_method=known.method,
         output_tokens=output_tokens,
-        output_method=method if basis.bill is not None else "max_tokens",
-        confidence=CONFIDENCE if basis.bill is not None else None,
+        output_method=method if basis.confidence is not None else "max_tokens",
+        confidence=basis.confidence,
         cost=cost,
         currency=first.currency if first is not None and cost is not None else None,
         price_date=first.price_date if first is not None and cost is not None else None,
         duration_s=duration(
-            job.limits, basis.fitting, basis.input_tokens, output_tokens, [item.observed for item in basis.sample]
+            job.limits, known.fitting, basis.input_tokens, output_tokens, [item.observed for item in known.sample]
         ),
         rows_too_long=census.too_long,
         too_long_ids=census.too_long_ids,
@@ -240,7 +239,7 @@ def _put_together(
         input=job.input.path,
         input_rule=", ".join(sorted({counter.name for counter in census.counters.values()})),
         input_band=basis.band,
-        sampled=len(basis.known),
+        sampled=len(known.known),
         paid=Paid(seen.settled, seen.paid) if seen is not None else None,
         batch_cost=basis.batch_cost(),
         price=price.describe() if price is not None else None,

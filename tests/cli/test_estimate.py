@@ -217,7 +217,7 @@ def test_a_model_without_price_is_counted_all_the_same(command, simulator, job, 
     told = estimated(command, path, "--budget", "1")
     assert told["cost"] is None
     assert told["input_tokens"] == sum(map(counted, TEXTS[:5]))
-    assert any("pricing.file" in note for note in told["notes"])
+    assert any("pricing.models" in note for note in told["notes"])
     assert "unknown" in command("estimate", path).stdout
 
 

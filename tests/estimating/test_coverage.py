@@ -12,7 +12,7 @@ import pytest
 
 import batchgen
 from batchgen.engine.reporter import Reporter
-from batchgen.estimating.basis import Basis
+from batchgen.estimating.basis import basis_of
 from batchgen.estimating.count import Ruler, count_rows
 from batchgen.estimating.estimate import drawn_rows, pilot_rows
 from batchgen.estimating.observed import Observations, Observed, observe
@@ -43,7 +43,7 @@ def share_held(parts, census, settled, pilot, repetitions=200):
         dominating = census.dominating(pilot, pilot // 2)
         sample = [settled[row] for row in pilot_rows(drawn, dominating)]
         paid = sum(item.cost for item in sample)
-        basis = Basis(parts, census, Observations(sample, len(sample), paid), dominating)
+        basis = basis_of(parts, census, Observations(sample, len(sample), paid), dominating)
         told, answers = basis.cost(), basis.output_tokens()
         held[0] += told.low <= cost <= told.high
         held[1] += answers.low <= tokens <= answers.high
@@ -124,7 +124,7 @@ def test_answers_that_follow_the_input_are_estimated_more_closely(tmp_path):
     """Regression on the known input lengths earns its place: less than half the width of a plain mean."""
     parts, census, settled = synthetic(tmp_path, sigma=0, follows=True)
     drawn = drawn_rows(2000, 100, 1)
-    basis = Basis(parts, census, Observations([settled[row] for row in drawn], 100, None), {})
+    basis = basis_of(parts, census, Observations([settled[row] for row in drawn], 100, None), {})
     close = basis.output_tokens()
     mixed = list(settled.values())
     random.Random(2).shuffle(mixed)
@@ -132,5 +132,5 @@ def test_answers_that_follow_the_input_are_estimated_more_closely(tmp_path):
         row: Observed(row, 1, census.wanted[row].tokens, item.output_tokens, item.cost, 900.0, failed=False)
         for row, item in zip(settled, mixed, strict=True)
     }
-    wide = Basis(parts, census, Observations([unrelated[row] for row in drawn], 100, None), {}).output_tokens()
+    wide = basis_of(parts, census, Observations([unrelated[row] for row in drawn], 100, None), {}).output_tokens()
     assert (close.high - close.low) * 2 < wide.high - wide.low

@@ -9,7 +9,6 @@ import pytest
 
 import batchgen
 from batchgen.errors import InputError, OutputError
-from batchgen.estimating.basis import Basis
 from batchgen.estimating.cost import Answers, Sampled, calibration_of, fit_answers
 from batchgen.estimating.count import Asked, CountedRow, Histogram
 from batchgen.estimating.observed import Observed
@@ -195,4 +194,3 @@ def test_the_names_are_functions_of_the_package():
     """`batchgen.estimate` is the function, whichever module was imported first."""
     assert callable(batchgen.estimate)
     assert batchgen.Estimate.__name__ == "Estimate"
-    assert Basis.__doc__
