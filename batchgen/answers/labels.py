@@ -36,9 +36,9 @@ from batchgen.answers.label_frames import (
 )
 from batchgen.answers.label_layers import in_answer_tag, layers, tags_apart, without_tokens
 from batchgen.answers.label_objects import given_labels, text_of
-from batchgen.answers.reading import Found, read_object
+from batchgen.answers.reading import Found, answer_in, read_object
 from batchgen.errors import JobError
-from batchgen.providers.thinking import may_have_thinking, outside_thinking
+from batchgen.providers.thinking import may_have_thinking
 from batchgen.text.invisible import INVISIBLE
 
 GAP = re.compile(r"(?<=[^\W_])[\s_-]++(?=[^\W_])")
@@ -242,7 +242,7 @@ def _key(text: str) -> str:
 
 def _answer(text: str) -> str | NoLabel:
     """Return an answer without the model's thinking."""
-    answer, ended = outside_thinking(text)
+    answer, ended = answer_in(text)
     if not ended:
         return NoLabel("the model's thinking has no end", cut=True)
     answer = answer.strip().strip("\ufeff\u200b").strip()

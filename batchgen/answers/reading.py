@@ -55,6 +55,9 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|([{\[(,:])\s*+\'(?:[^\'\\]|\\.)*+\'|[{}
 _INSIDE_BEFORE = re.compile(r"(?:[\"'”’]\s*+:[\s\[({]*+|[\"'”’\d\]}]\s*+,\s*+)\Z")
 _INSIDE_AFTER = re.compile(r"[\s\])}]*+,\s*+[\"'“‘{]")
 _KEY = re.compile(r"[\"'”’]\s*+:")
+_OF_JSON = re.compile(r"[\"'“”:]")  # in braces that are no placeholder
+_END_OF_STRING = re.compile(r"[\"'”’]\s*+[\])}]")
+_BRACKET = re.compile(r"[\[\]}]")
 _BRACE_AFTER = re.compile(r"\s*+}")
 _QUOTES = ('"', "'")
 _NEAR = 200  # characters before an object that are looked at
@@ -86,7 +89,7 @@ def read_object(text: str, *, complete: bool = True, lists: bool = False) -> Fou
         if value is not None and not isinstance(value, list):
             return NoObject(f"the answer is a {'JSON string' if isinstance(value, str) else 'bare JSON value'}, "
                             "not one JSON object")  # fmt: skip
-        answer, ended = outside_thinking(text)
+        answer, ended = answer_in(text)
         if not ended:
             return NoObject("the model's thinking has no end", cut=True)
         if not answer.strip():
@@ -117,6 +120,25 @@ def reread_object(text: str, *, lists: bool = False) -> Any:
     return found.value if isinstance(found, Found) else None
 
 
+def answer_in(text: str) -> tuple[str, bool]:
+    """Return an answer without the model's thinking, and whether that has an end."""
+    return outside_thinking(text, _value_round)
+
+
+def _value_round(text: str, start: int, place: int) -> int:
+    """Return the end of the object that begins after `start` and goes on behind `place`; `place` if there is none."""
+    for _ in range(_MOST_OBJECTS):
+        start = text.find("{", start, place)
+        end = None if start < 0 else _closing(text, start)
+        if end is None:
+            break
+        if end > place:
+            span = text[start:end]
+            return end if isinstance(_decoded(span) or _lenient(span), dict) else place
+        start = end
+    return place
+
+
 def _inner(text: str, lists: bool) -> Found | NoObject:
     """Stages 2 to 4: `text` is no JSON object as a whole, or has just lost its thinking."""
     inner = _unfenced(text)
@@ -140,6 +162,7 @@ def _inner(text: str, lists: bool) -> Found | NoObject:
         return NoObject(f"there are more than {_MOST_OBJECTS} pairs of braces in the answer")
     stage = Stage.EMBEDDED
     values: dict[str, tuple[str, Any]] = {}
+    damaged = False
     for start, end in spans:
         span = inner[start:end]
         found = _decoded(span)
@@ -153,17 +176,30 @@ def _inner(text: str, lists: bool) -> Found | NoObject:
             if brace_too_many or quote or _INSIDE_BEFORE.search(before) or _INSIDE_AFTER.match(inner, end):
                 return NoObject("the object in the answer stands inside another, which is not valid JSON")
             values[json.dumps(found, sort_keys=True)] = span, found
+        else:
+            damaged = damaged or _OF_JSON.search(span) is not None
     if not values:
         return NoObject("the object in the answer is not valid JSON")
     around = [
         inner[end:start] for (_, end), (start, _) in zip([(0, 0), *spans], [*spans, (len(inner), 0)], strict=True)
     ]
-    if any(map(_KEY.search, around)):
+    if damaged or any(map(_KEY.search, around)) or any(map(_END_OF_STRING.search, around)) or _closes_more(around):
         return NoObject("the object in the answer stands inside another, which is not valid JSON")
     if len(values) > 1:
         return NoObject(f"there are {len(values)} different JSON objects in the answer")
     [(span, found)] = values.values()
     return _bounded(span, found, stage)
+
+
+def _closes_more(around: list[str]) -> bool:
+    """Whether the text round the objects closes brackets that it has not opened; one brace right behind is a slip."""
+    slip = _BRACE_AFTER.match(around[-1])
+    depth = 0
+    for sign in _BRACKET.findall("".join((*around[:-1], around[-1][slip.end() if slip else 0 :]))):
+        depth += 1 if sign == "[" else -1
+        if depth < 0 or sign == "}":
+            return True
+    return False
 
 
 def _unfenced(text: str) -> str:

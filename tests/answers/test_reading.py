@@ -102,6 +102,9 @@ LOST = [
     ("a number beyond floats", '{"a": 1e999}', "not valid JSON", False),
     ("a comment, which a repair would drop", '{"a": 1 // or 2\n}', "not valid JSON", False),
     ("two strings, of which a repair would drop one", '{"a": "x" "y"}', "not valid JSON", False),
+    ("an object before the end of a string", '{"a": "]:]"}[b/"}', "inside another", False),
+    ("an object beside a damaged one", "{'} {5: False}", "inside another", False),
+    ("an object before more ends of lists", "{'[:{#': \"[}', '{[/': [-39, '\"},\n/5#', []]}", "inside another", False),
     ("deeper than any parser goes", '{"a":' * 100_000 + "1" + "}" * 100_000, "", False),
 ]
 
@@ -175,6 +178,39 @@ def test_python_prints_what_is_read(value):
     assert found.value == ast.literal_eval(repr(value))
 
 
+MARKS = ["<think>", "</think>", "[THINK]", "<thinking>", "<analysis>", "< think >", "<|START_THINKING|>", "<unused94>"]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("written", [json.dumps, repr], ids=["json", "python"])
+@pytest.mark.parametrize(
+    "round_it", ["{}", "```json\n{}\n```", "Here it is: {}", "{}\nDone.", "<think>Hm.</think>{}", "{}\n\n{}"]
+)
+def test_a_mark_of_thinking_in_a_value_is_text(mark, written, round_it):
+    """Values may speak of marks; only those outside objects are the model's."""
+    for text in (mark, f"a {mark} b", f"{mark}{{"):
+        value = {"html": text, "list": [{"b": text}]}
+        found = read_object(round_it.replace("{}", written(value)))
+        assert isinstance(found, Found)
+        assert found.value == value
+
+
+@pytest.mark.parametrize(
+    "name", ["think", "cot", "ponder", "analysis", "thought_process", "inner_monologue", "longcat_think", "unused94"]
+)
+def test_thinking_has_many_names(name):
+    """With blanks in the mark too; without an end there is no answer, whatever was tried out."""
+    closing = "<unused95>" if name == "unused94" else f"</{name}>"
+    assert object_in(f'<{name}>Perhaps {{"a": 2}}{closing}\n{{"a": 1}}') == {"a": 1}
+    for opening in (f"<{name}>", f"<{name.upper()}>"):
+        found = read_object(f'{opening}\nPerhaps {{"a": 2}}')
+        assert isinstance(found, NoObject)
+        assert found.cut
+    if name != "unused94":
+        assert object_in(f'< {name} >Perhaps {{"a": 2}}</ {name} >\n{{"a": 1}}') == {"a": 1}
+        assert object_in(f'<{name} effort="low">Perhaps {{"a": 2}}</{name}>{{"a": 1}}') == {"a": 1}
+
+
 WORDS = st.text(alphabet="ab ,:'\"{}[]\\/#\n5", max_size=8)
 DAMAGED = st.recursive(
     st.none() | st.booleans() | st.integers(-99, 99) | WORDS,
@@ -195,7 +231,7 @@ def _leaves(value, path=()):
         yield path, json.dumps(value)
 
 
-@settings(max_examples=1000, derandomize=True)
+@settings(max_examples=1000)
 @given(st.dictionaries(WORDS, DAMAGED, min_size=1, max_size=3), st.booleans(), st.data())
 def test_a_repair_invents_and_moves_nothing(value, python, data):
     """Whatever sign of structure is lost or doubled: what is accepted has no leaf but the object's own, in place."""
@@ -237,6 +273,8 @@ LONG = {
     "blanks in a fence": "```\n  ",
     "fences": "```",
     "thinking": "<think>",
+    "marks in values": "{'a': '<think>'}",
+    "marks with blanks": "<   ",
     "ends of thinking": "a</think>",
     "channels": "<|channel|>a<|message|>",
     "channels without end": "<|channel|>",

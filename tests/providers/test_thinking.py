@@ -26,6 +26,9 @@ FIELDS = {
     "tags": {"content": "<think>\nhm\n</think>\n\nYes"},
     "the closing tag only": {"content": "hm\n</think>\n\nYes"},
     "another tag": {"content": "<thought>hm</thought>Yes"},
+    "blanks in the tags": {"content": "< think >hm</ think >Yes"},
+    "an attribute in the tag": {"content": "<think effort='low'>hm</think>Yes"},
+    "chain of thought": {"content": "<cot>hm</cot>Yes"},
     "brackets": {"content": "[THINK]hm[/THINK]Yes"},
     "tags and a field": {"content": "<think>hm</think>Yes", "reasoning": "hm"},
 }  # fmt: skip
@@ -41,3 +44,20 @@ def test_thinking_is_told_apart_from_the_answer(name, stream):
     outcome = read("openai", b"data: " + body + b"\n\n" if stream else body, stream=stream)
     assert isinstance(outcome, Completion)
     assert (outcome.text, outcome.reasoning) == ("Yes", "hm")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"html": "a</think>b"}',
+        '```json\n{"html": "a</think>b"}\n```',
+        '[{"html": "<think>"}]',
+        "<analysis>a</analysis>b",
+    ],
+)
+def test_marks_in_an_answer_stay(text):
+    """A value that has a mark in it, and what a prompt may have asked for."""
+    body = msgspec.json.encode({"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": text}}]})
+    outcome = read("openai", body, stream=False)
+    assert isinstance(outcome, Completion)
+    assert (outcome.text, outcome.reasoning) == (text, None)
