@@ -26,11 +26,16 @@ class Scene:
     growth: tuple[float, float] | None = None  # 5 s rate at most factor x 30 s rate + floor
     sliding: tuple[int, float] | None = None  # at most so many requests in any so many seconds
     window: tuple[int, float] | None = None  # requests per clock minute, and the second at which the first minute ends
-    used_up: bool = False  # the first minute's window was empty from the start
+    window_s: float = 60.0  # length of these windows
+    used_up: tuple[int, ...] = ()  # windows, the first one is 0, that somebody else has used up from their start
     eats: bool = False  # a refused request uses up quota
     tells: bool | Throttle = True  # the answer says which limit refused; or it says always the same
     retry_after: str | float | None = None  # "true" or a constant
+    # So many refusals within a minute shut the door for so many seconds; whether requests meanwhile prolong that.
+    ban: tuple[int, float, bool] | None = None
     headers: bool = False
+    named: int | None = None  # the limit that the headers name, where it is not the true one
+    remaining: bool = False  # the headers also say what is left
     down: tuple[float, float] | None = None  # 5xx between these seconds
     overload: tuple[float, float] | None = None  # 503 between these seconds
     refuse_all: tuple[float, float] | None = None  # 429 for everybody
@@ -47,6 +52,8 @@ class Scene:
     latency_s: float | None = None  # median; None: log-normal, growing with the answer
     spread: float = 0.0  # sigma of the logarithm of the latency
     sizes: float = 0.6  # sigma of the logarithm of prompts' lengths; answers' is 0.2 more
+    long: tuple[float, float] | None = None  # a share of rows whose prompts are so many times as long
+    jobs: int = 1  # so many jobs share the provider, and know nothing of each other; each has its part of the rows
     limits: Limits = field(default_factory=lambda: Limits(concurrency=100_000))
 
 
@@ -59,6 +66,8 @@ class Row:
         answers = scene.sizes + 0.2
         self.prompt = int(400 * rng.lognormvariate(-0.5 * scene.sizes**2, scene.sizes)) + 1
         self.reply = int(250 * rng.lognormvariate(-0.5 * answers**2, answers)) + 1
+        if scene.long and rng.random() < scene.long[0]:
+            self.prompt = int(self.prompt * scene.long[1])
         if scene.latency_s is None:
             self.latency_s = (0.4 + self.reply / 60) * rng.lognormvariate(0, 0.25)
         else:
@@ -104,9 +113,9 @@ class Provider:
         self.scene = scene
         self.rng = rng
         self.seen = 0
-        self.minutes = Counter()
-        if scene.window and scene.used_up:
-            self.minutes[0] = scene.window[0]
+        self.windows = Counter({number: scene.window[0] for number in scene.used_up} if scene.window else ())
+        self.banned_s = -math.inf
+        self.offences = deque()
         self.requests = _Bucket(scene.rpm, scene.burst_s, 1.0) if scene.rpm else None
         self.tokens = _Bucket(scene.tpm, scene.burst_s, 4000.0) if scene.tpm else None
         self.busy = 0
@@ -123,18 +132,27 @@ class Provider:
         if scene.noise and scene.noise_s[0] <= now_s < scene.noise_s[1] and self.rng.random() < scene.noise:
             return scene.noise_as
         why = self._objection(now_s, row)
-        if scene.window:
-            self.minutes[self._minute(now_s)] += 1
+        if scene.window and (why is None or scene.eats):
+            self.windows[self._window(now_s)] += 1
+        if scene.ban and why is not None:
+            self.offences.append(now_s)
+            while self.offences[0] < now_s - 60:
+                self.offences.popleft()
+            if now_s < self.banned_s and scene.ban[2] or now_s >= self.banned_s and len(self.offences) >= scene.ban[0]:
+                self.banned_s = now_s + scene.ban[1]
+                self.offences.clear()
         if isinstance(scene.tells, Throttle):
             return why and scene.tells
         return why if scene.tells or why in (None, Throttle.OVERLOAD) else Throttle.UNKNOWN
 
-    def _minute(self, now_s):
+    def _window(self, now_s):
         assert self.scene.window
-        return math.floor((now_s - self.scene.window[1]) / 60) + 1
+        return math.floor((now_s - self.scene.window[1]) / self.scene.window_s) + 1
 
     def _objection(self, now_s, row):
         scene = self.scene
+        if now_s < self.banned_s:
+            return Throttle.REQUESTS
         if scene.refuse_all and scene.refuse_all[0] <= now_s < scene.refuse_all[1]:
             return Throttle.REQUESTS
         if scene.overload and scene.overload[0] <= now_s < scene.overload[1]:
@@ -148,7 +166,7 @@ class Provider:
             return Throttle.REQUESTS
         if self.tokens and self.tokens.level < min(row.prompt, self.tokens.depth(now_s)):
             return Throttle.TOKENS
-        if scene.window and self.minutes[self._minute(now_s)] >= scene.window[0]:
+        if scene.window and self.windows[self._window(now_s)] >= scene.window[0]:
             return Throttle.REQUESTS
         if scene.sliding:
             most, span_s = scene.sliding
@@ -202,7 +220,11 @@ class Provider:
         """What an answer's headers say."""
         if not (self.scene.headers and self.requests):
             return None
-        return RateLimits(limit_requests=int(_at(self.requests.plan, now_s)))
+        limit = self.scene.named or int(_at(self.requests.plan, now_s))
+        if not self.scene.remaining:
+            return RateLimits(limit_requests=limit)
+        self.requests.fill(now_s)
+        return RateLimits(limit_requests=limit, remaining_requests=max(0, int(self.requests.level)))
 
     def ideal_wait(self, now_s, row):
         """Seconds until a sender that sees everything should look again; 0: it should send."""
@@ -210,12 +232,15 @@ class Provider:
             if closed and closed[0] <= now_s < closed[1]:
                 return closed[1] - now_s
         why = self._objection(now_s, row)
+        if self.scene.thrash and self.busy >= self.scene.thrash[0]:
+            return math.inf
         if why is None:
             return 0.0
         if why is Throttle.CONCURRENCY and len(self.scene.cap or ()) == 1:
             return math.inf
         if self.scene.window:
-            return 1.0
+            first_s, each_s = self.scene.window[1], self.scene.window_s
+            return first_s + self._window(now_s) * each_s - now_s + 1e-6
         if self.scene.sliding:
             return self.taken[0] + self.scene.sliding[1] - now_s + 1e-6
         if why is Throttle.REQUESTS and self.requests:

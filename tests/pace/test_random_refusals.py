@@ -51,8 +51,8 @@ class TestRefusedForNoReasonOfLoad:
             pytest.param(Scene(200, refused_from=(1, 20), retry_after=1.0), 30, id="the first 20, Retry-After 1 s"),
             pytest.param(Scene(200, refuse_all=(0, 40)), 70, id="all for 40 s"),
             pytest.param(Scene(3000, refuse_all=(10, 50)), 115, id="all from 10 s to 50 s"),
-            pytest.param(Scene(200, window=(600, 40.0), used_up=True), 70, id="600 a minute, used up for 40 s"),
-            pytest.param(Scene(200, window=(150, 40.0), used_up=True), 130, id="150 a minute, used up for 40 s"),
+            pytest.param(Scene(200, window=(600, 40.0), used_up=(0,)), 70, id="600 a minute, used up for 40 s"),
+            pytest.param(Scene(200, window=(150, 40.0), used_up=(0,)), 130, id="150 a minute, used up for 40 s"),
             pytest.param(Scene(1000, window=(150, 40.0)), 400, id="150 a clock minute"),
         ],
     )

@@ -1,7 +1,9 @@
 """A provider with limits and a job that meets them, in virtual time: what a pacer is judged by.
 
-`run` plays one job against one provider and returns what a user would see. `ideal=True` plays it with a sender that
-looks into the provider's books and sends at the first instant that will be taken: the yardstick of `share`.
+`run` plays one job against one provider and returns what a user would see; several jobs, if the scene says so, which
+share the provider and know nothing of each other. `policy` makes what paces each of them, ours if left out. `IDEAL` is
+one sender that looks into the provider's books and sends at the first instant that will be taken: the yardstick of
+`share`.
 """
 
 from __future__ import annotations
@@ -12,16 +14,21 @@ import math
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from batchgen.pace.pacer import Pacer
 from batchgen.values import Usage
 from tests.pace.provider import Provider, Row
+
+LONGEST_S = 200_000.0
+"""No scene is played for longer."""
 
 
 @dataclass
 class Seen:
     """What came of it; `t99_s`: 99 % of the rows were done."""
 
+    rows: int = 0
     end_s: float = 0.0
     t99_s: float = math.inf
     sent: int = 0
@@ -35,150 +42,285 @@ class Seen:
     refused_at: list[float] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
     done_at: list[float] = field(default_factory=list)
-    pacer: Pacer | None = None
+    pacer: Any = None
+    jobs: list[Seen] = field(default_factory=list)  # of the single jobs, where there are several
 
     @property
     def refused_share(self):
         """Refusals among all attempts."""
-        return self.refused / self.sent
+        return self.refused / self.sent if self.sent else 0.0
 
 
-def run(scene, seed=1, *, ideal=False):
-    """Play the scene to its end."""
-    rng = random.Random(seed)
-    rows = deque(Row(rng, scene) for _ in range(scene.rows))
-    retries = deque()
-    provider, pacer, seen = (
-        Provider(scene, random.Random(seed + 2)),
-        Pacer(scene.limits, random.Random(seed + 1)),
-        Seen(),
-    )
-    seen.pacer = pacer
-    events = []
-    order = itertools.count()
-    now_s, wake_s, in_flight = 0.0, math.inf, 0
+class Ideal:
+    """Sees the provider's books. Takes the place of a pacer."""
 
-    def later(delay_s, what, *args):
-        heapq.heappush(events, (now_s + delay_s, next(order), what, args))
+    deadline_s = math.inf
+    is_down = False
 
-    def send(row, *, retry):
-        nonlocal in_flight
+    def __init__(self, world):
+        self.world = world
+        self.in_flight = 0
+
+    def gate(self, now_s, row):
+        """Look whether the row would be taken now."""
+        if self.in_flight >= self.world.scene.limits.concurrency:
+            return math.inf
+        return self.world.provider.ideal_wait(now_s, row)
+
+    def sent(self, now_s, tokens, *, retry):
+        """Count what is in flight."""
+        self.in_flight += 1
+
+    def succeeded(self, now_s, ticket, usage, named):
+        """Count what is in flight."""
+        self.in_flight -= 1
+
+    def refused(self, now_s, ticket, kind, retry_after_s):
+        """Try again at once."""
+        self.in_flight -= 1
+        return 0.0
+
+    def broken(self, now_s, ticket, *, late):
+        """Count what is in flight."""
+        self.in_flight -= 1
+
+
+def ours(scene, rng):
+    """Return batchgen's pacer."""
+    return Pacer(scene.limits, rng)
+
+
+class _Job:
+    """One sender with its part of the rows."""
+
+    def __init__(self, world, rows, pacer):
+        self.world, self.pacer = world, pacer
+        self.rows, self.retries = deque(rows), deque()
+        self.seen = Seen(rows=len(rows), pacer=pacer)
+        self.nearly = len(rows) - len(rows) // 100
+        self.wake_s = math.inf
+        self.looks = isinstance(pacer, Ideal)
+        self.gate = pacer.gate
+        self.gate_retry = getattr(pacer, "gate_retry", None)  # of senders whose retries keep their places
+        self.keeps_deadline = not self.looks
+
+    def pump(self):
+        """Send what may go now."""
+        world = self.world
+        now_s = world.now_s
+        while queue := self.retries or self.rows:
+            if self.looks:
+                wait_s = self.gate(now_s, queue[0])
+            elif self.gate_retry is None:
+                wait_s = self.gate(now_s)
+            else:
+                wait_s = self.gate_retry(now_s) if queue is self.retries else self.gate(now_s)
+            if wait_s > 0:
+                if now_s + wait_s < self.wake_s - 1e-9:
+                    self.wake_s = now_s + wait_s
+                    world.later(wait_s, self.wake)
+                return
+            self.send(queue.popleft(), retry=queue is self.retries)
+
+    def wake(self):
+        """Look again."""
+        if self.world.now_s >= self.wake_s - 1e-12:
+            self.wake_s = math.inf
+        self.pump()
+
+    def send(self, row, *, retry):
+        """Send a row's request."""
+        world, seen, pacer = self.world, self.seen, self.pacer
+        scene, provider, rng, now_s = world.scene, world.provider, world.rng, world.now_s
         row.attempts += 1
         row.waits = row.attempts
-        in_flight += 1
         seen.sent += 1
-        seen.most_in_flight = max(seen.most_in_flight, in_flight)
-        seen.worst_attempts = max(seen.worst_attempts, row.attempts)
         seen.sent_at.append(now_s)
-        ticket = None if ideal else pacer.sent(now_s, row.prompt, retry=retry)
+        ticket = pacer.sent(now_s, row.prompt, retry=retry)
+        if pacer.in_flight > seen.most_in_flight:
+            seen.most_in_flight = pacer.in_flight
+        if row.attempts > seen.worst_attempts:
+            seen.worst_attempts = row.attempts
         if scene.down and scene.down[0] <= now_s < scene.down[1]:
-            later(rng.uniform(0.1, 1.0), "broken", row, ticket)
+            world.later(rng.uniform(0.1, 1.0), self.broken, row, ticket)
             return
         if scene.broken and provider.rng.random() < scene.broken:
-            later(scene.refusal_s[0], "broken", row, ticket)
+            world.later(scene.refusal_s[0], self.broken, row, ticket)
             return
         kind = provider.refusal(now_s, row)
         if kind is not None:
             provider.eat()
-            later(rng.uniform(*scene.refusal_s), "refused", row, ticket, kind, provider.retry_after_s(now_s))
+            world.later(rng.uniform(*scene.refusal_s), self.refused, row, ticket, kind, provider.retry_after_s(now_s))
             return
         provider.take(now_s, row)
-        if row.hangs and row.attempts == 1 and not ideal:
-            later(pacer.deadline_s, "hung", row, ticket)
+        if row.hangs and row.attempts == 1 and self.keeps_deadline:
+            world.later(pacer.deadline_s, self.late, row, ticket)
             return
         # A row that was too late is given twice as long, up to the job's own limit.
-        longest_s = scene.limits.timeout_s
-        deadline_s = math.inf if ideal else min(longest_s, pacer.deadline_s * 2 ** min(row.late, 20))
+        deadline_s = min(scene.limits.timeout_s, pacer.deadline_s * 2 ** min(row.late, 20))
+        if not self.keeps_deadline:
+            deadline_s = math.inf
         if scene.slots:
-            provider.queue.append((row, (row, ticket, row.attempts)))
-            later(deadline_s, "patience", row, ticket, row.attempts)
-            serve()
+            provider.queue.append((self, row, ticket, row.attempts))
+            world.later(deadline_s, self.gave_up, row, ticket, row.attempts)
+            world.serve()
             return
         takes_s = provider.takes_s(now_s, row)
         if takes_s > deadline_s:
-            later(deadline_s, "late", row, ticket)
+            world.later(deadline_s, self.late, row, ticket)
         else:
-            later(takes_s, "answer", row, ticket)
+            world.later(takes_s, self.answered, row, ticket)
 
-    def serve():
+    def served(self, row, ticket, attempt):
+        """A slot has worked on the request to its end."""
+        if row.waits == attempt:
+            self.leave(row)
+            self.answered(row, ticket)
+
+    def gave_up(self, row, ticket, attempt):
+        """The sender has left the server's queue or slot, unless the answer came first."""
+        if row.waits == attempt:
+            self.leave(row)
+            self.late(row, ticket)
+
+    def leave(self, row):
+        """Free the row's slot: a server lets go of a request whose sender has left."""
+        row.waits = 0
+        self.world.provider.free += row.served
+        row.served = False
+        self.world.serve()
+
+    def answered(self, row, ticket):
+        """An answer came."""
+        world, seen, now_s = self.world, self.seen, self.world.now_s
+        world.provider.finish(now_s, row)
+        seen.done += 1
+        seen.done_at.append(now_s)
+        if seen.done == self.nearly:
+            seen.t99_s = now_s
+        usage = Usage(row.prompt, row.reply, row.prompt + row.reply)
+        self.pacer.succeeded(now_s, ticket, usage, world.provider.named(now_s))
+        self.pump()
+
+    def refused(self, row, ticket, kind, retry_after_s):
+        """The request was rate-limited."""
+        seen, now_s = self.seen, self.world.now_s
+        seen.refused += 1
+        seen.refused_at.append(now_s)
+        if self.gate_retry is None:
+            wait_s = self.pacer.refused(now_s, ticket, kind, retry_after_s)
+        else:
+            wait_s = self.pacer.refused(now_s, ticket, kind, retry_after_s, row.attempts)
+        self.again(row, wait_s)
+
+    def late(self, row, ticket):
+        """The request had no answer in time."""
+        self.seen.late += 1
+        row.late += 1
+        self.world.provider.finish(self.world.now_s, row)
+        self.broken(row, ticket, late=True)
+
+    def broken(self, row, ticket, *, late=False):
+        """The service failed."""
+        pacer, seen = self.pacer, self.seen
+        seen.failed += 1
+        pacer.broken(self.world.now_s, ticket, late=late)
+        row.failures += not pacer.is_down
+        if row.failures >= self.world.scene.attempts:
+            seen.lost += 1
+            if self.gate_retry is not None:
+                pacer.held -= 1
+            self.pump()
+            return
+        longest_s = min(30.0, 2.0 ** (row.attempts - 1))
+        self.again(row, 0.0 if pacer.is_down else self.world.rng.uniform(0.0, longest_s))
+
+    def again(self, row, wait_s):
+        """Put the row back into the queue."""
+        if wait_s:
+            self.world.later(wait_s, self.due, row)
+        else:
+            self.retries.append(row)
+        self.pump()
+
+    def due(self, row):
+        """The row has waited."""
+        self.retries.append(row)
+        self.pump()
+
+
+class _World:
+    """The clock, the provider, and the jobs."""
+
+    def __init__(self, scene, seed, policy):
+        self.scene, self.now_s = scene, 0.0
+        self.rng = random.Random(seed)
+        rows = [Row(self.rng, scene) for _ in range(scene.rows)]
+        self.provider = Provider(scene, random.Random(seed + 2))
+        self.events = []
+        self.order = itertools.count()
+        if policy is None:
+            self.jobs = [_Job(self, rows, Ideal(self))]
+        else:
+            self.jobs = [
+                _Job(self, rows[number :: scene.jobs], policy(scene, random.Random(seed + 1 + 1000 * number)))
+                for number in range(scene.jobs)
+            ]
+
+    def later(self, delay_s, what, *args):
+        """Have something happen."""
+        heapq.heappush(self.events, (self.now_s + delay_s, next(self.order), what, args))
+
+    def serve(self):
         """A slot takes up the next request whose sender still waits."""
+        provider = self.provider
         while provider.free and provider.queue:
-            row, served = provider.queue.popleft()
-            if row.waits == served[2]:
+            job, row, ticket, attempt = provider.queue.popleft()
+            if row.waits == attempt:
                 provider.free -= 1
                 row.served = True
-                later(scene.slots[1], "served", *served)
+                self.later(self.scene.slots[1], job.served, row, ticket, attempt)
 
-    def arrive(what, row, ticket, *rest):
-        nonlocal in_flight
-        if what in ("served", "patience"):  # whoever comes second finds that the other came first
-            if row.waits != rest[0]:
-                return
-            row.waits = 0
-            provider.free += row.served  # a server lets go of a request whose sender has left
-            row.served = False
-            serve()
-            what = "answer" if what == "served" else "late"
-        in_flight -= 1
-        wait_s = 0.0
-        if what == "answer":
-            provider.finish(now_s, row)
-            seen.done += 1
-            seen.done_at.append(now_s)
-            if seen.done == scene.rows - scene.rows // 100:
-                seen.t99_s = now_s
-            if ticket:
-                usage = Usage(row.prompt, row.reply, row.prompt + row.reply)
-                pacer.succeeded(now_s, ticket, usage, provider.named(now_s))
-            return
-        if what == "refused":
-            seen.refused += 1
-            seen.refused_at.append(now_s)
-            wait_s = pacer.refused(now_s, ticket, *rest) if ticket else 0.0
-        else:
-            seen.failed += 1
-            seen.late += what == "late"
-            row.late += what == "late"
-            if what in ("hung", "late"):
-                provider.finish(now_s, row)
-            if ticket:
-                pacer.broken(now_s, ticket, late=what in ("hung", "late"))
-            row.failures += not pacer.is_down
-            if row.failures >= scene.attempts:
-                seen.lost += 1
-                return
-            wait_s = 0.0 if pacer.is_down else rng.uniform(0.0, min(30.0, 2.0 ** (row.attempts - 1)))
-        if wait_s:
-            later(wait_s, "due", row)
-        else:
-            retries.append(row)
+    def play(self):
+        """Play to the end."""
+        for number, job in enumerate(self.jobs):
+            self.later(0.37 * number, job.pump)
+        left = {job for job in self.jobs if job.rows}
+        events, pop = self.events, heapq.heappop
+        while left and self.now_s < LONGEST_S:
+            assert events, "the pacer waits for ever with nothing in flight"
+            self.now_s, _, what, args = pop(events)
+            what(*args)
+            job = what.__self__
+            seen = job.seen
+            if seen.done + seen.lost == seen.rows and job in left:
+                seen.end_s = self.now_s
+                left.discard(job)
+        for job in left:
+            job.seen.end_s = self.now_s
+        return self.jobs
 
-    while seen.done + seen.lost < scene.rows and now_s < 200_000:
-        while queue := retries or rows:
-            if not ideal:
-                wait_s = pacer.gate(now_s)
-            elif in_flight >= scene.limits.concurrency:
-                wait_s = math.inf
-            else:
-                wait_s = provider.ideal_wait(now_s, queue[0])
-            if wait_s > 0:
-                if now_s + wait_s < wake_s - 1e-9:
-                    wake_s = now_s + wait_s
-                    later(wait_s, "wake")
-                break
-            retry = bool(retries)
-            send(queue.popleft(), retry=retry)
-        assert events, "the pacer waits for ever with nothing in flight"
-        now_s, _, what, args = heapq.heappop(events)
-        if what == "wake":
-            if now_s >= wake_s - 1e-12:
-                wake_s = math.inf
-        elif what == "due":
-            retries.append(*args)
-        else:
-            arrive(what, *args)
-    seen.end_s = now_s
-    return seen
+
+def run(scene, seed=1, *, policy=ours, ideal=False):
+    """Play the scene to its end."""
+    seen = [job.seen for job in _World(scene, seed, None if ideal else policy).play()]
+    if len(seen) == 1:
+        return seen[0]
+    whole = Seen(
+        rows=scene.rows,
+        end_s=max(one.end_s for one in seen),
+        jobs=seen,
+        refused_at=sorted(itertools.chain.from_iterable(one.refused_at for one in seen)),
+        sent_at=sorted(itertools.chain.from_iterable(one.sent_at for one in seen)),
+        done_at=sorted(itertools.chain.from_iterable(one.done_at for one in seen)),
+        worst_attempts=max(one.worst_attempts for one in seen),
+    )
+    for name in ("sent", "refused", "failed", "done", "lost", "late"):
+        setattr(whole, name, sum(getattr(one, name) for one in seen))
+    nearly = scene.rows - scene.rows // 100
+    if whole.done >= nearly:
+        whole.t99_s = whole.done_at[nearly - 1]
+    return whole
 
 
 def mean(scene, seeds=5):
