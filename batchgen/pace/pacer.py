@@ -150,10 +150,11 @@ class Pacer:
         retry_after_s: float | None = None,
         limits: RateLimits | None = None,
     ) -> float:
-        """The request was rate-limited. Return the seconds that its row should wait, 0 unless the service is busy."""
+        """The request was rate-limited. Return the seconds that its row should wait besides waiting for its permit."""
+        if throttle is Throttle.OVERLOAD:
+            throttle = Throttle.UNKNOWN  # "I am full" may be any limit, or chance
         self._lose(ticket)
         self._log.refused += 1
-        self._level.restart(self._sent)
         for behind in islice(reversed(self._undecided), SEEN_BEHIND):
             if behind.number <= ticket.number:
                 break
@@ -174,12 +175,13 @@ class Pacer:
         what = self._blamed(ticket, throttle)
         if self._is_random(now_s, ticket, what, named=throttle is not Throttle.UNKNOWN):
             return 0.0
+        self._level.restart(self._sent)
         if throttle is Throttle.UNKNOWN and isinstance(what, RateLimit) and not late and self._is_ceiling(ticket, what):
             return 0.0
         retry_after_s = 0.0 if late else stop.obey_retry_after(now_s, retry_after_s)
         load = what.load
         if isinstance(what, ConcurrencyCeiling):
-            fell = what.refused(ticket.number, self._sent, ticket.in_flight, busy=throttle is Throttle.OVERLOAD)
+            fell = what.refused(ticket.number, self._sent, ticket.in_flight)
         elif throttle is Throttle.GROWTH:
             fell = what.grew_too_fast(now_s, ticket.sent_s, ticket.number - self._lost)
         elif late:
@@ -188,11 +190,7 @@ class Pacer:
             fell = self._refused_rate(now_s, ticket, what, None if retry_after_s else retry_after_s, retry_after_s)
         if fell is not None and self._random_refusals.fell(ticket.number, self._log.refused, what, load, fell=fell):
             what.restore(now_s, self._random_refusals.top)
-        if throttle is not Throttle.OVERLOAD:
-            return 0.0
-        if not late:
-            self._stop_if_mostly_refused(now_s, ticket, 1.0)
-        return self._rng.uniform(0.5, 1.0) * min(30.0, 2.0 ** min(5, 1 + self._refusal_streak.refused))
+        return 0.0
 
     def broken(self, now_s: float, ticket: Ticket, *, late: bool = False) -> None:
         """The service failed (5xx, network, timeout, unreadable); `late`: it did not answer within the deadline.
@@ -314,7 +312,7 @@ class Pacer:
 
     def _blamed(self, ticket: Ticket, throttle: Throttle) -> RateLimit | ConcurrencyCeiling:
         """Return which limit was exceeded. If the answer does not say, it is the one that last delayed the request."""
-        if throttle is Throttle.OVERLOAD or throttle is Throttle.CONCURRENCY:
+        if throttle is Throttle.CONCURRENCY:
             return self._ceiling
         by_tokens = throttle is Throttle.UNKNOWN and ticket.bound & (REQUESTS | TOKENS) == TOKENS
         return self._tokens if by_tokens or throttle is Throttle.TOKENS else self._requests

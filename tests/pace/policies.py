@@ -9,7 +9,6 @@ import math
 from typing import NamedTuple
 
 
-
 class _Sent(NamedTuple):
     sent_s: float
     retry: bool
@@ -116,7 +115,7 @@ class AwsAdaptive(Semaphore):
 
 
 class InspectAi(Semaphore):
-    """inspect_ai's adaptive concurrency: doubled at first, then 5 % a clean round, a fifth less per 15 s with refusals."""
+    """inspect_ai: level doubled at first, then 5 % more a clean round; a fifth less per 15 s with refusals."""
 
     def __init__(self, scene, rng, least=10, first=20, most=100):
         super().__init__(scene, rng, first)

@@ -138,7 +138,9 @@ class Provider:
             self.offences.append(now_s)
             while self.offences[0] < now_s - 60:
                 self.offences.popleft()
-            if now_s < self.banned_s and scene.ban[2] or now_s >= self.banned_s and len(self.offences) >= scene.ban[0]:
+            if (now_s < self.banned_s and scene.ban[2]) or (
+                now_s >= self.banned_s and len(self.offences) >= scene.ban[0]
+            ):
                 self.banned_s = now_s + scene.ban[1]
                 self.offences.clear()
         if isinstance(scene.tells, Throttle):

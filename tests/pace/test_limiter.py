@@ -15,6 +15,7 @@ from batchgen.values import Completion, Failure, FailureKind, Throttle, Usage, V
 ANSWER = Completion("yes", "stop", Usage(10, 5, 15))
 REFUSED = Failure(FailureKind.RATE_LIMITED, Verdict.WAIT, "slow down", throttle=Throttle.REQUESTS)
 BROKEN = Failure(FailureKind.SERVER_ERROR, Verdict.RETRY, "oops", http_status=500)
+FULL = Failure(FailureKind.SERVER_ERROR, Verdict.WAIT, "no room", http_status=503, throttle=Throttle.UNKNOWN)
 LOST = Failure(FailureKind.INVALID_REQUEST, Verdict.FAIL, "no", http_status=400)
 
 
@@ -252,5 +253,20 @@ def test_search_goes_on_by_itself_when_answers_are_slow():
         tickets = [await gate.acquire(10) for _ in range(200)]
         assert loop.now_s < 4
         assert len({ticket.number for ticket in tickets}) == 200
+
+    play(body)
+
+
+@pytest.mark.parametrize(("failure", "paced"), [(FULL, True), (BROKEN, False)])
+def test_a_full_server_is_paced_and_a_broken_one_is_not(failure, paced):
+    """503 of a server that is full lowers the pace; a failure of it does not."""
+
+    async def body(loop):
+        gate = limiter(loop, concurrency=100, requests_per_minute=600)
+        for _ in range(12):
+            ticket = await gate.acquire(10)
+            gate.settle(ticket, ANSWER)
+        gate.settle(await gate.acquire(10), failure)
+        assert (gate.pacer.snapshot(loop.time()).requests_per_s < 9.9) is paced
 
     play(body)
