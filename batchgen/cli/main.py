@@ -14,7 +14,7 @@ import click
 from batchgen.cli.init_command import init_command
 from batchgen.cli.jobs import check, estimate, run_command
 from batchgen.cli.options import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_UNFORESEEN, EXIT_USAGE
-from batchgen.cli.runs import diff_command, evaluate_command, report, status
+from batchgen.cli.runs import cost, diff_command, evaluate_command, report, status
 from batchgen.cli.streams import outlast, settle
 from batchgen.cli.suggestions import Commands, explained
 from batchgen.cli.tools import mail_command, prices, simulate
@@ -43,6 +43,7 @@ for command in (
     estimate,
     status,
     report,
+    cost,
     evaluate_command,
     diff_command,
     mail_command,

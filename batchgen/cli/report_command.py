@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchgen.cli.cost_command import pricing_changes
 from batchgen.errors import UsageError
 from batchgen.files.replace import named_file
 from batchgen.report.read import read_report
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
     from batchgen.report.values import Report
 
 
-def show_report(directories: Sequence[str], *, html: str | None, as_json: bool, prices: str | None = None) -> None:
+def show_report(
+    directories: Sequence[str], *, html: str | None, as_json: bool, prices: str | None, assignments: Sequence[str]
+) -> None:
     """Print the report of each run, of several with an overview before them; with `html`, write the page there.
 
-    `prices` price the rows anew. Raises `OutputError` where there is no run, its parts are damaged, or the page cannot
-    be written.
+    `prices` and `assignments` (`--set`) price the rows anew. Raises `OutputError` where there is no run, its parts are
+    damaged, or the page cannot be written.
     """
-    reports = [read_report(directory, prices=None if prices is None else Path(prices)) for directory in directories]
+    file, changed = Path(prices) if prices is not None else None, pricing_changes(assignments)
+    reports = [read_report(directory, prices=file, changed=changed) for directory in directories]
     if html is not None:
         documents = [_page_document(report, f"r{number}-" if number else "") for number, report in enumerate(reports)]
         write_page(html, _with_overview(reports, documents))

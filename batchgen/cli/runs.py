@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 from batchgen.cli.options import EXIT_COMPLETE
 from batchgen.cli.unforeseen import remember
+
+
+def _priced_anew(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that price finished rows again."""
+    prices = click.option(
+        "--prices", metavar="FILE", help="Price every row anew, with this file over the shipped prices."
+    )
+    assignments = click.option(
+        "--set",
+        "assignments",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Price anew by a key of [pricing]: factor, currency, rate, region. Repeatable.",
+    )
+    return prices(assignments(command))
 
 
 @click.command()
@@ -32,9 +50,9 @@ def status(directory: str, as_json: bool) -> int:
 @click.command()
 @click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path())
 @click.option("--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write one self-contained page.")
-@click.option("--prices", metavar="FILE", help="Price the published rows anew, with this file over the shipped prices.")
+@_priced_anew
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def report(directories: tuple[str, ...], html: str | None, prices: str | None, as_json: bool) -> int:
+def report(directories: tuple[str, ...], **options: Any) -> int:
     """Show what happened in a run and what it cost, also of a stopped or running one. Several runs are compared.
 
     \b
@@ -46,7 +64,38 @@ def report(directories: tuple[str, ...], html: str | None, prices: str | None, a
     remember(directories[0])
     from batchgen.cli.report_command import show_report
 
-    show_report(directories, html=html, as_json=as_json, prices=prices)
+    show_report(directories, **options)
+    return EXIT_COMPLETE
+
+
+@click.command()
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--by",
+    metavar="WORDS",
+    default="day,model,key,workspace,lane,direction",
+    show_default=True,
+    help="What to tell apart, with commas between.",
+)
+@_priced_anew
+@click.option("--zone", default="UTC", show_default=True, help="Where days begin: +08:00, or a name.")
+@click.option(
+    "--write", "files", metavar="FILE", multiple=True, help="Also write FILE.csv or FILE.parquet. Repeatable."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def cost(directories: tuple[str, ...], **options: Any) -> int:
+    """Sum what runs cost by day, model, key, workspace, lane and direction, to lay beside a vendor's bill.
+
+    \b
+    Example:
+      batchgen cost out/monday out/tuesday --by day,model --write november.csv
+      batchgen cost out/* --set pricing.factor=0.85 --set pricing.currency=EUR \\
+          --set 'pricing.rate={ USD = 0.9, date = 2026-01-31 }'
+    """
+    remember(directories[0])
+    from batchgen.cli.cost_command import show_costs
+
+    show_costs(directories, **options)
     return EXIT_COMPLETE
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from batchgen.job.settings import Job
+from batchgen.job.settings import Job, public_headers
 from batchgen.text.storable import json_bytes
 
 _LEFT_OUT = {"prompt"}
@@ -16,6 +16,9 @@ _LEFT_OUT = {"prompt"}
 
 _NAMES_ONLY = {"model.headers"}
 """Tables whose values may be secrets."""
+
+_WORKSPACE_HEADER = "x-dashscope-workspace"
+"""What a vendor's bill names; it is no secret."""
 
 _LONGEST = 200
 
@@ -28,6 +31,9 @@ def key_settings(job: Job) -> dict[str, Any]:
     table = {key: value for key, value in msgspec.to_builtins(job).items() if key not in _LEFT_OUT}
     if job.model.base_url is not None:
         table["model"]["base_url"] = _public(job.model.base_url)
+    for name, value in public_headers(job).items():
+        if name.lower() == _WORKSPACE_HEADER:
+            table["model"]["workspace"] = value
     return {key: value for key, value in _flat(table, "") if value not in (None, "", "[]", "{}")}
 
 

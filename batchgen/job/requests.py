@@ -19,7 +19,8 @@ from batchgen.errors import JobError
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.examples import load_examples
 from batchgen.job.settings import ColumnReference, Job, holds_secret, public_headers
-from batchgen.money.prices import JobPrices, PriceTable, load_prices
+from batchgen.money.job_prices import JobPrices
+from batchgen.money.prices import PriceTable, load_prices
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.providers import default_base_url, open_provider
@@ -152,6 +153,8 @@ def _prices(job: Job, endpoint: Endpoint, model: str, notes: list[str]) -> JobPr
     table = price_table(job)
     prices = JobPrices(table, region, model)
     price = prices(model) if model else None
+    if price is not None and (missing := job.pricing.terms.missing_rate(price)):
+        raise JobError(missing)
     if model and price is None:
         notes.append(table.suggestion(model, region))
     elif price is not None and price.is_stale(dt.datetime.now(dt.UTC).date()):
@@ -167,7 +170,9 @@ def price_table(job: Job) -> PriceTable:
     """Return the prices as the job has them: shipped, of its file, its own. Raises `JobError`."""
     if job.pricing.free:
         return PriceTable({}, free=True)
-    return load_prices(Path(job.pricing.file) if job.pricing.file else None, job.pricing.models)
+    table = load_prices(Path(job.pricing.file) if job.pricing.file else None, job.pricing.models)
+    terms = job.pricing.terms
+    return table.changed(terms.applied) if terms else table
 
 
 def check_budget(job: Job, model: str, prices: JobPrices) -> list[str]:

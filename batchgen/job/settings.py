@@ -24,6 +24,7 @@ from batchgen.errors import JobError
 from batchgen.files.nearest import did_you_mean
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.paths import resolve_paths
+from batchgen.money.terms import PriceTerms, price_terms
 from batchgen.pace.retry import RetrySettings
 from batchgen.prompts.prompt import PromptSettings
 from batchgen.providers import wire_of
@@ -103,12 +104,21 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class PricingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[pricing]`: by default the region follows the host; `file` replaces or adds models, and so does `models`, in the
-    same form. `free`: the server is one's own, and its answers cost nothing."""
+    same form. `free`: the server is one's own, and its answers cost nothing. `factor` (a discount), `currency` and
+    `rate` are the terms under which list prices are paid (`money.terms`)."""
 
     region: Literal["international", "beijing"] | None = None
     file: str | None = None
     models: dict[str, dict[str, Any]] = {}
     free: bool = False
+    factor: Decimal | None = None
+    currency: str | None = None
+    rate: dict[str, Any] = {}
+
+    @property
+    def terms(self) -> PriceTerms:
+        """Factor, currency and rates. Raises `JobError`."""
+        return price_terms(self.factor, self.currency, self.rate)
 
 
 class OutputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -177,6 +187,7 @@ def parse_job(table: Mapping[str, Any], where: str) -> Job:
         raise JobError(f"{where}: pricing.free says that answers cost nothing; leave out the prices, or pricing.free.")
     if job.limits.budget is not None and not (job.limits.budget.is_finite() and job.limits.budget > 0):
         raise JobError(f"{where}: limits.budget must be an amount above 0.")
+    job.pricing.terms  # noqa: B018 - raises for what cannot be meant
     return job
 
 

@@ -14,10 +14,11 @@ Rules, with their source (provider-neutral unless a price says otherwise):
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -42,7 +43,6 @@ _OTHER_PRICES = ("flex", "batch", "priority", "fast", "performance", "turbo", "p
 
 _SMALLEST = Decimal("1e-12")
 _MILLIONTH = Decimal("1e-6")  # exact as a factor, and quicker than a division or a shift
-_NAMES_KEPT = 1_000
 _SNAPSHOT = re.compile(r"-(latest|\d{4}-\d{2}-\d{2}|\d{4})$")
 
 
@@ -55,6 +55,11 @@ class Price(Struct, frozen=True, gc=False):
     thinking_output: Decimal
     cached_input: Decimal
     cache_write: Decimal
+
+    def times(self, factor: Decimal) -> Price:
+        """Return the prices times a factor, to six places, so that a cost has twelve at most."""
+        each = (self.input, self.output, self.thinking_output, self.cached_input, self.cache_write)
+        return Price(self.up_to, *((price * factor).quantize(_MILLIONTH) for price in each))
 
 
 class ModelPrice(Struct, frozen=True):
@@ -175,14 +180,7 @@ class ModelPrice(Struct, frozen=True):
             self,
             batch_factor=None,
             tiers=tuple(
-                Price(
-                    tier.up_to,
-                    tier.input * factor,
-                    tier.output * factor,
-                    tier.thinking_output * factor,
-                    tier.input * factor,
-                    tier.input * factor,
-                )
+                structs.replace(tier, cached_input=tier.input, cache_write=tier.input).times(factor)
                 for tier in self.tiers
             ),
         )
@@ -281,6 +279,12 @@ class PriceTable:
             return ModelPrice(model, region, "USD", (Price(None, *[Decimal(0)] * 5),), None, "pricing.free of the job")
         return self._prices.get((model, region))
 
+    def changed(self, change: Callable[[ModelPrice], ModelPrice]) -> PriceTable:
+        """Return the table with every price changed."""
+        other = copy.copy(self)
+        other._prices = {key: change(price) for key, price in self._prices.items()}
+        return other
+
     def limits(self, model: str) -> ModelLimits | None:
         """Return the limits of a model, also of one without a price; None for an unlisted one."""
         return self._limits.get(model)
@@ -291,13 +295,13 @@ class PriceTable:
         names = [name for name, listed in self._prices if listed == region]
         base = _SNAPSHOT.sub("", model)
         near = [base] if base != model and base in names else difflib.get_close_matches(model, names, n=3)
-        hint = ""
+        hint = "."
         if other:
-            hint = f"; it has one in {other[0]} (pricing.region)"
+            hint = f"; it has one in {other[0]} (pricing.region)."
         elif near:
-            hint = f"; listed are {', '.join(near)}"
+            hint = f"; did you mean {' or '.join(near)}?"
         return (
-            f"No price is known for {model} in the region {region}{hint}. Its cost stays empty; give its price under "
+            f"No price is known for {model} in the region {region}{hint} Its cost stays empty; give its price under "
             f'[pricing.models."{model}"] (input, output, currency), or set pricing.free = true for your own server.'
         )
 
@@ -345,40 +349,3 @@ def _price(tier: TierEntry) -> Price:
         tier.input * _CACHED if tier.cached_input is None else tier.cached_input,
         tier.input * _CACHE_WRITE if tier.cache_write is None else tier.cache_write,
     )
-
-
-class JobPrices:
-    """The prices of a job's models in one region, each found once: `prices(NAME)` is None where a model has none.
-
-    All are in one currency, that of the job's own `model` or else of the first one found: money is never added across
-    currencies, so a price in another one counts as unknown.
-    """
-
-    def __init__(self, table: PriceTable, region: str, model: str) -> None:
-        self._table = table
-        self._region = region
-        self._found: dict[str, ModelPrice | None] = {}
-        self.currency: str | None = None
-        if model:
-            self(model)
-
-    def keep_currency(self, currency: str | None) -> None:
-        """Have the prices in the currency of an earlier run, where none has been found yet: rows name their models."""
-        self.currency = self.currency or currency
-
-    def suggestion(self, name: str) -> str:
-        """Return a sentence for a model without a price."""
-        return self._table.suggestion(name, self._region)
-
-    def __call__(self, name: str) -> ModelPrice | None:
-        """Return the price of the model of this name."""
-        if len(self._found) >= _NAMES_KEPT and name not in self._found:  # replies may name anything
-            return None
-        if name not in self._found:
-            price = self._table.find(name, self._region)
-            if price is not None:
-                self.currency = self.currency or price.currency
-                if price.currency != self.currency:
-                    price = None
-            self._found[name] = price
-        return self._found[name]

@@ -9,12 +9,43 @@ from typing import Any
 
 import pyarrow as pa
 
-from batchgen.money.prices import JobPrices, ModelPrice, load_prices
+from batchgen.errors import JobError
+from batchgen.money.job_prices import JobPrices
+from batchgen.money.prices import ModelPrice, PriceTable, load_prices
+from batchgen.money.terms import terms_of_settings
 from batchgen.providers import VENDORS
 from batchgen.providers.vendors import region_of
 from batchgen.values import Usage
 
 _PLACES = Decimal("1e-12")
+
+
+def prices_of_run(file: Path | None, settings: Mapping[str, Any]) -> JobPrices:
+    """Return prices for a finished run, by the shipped list with `file` over it, in the run's region and on its terms.
+
+    `settings` are the run's (`run.json`), with what is to be different now. Raises `JobError`.
+    """
+    provider = VENDORS.get(str(settings.get("model.provider")))
+    base_url = settings.get("model.base_url") or (provider.base_url if provider is not None else "")
+    region = settings.get("pricing.region") or region_of(str(base_url))
+    asked = str(settings.get("model.name") or "")
+    table = load_prices(file)
+    if settings.get("pricing.free") and file is None:
+        table = PriceTable({}, free=True)
+    terms = terms_of_settings(settings)
+    found = JobPrices(table.changed(terms.applied) if terms else table, region, asked)
+    price = found(asked) if asked else None
+    if price is not None and (missing := terms.missing_rate(price)):
+        raise JobError(missing)
+    return found
+
+
+def with_changes(settings: Mapping[str, Any], changed: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a run's settings with other `[pricing]` keys; another currency or rate takes the place of all rates."""
+    changed = changed or {}
+    other = any(key.startswith(("pricing.currency", "pricing.rate.")) for key in changed)
+    kept = {key: value for key, value in settings.items() if not (other and key.startswith("pricing.rate."))}
+    return {**kept, **changed}
 
 
 class NewPrices:
@@ -24,12 +55,9 @@ class NewPrices:
     another currency than the first one found count as unknown.
     """
 
-    def __init__(self, prices: Path, settings: Mapping[str, Any]) -> None:
-        provider = VENDORS.get(str(settings.get("model.provider")))
-        base_url = settings.get("model.base_url") or (provider.base_url if provider is not None else "")
-        region = settings.get("pricing.region") or region_of(str(base_url))
+    def __init__(self, prices: Path | None, settings: Mapping[str, Any]) -> None:
         self._asked = str(settings.get("model.name") or "")
-        self._find = JobPrices(load_prices(prices), region, self._asked)
+        self._find = prices_of_run(prices, settings)
         self._used: dict[str, ModelPrice] = {}
 
     @property

@@ -17,7 +17,7 @@ from batchgen.errors import OutputError
 from batchgen.estimating.values import read_estimate
 from batchgen.files.arrow import arrow_file
 from batchgen.report.accumulate import Fold, added, part_batches
-from batchgen.report.new_prices import NewPrices
+from batchgen.report.new_prices import NewPrices, with_changes
 from batchgen.report.pace import pace_moments
 from batchgen.report.samples import first_answers
 from batchgen.report.values import Count, Line, Report
@@ -44,18 +44,20 @@ def read_report(
     estimate: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     prices: Path | None = None,
+    changed: Mapping[str, Any] | None = None,
 ) -> Report:
     """Return what happened in the run of an output directory.
 
     `estimate` (the object of `batchgen estimate --json`) and `settings` (dotted job key → value) win over what
-    `run.json` has under these names. `prices`, a file of prices over the shipped ones, has every published row priced
-    anew. Raises `OutputError` where there is no run or a part is damaged.
+    `run.json` has under these names. `prices`, a file of prices over the shipped ones, and `changed`, keys of
+    `[pricing]`, have every published row priced anew. Raises `OutputError` where there is no run or a part is damaged.
     """
     path = Path(directory)
     state, held_by = read_state(path)
     told = state.summary
     fold = Fold()
-    anew = None if prices is None else NewPrices(prices, state.settings)
+    priced_anew = prices is not None or changed
+    anew = NewPrices(prices, with_changes(state.settings, changed)) if priced_anew else None
     for batch in part_batches(published_parts(path / RESULTS, state.run)):
         fold.add(batch if anew is None else anew.priced(batch))
     summary = read_cost_summary(path / COST_SUMMARY_FILE)

@@ -7,7 +7,7 @@ import pytest
 from batchgen.errors import JobError
 from batchgen.job.requests import price_table
 from batchgen.job.settings import parse_job
-from batchgen.money.prices import JobPrices
+from batchgen.money.job_prices import JobPrices
 from batchgen.money.worst_case import WorstCase
 from batchgen.values import Cost, Prompt, Request, Usage
 

@@ -192,7 +192,7 @@ def test_listed_snapshots_and_suggestions():
     latest = price("qwen-plus-latest")
     assert latest.tiers == price("qwen-plus").tiers
     assert latest.max_input == 997_952
-    assert "listed are qwen-plus." in TABLE.suggestion("qwen-plus-2024-09-19", "international")
+    assert "did you mean qwen-plus?" in TABLE.suggestion("qwen-plus-2024-09-19", "international")
     assert "it has one in international" in TABLE.suggestion("qwen4-max", "beijing")
     assert "qwen-turbo" in TABLE.suggestion("qwen-tubro", "international")
 

@@ -1,0 +1,44 @@
+"""The prices of one job's models, all in one currency."""
+
+from __future__ import annotations
+
+from batchgen.money.prices import ModelPrice, PriceTable
+
+_NAMES_KEPT = 1_000
+
+
+class JobPrices:
+    """The prices of a job's models in one region, each found once: `prices(NAME)` is None where a model has none.
+
+    All are in one currency, that of the job's own `model` or else of the first one found: money is never added across
+    currencies, so a price in another one counts as unknown.
+    """
+
+    def __init__(self, table: PriceTable, region: str, model: str) -> None:
+        self._table = table
+        self._region = region
+        self._found: dict[str, ModelPrice | None] = {}
+        self.currency: str | None = None
+        if model:
+            self(model)
+
+    def keep_currency(self, currency: str | None) -> None:
+        """Have the prices in the currency of an earlier run, where none has been found yet: rows name their models."""
+        self.currency = self.currency or currency
+
+    def suggestion(self, name: str) -> str:
+        """Return a sentence for a model without a price."""
+        return self._table.suggestion(name, self._region)
+
+    def __call__(self, name: str) -> ModelPrice | None:
+        """Return the price of the model of this name."""
+        if len(self._found) >= _NAMES_KEPT and name not in self._found:  # replies may name anything
+            return None
+        if name not in self._found:
+            price = self._table.find(name, self._region)
+            if price is not None:
+                self.currency = self.currency or price.currency
+                if price.currency != self.currency:
+                    price = None
+            self._found[name] = price
+        return self._found[name]
