@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from batchgen.estimating.estimate import estimate, load_estimate
     from batchgen.estimating.values import Estimate
     from batchgen.job.settings import Job, load_job
-    from batchgen.storage.parts import read_results
+    from batchgen.results.committed import read_results
 
 from batchgen.version import __version__
 
@@ -28,7 +28,7 @@ _HOMES = {
     "estimate": "batchgen.estimating.estimate",
     "load_estimate": "batchgen.estimating.estimate",
     "load_job": "batchgen.job.settings",
-    "read_results": "batchgen.storage.parts",
+    "read_results": "batchgen.results.committed",
     "run": "batchgen.api",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import assemble, input_cost_of
 from batchgen.job.settings import Job
 from batchgen.job.standard_input import STANDARD_INPUT, input_for_run
+from batchgen.job.stored import store_job
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, run_fingerprints
 from batchgen.transport import open_transport
@@ -79,6 +80,8 @@ async def arun(
             )
         )
     with directory:
+        with suppress(OSError):  # a disk that refuses it refuses the journal too, and that is told
+            await anyio.to_thread.run_sync(store_job, directory.path, parts)
         if directory.state is not None:
             parts.price_of.keep_currency(directory.state.summary.currency)
         for damage in directory.damage:

@@ -12,7 +12,7 @@ FLOORS = (
     ("report", "difference", "starting"),
     ("estimating", "evaluation"),
     ("api",),
-    ("engine",),
+    ("engine", "results"),
     ("job",),
     ("answers",),
     ("providers", "storage", "mail"),

@@ -67,6 +67,8 @@ class Problems(Struct, frozen=True):
 class AnswerSchema:
     """A schema made ready: `document` in draft 2020-12, `type` the Arrow type of an answer, `remarks` for `check`.
 
+    `written` is the document as it was given.
+
     `wrapper` names the property that holds a list or map which stands at the top of the schema as written.
     """
 
@@ -74,6 +76,7 @@ class AnswerSchema:
         """Raise `JobError`, naming `where` and the JSON pointer, for what cannot be a table's columns."""
         import jsonschema_rs  # 15 MB of library, only for jobs with a schema
 
+        self.written = document
         document, self.wrapper = adapted(document)
         self.document: Mapping[str, Any] = document
         self._where = where

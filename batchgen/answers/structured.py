@@ -77,8 +77,8 @@ Next = Done | Repair | Longer | GiveUp
 class StructuredAnswers:
     """A job's `[response]`, made ready: what is sent, how answers are read, what comes next, the `parsed` column.
 
-    `shaping` has the parameters to merge into `model.parameters`, and the instruction; `document` is the schema as
-    written, None for labels.
+    `shaping` has the parameters to merge into `model.parameters`, and the instruction; `document` is the schema in
+    today's words, `written` as its author wrote it, both None for labels.
     """
 
     def __init__(self, settings: ResponseSettings, target: Target, schema: AnswerSchema | None = None) -> None:
@@ -92,6 +92,7 @@ class StructuredAnswers:
         self._parameters = target.parameters
         self.kind: AnswerKind
         self.document: Mapping[str, Any] | None = None
+        self.written: Mapping[str, Any] | None = None
         if settings.labels is not None:
             self.as_object = settings.means not in (None, "instruction") or "response_format" in target.parameters
             self.kind = LabelAnswers(settings, settings.labels, as_object=self.as_object)
@@ -109,7 +110,7 @@ class StructuredAnswers:
             assert settings.schema is not None
             self.as_object = True
             schema = schema or load_schema(settings.schema)
-            self.document = schema.document
+            self.document, self.written = schema.document, schema.written
             self.kind = SchemaAnswers(schema)
             self.shaping = shape_request(schema.document, settings.means, target, settings.instruction)
         self.type = self.kind.type

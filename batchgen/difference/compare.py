@@ -23,12 +23,12 @@ from batchgen.errors import OutputError, UsageError
 from batchgen.evaluation.answers import ABOUT_THE_ANSWER
 from batchgen.evaluation.comparison import Comparer, count, everywhere, same, succeeded, with_gold
 from batchgen.evaluation.evaluate import gold_columns
-from batchgen.evaluation.rows import PublishedRows
 from batchgen.evaluation.statistics import Bootstrap, Measure
 from batchgen.evaluation.values import ValueReader
 from batchgen.evaluation.written import texts
 from batchgen.files.table import table_file
 from batchgen.job.evaluation_settings import EvaluationSettings
+from batchgen.results.rows import ResultRows
 from batchgen.text.storable import json_bytes
 
 _READ = ["row_id", "status", "completion", "parsed", "finish_reason", "model", "cost", "latency_ms"]
@@ -108,7 +108,7 @@ def difference(
     Raises `OutputError` when a directory has no results or the two have no row in common, `InputError` for gold that is
     not there.
     """
-    rows_a, rows_b = PublishedRows(directory_a), PublishedRows(directory_b)
+    rows_a, rows_b = ResultRows(directory_a), ResultRows(directory_b)
     gold_columns_: list[str] = []
     if settings is not None:
         gold_columns_ = settings.columns
@@ -129,11 +129,11 @@ class _Tally:
     """Counts over the pairs of rows as they come."""
 
     def __init__(
-        self, a: PublishedRows, b: PublishedRows, settings: EvaluationSettings | None, show: int, *, keep_all: bool
+        self, a: ResultRows, b: ResultRows, settings: EvaluationSettings | None, show: int, *, keep_all: bool
     ) -> None:
         self.rows = 0
         self._in_a, self._in_b = a.rows, b.rows
-        self._a, self._b = SideTally(str(a.directory)), SideTally(str(b.directory))
+        self._a, self._b = SideTally(a.name), SideTally(b.name)
         self._status = self._finish = self._both = self._completion = self._answer = 0
         self._readers = {
             name: ValueReader([a.parsed_fields[name], b.parsed_fields[name]], labels=name == "label")

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from batchgen.evaluation.comparison import count, succeeded
+from batchgen.results.rows import directories_of
 from batchgen.storage.run_state import read_run_json
 
 _STEP = math.log(1.01)  # latencies are counted in steps of 1 %
@@ -70,7 +70,7 @@ class SideTally:
             self._failed,
             self._cost,
             self._unpriced,
-            _currency(Path(self.directory)),
+            _currency(self.directory),
             self._input,
             self._output,
             self._percentile(0.5),
@@ -86,10 +86,11 @@ class SideTally:
         return None
 
 
-def _currency(directory: Path) -> str | None:
-    """Return the currency of a run, as its `run.json` has it."""
-    state = read_run_json(directory)
-    return state.summary.currency if state is not None else None
+def _currency(named: str) -> str | None:
+    """Return the currency of the runs, as their `run.json` have it; None if it is not one."""
+    states = [read_run_json(directory) for directory in directories_of(named)]
+    currencies = {state.summary.currency if state is not None else None for state in states}
+    return currencies.pop() if len(currencies) == 1 else None
 
 
 def _counts(values: pa.Array) -> dict[Any, int]:

@@ -95,7 +95,7 @@ async def run_job(
                 stack.callback(repeats.store.close)
             most = engine.most_in_flight
             writer = await stack.enter_async_context(
-                Writer(directory, parts.layout, concurrency=most, on_commit=committed, publish=only is None)
+                Writer(directory, parts.layout, concurrency=most, on_commit=committed, only=only)
             )
             sharing = Sharing(repeats, writer) if repeats is not None else None
             problems: dict[int, str] = {}

@@ -24,7 +24,7 @@ from batchgen.errors import ProviderStop, StoppedError, StorageStop
 from batchgen.money.ledger import Charges
 from batchgen.pace.limiter import Limiter, LimiterClosed
 from batchgen.pace.retry import RetryPolicy, is_retryable
-from batchgen.storage.writer import result_bytes
+from batchgen.storage.journal_rows import result_bytes
 from batchgen.values import Failure, Outcome, Result
 
 DRAIN_S = 25.0

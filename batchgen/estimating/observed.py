@@ -19,7 +19,6 @@ from batchgen.storage.lock import enter
 from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, STATE_FILE
 from batchgen.storage.parts import DamagedPartError, part_path, part_results, published_parts, read_part_slices
 from batchgen.storage.run_state import read_state, run_fingerprints
-from batchgen.storage.shards import ShardRecord
 from batchgen.values import FailureKind, Result
 
 MOST_OBSERVED = 10_000
@@ -137,6 +136,4 @@ def _stored_results(path: Path, run: str) -> Iterator[Result]:
 
 
 def _part_results(path: Path) -> Iterator[Result]:
-    record: ShardRecord
-    record, slices = read_part_slices(path)
-    return part_results(slices, record.first_row, lambda result: Decimal(0))
+    return part_results(read_part_slices(path), lambda result: Decimal(0))

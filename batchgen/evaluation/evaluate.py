@@ -7,7 +7,7 @@ rule), what was missed, invented or wrong. Intervals are bootstrapped over rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,11 @@ from batchgen.evaluation.comparison import (
 )
 from batchgen.evaluation.fields import FieldScore, FieldTally
 from batchgen.evaluation.labels import LabelScores, label_scores
-from batchgen.evaluation.rows import PublishedRows
 from batchgen.evaluation.statistics import Bootstrap, Measure
 from batchgen.evaluation.values import Kind
 from batchgen.files.table import parquet_file, table_file
 from batchgen.job.evaluation_settings import EvaluationSettings
+from batchgen.results.rows import ResultRows, directories_of
 from batchgen.storage.run_state import read_run_json
 from batchgen.text.storable import json_bytes
 
@@ -89,8 +89,11 @@ def gold_setting(texts: tuple[str, ...]) -> str | dict[str, str]:
 
 
 def settings_of_run(directory: Path | str) -> EvaluationSettings:
-    """Return `[evaluate]` of the job as `run.json` keeps it, under `evaluate`. Raises `UsageError` if it has none."""
-    state = read_run_json(Path(directory))
+    """Return `[evaluate]` of the job as `run.json` keeps it, under `evaluate`; of several runs that of the first.
+
+    Raises `UsageError` if it has none.
+    """
+    state = read_run_json(directories_of(directory)[0])
     saved = state.evaluate if state is not None else None
     if not saved:
         raise UsageError(
@@ -101,14 +104,18 @@ def settings_of_run(directory: Path | str) -> EvaluationSettings:
 
 
 def evaluate(
-    directory: Path | str, settings: EvaluationSettings, *, show: int = 10, compared: Path | str | None = None
+    directory: Path | str | Sequence[Path | str],
+    settings: EvaluationSettings,
+    *,
+    show: int = 10,
+    compared: Path | str | None = None,
 ) -> Evaluation:
-    """Compare the answers of a run with gold, in one pass and bounded memory (two for labels).
+    """Compare the answers of a run, or of several as one, with gold, in one pass and bounded memory (two for labels).
 
     `show`: how many rows to look at first are kept; `compared`: a Parquet file for all comparisons, one a line. Raises
     `InputError` for gold that is not there, `OutputError` for results that are not, `UsageError` without numpy.
     """
-    rows = PublishedRows(directory)
+    rows = ResultRows(*([directory] if isinstance(directory, (str, Path)) else directory))
     rows.check_carried(settings.columns)
     bootstrap = Bootstrap(settings.seed, settings.resamples)
     gold = gold_columns(settings)
@@ -138,9 +145,9 @@ def evaluate(
                 elif labels is not None:
                     labels.add(columns)
         if not counted:
-            raise InputError(f"{directory}: no row has a gold value in {', '.join(settings.columns)}.")
+            raise InputError(f"{rows.name}: no row has a gold value in {', '.join(settings.columns)}.")
     return Evaluation(
-        directory=str(directory),
+        directory=rows.name,
         gold=settings.gold,
         rows=counted,
         without_gold=rows.rows - counted,
@@ -161,13 +168,13 @@ def gold_columns(settings: EvaluationSettings) -> dict[str | None, str]:
     return {None: settings.gold} if isinstance(settings.gold, str) else dict(settings.gold.items())
 
 
-def _read_labels(rows: PublishedRows, column: str, spellings: Spellings) -> None:
+def _read_labels(rows: ResultRows, column: str, spellings: Spellings) -> None:
     """Read the labels from the gold column alone, since a row's answer may be a label that comes later."""
     for batch in rows.batches([column]):
         spellings.add(batch.column(0).filter(with_gold(batch, [column])))
         if spellings.too_many:
             raise InputError(
-                f'{rows.directory}: "{column}" has more than {MOST_LABELS:,} different values, so it holds no labels. '
+                f'{rows.name}: "{column}" has more than {MOST_LABELS:,} different values, so it holds no labels. '
                 f"To compare a field of the answer with it, use --gold FIELD={column}."
             )
 

@@ -21,8 +21,8 @@ from batchgen.report.new_prices import NewPrices, with_changes
 from batchgen.report.pace import pace_moments
 from batchgen.report.samples import first_answers
 from batchgen.report.values import Count, Line, Report
-from batchgen.storage.own_files import COST_SUMMARY_FILE, PACE_FILE, RESULTS
-from batchgen.storage.parts import published_parts
+from batchgen.results.committed import Committed
+from batchgen.storage.own_files import COST_SUMMARY_FILE, PACE_FILE
 from batchgen.storage.run_state import SavedSummary, read_state
 from batchgen.text.figures import plain
 
@@ -58,7 +58,8 @@ def read_report(
     fold = Fold()
     priced_anew = prices is not None or changed
     anew = NewPrices(prices, with_changes(state.settings, changed)) if priced_anew else None
-    for batch in part_batches(published_parts(path / RESULTS, state.run)):
+    committed = Committed(path)
+    for batch in part_batches(committed.parts):
         fold.add(batch if anew is None else anew.priced(batch))
     summary = read_cost_summary(path / COST_SUMMARY_FILE)
     at_rest = state.state != RUNNING

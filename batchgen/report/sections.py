@@ -164,7 +164,7 @@ def _notes(report: Report) -> list[str]:
     if unseen <= 0:
         return []
     what = "This report covers" if report.lines_of == "parts" else "Spreads, examples and row lists cover"
-    return [f"{what} {report.published:,} rows; {unseen:,} more are finished, but their part is not published yet."]
+    return [f"{what} {report.published:,} rows; {unseen:,} more are finished and cannot be read now."]
 
 
 def _key_figures(report: Report) -> list[Fact]:

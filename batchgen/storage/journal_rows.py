@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from sys import getsizeof
 from typing import Any
 
 import msgspec
@@ -15,6 +16,9 @@ from batchgen.storage.bounds import bounded
 from batchgen.storage.shards import PartRecord, ShardRecord
 from batchgen.text.whole import whole_text
 from batchgen.values import Result
+
+ROW_BYTES = 300
+"""What a stored row takes beside its long texts, roughly."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_result = msgspec.msgpack.Decoder(Result).decode
@@ -54,6 +58,31 @@ def _plain_texts(result: Result) -> Iterator[tuple[str, str]]:
     for name, value in msgspec.structs.asdict(result).items():
         if type(value) is str:
             yield name, value
+
+
+def result_bytes(result: Result) -> int:
+    """Return about how much memory a result holds: letters outside of Latin take two or four bytes each."""
+    size = ROW_BYTES
+    if result.completion is not None:
+        size += getsizeof(result.completion)
+    if result.reasoning is not None:
+        size += getsizeof(result.reasoning)
+    if result.tool_calls is not None:
+        size += getsizeof(result.tool_calls)
+    return size
+
+
+def in_slices(results: Iterable[Result], most_bytes: int) -> Iterator[list[Result]]:
+    """Yield the results in lists of about so many bytes each; one list, an empty one, where there are none."""
+    piece: list[Result] = []
+    size = 0
+    for result in results:
+        if size >= most_bytes:
+            yield piece
+            piece, size = [], 0
+        piece.append(result)
+        size += result_bytes(result)
+    yield piece
 
 
 def decode_results(stored: list[StoredRow], first_row: int) -> list[Result]:

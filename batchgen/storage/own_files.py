@@ -15,6 +15,10 @@ SHARED_FILE = "shared.sqlite"
 COST_SUMMARY_FILE = "cost_summary.parquet"
 PACE_FILE = "pace.parquet"
 ESTIMATE_FILE = "estimate.parquet"
+JOB_FILE = "job.json"
+SHARD_INPUTS = "open-*.arrow"
+"""The input columns of shards that are not finished, by the shard's number."""
+
 ERROR_FILE = "batchgen-error-*.txt"
 RESULTS = "results"
 SPOOLED_INPUT = f"stdin-{'[0-9a-f]' * 32}.*"
@@ -29,10 +33,13 @@ _OWN = (
     COST_SUMMARY_FILE,
     PACE_FILE,
     ESTIMATE_FILE,
+    JOB_FILE,
+    SHARD_INPUTS,
     ERROR_FILE,
     "part-*.parquet.damaged-*",
     ".*.parquet.partial",
     ".*.json.partial",
+    ".*.arrow.partial",
     SPOOLED_INPUT,
     ".*stdin-*.partial",
 )

@@ -3,15 +3,19 @@
 A part is written aside under a name that no reader of `*.parquet` or of a directory takes up, synced, and renamed: it
 appears whole or not at all. Every page carries a checksum, and the footer what the part holds, so that a run can be
 taken up from its parts alone.
+
+A run that stops leaves an unfinished part of each shard that it could not finish, under the name of the whole one,
+which replaces it later: whoever reads the directory finds every row once at any time.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -52,6 +56,23 @@ class _Note(Struct):
     sums: msgspec.Raw
     run: RunIdentity = RunIdentity()
     columns: list[str] = []
+    present: bytes | None = None
+    """Of an unfinished part: a bit for each row of the shard, set where the part has it."""
+
+    @property
+    def row_numbers(self) -> Sequence[int]:
+        """The numbers of the rows in the part, in order."""
+        if self.present is None:
+            return range(self.first_row, self.first_row + self.rows)
+        return [self.first_row + place for place in range(self.rows) if self.present[place >> 3] >> (place & 7) & 1]
+
+
+class PartContent(NamedTuple):
+    """What is in a part: its shard, sealed if all rows of it are there; the numbers of the rows; the rows in slices."""
+
+    record: ShardRecord
+    row_numbers: Sequence[int]
+    slices: Iterator[pa.Table]
 
 
 class DamagedPartError(Exception):
@@ -61,6 +82,16 @@ class DamagedPartError(Exception):
 def part_path(directory: Path, number: int) -> Path:
     """Return where a shard's part is published."""
     return directory / f"part-{number:05d}.parquet"
+
+
+def unfinished_parts(directory: Path) -> list[Path]:
+    """Return the parts that lack rows of their shard; damaged ones are not among them."""
+    found = []
+    for number in part_numbers(directory):
+        with suppress(DamagedPartError, FileNotFoundError):
+            if is_unfinished(part_path(directory, number)):
+                found.append(part_path(directory, number))
+    return found
 
 
 def part_numbers(directory: Path) -> list[int]:
@@ -75,26 +106,34 @@ def write_part(
     slices: Iterable[Sequence[Result]],
     layout: Layout,
     identity: RunIdentity = RunIdentity(),  # noqa: B008 - frozen
+    *,
+    unfinished: bool = False,
 ) -> PartRecord:
     """Publish a shard: its carried columns joined with its results, which come in order, a row group to each slice.
 
-    A slice or two are in memory at a time. The rename and its directory are synced when this returns. Raises
-    `OSError` when the disk refuses; nothing is published then, and what was written aside is replaced by the next try.
+    All rows have to come, or those there are of an `unfinished` one. A slice or two are in memory at a time. The rename
+    and its directory are synced when this returns. Raises `OSError` when the disk refuses; nothing is published then,
+    and what was written aside is replaced by the next try.
     """
     sums = Sums()
     schema = part_schema(layout)
     writer: pq.ParquetWriter | None = None
-    row = 0
+    count = 0
+    present = bytearray(-(-shard.rows // 8))
     with replacing(part_path(directory, shard.number)) as file, ExitStack() as stack:
         for results in slices:
             sums.add_all(results)
-            table = _joined(shard, row, results, layout, schema)
-            row += len(results)
+            table = _joined(shard, results, layout, schema)
+            count += len(results)
+            if unfinished:
+                for result in results:
+                    place = result.row - shard.first_row
+                    present[place >> 3] |= 1 << (place & 7)
             if writer is None:
                 writer = stack.enter_context(_open_writer(file, schema, table))
             writer.write_table(table, row_group_size=max(1, table.num_rows))
-        if writer is None or row != shard.rows:
-            raise ValueError(f"shard {shard.number} has {shard.rows} rows, and {row} results came")
+        if writer is None or (count != shard.rows and not unfinished):
+            raise ValueError(f"shard {shard.number} has {shard.rows} rows, and {count} results came")
         note = msgspec.json.encode(
             _Note(
                 __version__,
@@ -104,6 +143,7 @@ def write_part(
                 msgspec.Raw(sums.to_json()),
                 identity,
                 schema.names,
+                bytes(present) if unfinished else None,
             )
         )
         writer.add_key_value_metadata({_NOTE: note, _NOTE_CRC: str(zlib.crc32(note))})
@@ -123,30 +163,34 @@ def _open_writer(file: ReplacementFile, schema: pa.Schema, first: pa.Table) -> p
     )
 
 
-def _joined(shard: Shard, start: int, results: Sequence[Result], layout: Layout, schema: pa.Schema) -> pa.Table:
-    """Return the shard's rows from its row `start` on, as many as there are results, joined with these."""
-    rows = Shard(shard.number, shard.first_row + start, shard.table.slice(start, len(results)))
-    columns = {name: rows.table.column(name) for name in layout.carried.names} | result_columns(rows, results, layout)
+def _joined(shard: Shard, results: Sequence[Result], layout: Layout, schema: pa.Schema) -> pa.Table:
+    """Return the results joined with their rows of the shard; nearly always these follow each other."""
+    places = [result.row - shard.first_row for result in results]
+    if not places or places[-1] - places[0] == len(places) - 1:
+        rows = shard.table.slice(places[0] if places else 0, len(places))
+    else:
+        rows = shard.table.take(places)
+    columns = {name: rows.column(name) for name in layout.carried.names} | result_columns(rows, results, layout)
     return pa.Table.from_arrays([as_portable(columns[field.name], field.type) for field in schema], schema=schema)
 
 
 def read_part(path: Path) -> tuple[ShardRecord, pa.Table]:
     """Return what a part is and all its columns, every page checked. Raises `DamagedPartError`, `FileNotFoundError`."""
-    record, slices = read_part_slices(path)
-    return record, pa.concat_tables(slices)
+    content = read_part_slices(path)
+    return content.record, pa.concat_tables(content.slices)
 
 
-def read_part_slices(path: Path) -> tuple[ShardRecord, Iterator[pa.Table]]:
+def read_part_slices(path: Path) -> PartContent:
     """Return what a part is, and its rows as they are asked for, a row group at a time: long answers are many groups.
 
     Every page is checked. Raises `DamagedPartError` (the iterator too), `FileNotFoundError`.
     """
     size, crc = _checksum(path)
     with _as_damage(path), pq.ParquetFile(arrow_file(path)) as file:
-        record = _record(file, size, crc)
-        if file.metadata.num_rows != record.rows or not has_result_columns(file.schema_arrow):
+        record, rows = _record(file, size, crc)
+        if file.metadata.num_rows != len(rows) or not has_result_columns(file.schema_arrow):
             raise ValueError("it does not have the rows and columns that its footer names")
-    return record, _row_groups(path)
+    return PartContent(record, rows, _row_groups(path))
 
 
 def _row_groups(path: Path) -> Iterator[pa.Table]:
@@ -163,7 +207,7 @@ def read_part_record(path: Path, crc: int) -> ShardRecord:
     if found != crc:
         raise DamagedPartError(f"{path.name} has changed since it was written")
     with _as_damage(path), pq.ParquetFile(arrow_file(path)) as file:
-        return _record(file, size, crc)
+        return _record(file, size, crc)[0]
 
 
 def _checksum(path: Path) -> tuple[int, int]:
@@ -182,6 +226,12 @@ def part_identity(path: Path) -> RunIdentity:
         return _note(file).run
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether a part lacks rows of its shard; a later one replaces it. Raises `DamagedPartError`."""
+    with _as_damage(path), pq.ParquetFile(arrow_file(path)) as file:
+        return _note(file).present is not None
+
+
 def _note(file: pq.ParquetFile) -> _Note:
     notes = file.metadata.metadata or {}
     text = notes.get(_NOTE, b"")
@@ -190,12 +240,12 @@ def _note(file: pq.ParquetFile) -> _Note:
     return msgspec.json.decode(text, type=_Note)
 
 
-def _record(file: pq.ParquetFile, size: int, crc: int) -> ShardRecord:
+def _record(file: pq.ParquetFile, size: int, crc: int) -> tuple[ShardRecord, Sequence[int]]:
     note = _note(file)
     if note.columns and file.schema_arrow.names != note.columns:  # names are in no page, so that no checksum has them
         raise ValueError("its columns are not those that its footer names")
-    part = PartRecord(size, crc, Sums.from_json(bytes(note.sums)))
-    return ShardRecord(note.number, note.first_row, note.rows, part)
+    part = PartRecord(size, crc, Sums.from_json(bytes(note.sums))) if note.present is None else None
+    return ShardRecord(note.number, note.first_row, note.rows, part), note.row_numbers
 
 
 @contextmanager
@@ -206,13 +256,12 @@ def _as_damage(path: Path) -> Iterator[None]:
         raise DamagedPartError(f"{path.name} cannot be read ({error})") from None
 
 
-def part_results(
-    slices: Iterable[pa.Table], first_row: int, input_cost: Callable[[Result], Decimal | None]
-) -> Iterator[Result]:
-    """Yield the rows of a part's slices as results again, see `table_results`."""
-    for table in slices:
-        yield from table_results(table, first_row, input_cost)
-        first_row += table.num_rows
+def part_results(content: PartContent, input_cost: Callable[[Result], Decimal | None]) -> Iterator[Result]:
+    """Yield the rows of a part as results again, see `table_results`."""
+    done = 0
+    for table in content.slices:
+        yield from table_results(table, content.row_numbers[done : done + table.num_rows], input_cost)
+        done += table.num_rows
 
 
 def published_parts(directory: Path, run: str = "") -> list[Path]:
@@ -232,20 +281,3 @@ def published_parts(directory: Path, run: str = "") -> list[Path]:
                 f"{part} is a part of another run. Run the job again to have it set aside and its rows done anew."
             )
     return found
-
-
-def read_results(path: Path | str) -> pa.Table:
-    """Return the published rows of an output directory (or of its `results`) in input order.
-
-    Raises `OutputError` when there is none yet or a part is damaged.
-    """
-    directory = Path(path)
-    if (directory / "results").is_dir():
-        directory = directory / "results"
-    parts = published_parts(directory)
-    if not parts:
-        raise OutputError(f"{path}: no part has been published there yet")
-    try:
-        return pa.concat_tables([read_part(part)[1].replace_schema_metadata(None) for part in parts])
-    except DamagedPartError as error:
-        raise OutputError(f"{directory}: {error}. Run the job again to do its rows anew.") from None

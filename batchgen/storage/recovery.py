@@ -29,8 +29,9 @@ def check_parts(journal: Journal, directory: Path, expected: Sequence[int]) -> l
     """Make sure that every sealed shard has its part and every part its record; return what was found damaged.
 
     A part without record (the journal is new, or lost it) counts as published; `expected` are then the parts' CRC-32
-    by number, as far as known. Of a part whose shard is open (the journal lost rows, or was reopening failed ones) the
-    succeeded rows count. A damaged part is set aside beside the directory and its rows are done again.
+    by number, as far as known. Of a part whose shard is open (it is unfinished, or the journal lost rows or was
+    reopening failed ones) the succeeded rows count. A damaged part is set aside beside the directory and its rows are
+    done again.
     """
     damage = []
     records = {record.number: record for record in journal.shards()}
@@ -54,10 +55,14 @@ def check_parts(journal: Journal, directory: Path, expected: Sequence[int]) -> l
                 journal.record([_of_number(read_part_record(path, expected[number]), number)])
             else:
                 _refuse_other_run(path, journal)
-                record, slices = read_part_slices(path)
-                for _ in slices:
-                    pass  # every page is readable
-                journal.record([_of_number(record, number)])
+                content = read_part_slices(path)
+                record = _of_number(content.record, number)
+                if record.sealed:
+                    for _ in content.slices:
+                        pass  # every page is readable
+                    journal.record([record])
+                else:
+                    journal.unseal(record, part_results(content, _unknown))
         except DamagedPartError as error:
             aside = set_aside(path, directory.parent)
             damage.append(f"{error}; it is kept as {aside.name} and its rows are done again")
@@ -83,10 +88,11 @@ def _of_number(record: ShardRecord, number: int) -> ShardRecord:
 
 def _succeeded(path: Path, known: ShardRecord) -> Iterator[Result]:
     """Yield the succeeded rows of a part whose shard is open."""
-    found, slices = read_part_slices(path)
+    content = read_part_slices(path)
+    found = content.record
     if (found.number, found.first_row, found.rows) != (known.number, known.first_row, known.rows):
         raise DamagedPartError(f"{path.name} has other rows than its shard")
-    for result in part_results(slices, found.first_row, _unknown):
+    for result in part_results(content, _unknown):
         if result.status is Status.SUCCEEDED:
             yield result
 
@@ -104,9 +110,9 @@ def reopen_failed(journal: Journal, directory: Path, input_cost: Callable[[Resul
     for record in journal.shards():
         if record.part is None or not record.part.sums.rows(Status.FAILED):
             continue
-        _, slices = read_part_slices(part_path(directory, record.number))
+        content = read_part_slices(part_path(directory, record.number))
         failed: list[Charges] = []
-        journal.unseal(record, _without_failed(part_results(slices, record.first_row, input_cost), failed), failed)
+        journal.unseal(record, _without_failed(part_results(content, input_cost), failed), failed)
         count += len(failed)
     return count
 

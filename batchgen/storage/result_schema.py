@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from batchgen.storage.shards import Shard
 from batchgen.values import FailureKind, Result, Status
 
 WORD = pa.dictionary(pa.int32(), pa.string())
@@ -141,8 +140,11 @@ def part_schema(layout: Layout) -> pa.Schema:
     return schema
 
 
-def result_columns(shard: Shard, results: Sequence[Result], layout: Layout) -> dict[str, pa.Array]:
-    """Return the result columns by name; conversion is by column, which costs a third of conversion by row."""
+def result_columns(rows: pa.Table, results: Sequence[Result], layout: Layout) -> dict[str, pa.Array]:
+    """Return the result columns by name, `rows` being the results' rows of the input.
+
+    Conversion is by column, which costs a third of conversion by row.
+    """
 
     def column(name: str) -> pa.Array:
         return pa.array(list(map(attrgetter(name), results)), RESULT_COLUMNS.field(name).type)
@@ -156,9 +158,9 @@ def result_columns(shard: Shard, results: Sequence[Result], layout: Layout) -> d
         RESULT_COLUMNS.field("finished_at").type
     )
     if layout.id is None:
-        numbers: Any = pa.array(range(shard.first_row, shard.end_row), pa.int64())
+        numbers: Any = pa.array([result.row for result in results], pa.int64())
     else:
-        numbers = shard.table.column(layout.id)
+        numbers = rows.column(layout.id)
     columns["row_id"] = numbers.cast(pa.string())
     if layout.parsed is not None:
         columns["parsed"] = _parsed(results, layout.parsed)
@@ -191,8 +193,10 @@ def has_result_columns(schema: pa.Schema) -> bool:
     return added and [(f.name, f.type) for f in own] == [(f.name, f.type) for f in expected]
 
 
-def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result], Decimal | None]) -> Iterator[Result]:
-    """Yield a part's rows as results again.
+def table_results(
+    table: pa.Table, rows: Sequence[int], input_cost: Callable[[Result], Decimal | None]
+) -> Iterator[Result]:
+    """Yield a part's rows as results again; `rows` are their numbers.
 
     A part has only the row's cost: `input_cost` computes the input's share of it anew from the row's tokens; the rest
     is the output's, so that the total never changes. How sure a label is stands in `parsed`.
@@ -208,7 +212,7 @@ def table_results(table: pa.Table, first_row: int, input_cost: Callable[[Result]
         fields["status"] = Status(fields["status"])
         fields.update((name, values[place]) for name, values in measures.items())
         fields["error_kind"] = None if kinds[place] is None else FailureKind(kinds[place])
-        result = Result(row=first_row + place, finished_at_us=times[place], **fields)
+        result = Result(row=rows[place], finished_at_us=times[place], **fields)
         cost = costs[place]
         if cost is not None:
             share = min(max(input_cost(result) or Decimal(0), Decimal(0)), cost)

@@ -26,8 +26,16 @@ from batchgen.storage.identity import RunIdentity, new_run
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal, set_aside
 from batchgen.storage.lock import enter, refuse_network
-from batchgen.storage.own_files import COST_SUMMARY_FILE, JOURNAL_FILE, RESULTS, SHARED_FILE, SPILL_FILE, SPOOLED_INPUT
-from batchgen.storage.parts import part_numbers, part_path
+from batchgen.storage.own_files import (
+    COST_SUMMARY_FILE,
+    JOURNAL_FILE,
+    RESULTS,
+    SHARD_INPUTS,
+    SHARED_FILE,
+    SPILL_FILE,
+    SPOOLED_INPUT,
+)
+from batchgen.storage.parts import part_identity, part_numbers, part_path, unfinished_parts
 from batchgen.storage.recovery import check_parts, reopen_failed, take_spill
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_state import (
@@ -40,6 +48,7 @@ from batchgen.storage.run_state import (
     read_run_json,
     write_run_json,
 )
+from batchgen.storage.shard_inputs import inputs_path
 from batchgen.values import Result
 from batchgen.version import __version__
 
@@ -255,9 +264,19 @@ class RunDirectory:
         self._journal.identity = identity
         expected = self.state.parts if self.state is not None else ()
         self.damage += self._journal.damage + check_parts(self._journal, self.results_path, expected)
+        for path in unfinished_parts(self.results_path):
+            if part_identity(path).published != identity.published:  # of other columns; the journal has their rows
+                path.unlink()
+        self._forget_inputs()
         self._journal.damage.clear()
         self._saved = msgspec.structs.replace(self._saved, parts=())  # the journal has them now, and will be newer
         self.damage += take_spill(self._journal, self.spill_path)
+
+    def _forget_inputs(self) -> None:
+        """Remove the input columns of shards that are no longer open."""
+        sealed = {inputs_path(self.path, record.number) for record in self.journal.shards() if record.sealed}
+        for path in sealed & {*self.path.glob(SHARD_INPUTS)}:
+            path.unlink()
 
     def _parts_whole(self, state: RunState) -> bool:
         """Whether a complete run's parts are all there as they were written; else `check_parts` says what is wrong."""
@@ -268,7 +287,7 @@ class RunDirectory:
 
     def _remove_journal(self) -> None:
         companions = (*self.path.glob(f"{JOURNAL_FILE}-*"), *self.path.glob(f"{SHARED_FILE}*"))
-        for path in (*companions, self.path / JOURNAL_FILE, self.spill_path):
+        for path in (*companions, self.path / JOURNAL_FILE, self.spill_path, *self.path.glob(SHARD_INPUTS)):
             path.unlink(missing_ok=True)
 
     # During a run

@@ -20,7 +20,7 @@ from batchgen.money.budget import PossiblyBilled
 from batchgen.storage.identity import RunIdentity, stored_identity
 from batchgen.storage.lock import enter, holder, refuse_foreign
 from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, STATE_FILE
-from batchgen.storage.parts import DamagedPartError, part_identity, part_numbers, part_path
+from batchgen.storage.parts import DamagedPartError, part_identity, part_numbers, part_path, unfinished_parts
 from batchgen.text.storable import json_bytes
 
 
@@ -185,7 +185,7 @@ def mismatch(
     if is_simulated(state.fingerprints) != is_simulated(fingerprints):
         return _mixed(path, simulated=is_simulated(state.fingerprints))
     changed = _differences(state.fingerprints, fingerprints)
-    if part_numbers(path / RESULTS):
+    if len(part_numbers(path / RESULTS)) > len(unfinished_parts(path / RESULTS)):  # those are written anew
         changed += _differences(state.published, published)
     if not changed:
         return _other_currency(path, state, currency)

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from sys import getsizeof
 from types import TracebackType
@@ -19,6 +20,7 @@ import anyio
 
 from batchgen.errors import InternalStop, StoppedError, StorageStop
 from batchgen.money.ledger import Charges
+from batchgen.storage.journal_rows import ROW_BYTES, result_bytes
 from batchgen.storage.overflow import SPILL_BYTES, Spill
 from batchgen.storage.result_schema import Layout
 from batchgen.storage.run_directory import RunDirectory
@@ -35,27 +37,14 @@ MOST_UNCOMMITTED_ROWS = 4_000
 MOST_UNCOMMITTED_BYTES = 32 * 1024 * 1024
 """Beyond either, dispatch stops until a commit is through: a slow disk stops the run, not memory."""
 
-_ROW_BYTES = 300  # a stored row beside its long texts, roughly
-
-
-def result_bytes(result: Result) -> int:
-    """Return about how much memory a result holds: letters outside of Latin take two or four bytes each."""
-    size = _ROW_BYTES
-    if result.completion is not None:
-        size += getsizeof(result.completion)
-    if result.reasoning is not None:
-        size += getsizeof(result.reasoning)
-    if result.tool_calls is not None:
-        size += getsizeof(result.tool_calls)
-    return size
-
 
 class Writer:
     """`async with Writer(directory, layout, concurrency=64, on_commit=f) as writer:`; called on the loop's thread only.
 
     `on_commit` gets the results of each commit as stored, on the loop: only then do they count. `concurrency` is the
-    most requests in flight: it bounds what a kill can cost twice, and the room that is kept for a full disk. Without
-    `publish` all results stay in the journal and no shard is held in memory: a pilot opens nearly all of them.
+    most requests in flight: it bounds what a kill can cost twice, and the room that is kept for a full disk. `only` are
+    the rows that a pilot asks: all results stay in the journal and no shard is held in memory, as a pilot opens nearly
+    all of them.
     """
 
     def __init__(
@@ -65,7 +54,7 @@ class Writer:
         *,
         concurrency: int,
         on_commit: Callable[[Sequence[Result]], None],
-        publish: bool = True,
+        only: AbstractSet[int] | None = None,
         group_wait_s: float = GROUP_WAIT_S,
         retry_waits_s: Sequence[float] = RETRY_WAITS_S,
         sleep: Callable[[float], None] = time.sleep,
@@ -73,7 +62,7 @@ class Writer:
         self._directory = directory
         self._concurrency = concurrency
         self._on_commit = on_commit
-        self._publishes = publish
+        self._publishes = only is None
         self._group_wait_s = group_wait_s
         self._committer = Committer(
             directory.journal,
@@ -81,7 +70,7 @@ class Writer:
             layout,
             _OnLoop(self),
             concurrency=concurrency,
-            publish=publish,
+            only=only,
             retry_waits_s=retry_waits_s,
             sleep=sleep,
         )
@@ -166,7 +155,7 @@ class Writer:
         """Hand over what a row that stays pending has cost, and its turns; the journal adds both to its result."""
         group = self._group
         group.spent.append(spent)
-        size = sum(_ROW_BYTES + getsizeof(turn.completion.text) for turn in spent.turns)
+        size = sum(ROW_BYTES + getsizeof(turn.completion.text) for turn in spent.turns)
         group.bytes += size
         self._uncommitted_bytes += size
         if self._timer is None:
@@ -187,7 +176,10 @@ class Writer:
         self._raise_failure()
 
     async def close(self) -> None:
-        """Commit what was handed over, publish the shards that are whole, stop the threads. Raises `StorageStop`."""
+        """Commit what was handed over, publish the shards with what they have, stop the threads.
+
+        Raises `StorageStop`.
+        """
         if not self._closing:
             self._closing = True
             with anyio.CancelScope(shield=True):

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,10 +19,11 @@ from msgspec import Struct
 from batchgen.errors import StorageStop
 from batchgen.money.ledger import Charges
 from batchgen.storage.journal import Journal
-from batchgen.storage.journal_rows import StoredRow, decode_results
+from batchgen.storage.journal_rows import StoredRow, decode_results, in_slices
 from batchgen.storage.overflow import Spill
 from batchgen.storage.parts import write_part
 from batchgen.storage.result_schema import Layout
+from batchgen.storage.shard_inputs import forget_inputs, keep_inputs
 from batchgen.storage.shards import PartRecord, Shard, ShardRecord
 from batchgen.values import Result
 
@@ -145,7 +147,7 @@ class Committer:
         listener: Listener,
         *,
         concurrency: int = 1,
-        publish: bool = True,
+        only: AbstractSet[int] | None = None,
         retry_waits_s: Sequence[float] = RETRY_WAITS_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -155,7 +157,8 @@ class Committer:
         self._layout = layout
         self._listener = listener
         self._concurrency = concurrency
-        self._publishes = publish
+        self._only = only
+        self._publishes = only is None
         self._retry_waits_s = retry_waits_s
         self._sleep = sleep
         self._shards: dict[int, _OpenShard] = {}
@@ -165,7 +168,7 @@ class Committer:
         self._ended = False
 
     def run(self, spill: Spill) -> None:
-        """Serve the queue; on return all is committed and every whole shard is published.
+        """Serve the queue; on return all is committed and every shard is published, with the rows that it has.
 
         Room is reserved in `spill`, as long as there is some, for what can be in flight when the disk fills up.
         """
@@ -185,6 +188,7 @@ class Committer:
                     self._answer(item)
                 elif isinstance(item, Close):
                     closed = True
+            self._publish_unfinished()
             self._insist(self._journal.end_session)
 
     @contextmanager
@@ -251,6 +255,8 @@ class Committer:
         record = ShardRecord(shard.number, shard.first_row, shard.rows)
         self._insist(lambda: self._journal.record([record]))
         settled = self._insist(lambda: self._journal.settled(shard.first_row, shard.end_row))
+        with suppress(OSError):  # who cannot have them reads these answers only once their part is out
+            keep_inputs(self._results_path.parent, shard, self._layout, self._only)
         if self._publishes:
             self._shards[shard.number] = _OpenShard(shard, settled)
         self._listener.opened(shard.number, settled)
@@ -270,9 +276,22 @@ class Committer:
         shard = self._shards[written.number].shard
         record = ShardRecord(shard.number, shard.first_row, shard.rows, written.part.result())
         self._insist(lambda: self._journal.seal(record))
+        forget_inputs(self._results_path.parent, record.number)
         del self._shards[written.number]
         self._publishing -= 1
         self._listener.published(written.number)
+
+    def _publish_unfinished(self) -> None:
+        """Publish what there is of the shards that this run leaves open, to be read until a later one replaces it.
+
+        The journal keeps their rows, so that nothing is lost where the disk refuses.
+        """
+        for open_shard in self._shards.values():
+            shard = open_shard.shard
+            slices = in_slices(self._journal.results(shard.first_row, shard.end_row), SLICE_BYTES)
+            if open_shard.missing < shard.rows:
+                with suppress(*DISK_ERRORS):
+                    write_part(self._results_path, shard, slices, self._layout, self._journal.identity, unfinished=True)
 
     def _insist(self, call: Callable[[], T]) -> T:
         """Return what a journal call gives. While the disk refuses, reopen the journal and try again."""

@@ -7,7 +7,8 @@ import shutil
 import pyarrow as pa
 import pytest
 
-from batchgen.storage.parts import read_results, write_part
+from batchgen.results.committed import read_results
+from batchgen.storage.parts import write_part
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard, ShardRecord
 from tests.durability import killed_run

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from batchgen.errors import OutputError, StorageStop
-from batchgen.storage.parts import read_results
+from batchgen.results.committed import read_results
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batchgen.money.ledger import Charges, Sums
+from batchgen.results.committed import read_results
 from batchgen.storage.overflow import Spill
-from batchgen.storage.parts import part_path, read_results, write_part
+from batchgen.storage.parts import part_path, write_part
 from batchgen.storage.result_schema import Layout, PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard, ShardRecord

@@ -270,7 +270,7 @@ def test_gold_that_cannot_serve_is_refused(tmp_path, carried, gold, error, messa
 
 def test_results_that_are_not_there_or_damaged_are_refused(tmp_path):
     """A flipped byte is found by the page's checksum."""
-    with pytest.raises(OutputError, match="no part has been published"):
+    with pytest.raises(OutputError, match="no row is answered there yet; run the job"):
         evaluate(tmp_path, LABELS)
     run = publish(tmp_path / "run", {"label": ["a", "b", "a"]}, ["a" * 500, "b" * 500, "ab" * 300])
     part = run / "results/part-00000.parquet"

@@ -6,11 +6,12 @@ import sqlite3
 import pytest
 
 from batchgen.errors import OutputError
-from batchgen.evaluation.rows import PublishedRows
 from batchgen.report import read_report
+from batchgen.results.committed import read_results
+from batchgen.results.rows import ResultRows
 from batchgen.storage.identity import stored_identity
 from batchgen.storage.overflow import Spill
-from batchgen.storage.parts import part_identity, part_path, read_results
+from batchgen.storage.parts import part_identity, part_path
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import problem_with
 from batchgen.storage.shards import ShardRecord
@@ -186,7 +187,7 @@ def test_readers_refuse_what_is_mixed(tmp_path):
         with pytest.raises(OutputError, match="a part of another run"):
             read_report(tmp_path / "out")
         with pytest.raises(OutputError, match="a part of another run"):
-            PublishedRows(tmp_path / "out")
+            ResultRows(tmp_path / "out")
         if number:
             with pytest.raises(OutputError, match="a part of another run"):
                 read_results(tmp_path / "out")

@@ -15,8 +15,9 @@ import pytest
 
 from batchgen.errors import OutputError
 from batchgen.money.ledger import Sums
+from batchgen.results.committed import read_results
 from batchgen.storage.cost_summary import write_cost_summary
-from batchgen.storage.parts import DamagedPartError, part_path, read_part, read_part_record, read_results, write_part
+from batchgen.storage.parts import DamagedPartError, part_path, read_part, read_part_record, write_part
 from batchgen.storage.result_schema import Layout, Parsed, PriceLabel, table_results
 from batchgen.storage.shards import Shard
 from tests.storage.example_shard import LAYOUT, failed, shard_of, succeeded
@@ -100,8 +101,8 @@ def test_results_come_back_from_a_part(tmp_path):
     part = write_part(tmp_path, shard_of(2, 5, 3), [rows], LAYOUT)
     record, table = read_part(tmp_path / "part-00003.parquet")
     assert (record.number, record.first_row, record.rows, record.part) == (3, 5, 2, part)
-    assert list(table_results(table, 5, lambda row: Decimal("0.000001000001"))) == rows
-    [too_much, _] = table_results(table, 5, lambda row: Decimal(9))
+    assert list(table_results(table, range(5, 7), lambda row: Decimal("0.000001000001"))) == rows
+    [too_much, _] = table_results(table, range(5, 7), lambda row: Decimal(9))
     assert (too_much.input_cost, too_much.output_cost) == (Decimal("0.500001000001"), 0)
 
 
@@ -206,5 +207,5 @@ def test_cost_summary_adds_up(tmp_path):
 
 def test_no_results_yet(tmp_path):
     """Reading a directory without a part is a sentence, not a traceback."""
-    with pytest.raises(OutputError, match="no part"):
+    with pytest.raises(OutputError, match="no row is answered"):
         read_results(tmp_path)

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchgen.errors import OutputError, StorageStop
+from batchgen.results.committed import read_results
 from batchgen.storage import lock
 from batchgen.storage.journal import Journal
-from batchgen.storage.parts import part_path, read_results, write_part
+from batchgen.storage.parts import part_path, write_part
 from batchgen.storage.result_schema import Layout, PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import SavedSummary, fingerprints, keep_estimate, problem_with, read_state

@@ -11,11 +11,12 @@ import pytest
 
 from batchgen.errors import InternalStop, StoppedError, StorageStop
 from batchgen.money.ledger import Charges
+from batchgen.results.committed import read_results
 from batchgen.storage import writer
 from batchgen.storage import writer_thread as committer
 from batchgen.storage.journal import Journal
 from batchgen.storage.overflow import read_spill
-from batchgen.storage.parts import part_path, read_results
+from batchgen.storage.parts import part_path
 from batchgen.storage.result_schema import Layout, PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard
@@ -121,7 +122,7 @@ async def test_a_later_run_goes_on(directory):
             out.emit(answered(row))
         out.spend(Charges(7, 2))
         assert out.open_shards == 1
-    assert not list(directory.results_path.iterdir())
+    assert pq.read_table(directory.results_path)["n"].to_pylist() == list(range(6))
     committed = []
     async with make(directory, committed) as out:
         assert await out.open_shard(shard_of(0)) == set(range(6))

@@ -11,8 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+from batchgen.results.committed import read_results
 from batchgen.simulator import expected_answer
-from batchgen.storage.parts import read_results
 from tests.cli.conftest import KEY
 from tests.inputs import messages
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from batchgen.results.committed import read_results
 from batchgen.simulator import expected_answer
-from batchgen.storage.parts import read_results
 from batchgen.storage.run_state import read_run_json
 from tests.cli.conftest import JOB
 from tests.inputs import messages, write_csv

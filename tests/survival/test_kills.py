@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from batchgen.storage.parts import read_results
+from batchgen.results.committed import read_results
 from tests.inputs import write_csv
 from tests.survival.harness import assert_whole, durable_rows, killed_after, killed_when, wait_until
 

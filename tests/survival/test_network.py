@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from batchgen.results.committed import read_results
 from batchgen.simulator import Settings, start_in_thread
-from batchgen.storage.parts import read_results
 from tests.inputs import write_csv
 from tests.survival.harness import assert_whole, wait_until
 from tests.survival.vendor import WHOLE_FAULTS, Vendor, echo, question

@@ -14,8 +14,9 @@ from contextlib import suppress
 
 import pytest
 
+from batchgen.results.committed import read_results
 from batchgen.simulator import expected_answer
-from batchgen.storage.parts import part_path, read_part, read_results
+from batchgen.storage.parts import part_path, read_part
 from batchgen.storage.result_schema import table_results
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import read_state
@@ -49,7 +50,7 @@ def settled_rows(directory, scratch):
             for record in opened.journal.shards():
                 if record.sealed:
                     part = read_part(part_path(opened.results_path, record.number))[1]
-                    results += table_results(part, record.first_row, lambda result: None)
+                    results += table_results(part, range(record.first_row, record.end_row), lambda result: None)
                 else:
                     results += opened.journal.results(record.first_row, record.end_row)
             return {result.row: (result.status, result.completion) for result in results}, opened.damage

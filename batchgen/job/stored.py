@@ -1,0 +1,101 @@
+"""The part of a job that its answers cannot be shown without, kept in the output directory as `job.json`.
+
+From it and a row's own columns the prompt is rendered again as it was sent, and the answer read again into its fields.
+No secrets are in it: no key, no headers, no address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from batchgen.answers import AnswerSchema, ResponseSettings, StructuredAnswers, Target, instructed
+from batchgen.errors import UsageError
+from batchgen.files.replace import replace_file
+from batchgen.job.requests import RequestParts
+from batchgen.job.settings import ColumnReference
+from batchgen.prompts.prompt import PromptSettings, PromptTemplate
+from batchgen.providers.request_parts import from_column
+from batchgen.storage.own_files import JOB_FILE
+from batchgen.storage.result_schema import Parsed
+from batchgen.text.storable import json_bytes
+from batchgen.values import Message
+
+
+class StoredJob(Struct, frozen=True, kw_only=True):
+    """`prompt` has its templates as text, wherever they stood; `schema` is `response.schema` as it was written.
+
+    `examples` and `instruction` are what every prompt gets beside the row's own; `model` is a name or a column's.
+    """
+
+    prompt: PromptSettings
+    provider: str
+    model: str | ColumnReference
+    parameters: Mapping[str, Any] = {}
+    examples: Sequence[Message] = ()
+    instruction: str | None = None
+    response: ResponseSettings | None = None
+    schema: Mapping[str, Any] | None = None
+
+    def template(self) -> PromptTemplate:
+        """Return what renders a row's prompt as it was sent."""
+        columns = {name: value["column"] for name, value in self.parameters.items() if from_column(value)}
+        template = PromptTemplate(
+            self.prompt, columns, self.model.column if isinstance(self.model, ColumnReference) else None
+        )
+        if self.instruction is not None or self.examples:
+            template.finish_with(partial(instructed, instruction=self.instruction, examples=self.examples))
+        return template
+
+    def parsed(self) -> Parsed | None:
+        """Return how answers become their fields; None where the job has no `[response]`."""
+        if self.response is None:
+            return None
+        target = Target(
+            provider=self.provider,
+            base_url="",
+            model=self.model if isinstance(self.model, str) else None,
+            parameters=self.parameters,
+        )
+        schema = None if self.schema is None else AnswerSchema(self.schema, JOB_FILE)
+        answers = StructuredAnswers(self.response, target, schema)
+        return Parsed(answers.type, answers.column)
+
+
+def store_job(directory: Path, parts: RequestParts) -> None:
+    """Write `job.json`. Raises `OSError`."""
+    texts = parts.template.fingerprint_parts()
+    prompt = msgspec.structs.replace(
+        parts.job.prompt,
+        **{name: texts.get(f"prompt.{name}") for name in ("system", "user", "prompt")},
+        **dict.fromkeys(("system_file", "user_file", "examples", "examples_answer")),
+    )
+    answers = parts.answers
+    body = json_bytes(
+        StoredJob(
+            prompt=prompt,
+            provider=parts.job.model.provider,
+            model=parts.job.model.name,
+            parameters=parts.job.model.parameters,
+            examples=parts.examples,
+            instruction=None if answers is None else answers.shaping.instruction,
+            response=None if answers is None else answers.settings,
+            schema=None if answers is None else answers.written,
+        )
+    )
+    path = directory / JOB_FILE
+    if not path.is_file() or path.read_bytes() != body:
+        replace_file(path, body)
+
+
+def read_stored_job(directory: Path) -> StoredJob | None:
+    """Return what `job.json` of an output directory says; None if there is none, or none that can be read."""
+    try:
+        return msgspec.json.decode((directory / JOB_FILE).read_bytes(), type=StoredJob)
+    except (OSError, UsageError, ValueError):
+        return None

@@ -1,0 +1,151 @@
+"""The committed rows of one run or several, streamed: only the columns asked for, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batchgen.errors import InputError, OutputError
+from batchgen.files.arrow import arrow_file
+from batchgen.results.committed import Committed
+from batchgen.storage.result_schema import RESULT_COLUMNS
+from batchgen.text.columns import missing_column
+
+_BATCH_ROWS = 20_000
+_BATCH_BYTES = 16 * 1024 * 1024
+_PARSED = "parsed"
+
+
+def directories_of(*named: Path | str) -> list[Path]:
+    """Return the output directories that paths and globs name, in order. Raises `OutputError` for none."""
+    found: list[Path] = []
+    for name in named:
+        if Path(name).exists() or not has_magic(str(name)):
+            found.append(Path(name))
+            continue
+        matching = sorted(path for path in map(Path, glob(str(name))) if path.is_dir())
+        if not matching:
+            raise OutputError(f"{name}: there is no such directory.")
+        found += matching
+    return list(dict.fromkeys(found))
+
+
+class ResultRows:
+    """The committed rows of output directories, one run after the other, each in input order.
+
+    `schema` has the columns of all of them; where a run lacks one its rows have null.
+    """
+
+    def __init__(self, *named: Path | str) -> None:
+        """Take paths and globs. Raise `OutputError` when nothing is answered there, or a part cannot be opened."""
+        self.runs = [Committed(directory) for directory in directories_of(*named)]
+        self.name = ", ".join(str(name) for name in named)
+        for run in self.runs:
+            if not run.parts:
+                raise OutputError(f"{run.directory}: no row is answered there yet{_reason(run)}; run the job first.")
+        self.schema = _common_schema({run.directory: _opened(run.parts[0]).schema_arrow for run in self.runs})
+        self.rows = sum(_opened(part).metadata.num_rows for run in self.runs for part in run.parts)
+
+    @property
+    def notes(self) -> list[str]:
+        """What could not be read."""
+        return [note for run in self.runs for note in run.notes]
+
+    @property
+    def carried(self) -> list[str]:
+        """The input columns that were carried into the results."""
+        return [name for name in self.schema.names if name not in RESULT_COLUMNS.names and name != _PARSED]
+
+    @property
+    def answer_column(self) -> str:
+        """The column that holds the answers: `parsed`, or the completion when the job had no `[response]`."""
+        return _PARSED if _PARSED in self.schema.names else "completion"
+
+    @property
+    def parsed_fields(self) -> dict[str, pa.DataType]:
+        """The fields of `parsed` and their types, none when the job had no `[response]`."""
+        return (
+            {field.name: field.type for field in self.schema.field(_PARSED).type}
+            if _PARSED in self.schema.names
+            else {}
+        )
+
+    def check_carried(self, columns: Sequence[str]) -> None:
+        """Raise `InputError` for a column that the results do not have."""
+        for column in columns:
+            if column not in self.carried:
+                raise InputError(
+                    f"{self.name}: {missing_column(column, self.carried)} "
+                    "Gold columns have to be among output.columns of the job."
+                )
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in batches of about 16 MB, every page checked. Raises `OutputError` for a damaged part."""
+        for run in self.runs:
+            yield from self.batches_of(run, columns)
+
+    def batches_of(self, run: Committed, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of one of the runs in the same way."""
+        wanted = pa.schema([self.schema.field(name) for name in dict.fromkeys(columns) if name in self.schema.names])
+        for part in run.parts:
+            file = _opened(part)
+            present = [name for name in wanted.names if name in file.schema_arrow.names]
+            try:
+                for group in range(file.num_row_groups):
+                    found = file.metadata.row_group(group)
+                    at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES * found.num_rows // max(1, found.total_byte_size)))
+                    for batch in file.iter_batches(at_once, row_groups=[group], columns=present):
+                        yield _with_schema(batch, wanted)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise OutputError(f"{part} is damaged ({error}). Run the job again to do its rows anew.") from None
+
+
+def _reason(run: Committed) -> str:
+    return f" ({' '.join(run.notes)})" if run.notes else ""
+
+
+def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch with just the columns of `schema`."""
+    if batch.schema.equals(schema):
+        return batch
+    names = batch.schema.names
+    columns = [
+        _cast(batch.column(field.name), field.type) if field.name in names else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    return column if column.type == kind else column.cast(kind)
+
+
+def _common_schema(schemas: dict[Path, pa.Schema]) -> pa.Schema:
+    """Return a schema that all are read in; a column that is a number here and text there is text."""
+    common: dict[str, pa.Field] = {}
+    for directory, schema in schemas.items():
+        for field in schema.remove_metadata():
+            before = common.get(field.name, field)
+            try:
+                [common[field.name]] = pa.unify_schemas(
+                    [pa.schema([before]), pa.schema([field])], promote_options="permissive"
+                )
+            except pa.ArrowException:
+                if pa.types.is_nested(before.type) or pa.types.is_nested(field.type):
+                    raise OutputError(
+                        f"{directory}: column {field.name!r} is {field.type} there and {before.type} in the runs "
+                        "before it; they cannot be read as one table."
+                    ) from None
+                common[field.name] = pa.field(field.name, pa.string())
+    return pa.schema(list(common.values()))
+
+
+def _opened(part: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(arrow_file(part), page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise OutputError(f"{part} cannot be read ({error}). Run the job again to do its rows anew.") from None
