@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -64,6 +65,7 @@ def run_command(*, retry_failed: bool, fresh: bool, no_progress: bool, as_json: 
     from batchgen.cli.progress_bar import ProgressBar
     from batchgen.report import breakdown_text, read_cost_summary
     from batchgen.storage.own_files import COST_SUMMARY_FILE
+    from batchgen.text.terminal import harmless
     from batchgen.transport.reply_memory import call_at_first_large
 
     if sys.platform == "linux":
@@ -84,6 +86,8 @@ def run_command(*, retry_failed: bool, fresh: bool, no_progress: bool, as_json: 
     else:
         totals = read_cost_summary(Path(summary.output) / COST_SUMMARY_FILE)
         click.echo(summary_text(summary, breakdown_text(totals.lines) if totals is not None else []))
+    if summary.succeeded or summary.failed:
+        click.echo(harmless(f"To see answers: batchgen show {shlex.quote(job.output.path)}"), err=True)
     if summary.state == "complete":
         return EXIT_ROWS_FAILED if summary.failed else EXIT_COMPLETE
     return EXIT_INTERRUPTED if summary.state == "interrupted" else EXIT_STOPPED

@@ -6,6 +6,7 @@ No secrets are in it: no key, no headers, no address.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,8 @@ from msgspec import Struct
 from batchgen.answers import AnswerSchema, ResponseSettings, StructuredAnswers, Target, instructed
 from batchgen.errors import UsageError
 from batchgen.files.replace import replace_file
-from batchgen.job.requests import RequestParts
-from batchgen.job.settings import ColumnReference
+from batchgen.job.parts import JobParts
+from batchgen.job.settings import ColumnReference, InputSettings
 from batchgen.prompts.prompt import PromptSettings, PromptTemplate
 from batchgen.providers.request_parts import from_column
 from batchgen.storage.own_files import JOB_FILE
@@ -30,10 +31,14 @@ from batchgen.values import Message
 class StoredJob(Struct, frozen=True, kw_only=True):
     """`prompt` has its templates as text, wherever they stood; `schema` is `response.schema` as it was written.
 
-    `examples` and `instruction` are what every prompt gets beside the row's own; `model` is a name or a column's.
+    `examples` and `instruction` are what every prompt gets beside the row's own; `model` is a name or a column's;
+    `whole_columns` are columns of floats that are shown as whole numbers; `input` has an absolute path, and
+    `input_stamps` (`Source.stamps`) tell whether its files are still the same.
     """
 
     prompt: PromptSettings
+    input: InputSettings
+    input_stamps: Sequence[tuple[str, int, int]]
     provider: str
     model: str | ColumnReference
     parameters: Mapping[str, Any] = {}
@@ -41,6 +46,7 @@ class StoredJob(Struct, frozen=True, kw_only=True):
     instruction: str | None = None
     response: ResponseSettings | None = None
     schema: Mapping[str, Any] | None = None
+    whole_columns: Sequence[str] = ()
 
     def template(self) -> PromptTemplate:
         """Return what renders a row's prompt as it was sent."""
@@ -67,8 +73,8 @@ class StoredJob(Struct, frozen=True, kw_only=True):
         return Parsed(answers.type, answers.column)
 
 
-def store_job(directory: Path, parts: RequestParts) -> None:
-    """Write `job.json`. Raises `OSError`."""
+def store_job(directory: Path, parts: JobParts) -> None:
+    """Write `job.json`; the input has been scanned. Raises `OSError`."""
     texts = parts.template.fingerprint_parts()
     prompt = msgspec.structs.replace(
         parts.job.prompt,
@@ -79,6 +85,8 @@ def store_job(directory: Path, parts: RequestParts) -> None:
     body = json_bytes(
         StoredJob(
             prompt=prompt,
+            input=msgspec.structs.replace(parts.job.input, path=os.path.abspath(parts.job.input.path)),
+            input_stamps=parts.source.stamps,
             provider=parts.job.model.provider,
             model=parts.job.model.name,
             parameters=parts.job.model.parameters,
@@ -86,6 +94,7 @@ def store_job(directory: Path, parts: RequestParts) -> None:
             instruction=None if answers is None else answers.shaping.instruction,
             response=None if answers is None else answers.settings,
             schema=None if answers is None else answers.written,
+            whole_columns=parts.source.whole_columns,
         )
     )
     path = directory / JOB_FILE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -12,12 +12,18 @@ import pyarrow.parquet as pq
 from batchgen.errors import InputError, OutputError
 from batchgen.files.arrow import arrow_file
 from batchgen.results.committed import Committed
+from batchgen.storage.parts import row_numbers
 from batchgen.storage.result_schema import RESULT_COLUMNS
 from batchgen.text.columns import missing_column
 
 _BATCH_ROWS = 20_000
 _BATCH_BYTES = 16 * 1024 * 1024
 _PARSED = "parsed"
+
+
+def carried_columns(schema: pa.Schema) -> list[str]:
+    """Return the input columns among those of results."""
+    return [name for name in schema.names if name not in RESULT_COLUMNS.names and name != _PARSED]
 
 
 def directories_of(*named: Path | str) -> list[Path]:
@@ -58,7 +64,7 @@ class ResultRows:
     @property
     def carried(self) -> list[str]:
         """The input columns that were carried into the results."""
-        return [name for name in self.schema.names if name not in RESULT_COLUMNS.names and name != _PARSED]
+        return carried_columns(self.schema)
 
     @property
     def answer_column(self) -> str:
@@ -101,7 +107,32 @@ class ResultRows:
                     for batch in file.iter_batches(at_once, row_groups=[group], columns=present):
                         yield _with_schema(batch, wanted)
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise OutputError(f"{part} is damaged ({error}). Run the job again to do its rows anew.") from None
+                raise _damage(part, error) from None
+
+    def at(self, run: Committed, places: Collection[int]) -> Iterator[tuple[int, int, pa.RecordBatch]]:
+        """Yield those rows of a run with all their columns: (place in the run, row number, a batch of one row)."""
+        wanted = sorted(places)
+        start = 0
+        for part in run.parts:
+            file = _opened(part)
+            first = start
+            for group in range(file.num_row_groups):
+                end = start + file.metadata.row_group(group).num_rows
+                here = [place for place in wanted if start <= place < end]
+                if here:
+                    try:
+                        rows = file.read_row_group(group).take([place - start for place in here]).combine_chunks()
+                    except (pa.ArrowException, OSError, ValueError) as error:
+                        raise _damage(part, error) from None
+                    batch = _with_schema(rows.to_batches()[0], self.schema)
+                    rows_of = row_numbers(file)
+                    for number, place in enumerate(here):
+                        yield place, rows_of[place - first], batch.slice(number, 1)
+                start = end
+
+
+def _damage(part: Path, error: Exception) -> OutputError:
+    return OutputError(f"{part} is damaged ({error}). Run the job again to do its rows anew.")
 
 
 def _reason(run: Committed) -> str:

@@ -125,6 +125,16 @@ class Source:
         names: list[str] = self.schema.names
         return names
 
+    @property
+    def stamps(self) -> list[tuple[str, int, int]]:
+        """Name, size and time of change of each file: while they stay, so do its rows."""
+        return [(file.name, file.size, file.modified_ns) for file in self._files]
+
+    @property
+    def whole_columns(self) -> list[str]:
+        """The float columns that a scan has shown to hold only whole numbers and gaps: prompts show them as these."""
+        return sorted(self._whole)
+
     def check_readable(self, columns: Collection[str]) -> None:
         """Raise `InputError` for a column of which no prompt can be made."""
         for name, reason in self._reader.unreadable.items():

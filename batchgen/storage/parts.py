@@ -232,6 +232,11 @@ def is_unfinished(path: Path) -> bool:
         return _note(file).present is not None
 
 
+def row_numbers(file: pq.ParquetFile) -> Sequence[int]:
+    """Return the numbers of the rows in an open part, in order. Raises `ValueError` for a damaged footer."""
+    return _note(file).row_numbers
+
+
 def _note(file: pq.ParquetFile) -> _Note:
     notes = file.metadata.metadata or {}
     text = notes.get(_NOTE, b"")
