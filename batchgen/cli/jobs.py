@@ -87,7 +87,9 @@ def run_command(*, retry_failed: bool, fresh: bool, no_progress: bool, as_json: 
         totals = read_cost_summary(Path(summary.output) / COST_SUMMARY_FILE)
         click.echo(summary_text(summary, breakdown_text(totals.lines) if totals is not None else []))
     if summary.succeeded or summary.failed:
-        click.echo(harmless(f"To see answers: batchgen show {shlex.quote(job.output.path)}"), err=True)
+        path = Path(job.output.path)
+        name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        click.echo(harmless(f"To see answers: batchgen show {shlex.quote(str(name))}"), err=True)
     if summary.state == "complete":
         return EXIT_ROWS_FAILED if summary.failed else EXIT_COMPLETE
     return EXIT_INTERRUPTED if summary.state == "interrupted" else EXIT_STOPPED
