@@ -30,8 +30,8 @@ def test_the_prompt_is_what_was_sent(command, simulator, job, tmp_path):
 
 def test_answers_are_shown_while_a_run_goes_on_and_after_a_kill(command, simulator, job, tmp_path):
     """Long before the first part; and after Ctrl-C the folder itself has them."""
-    server = simulator(latency_ms=30, latency_sigma=0)
-    path = job(write_csv(tmp_path / "in.csv", [f"text {n}" for n in range(3000)]), server.url)
+    server = simulator(latency_ms=400, latency_sigma=0)
+    path = job(write_csv(tmp_path / "in.csv", [f"text {n}" for n in range(9000)]), server.url)
     run = command.start("run", path, "--no-progress")
     wait_until(lambda: server.stats()["served"] > 60)
     shown = command("show", "out", "--json", "--last", "20")
