@@ -109,7 +109,7 @@ class RowResults:
             Status.SUCCEEDED,
             row.tally.requests,
             self._wall_us(),
-            masker.answer(completion.text if completion.text is not None else completion.refusal),
+            masker.answer(completion.text if completion.text or completion.refusal is None else completion.refusal),
             masker.answer(completion.reasoning),
             masker.answer(completion.tool_calls),
             masker.word(completion.finish_reason),

@@ -21,7 +21,7 @@ from batchgen.providers.error_rule import Rule
 from batchgen.providers.finish_reasons import OUR_WORDS, read_end
 from batchgen.providers.quick_decode import UsualReply, usual_usage
 from batchgen.providers.reply_fields import Choice, ReplyParts, said_once
-from batchgen.providers.sse import Frame, is_stream, read_frames
+from batchgen.providers.sse import Frame, is_stream, read_frames, read_lines
 from batchgen.providers.thinking import split_thinking
 from batchgen.providers.tool_calls import json_text
 from batchgen.providers.usage import read_cost, read_usage
@@ -114,6 +114,7 @@ def _read_documents(exchange: Exchange, shape: ReplyShape, answer: ReplyParts) -
         if status >= 400:
             return _failure(exchange, VendorError(said), status, answer, relayed=True)
         return _unreadable(exchange, f"HTTP {status} with {unreadable}: {said}", answer)
+    streamed = streamed or len(frames) > 1
     failure = _add_frames(exchange, shape, answer, frames, index=0)
     if status < 400 and not answer.has_choice:  # the only choice may have another number
         again = _add_frames(exchange, shape, answer, frames, index=None)
@@ -185,8 +186,17 @@ def _billed(exchange: Exchange, answer: ReplyParts) -> Usage | None:
 
 
 def _document(body: bytes) -> list[Frame]:
-    """Return a body's one document; none for a body of blanks only, as a server sends that has hung up on its queue."""
-    return [Frame(decode_json(body))] if body.strip() else []
+    """Return a body's one document, or those of its lines; none for a body of blanks only, as a server sends that has
+    hung up on its queue."""
+    if not body.strip():
+        return []
+    try:
+        return [Frame(decode_json(body))]
+    except UnreadableError as unreadable:
+        try:
+            return read_lines(body)
+        except UnreadableError:
+            raise unreadable from None
 
 
 def _model(exchange: Exchange, answer: ReplyParts | UsualReply) -> str | None:
@@ -299,7 +309,7 @@ def _failure(
     wait_s = retry_after_s(headers, exchange.now)
     lost = verdict is Verdict.RETRY and (relayed or rule.kind is FailureKind.TIMEOUT)
     kind = rule.kind
-    if verdict is Verdict.WAIT and exchange.response.status >= 500:  # for the pace a limit, for the record the server's
+    if verdict is Verdict.WAIT and status >= 500:  # for the pace a limit, for the record the server's
         kind = FailureKind.SERVER_ERROR
     return Failure(
         kind=kind,

@@ -82,8 +82,9 @@ class ReplyParts:
     def _add_message(self, document: Mapping[str, Any], choice: Choice) -> None:
         message, delta = choice.get("message"), choice.get("delta")
         replaces = self.cumulative
-        if isinstance(message, dict) and (message or not isinstance(delta, dict)):
-            replaces = replaces or (self.whole_messages and document.get("object") == "chat.completion")
+        whole = document.get("object") == "chat.completion"
+        if isinstance(message, dict) and (whole or not delta) and (message or not isinstance(delta, dict)):
+            replaces = replaces or (self.whole_messages and whole)
         elif isinstance(delta, dict):
             message = delta
         else:  # the older completions have a text in its place
@@ -96,7 +97,8 @@ class ReplyParts:
                 thought = stated
                 break
         self.reasoning = _joined(self.reasoning, thought, replaces)
-        self.refusal = _joined(self.refusal, split_parts(message.get("refusal"))[0], replaces)
+        refusal = split_parts(message.get("refusal"))[0] or _refusal_part(message.get("content"))
+        self.refusal = _joined(self.refusal, refusal, replaces)
         calls = message.get("tool_calls")
         if not (isinstance(calls, list) and calls):
             legacy = message.get("function_call")  # the single call of earlier days
@@ -174,6 +176,14 @@ def split_parts(content: Any) -> tuple[str | None, str | None]:
             elif isinstance(part.get("text"), str):
                 texts.append(part["text"])
     return "".join(texts), "".join(thoughts) or None
+
+
+def _refusal_part(content: Any) -> str | None:
+    """Return the refusal among the parts of a message."""
+    if not isinstance(content, list):
+        return None
+    said = [part.get("refusal") for part in content if isinstance(part, dict) and part.get("type") == "refusal"]
+    return next((text for text in said if isinstance(text, str)), None)
 
 
 def thought_of(value: Any) -> str:

@@ -76,7 +76,9 @@ def read_frames(body: bytes) -> Sequence[Frame]:
         if line.startswith((b"data:", b"error:")):  # the second: older servers of llama.cpp
             failed = failed or line.startswith(b"error:")
             payload = line.partition(b":")[2].strip()
-            if payload != _DONE and (payload.startswith((b"{", b"[")) or (failed and payload)):
+            if payload.startswith(b"data:"):  # a gateway's frame in a gateway's frame
+                payload = payload[5:].strip()
+            if payload[:6].upper() != _DONE and (payload.startswith((b"{", b"[")) or (failed and payload)):
                 frame = Frame(_document(payload, failed), failed, status)
                 if large:
                     places.append((payload, failed, status))
@@ -93,6 +95,14 @@ def read_frames(body: bytes) -> Sequence[Frame]:
     if not body.endswith((b"\n", b"\r")) and not told and not _is_whole(line):
         raise UnreadableError("an event stream cut in its last line")
     return _LargeStream(places) if large else frames
+
+
+def read_lines(body: bytes) -> list[Frame]:
+    """Return the documents of a body with one on each line, as some servers stream; raise UnreadableError for other."""
+    lines = [line for line in body.removeprefix(_BOM).splitlines() if line.strip()]
+    if len(lines) < 2 or not all(line.startswith(b"{") for line in lines):
+        raise UnreadableError("not JSON")
+    return [Frame(decode_json(line)) for line in lines]
 
 
 def _is_whole(line: bytes) -> bool:

@@ -142,13 +142,13 @@ def read_usage(report: Figures | None, *, answered: bool = True, claude: bool = 
     total = _first(figures, _TOTAL) or None
     tokens_in, tokens_out = _pair(figures, total)
     if tokens_in is not None:
-        told_out = tokens_out or 0
-        if total is not None and thought is not None and total >= tokens_in + told_out + thought:
-            told_out += thought
-        tokens_in += _tools(figures, tokens_in, told_out, total)
-        if cached or stored:
+        plain_out, all_out = tokens_out or 0, (tokens_out or 0) + (thought or 0)
+        tools = _first(figures, _TOOLS) or 0
+        if total is None or total - tokens_in - tools in (plain_out, all_out):
+            tokens_in += tools
+        if (cached or stored) and not (thought and total == tokens_in + all_out):
             caches = (cached or 0, stored or 0)
-            tokens_in += _beside(figures, tokens_in, tokens_out or 0, total, caches, claude=claude)
+            tokens_in += _beside(figures, tokens_in, plain_out, total, caches, claude=claude)
     tokens_in = tokens_in or None
     if answered or tokens_in is None:
         tokens_out = tokens_out or None
@@ -274,12 +274,6 @@ def _pair(figures: Figures, total: int | None) -> tuple[int | None, int | None]:
                 if one and other and one + other == total:
                     return one, other
     return tokens_in, tokens_out
-
-
-def _tools(figures: Figures, tokens_in: int, tokens_out: int, total: int | None) -> int:
-    """Return what tools of the server have put into the input, if it comes on top of the prompt."""
-    tools = _first(figures, _TOOLS) or 0
-    return tools if total is None or total >= tokens_in + tools + tokens_out else 0
 
 
 def _beside(

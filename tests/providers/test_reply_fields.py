@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from batchgen.values import Completion, FailureKind, Throttle, Usage
+from batchgen.values import Completion, FailureKind, Throttle, Usage, Verdict
 
 from .samples import fields, read
 
@@ -43,6 +43,11 @@ VARIATIONS = {
     "a think block": ("vllm", chat(content="<think>x</think>y"), {"text": "y", "reasoning": "x"}),
     "reasoning_content": ("compatible", chat(content="a", reasoning_content="b"), {"reasoning": "b"}),
     "refusal": ("openai", chat(content=None, refusal="no"), {"text": None, "refusal": "no", "finish_reason": "stop"}),
+    "refusal among the parts": (
+        "openai",
+        chat(content=[{"type": "refusal", "refusal": "no"}]),
+        {"text": "", "refusal": "no"},
+    ),
     "function_call": (
         "openai",
         chat(content=None, function_call={"name": "f", "arguments": "{}"}),
@@ -172,6 +177,26 @@ STREAMS = {
         frames(delta(refusal="n"), delta("stop", refusal="o")),
         {"refusal": "no", "text": None},
     ),
+    "delta and message in one frame": (
+        "openai",
+        frames(
+            {"choices": [{"delta": {"content": "a"}, "message": {"content": "a"}, "finish_reason": None}]},
+            {"choices": [{"delta": {"content": "b"}, "message": {"content": "ab"}, "finish_reason": "stop"}]},
+        ),
+        {"text": "ab"},
+    ),
+    "a frame within a frame": ("openai", b"data: " + frames(delta(content="a")) + frames(delta("stop")), {"text": "a"}),
+    "[done] in small letters": ("openai", frames(delta("stop", content="a"), end=b"data: [done]\n\n"), {"text": "a"}),
+    "a document a line": (
+        "openai",
+        b"".join(msgspec.json.encode(one) + b"\n" for one in (delta(content="a"), delta("stop", content="b"))),
+        {"text": "ab"},
+    ),
+    "a document a line, cut": (
+        "openai",
+        b"".join(msgspec.json.encode(one) + b"\n" for one in (delta(content="a"), delta(content="b"))),
+        {"kind": FailureKind.UNREADABLE, "maybe_billed": True},
+    ),
     "logprobs joined": (
         "openai",
         frames(
@@ -196,7 +221,7 @@ STREAMS = {
     "an error frame of plain text": (
         "dashscope",
         b"id:1\nevent:error\n:HTTP_STATUS/503\ndata:overloaded\n\n",
-        {"kind": FailureKind.RATE_LIMITED, "message": "overloaded", "maybe_billed": False},
+        {"kind": FailureKind.SERVER_ERROR, "verdict": Verdict.WAIT, "message": "overloaded", "maybe_billed": False},
     ),
     "a status without its colon": (
         "dashscope",

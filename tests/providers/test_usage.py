@@ -112,6 +112,16 @@ TOLD = {
          "thoughtsTokenCount": 60, "totalTokenCount": 550},
         Usage(317, 233, 550, reasoning_tokens=60),
     ),
+    "tools of the server, with thinking within the output": (
+        {"prompt_tokens": 80, "tool_use_prompt_tokens": 237, "completion_tokens": 233, "total_tokens": 550,
+         "reasoning_tokens": 60},
+        Usage(317, 233, 550, reasoning_tokens=60),
+    ),
+    "as many thinking tokens beside the output as cached ones": (
+        {"promptTokenCount": 80, "candidatesTokenCount": 20, "thoughtsTokenCount": 60, "totalTokenCount": 160,
+         "cachedContentTokenCount": 60},
+        Usage(80, 80, 160, cached_tokens=60, reasoning_tokens=60),
+    ),
     "tools of the server, and no total": (
         {"promptTokenCount": 80, "toolUsePromptTokenCount": 720, "candidatesTokenCount": 200},
         Usage(800, 200, 1000),
