@@ -66,6 +66,7 @@ class Comparer:
     def __init__(self, schema: pa.Schema, field: str | None, gold_type: pa.DataType) -> None:
         self.answer = AnswerColumn(schema, field)
         self.reader = ValueReader([self.answer.type, gold_type], labels=field is None)
+        self._truth = ValueReader([pa.bool_(), gold_type])
 
     def compare(self, gold: pa.Array, batch: pa.RecordBatch) -> Columns:
         """Compare the rows of a batch. A failed row has no answer and is never right."""
@@ -74,10 +75,25 @@ class Comparer:
         nothing = pa.scalar(None, pa.string())
         gold_texts, gold_keys = texts(gold), self.reader.keys(gold)
         predicted = pc.if_else(answered, texts(values), nothing)
-        keys = pc.if_else(answered, self.reader.keys(values), nothing)
+        keys = self.reader.keys(values)
+        if isinstance(values, list):
+            keys = self._truth_as_in_gold(values, keys, gold, gold_keys)
+        keys = pc.if_else(answered, keys, nothing)
         exact = pc.and_(answered, same(gold_texts, predicted))
         match = pc.and_(answered, pc.or_(exact, same(gold_keys, keys)))
         return Columns(gold_texts, predicted, gold_keys, keys, exact, match)
+
+    def _truth_as_in_gold(self, values: list[Any], keys: pa.Array, gold: pa.Array, gold_keys: pa.Array) -> pa.Array:
+        """Return the keys with JSON's `true` and `false` as gold spells them (`1`, `yes`)."""
+        places = [place for place, value in enumerate(values) if isinstance(value, bool)]
+        if not places:
+            return keys
+        taken: Any = pa.array(places, pa.int64())
+        alike = pc.fill_null(pc.equal(self._truth.keys(gold.take(taken)), keys.take(taken)), False)
+        mask = [False] * len(values)
+        for place, same_truth in zip(places, alike.to_pylist(), strict=True):
+            mask[place] = same_truth
+        return pc.if_else(pa.array(mask), gold_keys, keys)
 
 
 def succeeded(batch: pa.RecordBatch) -> pa.Array:

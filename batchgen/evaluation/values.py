@@ -12,10 +12,9 @@ import ast
 import datetime as dt
 import json
 import math
-import re
 import warnings
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
@@ -23,32 +22,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from batchgen.evaluation.moments import moment_key, read_moment, read_time
+from batchgen.evaluation.numbers import PLAIN_NUMBER, amount_key, number_key, read_number
 from batchgen.evaluation.spelling import NO_VALUE, same_text
 from batchgen.evaluation.written import is_text, map_item, python_values, written
 
 _MOST_KNOWN = 100_000  # keys of texts kept: labels and other short values repeat
 _LONGEST_LITERAL = 100_000
 _LONGEST_PYTHON = 10_000
-_TRUE = frozenset(("true", "yes", "y", "t", "1"))
-_FALSE = frozenset(("false", "no", "n", "f", "0"))
-_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,6})?")
-_GROUPED = re.compile(  # thousands apart, where it can mean nothing else: "1,234" may be a decimal comma
-    r"[+-]?(?:\d{1,3}(?:,\d{3})+\.\d+|\d{1,3}(?:,\d{3}){2,}|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"
-    r"|\d{1,3}(?:[ '_]\d{3})+(?:\.\d+)?)"
-)
-_DECIMAL_COMMA = re.compile(
-    r"[+-]?(?:\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?:[ '_]\d{3})+,\d+|0,\d+"
-    r"|\d+,(?:\d{1,2}|\d{4,})|\d{4,},\d+)"
-)
-_ZONED = re.compile(r"\d{4}-?\d\d-?\d\d[t ]\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)?(?:z|[+-]\d\d(?::?\d\d)?)?")
-_ZONE_WORD = re.compile(r" ?(?:utc|gmt)$")
-_ZONE_GAP = re.compile(r" (?=[+-]\d\d)")
-_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
+_TRUE = frozenset(("true", "yes", "y", "t", "on", "1"))
+_FALSE = frozenset(("false", "no", "n", "f", "off", "0"))
 _USUAL_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+_AMOUNT_OR_DATE = r"^[a-z]{2,3} ?[0-9]|[0-9]{1,2}(st|nd|rd|th)?[ -].*[0-9]{4}|[a-z] [0-9]{1,2}(st|nd|rd|th)? [0-9]{4}"
 _USUAL_WORDS = r"^[a-z]([a-z0-9 '()/&-]*[a-z0-9])?$"
 _NO_VALUES = pa.array(sorted(NO_VALUE))
-_LONGEST_PLAIN = 60
 _REAL_DIGITS = 15  # every number of so many digits is one of its own as a float
 _SEPARATORS = ("\n", ";", "|", ",")
 
@@ -143,7 +130,7 @@ class ValueReader:
                 return "true" if value else "false"
             return self._number(Decimal(repr(value)) if isinstance(value, float) else Decimal(value))
         if isinstance(value, dt.date):
-            return _moment_key(value, self.kind)
+            return self._moment(value)
         if isinstance(value, dt.time):
             return value.isoformat()
         return self._text(str(value))
@@ -197,19 +184,23 @@ class ValueReader:
             word = text.removesuffix(".0")
             return "true" if word in _TRUE else "false" if word in _FALSE else text
         if self.kind is Kind.NUMBER:
-            number = _number(text)
-            return text if number is None else self._number(number)
+            number = read_number(text)
+            return (amount_key(text) or text) if number is None else self._number(number)
         if self.kind in (Kind.MOMENT, Kind.DATE):
-            moment = _moment(text)
-            return text if moment is None else _moment_key(moment, self.kind)
+            moment = read_moment(text) or read_moment(value.strip().lower())  # the dots of `5. 3. 2024` are needed
+            return text if moment is None else self._moment(moment)
         if self.kind is Kind.TIME:
-            return _time_key(text)
+            time = read_time(text)
+            return text if time is None else time.isoformat()
         return _read_text(value, text, typed=self.kind is Kind.TEXT)
+
+    def _moment(self, value: dt.date) -> str:
+        return moment_key(value, day=self.kind is Kind.DATE, untyped=self.kind is Kind.UNTYPED)
 
     def _number(self, number: Decimal) -> str:
         if self._real and len(number.as_tuple().digits) > _REAL_DIGITS:
             number = Decimal(repr(float(number)))  # the other side, a float, could not keep more
-        return _number_key(number)
+        return number_key(number)
 
     def _list(self, values: Sequence[Any]) -> str | None:
         keys = [(self._items or _UNTYPED).key(value) for value in values]
@@ -229,13 +220,12 @@ def _read_text(value: str, text: str, *, typed: bool) -> str:
         found = _literal(value, text[0])
         if found is not None:
             return _UNTYPED.key(found) or text
-    if not typed and _PLAIN_NUMBER.fullmatch(text):
-        return _number_key(Decimal(text))
-    if _ZONED.fullmatch(text):
-        moment = _moment(text)
-        if moment is not None and (moment.tzinfo is not None or not typed):
-            return _moment_key(moment, Kind.UNTYPED)
-    return text
+    if not typed and PLAIN_NUMBER.fullmatch(text):
+        return number_key(Decimal(text))
+    moment = read_moment(text)
+    if moment is not None and (moment.tzinfo is not None or not typed):
+        return moment_key(moment, day=False, untyped=True)
+    return amount_key(text) or text
 
 
 def _literal(text: str, opening: str) -> Any:
@@ -273,35 +263,6 @@ def _items(text: str) -> list[Any]:
     return [item for item in text.split(separator) if item.strip()]
 
 
-def _number(text: str) -> Decimal | None:
-    if not _NUMBER.fullmatch(text):
-        if _GROUPED.fullmatch(text):
-            text = re.sub("[, '_]", "", text)
-        elif _DECIMAL_COMMA.fullmatch(text):
-            text = re.sub("[. '_]", "", text).replace(",", ".")
-        else:
-            return None
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return None
-
-
-def _number_key(number: Decimal) -> str:
-    """Return the digits without zeros that say nothing; very large and small numbers with their exponent."""
-    if not number.is_finite():
-        return str(number).lower().removesuffix("inity")
-    if not number:
-        return "0"
-    exponent = number.adjusted()
-    if abs(exponent) < _LONGEST_PLAIN:
-        text = f"{number:f}"
-        text = text.rstrip("0").rstrip(".") if "." in text else text
-        return text
-    sign, digits, _ = number.as_tuple()
-    return f"{'-' * sign}{''.join(map(str, digits)).strip('0')}e{exponent}"
-
-
 def _usual_numbers(values: pa.Array) -> pa.Array:
     """Return the keys of numbers as programs mostly write them, null for every other text."""
     usual = pc.match_substring_regex(values, _USUAL_NUMBER)
@@ -316,44 +277,8 @@ def _usual_words(values: pa.Array) -> pa.Array:
     keys = pc.ascii_lower(pc.ascii_trim_whitespace(values))
     keys = pc.replace_substring_regex(keys, r"\s+", " ")
     usual = pc.and_(pc.match_substring_regex(keys, _USUAL_WORDS), pc.invert(pc.is_in(keys, _NO_VALUES)))
+    usual = pc.and_not(usual, pc.match_substring_regex(keys, _AMOUNT_OR_DATE))
     return pc.if_else(usual, keys, pa.scalar(None, pa.string()))
-
-
-def _moment(text: str) -> dt.datetime | None:
-    """Read ISO 8601 and its usual variants, from text in the form of `same_text`."""
-    text = _ZONE_GAP.sub("", _ZONE_WORD.sub("+00:00", text))
-    day = _DATE.fullmatch(text)
-    try:
-        if day is not None:
-            return dt.datetime(int(day[1]), int(day[2]), int(day[3]))  # noqa: DTZ001 - a day has no zone
-        return dt.datetime.fromisoformat(text.upper())
-    except ValueError:
-        return None
-
-
-def _moment_key(value: dt.date, kind: Kind) -> str:
-    """Return a moment in UTC (without a zone it is taken for UTC), and midnight as its day."""
-    if not isinstance(value, dt.datetime):
-        return value.isoformat()
-    if kind is Kind.DATE and value.time() == dt.time():
-        return value.date().isoformat()
-    if value.tzinfo is not None:
-        try:
-            value = value.astimezone(dt.UTC)
-        except OverflowError:
-            return value.isoformat()
-        if kind is Kind.UNTYPED:
-            return value.isoformat()
-    value = value.replace(tzinfo=None)
-    midnight = kind is not Kind.UNTYPED and value.time() == dt.time()
-    return value.date().isoformat() if midnight else value.isoformat()
-
-
-def _time_key(text: str) -> str:
-    try:
-        return dt.time.fromisoformat(text.upper()).isoformat()
-    except ValueError:
-        return text
 
 
 def _part(key: str | None) -> str:

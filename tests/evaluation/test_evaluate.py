@@ -221,6 +221,27 @@ def check_fields(found):
     assert found.accuracy.value == 1 / 4
 
 
+def test_the_truth_of_json_is_the_truth_of_gold(tmp_path):
+    """However gold spells it: as 0 and 1, in words or as booleans; also in the table of confusions."""
+    answers = ['{"label": true}', '{"label": false}', '{"label": true}']
+    for gold in (["1", "0", "0"], ["yes", "no", "off"], ["TRUE", "false", "False"], [True, False, False], [1, 0, 0]):
+        run = publish(tmp_path / f"{gold[0]}-{type(gold[0]).__name__}", {"label": gold}, answers)
+        found = evaluate(run, LABELS)
+        assert found.accuracy.value == 2 / 3
+    assert {(c.gold, c.predicted): c.rows for c in found.labels.confusion} == {
+        ("1", "1"): 1,
+        ("0", "0"): 1,
+        ("0", "(other)"): 1,
+    }
+
+
+def test_gold_days_beyond_python(tmp_path):
+    """A year that Python's dates cannot hold is a value like others."""
+    gold = pa.array([5_000_000, 0], pa.int32()).view(pa.date32())
+    run = publish(tmp_path / "run", {"label": gold}, ['{"label": "15659-07-15"}', '{"label": "1970-01-02"}'])
+    assert evaluate(run, LABELS).accuracy.value == 1 / 2
+
+
 def test_fields_are_compared_exactly_and_normalised_from_parsed(tmp_path):
     """What was missed, invented and wrong is told apart; rows whose gold is all null are left out."""
     type_ = pa.struct([("customer", pa.string()), ("version", pa.struct([("number", pa.string())]))])

@@ -79,7 +79,42 @@ UTC_TEN = dt.datetime(2024, 5, 1, 10, tzinfo=dt.UTC)
         (DAY, dt.date(2024, 5, 1), "2024/5/1"),
         (DAY, dt.date(2024, 5, 1), "2024-05-01T00:00:00+02:00"),
         (DAY, dt.date(2024, 5, 1), dt.datetime(2024, 5, 1)),  # noqa: DTZ001
+        (DAY, dt.date(2024, 3, 5), "5 March 2024"),
+        (DAY, dt.date(2024, 3, 5), "March 5, 2024"),
+        (DAY, dt.date(2024, 3, 5), "Tue, 5th of Mar 2024"),
+        (DAY, dt.date(2024, 3, 5), "05.03.2024"),
+        (DAY, dt.date(2024, 3, 5), "5. 3. 2024"),
+        (DAY, dt.date(2024, 3, 5), "2024. 3. 5."),
+        (DAY, dt.date(2024, 3, 5), "2024年3月5日"),
+        (DAY, dt.date(2024, 3, 5), "2024년 3월 5일"),
+        (DAY, dt.date(2024, 3, 5), "5. März 2024"),
+        (DAY, dt.date(2024, 3, 5), "5 de marzo de 2024"),
+        (DAY, dt.date(2024, 3, 5), "5-Mar-2024"),
+        (DAY, dt.date(2024, 3, 25), "25/03/2024"),
+        (DAY, dt.date(2024, 3, 25), "3/25/2024"),
+        (DAY, dt.date(2024, 3, 3), "03/03/2024"),
+        (DAY, "03/04/2024", "03/04/2024"),
+        (MOMENT, UTC_TEN, "Wed, 01 May 2024 12:00:00 +0200"),
+        (MOMENT, UTC_TEN, "Wed, 1 May 2024 10:00 GMT"),
+        (MOMENT, UTC_TEN, "Wed May  1 10:00:00 2024"),
+        (MOMENT, UTC_TEN, "2024/05/01 10:00"),
+        (MOMENT, UTC_TEN, "1 May 2024, 10:00 am"),
+        (MOMENT, UTC_TEN, "2024年5月1日10时00分"),
+        (MOMENT, UTC_TEN, "2024-05-01 12:00 UTC+2"),
+        (UNTYPED, "May 1, 2024", "2024-05-01"),
+        (TEXT, "Wed, 01 May 2024 12:00:00 +0200", "2024-05-01T10:00:00Z"),
+        (TRUTH, True, "on"),
+        (TRUTH, False, "Off"),
+        (TEXT, "$12.50", "$ 12.5"),
+        (TEXT, "12,50 €", "EUR 12.50"),
+        (TEXT, "-$5", "$-5.0"),
+        (TEXT, "12.50 %", "12.5%"),
+        (TEXT, "$1,234.50", "1234.5 $"),
+        (REAL, "12.50 €", "€12.5"),
+        (REAL, float("inf"), "Infinity"),
+        (REAL, 1234.5, "١٬٢٣٤٫٥"),
         (CLOCK, dt.time(14, 30), "14:30"),
+        (CLOCK, dt.time(14, 30), "2:30 pm"),
         (WORDS, ["a", "b"], '["A", "b"]'),
         (WORDS, ["a", "b"], "['a', 'b']"),
         (WORDS, ["a", "b"], "a; b"),
@@ -144,6 +179,23 @@ def test_spelled_differently_but_equal(reader, one, other):
         (TRUTH, False, None),
         (TRUTH, True, "perhaps"),
         (MOMENT, UTC_TEN, "2024-05-01T10:00:00+02:00"),
+        (DAY, dt.date(2024, 3, 4), "03/04/2024"),
+        (DAY, dt.date(2024, 4, 3), "03/04/2024"),
+        (DAY, dt.date(2024, 3, 5), "before 5 March 2024"),
+        (DAY, dt.date(2024, 3, 5), "Mon, 5 March 2024"),
+        (DAY, dt.date(2024, 3, 5), "March 2024"),
+        (DAY, dt.date(2024, 3, 5), "~5 March 2024"),
+        (DAY, dt.date(2024, 3, 31), "31.02.2024"),
+        (TEXT, "$12.50", "12.50"),
+        (TEXT, "$12.50", "€12.50"),
+        (TEXT, "$5", "-$5"),
+        (TEXT, "5%", "5‰"),
+        (TEXT, "≈$5", "$5"),
+        (TEXT, "$5 %", "$5"),
+        (TEXT, "($5)", "$5"),
+        (TEXT, "US$ 5", "CA$ 5"),
+        (TEXT, "$3.10", "$31.0"),
+        (REAL, float("inf"), "-inf"),
         (WORDS, ["a", "b"], ["b", "a"]),
         (LABELS, ["a"], ["a", "b"]),
         (LABELS, [], None),
@@ -211,6 +263,33 @@ def test_a_moment_equals_its_other_spellings(moment, hours, letter):
     assert MOMENT.key(there.isoformat(" ")) == MOMENT.key(moment)
 
 
+SPELLINGS = (
+    "{0:%d %B %Y}", "{0:%B} {0.day}, {0.year}", "{0:%b} {0.day} {0.year}", "{0:%d.%m.%Y}", "{0.day}.{0.month}.{0.year}",
+    "{0:%Y/%m/%d}", "{0.year}年{0.month}月{0.day}日", "{0:%a, %d %b %Y}", "{0:%d-%b-%Y}", "{0:%Y%m%d}",
+)  # fmt: skip
+
+
+@given(st.dates(dt.date(1000, 1, 1)), st.dates(dt.date(1000, 1, 1)), st.sampled_from(SPELLINGS))
+def test_a_day_equals_its_other_spellings(day, other, spelling):
+    """Whatever the day; another day is another value, and what may be two days is neither."""
+    assert DAY.key(spelling.format(day)) == DAY.key(day)
+    assert (DAY.key(spelling.format(other)) == DAY.key(day)) == (day == other)
+    american = f"{day:%m/%d/%Y}"
+    assert (DAY.key(american) == DAY.key(day)) == (day.day > 12 or day.day == day.month)
+
+
+@given(st.decimals(-(10**9), 10**9, places=2), st.sampled_from("$€£¥₹%"), st.sampled_from("$€£¥₹%"))
+def test_an_amount_equals_its_other_spellings(number, sign, other):
+    """With another currency, another sign or none it is another value."""
+    spelled = [f"{number:f}{sign}", f"{number:,.2f} {sign}", f"{number.normalize():f} {sign}"]
+    if sign != "%":
+        spelled += [f"{sign}{number:f}", f"{sign} {number:,.2f}"]
+    for reader in (TEXT, UNTYPED, REAL):
+        assert len({reader.key(text) for text in spelled}) == 1
+        assert reader.key(spelled[0]) != reader.key(number)
+        assert (reader.key(f"{number:f}{other}") == reader.key(spelled[0])) == (sign == other)
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(("a", "-1", ">5", "👍")),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
@@ -261,6 +340,9 @@ def test_a_column_of_numbers_is_read_as_each_of_its_values(values):
         pa.array([{"a": 1.0}, None], pa.struct([("a", pa.float64())])),
         pa.array([[("k", 1.0)], None], pa.map_(pa.string(), pa.float64())),
         pa.array([Decimal("1.50"), None]),
+        pa.array([400_000_000_000_000_000, None, 0], pa.timestamp("us")),
+        pa.array([400_000_000_000, None], pa.timestamp("s", "UTC")),
+        pa.array([5_000_000, None], pa.int32()).view(pa.date32()),
         pa.nulls(2),
     ],
 )
