@@ -118,7 +118,22 @@ def find_files(path: str, reading: Reading = Reading()) -> tuple[File, ...]:  # 
                 f"{path} mixes {files[0].format} ({files[0].name}) and {file.format} ({file.name}): "
                 "name the files of one format with a glob."
             )
+    _check_reading(files[0])
     return files
+
+
+def _check_reading(file: File) -> None:
+    """Raise for a key of delimited files that says nothing about the format."""
+    if file.format in (Format.CSV, Format.TSV):
+        return
+    given = {key: getattr(file.reading, key) for key in ("delimiter", "quotes", "encoding")}
+    if file.format is Format.JSONL:
+        del given["encoding"]  # it is text too
+    for key, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"input.{key} is for delimited text, and {file.path} is read as {file.format}: leave input.{key} out."
+            )
 
 
 def natural_key(text: str) -> list[tuple[bool, int, str]]:

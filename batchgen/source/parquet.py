@@ -11,6 +11,7 @@ repeats long values (a 50 KB file can mean 300 GB) is read as a dictionary and c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -70,6 +71,11 @@ class ParquetReader:
                         for piece in _pieces(table, own, f"{file.name}, row ", place):
                             yield piece if own == schema else _widened(piece, schema, file)
                         place += table.num_rows
+                    if place < min(first + rows, skip + most):
+                        raise InputError(
+                            f"{file.path} is damaged: its row group {group} should have {rows:,} rows, and "
+                            f"{place - first:,} can be read. Write it anew."
+                        )
                 first += rows
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file.path} is damaged: {_first_line(error)}. Write it anew.") from error
@@ -224,8 +230,10 @@ def _has_long_values(file: File, metadata: pq.FileMetaData, group: int, path: st
     Reading every dictionary column as such would do too, but costs 50 MB for a column of unique ids, measured.
     """
     with pq.ParquetFile(arrow_file(file.path), metadata=metadata, read_dictionary=[path], pre_buffer=False) as parquet:
-        first = next(parquet.iter_batches(1, row_groups=[group], columns=[path], use_threads=False))
-    return any(_longest(dictionary) > _LONG_BYTES for array in first.columns for dictionary in _dictionaries(array))
+        first = next(parquet.iter_batches(1, row_groups=[group], columns=[path], use_threads=False), None)
+    return first is not None and any(
+        _longest(dictionary) > _LONG_BYTES for array in first.columns for dictionary in _dictionaries(array)
+    )
 
 
 def _dictionaries(array: pa.Array) -> Iterator[pa.Array]:
@@ -270,7 +278,8 @@ def _plain(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     elif pa.types.is_nested(array.type):
-        array = pc.take(array, pa.array(range(len(array))))  # a cast would decode all that the slice was cut from
+        with suppress(pa.ArrowNotImplementedError):  # of lists of string views
+            array = pc.take(array, pa.array(range(len(array))))  # a cast would decode all that the slice was cut from
     return array if array.type == kind else pc.cast(array, kind, safe=False)  # unsafe: bad UTF-8 is found afterwards
 
 
@@ -329,8 +338,9 @@ def _mended(array: pa.Array, column: str, where: str, place: int, problems: dict
             except UnicodeDecodeError as error:
                 value = data.decode("utf-8", "replace")
                 detail = f"byte {error.start} of the text is not UTF-8"
-        elif _is_broken(one):
-            value, detail = None, "a text in it is not UTF-8"
+        elif (broken := _broken(one)) is not None:
+            what = "a text in it is not UTF-8" if "UTF8" in broken else f"its type does not allow its value ({broken})"
+            value, detail = None, what
         else:
             value = one[0].as_py()
         values.append(value)
@@ -341,12 +351,13 @@ def _mended(array: pa.Array, column: str, where: str, place: int, problems: dict
     return pa.array(values, array.type)
 
 
-def _is_broken(array: pa.Array) -> bool:
+def _broken(array: pa.Array) -> str | None:
+    """Return what is wrong with the values of an array, or None."""
     try:
         array.validate(full=True)
-    except pa.ArrowInvalid:
-        return True
-    return False
+    except pa.ArrowInvalid as error:
+        return _first_line(error)
+    return None
 
 
 def _first_line(error: Exception) -> str:

@@ -93,9 +93,16 @@ def check_agreement(first: tuple[File, pa.Schema], other: tuple[File, pa.Schema]
 
 
 def map_type(kind: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """Return a type with `leaf` applied to what is neither list nor struct, at any depth; large lists become lists."""
+    """Return a type with `leaf` applied to what is neither list, map nor struct, at any depth.
+
+    Large lists become lists. List views stay as they are: a cast of them loses values (pyarrow 26).
+    """
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return pa.list_(map_type(kind.value_type, leaf))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(map_type(kind.value_type, leaf), kind.list_size)
+    if pa.types.is_map(kind):
+        return pa.map_(map_type(kind.key_type, leaf), map_type(kind.item_type, leaf))
     if pa.types.is_struct(kind):
         return pa.struct([(field.name, map_type(field.type, leaf)) for field in kind])
     return leaf(kind)

@@ -25,6 +25,7 @@ EXACT_IN_FLOAT = 1 << 53
 """Whole numbers beyond it are not all floats."""
 
 _UNHELD = (OverflowError, ValueError, pa.ArrowException)
+_NO_DICTIONARY = (KeyError, TypeError)  # a map with a key twice, or with keys that are no plain values
 
 _decode = msgspec.json.decode
 
@@ -120,8 +121,8 @@ def _column_values(column: pa.Array | pa.ChunkedArray, name: str, whole: bool, p
     values: list[Any]
     try:
         # Arrow is seven times as fast without the argument
-        values = column.to_pylist(maps_as_pydicts="lossy") if _holds(kind, pa.types.is_map) else column.to_pylist()
-    except _UNHELD:
+        values = column.to_pylist(maps_as_pydicts="strict") if _holds(kind, pa.types.is_map) else column.to_pylist()
+    except (*_UNHELD, *_NO_DICTIONARY):
         values = _one_by_one(_with_known_zones(column), name, problems)
     if pa.types.is_nested(kind) and _holds(kind, pa.types.is_floating):
         values = [_with_plain_floats(value, kind) for value in values]
@@ -159,13 +160,20 @@ def _one_by_one(column: pa.Array | pa.ChunkedArray, name: str, problems: dict[in
     values: list[Any] = []
     for index in range(len(column)):
         try:
-            values.append(column[index].as_py(maps_as_pydicts="lossy"))
+            values.append(column[index].as_py(maps_as_pydicts="strict"))
+        except _NO_DICTIONARY:
+            values.append(None)
+            problems.setdefault(
+                index,
+                f'column "{name}" holds a map that no JSON object can be made of: it has a key twice, or keys that are '
+                "neither texts nor numbers. Store it as a list of keys and values.",
+            )
         except _UNHELD as error:
             values.append(None)
             problems.setdefault(
                 index,
-                f'column "{name}" holds a {column.type} beyond the years 1 to 9999, which cannot be written into a '
-                f"prompt ({error}). Store it as text, or as null where it stands for no date.",
+                f'column "{name}" holds a value of type {column.type} that cannot be written into a prompt ({error}), '
+                "such as a date beyond the years 1 to 9999. Store it as text, or as null where it stands for no value.",
             )
     return values
 

@@ -223,3 +223,41 @@ def test_numbers_that_do_not_fit_together(tmp_path):
     write(tmp_path / "part-1.parquet", {"x": [0.5]})
     with pytest.raises(InputError, match=r'part-0\.parquet: column "x" does not fit'):
         Source.open(str(tmp_path)).scan()
+
+
+def test_nested_views_and_dictionaries_are_made_plain(tmp_path):
+    """In lists of fixed size and in maps too."""
+    views = pa.array([["x"], ["y"]], pa.list_(pa.string_view()))
+    words = pa.array(["x", "y", "x", "y"]).dictionary_encode()
+    table = {
+        "views": views,
+        "fixed": pa.FixedSizeListArray.from_arrays(words, 2),
+        "map": pa.MapArray.from_arrays([0, 1, 2], pa.array(["k", "l"], pa.large_string()), words.slice(0, 2)),
+    }
+    (batch,) = Source.open(write(tmp_path / "a.parquet", table)).batches()
+    assert batch.table.schema.types == [
+        pa.list_(pa.string()),
+        pa.list_(pa.string(), 2),
+        pa.map_(pa.string(), pa.string()),
+    ]
+    assert batch.values(["views", "fixed", "map"]) == [
+        {"views": ["x"], "fixed": ["x", "y"], "map": {"k": "x"}},
+        {"views": ["y"], "fixed": ["x", "y"], "map": {"l": "y"}},
+    ]
+
+
+def test_a_value_outside_its_type_costs_its_row(tmp_path):
+    """A time of 24 hours, as a broken writer stores it."""
+    path = write(tmp_path / "a.parquet", {"t": pa.array([0, 86_400_000_000], pa.int64()).view(pa.time64("us"))})
+    (batch,) = Source.open(path).batches()
+    assert list(batch.problems) == [1]
+    assert "its type does not allow its value" in batch.problems[1]
+
+
+def test_rows_that_a_file_promises_and_does_not_hold_are_missed(tmp_path):
+    """pyarrow writes no page for a single null list in pages of one byte, and reads no row back."""
+    path = write(tmp_path / "a.parquet", {"x": pa.array([None], pa.list_(pa.int64()))}, data_page_size=1)
+    if pq.read_table(path).num_rows:
+        pytest.skip("this pyarrow writes it rightly")
+    with pytest.raises(InputError, match="should have 1 rows, and 0 can be read"):
+        Source.open(path).scan()

@@ -18,6 +18,10 @@ FAR = [
     pa.array([1, 2**61], pa.duration("s")),
     pa.array([[1], [2**62]], pa.list_(pa.timestamp("us"))),
     pa.array([{"t": 1}, {"t": 2**62}], pa.struct([("t", pa.timestamp("us"))])),
+    pa.array([[1, 1], [1, 2**62]], pa.list_(pa.timestamp("us"), 2)),
+    pa.array([[("k", 1)], [("k", 2**62)]], pa.map_(pa.string(), pa.timestamp("us"))),
+    pa.array([[("k", 1)], [("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64())),
+    pa.MapArray.from_arrays([0, 0, 1], pa.array([{"part": 1}]), ["x"]),
 ]
 
 
@@ -79,3 +83,23 @@ def test_nulls_of_an_arrow_struct_are_not_sent():
     template = PromptTemplate(PromptSettings(user="{{ id }}"), {"tools": "tools"})
     (values,) = row_values(table, ["id", "tools"])
     assert template.render(values).parameters == {"tools": [{"a": 1}]}
+
+
+NS = pa.array([1_999, None], pa.int64()).cast(pa.timestamp("ns"))
+CUT = dt.datetime(1970, 1, 1, 0, 0, 0, 1)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        (pa.FixedSizeListArray.from_arrays(NS, 2), [CUT, None]),
+        (pa.MapArray.from_arrays([0, 2], ["a", "b"], NS), {"a": CUT, "b": None}),
+        (pa.LargeListArray.from_arrays([0, 2], NS), [CUT, None]),
+        (pa.ListArray.from_arrays([0, 1], pa.StructArray.from_arrays([NS.slice(0, 1)], ["t"])), [{"t": CUT}]),
+    ],
+)
+def test_nanoseconds_are_cut_at_any_depth(column, value):
+    """They are Python's own times, whether pandas is installed or not."""
+    (row,) = row_values(pa.table({"x": column}), ["x"])
+    assert row == {"x": value}
+    assert "Timestamp" not in repr(row)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.errors import InputError
-from batchgen.source import KEPT_BYTES, Source
+from batchgen.source import KEPT_BYTES, Reading, Source
 from batchgen.source.files import natural_key
 from batchgen.source.ids import IdCheck
 
@@ -298,3 +298,22 @@ def test_parts_of_json_and_empty_parts(tmp_path):
         (tmp_path / name).write_text(text)
     (tmp_path / "_SUCCESS").touch()
     assert [row["id"] for row in read(Source.open(str(tmp_path)))] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.xlsx"])
+@pytest.mark.parametrize("reading", [Reading(delimiter=";"), Reading(quotes="csv"), Reading(encoding="cp1252")])
+def test_keys_of_delimited_files_are_refused_for_others(tmp_path, name, reading):
+    """They would be ignored; the message names key, format and what to do. JSON lines have an encoding too."""
+    path = tmp_path / name
+    if name == "a.jsonl":
+        path.write_bytes('{"x": "caf\xe9"}\n'.encode("cp1252"))
+    elif name == "a.parquet":
+        pq.write_table(pa.table({"x": ["y"]}), path)
+    else:
+        path.write_bytes(b"PK\x03\x04")
+    key = next(key for key in ("delimiter", "quotes", "encoding") if getattr(reading, key))
+    if (name, key) == ("a.jsonl", "encoding"):
+        assert read(Source.open(str(path), reading=reading)) == [{"x": "café"}]
+        return
+    with pytest.raises(InputError, match=rf"input\.{key} is for delimited text.*leave input\.{key} out"):
+        Source.open(str(path), reading=reading)
