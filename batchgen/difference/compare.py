@@ -200,7 +200,10 @@ class _Tally:
         for name, reader in self._readers.items():
             values = [pc.struct_field(side, name) for side in parsed]
             written = [texts(side) for side in values]
-            agreed = pc.or_(same(*written), same(*(reader.keys(side) for side in values)))
+            agreed = same(*written)
+            places = pc.indices_nonzero(pc.and_not(typed, agreed))  # only what differs by letters is read
+            keys = [reader.keys(side.take(places)) for side in values]
+            agreed = pc.replace_with_mask(agreed, pc.and_not(typed, agreed), same(*keys))
             found[name] = _Field(typed, agreed, *written)
             self._fields[name][0] += count(typed)
             self._fields[name][1] += count(pc.and_(typed, agreed))

@@ -36,6 +36,7 @@ _USUAL_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
 _AMOUNT_OR_DATE = r"^[a-z]{2,3} ?[0-9]|[0-9]{1,2}(st|nd|rd|th)?[ -].*[0-9]{4}|[a-z] [0-9]{1,2}(st|nd|rd|th)? [0-9]{4}"
 _USUAL_WORDS = r"^[a-z]([a-z0-9 '()/&-]*[a-z0-9])?$"
 _NO_VALUES = pa.array(sorted(NO_VALUE))
+_SAMPLE = 1_000  # texts looked at to see whether a column repeats itself
 _REAL_DIGITS = 15  # every number of so many digits is one of its own as a float
 _SEPARATORS = ("\n", ";", "|", ",")
 
@@ -140,7 +141,13 @@ class ValueReader:
         if isinstance(values, list):
             return pa.array(map(self.key, values), pa.string())
         if pt.is_dictionary(values.type):
-            values = values.dictionary_decode()
+            return self.keys(values.dictionary).take(values.indices)
+        if is_text(values.type) and _repeats(values):
+            coded = values.cast(pa.string()).dictionary_encode()
+            return self._distinct_keys(coded.dictionary).take(coded.indices)
+        return self._distinct_keys(values)
+
+    def _distinct_keys(self, values: pa.Array) -> pa.Array:
         if self._same and not pt.is_decimal(values.type):
             if pt.is_floating(values.type):
                 values = pc.if_else(pc.is_nan(values), None, pc.add(values, pa.scalar(0, values.type)))  # -0 is 0
@@ -261,6 +268,11 @@ def _items(text: str) -> list[Any]:
         return found
     separator = next((sign for sign in _SEPARATORS if sign in text), "\n")
     return [item for item in text.split(separator) if item.strip()]
+
+
+def _repeats(values: pa.Array) -> bool:
+    """Whether the first of a column's texts stand for few different ones, as labels do."""
+    return len(values) > _SAMPLE and len(values.slice(0, _SAMPLE).unique()) < _SAMPLE // 2
 
 
 def _usual_numbers(values: pa.Array) -> pa.Array:

@@ -263,33 +263,6 @@ def test_a_moment_equals_its_other_spellings(moment, hours, letter):
     assert MOMENT.key(there.isoformat(" ")) == MOMENT.key(moment)
 
 
-SPELLINGS = (
-    "{0:%d %B %Y}", "{0:%B} {0.day}, {0.year}", "{0:%b} {0.day} {0.year}", "{0:%d.%m.%Y}", "{0.day}.{0.month}.{0.year}",
-    "{0:%Y/%m/%d}", "{0.year}年{0.month}月{0.day}日", "{0:%a, %d %b %Y}", "{0:%d-%b-%Y}", "{0:%Y%m%d}",
-)  # fmt: skip
-
-
-@given(st.dates(dt.date(1000, 1, 1)), st.dates(dt.date(1000, 1, 1)), st.sampled_from(SPELLINGS))
-def test_a_day_equals_its_other_spellings(day, other, spelling):
-    """Whatever the day; another day is another value, and what may be two days is neither."""
-    assert DAY.key(spelling.format(day)) == DAY.key(day)
-    assert (DAY.key(spelling.format(other)) == DAY.key(day)) == (day == other)
-    american = f"{day:%m/%d/%Y}"
-    assert (DAY.key(american) == DAY.key(day)) == (day.day > 12 or day.day == day.month)
-
-
-@given(st.decimals(-(10**9), 10**9, places=2), st.sampled_from("$€£¥₹%"), st.sampled_from("$€£¥₹%"))
-def test_an_amount_equals_its_other_spellings(number, sign, other):
-    """With another currency, another sign or none it is another value."""
-    spelled = [f"{number:f}{sign}", f"{number:,.2f} {sign}", f"{number.normalize():f} {sign}"]
-    if sign != "%":
-        spelled += [f"{sign}{number:f}", f"{sign} {number:,.2f}"]
-    for reader in (TEXT, UNTYPED, REAL):
-        assert len({reader.key(text) for text in spelled}) == 1
-        assert reader.key(spelled[0]) != reader.key(number)
-        assert (reader.key(f"{number:f}{other}") == reader.key(spelled[0])) == (sign == other)
-
-
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(("a", "-1", ">5", "👍")),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
@@ -317,6 +290,15 @@ def test_a_column_is_read_as_each_of_its_values(values):
         for labels in (False, True):
             reader = ValueReader(types, labels=labels)
             assert reader.keys(pa.array(values, pa.string())).to_pylist() == [reader.key(value) for value in values]
+
+
+@pytest.mark.parametrize("reader", [TEXT, LABEL, UNTYPED, REAL, TRUTH, DAY])
+def test_a_long_column_that_repeats_is_read_as_each_of_its_values(reader):
+    """Also as a dictionary, with nulls, and where it stops repeating itself."""
+    values = ["A.", "a", None, "5 March 2024", "1.0", "yes", "n/a"] * 300 + [f"text {n}" for n in range(50)]
+    expected = [reader.key(value) for value in values]
+    for column in (pa.array(values), pa.array(values).dictionary_encode(), pa.array(values, pa.large_string())):
+        assert reader.keys(column).to_pylist() == expected
 
 
 @given(st.lists(st.none() | st.floats(), max_size=8))
