@@ -20,7 +20,7 @@ from batchgen.report.values import AttemptFigures, ErrorLine, Line, RowLine, Tru
 
 _GROUP = ["model", "status", "finish_reason", "error_kind"]
 _TOKENS = ["input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens"]
-_SUMMED = ["attempts", *_TOKENS, "cost"]
+_SUMMED = ["attempts", *_TOKENS, "cost", "reported_cost"]
 _ERROR = ["error_kind", "http_status", "error_code"]
 COLUMNS = [
     "row_id",
@@ -56,13 +56,18 @@ def part_batches(paths: Iterable[Path]) -> Iterator[pa.Table]:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Return the table with dictionaries resolved (those of two batches differ) and money wide enough for sums."""
+    """Return the table with dictionaries resolved (those of two batches differ) and money wide enough for sums.
+
+    Parts of earlier versions have no reported costs.
+    """
+    if "reported_cost" not in table.column_names:
+        table = table.append_column("reported_cost", pa.nulls(table.num_rows, MONEY_SUM))
     fields = []
     for field in table.schema:
         if pa.types.is_dictionary(field.type):
             fields.append(field.with_type(field.type.value_type))
         else:
-            fields.append(field.with_type(MONEY_SUM) if field.name == "cost" else field)
+            fields.append(field.with_type(MONEY_SUM) if field.name in ("cost", "reported_cost") else field)
     return table.cast(pa.schema(fields))
 
 

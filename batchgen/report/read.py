@@ -145,7 +145,7 @@ def read_cost_summary(path: Path) -> CostSummary | None:
         return sorted({str(row[name]) for row in rows if row[name] is not None})
 
     return CostSummary(
-        lines=[Line(**{name: row[name] for name in Line.__struct_fields__}) for row in rows],
+        lines=[Line(**{name: row.get(name) for name in Line.__struct_fields__}) for row in rows],
         currencies=words("currency"),
         price_dates=words("price_date"),
         price_sources=words("price_source"),

@@ -188,6 +188,17 @@ def _key_figures(report: Report) -> list[Fact]:
                 amount(totals.cost, report.currency),
                 unknown if totals.cost is None else ", ".join(simulated + each),
             ),
+            *(
+                [
+                    Fact(
+                        "cost as the replies state it",
+                        amount(totals.reported_cost, None),
+                        "in the server's own currency",
+                    )
+                ]
+                if totals.reported_cost is not None
+                else []
+            ),
             Fact("input tokens", count(totals.input_tokens), _of_them(totals.cached_tokens, "cached")),
             Fact("output tokens", count(totals.output_tokens), _of_them(totals.reasoning_tokens, "thinking")),
         ]

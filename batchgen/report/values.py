@@ -29,6 +29,7 @@ class Line(Struct, frozen=True):
     cached_tokens: int | None
     reasoning_tokens: int | None
     cost: Decimal | None
+    reported_cost: Decimal | None = None
 
 
 class Count(Struct, frozen=True):

@@ -41,6 +41,7 @@ def write_cost_summary(
         "input_cost": ([t.input_cost for _, t in groups], MONEY_SUM),
         "output_cost": ([t.output_cost for _, t in groups], MONEY_SUM),
         "cost": ([t.cost for _, t in groups], MONEY_SUM),
+        "reported_cost": ([t.reported_cost for _, t in groups], MONEY_SUM),
         "currency": ([label.currency for label in labels], pa.string()),
         "price_date": ([label.date for label in labels], pa.date32()),
         "price_source": ([label.source for label in labels], pa.string()),

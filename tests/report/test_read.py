@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import duckdb
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 from batchgen.errors import OutputError
@@ -171,6 +172,18 @@ def test_money_is_exact(tmp_path):
     report = read_report(hand_made(tmp_path / "out", [row(n, cost=cost) for n in range(999)]))
     assert report.totals.cost == 999 * cost
     assert report.cost_per_1000_rows == 1000 * cost
+
+
+def test_what_replies_say_that_they_cost_is_summed_and_shown(tmp_path):
+    """Beside our own cost, without a currency; parts of versions without the column say nothing."""
+    told = [row(n, reported_cost=Decimal("0.0000000001")) for n in range(3)]
+    directory = hand_made(tmp_path / "run", told, [row(3)])
+    old = directory / "results" / "part-00001.parquet"
+    pq.write_table(pq.read_table(old).drop_columns(["reported_cost"]), old)
+    report = read_report(directory)
+    assert report.totals.reported_cost == Decimal("0.0000000003")
+    assert "0.0000000003" in report_text(report)
+    assert "cost as the replies state it" not in report_text(read_report(hand_made(tmp_path / "other", [row(0)])))
 
 
 def test_a_killed_run(tmp_path):

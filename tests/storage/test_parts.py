@@ -197,7 +197,7 @@ def test_cost_summary_adds_up(tmp_path):
     assert table.column_names == [
         *("model", "status", "finish_reason", "error_kind", "rows", "attempts"),
         *("input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens"),
-        *("input_cost", "output_cost", "cost", "currency", "price_date", "price_source", "simulated"),
+        *("input_cost", "output_cost", "cost", "reported_cost", "currency", "price_date", "price_source", "simulated"),
     ]
     lines = {line["model"]: line for line in table.to_pylist()}
     assert lines["m"]["cost"] == sum(r.input_cost + r.output_cost for r in rows if r.model == "m")
