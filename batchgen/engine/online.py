@@ -50,6 +50,7 @@ class OnlineEngine:
                 model=requests.model,
                 parameters=job.model.parameters,
                 currency=requests.currency or "",
+                note=parts.reporter.note,
             ),
             health=self._health,
             results=parts.results,

@@ -105,8 +105,14 @@ class ModelPrice(Struct, frozen=True):
         return None if answered.lower() in _OTHER_PRICES and answered != asked else _ONE
 
     def worst_factor(self, asked: object) -> Decimal:
-        """Return the most that the class of service asked for can cost, as a factor; never less than the ordinary."""
-        return max(_ONE, self.service_tiers.get(asked.lower(), _ONE)) if isinstance(asked, str) else _ONE
+        """Return the most that the class of service which answers can cost, as a factor; never less than the ordinary.
+
+        A class that is asked for may be answered by the ordinary one. Where none is, or `auto`, the account's own
+        settings decide: it may be any (https://platform.openai.com/docs/api-reference/chat/create).
+        """
+        if isinstance(asked, str) and asked.lower() not in ("", "auto"):
+            return max(_ONE, self.service_tiers.get(asked.lower(), _ONE))
+        return max(_ONE, *self.service_tiers.values()) if self.service_tiers else _ONE
 
     def cost(self, usage: Usage, *, thinking: bool | None = None, factor: Decimal = _ONE) -> Cost | None:
         """Return what the provider charges for one request; None if it did not report input and output tokens.

@@ -29,7 +29,7 @@ class Reservations:
 
     A `budget` with a cap refuses (`BudgetStop`) once nothing in flight could make room any more. Without a cap
     nothing is held, but abandoned requests are still counted; where a cap is set while some are in flight, nothing
-    more goes out until these have settled.
+    more goes out until these have settled. `note` takes a sentence for the user.
     """
 
     def __init__(
@@ -40,8 +40,11 @@ class Reservations:
         model: str,
         parameters: Mapping[str, Any],
         currency: str,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.budget = budget
+        self._note = note
+        self._noted = False
         self.worst_case = WorstCase(price_of, model, parameters)
         self._currency = currency
         self._retries: deque[anyio.Event] = deque()
@@ -81,11 +84,24 @@ class Reservations:
             if not self.budget.fits_later(worst):
                 self._wake()
                 raise BudgetStop(self._exhausted(worst, prompt))
+            self._say_waiting(worst)
             await self._wait_for_turn(retry=retry)
             waited = True
         if waited:
             self._wake()
         return worst
+
+    def _say_waiting(self, worst: Decimal) -> None:
+        """Tell the user once that fewer requests go out at a time than could, and why."""
+        if self._noted:
+            return
+        self._noted = True
+        left, unit = self.budget.left or _NOTHING, self._currency
+        self._note(
+            f"Requests wait for the budget: each is sent only while the most that it can cost ({money(worst, unit)}) "
+            f"still fits beside the others that are out, {money(max(left, _NOTHING), unit)} is left now. A lower "
+            "max_tokens under model.parameters, or a higher limits.budget, lets more out at a time."
+        )
 
     def _exhausted(self, worst: Decimal, prompt: Prompt) -> str:
         budget, unit = self.budget, self._currency

@@ -219,3 +219,27 @@ async def test_a_retry_takes_back_what_a_row_without_permit_holds():
             rows.start_soon(retry)
     assert order == ["given up", "retry", "fresh again"]
     assert budget.reserved == 0
+
+
+async def test_waiting_for_the_budget_is_said_once():
+    """With the worst case that has to fit, and what would let more out."""
+    request, prompt, said = Request("http://127.0.0.1:1/v1", b"{}", {}), Prompt(), []
+    parameters = {"max_tokens": MAX_TOKENS, "enable_thinking": False}
+    budget = Budget(Decimal(0))
+    reserve = Reservations(
+        budget, price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD", note=said.append
+    )
+    worst = reserve.worst_case(request, prompt)
+    budget.change_cap(worst)
+    held = await reserve.hold(request, prompt)
+    assert said == []
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as rows:
+            for _ in range(2):
+                rows.start_soon(reserve.hold, request, prompt)
+                await anyio.wait_all_tasks_blocked()
+            assert len(said) == 1
+            assert "budget" in said[0]
+            assert "max_tokens" in said[0]
+            budget.change_cap(9 * worst)
+            reserve.release(held)

@@ -139,3 +139,16 @@ def test_more_parts_never_cost_less(parts, each):
     else:
         least = each * parts.count("image") * price.tiers[0].input / 1_000_000
         assert amount(worst) >= least
+
+
+@pytest.mark.parametrize(
+    ("asked", "factor"), [(None, "2"), ("auto", "2"), ("default", "1"), ("flex", "1"), ("priority", "2"), ("own", "1")]
+)
+def test_the_dearest_class_of_service_that_may_answer_is_reserved_for(asked, factor):
+    """Where the request does not name one, the account's settings decide; one that is named may fall back."""
+    tiers = {"flex": Decimal("0.5"), "priority": Decimal(2)}
+    price = msgspec.structs.replace(load_prices().find("qwen-plus", "international"), service_tiers=tiers)
+    parameters = {"max_tokens": 16, "enable_thinking": False}
+    plain = WorstCase(lambda model: price, "qwen-plus", parameters | {"service_tier": "default"}).of_job()
+    tier = {} if asked is None else {"service_tier": asked}
+    assert WorstCase(lambda model: price, "qwen-plus", parameters | tier).of_job() == plain * Decimal(factor)
