@@ -1,7 +1,7 @@
-"""Whose certificates are believed: the system's authorities, or those of `SSL_CERT_FILE` / `SSL_CERT_DIR`.
+"""Which certificate authorities are trusted: the system's, or those of `SSL_CERT_FILE` / `SSL_CERT_DIR`.
 
-OpenSSL follows the two variables by itself, but does not say so when the file cannot be read, and connects nowhere on a
-system without authorities (a bare container, a python.org build on macOS).
+OpenSSL reads the two variables by itself, but it does not report a file that cannot be read, and it trusts no server on
+a system without authorities (a minimal container, a python.org build on macOS).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from batchgen.errors import JobError
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return what checks a server's certificate and name. Raises `JobError` as `extra_authorities` does."""
+    """Return a TLS context that verifies certificate and host name. Raises `JobError` as `extra_authorities` does."""
     context = ssl.create_default_context()
     if (extra := extra_authorities()) is not None:
         context.load_verify_locations(cafile=extra)
@@ -24,9 +24,9 @@ def tls_context() -> ssl.SSLContext:
 
 
 def extra_authorities() -> Path | None:
-    """Return a PEM file to trust besides what the environment gives: certifi's where the system has none of its own.
+    """Return a PEM file of authorities to trust as well: certifi's, if the system has none; otherwise None.
 
-    Raises `JobError` if `SSL_CERT_FILE` or `SSL_CERT_DIR` is set to what cannot be used.
+    Raises `JobError` if `SSL_CERT_FILE` or `SSL_CERT_DIR` names something that cannot be read.
     """
     file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if file:

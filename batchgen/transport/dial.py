@@ -1,7 +1,8 @@
-"""The way to a connection: name, TCP, a proxy's tunnel, TLS.
+"""Opening a connection: name resolution, TCP, a proxy's tunnel, TLS.
 
-The name is looked up once for all that dial at the same time, and again after `NAME_S`; of several addresses each
-dialler begins with the next one, and with another family when the first is slow to answer (RFC 8305).
+Connections that are opened at the same time share one name lookup, which is repeated after `NAME_S` seconds. Where a
+name has several addresses, each new connection tries the next one first, and one of the other address family as well
+when the first is slow to answer (RFC 8305).
 """
 
 from __future__ import annotations
@@ -28,26 +29,26 @@ from batchgen.transport.open_files import descriptors_exhausted
 from batchgen.transport.route import DEFAULT_PORTS, SOCKET_OPTIONS, Route
 
 NAME_S = 30.0
-"""How long the addresses of a name are believed."""
+"""Seconds for which the addresses of a name are reused."""
 
 NEXT_ADDRESS_S = 0.25
-"""Head start of one address before the next is tried as well (RFC 8305, section 8)."""
+"""Seconds that one address may take before the next is tried as well (RFC 8305, section 8)."""
 
 
 class NewConnection(Protocol):
-    """Makes the end of a connection that the bytes come to."""
+    """Makes the protocol object that receives a connection's bytes."""
 
     def __call__(self, *, tunnel: bool) -> Connection: ...
 
 
 async def _resolve(host: str, port: int) -> list[AddrInfoType]:
-    """Return the addresses of a name, as the system has them."""
+    """Return the addresses of a name, from the system's resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return cast("list[AddrInfoType]", found)
 
 
 class Dialler:
-    """Opens connections to one origin. Raises `JobError` if certificates are to be read from what is none."""
+    """Opens connections to one origin. Raises `JobError` if a certificate file that is set cannot be read."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Dialler:
         self._turn = 0
 
     async def connect(self, build: NewConnection, timeout_s: float) -> Connection | Broken:
-        """Return a connection that is ready for a request, or why there is none within `timeout_s`."""
+        """Return a connection that is ready for a request, or the reason why none could be opened in `timeout_s`."""
         loop = asyncio.get_running_loop()
         made: Connection | None = None
 
@@ -109,7 +110,8 @@ class Dialler:
         if lookup is None or (lookup.done() and self._clock() - self._looked_up_s > NAME_S):
             self._looked_up_s = self._clock()
             lookup = self._lookup = asyncio.ensure_future(self._resolve(self._first_host, self._first_port))
-            lookup.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits for it
+            # Marks the exception as retrieved, in case nobody waits for it.
+            lookup.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             addresses = await asyncio.shield(lookup)
         except (OSError, ValueError):
@@ -125,7 +127,7 @@ class Dialler:
         )
 
     async def _tunnel(self, connection: Connection, timeout_s: float) -> Connection | Broken:
-        """Have the proxy make a way through to the provider, and speak TLS in it."""
+        """Ask the proxy for a tunnel to the provider (`CONNECT`), and start TLS in it."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         lines = [f"CONNECT {host}:{self._port} HTTP/1.1", f"host: {host}:{self._port}", "user-agent: batchgen"]
         if self.proxy_login:
@@ -151,13 +153,13 @@ def _new_socket(address: AddrInfoType) -> socket.socket:
     family, kind, protocol, _, _ = address
     sock = socket.socket(family, kind, protocol)
     for level, name, value in SOCKET_OPTIONS:
-        with contextlib.suppress(OSError):  # a wish; a connection without it is one all the same
+        with contextlib.suppress(OSError):  # optional: the connection works without it
             sock.setsockopt(level, name, value)
     return sock
 
 
 def _read_error(error: OSError | RuntimeError | ValueError) -> Broken:
-    """Return what an error on the way there means, with its class and words."""
+    """Return what an error while connecting means, with the class and the message of the exception."""
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, OSError) and error.errno in OPEN_FILES_ERRORS:
         return Broken(failures.OPEN_FILES, detail)

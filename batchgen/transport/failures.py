@@ -1,4 +1,4 @@
-"""What can go wrong between here and the provider, in our words. Each transport has one table that leads here."""
+"""What can go wrong between this process and the provider. Each transport maps its own exceptions to these."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CONNECT_TIMEOUT = Trouble("connect_timeout", "no connection to {host} in time", 
 OPEN_FILES = Trouble(
     "fd_limit",
     "no file descriptor is left for a connection to {host}: lower limits.concurrency or raise `ulimit -n`",
-    verdict=Verdict.WAIT,  # a limit of this machine, the only one a transport meets: fewer at once will do
+    verdict=Verdict.WAIT,  # a limit of this machine, which passes when fewer requests are in flight
     unsent=True,
 )
 CERTIFICATE = Trouble(
@@ -87,13 +87,13 @@ CONNECT_ERRORS: tuple[tuple[type[BaseException], str, Trouble], ...] = (
     (ssl.SSLError, "", TLS),
     (socket.gaierror, "", DNS),
 )
-"""The system's own errors of the way there, words in them, and what they mean; the first match counts."""
+"""The operating system's errors while connecting: class, words in the message, meaning. The first match counts."""
 
 
 def failure(
     trouble: Trouble, route: Route, secrets: Secrets, detail: str, *, limit_s: float = 0.0, reused: bool = False
 ) -> Failure:
-    """Return the failure for the caller; `detail` (class and words of the client's error) is masked and appended."""
+    """Return the `Failure` for a trouble. `detail` (class and message of the exception) is appended, secrets masked."""
     host = route.host if route.proxy is None else f"{route.host} by way of the proxy {route.proxy_host}"
     text = trouble.text.format(host=host, proxy=route.proxy_host, limit_s=limit_s)
     message = f"{text} ({detail})" if detail else text

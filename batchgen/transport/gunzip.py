@@ -1,4 +1,5 @@
-"""gzip bodies, which nobody asks for and some send: unpacked by pieces, so that a bomb is noticed while it is small."""
+"""Bodies compressed with gzip, which some servers send unasked, decompressed in pieces so that a size limit can
+hold."""
 
 from __future__ import annotations
 
@@ -6,11 +7,11 @@ import zlib
 from collections.abc import Iterator
 
 PIECE_BYTES = 1 << 20
-"""Most bytes unpacked at a time."""
+"""The most bytes that are decompressed at a time."""
 
 
 class Gunzip:
-    """One body. `parts` raises `zlib.error` for what is no gzip."""
+    """Decompresses one body. `parts` raises `zlib.error` for data that is not gzip."""
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)

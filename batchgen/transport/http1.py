@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection: an exchange at a time, read by httptools (llhttp, the parser of Node.js).
+"""One HTTP/1.1 connection, with one request at a time, parsed by httptools (llhttp, the parser of Node.js).
 
-Reply after reply over the same connection, each to the one request that is out; whatever is not exactly one whole,
-well-formed reply ends the connection. Deadlines are timers of the loop, bodies are capped as they come.
+Each reply belongs to the one request that was sent. Anything but exactly one complete, well-formed reply closes the
+connection. Deadlines are timers of the loop; the size of a body is checked while it arrives.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from batchgen.transport.stream_body import StreamBody
 from batchgen.values import KEPT_HEADERS, Response
 
 HEAD_CAP = 256 * 1024
-"""Most bytes of a reply's head: llhttp itself has no limit."""
+"""The most bytes of a reply's status line and headers: llhttp itself has no limit."""
 
 _KEPT = {name.encode(): name for name in KEPT_HEADERS}
 _LENGTHS = (b"content-length", b"transfer-encoding")
@@ -34,16 +34,16 @@ _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
 class Broken(Struct, frozen=True):
-    """What ended an exchange without a reply; `detail` is the parser's or the system's own words."""
+    """Why a request got no reply; `detail` is the message of the parser or of the operating system."""
 
     trouble: Trouble
     detail: str = ""
 
 
 class Connection(asyncio.Protocol):
-    """`ask` takes a request and gives a future of its outcome; `free` is called when the next one may be asked.
+    """Sends requests one after the other: `ask` returns a future of the outcome, `free` is called when it is done.
 
-    With `tunnel` it speaks to a proxy: the reply to `CONNECT` is over with its head.
+    With `tunnel` the connection is to a proxy: the reply to `CONNECT` has no body.
     """
 
     def __init__(self, free: Callable[[Connection], None], outbox: Outbox, room: Room, *, tunnel: bool = False) -> None:
@@ -82,13 +82,15 @@ class Connection(asyncio.Protocol):
 
     @property
     def socket_transport(self) -> asyncio.Transport:
-        """The loop's transport."""
+        """The transport object of the event loop."""
         assert self._transport is not None
         return self._transport
 
     def ask(self, request: bytes, total_s: float, silence_s: float = math.inf) -> asyncio.Future[Response | Broken]:
-        """Send the request soon; the future always gets a result. The whole may last `total_s`, a silence
-        `silence_s`."""
+        """Send a request at the end of the loop's iteration; return a future, which always gets a result.
+
+        `total_s` bounds the time until the reply is complete, `silence_s` the time without a byte of it.
+        """
         assert self._transport is not None
         waiter = self._waiter = self._loop.create_future()
         now_s = self._heard_s = self._loop.time()
@@ -103,18 +105,18 @@ class Connection(asyncio.Protocol):
         return waiter
 
     def end(self, why: Broken) -> None:
-        """Close the connection at once; whoever waits is told why."""
+        """Close the connection at once, and give the reason as the outcome of the request in flight."""
         self._settle(why)
         if self._transport is not None:
             self._transport.abort()
 
     def give_up(self, waiter: asyncio.Future[Response | Broken]) -> None:
-        """Close the connection if this request is still out; after its reply it may be another one's already."""
+        """Close the connection if this request is still in flight; after its reply it may carry another one."""
         if self._waiter is waiter:
             self.end(Broken(failures.CLOSED_HERE))
 
     def switch_to(self, transport: asyncio.Transport) -> None:
-        """Go on over an encrypted transport: the proxy's tunnel is there."""
+        """Continue over an encrypted transport, once the proxy has opened its tunnel."""
         self._transport = transport
         self._parser = HttpResponseParser(self)
         self._tunnel = False
@@ -125,7 +127,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
-        if self._waiter is None or self._request is not None:  # nobody asked: a server's farewell, or nonsense
+        if self._waiter is None or self._request is not None:  # bytes without a request: an unasked reply, or no HTTP
             self.end(Broken(failures.CLOSED))
             return
         parts = len(self._body)
@@ -134,7 +136,7 @@ class Connection(asyncio.Protocol):
         except HttpParserUpgrade:
             self._trouble = Broken(failures.BAD_HTTP, "a change of protocol nobody asked for")
         except HttpParserError as error:
-            if self._whole:  # what stands behind a whole reply costs the connection, not the reply
+            if self._whole:  # bytes behind a complete reply: the reply is kept, the connection is closed
                 self._surplus = True
             elif self._trouble is None:
                 self._trouble = Broken(failures.BAD_HTTP, f"{type(error).__name__}: {error}")
@@ -143,7 +145,7 @@ class Connection(asyncio.Protocol):
             return
         if not self._in_body or len(self._body) == parts:  # head, trailer or chunk extension
             self._head_bytes += len(data)
-        if self._in_body:  # a head that drips is no life sign of an answer
+        if self._in_body:  # a head that arrives byte by byte does not count as progress
             self._heard_s = self._loop.time()
         if self._trouble is not None:
             self.end(self._trouble)
@@ -174,14 +176,14 @@ class Connection(asyncio.Protocol):
         self._body = []
         self._body_bytes = 0
         self._stream = None
-        self._packed = False  # an empty body is whole, whatever it is said to be packed in
+        self._packed = False  # an empty body is complete, whatever Content-Encoding says
         self._unpack = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         known = _KEPT.get(name)
         if known is not None:
-            if value.isascii():  # nothing that is read has other letters
+            if value.isascii():  # no header that is used has other characters
                 self._headers.setdefault(known, value.decode())
         elif name in _LENGTHS:
             self._until_close = False
@@ -231,13 +233,13 @@ class Connection(asyncio.Protocol):
     # Inside
 
     def _write(self) -> None:
-        """Write what was asked, unless the connection has ended since: what was given up is never sent."""
+        """Write the request, unless the connection was closed since: a cancelled request is never sent."""
         request, self._request = self._request, None
         if request is not None and self.usable:
             self.socket_transport.write(request)
 
     def _put_together(self) -> None:
-        """Put a stream's bytes together whenever another step of it has come: what counts is the answer in it."""
+        """Merge the frames of a long stream from time to time: its size is measured by the answer in it."""
         if self._stream is None:
             self._stream = StreamBody()
         elif self._body_bytes - self._stream.size < STREAM_STEP:
@@ -247,7 +249,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = self._stream.size
 
     def _finish(self) -> None:
-        """Hand over the whole reply, and the connection if it can be kept."""
+        """Set the complete reply as the outcome, and offer the connection for the next request if it can be kept."""
         trouble = self._trouble
         if trouble is None and self._unpack is not None and not self._unpack.whole and self._packed:
             trouble = Broken(failures.CUT, "the gzip stream has no end")
@@ -270,7 +272,7 @@ class Connection(asyncio.Protocol):
         self._settle(reply)
 
     def _read_on(self) -> None:
-        """There is room again."""
+        """Resume reading: there is memory again."""
         self._paused = False
         self._heard_s = self._loop.time()
         if self.usable:
@@ -279,13 +281,14 @@ class Connection(asyncio.Protocol):
     def _settle(self, outcome: Response | Broken) -> None:
         if self._share.size:
             self._share.give_back()
-        if self._paused:  # the last of it had been read already
+        if self._paused:  # the end of the body had been read already
             self._read_on()
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(outcome)
 
-    # One timer for all that a connection ever does: it is not moved with each request (2 µs), but looks when it rings.
+    # One timer for the whole life of a connection. Moving it for each request would cost 2 µs: it fires at the earliest
+    # deadline that it knows, and is then set again.
 
     @property
     def _next_look_s(self) -> float:
@@ -304,7 +307,7 @@ class Connection(asyncio.Protocol):
         now_s = self._loop.time()
         if now_s >= self._expires_s:
             self.end(Broken(failures.DEADLINE))
-        elif self._paused:  # what is waited for now is not the server's to send
+        elif self._paused:  # reading is paused here, so that the server is not silent
             self._heard_s = now_s
             self._arm(now_s)
         elif now_s >= self._heard_s + self._silence_s:

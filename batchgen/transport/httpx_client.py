@@ -1,9 +1,10 @@
-"""The transport that is always there: httpx's own, for odd proxies, mock transports in tests and what is not hot.
+"""The transport over httpx, which is always installed: for unusual proxies and mock transports in tests.
 
-`httpx.AsyncClient` is left out (cookies shared between rows, redirects, 140 µs a request); requests go straight into an
-`httpx.AsyncBaseTransport`. httpx has no deadline for an attempt and unpacks gzip without bound: both are done here.
-What cannot be mended from here: a server that sends two replies to one request in one piece gives the second one to the
-next request of that connection (httpcore 1.0; the fast transport closes the connection instead).
+Requests go straight to an `httpx.AsyncBaseTransport`: `httpx.AsyncClient` would share cookies between rows, follow
+redirects, and take 140 µs for each request. httpx has no deadline for a whole attempt and no bound on decompressed
+data; both are added here. One fault cannot be mended here: if a server sends two replies to one request at once,
+httpcore 1.0 takes the second one for the answer to the next request on that connection (the fast transport closes the
+connection).
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ ERRORS: tuple[tuple[type[BaseException], str, Trouble], ...] = (
     (httpx.NetworkError, "", failures.CUT),
     (OSError, "", failures.CUT),
 )
-"""An error of the chain (the outermost first), words in it, and what it means; the first match counts."""
+"""Class of an exception in the chain (the outermost first), words in its message, meaning. The first match counts."""
 
 
 LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpx")
-"""Who logs a server's headers at debug level; a filter works only on the very logger that a line is written to."""
+"""The loggers that write headers at debug level. A logging filter works only on the logger that it is added to."""
 
 
 class PlainTransport:
@@ -75,7 +76,7 @@ class PlainTransport:
         self._inner = inner if inner is not None else _build_transport(route, concurrency)
         self._connect_timeout_s = connect_timeout_s
         self.room = Room()
-        self._untraced = inner is not None  # only httpcore tells how far a request came
+        self._untraced = inner is not None  # only httpcore reports how far a request has got
         self._masking = MaskingFilter(secrets)
 
     async def __aenter__(self) -> Self:
@@ -110,7 +111,8 @@ class PlainTransport:
         return failure(failures.DEADLINE, self.route, self._secrets, "", limit_s=total_s)
 
     def _headers(self, request: Request) -> dict[str, str]:
-        """Return all headers but Host; made anew each time so that no attribute holds a secret unwrapped."""
+        """Return all headers but Host. They are built anew each time, so that no attribute holds a secret in plain
+        text."""
         return {
             "user-agent": "batchgen",
             "accept": "*/*",
@@ -138,7 +140,7 @@ class PlainTransport:
             unpack = Gunzip() if encoding == "gzip" else None
             body = bytearray()
             stream: StreamBody | None = None
-            packed = False  # an empty body is whole, whatever it is said to be packed in
+            packed = False  # an empty body is complete, whatever Content-Encoding says
             with Share(self.room) as share:
                 async for chunk in reply.stream:  # type: ignore[union-attr]
                     packed = packed or bool(chunk)
@@ -152,7 +154,7 @@ class PlainTransport:
                         if held > BODY_CAP:
                             return failure(failures.TOO_LARGE, self.route, self._secrets, f"over {BODY_CAP} bytes")
                         if not share.grow(max(0, held - share.size)):
-                            silence.deadline = math.inf  # what is waited for now is not the server's to send
+                            silence.deadline = math.inf  # reading is paused here, so that the server is not silent
                             go_on = anyio.Event()
                             share.go_on = go_on.set
                             await go_on.wait()
@@ -163,7 +165,7 @@ class PlainTransport:
         except zlib.error as error:
             return failure(failures.BAD_ENCODING, self.route, self._secrets, f"zlib.error: {error}")
         finally:
-            with anyio.CancelScope(shield=True):  # closing a cut body's connection must not be cut itself
+            with anyio.CancelScope(shield=True):  # closing the connection must not be cancelled itself
                 await reply.aclose()
         kept = {name: value for name in KEPT_HEADERS if (value := reply.headers.get(name)) is not None}
         whole = bytes(body) if stream is None else stream.whole() + body
@@ -171,7 +173,7 @@ class PlainTransport:
 
 
 class _Progress:
-    """How far httpcore came with a request: what its trace extension tells."""
+    """How far a request has got, as reported by httpcore's trace extension."""
 
     __slots__ = ("answered", "connected", "sending")
 
@@ -190,7 +192,8 @@ class _Progress:
 
 
 def read_error(error: BaseException, way: _Progress) -> tuple[Trouble, str]:
-    """Return what an error of httpx means, and its class and words; never empty, for httpx's own text often is."""
+    """Return what an exception of httpx means, and its class and message, which is never empty (httpx's own often
+    is)."""
     chain = [error]
     while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and len(chain) < 10:
         chain.append(inner)
@@ -207,7 +210,7 @@ def read_error(error: BaseException, way: _Progress) -> tuple[Trouble, str]:
         ),
         failures.UNSENDABLE,
     )
-    if not way.sending and not trouble.unsent:  # it broke on the way there: a handshake, a proxy's tunnel
+    if not way.sending and not trouble.unsent:  # it failed while connecting: a handshake, a proxy's tunnel
         trouble = failures.CONNECT
     elif trouble is failures.CUT and not way.answered:
         trouble = failures.CLOSED
@@ -217,7 +220,7 @@ def read_error(error: BaseException, way: _Progress) -> tuple[Trouble, str]:
 
 
 def _leaves(chain: Sequence[BaseException]) -> Iterator[BaseException]:
-    """Yield the errors of a chain, those inside of groups (anyio tries several addresses at once) included."""
+    """Yield the exceptions of a chain, with those in exception groups (anyio tries several addresses at once)."""
     for link in chain:
         yield link
         if isinstance(link, BaseExceptionGroup):

@@ -10,7 +10,7 @@ except ImportError:  # not a POSIX system: sockets are not counted as files ther
     resource = None  # type: ignore[assignment]
 
 RESERVE = 128
-"""Open files besides connections: journal, parts, input, standard streams, the loops' own, and room for the rest."""
+"""File descriptors kept for other uses than connections: journal, parts, input, standard streams, event loops."""
 
 
 def connections_allowed(wanted: int) -> int:
@@ -25,14 +25,15 @@ def connections_allowed(wanted: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
             soft = limit
         except (OSError, ValueError):
-            pass  # macOS names no hard limit and yet has one (kern.maxfilesperproc); the soft one stays
+            # macOS reports no hard limit although it has one (kern.maxfilesperproc): the soft limit stays as it is
+            pass
     if soft == resource.RLIM_INFINITY:
         return wanted
     return max(1, min(wanted, soft - RESERVE))
 
 
 def descriptors_exhausted() -> bool:
-    """Whether no file can be opened now. A name cannot be resolved then, which the resolver puts down to the name."""
+    """Whether no file can be opened now. Name resolution fails then too, and the resolver blames the name."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError:

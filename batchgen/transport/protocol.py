@@ -1,4 +1,4 @@
-"""What a client has to offer that sends requests, and the bounds that both clients keep."""
+"""The protocol of a transport, and the bounds that both transports keep."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from batchgen.transport.route import Route
 from batchgen.values import Failure, Request, Response
 
 BODY_CAP = 32 * 1024 * 1024
-"""Most decoded bytes of one response body (faults: 0.5 MB of gzip became 533 MB); of a stream, most of the answer."""
+"""The most decoded bytes of a response body; of a stream, the most bytes of the answer in it.
+
+Without a bound 0.5 MB of gzip data could become 533 MB in memory."""
 
 STREAM_STEP = 1024 * 1024
-"""A stream that is longer than this is put together as it comes, by as much at a time."""
+"""A stream longer than this many bytes is merged while it arrives, whenever as many more bytes have come."""
 
 
 STREAM_FACTOR = 20
-"""A streamed attempt may last this many times its longest silence: keep-alive comments must not go on for ever."""
+"""A streamed attempt may last this many times its longest allowed silence, so that keep-alive comments alone end."""
 
 
 IDLE_S = 4.0
-"""How long an idle connection is kept: less than the servers (5 s in DashScope's SDK, 60-75 s in most gateways)."""
+"""Seconds that an idle connection is kept: less than servers keep it (5 s in DashScope's SDK, else 60 to 75 s)."""
 
 
 class Transport(Protocol):
-    """Sends requests over kept-alive connections. Retries nothing, follows no redirect.
+    """Sends requests over kept-alive connections. Retries nothing and follows no redirect.
 
-    `room` is the memory that large replies share.
+    `room` accounts for the memory of large replies.
     """
 
     room: Room
@@ -40,7 +42,7 @@ class Transport(Protocol):
     ) -> None: ...
 
     async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
-        """POST the request and return the whole response, or a failure from the list in `failures.py`.
+        """POST a request and return the complete response, or a failure that is described in `failures.py`.
 
         `timeout_s` bounds the whole attempt (connect to last byte); for a streamed request, the longest silence, and
         20 times that bounds the attempt. Raises nothing but cancellation, which closes the connection.
@@ -51,19 +53,19 @@ class Transport(Protocol):
 
 
 class OpenTransport(Transport, Protocol):
-    """A transport as `open_transport` gives it, with what the caller should know or say."""
+    """A transport as `open_transport` returns it, with what the caller should know or tell the user."""
 
     @property
     def kind(self) -> Literal["fast", "httpx"]:
-        """Which of the two this is."""
+        """Which of the two transports this is."""
 
     @property
     def route(self) -> Route:
-        """Host and proxy the requests take."""
+        """The host that requests go to, and the proxy that they go through."""
 
     @property
     def concurrency(self) -> int:
-        """Most requests in flight: what was asked for, or less if the limit on open files does not allow it."""
+        """The most requests in flight: as asked for, or fewer if the limit on open files does not allow it."""
 
     @property
     def notes(self) -> Sequence[str]:

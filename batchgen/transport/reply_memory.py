@@ -1,10 +1,10 @@
-"""Memory for large replies, from their first byte until what they say is safe on the disk.
+"""The memory of large replies, bounded from their first byte until their answers are written to disk.
 
-A reply may have 32 MB (`BODY_CAP`), and thousands are in flight; together they may have `ROOM_BYTES`, answers that the
-disk has not taken yet included. Beyond that only one body is read on, whichever asked first, and the others are left
-in their sockets until there is room again; none is read on while answers wait for the disk. So the bound is
-`ROOM_BYTES`, one body more, and what each connection reads at a time (up to 256 KB, or what gzip makes of that); and
-nobody waits for somebody who waits.
+A reply may have 32 MB (`BODY_CAP`) and thousands may be in flight; together they may take `ROOM_BYTES`, with the
+answers that are not on disk yet. Beyond that only one body is read further, the first that asked, and the others stay
+in their sockets until there is room again; none is read further while answers wait for the disk. So the bound is
+`ROOM_BYTES`, one more body, and what each connection reads at a time (up to 256 KB, or what that decompresses to). No
+body ever waits for another one that waits, so that there is no deadlock.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from types import TracebackType
 from typing import Self
 
 ROOM_BYTES = 96 * 1024 * 1024
-"""Most bytes of unfinished bodies and of answers that wait for the disk, small ones not counted."""
+"""The most bytes of incomplete bodies and of answers that wait for the disk; small ones are not counted."""
 
 SMALL_BYTES = 64 * 1024
-"""A body that is smaller, as nearly all are, need not be counted."""
+"""Smaller bodies, which nearly all are, are not counted."""
 
 LARGE_BYTES = 4 * 1024 * 1024
-"""Bytes of large replies from which the process has to look after its memory."""
+"""So many bytes of large replies call the function of `call_at_first_large`."""
 
 _at_first: list[Callable[[], None]] = []
 
 
 def call_at_first_large(function: Callable[[], None]) -> None:
-    """Have a function called once, when large replies first hold `LARGE_BYTES`: most runs never do."""
+    """Have a function called once, when large replies first hold `LARGE_BYTES`. In most runs they never do."""
     _at_first.append(function)
 
 
 class Room:
-    """The bytes that large replies hold now. Not thread-safe: one event loop owns it."""
+    """Counts the bytes that large replies hold. Not thread-safe: it is used on one event loop only."""
 
     def __init__(self, most: int = ROOM_BYTES) -> None:
         self._most = most
         self._held = 0
         self._unsaved = 0
-        self._passing: Share | None = None  # the one that is read on although there is no room
+        self._passing: Share | None = None  # the one that is read further although there is no room
         self._waiting: dict[Share, None] = {}  # in the order they came
 
     @property
     def full(self) -> bool:
-        """Whether a body that grows has to wait."""
+        """Whether a body that grows has to pause."""
         return self._held >= self._most
 
     def _grow(self, share: Share, size: int) -> bool:
@@ -63,7 +63,7 @@ class Room:
         self._held += size
 
     def release(self, size: int) -> None:
-        """The disk has taken an answer that was held."""
+        """Uncount an answer of so many bytes: it has been written to disk."""
         self._unsaved -= size
         self._held -= size
         self._go_on()
@@ -85,7 +85,7 @@ class Room:
 
 
 class Share:
-    """What one body holds of the room; `go_on` is called when it may be read on after a pause."""
+    """The bytes that one body holds. `go_on` is called when it may be read further after a pause."""
 
     __slots__ = ("_room", "go_on", "size")
 
@@ -103,11 +103,11 @@ class Share:
         self.give_back()
 
     def grow(self, size: int) -> bool:
-        """Count so many bytes more. False: read no further until `go_on` is called."""
+        """Count so many more bytes; return False if reading has to pause until `go_on` is called."""
         self.size += size
         return self._room._grow(self, size)
 
     def give_back(self) -> None:
-        """The body is whole or given up."""
+        """Uncount the body: it is complete or was given up."""
         self._room._give_back(self)
         self.size = 0

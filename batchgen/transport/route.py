@@ -1,6 +1,6 @@
-"""The way to the provider's host: directly or through a proxy, encrypted or not.
+"""The route to the provider's host: directly or through a proxy, encrypted or not.
 
-Decided here once for both transports, because their own readings of `NO_PROXY` differ.
+It is decided here for both transports, because httpx and httpcore read `NO_PROXY` in their own ways.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _PLACEHOLDER = re.compile(r"<[^>]*>|\$?\{[^}]*\}|YOUR[-_]\w+")
 
 KEEPALIVE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 60, 30, 3
-"""TCP keep-alive: seconds until the first probe, seconds between probes, probes unanswered until the end."""
+"""TCP keep-alive: seconds until the first probe, seconds between probes, unanswered probes until the connection
+ends."""
 
 SOCKET_OPTIONS = [
     (level, getattr(socket, name), value)
@@ -35,11 +36,11 @@ SOCKET_OPTIONS = [
     )
     if hasattr(socket, name)
 ]
-"""What every connection is given: level, option, value."""
+"""The options of every socket: level, option, value."""
 
 
 class Route(Struct, frozen=True):
-    """Where requests go. `origin` is `scheme://host[:port]` as all URLs begin; `proxy` may hold a password."""
+    """Where requests go. `origin` is `scheme://host[:port]`, with which all URLs begin; `proxy` may hold a password."""
 
     origin: str
     host: str
@@ -47,7 +48,7 @@ class Route(Struct, frozen=True):
 
     @property
     def proxy_host(self) -> str | None:
-        """Host and port of the proxy, fit to be shown."""
+        """Host and port of the proxy, without user and password."""
         return None if self.proxy is None else urlsplit(self.proxy).netloc.rpartition("@")[2]
 
     def __repr__(self) -> str:
@@ -55,10 +56,11 @@ class Route(Struct, frozen=True):
 
 
 def route_to(url: str) -> Route:
-    """Return the way to the host of `url`, by `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` (or lower case).
+    """Return the route to the host of `url`, as set by `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` (or lower
+    case).
 
     A loopback address never goes through a proxy: it would mean the proxy's own machine. Raises `JobError` for a URL
-    that can never be asked, and for a proxy that cannot be used.
+    that cannot work, and for a proxy that cannot be used.
     """
     parts = _parts(url, _problem_with(url))
     origin = f"{parts.scheme}://{parts.netloc}"
@@ -98,7 +100,7 @@ def _problem_with(url: str) -> str | None:
         return f"still has the placeholder {placeholder[0]} in it: write the real value in its place"
     try:
         parts = urlsplit(url)
-        port = parts.port  # one that is no number raises only when it is read
+        port = parts.port  # a port that is not a number raises only when it is read
     except ValueError as error:
         return f"is no URL: {error}"
     host = parts.hostname
@@ -128,7 +130,7 @@ def _problem_with_host(url: str) -> str | None:
 
 
 def _check_proxy(proxy: str, target: SplitResult, host: str) -> None:
-    """Raise `JobError` for a proxy that cannot be used; what is said of it shows no password."""
+    """Raise `JobError` for a proxy that cannot be used; the message shows no password."""
     where = f"the proxy in {target.scheme.upper()}_PROXY or ALL_PROXY"
     try:
         parts = urlsplit(proxy)

@@ -1,4 +1,4 @@
-"""Requests on their way out: what is asked in one turn of the loop is written together in the next one."""
+"""Writes of requests, collected over one iteration of the event loop and done together in the next."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 
 class Outbox:
-    """Writes soon; belongs to the loop it is made on.
+    """Collects writes; used only on the loop that made it.
 
-    Each write wakes the server if it sleeps, and goes through half the kernel; one after the other they wake it once
-    and find the kernel's code in the cache: 11 of 80 µs a request against a near-free server. And the loop looks for
-    what has come in between, so that a reply that nobody asked for is seen before the next request is out.
+    Writing one request after the other wakes a sleeping server once instead of many times and keeps the kernel's code
+    in the cache, which saves 11 of 80 µs for each request to a server that does almost nothing. The loop also reads
+    between the iterations, so that an unasked reply is seen before the next request is sent on its connection.
     """
 
     def __init__(self) -> None:
@@ -19,9 +19,11 @@ class Outbox:
         self._writes: list[Callable[[], None]] = []
 
     def add(self, write: Callable[[], None]) -> None:
-        """Have `write` called after the loop has looked for replies once more."""
+        """Have `write` called after the loop has read from its sockets once more."""
         if not self._writes:
-            self._loop.call_soon(self._loop.call_soon, self._flush)  # asyncio has this turn's replies after the first
+            self._loop.call_soon(
+                self._loop.call_soon, self._flush
+            )  # asyncio runs the callbacks of this iteration's reads after the first `call_soon`
         self._writes.append(write)
 
     def _flush(self) -> None:

@@ -1,8 +1,8 @@
-"""The body of a long stream, kept as small as the answer in it.
+"""The body of a long stream, merged so that it takes hardly more memory than the answer in it.
 
-A stream repeats some 300 bytes round every token, and where frames are cumulative the whole text so far: an answer of
-half a megabyte can come in hundreds. Frames that differ in nothing but their text are put together as they come, so
-that what is held, and what the largest body is measured by, is the answer. Short streams are never looked at.
+A stream repeats some 300 bytes with every token, and the whole text so far where its frames are cumulative: an answer
+of half a megabyte can arrive as hundreds of megabytes. Frames that differ in nothing but their text are merged while
+they arrive. Memory and size limit are then those of the answer. Short streams are left as they are.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import msgspec
 from batchgen.text.repeats import is_cumulative
 
 TEXTS = frozenset({"content", "reasoning_content", "reasoning", "text", "arguments", "thinking", "refusal"})
-"""Members of a message whose pieces may be put together."""
+"""Members of a message whose pieces may be joined."""
 
 PASSING = frozenset({"id", "created", "usage", "obfuscation", "timings", "system_fingerprint", "request_id"})
-"""Members that may differ between frames; the last filled one is kept."""
+"""Members that may differ between frames; the last one that is not empty is kept."""
 
 PIECES_LOOKED_AT = 64
-"""So many pieces of a text tell whether they are increments or repeat the text so far."""
+"""After so many pieces of a text it is decided whether they are increments or repeat the text so far."""
 
 Path = tuple[str | int, ...]
 
@@ -37,7 +37,7 @@ class _Text:
         self.size = 0
 
     def add(self, piece: str) -> None:
-        """Take a piece; where each repeats the text so far, the last one is enough."""
+        """Add a piece; where each piece repeats the text so far, only the last one is kept."""
         if not piece:
             return
         pieces = self._pieces
@@ -60,7 +60,7 @@ class _Text:
 
 
 class _Run:
-    """Frames that differ in their texts only: the first one, and the pieces of each text."""
+    """Frames that differ only in their texts: the first frame, and the pieces of each text."""
 
     def __init__(self, document: dict[str, Any], shape: list[tuple[Path, Any]], texts: dict[Path, str]) -> None:
         self._document = document
@@ -96,7 +96,7 @@ class _Run:
 
 
 class StreamBody:
-    """Takes the bytes of a stream in turn."""
+    """Takes the bytes of a stream as they arrive."""
 
     def __init__(self) -> None:
         self._kept: list[bytes] = []
@@ -111,7 +111,7 @@ class StreamBody:
         return held if self._run is None else held + self._run.size
 
     def add(self, data: bytes) -> None:
-        """Take some more bytes."""
+        """Add the next bytes."""
         begun, ended, rest = data.rpartition(b"\n")
         if not ended:
             self._tail.append(data)
@@ -122,7 +122,7 @@ class StreamBody:
             self._add_line(line)
 
     def whole(self) -> bytes:
-        """Return the stream: what could be put together as single frames, all else as it came."""
+        """Return the stream, each run of merged frames as one frame and everything else as it came."""
         self._end_run()
         return b"".join([*self._kept, *self._tail])
 
@@ -158,7 +158,7 @@ class StreamBody:
 
 
 def _decoded(line: bytes) -> dict[str, Any] | None:
-    """Return the frame of a line, None if it is none whose pieces could be put together."""
+    """Return the frame of a line, None if it is not one that can be merged with others."""
     if not line.startswith(b"data:"):
         return None
     try:
@@ -169,7 +169,7 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
 
 
 def _is_idle(line: bytes) -> bool:
-    """Whether a line between frames says nothing: blank, a number, a comment, a status of success."""
+    """Whether a line between frames carries no information: blank, a number, a comment, a status of success."""
     return (
         not line.strip()
         or line.startswith((b"id:", b"event:result", b"retry:"))
