@@ -12,7 +12,7 @@ import msgspec
 from batchgen.engine.summary import Summary
 from batchgen.job.check import Checked
 from batchgen.storage.run_state import RunState
-from batchgen.text.figures import duration_text, money
+from batchgen.text.figures import duration, money
 from batchgen.text.storable import json_bytes
 from batchgen.text.terminal import harmless
 
@@ -53,7 +53,7 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
         if summary.possibly_billed.cost:
             most = f", at most {money(summary.possibly_billed.cost, summary.currency or '')}"
         lines.append(f"            {summary.possibly_billed.requests:,} requests got no answer and may be billed{most}")
-    lines.append(f"time        {duration_text(summary.wall_s)}, {summary.rows_per_s:,.1f} rows/s")
+    lines.append(f"time        {duration(summary.wall_s)}, {summary.rows_per_s:,.1f} rows/s")
     if summary.limited_by:
         lines.append(f"limited by  {summary.limited_by}")
     lines.append(f"results     {summary.output}/results")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from batchgen.estimating.values import Estimate, Offer, Span
-from batchgen.text.figures import duration_text, money
+from batchgen.text.figures import duration, money
 from batchgen.text.table import table
 
 _METHODS = {"pilot": "pilot", "earlier run": "earlier run of this job"}
@@ -82,7 +82,7 @@ def _summary_rows(estimate: Estimate) -> list[list[str]]:
         rows.append(["per 1,000 rows", *_amounts(estimate.cost, currency, Decimal(1000) / estimate.rows)])
     time = estimate.duration_s
     values = (None, None, None) if time is None else (time.low, time.expected, time.high)
-    rows.append(["duration", *("unknown" if value is None else duration_text(value) for value in values)])
+    rows.append(["duration", *("unknown" if value is None else duration(value) for value in values)])
     return rows
 
 

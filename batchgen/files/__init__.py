@@ -1,1 +1,1 @@
-"""Files that appear whole or not at all."""
+"""Writing files: they appear complete or not at all, with the permissions that the run asks for."""

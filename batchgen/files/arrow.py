@@ -1,4 +1,4 @@
-"""Files for pyarrow, which takes a path as UTF-8 only."""
+"""Opening files with pyarrow, which accepts only paths that are valid UTF-8."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 
 def arrow_file(path: Path | str) -> str | pa.NativeFile:
-    """Return what pyarrow opens for a path: the path itself, or the file where its name is not UTF-8."""
+    """Return what pyarrow can open for a path: the path, or an open file if the path is not valid UTF-8."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:

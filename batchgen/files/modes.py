@@ -1,6 +1,6 @@
-"""Who may read what is written: its owner alone, or his group in a run that is opened to it; whatever the umask says.
+"""The permissions of files: for the owner alone, or for the group too if the run says so, whatever the umask is.
 
-Only what batchgen itself makes gets a mode: a directory that is there already keeps its own.
+Only files and directories that batchgen creates get these permissions; an existing directory keeps its own.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import stat
 from pathlib import Path
 
 LOCK_FILE = "run.lock"
-"""The lock of an output directory. Its mode is where the directory's `[output] mode` is kept: all files that are
-written there later, by whatever command, get the same."""
+"""The lock file of an output directory. Its permissions record the run's `[output] mode`: every file that any command
+writes there later gets the same."""
 
 PRIVATE, GROUP = 0o600, 0o660
 _SEARCH = {PRIVATE: 0o700, GROUP: 0o770}
 
 
 def file_mode(path: Path) -> int:
-    """Return the mode of a file to be made at `path`: `GROUP` in an output directory that says so, else `PRIVATE`."""
-    for directory in (path.parent, path.parent.parent):  # of parts, `results` is between
+    """Return the permissions of a new file at `path`: `GROUP` in an output directory that says so, else `PRIVATE`."""
+    for directory in (path.parent, path.parent.parent):  # parts are in `results`, a level below the lock file
         try:
             found = os.stat(directory / LOCK_FILE, follow_symlinks=False).st_mode
         except OSError:
@@ -31,7 +31,7 @@ def file_mode(path: Path) -> int:
 def open_file(path: Path, flags: int, mode: int | None = None) -> int:
     """Open a file, made if it is missing, and return its descriptor; `mode` is `file_mode` if not given.
 
-    A symbolic link at `path` is refused. A file of another user keeps its mode, which only he may change.
+    A symbolic link at `path` is refused. A file of another user keeps its permissions, which only that user may change.
     """
     mode = file_mode(path) if mode is None else mode
     descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
@@ -46,9 +46,9 @@ def open_file(path: Path, flags: int, mode: int | None = None) -> int:
 
 
 def make_directory(path: Path, mode: int = PRIVATE) -> None:
-    """Make a directory, and those above it that are missing; files in it are meant to have `mode`.
+    """Create a directory for files with `mode`, and the missing ones above it.
 
-    What exists keeps its mode. A new one stays in the group of the one above, where that passes its group on.
+    What exists keeps its permissions. A new directory inherits the group of its parent if the parent is set-group-id.
     """
     if not path.parent.exists():
         make_directory(path.parent, mode)
@@ -62,7 +62,7 @@ def make_directory(path: Path, mode: int = PRIVATE) -> None:
 
 
 def change_mode(path: Path, mode: int) -> None:
-    """Give a file of ours, or a directory of ours that holds such files, its mode; others' files are left alone."""
+    """Set the permissions of a file, or of a directory of such files, if it belongs to this user; else do nothing."""
     found = path.lstat()
     if stat.S_ISDIR(found.st_mode):
         mode = _SEARCH[mode] | (found.st_mode & stat.S_ISGID)

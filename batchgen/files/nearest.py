@@ -1,4 +1,4 @@
-"""A path that does not exist: which one was meant."""
+"""Suggests the path that was meant by one that does not exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written aside, synced, renamed, their directory synced."""
+"""Files that appear complete or not at all: written under a temporary name, synced, renamed, the directory synced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from batchgen.files.modes import open_file
 
 
 class ReplacementFile(io.RawIOBase):
-    """A file written aside; `size` and `crc` (CRC-32) are of what was written so far, `refusal` what the disk said."""
+    """A file under a temporary name. `size` and `crc` (CRC-32) are those of what has been written; `refusal` is the
+    error of the last write that failed."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -43,11 +44,10 @@ class ReplacementFile(io.RawIOBase):
 
 @contextmanager
 def replacing(path: Path, aside: Path | None = None) -> Iterator[ReplacementFile]:
-    """Give a file to write aside; then sync it, rename it over `path` and sync the directory.
+    """Give a file under a temporary name to write to; then sync it, rename it to `path` and sync the directory.
 
-    It is private, or as open as the output directory it is in (`files.modes`). When the block raises, what was written
-    aside is removed and `path` stays as it was. A sync that fails is never trusted later: the next try writes a new
-    file from the start.
+    Its permissions are those of `files.modes`. When the block raises, the temporary file is removed and `path` stays as
+    it was. After a sync that failed the file is never used: the next attempt writes a new one from the start.
     """
     aside = aside or path.with_name(f".{path.name}.partial")
     aside.unlink(missing_ok=True)
@@ -65,7 +65,7 @@ def replacing(path: Path, aside: Path | None = None) -> Iterator[ReplacementFile
 
 
 def replace_file(path: Path, body: Any) -> None:
-    """Write `body` (bytes-like) as the whole of `path`, as `replacing` does."""
+    """Write `body` (bytes-like) as the whole content of `path`, as `replacing` does."""
     with replacing(path) as file:
         file.write(body)
 
@@ -74,8 +74,8 @@ def replace_file(path: Path, body: Any) -> None:
 def named_file(path: Path) -> Iterator[ReplacementFile]:
     """`replacing` for a file that the user named and that several commands may write at the same time.
 
-    A symbolic link is followed to the file it names; what is no regular file, such as `/dev/stdout` or a pipe, is
-    written to as it is. Raises `OutputError` when the disk or its rights refuse; what else the block raises passes.
+    A symbolic link is followed to the file that it names. What is not a regular file, such as `/dev/stdout` or a pipe,
+    is written to directly. Raises `OutputError` if the file cannot be written; other exceptions of the block pass.
     """
     target = path.resolve()
     foreign: OSError | None = None

@@ -1,4 +1,4 @@
-"""A Parquet file written batch by batch that appears whole or not at all: what the commands write outside a run."""
+"""Parquet files that commands write outside a run: batch by batch, and they appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from batchgen.files.replace import named_file
 
 BATCH_ROWS = 2_000
 BATCH_BYTES = 16 * 1024 * 1024
-"""A row group is written when either is reached; bytes count the texts of a row."""
+"""A row group is written when either bound is reached; the bytes are those of the texts in its rows."""
 
 
 @contextmanager
 def parquet_file(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """Yield a writer; at the end the file appears whole, as `named_file` does it.
+    """Yield a writer; at the end the complete file appears, as with `named_file`.
 
-    When the block raises, an older file at `path` stays. Raises `OutputError` when the disk or its permissions refuse,
-    or `path` does not end in `.parquet`.
+    When the block raises, an older file at `path` stays. Raises `OutputError` if the file cannot be written, or if
+    `path` does not end in `.parquet`.
     """
     if path.suffix.lower() not in (".parquet", ".pq"):
         raise OutputError(f"{path}: the table is written as Parquet; choose a name that ends in .parquet.")

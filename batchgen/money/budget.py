@@ -1,4 +1,5 @@
-"""The hard cap on a run's cost: the worst case is reserved before sending and settled with what was really charged."""
+"""The cap on a run's cost: the most a request can cost is reserved before it is sent, then replaced by its real
+cost."""
 
 from __future__ import annotations
 
@@ -10,19 +11,19 @@ _NOTHING = Decimal(0)
 
 
 class PossiblyBilled(Struct, frozen=True):
-    """Requests whose answer never came, though the provider may charge for them, and the most they can cost."""
+    """Requests that got no answer although the provider may charge for them, and the most that they can cost."""
 
     requests: int
     cost: Decimal
 
 
 class Budget:
-    """Money spent, reserved and possibly billed, against a cap (None: no cap, everything fits).
+    """The money spent, reserved and possibly billed, and the cap on their sum (None: there is no cap).
 
-    spent + possibly billed + reserved never passes the cap as long as each request costs at most what was reserved for
-    it; what earlier runs spent or may have been billed counts from the start. Pure arithmetic in the price's currency;
-    every `reserve` that returned True is ended by exactly one `settle` or `abandon` of the same amount. `unreported` is
-    the part of `spent` that no reply told: answers without usage, at their worst cases.
+    The sum never passes the cap, provided that each request costs at most what was reserved for it. It includes what
+    earlier runs spent or were possibly billed. All amounts are in the price's currency. Every `reserve` that returned
+    True is followed by exactly one `settle` or `abandon` of the same amount. `unreported` is the part of `spent` for
+    answers that came without usage: they count with their worst case.
     """
 
     __slots__ = ("_abandoned", "_abandoned_cost", "_cap", "_reserved", "_spent", "unreported")
@@ -42,35 +43,36 @@ class Budget:
         self._abandoned_cost = possibly_billed.cost if possibly_billed else _NOTHING
 
     def reserve(self, worst: Decimal) -> bool:
-        """Take `worst` out of what is left; False, with nothing taken, if the request could pass the cap."""
+        """Reserve `worst`, the most that a request can cost; return False, with nothing reserved, if that passes the
+        cap."""
         if self._cap is not None and self._spent + self._abandoned_cost + self._reserved + worst > self._cap:
             return False
         self._reserved += worst
         return True
 
     def settle(self, reserved: Decimal, actual: Decimal) -> None:
-        """Replace a reservation by what the request really cost: 0 for one that was refused and not billed."""
+        """Replace a reservation by what the request really cost: 0 if it was refused and not billed."""
         self._reserved -= reserved
         self._spent += actual
 
     def settle_unreported(self, reserved: Decimal, worst: Decimal) -> None:
-        """Replace a reservation by the worst case of a request that was charged without a word on its tokens."""
+        """Replace a reservation by the worst case of a request that was charged and whose tokens were not reported."""
         self.settle(reserved, worst)
         self.unreported += worst
 
     def abandon(self, reserved: Decimal) -> None:
-        """Keep a reservation for good: the request went out, no answer came back, it may have been billed."""
+        """Keep a reservation as possibly billed: the request was sent and got no answer."""
         self._reserved -= reserved
         self._abandoned_cost += reserved
         self._abandoned += 1
 
     def abandon_unheld(self, worst: Decimal) -> None:
-        """Count a request that went out without a reservation (there was no cap then) as possibly billed."""
+        """Count a request that was sent without a reservation, when there was no cap, as possibly billed."""
         self._abandoned_cost += worst
         self._abandoned += 1
 
     def fits_later(self, worst: Decimal) -> bool:
-        """Whether `worst` would fit if all that is in flight cost nothing: wait for it then; if not, stop the run."""
+        """Whether `worst` would fit if all requests in flight cost nothing. If not, the run has to stop."""
         return self._cap is None or self._spent + self._abandoned_cost + worst <= self._cap
 
     @property
@@ -79,22 +81,22 @@ class Budget:
         return self._cap
 
     def change_cap(self, cap: Decimal | None) -> None:
-        """Put another cap in force, also below what is counted already: then nothing more fits."""
+        """Set another cap. It may be below the present sum, in which case nothing more fits."""
         self._cap = cap
 
     @property
     def spent(self) -> Decimal:
-        """What settled requests really cost."""
+        """What finished requests really cost."""
         return self._spent
 
     @property
     def reserved(self) -> Decimal:
-        """Worst cases of what is in flight."""
+        """The worst cases of the requests in flight."""
         return self._reserved
 
     @property
     def possibly_billed(self) -> PossiblyBilled:
-        """Abandoned requests, at their worst cases."""
+        """The worst cases of the requests that got no answer."""
         return PossiblyBilled(self._abandoned, self._abandoned_cost)
 
     @property

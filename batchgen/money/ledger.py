@@ -1,4 +1,4 @@
-"""Results into counts, tokens and money, by group. Pure, exact; two summaries can be merged."""
+"""Sums of results by group: rows, tokens and money. The sums are exact, and two of them can be merged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from msgspec import Struct
 from batchgen.values import FailureKind, Result, Status, Turn
 
 MONEY = Decimal("1e-12")
-"""The smallest amount kept: the scale of the `cost` columns, decimal128(20, 12)."""
+"""The smallest amount that is stored: the scale of the `cost` columns, decimal128(20, 12)."""
 
 
 class Charges(Struct, frozen=True, gc=False, array_like=True):
-    """What a row without a result has cost so far: requests sent, tokens and money billed, all runs together.
+    """What a row without a result has cost in all runs so far: requests sent, tokens and money billed.
 
-    `turns` are the answers it has got for that on its way, in order. Fields may be appended, never reordered.
+    `turns` are the answers that it has got, in order. Fields may be appended, but never reordered: they are stored.
     """
 
     row: int
@@ -35,7 +35,7 @@ class Charges(Struct, frozen=True, gc=False, array_like=True):
 
 
 def with_charges(result: Result, spent: Charges) -> Result:
-    """Return the result with what its row had cost before added to its sums."""
+    """Return a result with what its row had cost before added to its tokens, attempts and costs."""
     sums = Totals()
     sums.add(spent)
     sums.add(result)
@@ -54,7 +54,7 @@ def with_charges(result: Result, spent: Charges) -> Result:
 
 
 def charges_on(row: int, *parts: Result | Charges) -> Charges:
-    """Return what all of these have cost, as spent on a row that has no result (any more), with their turns."""
+    """Return the sum of several attempts' charges, for a row that has no result or whose result is replaced."""
     sums = Totals()
     for part in parts:
         sums.add(part)
@@ -74,7 +74,7 @@ def charges_on(row: int, *parts: Result | Charges) -> Charges:
 
 
 class Group(NamedTuple):
-    """What the cost summary has a line for."""
+    """What rows are grouped by: each group is a row of the cost summary."""
 
     model: str | None
     status: Status
@@ -85,8 +85,7 @@ class Group(NamedTuple):
 class Totals(Struct):
     """Sums over rows. A sum of tokens or money is None while no row has reported any, as SQL's `sum` has it.
 
-    `shared` rows were not asked: they share the answer to another row's request; `reused` ones have one of an earlier
-    run.
+    `shared` rows share the answer to the same request of another row; `reused` ones have the answer of an earlier run.
     """
 
     rows: int = 0
@@ -104,13 +103,13 @@ class Totals(Struct):
 
     @property
     def cost(self) -> Decimal | None:
-        """Input and output together."""
+        """The cost of input and output together."""
         if self.input_cost is None or self.output_cost is None:
             return None
         return self.input_cost + self.output_cost
 
     def add(self, other: Result | Charges | Totals) -> None:
-        """Add a row's sums, or another total's; `rows` is left to the caller."""
+        """Add the figures of a row, or of other totals; `rows` is left to the caller."""
         self.attempts += other.attempts
         if other.input_tokens is not None:
             self.input_tokens = (self.input_tokens or 0) + other.input_tokens
@@ -130,13 +129,13 @@ class Totals(Struct):
 
 
 class Sums:
-    """Totals by group."""
+    """The totals of each group."""
 
     def __init__(self) -> None:
         self.groups: dict[Group, Totals] = {}
 
     def add(self, result: Result) -> None:
-        """Count one settled row."""
+        """Add the result of one row."""
         totals = self._totals((result.model, result.status, result.finish_reason, result.error_kind))
         totals.rows += 1
         if result.reused:
@@ -146,12 +145,12 @@ class Sums:
         totals.add(result)
 
     def add_all(self, results: Iterable[Result]) -> None:
-        """Count many."""
+        """Add the results of many rows."""
         for result in results:
             self.add(result)
 
     def merge(self, other: Sums) -> None:
-        """Add another's groups to this one's."""
+        """Add the groups of other sums to these."""
         for group, totals in other.groups.items():
             mine = self._totals(group)
             mine.rows += totals.rows
@@ -160,7 +159,7 @@ class Sums:
             mine.add(totals)
 
     def rows(self, status: Status) -> int:
-        """Return how many rows ended so."""
+        """Return the number of rows that have this status."""
         return sum(totals.rows for group, totals in self.groups.items() if group.status == status)
 
     def totals(self) -> Totals:
@@ -193,7 +192,8 @@ class Sums:
         return sums
 
     def _totals(self, group: tuple[str | None, Status, str | None, FailureKind | None]) -> Totals:
-        """Return a group's totals; its key may be a plain tuple, which costs a tenth of a `Group` to make."""
+        """Return a group's totals. The key may be a plain tuple, which takes a tenth of the time to make that a `Group`
+        takes."""
         totals: Totals | None = self.groups.get(group)  # type: ignore[call-overload]
         if totals is None:
             totals = self.groups[Group(*group)] = Totals()

@@ -1,4 +1,4 @@
-"""Read a price file strictly: TOML in the format stated at the top of `prices.toml`; errors name file, model, key."""
+"""Reads price files: TOML in the format described at the top of `prices.toml`. Errors name file, model and key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from msgspec import Meta, Struct
 from batchgen.errors import JobError
 
 DECIMAL_PLACES = 4
-"""Most decimal places of a price per million tokens: 20 %, 125 % and 50 % of it, per token, then still fit twelve."""
+"""The most decimal places of a price per million tokens. 20 %, 125 % and 50 % of it then fit twelve places per
+token."""
 
 _HIGHEST = 10_000
 _DEAREST_TIER = 100
@@ -29,7 +30,7 @@ _T = TypeVar("_T", bound=Struct)
 
 
 class TierEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One price: per million tokens, for inputs of up to `up_to` tokens (None: any)."""
+    """A price per million tokens, for inputs of up to `up_to` tokens (None: of any length)."""
 
     input: Decimal
     output: Decimal
@@ -85,7 +86,7 @@ class RegionDefaults(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PriceFile(Struct, frozen=True):
-    """A file as read and checked; what a price leaves out is already filled in from its region and source."""
+    """A price file that was read and checked, with what a price leaves out filled in from its region and source."""
 
     models: Mapping[str, ModelEntry]
     sources: Mapping[str, PriceSource]
@@ -97,7 +98,7 @@ _REGION_KEYS = frozenset(RegionEntry.__struct_fields__) - {"note"}
 
 
 def read_price_file(path: Path, *, below: PriceFile | None = None) -> PriceFile:
-    """Return the models of a price file, laid over those of `below`: keys of a model and whole regions replace theirs.
+    """Return the models of a price file merged into those of `below`: a model's keys and whole regions replace theirs.
 
     Raises JobError naming file, model and key for anything that the format does not allow.
     """
@@ -113,9 +114,9 @@ def read_price_file(path: Path, *, below: PriceFile | None = None) -> PriceFile:
 def parse_prices(
     raw: Mapping[str, Any], path: str, *, below: PriceFile | None = None, source: str | None = None
 ) -> PriceFile:
-    """Return the models of a decoded price file, which errors call `path`, laid over those of `below`.
+    """Return the models of a decoded price file merged into those of `below`. Errors name the file as `path`.
 
-    `source` is that of prices which name none; they then need no date. Raises JobError as `read_price_file`.
+    `source` is the source of prices that name none; they need no date then. Raises JobError as `read_price_file`.
     """
     for key in raw:
         if key not in ("models", "sources", "regions"):
@@ -142,7 +143,7 @@ def parse_prices(
             own[region] = price
         stated = {key for key in ModelEntry.__struct_fields__ if getattr(entry, key) is not None}
         if entry.prices_of is not None:
-            stated.update(REGIONS)  # the other model's prices, not those that stood here before
+            stated.update(REGIONS)  # `prices_of` replaces the prices of `below`
         over = msgspec.structs.replace(entry, **own)
         if name in models:
             models[name] = msgspec.structs.replace(models[name], **{key: getattr(over, key) for key in stated})
@@ -155,7 +156,7 @@ def parse_prices(
 
 
 def _spread(models: Any) -> Any:
-    """Return `[models]` with prices that stand at a model itself put into its regions: one price for all of them."""
+    """Return `[models]` with the prices given for a model without a region copied to each region."""
     if not isinstance(models, dict):
         return models
     spread = dict(models)
@@ -200,7 +201,7 @@ def _explained(message: str, name: str, value: Any) -> str:
 
 
 def _with_defaults(entry: RegionEntry, region: RegionDefaults | None, *, own_source: bool) -> RegionEntry:
-    """Fill in the region's currency; its source only if the same file names it: a price must say where it is from."""
+    """Fill in the region's currency, and its source if the same file names one: every price states its source."""
     if region is None:
         return entry
     source = entry.source or (region.source if own_source else None)

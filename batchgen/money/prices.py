@@ -1,9 +1,9 @@
-"""Usage × dated price → cost, in exact decimals. The figures are data: `prices.toml`, and a user's file over it.
+"""Prices and exact costs. The prices are data: the shipped `prices.toml`, a user's price file, and those in the job.
 
 Rules, with their source (provider-neutral unless a price says otherwise):
 
-- Tiers are all-or-nothing: the input length of the one request picks the tier, and all its tokens, in and out, are
-  charged at it; the upper bound belongs to the lower tier (https://help.aliyun.com/zh/model-studio/model-pricing).
+- The input length of a request decides its tier, and all its tokens, input and output, are charged at that tier; the
+  upper bound belongs to the lower tier (https://help.aliyun.com/zh/model-studio/model-pricing).
 - Thinking tokens are output tokens; some models charge all output of a request that thought at a higher price (same).
 - Cached input costs 20 % of input, input written to a cache on request 125 %, unless a price is stated. A hit of the
   explicit cache would be 10 %, but `usage` does not tell the two apart, so the higher figure is charged
@@ -32,17 +32,18 @@ from batchgen.values import Cost, Usage
 INTERNATIONAL, BEIJING = REGIONS
 STALE_AFTER = dt.timedelta(days=183)
 OUTPUT_SLACK = 10
-"""Tokens by which `max_completion_tokens` may be overrun (https://docs.qwencloud.com/api-reference/chat/dashscope)."""
+"""Tokens by which an answer may exceed `max_completion_tokens`
+(https://docs.qwencloud.com/api-reference/chat/dashscope)."""
 
 _CACHED = Decimal("0.20")
 _CACHE_WRITE = Decimal("1.25")
 _BATCH = Decimal("0.5")
 _ONE = Decimal(1)
 _OTHER_PRICES = ("flex", "batch", "priority", "fast", "performance", "turbo", "premium")
-"""Classes of service that cost more or less than the ordinary one; all other words are names for that."""
+"""Classes of service with a price of their own; all other words mean the ordinary one."""
 
 _SMALLEST = Decimal("1e-12")
-_MILLIONTH = Decimal("1e-6")  # exact as a factor, and quicker than a division or a shift
+_MILLIONTH = Decimal("1e-6")  # multiplying is exact, and quicker than dividing
 _SNAPSHOT = re.compile(r"-(latest|\d{4}-\d{2}-\d{2}|\d{4})$")
 
 
@@ -65,9 +66,9 @@ class Price(Struct, frozen=True, gc=False):
 class ModelPrice(Struct, frozen=True):
     """What one model costs in one region, and the limits that bound the cost of one request.
 
-    `tiers` ascend by `up_to`. `price_date` is the day the price was read at `price_source`, None for a
-    job's own price. `batch_factor`: what a file batch costs of the ordinary price; None where the model has none.
-    `extra_thinking` and the limits are as in `prices.toml`; None where not known.
+    `tiers` are in ascending order of `up_to`. `price_date` is the day on which the price was read at `price_source`;
+    None for a job's own price. `batch_factor` is the price of a file batch as a share of the ordinary one; None if the
+    model has no file batches. `extra_thinking` and the limits are those of `prices.toml`; None where not known.
     """
 
     model: str
@@ -86,16 +87,16 @@ class ModelPrice(Struct, frozen=True):
     service_tiers: Mapping[str, Decimal] = {}
 
     def tier(self, input_tokens: int) -> Price:
-        """Return the prices of a request with this many input tokens; beyond the last bound, the last tier's."""
+        """Return the tier of a request with this many input tokens; the last tier beyond the last bound."""
         for price in self.tiers:
             if price.up_to is None or input_tokens <= price.up_to:
                 return price
         return self.tiers[-1]
 
     def service_factor(self, asked: str | None, answered: str | None) -> Decimal | None:
-        """Return the factor of the class of service that answered; None if it costs something else that is not known.
+        """Return the price factor of the class of service that answered; None if its price is not known.
 
-        `asked`: the class the job asks for; these prices may be meant for it.
+        `asked` is the class that the job asks for, for which these prices may be meant.
         """
         if answered is None:
             return _ONE
@@ -117,10 +118,9 @@ class ModelPrice(Struct, frozen=True):
     def cost(self, usage: Usage, *, thinking: bool | None = None, factor: Decimal = _ONE) -> Cost | None:
         """Return what the provider charges for one request; None if it did not report input and output tokens.
 
-        `factor`: see `service_factor`.
-
-        `thinking`: whether the request thought; None takes it from `reasoning_tokens` > 0. At most twelve decimal
-        places, so that it fits decimal128(20, 12). Counts of a cache beyond the input are cut to it.
+        `thinking`: whether the model thought; None means that `reasoning_tokens` > 0 tells. `factor` is that of
+        `service_factor`. The cost has at most twelve decimal places, so that it fits decimal128(20, 12). More cached
+        tokens than input tokens count as all of the input.
         """
         input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
         if input_tokens is None or output_tokens is None:
@@ -147,16 +147,16 @@ class ModelPrice(Struct, frozen=True):
     def worst_case(self, input_tokens: int, max_tokens: int | None) -> Decimal | None:
         """Return the most that one request can cost if it has at most these tokens; None if nothing bounds them.
 
-        `max_tokens` bounds all its output, thinking included (see `output_bound`); None stands for `max_output`.
-        The dearest of the tiers that an input of that length or less can fall into; input at the price of a cache
-        write where that is higher, output at that of thinking.
+        `max_tokens` bounds all its output, thinking included (see `output_bound`); None stands for `max_output`. The
+        bound is that of the most expensive tier for inputs of that length or less, with the input at the price of a
+        cache write and the output at that of thinking where these are higher.
         """
         if max_tokens is None:
             max_tokens = self.max_output
         if max_tokens is None:
             return None
         worst = Decimal(0)
-        below = -1  # the bound of the tier before
+        below = -1  # the upper bound of the tier before
         last = len(self.tiers) - 1
         for number, price in enumerate(self.tiers):
             if input_tokens <= below:
@@ -172,7 +172,7 @@ class ModelPrice(Struct, frozen=True):
     def output_bound(self, parameters: Mapping[str, Any]) -> int | None:
         """Return the most output tokens, thinking included, of a request with these parameters; None if unbounded.
 
-        With the few tokens by which a limit may be overrun, which a budget has to reckon with: see `answer_bound`.
+        It is `answer_bound` and the few tokens by which an answer may exceed its limit, which a budget has to cover.
         """
         bound = answer_bound(self, parameters)
         return None if bound is None else bound + _choices(parameters) * OUTPUT_SLACK
@@ -192,7 +192,7 @@ class ModelPrice(Struct, frozen=True):
         )
 
     def describe(self) -> str:
-        """Return the price in a line: tiers, currency, day and source."""
+        """Return the price as one line: tiers, currency, date and source."""
         tiers = []
         for price in self.tiers:
             text = f"{price.input.normalize():f} in, {price.output.normalize():f} out"
@@ -208,12 +208,12 @@ class ModelPrice(Struct, frozen=True):
 
     @property
     def free(self) -> bool:
-        """Whether nothing is charged, whatever is asked."""
+        """Whether every request is free."""
         return not any(tier.input or tier.output or tier.thinking_output or tier.cache_write for tier in self.tiers)
 
 
 class ModelLimits(Struct, frozen=True):
-    """What bounds a request to a model, in tokens, as in `prices.toml`; None where not known."""
+    """The limits of a request to a model, in tokens, as in `prices.toml`; None where not known."""
 
     max_input: int | None = None
     max_output: int | None = None
@@ -222,7 +222,7 @@ class ModelLimits(Struct, frozen=True):
 
 
 def answer_bound(limits: ModelPrice | ModelLimits, parameters: Mapping[str, Any]) -> int | None:
-    """Return the most output tokens of a request as its parameters and the model's limits state it; None if unbounded.
+    """Return the most output tokens that a request's parameters and the model's limits allow; None if unbounded.
 
     `max_completion_tokens` limits answer and thinking; `max_tokens` only the answer where `extra_thinking` is set, so
     that `thinking_budget` or the model's `max_thinking` comes on top
@@ -241,7 +241,7 @@ def answer_bound(limits: ModelPrice | ModelLimits, parameters: Mapping[str, Any]
 
 
 def _choices(parameters: Mapping[str, Any]) -> int:
-    """Return how many answers a request is charged for; 0 if that is no number."""
+    """Return the number of answers that a request is charged for; 0 if the parameters do not hold a number."""
     counts = [parameters.get(name) or 1 for name in ("n", "best_of")]
     return max(counts) if all(isinstance(count, int) for count in counts) else 0
 
@@ -253,7 +253,7 @@ def _thinks_beyond(limits: ModelPrice | ModelLimits, parameters: Mapping[str, An
 
 
 class PriceTable:
-    """All known prices, by model and region. Iterating gives every `ModelPrice`, by name, then region.
+    """All known prices, by model and region. Iterating yields every `ModelPrice`, in the order of name and region.
 
     `free`: every model costs nothing, which the currency of the sums says too.
     """
@@ -278,8 +278,8 @@ class PriceTable:
     def find(self, model: str, region: str) -> ModelPrice | None:
         """Return the price of exactly this name, or None.
 
-        Snapshots (`qwen-plus-2025-07-28`, `-latest`) count only where they are listed: some cost other than their
-        base name. `suggestion` words the warning.
+        Snapshots (`qwen-plus-2025-07-28`, `-latest`) have a price only if they are listed: some cost another price than
+        their base name. `suggestion` returns the warning for the user.
         """
         if self._free:
             return ModelPrice(model, region, "USD", (Price(None, *[Decimal(0)] * 5),), None, "pricing.free of the job")
@@ -292,11 +292,11 @@ class PriceTable:
         return other
 
     def limits(self, model: str) -> ModelLimits | None:
-        """Return the limits of a model, also of one without a price; None for an unlisted one."""
+        """Return the limits of a model, which may have no price; None for a model that is not listed."""
         return self._limits.get(model)
 
     def suggestion(self, model: str, region: str) -> str:
-        """Return a sentence for a model that `find` does not know: the nearest names and the way out."""
+        """Return a sentence for a model that `find` does not know, with the nearest names and what to do."""
         other = [name for name in REGIONS if name != region and (model, name) in self._prices]
         names = [name for name, listed in self._prices if listed == region]
         base = _SNAPSHOT.sub("", model)
@@ -313,9 +313,10 @@ class PriceTable:
 
 
 def load_prices(extra: Path | None = None, own: Mapping[str, Any] | None = None) -> PriceTable:
-    """Return the shipped prices with those of the file `extra` over them, and a job's `[pricing.models]` over these.
+    """Return the shipped prices, with those of the file `extra` merged into them, and a job's `[pricing.models]` into
+    these.
 
-    A key of a model and a whole region replace what was there. Raises JobError naming file, model and key.
+    A model's keys and whole regions replace the earlier ones. Raises JobError naming file, model and key.
     """
     with resources.as_file(resources.files("batchgen.money") / "prices.toml") as path:
         table = read_price_file(path)

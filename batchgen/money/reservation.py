@@ -1,7 +1,8 @@
-"""The budget in a concurrent run: the worst case of every request is set aside before it is sent.
+"""The budget of a concurrent run: the worst case of every request is reserved before it is sent.
 
-A budget checked after the fact is passed by everything in flight. Here a request goes out only when its worst case,
-on top of all other worst cases in flight, still fits; the real usage settles it. Arithmetic is `budget.Budget`.
+If costs were checked only when they are known, all requests in flight could exceed the budget. Here a request is sent
+only if its worst case fits beside the worst cases of all requests in flight; its real usage then replaces the
+reservation. `budget.Budget` has the arithmetic.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _NOTHING = Decimal(0)
 
 
 class Reservations:
-    """Holds back worst cases; counts what was abandoned and may be billed.
+    """Reserves the worst case of requests, and counts those without an answer as possibly billed.
 
-    A `budget` with a cap refuses (`BudgetStop`) once nothing in flight could make room any more. Without a cap
-    nothing is held, but abandoned requests are still counted; where a cap is set while some are in flight, nothing
-    more goes out until these have settled. `note` takes a sentence for the user.
+    With a cap, `BudgetStop` is raised once a request would not fit even if all requests in flight cost nothing. Without
+    one nothing is reserved, but requests without an answer are still counted. If a cap is set while such requests are
+    in flight, nothing more is sent until they have finished. `note` takes a sentence for the user.
     """
 
     def __init__(
@@ -49,32 +50,32 @@ class Reservations:
         self._currency = currency
         self._retries: deque[anyio.Event] = deque()
         self._fresh: deque[anyio.Event] = deque()
-        self._called = 0  # retries whose turn it is, but who have not run yet
+        self._called = 0  # retries that have been woken and have not run yet
         self._without_permit: dict[anyio.CancelScope, None] = {}
         self._unheld = 0  # in flight without a reservation
 
     @property
     def capped(self) -> bool:
-        """Whether requests have to ask first."""
+        """Whether requests need a reservation."""
         return self.budget.cap is not None
 
     def pass_unheld(self) -> None:
-        """Count a request that goes out without a reservation, as there is no cap."""
+        """Count a request that is sent without a reservation, as there is no cap."""
         self._unheld += 1
 
     def try_hold(self, request: Request, prompt: Prompt) -> Decimal | None:
-        """Set the worst case aside and return it, None if it does not fit at once or is not known."""
+        """Reserve the worst case of a request and return it; None if it does not fit now or is not known."""
         worst = self.worst_case(request, prompt)
         if isinstance(worst, Unbounded) or self._unheld or not self.budget.reserve(worst):
             return None
         return worst
 
     async def hold(self, request: Request, prompt: Prompt, *, retry: bool = False) -> Decimal:
-        """Set the worst case aside and return it, waiting for others to settle if it does not fit at once.
+        """Reserve the worst case of a request and return it, after waiting for others to finish if it does not fit now.
 
-        Retries come first, and take back what is held for fresh rows that have no permit yet: in an outage one request
-        at a time is let out, and if it were always one of those, the rows that were tried before could wait for ever.
-        Raises `BudgetStop` when it cannot fit even after everything in flight has settled.
+        Retries come first, and take back reservations of new rows that have no permit yet: in an outage only one
+        request at a time is sent, and if that were always one of a new row, the retried rows could wait for ever.
+        Raises `BudgetStop` if the request would not fit even after all requests in flight have finished.
         """
         worst = self.worst_case(request, prompt)
         if isinstance(worst, Unbounded):
@@ -118,7 +119,8 @@ class Reservations:
 
     @contextmanager
     def until_permitted(self) -> Iterator[None]:
-        """Wait inside for the permit of a fresh row; left early, without it, if a retry needs what is held."""
+        """Within this block a new row waits for its permit. The block ends early, without one, if a retry needs the
+        reservation."""
         with anyio.CancelScope() as scope:
             self._without_permit[scope] = None
             try:
@@ -146,19 +148,20 @@ class Reservations:
     def settle(
         self, held: Decimal | None, request: Request, prompt: Prompt, outcome: Outcome | None, cost: Cost | None
     ) -> None:
-        """Replace what was held by what was billed: `cost`, as far as usage and price tell.
+        """Replace the reservation by what was billed: `cost`, if usage and price are known.
 
-        `outcome` None means cancelled on the way.
+        `outcome` None means that the request was cancelled while in flight.
         """
         if outcome is None or (isinstance(outcome, Failure) and outcome.maybe_billed and outcome.usage is None):
             if held is None:
                 self.budget.abandon_unheld(self._most(request, prompt))
             else:
                 self.budget.abandon(held)
-        # Spending counts without a cap too: one may be set while the run goes on.
+        # Costs are counted without a cap too: one may be set while the run goes on.
         elif cost is not None:
             self.budget.settle(held or _NOTHING, cost.input + cost.output)
-        elif isinstance(outcome, Completion) or outcome.usage is not None:  # billed, but not told how much
+        # billed, but the reply does not say how much
+        elif isinstance(outcome, Completion) or outcome.usage is not None:
             worst = held if held is not None else self._most(request, prompt)
             self.budget.settle_unreported(held or _NOTHING, worst)
         else:
@@ -169,19 +172,19 @@ class Reservations:
             self._wake()
 
     def _most(self, request: Request, prompt: Prompt) -> Decimal:
-        """Return the worst case of a request that went out without a cap; nothing where none can be given."""
+        """Return the worst case of a request that was sent without a cap; 0 where nothing bounds it."""
         worst = self.worst_case(request, prompt)
         return _NOTHING if isinstance(worst, Unbounded) else worst
 
     def release(self, held: Decimal) -> None:
-        """Give back what was held for a request that never went out."""
+        """Cancel the reservation of a request that was never sent."""
         self.budget.settle(held, _NOTHING)
         self._wake()
 
     def _wake(self) -> None:
-        """Let the first that waits look again; who gets in or gives up lets the next one look.
+        """Wake the first that waits; once it has its reservation or gives up, it wakes the next one.
 
-        All at once would be thousands that look in vain at every answer, near the end of a budget.
+        Near the end of a budget thousands may wait: waking all of them at every answer would be slow.
         """
         if self._retries:
             self._called += 1

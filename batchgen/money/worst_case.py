@@ -1,6 +1,6 @@
-"""The most that one request can cost: the one bound that a budget, `check` and the reservations share.
+"""The most that one request can cost, as used by the budget, by `check` and by the reservations.
 
-Where nothing bounds a request a budget could not be kept, and the refusal says what to set.
+If nothing bounds a request, a budget could not be kept: it is then refused with a sentence that says what to set.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from batchgen.values import Prompt, Request
 
 
 class Unbounded(Struct, frozen=True):
-    """Why no bound can be given, and what to set: a sentence for the user."""
+    """There is no bound: `reason` is a sentence for the user that says why, and what to set."""
 
     reason: str
 
 
 class _Known(Struct, frozen=True):
-    """What is the same for all requests of a model: its price, its longest answer, tokens that its template adds, and
-    the factor of the class of service that is asked for."""
+    """What is the same for all requests to a model: its price, its longest answer, the tokens that its template adds,
+    and the price factor of the class of service."""
 
     price: ModelPrice
     longest: int
@@ -37,7 +37,7 @@ class _Known(Struct, frozen=True):
 
 
 class WorstCase:
-    """Bounds the cost of a job's requests. `model` and `parameters` are the job's; a row's own win over them."""
+    """Bounds the cost of a job's requests. `model` and `parameters` are the job's; a row's own replace them."""
 
     def __init__(self, price_of: Callable[[str], ModelPrice | None], model: str, parameters: Mapping[str, Any]) -> None:
         self._price_of = price_of
@@ -46,7 +46,7 @@ class WorstCase:
         self._known: dict[str, _Known | Unbounded] = {}
 
     def of_job(self) -> Decimal | Unbounded:
-        """Return the same for a request without text: what can be known before there is a row."""
+        """Return the most that a request without text can cost, which is known before any row is read."""
         return self(Request("", b"", {}), Prompt())
 
     def __call__(self, request: Request, prompt: Prompt) -> Decimal | Unbounded:
@@ -70,7 +70,7 @@ class WorstCase:
         return worst * known.factor
 
     def advice(self, prompt: Prompt) -> str:
-        """Return what lowers the worst case of a request."""
+        """Return a sentence on what would lower the worst case of a request."""
         price = self._price_of(prompt.model or self._model)
         if price is not None and price.max_media_tokens is None and media_of(prompt):
             return (
@@ -102,13 +102,13 @@ class WorstCase:
                 "max_completion_tokens, or max_tokens with enable_thinking = false or a thinking_budget, under "
                 "model.parameters."
             )
-        if prediction := parameters.get("prediction"):  # what the answer does not use of it is charged as output too
+        if prediction := parameters.get("prediction"):  # the rest of the context may be used for output
             longest += len(msgspec.json.encode(prediction))
         return _Known(price, longest, template_bound(parameters), price.worst_factor(parameters.get("service_tier")))
 
 
 def _with_media(tokens: int, media: list[Media], price: ModelPrice) -> int | Unbounded:
-    """Return the bound of a request that holds media, whose own bytes say nothing of their tokens."""
+    """Return the bound of a request with images, video or files, whose size does not bound their tokens."""
     if any(part.kind == AUDIO for part in media):
         return Unbounded(
             "limits.budget cannot be kept where messages hold audio: it has a price of its own, which is not known "

@@ -1,1 +1,1 @@
-"""A row to a prompt: templates, messages, and which prompts are the same."""
+"""From a row to its prompt: templates, conversations in columns, and the detection of duplicate requests."""

@@ -1,23 +1,23 @@
-"""Rows that ask the same: which keys come more than once, and when sharing an answer changes nothing."""
+"""Duplicate requests: which keys occur more than once, and when rows may share an answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-_LEAST_BITS, _MOST_BITS = 20, 27  # of a filter's two tables: 128 KB to 16 MB each
-_BITS_A_ROW = 256  # a single prompt is taken for a repeated one once in so many, about, in a full table
+_LEAST_BITS, _MOST_BITS = 20, 27  # size of each of the filter's two tables: 128 KB to 16 MB
+_BITS_A_ROW = 256  # in a full table about one in so many keys is wrongly taken for a repeated one
 
 
 class RepeatFilter:
-    """Which keys came more than once, in at most 32 MB however many there are.
+    """A Bloom filter for keys that occur more than once, in at most 32 MB for any number of keys.
 
-    It never misses one; now and then it takes a single key for a repeated one. `repeats` counts the keys that had come
-    before, by the same measure.
+    It finds every repeated key, and now and then takes a key for repeated that is not. `repeats` counts the keys that
+    had occurred before, with the same error.
     """
 
     def __init__(self, rows: int) -> None:
-        """`rows`: about how many keys will come."""
+        """`rows` is about the number of keys that will be added."""
         bits = min(max((rows * _BITS_A_ROW).bit_length(), _LEAST_BITS), _MOST_BITS)
         self._mask = (1 << bits) - 1
         self._once = bytearray(1 << (bits - 3))
@@ -25,7 +25,7 @@ class RepeatFilter:
         self.repeats = 0
 
     def add(self, key: bytes) -> None:
-        """Take note of a key."""
+        """Add a key."""
         place = int.from_bytes(key[:8]) & self._mask
         byte, bit = place >> 3, 1 << (place & 7)
         if self._once[byte] & bit:
@@ -40,9 +40,9 @@ class RepeatFilter:
 
 
 def dedupe_default(parameters: Mapping[str, Any]) -> bool:
-    """Return whether rows with one request share its answer when the job does not say: temperature 0 or a fixed seed.
+    """Return whether duplicate requests share an answer if the job does not say: at temperature 0 or with a fixed seed.
 
-    A value that comes from a column (a table) is neither; `extra_body` counts as if written at the top.
+    A value from a column counts as neither. Fields of `extra_body` count as parameters.
     """
     extra = parameters.get("extra_body")
     merged = {**parameters, **extra} if isinstance(extra, Mapping) else parameters

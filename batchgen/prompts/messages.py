@@ -1,11 +1,11 @@
 """Columns that hold a conversation: `messages` ({role, content, ...} or ShareGPT's {from, value}) and `history`.
 
-The rules are those both wire formats share (Alibaba's "Text generation" and OpenAI's "Chat completions" reference):
-system or developer first only; then user, assistant and tool, the last with `tool_call_id`; the last message is the
-user's or a tool's, or an assistant's that is to be continued (`partial`, in DeepSeek's words `prefix`).
+The rules are those that both wire formats share (Alibaba's "Text generation" and OpenAI's "Chat completions"): a system
+or developer message only at the beginning; then user, assistant and tool messages, the last with `tool_call_id`; at the
+end a user or tool message, or an assistant message that is to be continued (`partial`, or DeepSeek's `prefix`).
 
-Images, videos and sounds are passed on by their URL and never fetched here. A file's path is refused: rows are foreign
-data, and a server on this machine or beside it may open what a row names.
+Images, videos and sounds are passed on by their URL and never fetched here. The path of a file is refused: rows come
+from elsewhere, and a server on this machine might open any file that a row names.
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ _ROLES = (*_LEADING_ROLES, "user", "assistant", "tool")
 _SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
 _MEDIA = ("image", "video", "audio", "image_url", "video_url", "input_audio", "file")
 _PATH = re.compile(r"/|\.{1,2}/|~|\\\\|[A-Za-z]:[\\/]")
-_LONGEST_PATH = 1024  # what is longer is the thing itself in base64, where a slash may come first
+_LONGEST_PATH = 1024  # a longer text is base64 data, which may begin with a slash
 
 
 def read_messages(value: Any, column: str, *, exact: bool = False, drop_last_answer: bool = False) -> list[Message]:
     """Return the messages of one cell, null fields left out. Raises `PromptError` naming column and message.
 
-    `drop_last_answer`: an answer that ends the conversation, as in files for fine-tuning, is left off.
-
-    `exact`: a null inside the arguments of a tool call was written so, and stays; in JSON text it always does.
+    `drop_last_answer`: an assistant message at the end, as in files for fine-tuning, is dropped. `exact`: nulls inside
+    the arguments of tool calls are kept, as they always are in JSON text.
     """
     kept = frozenset({"arguments"} if exact or isinstance(value, str) else ())
     items = _read_list(value, column)
@@ -62,7 +61,7 @@ def read_messages(value: Any, column: str, *, exact: bool = False, drop_last_ans
 
 
 def _from_sharegpt(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a ShareGPT turn, {from, value}, as a message; anything else as it is."""
+    """Return a ShareGPT turn, {from, value}, as a message; anything else unchanged."""
     if message.keys() >= {"from", "value"} and not message.keys() & {"role", "content"}:
         role = message["from"]
         return {"role": _SHAREGPT_ROLES.get(role, role) if isinstance(role, str) else role, "content": message["value"]}
@@ -116,7 +115,7 @@ def _check_message(message: dict[str, Any], where: str, *, first: bool) -> None:
 
 
 def _media_places(part: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where the images, videos and sounds of a part are said to be, in either wire format's form."""
+    """Yield the addresses of the images, videos and sounds in a part, in either wire format's form."""
     for name in _MEDIA:
         shown = part.get(name)
         for place in shown if isinstance(shown, list) else [shown]:
@@ -134,7 +133,7 @@ def _has_content(content: str | list[Any]) -> bool:
 
 
 def without_nulls(value: Any, kept: Collection[str] = ()) -> Any:
-    """Drop null fields at any depth, but not below the keys `kept`: an Arrow struct has every field in every row."""
+    """Remove null fields at any depth, but not below the keys `kept`. An Arrow struct has every field in every row."""
     if isinstance(value, dict):
         return {
             key: member if key in kept else without_nulls(member, kept)
@@ -147,7 +146,7 @@ def without_nulls(value: Any, kept: Collection[str] = ()) -> Any:
 
 
 def as_messages(prompt: Prompt) -> list[Message]:
-    """Return the older prompt-and-history form as chat messages, for where only those are taken."""
+    """Return a prompt in the older form, text and history, as chat messages."""
     messages: list[Message] = list(prompt.messages)
     for turn in prompt.history:
         messages.append({"role": "user", "content": turn.get("user", "")})

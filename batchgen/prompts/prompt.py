@@ -1,16 +1,16 @@
-"""Row + templates → prompt. Row values are data: they are never compiled, and nothing in them is expanded again.
+"""Renders the prompt of a row. Values of a row are data: they are never compiled or expanded as templates.
 
-Templates are Jinja2, sandboxed, without escaping; an undefined name is an error. What differs from plain Jinja2:
+Templates are Jinja2, sandboxed and without escaping; an undefined name is an error. Other differences from Jinja2:
 
-- A null column fails the row, by name, wherever it would enter the text, filters and `~` included. Tests see it:
-  `{% if x is none %}`, `{% if x %}`, `{{ x | default("-") }}`.
-- `{{ row["Customer Name"] }}` reaches a column whose name is no identifier.
-- Lists and objects render as JSON, non-ASCII kept; `tojson` does not escape for HTML.
-- `{{ order.items }}` prefers the field `items` to the method of dict.
-- Nothing can be included or imported.
+- A null value that would enter the text fails the row, with the column's name, also within filters and `~`. It can be
+  tested for: `{% if x is none %}`, `{% if x %}`, `{{ x | default("-") }}`.
+- `{{ row["Customer Name"] }}` gives a column whose name is not an identifier.
+- Lists and objects are rendered as JSON with non-ASCII characters; `tojson` does not escape for HTML.
+- `{{ order.items }}` is the field `items` rather than the method of dict.
+- Templates can include and import nothing.
 
-As in Jinja2 a template's last line break is dropped. How long a text it may make and how many steps it may take is
-bounded, see `template_bounds`.
+As in Jinja2 the last line break of a template is dropped. The length of the text and the number of steps are bounded
+(`template_bounds`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from batchgen.text.columns import missing_column
 from batchgen.values import Failure, FailureKind, Message, Prompt, Row, Verdict
 
 _TEXT_PARAMETERS = frozenset({"stop", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
-"""Parameters whose value is text even where it looks like a number."""
+"""Parameters whose value is text, even if it looks like a number."""
 
 
 class PromptSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,7 +54,7 @@ class PromptSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class PromptTemplate:
-    """A job's way from a row to a prompt. Compiled once; `render` keeps no state."""
+    """Renders the prompts of a job. It is compiled once, and `render` keeps no state."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class PromptTemplate:
         parameter_columns: Mapping[str, str] | None = None,
         model_column: str | None = None,
     ) -> None:
-        """Compile the templates. `parameter_columns`: parameter → column that gives it, row by row.
+        """Compile the templates. `parameter_columns` maps parameters to the columns that give them for each row.
 
-        Raises `JobError`, naming the key and the template's line, for syntax errors, contradictory keys and
-        unreadable files.
+        Raises `JobError`, with the key and the template's line, for syntax errors, contradictory keys and files that
+        cannot be read.
         """
         _check_keys(settings)
         self._settings = settings
@@ -88,13 +88,15 @@ class PromptTemplate:
         self.columns = frozenset(self._asked)
 
     def check_columns(self, available: Collection[str], where: str) -> None:
-        """Raise `InputError` if the input `where` lacks a column, naming who asks for it and the nearest there is."""
+        """Raise `InputError` if the input `where` lacks a column; the message names the job key and the nearest
+        column."""
         for column, key in self._asked.items():
             if column not in available:
                 raise InputError(f'{where}: {key} needs column "{column}", but {missing_column(column, available)}')
 
     def fingerprint_parts(self) -> dict[str, str]:
-        """Return all that decides what a row's prompt is, by job key; templates as their text, wherever it stood."""
+        """Return all that decides the prompt of a row, by job key. Templates are given as text, also those from
+        files."""
         templates = {"prompt.system": self._system, "prompt.user": self._user, "prompt.prompt": self._prompt}
         parts = {key: template.source for key, template in templates.items() if template is not None}
         parts |= {f"model.parameters.{name}": f"column {column}" for name, column in sorted(self._parameters.items())}
@@ -108,11 +110,11 @@ class PromptTemplate:
         return parts | {key: f"column {column}" for key, column in columns.items() if column is not None}
 
     def finish_with(self, finish: Callable[[Prompt], Prompt]) -> None:
-        """Pass every prompt through `finish` from now on, which puts instruction and examples into it."""
+        """Pass every prompt through `finish` from now on, which adds the instruction and the examples."""
         self._finish = finish
 
     def render(self, values: Mapping[str, Any]) -> Prompt | Failure:
-        """Return the prompt of a row, given at least `columns`, or a failure of kind prompt that says why not."""
+        """Return the prompt of a row that has at least `columns`, or a failure of kind `prompt` with the reason."""
         prompt = self._render(values)
         return prompt if self._finish is None or isinstance(prompt, Failure) else self._finish(prompt)
 
@@ -215,10 +217,10 @@ def _model(value: Any, column: str) -> str | None:
 
 
 def _parameter(name: str, value: Any, exact: bool) -> Any:
-    """Return a row's parameter; None and the empty text leave it out, and so do the nulls of an Arrow struct.
+    """Return the value of a parameter from a column; None if it is null or empty. Nulls within a struct are removed.
 
-    A CSV cell is text, so text that reads as a JSON number, true, false, list or object is taken for that, except in
-    parameters that are texts themselves, where only lists and objects are.
+    A CSV cell is always text: text that is a JSON number, true, false, list or object is decoded. Parameters whose
+    value is text are decoded only if they hold a list or an object.
     """
     if not isinstance(value, str):
         return value if exact else without_nulls(value)

@@ -1,8 +1,8 @@
-"""Bounds on what a template may do: how long a text an expression may become, and how many steps a rendering may take.
+"""Bounds on templates: the length of the texts that expressions make, and the steps and the time of a rendering.
 
-A template comes with the job and its rows from elsewhere: `{{ text * count }}` with a large count, a loop in a loop, or
-a text doubled sixty times would take all memory or never end. What is checked is the size of a result before it is
-made, and every turn of a loop and every call. Texts, lists and numbers of ordinary size are never refused.
+The rows come from elsewhere: `{{ text * count }}` with a large count, nested loops, or a text that is doubled sixty
+times would take all memory or never end. The size of a result is checked before it is made; loop iterations and calls
+are counted. Texts, lists and numbers of ordinary size are never refused.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 TEXT_CAP = 32 * 1024 * 1024
-"""Most characters one template, or a text that it makes on the way, may have."""
+"""The most characters of the rendered text and of each intermediate text."""
 
 STEP_CAP = 1_000_000
-"""Most turns of loops and calls of one rendering."""
+"""The most loop iterations and calls of one rendering."""
 
 TIME_CAP_S = 10.0
-"""Longest that one rendering may take, looked at with every step."""
+"""The most seconds that one rendering may take; checked at every step."""
 
 _ITEM_CAP = TEXT_CAP // 8
 _BIT_CAP = 1 << 16
@@ -39,7 +39,7 @@ _spent = threading.local()
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja2's sandbox with these bounds; templates have to be parsed with `bounded`."""
+    """Jinja2's sandbox with these bounds. Parsed templates have to be passed through `bounded`."""
 
     intercepted_binops = frozenset({"*", "**", "%", "+"})
 
@@ -74,14 +74,14 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
 
 def bounded(tree: nodes.Template, environment: Environment) -> nodes.Template:
-    """Return a parsed template whose loops and joined texts are counted."""
+    """Return a parsed template with code that counts its loop iterations and checks its joined texts."""
     found: nodes.Template = _Counting().visit(tree)
     found.set_environment(environment)
     return found
 
 
 def add_filters(environment: Environment) -> None:
-    """Put the bounds round every filter that the environment has, and add those that `bounded` needs."""
+    """Add the bounds to every filter of the environment, and add the filters that `bounded` needs."""
     for name, function in list(environment.filters.items()):
         environment.filters[name] = _guarded(name, function)
     environment.filters[_COUNTED] = _counted
@@ -89,7 +89,7 @@ def add_filters(environment: Environment) -> None:
 
 
 def start_steps() -> None:
-    """Begin to count the steps of a rendering in this thread."""
+    """Start counting the steps of a rendering in this thread."""
     _spent.steps = 0
     _spent.since_s = time.monotonic()
 
@@ -140,7 +140,7 @@ def _checked_join(separator: str, parts: Any) -> Any:
 
 
 def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)  # keeps what Jinja2 notes on a filter, such as that it wants the environment
+    @functools.wraps(function)  # keeps Jinja2's marks on a filter, such as that it takes the environment
     def guarded(*args: Any, **kwargs: Any) -> Any:
         _take_steps(1)
         _check_widths(name, (*args, *kwargs.values()))
@@ -156,7 +156,7 @@ def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _check_widths(name: str, values: Iterable[Any]) -> None:
-    """Raise for a width beyond all bounds, given as a number or inside a format."""
+    """Raise for a width beyond the bounds, given as a number or inside a format."""
     for value in values:
         if name in _WITH_WIDTHS and isinstance(value, int) and value > _ITEM_CAP:
             raise OverflowError(f"{name} asks for more than {_ITEM_CAP:,} characters or items")

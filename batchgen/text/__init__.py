@@ -1,1 +1,1 @@
-"""Figures, tables, columns and terminal text for people."""
+"""Text for people: figures, tables, sections of reports, suggestions, and foreign text made safe to show."""

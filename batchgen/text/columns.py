@@ -1,15 +1,15 @@
-"""The sentence for a column that is not there: one wording for `input.id`, templates and parameters alike."""
+"""The error message for a column that does not exist, the same for `input.id`, templates and parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from difflib import get_close_matches
 
-_MOST_LISTED = 30  # a wide table would bury the sentence
+_MOST_LISTED = 30  # a longer list of columns would hide the message
 
 
 def missing_column(name: str, available: Collection[str]) -> str:
-    """Return `there is no column "x"; nearest is "y"; the columns are ...`, to be put after what asks for it."""
+    """Return `there is no column "x" in the input; did you mean "y"? The columns are ...`, for the end of a message."""
     nearest = get_close_matches(name, available, n=1, cutoff=0.6) or [
         column for column in available if column.strip().casefold() == name.strip().casefold()
     ]

@@ -1,4 +1,4 @@
-"""Values as people read them, safe on a terminal and in a page."""
+"""Numbers, money, times and foreign texts as people read them, safe on a terminal and in a page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UNKNOWN = "–"
 
 
 def plain(text: str, most: int = 200) -> str:
-    """Return foreign text on one line of at most `most` characters, with nothing in it that acts on what shows it.
+    """Return foreign text on one line of at most `most` characters, without characters that control a terminal.
 
     Control characters (terminal escapes among them), bidirectional overrides and other invisible format characters
     become U+FFFD; line breaks and tabs become spaces.
@@ -20,26 +20,26 @@ def plain(text: str, most: int = 200) -> str:
 
 
 def plain_lines(text: str, most: int = 1_500) -> str:
-    """Return foreign text as `plain` does, its line breaks kept; of empty lines one is left."""
+    """Return foreign text as `plain` does, but with its line breaks; several empty lines become one."""
     lines = [plain(line, most) for line in text[:most].splitlines()]
     kept = [line for before, line in zip(["x", *lines], lines, strict=False) if line.strip() or before.strip()]
     return "\n".join(kept) + ("…" if len(text) > most else "")
 
 
 def _safe(char: str) -> str:
-    """Keep joiners, which many scripts need; they move nothing."""
+    """Return a character, or U+FFFD for one that is unsafe. Joiners, which many scripts need, are kept."""
     if char in "\u200c\u200d":
         return char
     return "\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else char
 
 
 def count(number: float | None) -> str:
-    """Return a whole number with its thousands apart."""
+    """Return a number without decimals and with commas between thousands."""
     return UNKNOWN if number is None else f"{number:,.0f}"
 
 
 def figure(number: float | None) -> str:
-    """Return a number to three significant digits, or whole above a hundred."""
+    """Return a number to three significant digits, or without decimals from a hundred on."""
     if number is None:
         return UNKNOWN
     if abs(number) >= 100 or number == int(number):
@@ -55,7 +55,7 @@ def amount(value: Decimal | float | None, currency: str | None) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """Return a share in percent; a small one is never shown as none, an almost full one never as all."""
+    """Return a share in percent. A small one is never shown as 0 %, one just below the whole never as 100 %."""
     if not whole:
         return UNKNOWN
     percent = 100 * part / whole
@@ -67,14 +67,14 @@ def share(part: float, whole: float) -> str:
 
 
 def latency(milliseconds: float | None) -> str:
-    """Return a short time."""
+    """Return a latency in ms or s."""
     if milliseconds is None:
         return UNKNOWN
     return f"{figure(milliseconds)} ms" if milliseconds < 1000 else f"{milliseconds / 1000:,.3g} s"
 
 
 def duration(seconds: float | None) -> str:
-    """Return a span of time in its two largest units."""
+    """Return a duration in its two largest units (`2 h 5 min`)."""
     if seconds is None:
         return UNKNOWN
     if seconds < 60:
@@ -93,17 +93,8 @@ def moment(iso: str) -> str:
 
 
 def money(amount: Decimal, currency: str) -> str:
-    """An amount as people read it: two decimals, or four significant digits below one."""
+    """Return an amount of money with two decimals, or four significant digits below one."""
     text = f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.4g}"
     if "e" in text.lower():
         text = f"{amount:.12f}".rstrip("0")
     return f"{text} {currency}".rstrip()
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration as people read it."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

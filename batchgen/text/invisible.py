@@ -1,4 +1,4 @@
-"""Characters that show nothing and mean nothing: they come with text that was copied from pages and documents."""
+"""Characters that are invisible and have no meaning, and that come along with text copied from pages and documents."""
 
 from __future__ import annotations
 

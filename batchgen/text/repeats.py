@@ -1,17 +1,17 @@
-"""Pieces of a text that are no increments: each repeats what came before it."""
+"""Tells cumulative pieces of a text, each of which repeats all before it, from increments."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 REPEATED_LETTERS = 16
-"""So many letters said again show that it is no chance."""
+"""So many repeated characters cannot be chance."""
 
 
 def is_cumulative(pieces: Sequence[str]) -> bool:
     """Whether every piece begins with the whole of the one before it, and the text grows.
 
-    Increments hardly ever look so, and the first two mostly tell.
+    Increments hardly ever look like that; the first two pieces mostly decide.
     """
     if len(pieces) < 2 or not pieces[1].startswith(pieces[0]) or len(pieces[-1]) <= len(pieces[0]):
         return False

@@ -1,7 +1,7 @@
 """What a report is made of: sections of figures, tables, charts and passages, described once.
 
-`sections_text` shows them on a terminal; `report.html` shows the same ones as a page. All texts in here are plain
-(`text.figures.plain`): who makes a section cleans what comes from rows and vendors.
+`sections_text` shows them on a terminal; `report.html` shows the same ones as a page. All texts in a
+section are safe to show: whoever makes it passes what comes from rows and vendors through `text.figures.plain`.
 """
 
 from __future__ import annotations

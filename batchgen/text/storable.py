@@ -1,4 +1,4 @@
-"""File names as JSON and tables can hold them: Python keeps bytes that are not UTF-8 as lone surrogates."""
+"""Text that JSON and Arrow can store: Python represents bytes of file names that are not UTF-8 as lone surrogates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def storable(text: str) -> str:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return a value as JSON, its texts as `storable` gives them."""
+    """Return a value as JSON, with its texts passed through `storable`."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:

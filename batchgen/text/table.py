@@ -8,8 +8,8 @@ from itertools import zip_longest
 
 
 def table(rows: Sequence[Sequence[str]], *, words: int = 1, indent: str = "") -> list[str]:
-    """Return the lines of a table, its head being the first row: the first `words` columns to the left, figures to the
-    right."""
+    """Return the lines of a table whose first row is the head. The first `words` columns are aligned to the left, the
+    others to the right."""
     widths = [max(map(_width, column)) for column in zip_longest(*rows, fillvalue="")]
     return [
         indent
@@ -27,7 +27,7 @@ def _padded(cell: str, width: int, *, left: bool) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns on a terminal: East Asian wide letters take two, combining marks none."""
+    """Return the width on a terminal: East Asian wide characters take two columns, combining marks none."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -1,4 +1,4 @@
-"""Foreign text (a vendor's words, cells, file names) as it may reach a terminal: nothing in it that drives one."""
+"""Foreign text (vendors' messages, cells, file names) made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from batchgen.text.whole import whole_text
 
-# C0 without tab and newline, DEL, C1, and the marks that reorder text: they could drive or fool a terminal.
+# C0 without tab and newline, DEL, C1, and the marks that reorder text: they could control or mislead a terminal.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 

@@ -1,4 +1,4 @@
-"""Text mended so that UTF-8, JSON, Arrow and every stream can hold it: the one rule for halves of surrogate pairs."""
+"""Repairs surrogates, so that UTF-8, JSON, Arrow and every stream can hold a text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def whole_text(text: str) -> str:
-    """Return `text` with halves that belong together joined, and U+FFFD for each that stands alone."""
+    """Return `text` with surrogate pairs joined, and U+FFFD for each lone surrogate."""
     if text.isascii():
         return text
     try:
@@ -17,7 +17,7 @@ def whole_text(text: str) -> str:
 
 
 def whole_value(value: Any) -> Any:
-    """Return a JSON value with all its texts and keys mended."""
+    """Return a JSON value with `whole_text` applied to all its texts and keys."""
     if isinstance(value, str):
         return whole_text(value)
     if isinstance(value, list):

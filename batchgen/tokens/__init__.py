@@ -1,1 +1,1 @@
-"""How many tokens a text has: exact where a vocabulary is at hand, else by a stated rule."""
+"""Counting tokens: exactly where the model's vocabulary is installed, else by a rule with a stated error."""

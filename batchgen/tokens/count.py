@@ -1,15 +1,16 @@
-"""How many tokens a prompt has before it is sent: exact where the model's vocabulary is at hand, else by a stated rule.
+"""Counts a prompt's tokens before it is sent: exactly where the model's vocabulary is installed, else by a rule.
 
-What is billed is the `usage` of the reply; this is for estimates, budgets and pace. Rules and their sources:
+The counts are for estimates, budgets and pace; billed is what the reply reports as `usage`. Rules and their sources:
 
 - Qwen 1 to 3: 151,643 byte pairs, ChatML: `<|im_start|>role\\ncontent<|im_end|>\\n` a message, then
   `<|im_start|>assistant\\n`. Role and content are tokenized together, since a line end at the start of the content
-  merges with the one before it. Agrees with the samples of Model Studio's pages (tests/test_tokens.py).
+  merges with the one before it. This agrees with the samples of Model Studio's pages (tests/tokens/test_count.py).
   A self-hosted server may add a default system message or an empty thinking block.
-- OpenAI: three tokens and the role a message, three for the answer's start (OpenAI's cookbook).
-- Text that spells a control token is counted as the text it is.
-- Tools: their JSON and the frame Qwen's published template puts round them; close, not exact. What is not
-  text counts nothing (`tokens.hidden` names it).
+- OpenAI: each message has three tokens and its role besides its text, the start of the answer has three (OpenAI's
+  cookbook).
+- The name of a control token within a text is counted as ordinary text.
+- Tools: their JSON and the text that Qwen's published template puts around them; close, but not exact.
+- Content that is not text is not counted (see `tokens.hidden`).
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from batchgen.tokens.vocabularies import VocabularyMissing, openai_vocabulary, q
 from batchgen.values import Message, Prompt
 
 TOOLS_FRAME = 88
-"""Tokens of Qwen2.5's and Qwen3's template round a list of tools (measured with the vocabulary)."""
+"""Tokens that Qwen2.5's and Qwen3's template puts around a list of tools (measured with the vocabulary)."""
 
 _TOOL_CALL_FRAME = 4  # an opening and a closing mark and two line ends
 _PROMPT_BOUND = 96  # more tokens than any known template adds: the answer's start, a default system message, a date
-_TOOLS_BOUND = 640  # bytes of the instructions round tools
+_TOOLS_BOUND = 640  # bytes of the instructions that templates put around tools
 
 # A figure before "b" is a size, not a version: qwen-72b-chat is Qwen 1.
 _OLDER_QWEN = re.compile(r"(qwen|qwq|qvq)(?!-?(3\.[5-9]|[4-9](?!\d*b)))")
@@ -43,12 +44,13 @@ _CL100K = re.compile(r"(ft:)?gpt-(4|3\.5|35)\b")
 _NEWER_OPENAI = re.compile(r"(ft:)?gpt-([5-9]|oss)")
 
 _ASSUMED_BAND = (0.75, 1.15)
-"""For a model counted with the vocabulary of its predecessor: a judgement, not a measurement. Newer vocabularies are
-larger and merge more."""
+"""The band for a model that is counted with its predecessor's vocabulary. It is a judgement, not a measurement: newer
+vocabularies are larger and give fewer tokens."""
 
 
 class _Template(Struct, frozen=True):
-    """Tokens that a chat template adds: per message, for the answer's start; whether role and content are one text."""
+    """Tokens that a chat template adds to each message and for the start of the answer; `joined`: role and content are
+    tokenized as one text."""
 
     message: int
     answer: int
@@ -61,10 +63,10 @@ _UNKNOWN = _Template(message=5, answer=3)
 
 
 class TokenCounter:
-    """Counts for one model.
+    """Counts the tokens of prompts for one model.
 
-    `name`: the vocabulary or rule. `method`: "exact", or "rule" when the true count may lie between count × `band[0]`
-    and count × `band[1]`. `note`: why it is not exact and what to do, where something can be done.
+    `name` is the vocabulary or the rule. `method` is "exact", or "rule" if the true count lies between count ×
+    `band[0]` and count × `band[1]`. `note` says why the count is not exact and what the user can do about it.
     """
 
     __slots__ = ("_template", "band", "count_text", "method", "name", "note")
@@ -89,9 +91,9 @@ class TokenCounter:
         return f"TokenCounter({self.name!r}, {self.method})"
 
     def count(self, prompt: Prompt, parameters: Mapping[str, Any] | None = None) -> int:
-        """Return the input tokens of a prompt as the chat template renders it.
+        """Return the input tokens of a prompt, rendered by the model's chat template.
 
-        `parameters`: the job's; `tools` in them count. The prompt's own parameters win.
+        `parameters` are the job's, over which the prompt's own win; `tools` in them are counted.
         """
         template, count = self._template, self.count_text
         total = template.answer
@@ -110,10 +112,10 @@ class TokenCounter:
 
 @lru_cache(maxsize=256)
 def counter_for(model: str) -> TokenCounter:
-    """Return the best counter this machine has for a model. Never touches the network; loading takes about 0.2 s once.
+    """Return the best counter that this machine has for a model. It uses no network; the first call takes about 0.2 s.
 
-    `qwen-plus`, `-max`, `-flash`, `-turbo` and `-long` count as Qwen3 or older; a name with an organisation before a
-    slash counts as without it.
+    `qwen-plus`, `-max`, `-flash`, `-turbo` and `-long` are taken for Qwen3 or older. An organisation before a slash in
+    the name is ignored.
     """
     name = model.rsplit("/", 1)[-1].lower()
     try:
@@ -145,9 +147,10 @@ def counter_for(model: str) -> TokenCounter:
 
 
 def rough_tokens(size: int | str) -> int:
-    """Return a quick guess from a text, or from the length of a request body in bytes.
+    """Return a quick guess at the tokens of a text, or of a request body of so many bytes.
 
-    A token is about 4.8 bytes of English prose and 5 of Chinese, less in code and JSON: four here. Numbers are dearer.
+    It takes four bytes for a token. English prose has about 4.8 and Chinese 5; code and JSON have fewer, numbers
+    fewest.
     """
     if isinstance(size, str):
         size = len(size) if size.isascii() else len(size.encode("utf-8", "replace"))
@@ -155,10 +158,10 @@ def rough_tokens(size: int | str) -> int:
 
 
 def text_bound(body: bytes, added: int = 0) -> int:
-    """Return more tokens than the text of a request can have in any byte-level vocabulary.
+    """Return an upper bound on the tokens of a request's text in any byte-level vocabulary.
 
-    A token is at least one byte of UTF-8 (of NFC text, which may be longer), and a request's JSON is longer than its
-    text; what templates add to a prompt comes on top, and `added` (see `template_bound`).
+    A token has at least one byte of UTF-8 (of the text in NFC, which may be longer), and a request's JSON is longer
+    than its text. What templates add to a prompt comes on top, and `added` tokens (see `template_bound`).
     """
     size = len(body)
     if not body.isascii():
@@ -169,7 +172,7 @@ def text_bound(body: bytes, added: int = 0) -> int:
 
 
 def template_bound(parameters: Mapping[str, Any]) -> int:
-    """Return the most tokens that a template puts round the tools and the answer's schema in the parameters."""
+    """Return an upper bound on the tokens that a template puts around tools and schema in the parameters."""
     added = 0
     for key in ("tools", "response_format"):
         if value := parameters.get(key):

@@ -1,6 +1,6 @@
-"""What a request costs beside its own text: images, recordings and files in messages, and what the provider adds.
+"""What a request costs besides its text: images, recordings and files in messages, and what the provider adds.
 
-The bytes of a request bound the tokens of its text only. An image by URL costs thousands of tokens whatever the length
+The size of a request bounds only the tokens of its text. An image by URL costs thousands of tokens whatever the length
 of its address, and a web search adds pages to the input and fees to the bill.
 """
 
@@ -34,14 +34,14 @@ _SWITCHES = {
 
 
 class Media(Struct, frozen=True):
-    """A part of a message that is not text. `size`: bytes of text in it (its address, or the data itself)."""
+    """A part of a message that is not text. `size` is the bytes of text in it: its address, or the data as base64."""
 
     kind: str
     size: int
 
 
 def media_of(prompt: Prompt) -> list[Media]:
-    """Return the parts of a prompt that are not text, in order. Quick where all content is text."""
+    """Return the parts of a prompt that are not text, in order. It is quick where all content is text."""
     found: list[Media] = []
     for message in prompt.messages:
         content = message.get("content")
@@ -57,7 +57,7 @@ def media_of(prompt: Prompt) -> list[Media]:
 def added_by_provider(model: str, parameters: Mapping[str, Any]) -> str | None:
     """Return what the provider adds to the input or the bill by itself, with the setting that asks for it; else None.
 
-    Nothing in a request bounds it, and its fees stand in no reply. `parameters` are the effective ones.
+    Nothing in a request bounds it, and no reply reports its fees. `parameters` are those of `effective_parameters`.
     """
     for key, words in _SWITCHES.items():
         if parameters.get(key):

@@ -1,4 +1,4 @@
-"""A request's parameters as the provider sees them: the row's own over the job's, `extra_body` at the top."""
+"""A request's parameters as the provider sees them: a row's own replace the job's, `extra_body` is merged in."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def effective_parameters(parameters: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the job's parameters under the row's `own`.
+    """Return the job's parameters, replaced by the row's `own` where it has any.
 
-    A null cell does not set its parameter. `extra_body` is the SDK's word for fields it has no argument for: they stand
-    beside the others.
+    A null cell does not set its parameter. The fields of `extra_body`, the OpenAI SDK's argument for fields that it
+    does not know, stand beside the others.
     """
     merged = dict(parameters)
     if own:

@@ -1,9 +1,10 @@
-"""Tokens from characters alone, for models whose vocabulary is not at hand: a weight per script, and its error band.
+"""Estimates tokens from characters, for models whose vocabulary is not installed: a weight per script, and the error.
 
 The weights are a least-squares fit (non-negative, on relative errors) to counts with the Qwen vocabulary, over pieces
 of 2,500 characters: four documentation pages (English, Chinese, with code), interface texts in some 40 languages, a
 licence, Python code, JSON, CSV, logs, letters and chat messages. `tests/benchmarks/tokens.py` measures the rule again
-on any files. Scripts are told by the first byte of each character's UTF-8 form, which costs about a nanosecond a byte.
+on any files. The script is seen from the first byte of each character in UTF-8, which takes about a nanosecond for each
+byte.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _VIETNAMESE_LESS = 1.15 - 0.1
 
 
 def count_by_script(text: str) -> int:
-    """Return about how many tokens a text has in the vocabulary of a present-day model; see `BAND`."""
+    """Return about how many tokens a text has for a current model; `BAND` is the error."""
     data = text.encode("utf-8", "replace")
     size = len(data)
     if not size:

@@ -1,4 +1,4 @@
-"""Byte-pair vocabularies that are on this machine: found, loaded and used without a network, whatever the text."""
+"""Byte-pair vocabularies that are installed on this machine, used without a network and safe for any text."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     import tiktoken
 
 SLICE = 1 << 14
-"""Longest text given to tiktoken at once, in characters. Its regular expression fails on a million blanks in a row and
-its merging of one piece grows faster than the piece: both need a bound."""
+"""The longest text that is given to tiktoken at once, in characters. Its regular expression fails on a million blanks
+in a row, and the time to merge one piece grows faster than its length: both need a bound."""
 
 _SAFE_CUT = re.compile(r"[^\W_](?=[ ,.;:!?\n，。、；：！？])")
-"""A letter or digit before a blank, line end or sentence mark: always the end of a piece in the vocabularies below, so
-a cut there changes no count. Their expressions never look back, and no alternative runs from a letter into such a
-mark."""
+"""A letter or digit before a blank, line end or punctuation mark. This is always the end of a piece in the vocabularies
+below, so that a cut there changes no count: their expressions have no lookbehind, and no alternative matches a letter
+and such a mark together."""
 
 _QWEN_RANKS = 151_643
 _QWEN_PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""How Qwen's tokenizer cuts text into pieces (github.com/dashscope/dashscope-sdk-python, dashscope/tokenizers)."""
+"""How Qwen's tokenizer splits text into pieces (github.com/dashscope/dashscope-sdk-python, dashscope/tokenizers)."""
 
 _OPENAI_TABLES = {
     "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
@@ -39,13 +39,13 @@ _OPENAI_TABLES = {
 
 
 class VocabularyMissing(Exception):
-    """The vocabulary is not on this machine; the text says what to install or to copy."""
+    """The vocabulary is not installed; the message says what to install or to copy."""
 
 
 class Vocabulary:
-    """Counts tokens of plain text: names of control tokens in it are text like any other.
+    """Counts the tokens of plain text, in which the names of control tokens are ordinary text.
 
-    `normalize`: the tokenizer works on NFC (Qwen's does). `longest`: how many characters it is given at once.
+    `normalize`: the tokenizer works on NFC, as Qwen's does. `longest`: the most characters it is given at once.
     """
 
     __slots__ = ("_encode", "_longest", "_normalize", "encoding")
@@ -59,9 +59,9 @@ class Vocabulary:
     def count(self, text: str) -> int:
         """Return the number of tokens.
 
-        Exact, with one exception: a run of more than half of `longest` characters without a safe place to cut
-        (blanks, one letter, a wall of symbols) is cut anyway, which adds at most a few tokens a cut. A lone surrogate
-        counts as U+FFFD.
+        It is exact with one exception: a run of more than `longest` / 2 characters without a safe place to cut (blanks,
+        one repeated letter, symbols only) is cut anywhere, which adds a few tokens at most. A lone surrogate counts as
+        U+FFFD.
         """
         if self._normalize and not text.isascii():
             text = unicodedata.normalize("NFC", text)
@@ -102,8 +102,8 @@ def qwen_vocabulary() -> Vocabulary:
 def openai_vocabulary(name: str) -> Vocabulary:
     """Return an OpenAI vocabulary from tiktoken's own cache. Raises VocabularyMissing.
 
-    tiktoken downloads a table that its cache lacks or holds damaged; so it is asked only when the file is there and
-    has the hash that tiktoken will check.
+    tiktoken downloads a table that is missing or damaged in its cache; therefore it is only asked if the file exists
+    and has the hash that tiktoken checks.
     """
     tiktoken = _tiktoken()
     url = f"https://openaipublic.blob.core.windows.net/encodings/{name}.tiktoken"
@@ -111,7 +111,7 @@ def openai_vocabulary(name: str) -> Vocabulary:
     if directory is None:
         directory = str(Path(tempfile.gettempdir()) / "data-gym-cache")
     path = Path(directory) / hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
-    # An empty directory name switches tiktoken's cache off.
+    # An empty name of the directory turns tiktoken's cache off.
     if not directory or not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != _OPENAI_TABLES[name]:
         raise VocabularyMissing(
             f"the table {name} is not in tiktoken's cache; to have it, run "

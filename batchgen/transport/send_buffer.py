@@ -21,9 +21,8 @@ class Outbox:
     def add(self, write: Callable[[], None]) -> None:
         """Have `write` called after the loop has read from its sockets once more."""
         if not self._writes:
-            self._loop.call_soon(
-                self._loop.call_soon, self._flush
-            )  # asyncio runs the callbacks of this iteration's reads after the first `call_soon`
+            # asyncio runs the callbacks of this iteration's reads after the first `call_soon`.
+            self._loop.call_soon(self._loop.call_soon, self._flush)
         self._writes.append(write)
 
     def _flush(self) -> None:
