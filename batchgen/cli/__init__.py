@@ -1,1 +1,1 @@
-"""The command: its commands, options, messages, progress bar, price list and simulated endpoint."""
+"""The command line: commands, options, messages, progress bar, price list and simulated endpoint."""

@@ -53,7 +53,7 @@ def run_command(*, retry_failed: bool, fresh: bool, no_progress: bool, as_json: 
     if options.pop("dry_run"):
         return _check(1, as_json, options)
     if sys.platform == "linux":
-        # Arrow reads this when it is imported. Tables of 20 MB come and go on three threads here, and its usual
+        # Arrow reads this when it is imported. Tables of 20 MB are made and freed on three threads, and its default
         # allocator keeps 80 MB more of them at the peak (pyarrow 26).
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     from pathlib import Path
@@ -79,7 +79,7 @@ def run_command(*, retry_failed: bool, fresh: bool, no_progress: bool, as_json: 
                 job, lambda: load_from(options), endpoint, reporter, fresh=fresh, retry_failed=retry_failed
             )
 
-        gc.freeze()  # the collector would look through all modules again and again, at 3 % of a row
+        gc.freeze()  # the garbage collector would scan all modules again and again, which takes 3 % of a row's time
         summary = anyio.run(main, backend_options=loop_options())
     if as_json:
         click.echo(summary.to_json())
@@ -96,22 +96,22 @@ def run_command(*, retry_failed: bool, fresh: bool, no_progress: bool, as_json: 
 
 
 def _give_large_blocks_back() -> None:
-    """Have the C library return blocks of a megabyte and more at once: it would keep up to 32 MB of them per thread.
+    """Make the C library return freed blocks of a megabyte and more to the system, instead of keeping 32 MB per thread.
 
-    40 answers of 24 MB peaked at 580 MB with its usual rule, at 470 MB so. Without large answers the rule would only
-    cost: a tenth of a row's time.
+    With 40 answers of 24 MB the peak is 470 MB instead of 580 MB. Without large answers this would only take time: a
+    tenth of a row's.
     """
     import ctypes
     from contextlib import suppress
 
-    with suppress(OSError, AttributeError):  # not every C library has it
+    with suppress(OSError, AttributeError):  # not every C library has this function
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1024 * 1024)
 
 
 async def _run_under_signals(
     job: Job, reload: Callable[[], Job], endpoint: Endpoint | None, reporter: Any, **options: Any
 ) -> Summary:
-    """Run the job; SIGINT and SIGTERM interrupt it, SIGHUP takes over the limits of the edited job file."""
+    """Run the job. SIGINT and SIGTERM interrupt it; SIGHUP applies the limits of the edited job file."""
     import anyio
 
     from batchgen.api import arun
@@ -125,7 +125,7 @@ async def _run_under_signals(
             ready.set()
             async for number in signals:
                 if number in (signal.SIGINT, signal.SIGTERM):
-                    if not control.attached:  # reading the input, in threads that cannot be stopped
+                    if not control.attached:  # the input is being read by threads that cannot be stopped
                         click.echo("Interrupted; nothing was sent.", err=True)
                         os._exit(EXIT_INTERRUPTED)
                     reporter.note("Interrupted: waiting for what is in flight. Once more stops at once.")
@@ -146,7 +146,7 @@ async def _run_under_signals(
         try:
             summary = await arun(job, endpoint=endpoint, reporter=reporter, control=control, **options)
         except BatchgenError as error:
-            summary = error  # raised outside: a task group would wrap it
+            summary = error  # raised outside of the task group, which would wrap it
         tasks.cancel_scope.cancel()
     if isinstance(summary, BatchgenError):
         raise summary

@@ -1,6 +1,6 @@
-"""The command: exceptions become exit codes and error text here, once. A thin layer over the Python functions.
+"""The entry point of the command line, where exceptions become exit codes and error messages.
 
-Heavy imports (pyarrow, the clients) happen inside the commands, so that `--help` answers at once.
+Heavy modules (pyarrow, the clients) are imported inside the commands, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ for command in (
 
 
 class _WithoutPandas(MetaPathFinder):
-    """pyarrow imports pandas, where there is one, at the first list it converts: 0.3 s and 35 MB for nothing."""
+    """Keep pyarrow from importing pandas, if that is installed, at the first list it converts: 0.3 s and 35 MB for
+    nothing."""
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
         if fullname == "pandas":
@@ -64,9 +65,9 @@ class _WithoutPandas(MetaPathFinder):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit with the contract's code; the one place where exceptions become exit codes."""
+    """Run the command and exit with its exit code."""
     sys.meta_path.insert(0, _WithoutPandas())
-    gc.set_threshold(50_000, 20)  # rows make no cycles: looking for some 300 times as often cost 4 % of a row
+    gc.set_threshold(50_000, 20)  # rows make no reference cycles: with the default, 4 % of a row's time
     outputs = outlast()
     code = _code(arguments)
     settle(outputs)
@@ -94,7 +95,7 @@ def _code(arguments: list[str] | None) -> int:
     except KeyboardInterrupt:
         click.echo("Interrupted; nothing was sent.", err=True)
         return EXIT_INTERRUPTED
-    except SystemExit as left:  # click's own answer to a pipe that broke, which was none of the standard streams
+    except SystemExit as left:  # click exits so after a broken pipe that is not one of the standard streams
         return _unforeseen(left.__context__ or left)
     except Exception as error:
         return _unforeseen(error)

@@ -1,4 +1,4 @@
-"""What the commands print: plain text for people, free of control characters. No decisions here."""
+"""What the commands print: plain text for people, without control characters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from batchgen.text.terminal import harmless
 
 
 def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
-    """Return the end of a run in a few lines; `breakdown` are lines on how the rows ended."""
+    """Return the summary of a run in a few lines; `breakdown` has the lines on the results of the rows."""
     state = _STATES[summary.state] + (" (simulated)" if summary.simulated else "")
     lines = [f"{state}: {summary.rows:,} rows, {summary.succeeded:,} succeeded, {summary.failed:,} failed"]
     if summary.pending:
@@ -65,7 +65,7 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
 
 
 def _saved(summary: Summary) -> str:
-    """Return what rows that were not sent would have cost, at the mean of those that were."""
+    """Return what the rows that were not sent would have cost, at the mean cost of those that were sent."""
     asked = summary.succeeded + summary.failed - summary.shared
     if not summary.cost or asked <= 0:
         return ""
@@ -73,7 +73,7 @@ def _saved(summary: Summary) -> str:
 
 
 def check_text(checked: Checked) -> str:
-    """Return what `check` found, the first requests last."""
+    """Return what `check` found, with the first requests at the end."""
     lines = [
         f"job       {checked.job}",
         f"input     {checked.input}: {checked.rows:,} rows, columns {', '.join(checked.columns)}",
@@ -99,7 +99,7 @@ def check_text(checked: Checked) -> str:
 
 
 def status_text(directory: str, state: RunState, holder: str | None) -> str:
-    """Return where a run stands."""
+    """Return the progress of a run."""
     counts = state.summary
     what = state.state
     if what == "running":
@@ -121,7 +121,7 @@ def status_text(directory: str, state: RunState, holder: str | None) -> str:
 
 
 def status_json(state: RunState, holder: str | None) -> bytes:
-    """Return the same as one JSON object."""
+    """Return the progress of a run as one JSON object."""
     told: dict[str, Any] = msgspec.to_builtins(state)
     return json_bytes({**told, "held_by": holder})
 

@@ -1,4 +1,4 @@
-"""What commands share: the options that describe a job, and the exit codes."""
+"""What the commands have in common: the options that describe a job, and the exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXIT_COMPLETE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_UNFORESEEN, EXIT
 
 
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that `run`, `check` and `estimate` share."""
+    """Add the options that `run`, `check` and `estimate` have in common."""
     options = [
         click.argument("job_path", metavar="JOB.toml", type=click.Path()),
         click.option("-i", "--input", "input_path", metavar="PATH", help="Read rows from here instead of input.path."),

@@ -1,4 +1,4 @@
-"""The price table for people and as JSON: what `batchgen prices` prints."""
+"""`batchgen prices`: the price list as text and as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from batchgen.text.table import table
 
 
 class Listed(Struct, frozen=True):
-    """One price of the list; `stale`: read more than six months ago."""
+    """One line of the list. `stale`: the price was read more than six months ago."""
 
     price: ModelPrice
     stale: bool
@@ -28,7 +28,7 @@ class Listed(Struct, frozen=True):
 def select_prices(
     prices: PriceTable, today: dt.date, *, model: str | None = None, region: str | None = None
 ) -> list[Listed]:
-    """Return the prices of a model (or of a pattern such as `qwen3*`) and a region; without them, all.
+    """Return the prices of a model (or of a pattern such as `qwen3*`) and a region; all prices if these are None.
 
     Raises `UsageError` with the nearest names when a model has no price.
     """
@@ -43,7 +43,7 @@ def select_prices(
 
 
 def prices_text(listed: Sequence[Listed]) -> str:
-    """Return a table for each region and currency, then remarks, sources and what is too old."""
+    """Return a table for each region and currency, then remarks, sources and the prices that are too old."""
     sections = []
     remarks = {note: number for number, note in enumerate(_notes(listed), 1)}
     for region, currency in sorted({(one.price.region, one.price.currency) for one in listed}, reverse=True):

@@ -1,4 +1,4 @@
-"""The bars: of a run, as the reporter that fills the empty methods, and of bytes that are read."""
+"""Progress bars on stderr: of a run, as a `Reporter`, and of the bytes that are read from the input."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from batchgen.text.figures import money
 from batchgen.text.terminal import harmless
 
 REFRESH_S = 0.25
-"""Shortest time between two redraws: setting tqdm's postfix costs 4 µs, too much for every row."""
+"""Seconds between two redraws at least: setting tqdm's postfix takes 4 µs, too long to do for every row."""
 
-_DELAY_S = 1.0  # small inputs are done before a bar of bytes would be read
+_DELAY_S = 1.0  # small inputs are read before anybody would see the bar
 
 
 class ProgressBar(Reporter):
-    """A tqdm bar on `file`: rows, rows/s, ETA, cost so far, failures, refusals. Notes are printed above it."""
+    """A tqdm bar on `file`: rows, rows/s, ETA, cost so far, failed and rate-limited. Notes are printed above it."""
 
     def __init__(
         self, *, bar: bool = True, file: TextIO | None = None, clock: Callable[[], float] = time.monotonic
@@ -76,7 +76,7 @@ class ProgressBar(Reporter):
 
     @contextmanager
     def _shown(self) -> Iterator[None]:
-        """A terminal that has gone must not take the run with it: from then on nothing is shown."""
+        """Show nothing more once the terminal is gone, which must not end the run."""
         try:
             yield
         except (OSError, ValueError):
@@ -85,7 +85,7 @@ class ProgressBar(Reporter):
 
 
 def postfix(standing: Progress) -> str:
-    """The bar's tail: cost, what is left of a budget and what the whole will cost; then what went wrong."""
+    """Return the end of the bar: cost, what is left of the budget, the expected cost of all rows; then failures."""
     parts = []
     if standing.spent is not None:
         parts.append(f"cost {money(standing.spent, standing.currency)}")
@@ -106,7 +106,8 @@ def postfix(standing: Progress) -> str:
 def bytes_bar(
     total: int | None, *, shown: bool = True, file: TextIO | None = None, delay_s: float = _DELAY_S
 ) -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with the bytes read so far; the bar is on stderr and appears after `delay_s`."""
+    """Yield a function to call with the number of bytes read so far; the bar appears on stderr after `delay_s`
+    seconds."""
     bar = tqdm(
         total=total,
         unit="B",

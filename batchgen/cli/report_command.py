@@ -68,7 +68,7 @@ def _page_document(report: Report, prefix: str) -> Document:
 
 
 def _evaluation(directory: str) -> Evaluation | None:
-    """Return the answers held against gold, where the job named any; what is in the way is said on stderr."""
+    """Return the comparison of the answers with gold columns, if the job names any; problems are printed on stderr."""
     from batchgen.evaluation.evaluate import evaluate, settings_of_run
 
     try:

@@ -30,7 +30,7 @@ def _priced_anew(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("directory", metavar="DIR", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(directory: str, as_json: bool) -> int:
-    """Show where a run stands, also while another process runs it.
+    """Show the progress of a run, also while another process runs it.
 
     \b
     Example:
@@ -134,9 +134,9 @@ def evaluate_command(
 ) -> int:
     """Compare a run's answers with gold columns: accuracy, precision, recall, F1, confusion, fields.
 
-    Values are compared letter by letter, and as what they are: numbers, dates, moments, booleans, lists and objects by
-    their value, texts without regard to Unicode form, case, white space and full stops. Signs, symbols and emoji always
-    count. In fields null, empty and words such as "none" or "nan" are the same.
+    Values are compared twice, letter by letter and by meaning: numbers, dates, times, booleans, lists and objects by
+    their value, texts regardless of Unicode form, case, white space and full stops. Signs, symbols and emoji always
+    matter. In fields null, empty text and words such as "none" or "nan" are equal.
 
     \b
     Example:
@@ -190,7 +190,7 @@ def diff_command(
 ) -> int:
     """Compare two runs over the same rows: agreement, changed answers, cost and latency side by side.
 
-    Rows are joined by row_id; those that one run does not have are counted.
+    Rows are joined by row_id; rows that only one of the runs has are counted.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The simulated provider as the commands use it: `run --simulate`, and `simulate` with an option per setting."""
+"""The simulated provider for `run --simulate`, and for `simulate`, which has an option for each of its settings."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from batchgen.simulator import FIELD_HELP, Settings, serve, start_in_thread
 from batchgen.storage.run_state import SIMULATOR
 
 BASE_PATHS = {"dashscope": "", "openai": "/compatible-mode/v1"}
-"""Where the simulator serves each wire format, below its address."""
+"""The path under which the simulator serves each wire format."""
 
 DEMONSTRATION = Settings(latency_ms=150, latency_sigma=0.4)
-"""`run --simulate`: quick, but with answers that come back out of order as real ones do."""
+"""The settings of `run --simulate`: quick, with latencies that vary so that answers arrive out of order."""
 
 
 @contextmanager
 def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
-    """Serve the simulator in a thread of this process and yield the endpoint that leads to it."""
+    """Run the simulator in a thread of this process and yield its endpoint."""
     handle = start_in_thread(DEMONSTRATION)
     try:
         yield Endpoint(handle.url + BASE_PATHS[wire_of(job.model.provider)], Secret("simulated"), SIMULATOR)
@@ -37,7 +37,7 @@ def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
 
 
 def setting_options() -> list[click.Parameter]:
-    """Return one command line option for each setting of the simulator, in their order."""
+    """Return a command-line option for each setting of the simulator, in order."""
     options: list[click.Parameter] = []
     hints = typing.get_type_hints(Settings)
     for field in msgspec.structs.fields(Settings):

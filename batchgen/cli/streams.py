@@ -1,4 +1,4 @@
-"""Standard output and error that outlast their reader: what cannot be written changes no run and no exit code."""
+"""Standard output and error that may be closed by their reader without any effect on the run or its exit code."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import sys
 from typing import Any, TextIO
 
 _READER_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET})
-"""A pipe without a reader, a terminal whose window was closed: nobody is left who misses anything."""
+"""The errors of a pipe without a reader and of a closed terminal: nobody is left to read the output."""
 
 
 class LastingOutput(io.RawIOBase):
-    """A descriptor to write to until that fails once; from then on all is thrown away, and `lost` says why."""
+    """Writes to a descriptor until that fails; from then on everything is discarded, and `lost` holds the error."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -44,15 +44,15 @@ class LastingOutput(io.RawIOBase):
 def outlast() -> list[LastingOutput]:
     """Replace the process's own standard output and error; return the new ones.
 
-    Streams that somebody has put in their place (a test, a notebook) are left alone. A standard stream that is closed
-    becomes the null device: else the next file that is opened would get its number, and what a library prints.
+    Streams that were replaced before (by a test or a notebook) are left alone. A standard stream that is closed becomes
+    the null device: else the next file that is opened would get its descriptor, and with it what a library prints.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             with contextlib.suppress(OSError):
-                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+                os.open(os.devnull, os.O_RDWR)  # `open` returns the lowest free descriptor
     outputs = []
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         old = getattr(sys, name)
@@ -65,7 +65,7 @@ def outlast() -> list[LastingOutput]:
 
 
 def _text(raw: LastingOutput, old: TextIO | None) -> TextIO:
-    """Return a text stream like the old one; letters that its encoding does not have are shown escaped."""
+    """Return a text stream like the old one; characters that its encoding does not have are escaped."""
     if not isinstance(old, io.TextIOWrapper):
         return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace")
     with contextlib.suppress(OSError):
@@ -81,7 +81,7 @@ def _text(raw: LastingOutput, old: TextIO | None) -> TextIO:
 
 
 def settle(outputs: list[LastingOutput]) -> None:
-    """Write what is still held back, and say on standard error if a disk was too full for standard output."""
+    """Flush both streams, and say on standard error if standard output could not be written to a full disk."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

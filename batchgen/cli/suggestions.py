@@ -1,4 +1,4 @@
-"""What somebody meant who typed a command or an option that does not exist."""
+"""Suggestions for commands and options that do not exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OTHER_WORDS = {
     "head": "show", "cat": "show", "results": "show", "tail": "show", "csv": "export", "excel": "export",
     "download": "export", "browse": "view", "ui": "view", "bill": "cost", "costs": "cost", "help": "--help",
 }  # fmt: skip
-"""Words that other programs have for what a command does."""
+"""Words that other programs use for our commands."""
 
 _OTHER_OPTIONS = {
     "workers": "limits.concurrency", "parallel": "limits.concurrency", "threads": "limits.concurrency",
@@ -26,11 +26,11 @@ _OTHER_OPTIONS = {
     "system": "prompt.system", "prompt": "prompt.user", "force": "--fresh", "overwrite": "--fresh",
     "resume": "", "continue": "",
 }  # fmt: skip
-"""Options that other programs have: the job key or the option that does it here; nothing where none is needed."""
+"""Options of other programs → our job key or option; empty where none is needed."""
 
 
 class Commands(click.Group):
-    """Lists the commands in the order in which they were added, and names what was meant by an unknown one."""
+    """Lists the commands in the order in which they were added, and suggests a command for an unknown word."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -49,7 +49,7 @@ class Commands(click.Group):
 
 
 def explained(error: click.UsageError) -> click.UsageError:
-    """Return an error that names the job key or the option which an unknown option could have meant."""
+    """Return an error that suggests a job key or an option for an unknown option."""
     takes_job = error.ctx is not None and any(option.name == "assignments" for option in error.ctx.command.params)
     if not takes_job or not isinstance(error, click.NoSuchOption) or not error.option_name.startswith("--"):
         return error
@@ -69,7 +69,7 @@ def explained(error: click.UsageError) -> click.UsageError:
 
 
 def _job_key(name: str) -> str | None:
-    """Return the job key of this name, if there is just one."""
+    """Return the job key whose last part is this name, if there is exactly one."""
     from batchgen.job.settings import JOB_KEYS
 
     found = [key for key in JOB_KEYS if key.replace(".", "_") == name or key.rpartition(".")[2] == name]

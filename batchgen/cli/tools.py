@@ -1,4 +1,4 @@
-"""Commands beside the runs: `mail` makes an input, `prices` lists them, `simulate` serves a provider."""
+"""Commands that need no job: `mail` makes an input, `prices` lists prices, `simulate` serves a simulated provider."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def prices(model: str | None, region: str | None, prices: str | None, as_json: b
 
 
 class _SimulateCommand(click.Command):
-    """Takes its options from the simulator's settings, read when they are needed: `--help` of the whole does not."""
+    """Takes its options from the simulator's settings, which are only imported when they are needed."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         if len(self.params) == 1:
@@ -75,7 +75,7 @@ class _SimulateCommand(click.Command):
 def simulate(port: int, **settings: Any) -> int:
     """Serve a simulated provider on 127.0.0.1, both wire formats, until Ctrl-C.
 
-    GET /stats tells what was served and billed; the same is printed at the end.
+    GET /stats returns what was served and billed; the same is printed at the end.
 
     \b
     Example:

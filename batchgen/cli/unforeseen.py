@@ -1,4 +1,4 @@
-"""An error that nobody foresaw: one line for the user, and a file with all that it takes to find the mistake."""
+"""Unexpected errors (bugs): one line for the user, and a file with what is needed to find the cause."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _LIBRARIES = ("anyio", "click", "httptools", "httpx", "jinja2", "msgspec", "pyar
 
 
 class _Command:
-    """What is known of the command that this process runs."""
+    """What is known about the command that this process runs."""
 
     directory: Path | None = None
     secrets: Sequence[str] = ()
 
 
 def remember(directory: str | Path | None, secrets: Mapping[str, object] | None = None) -> None:
-    """Note the output directory that the command works on, and secrets of its job beside those in the environment."""
+    """Record the output directory of the command, and secrets of its job besides those in the environment."""
     _Command.directory = None if directory is None else Path(directory).absolute()
     _Command.secrets = [value for value in (secrets or {}).values() if isinstance(value, str)]
 
 
 def report(error: BaseException) -> str:
-    """Write the file and return the line. Never raises."""
+    """Write the file and return the line for the user. It never raises."""
     what = "".join(traceback.format_exception_only(innermost(error))).strip().partition("\n")[0]
     body = "\n".join(
         [
@@ -58,8 +58,8 @@ def report(error: BaseException) -> str:
 
 
 def masked(text: str) -> str:
-    """Return the text without keys, passwords and logins that the environment or the job have."""
-    from batchgen.secret import Secret  # it loads msgspec, which --help can do without
+    """Return the text without the keys, passwords and logins in the environment and the job."""
+    from batchgen.secret import Secret  # imports msgspec, which --help does not need
 
     found = {value for name, value in os.environ.items() if _SECRET_NAME.search(name)} | {*_Command.secrets}
     for value in sorted(found, key=len, reverse=True):
@@ -77,8 +77,8 @@ def _versions() -> Iterator[str]:
 
 
 def _write(text: str) -> Path | None:
-    """Write the file into the output directory, if there is one, else into the temporary folder."""
-    from batchgen.storage.own_files import is_run  # not needed, and not paid for, as long as all goes well
+    """Write the file to the output directory if there is one, else to the temporary folder."""
+    from batchgen.storage.own_files import is_run  # imported only when something has gone wrong
 
     name = f"batchgen-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     directory = _Command.directory

@@ -1,1 +1,1 @@
-"""A job file to a ready job: settings, endpoint, parts, checks."""
+"""From a job file to a job that can run: settings, endpoint, templates, prices, checks."""

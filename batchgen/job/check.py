@@ -1,4 +1,4 @@
-"""What can be known before anything is sent: the whole job is read, every row is rendered, the first are shown."""
+"""`batchgen check`: validates the job, renders every row and shows the first requests, without sending anything."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from batchgen.transport import preflight
 from batchgen.values import Prompt, Request
 
 UNASKABLE_SHOWN = 3
-"""Rows that cannot be asked are counted; so many of them are told with their reason."""
+"""Rows that have no prompt are counted; for so many of them the reason is shown."""
 
 
 class Shown(Struct, frozen=True):
-    """One request as it would be sent, the key masked."""
+    """A request as it would be sent, with the key masked."""
 
     row: int
     url: str
@@ -38,7 +38,8 @@ class Shown(Struct, frozen=True):
 
 
 class ResponseShape(Struct, frozen=True):
-    """How `[response]` is asked for: the means, what it adds to parameters and system message, and the column types."""
+    """How `[response]` asks for JSON: the means, what it adds to parameters and system message, and the column
+    types."""
 
     means: str
     parameters: Mapping[str, Any]
@@ -47,9 +48,10 @@ class ResponseShape(Struct, frozen=True):
 
 
 class Checked(Struct, frozen=True):
-    """What `check` found. `unaskable` rows will fail with `prompt`; `problem` is what `run` would refuse.
+    """What `check` found. `unaskable` rows will fail with `error_kind` `prompt`; `problem` is what `run` would refuse.
 
-    `repeats`: about how many rows ask the same as an earlier one and are not sent; None where that is not looked for.
+    `repeats` is about the number of rows with the same request as an earlier one, which are not sent; None if duplicate
+    requests are not looked for.
     """
 
     job: str
@@ -131,8 +133,8 @@ def _response(answers: StructuredAnswers) -> ResponseShape:
 def _render(
     parts: JobParts, show: int, repeats: RepeatFilter | None
 ) -> tuple[list[Shown], int, dict[int, str], str | None]:
-    """Render all rows; return the first requests, how many rows cannot be asked, and why the first of those; and what
-    the budget does not let pass."""
+    """Render all rows. Return the first requests, the number of rows without a prompt and the reasons for the first of
+    those, and the first request that exceeds the budget (None if all fit)."""
     shown: list[Shown] = []
     unaskable = 0
     examples: dict[int, str] = {}

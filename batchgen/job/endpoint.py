@@ -1,4 +1,5 @@
-"""Where the requests of a job go, and with which secrets, which come from this process's environment and stay in it."""
+"""Where the requests of a job go, and the secrets sent with them, which come from the environment and stay in
+memory."""
 
 from __future__ import annotations
 
@@ -25,9 +26,9 @@ _KEY = "model.api_key_env"
 
 
 class Endpoint(Struct, frozen=True):
-    """Where requests go and with which secrets. `identity` stands for it in a run's fingerprint.
+    """Where requests go and with which secrets. `identity` represents it in a run's fingerprint.
 
-    `headers` are the job's own headers that hold secrets; `others` are secrets that stand in the address.
+    `headers` are the job's own headers that hold secrets; `others` are secrets in the query of the address.
     """
 
     base_url: str
@@ -48,14 +49,14 @@ class Endpoint(Struct, frozen=True):
 
 
 def endpoint_of(job: Job, environ: Mapping[str, str] = os.environ) -> Endpoint:
-    """Return the job's own endpoint, with the key and the headers' values from the variables that it names.
+    """Return the job's endpoint, with the key and the headers' values from the environment variables that it names.
 
-    An empty `model.api_key_env` means that the server wants no key, and so does a header of the job's own where the
-    key would stand. Raises `JobError` for an address that can never work, `UsageError` when a variable is unset.
+    An empty `model.api_key_env` means that the server wants no key; neither is a key needed if the job itself sets the
+    header that would hold it. Raises `JobError` for an address that cannot work, `UsageError` if a variable is unset.
     """
 
     def read(variable: str, job_key: str) -> str:
-        if not _VARIABLE.fullmatch(variable):  # not repeated here: it may be the secret itself
+        if not _VARIABLE.fullmatch(variable):  # not shown: it may be the secret itself
             raise JobError(f"{job_key} is no name of an environment variable; it must name the one that has the key.")
         value = environ.get(variable, "").strip()
         if not value:
@@ -70,8 +71,11 @@ def endpoint_of(job: Job, environ: Mapping[str, str] = os.environ) -> Endpoint:
 
 
 def keyless_endpoint(job: Job) -> tuple[Endpoint, str | None]:
-    """Return the job's endpoint; where a run would refuse it because a variable is unset, one without its value and
-    why. Raises `JobError` as `endpoint_of` does."""
+    """Return the job's endpoint and None; if a variable is unset, an endpoint without its value and what `run` would
+    say.
+
+    Raises `JobError` as `endpoint_of` does.
+    """
     try:
         return endpoint_of(job), None
     except JobError:

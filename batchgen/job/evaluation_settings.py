@@ -1,4 +1,4 @@
-"""`[evaluate]` of a job: which columns hold the right answers."""
+"""`[evaluate]` of a job: which columns hold the correct answers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from msgspec import Struct
 
 
 class EvaluationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[evaluate]`: `gold` is the column with the right label, or a table of fields and their gold columns.
+    """`[evaluate]`: `gold` is the column with the correct label, or a table from fields to their gold columns.
 
-    A field's dots lead into nested objects. `seed` and `resamples` are of the intervals.
+    Dots in the name of a field lead into nested objects. `seed` and `resamples` are those of the intervals' bootstrap.
     """
 
     gold: str | dict[str, str]
@@ -17,5 +17,5 @@ class EvaluationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def columns(self) -> list[str]:
-        """The gold columns; they have to be among the carried ones."""
+        """The gold columns, which have to be among the columns that are carried into the results."""
         return [self.gold] if isinstance(self.gold, str) else list(self.gold.values())

@@ -1,4 +1,4 @@
-"""Few-shot examples: a table of rows with their wanted answers, as turns before each row's own."""
+"""Few-shot examples: rows of a table with their expected answers, sent as turns before each row's own."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from batchgen.text.columns import missing_column
 from batchgen.values import Message
 
 MOST_EXAMPLES = 100
-"""Every example is sent, and paid, with every row."""
+"""The most examples: each is sent, and paid for, with every row."""
 
 
 def load_examples(
     path: str, answer_column: str, template: PromptTemplate, answers: StructuredAnswers | None
 ) -> list[Message]:
-    """Return the rows of a table (Parquet, CSV or JSONL) as turns: each row's prompt and its wanted answer.
+    """Return the rows of a table (Parquet, CSV or JSONL) as turns: each row's prompt and its expected answer.
 
-    With `answers` the wanted answer must fit: an object (or its JSON text), or a label. Raises `InputError` naming
+    With `answers` the expected answer must be valid: an object (or its JSON text), or a label. Raises `InputError` with
     file, column or row.
     """
     source = Source.open(path)

@@ -1,4 +1,4 @@
-"""The job's settings that a report shows: `RunState.settings` as `run.json` keeps them."""
+"""The settings of the job that a report shows; `run.json` keeps them as `settings`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from batchgen.job.settings import Job, public_headers
 from batchgen.text.storable import json_bytes
 
 _LEFT_OUT = {"prompt"}
-"""Tables whose texts a report does not repeat."""
+"""Tables of the job that a report does not show."""
 
 _NAMES_ONLY = {"model.headers"}
 """Tables whose values may be secrets."""
@@ -24,7 +24,7 @@ _LONGEST = 200
 
 
 def key_settings(job: Job) -> dict[str, Any]:
-    """Return dotted job key → value, without prompts, secrets and what is not set. Long values are cut.
+    """Return the settings by dotted job key, without prompts, secrets and unset keys. Long values are cut.
 
     Lists and tables inside `model.parameters` (tools, schemas) are given as JSON text.
     """
@@ -38,7 +38,7 @@ def key_settings(job: Job) -> dict[str, Any]:
 
 
 def _public(url: str) -> str:
-    """Return an address without what may be a secret in it: user, password, query."""
+    """Return an address without the parts that may be secret: user, password, query."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 

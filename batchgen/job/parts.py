@@ -1,4 +1,4 @@
-"""`Job` → built parts, everything checked that can be known before the first request. Sends nothing."""
+"""Builds everything that a run of a job needs, and checks what can be checked before the first request is sent."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from batchgen.values import Result, Usage
 
 
 class JobParts(RequestParts, frozen=True):
-    """A job with everything built that reads or writes no row yet: how rows are asked, where they come from, and what
-    the results look like.
+    """What a run of a job needs: how requests are made, where rows come from, and what the results look like.
 
-    `fingerprint` is what an answer depends on; `dedupe`: rows with the same request share it.
+    `fingerprint` holds what an answer depends on, by job key. `dedupe`: rows with the same request share its answer.
     """
 
     source: Source
@@ -49,7 +48,7 @@ def assemble(job: Job, endpoint: Endpoint) -> JobParts:
 
 
 def _fingerprint(requests: RequestParts) -> dict[str, Any]:
-    """Return what an answer depends on, by dotted key."""
+    """Return what an answer depends on, by dotted job key."""
     parts = answer_parts(requests.job, requests.template.fingerprint_parts())
     parts["model"]["base_url"] = requests.endpoint.identity
     if requests.examples:
@@ -97,7 +96,7 @@ def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layo
 
 
 def input_cost_of(parts: JobParts) -> Callable[[Result], Decimal | None]:
-    """Return how a stored result's input cost is found again: parts keep only input and output together."""
+    """Return a function that computes a stored result's input cost: the parts hold only the sum of input and output."""
 
     def input_cost(result: Result) -> Decimal | None:
         price = parts.price_of(parts.model or result.model or "")

@@ -1,4 +1,4 @@
-"""Paths in a job file count from the file's own folder, so that a job means the same wherever it is started from."""
+"""Relative paths in a job file start at the file's own folder, so that a job works from any working directory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def resolve_paths(table: dict[str, Any], folder: Path) -> None:
-    """Rewrite each relative path of a decoded job file, so that it counts from the working directory."""
+    """Rewrite the relative paths of a decoded job file in place, so that they start at the working directory."""
     for key in PATH_KEYS:
         name, _, field = key.partition(".")
         values = table.get(name)
@@ -35,5 +35,5 @@ def _resolved(path: str, folder: Path) -> str:
         return path
     joined = os.path.join(folder, os.path.expanduser(path))
     tidy = os.path.normpath(joined)
-    # behind a symbolic link `..` is another folder than the one that the path's text leads to
+    # behind a symbolic link `..` is not the folder that the text of the path suggests
     return tidy if os.path.realpath(tidy) == os.path.realpath(joined) else joined

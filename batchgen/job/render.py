@@ -1,4 +1,4 @@
-"""Rows → prompts before a run: what `check` and `estimate` share. Nothing is sent."""
+"""Renders prompts without sending them, for `check` and `estimate`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def prompt_columns(parts: JobParts) -> list[str]:
 
 
 def rendered(parts: JobParts, batch: Batch) -> Iterator[tuple[int, Prompt | str]]:
-    """Yield each row's number and its prompt, or the reason why it cannot be asked."""
+    """Yield the number of each row with its prompt, or with the reason why it has none."""
     for row, values in enumerate(batch.values(prompt_columns(parts)), batch.first_row):
         problem = batch.problems.get(row)
         if problem is not None:

@@ -1,7 +1,7 @@
-"""How the rows of a job are asked: all that makes requests and reads replies, and nothing that reads rows.
+"""Everything that makes the requests of a job and reads their replies, but nothing that reads the input.
 
-It is built from the job file's values and the environment alone, so that another process, or another machine, can build
-the same: the job is sent there, never the key. Each process reads the key from its own environment.
+It is built from the job and the environment alone, so that another process or machine can build the same: the job is
+sent there, but not the key, which each process reads from its own environment.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from batchgen.values import Message
 class RequestParts(Struct, frozen=True):
     """What makes the requests of a job and reads their replies. `notes` are warnings for the user.
 
-    `model` is empty where each row names its own; `answers` is `[response]` made ready, None where the job has none;
-    `examples` are the messages that every prompt begins with; `keys` tells which requests are the same.
+    `model` is empty if each row names its own. `answers` validates answers against `[response]`; None if the job has
+    none. `examples` are the messages that every prompt begins with. `keys` gives each request its key.
     """
 
     job: Job
@@ -55,21 +55,21 @@ class RequestParts(Struct, frozen=True):
 
     @property
     def secrets(self) -> Secrets:
-        """The secrets of the run; a header of the job's own takes the place of the provider's."""
+        """The secrets of the run. A header that the job sets replaces the provider's."""
         own = {header.name.lower() for header in self.endpoint.headers}
         keys = [header for header in self.provider.headers(self.endpoint.key) if header.name.lower() not in own]
         return Secrets([*keys, *self.endpoint.headers], self.endpoint.others)
 
     @property
     def currency(self) -> str | None:
-        """The currency of all costs of the run, None while no price is known."""
+        """The currency of all costs of the run; None as long as no price is known."""
         return self.price_of.currency
 
 
 def request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
     """Build what makes the requests of a job. Raises `UsageError` with one sentence for what is wrong."""
     if job.model.base_url is not None:
-        check_url(job.model.base_url)  # also where the simulator takes its place
+        check_url(job.model.base_url)  # also if the run is simulated
     for omitted in job.model.omit:
         if omitted in job.model.parameters:
             raise JobError(f"model.omit and model.parameters both name {omitted!r}: leave it out of one of them.")
@@ -111,7 +111,8 @@ def request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
 
 
 def _answers(job: Job, model: str) -> StructuredAnswers | None:
-    """Return `[response]` made ready. The job's own server decides how it is asked for, also when it is simulated."""
+    """Return what validates answers against `[response]`. The job's own server decides the means, also in a simulated
+    run."""
     if job.response is None:
         return None
     base_url = job.model.base_url or default_base_url(job.model.provider)
@@ -122,10 +123,9 @@ def _answers(job: Job, model: str) -> StructuredAnswers | None:
 
 
 def _reading(answers: StructuredAnswers | None) -> dict[str, Any] | None:
-    """Return the settings that decide what answer a row ends with.
+    """Return the settings that decide which answer a row ends with.
 
-    How often an answer that does not fit may be asked for again is none of them: it is for rows that else fail, and
-    failed rows are always asked.
+    The number of repairs is not among them: it matters only for rows that would fail, and failed rows are never reused.
     """
     if answers is None:
         return None
@@ -135,7 +135,7 @@ def _reading(answers: StructuredAnswers | None) -> dict[str, Any] | None:
 
 
 def _shape_prompts(job: Job, template: PromptTemplate, answers: StructuredAnswers | None) -> list[Message]:
-    """Have instruction and examples put into every prompt; return the examples."""
+    """Make the template add the instruction and the examples to every prompt; return the examples."""
     examples: list[Message] = []
     if job.prompt.examples is not None:
         column = job.prompt.examples_answer or "answer"
@@ -148,7 +148,7 @@ def _shape_prompts(job: Job, template: PromptTemplate, answers: StructuredAnswer
 
 
 def _prices(job: Job, endpoint: Endpoint, model: str, notes: list[str]) -> JobPrices:
-    """Return the prices of the job's models; a price that is missing or old is noted. A budget needs one."""
+    """Return the prices of the job's models, and note a price that is missing or old. A budget needs a price."""
     region = job.pricing.region or region_of(endpoint.base_url)
     table = price_table(job)
     prices = JobPrices(table, region, model)
@@ -167,7 +167,7 @@ def _prices(job: Job, endpoint: Endpoint, model: str, notes: list[str]) -> JobPr
 
 
 def price_table(job: Job) -> PriceTable:
-    """Return the prices as the job has them: shipped, of its file, its own. Raises `JobError`."""
+    """Return the shipped prices, with those of the job's price file and of the job merged in. Raises `JobError`."""
     if job.pricing.free:
         return PriceTable({}, free=True)
     table = load_prices(Path(job.pricing.file) if job.pricing.file else None, job.pricing.models)
@@ -176,9 +176,9 @@ def price_table(job: Job) -> PriceTable:
 
 
 def check_budget(job: Job, model: str, prices: JobPrices) -> list[str]:
-    """Return what is to be said of the job's budget. Raises `JobError` for one that could not be kept.
+    """Return warnings on the job's budget. Raises `JobError` for a budget that could not be kept.
 
-    Where rows bring parameters, only they can tell.
+    If columns give parameters, this is known only for each row, and nothing is checked here.
     """
     if prices(model) is None:
         raise JobError(f"limits.budget needs a price. {prices.suggestion(model)}")

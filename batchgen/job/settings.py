@@ -1,7 +1,7 @@
-"""TOML text → frozen `Job`. Strict: an unknown key is an error with the nearest known key named.
+"""Reads job files: TOML to a frozen `Job`. An unknown key is an error that names the nearest known key.
 
-Settings live with the behaviour they steer; this module collects them, applies overrides and words the errors.
-The keys are final (README, "The job file").
+Some tables are defined beside the code that they configure; this module collects them, applies overrides and words the
+errors. The keys are described in the README, "The job file".
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _Positive = Annotated[float, Meta(gt=0)]
 
 
 class ColumnReference(Struct, frozen=True, forbid_unknown_fields=True):
-    """`{ column = NAME }`: the row's own value instead of the job's."""
+    """`{ column = NAME }`: the value is given by a column for each row."""
 
     column: str
 
@@ -49,7 +49,8 @@ class InputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`[input]`: `path` is a Parquet, CSV or JSONL file, a directory or a glob; `limit` takes the first rows only.
 
     `dedupe`: rows whose requests are the same are asked once and share the answer; by default at temperature 0 or with
-    a fixed seed. `delimiter`, `encoding` and `quotes` are of delimited files, and found where the file leaves no doubt.
+    a fixed seed. `delimiter`, `encoding` and `quotes` are for delimited files; they are detected if
+    the file leaves no doubt.
     """
 
     path: str
@@ -64,8 +65,8 @@ class InputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[model]`: which model answers, where, and how it is reached.
 
-    `api_key_header` carries the key instead of the provider's own header. `omit` are fields of the request that are
-    not sent although they are a default of ours.
+    `api_key_header` is the header for the key, instead of the vendor's own. `omit` names fields of the request that
+    would be sent by default and are left out.
     """
 
     provider: str
@@ -81,13 +82,13 @@ class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[limits]`: `timeout_s` bounds one attempt (streamed: the longest silence); `budget` is an amount.
+    """`[limits]`: `timeout_s` bounds one attempt in seconds (streamed: the time without a byte); `budget` is an amount.
 
-    When a run stops by itself: `max_failed` (a count, or a share below 1) of failed rows; `max_alike_at_first` first
-    rows that all fail alike; `max_failed_in_a_row` with no answer between them; `stalled_s` seconds without an answer,
-    `startup_wait_s` before there was any. 0 switches the middle two off.
+    `concurrency` is the most requests in flight; if it is left out, the level is found during the run.
 
-    `concurrency` bounds the requests in flight; left out, how many are of use is found.
+    A run stops by itself after: `max_failed` failed rows (a number, or a share below 1); `max_alike_at_first` rows at
+    the beginning that all fail alike, and `max_failed_in_a_row` failed rows without an answer between them (0 turns
+    these two off); `stalled_s` seconds without an answer, or `startup_wait_s` before the first one.
     """
 
     concurrency: Annotated[int, Meta(ge=1, le=100_000)] | None = None
@@ -103,9 +104,9 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class PricingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[pricing]`: by default the region follows the host; `file` replaces or adds models, and so does `models`, in the
-    same form. `free`: the server is one's own, and its answers cost nothing. `factor` (a discount), `currency` and
-    `rate` are the terms under which list prices are paid (`money.terms`)."""
+    """`[pricing]`: the region follows from the host by default. The price file `file` and the table `models`, in the same
+    form, replace or add models. `free`: answers cost nothing, as on a server of one's own. `factor` (a discount),
+    `currency` and `rate` are the terms under which list prices are paid (`money.terms`)."""
 
     region: Literal["international", "beijing"] | None = None
     file: str | None = None
@@ -122,7 +123,7 @@ class PricingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class OutputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[output]`: the directory, which input columns are carried into the results, and who may read the files."""
+    """`[output]`: the directory, the input columns that are carried into the results, and the files' permissions."""
 
     path: str
     columns: Literal["all"] | list[str] = "all"
@@ -130,7 +131,7 @@ class OutputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A whole job file, checked key by key."""
+    """A job file that has been checked."""
 
     name: str
     input: InputSettings
@@ -148,9 +149,9 @@ def load_job(path: str | Path, /, **overrides: Any) -> Job:
     """Read and check a job file.
 
     `overrides` win over the file: any job key by its dotted path (`**{"limits.concurrency": 8}`), and the short forms
-    `input` and `output` (paths), `limit` (first N rows) and `budget`. A value of None leaves the file's. Relative paths
-    in the file count from its folder, those of `overrides` from the working directory. Raises `JobError` with one
-    sentence that names the file, the key and what was expected.
+    `input` and `output` (paths), `limit` (first N rows) and `budget`. A value of None keeps the file's. Relative paths
+    in the file start at its folder, those in `overrides` at the working directory. Raises `JobError` with one sentence
+    that names the file, the key and what was expected.
     """
     where = str(path)
     try:
@@ -192,7 +193,7 @@ def parse_job(table: Mapping[str, Any], where: str) -> Job:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """Split `KEY=VALUE` of `--set`: TOML value syntax, anything that is not TOML is taken as a string."""
+    """Split `KEY=VALUE` of `--set`. The value is TOML; what is not valid TOML is taken as a string."""
     key, sign, value = text.partition("=")
     key, value = key.strip(), value.strip()
     if not sign or not key:
@@ -207,10 +208,10 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def answer_parts(job: Job, prompt_parts: Mapping[str, str]) -> dict[str, Any]:
-    """Return everything in the job that can alter an answer, by job key: what a run's fingerprint is made of.
+    """Return everything in the job that can change an answer, by job key; a run's fingerprint is made of it.
 
-    `prompt_parts` are the templates' own texts by dotted key, so that an edited `user_file` counts. Limits, retry,
-    pricing, output and the way of sending are left out: they may change between two runs of one job.
+    `prompt_parts` are the texts of the templates by dotted key, so that an edited `user_file` makes a difference.
+    Limits, retry, pricing, output and how requests are sent may change between two runs of a job and are left out.
     """
     omitted = sorted({*job.model.omit} - {"stream_options", "incremental_output", "model"})
     return {
@@ -227,13 +228,14 @@ def answer_parts(job: Job, prompt_parts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def public_headers(job: Job) -> dict[str, str]:
-    """Return the job's own headers but for those that hold secrets: what may be shown, stored and sent anywhere."""
+    """Return the job's headers without those that hold secrets: these may be shown and stored."""
     headers = job.model.headers.items()
     return {name: value for name, value in headers if isinstance(value, str) and not holds_secret(name, value)}
 
 
 def holds_secret(name: str, value: str | Variable) -> bool:
-    """Whether a header's value is not to be shown; a key written down under a key's name is for `check` to refuse."""
+    """Whether a header's value must not be shown. A key in plain text in one of `KEY_HEADERS` is not: `check` refuses
+    it."""
     return isinstance(value, Variable) or (is_secret_name(name) and name.lower() not in KEY_HEADERS)
 
 
@@ -251,7 +253,7 @@ def _put(table: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _refuse_unknown(table: Mapping[str, Any], kind: type[Struct], prefix: str, where: str) -> None:
-    """Raise for the first key that `kind` does not have, with the nearest one it has, here or in another table."""
+    """Raise `JobError` for the first key that `kind` does not have, naming the nearest one in this or another table."""
     known = typing.get_type_hints(kind)
     for key, value in table.items():
         if key not in known:
@@ -282,7 +284,7 @@ def _all_keys(kind: type[Struct], prefix: str) -> list[str]:
 
 
 def _struct_of(hint: Any) -> type[Struct] | None:
-    """The one settings table a type hint stands for; a union with other than None is no table of its own."""
+    """Return the settings table that a type hint stands for; None for a union of more than a table and None."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         options = [option for option in typing.get_args(hint) if option is not types.NoneType]
         return _struct_of(options[0]) if len(options) == 1 else None
@@ -290,7 +292,7 @@ def _struct_of(hint: Any) -> type[Struct] | None:
 
 
 JOB_KEYS = tuple(_all_keys(Job, ""))
-"""Every key of a job file by its dotted path."""
+"""Return the dotted path of every key of a job file."""
 
 _PLAIN_TYPES = {
     "int": "a whole number",

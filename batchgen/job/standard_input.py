@@ -1,7 +1,7 @@
-"""`input.path = "-"`: what comes in on standard input is copied to a file first, since an input is read more than once.
+"""`input.path = "-"`: standard input is copied to a file first, since the input is read more than once.
 
-A run keeps the copy in its output directory, named after the SHA-256 of its bytes, until every row has succeeded: so
-an unfinished run goes on, and failed rows are tried again, without the same bytes coming in once more.
+A run keeps the copy in its output directory, named by the SHA-256 of its bytes, until every row has succeeded. So an
+unfinished run can be continued, and failed rows can be retried, without the input being piped in again.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _PIECE_BYTES = 1 << 20
 
 @contextmanager
 def input_for_run(job: Job) -> Iterator[Job]:
-    """Give the job with the copy as its `input.path`, in the output directory; any other job as it is.
+    """Give the job with `input.path` set to a copy in its output directory; a job with another input is unchanged.
 
-    When the block raises `UsageError`, a copy that was made here is removed again, and so is a directory made for it.
+    If the block raises `UsageError`, a copy that was made here is removed, and so is a directory made for it.
     """
     if job.input.path != STANDARD_INPUT:
         yield job
@@ -60,7 +60,8 @@ def input_for_run(job: Job) -> Iterator[Job]:
 
 @contextmanager
 def input_for_reading(job: Job) -> Iterator[Job]:
-    """Give the job with a temporary copy as its `input.path`, or with that of its run; any other job as it is."""
+    """Give the job with `input.path` set to a temporary copy, or to its run's; a job with another input is
+    unchanged."""
     if job.input.path != STANDARD_INPUT:
         yield job
         return
@@ -73,9 +74,9 @@ def input_for_reading(job: Job) -> Iterator[Job]:
 
 
 def spooled_input(directory: Path) -> Path | None:
-    """Return the copy that the run in `directory` reads.
+    """Return the copy of the input that belongs to the run in `directory`.
 
-    After a kill there may be a newer one besides, of an input that was about to be refused.
+    After a kill there may also be a newer copy, of an input that was about to be refused.
     """
     return min(directory.glob(SPOOLED_INPUT), key=lambda path: path.stat().st_mtime_ns, default=None)
 
@@ -90,7 +91,7 @@ def _reading(job: Job, path: Path | None) -> Job:
 
 
 def _spool(directory: Path, job: Job) -> tuple[Path | None, bool]:
-    """Copy standard input to `directory`; return the copy and whether it is new. None if nothing came in."""
+    """Copy standard input to `directory`. Return the copy and whether it is new; None if standard input was empty."""
     stream: BinaryIO | None = getattr(sys.stdin, "buffer", None)
     first = b"" if stream is None or stream.isatty() else stream.read(_PIECE_BYTES)
     if stream is None or not first:

@@ -8,7 +8,7 @@ _NAMES_KEPT = 1_000
 
 
 class JobPrices:
-    """The prices of a job's models in one region, each found once: `prices(NAME)` is None where a model has none.
+    """The prices of a job's models in one region, cached by name: `prices(NAME)` is None where a model has none.
 
     All are in one currency, that of the job's own `model` or else of the first one found: money is never added across
     currencies, so a price in another one counts as unknown.
@@ -23,7 +23,7 @@ class JobPrices:
             self(model)
 
     def keep_currency(self, currency: str | None) -> None:
-        """Have the prices in the currency of an earlier run, where none has been found yet: rows name their models."""
+        """Use the currency of an earlier run, unless a price has decided it already (rows may name their models)."""
         self.currency = self.currency or currency
 
     def suggestion(self, name: str) -> str:
@@ -32,7 +32,7 @@ class JobPrices:
 
     def __call__(self, name: str) -> ModelPrice | None:
         """Return the price of the model of this name."""
-        if len(self._found) >= _NAMES_KEPT and name not in self._found:  # replies may name anything
+        if len(self._found) >= _NAMES_KEPT and name not in self._found:  # replies may name any model
             return None
         if name not in self._found:
             price = self._table.find(name, self._region)

@@ -54,7 +54,7 @@ def with_charges(result: Result, spent: Charges) -> Result:
 
 
 def charges_on(row: int, *parts: Result | Charges) -> Charges:
-    """Return the sum of several attempts' charges, for a row that has no result or whose result is replaced."""
+    """Return what all of `parts` have cost together, with their turns, as the charges of a row that has no result."""
     sums = Totals()
     for part in parts:
         sums.add(part)

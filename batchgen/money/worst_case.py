@@ -92,17 +92,17 @@ class WorstCase:
         added = added_by_provider(model, parameters)
         if added is not None:
             return Unbounded(
-                f"limits.budget cannot be kept with {added}: nothing bounds what it adds to the input, and its fees "
-                "stand in no reply. Turn it off, or leave limits.budget out and send few rows at a time with --limit."
+                f"limits.budget cannot be kept with {added}: nothing bounds what it adds to the input, and no reply "
+                "reports its fees. Turn it off, or leave limits.budget out and send few rows at a time with --limit."
             )
         longest = price.output_bound(parameters)
         if longest is None:
             return Unbounded(
-                f"limits.budget needs a longest answer, and nothing bounds what {model} may write or think: set "
+                f"limits.budget needs a bound on the answers, and nothing bounds what {model} may write or think: set "
                 "max_completion_tokens, or max_tokens with enable_thinking = false or a thinking_budget, under "
                 "model.parameters."
             )
-        if prediction := parameters.get("prediction"):  # the rest of the context may be used for output
+        if prediction := parameters.get("prediction"):  # predicted tokens that are not used are billed as output
             longest += len(msgspec.json.encode(prediction))
         return _Known(price, longest, template_bound(parameters), price.worst_factor(parameters.get("service_tier")))
 
@@ -119,7 +119,7 @@ def _with_media(tokens: int, media: list[Media], price: ModelPrice) -> int | Unb
     text = tokens - sum(part.size for part in media)
     if price.max_input is None:
         return Unbounded(
-            f"limits.budget needs a bound of what the {media[0].kind} in messages can cost: set max_media_tokens (the "
+            f"limits.budget needs a bound on what the {media[0].kind} in messages can cost: set max_media_tokens (the "
             f"most input tokens of one image, video or file) for {price.model} in a price file named by pricing.file, "
             "or leave limits.budget out."
         )
