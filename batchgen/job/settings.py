@@ -104,8 +104,8 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class PricingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[pricing]`: the region follows from the host by default. The price file `file` and the table `models`, in the same
-    form, replace or add models. `free`: answers cost nothing, as on a server of one's own. `factor` (a discount),
+    """`[pricing]`: the region follows from the host by default. The price file `file` and the table `models`, in the
+    same form, replace or add models. `free`: answers cost nothing, as on a server of one's own. `factor` (a discount),
     `currency` and `rate` are the terms under which list prices are paid (`money.terms`)."""
 
     region: Literal["international", "beijing"] | None = None
