@@ -18,6 +18,8 @@ from batchgen.source import Reading, Source
 from batchgen.storage.result_schema import RESULT_COLUMNS, Layout, Parsed
 from batchgen.values import Result, Usage
 
+_REQUEST_FILE = {"custom_id", "method", "url", "body"}
+
 
 class JobParts(RequestParts, frozen=True):
     """What a run of a job needs: how requests are made, where rows come from, and what the results look like.
@@ -36,6 +38,11 @@ def assemble(job: Job, endpoint: Endpoint) -> JobParts:
     requests = request_parts(job, endpoint)
     reading = Reading(job.input.delimiter, job.input.encoding, job.input.quotes)
     source = Source.open(job.input.path, id_column=job.input.id, limit=job.input.limit, reading=reading)
+    if set(source.columns) >= _REQUEST_FILE and "body" not in requests.template.columns:
+        raise InputError(
+            f"{job.input.path} is a file of requests for a batch API: its messages stand in the column body. Make "
+            'rows of them, jq -c "{custom_id} + .body" FILE > rows.jsonl, and set messages = "messages" under [prompt].'
+        )
     requests.template.check_columns(source.columns, job.input.path)
     source.check_readable(requests.template.columns)
     return JobParts(

@@ -9,6 +9,7 @@ without a name is called `column_N`, N counted from 1. Delimiter, quotes and enc
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -18,6 +19,8 @@ from batchgen.errors import InputError
 from batchgen.source.dialect import LINE_BREAK, Dialect, check_encoding, find_dialect, swallowed
 from batchgen.source.files import File, UnpackedBytes, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece, check_agreement, check_names
+
+_RULE = re.compile(r"(?::?-{2,}:?)?")  # a cell of the line under a header
 
 
 class DelimitedReader:
@@ -110,6 +113,11 @@ class DelimitedReader:
         header = self._headers[file.name]
         if len(header) > 1 and (header[0] in cells[0] or f"\ufeff{header[0]}" in cells[0]):
             _check_header_once(file, first, rows, header)
+        if first == 0 and len(header) > 1 and all(_RULE.fullmatch(cell.strip()) for cell in rows[0]) and any(rows[0]):
+            raise InputError(
+                f"{file.path}, row 0 (counted from 0) is a line of dashes under the header, as database shells and "
+                "Markdown write it: remove it, or export the table as CSV."
+            )
         problems: dict[int, str] = {}
         arrays = []
         for place, name in zip(places, schema.names, strict=True):

@@ -24,7 +24,7 @@ _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SAMPLE_CHARACTERS = 1 << 16
 _SAMPLE_RECORDS = 200
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
-_SEP = re.compile(r"sep=(.)\r?\n?$", re.IGNORECASE)
+_SEP = re.compile(r'("?)sep=(\\t|.)\1\r?\n?$', re.IGNORECASE)
 _PROPER = re.compile(r'"(?:[^"]|"")*"')
 _NUMBER = re.compile(r"[-+]?[0-9.,]*(?:[eE][-+]?[0-9]+)?")
 _SINGLE_BYTE = ("cp1252", "cp1250", "cp1251", "iso8859-15")
@@ -63,7 +63,7 @@ def find_dialect(file: File) -> Dialect:
     before = 1 if named else 0
     if named:
         sample = rest
-    delimiter = reading.delimiter or (named[1] if named else _find_delimiter(file, sample))
+    delimiter = reading.delimiter or (named[2].replace("\\t", "\t") if named else _find_delimiter(file, sample))
     quotes_are_text = reading.quotes == "text"
     if reading.quotes is None and delimiter == "\t":
         quotes_are_text = _quotes_are_text(file, Dialect(delimiter, lines_before=before))
@@ -188,10 +188,11 @@ def _form(cell: str) -> str:
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", cell.strip()))
 
 
-def check_encoding(file: File) -> None:
+def check_encoding(file: File, fewest: int = 1) -> None:
     """Raise `InputError` for a file that is probably not UTF-8 at all, rather than UTF-8 with a damaged row.
 
-    Called at the first byte that is not UTF-8, where the job does not say the encoding.
+    Called at the first byte that is not UTF-8, where the job does not say the encoding. `fewest`: so many lines that
+    are not UTF-8 are needed.
     """
     right = wrong = 0
     example = b""
@@ -205,7 +206,7 @@ def check_encoding(file: File) -> None:
             except UnicodeDecodeError:
                 wrong += 1
                 example = example or line
-    if right >= wrong:
+    if right >= wrong or wrong < fewest:
         return
     shown = []
     for encoding in (*_MULTI_BYTE, *_SINGLE_BYTE):

@@ -218,6 +218,10 @@ def _checked_head(file: File) -> bytes:
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
             raise InputError(f"{file.path} is named {file.format} but {what}.")
+    if file.format in (Format.CSV, Format.TSV) and file.reading.delimiter is None:
+        for begin, what in _NO_TABLES.items():
+            if begin.match(head):
+                raise InputError(f"{file.path} is named {file.format} but {what}.")
     return head
 
 
@@ -226,6 +230,10 @@ _MAGIC = {
     b"\x1f\x8b": "is packed with gzip: add .gz to its name",
     b"\x28\xb5\x2f\xfd": "is packed with Zstandard: add .zst to its name",
     b"PK\x03\x04": "is a zip archive or an Excel workbook: unpack it, or save the sheet as CSV (UTF-8)",
+}
+_NO_TABLES = {
+    re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*"(?:[^"\\]|\\.)*"\s*:'): "holds JSON: rename it to .jsonl",
+    re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|\?xml)[\s>]", re.IGNORECASE): "is a page of HTML or XML",
 }
 _MARKS = {
     b"\xff\xfe\0\0": "utf-32-le",

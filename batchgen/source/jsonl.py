@@ -17,8 +17,10 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from math import isnan
 from typing import Any, ClassVar
@@ -27,6 +29,7 @@ import msgspec
 import pyarrow as pa
 
 from batchgen.errors import InputError
+from batchgen.source.dialect import check_encoding
 from batchgen.source.files import File, Format, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece
 from batchgen.source.row_values import EXACT_IN_FLOAT, own_column
@@ -36,8 +39,11 @@ Object = dict[str, Any]
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _scan = json.JSONDecoder().raw_decode
+_ROUND_A_LINE = re.compile(rb"^(?:\xef\xbb\xbf|\x1e)+|,\s*$")  # marks of joined files, RFC 7464, members of a list
 _BETWEEN = re.compile(r"[\s,]*")
 _LIST_BYTES = 1 << 16
+_CONVERSATIONS = ("messages", "conversations", "conversation", "tools", "history")
+_DEEPEST = 30  # lists and objects inside each other that become an Arrow type; what is deeper becomes JSON text
 _MOST_FIELDS = 200  # an object with more kinds of keys is a map, not a record
 
 
@@ -53,14 +59,21 @@ class JsonlReader:
         left = limit
         for file in files:
             count = 0
-            for row, _, _ in islice(_objects(file, 0), left):
+            judged = file.encoding is not None or file.reading.encoding is not None
+            for row, _, problem in islice(_objects(file, 0), left):
                 count += 1
                 last = row
+                if problem and not judged:
+                    check_encoding(file, fewest=2)  # one line is damaged rather than in another encoding
+                    judged = True
                 for key, value in row.items():
                     shape = columns.get(key)
                     if shape is None:
                         shape = columns[key] = _Shape()
-                    shape.observe(value)
+                    try:
+                        shape.observe(value)
+                    except RecursionError:
+                        raise InputError(f'{file.path}, row {count - 1}: "{key}" is nested too deep.') from None
             if count == 1:
                 _check_no_table(file, last)
             if left is not None:
@@ -71,7 +84,7 @@ class JsonlReader:
         types = {name: shape.arrow() for name, shape in columns.items()}
         rows = sum(self._rows.values())
         self.whole = {name for name, shape in columns.items() if shape.is_whole_with_gaps(rows)}
-        self._owned = {name for name, shape in columns.items() if not shape.is_exact()}
+        self._owned = {name for name, shape in columns.items() if types[name] is None or not shape.is_exact()}
         self._texts = {name for name, kind in types.items() if kind is None}
         self.schema = pa.schema([(name, pa.string() if kind is None else kind) for name, kind in types.items()])
 
@@ -119,7 +132,17 @@ def _check_no_table(file: File, row: Object) -> None:
         and all(list(value) == list(values[0]) for value in values)
         and (all(map(str.isdigit, values[0])) or all(map(str.isdigit, row)))
     )
-    if by_column or ({"columns", "data"} <= row.keys() <= {"columns", "index", "data"}):
+    if os.path.splitext(file.path)[1].lower() == ".json":  # a single row would be a line of a .jsonl file
+        lists = [value for value in values if isinstance(value, list) and len(value) > 1]
+        by_column |= len(lists) == len(values) > 1 and len({len(value) for value in lists}) == 1
+        by_column |= keyed and all(list(value) == list(values[0]) for value in values)
+        for key, value in row.items():
+            if key not in _CONVERSATIONS and value in lists and all(isinstance(member, dict) for member in value):
+                raise InputError(
+                    f'{file.path} holds one object, and its key "{key}" a list of {len(value):,} objects. If these are '
+                    f"the rows: jq -c '.{key}[]' FILE > FILE.jsonl. If it is one row, name the file .jsonl."
+                )
+    if by_column or any({key, "data"} <= row.keys() <= {key, "index", "data"} for key in ("columns", "schema")):
         raise InputError(
             f"{file.path} holds a whole table in one object, column by column: write an object per row "
             '(pandas: to_json(orient="records", lines=True)).'
@@ -179,8 +202,10 @@ class _Shape:
             return self._items is not None and self._items.is_exact()
         return len(kinds) <= 1 and self.arrow() is not None
 
-    def arrow(self) -> pa.DataType | None:
+    def arrow(self, depth: int = 0) -> pa.DataType | None:
         """Return the Arrow type that holds all values without loss, or None for JSON text."""
+        if depth > _DEEPEST:
+            return None
         kinds = self._kinds - {type(None)}
         if kinds <= {str}:
             return pa.string()
@@ -191,10 +216,10 @@ class _Shape:
         if kinds <= {int, float}:
             return pa.float64() if self._widest <= EXACT_IN_FLOAT else None
         if kinds == {list} and self._items is not None:
-            item = self._items.arrow()
+            item = self._items.arrow(depth + 1)
             return None if item is None else pa.list_(item)
         if kinds == {dict} and 0 < len(self._fields) <= _MOST_FIELDS:
-            fields = [(name, shape.arrow()) for name, shape in self._fields.items()]
+            fields = [(name, shape.arrow(depth + 1)) for name, shape in self._fields.items()]
             return None if any(kind is None for _, kind in fields) else pa.struct(fields)
         return None
 
@@ -208,6 +233,10 @@ def _objects(file: File, skip: int) -> Iterator[tuple[Object, int, str | None]]:
             continue
         try:
             found, problem = _decode(line), None
+            if line.count(b'":') + line.count(b'" :') > len(
+                found
+            ):  # it may have keys in objects or texts, or a key twice
+                problem = _twice(file, number, row - 1, line, found)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             found, problem = _mended(file, number, row - 1, line, error)
         yield found, len(line), problem
@@ -224,7 +253,7 @@ def _documents(file: File) -> Iterator[tuple[int, bytes]]:
             number += 1
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
-            if number == 1 and line.lstrip().startswith(b"["):
+            if number == 1 and (line.lstrip().startswith(b"[") or _is_part(line)):
                 yield from _members(file, stream, line)
                 return
             if len(line) >= CELL_CAP:
@@ -233,11 +262,27 @@ def _documents(file: File) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
+def _is_part(line: bytes) -> bool:
+    """Whether the first line is not all of an object, or more than one: objects then stand one after another."""
+    if not line.lstrip().startswith(b"{"):
+        return False
+    text = line.decode("utf-8", "surrogateescape").strip()
+    try:
+        return text[_scan(text, 0)[1] :].strip() not in ("", ",")
+    except (ValueError, RecursionError):
+        return True
+
+
 def _members(file: File, stream: io.BufferedReader, first: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the members of one JSON list, however it is laid out, without holding more than one and some bytes."""
+    """Yield the members of one JSON list, or objects without a list round them, however they are laid out.
+
+    No more than one and some bytes are held.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     text = decoder.decode(first)
-    place = text.index("[") + 1
+    listed = text.lstrip().startswith("[")
+    place = text.index("[") + 1 if listed else 0
+    what = "member {} of the list" if listed else "object {}"
     number = row = counted = 0  # line breaks before `counted`, members, and a place in the text
     step = _LIST_BYTES
     while True:
@@ -261,18 +306,50 @@ def _members(file: File, stream: io.BufferedReader, first: bytes) -> Iterator[tu
                 row += 1
                 counted, place, step = place, end, _LIST_BYTES
                 continue
-        elif text[place : place + 1] == "]":
+        elif listed and text[place : place + 1] == "]":
             if text[place + 1 :].strip() or stream.read(1).strip():
                 raise InputError(f"{file.path}: something follows the end of its JSON list. Write it anew.")
             return
         else:
-            fault = ValueError("the list has no end")
+            fault = ValueError("the list has no end" if listed else "a bracket stands where an object should")
         more = stream.read(step)
+        if not more and not listed and place == len(text):
+            return
         if not more or len(text) - place > CELL_CAP:
-            raise InputError(f"{file.path}, member {row} of the list (counted from 0): {fault}. Write the file anew.")
+            number += text.count("\n", counted, place)
+            raise InputError(
+                f"{file.path}, line {number + 1}, {what.format(row)} (counted from 0): {fault}. One JSON object per "
+                "line, or a list of them, is needed: write the file anew."
+            )
         step *= 2  # so that a long member is not scanned once for each piece of it
         number += text.count("\n", counted, place)
         text, place, counted = text[place:] + decoder.decode(more), 0, 0
+
+
+def _twice(file: File, number: int, row: int, line: bytes, found: Object) -> str | None:
+    """Return what is wrong with a row where an object, at any depth, has a key twice with other values."""
+    if line.count(b'":') + line.count(b'" :') == _keys(found):
+        return None
+    twice: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> Object:
+        known = dict(pairs)
+        if len(known) < len(pairs):
+            twice.extend(key for key, value in pairs if known[key] != value)
+        return known
+
+    with suppress(RecursionError):
+        json.loads(line, object_pairs_hook=look)
+    if not twice:
+        return None
+    return f'{file.path}, line {number} (row {row}, counted from 0): the key "{twice[0]}" stands twice in one object.'
+
+
+def _keys(value: Any) -> int:
+    """Return how many keys the objects in a value have together."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(_keys, value.values()))
+    return sum(map(_keys, value)) if isinstance(value, list) else 0
 
 
 def _mended(file: File, number: int, row: int, line: bytes, error: Exception) -> tuple[Object, str | None]:
@@ -282,6 +359,7 @@ def _mended(file: File, number: int, row: int, line: bytes, error: Exception) ->
     surrogate pairs (`\\ud800`) become U+FFFD: they cost the row, not the file.
     """
     where = f"{file.path}, line {number} (row {row}, counted from 0)"
+    line = _ROUND_A_LINE.sub(b"", line)
     try:
         found = json.loads(line.decode("utf-8", "replace"))
         if not isinstance(found, dict):

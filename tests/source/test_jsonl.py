@@ -1,6 +1,7 @@
 """JSONL: types decided from all lines, bad lines named, bad text a problem of its row."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.errors import InputError
-from batchgen.source import Source, jsonl
+from batchgen.source import Reading, Source, jsonl
 
 DATA = Path(__file__).parent / "data" / "input"
 JSON_VALUES = st.recursive(
@@ -95,7 +96,6 @@ def test_bad_text_costs_its_row():
     [
         ("bad_line.jsonl", ["line 2", "row 1"]),
         ("not_object.jsonl", ["line 2", "object"]),
-        ("pretty.json", ["line 1", "jq -c ."]),
         ("blank.jsonl", ["no columns"]),
     ],
 )
@@ -208,3 +208,95 @@ def test_no_lists_of_objects(tmp_path, text, part):
     path.write_text(text)
     with pytest.raises(InputError, match=part):
         Source.open(str(path)).scan()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1}{"a": 2} {"a": 3}',
+        '{\n  "a": 1\n}\n{\n  "a": 2\n}\n\n{"a": 3}\n',
+        '{"a": 1}\r{"a": 2}\r{"a": 3}\r',
+        '{"a": 1},\n{"a": 2},\n{"a": 3},\n',
+        '\ufeff{"a": 1}\n\ufeff{"a": 2}\n\ufeff{"a": 3}\n',
+        '\x1e{"a": 1}\n\x1e{"a": 2}\n\x1e{"a": 3}\n',
+        '[{"a": 1},\n{"a": 2},\n{"a": 3},]',
+    ],
+)
+def test_objects_however_they_stand(tmp_path, text):
+    """Joined, spread over lines, with commas or marks between them: each is one row."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(text, "utf-8", newline="")
+    assert [row["a"] for batch in Source.open(str(path)).batches() for row in batch.values(["a"])] == [1, 2, 3]
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), JSON_VALUES, min_size=1), min_size=1, max_size=8), st.data())
+def test_any_objects_in_any_layout_are_the_rows(rows, data):
+    """What Python's json writes with any indent, one after another, is what is read."""
+    gap = data.draw(st.sampled_from(["", " ", "\n", "\n\n"]))
+    indent = data.draw(st.sampled_from([None, 0, 2]))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.jsonl")
+        path.write_text(gap.join(json.dumps(row, indent=indent) for row in rows), "utf-8")
+        source = Source.open(str(path))
+        found = [dict(row) for batch in source.batches() for row in batch.values(source.columns)]
+    assert found == [{name: row.get(name) for name in source.columns} for row in rows]
+
+
+def test_a_fault_in_the_middle_of_joined_objects_is_named(tmp_path):
+    """With line and object."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a":\n1}\n{"a": 2}\n{"a": oops}\n')
+    with pytest.raises(InputError, match=r"a\.jsonl, line 4, object 2 \(counted from 0\)"):
+        Source.open(str(path))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": 2}', '{"q": [{"a": 1, "b": 0, "a": "2"}]}', '{"a" : "{\\"x\\":1}", "a":1}']
+)
+def test_a_key_that_stands_twice_costs_its_row(tmp_path, text):
+    """One of the two values would be lost; the same value twice loses nothing, and keys inside a text are text."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{text}\n{{"a": 1, "a": 1}}\n{{"a": "\\"a\\":1, \\"a\\":2"}}\n')
+    (batch,) = Source.open(str(path)).batches()
+    assert list(batch.problems) == [0]
+    assert "stands twice" in batch.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"data": [{"a": 1}, {"a": 2}], "count": 2}, ["jq -c '.data[]'", ".jsonl"]),
+        ({"a": [1, 2], "b": [3, 4]}, ["column by column"]),
+        ({"x1": {"text": "a"}, "x2": {"text": "b"}}, ["column by column"]),
+        ({"schema": {"fields": []}, "data": [{"index": 0}]}, ["whole table"]),
+    ],
+)
+def test_a_whole_table_in_one_object_is_no_row(tmp_path, table, words):
+    """As a `.json` file; a line of a `.jsonl` file, or a conversation, is one row."""
+    (tmp_path / "a.json").write_text(json.dumps(table))
+    with pytest.raises(InputError) as caught:
+        Source.open(str(tmp_path / "a.json"))
+    assert all(word in str(caught.value) for word in ["a.json", *words])
+    chat = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    (tmp_path / "b.json").write_text(json.dumps(chat))
+    assert Source.open(str(tmp_path / "b.json")).scan().rows == 1
+
+
+def test_lists_nested_deeply_become_text(tmp_path):
+    """Arrow's types, and what walks them, are bounded; the prompt sees the value itself."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": ' + "[" * 400 + "]" * 400 + "}\n")
+    (batch,) = Source.open(str(path)).batches()
+    assert batch.table.schema.field("a").type == pa.string()
+    (row,) = batch.values(["a"])
+    assert json.dumps(row["a"]) == "[" * 400 + "]" * 400
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path):
+    """Each of its rows would fail; the message has the key, with which it is read."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes('{"a": "中文内容很好"}\n{"a": "产品不错"}\n'.encode("gbk"))
+    with pytest.raises(InputError, match="encoding"):
+        Source.open(str(path))
+    (batch,) = Source.open(str(path), reading=Reading(encoding="gbk")).batches()
+    assert [row["a"] for row in batch.values(["a"])] == ["中文内容很好", "产品不错"]
