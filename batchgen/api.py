@@ -17,6 +17,7 @@ from batchgen.engine.control import Control
 from batchgen.engine.online import OnlineEngine
 from batchgen.engine.protocol import BuildEngine
 from batchgen.engine.reporter import Reporter
+from batchgen.engine.reuse import named_runs, open_reuse
 from batchgen.engine.run import run_job
 from batchgen.engine.summary import Summary
 from batchgen.files.modes import GROUP, PRIVATE
@@ -41,19 +42,23 @@ async def arun(
     retry_failed: bool = False,
     only: AbstractSet[int] | None = None,
     engine: BuildEngine | None = None,
+    update: bool = False,
+    refresh: float = 0.0,
 ) -> Summary:
     """Run a job, or go on with an unfinished run of it in the same output directory.
 
     `endpoint` replaces the job's own (the simulator's). `fresh` moves an existing run aside; `retry_failed` tries the
-    rows again that failed. `only` (row numbers from 0) makes it a pilot: no other rows are sent, no part is published,
-    and the run ends as `stopped`, its answers kept for the next one. `engine` builds another engine than the workers of
-    this process. Raises `UsageError` before anything is sent; a run that stops early is a `Summary` with state
-    `stopped` or `interrupted`.
+    rows again that failed. `update` moves a run of an earlier form of the job, or of an earlier input, aside and takes
+    its answers to the same requests; a share `refresh` of these is asked again all the same. `only` (row numbers from
+    0) makes it a pilot: no other rows are sent, no part is published, and the run ends as `stopped`, its answers kept
+    for the next one. `engine` builds another engine than the workers of this process. Raises `UsageError` before
+    anything is sent; a run that stops early is a `Summary` with state `stopped` or `interrupted`.
     """
     reporter = reporter or Reporter()
     with ExitStack() as stack:
         read = await anyio.to_thread.run_sync(stack.enter_context, input_for_run(job))
         parts = await anyio.to_thread.run_sync(assemble, read, endpoint or endpoint_of(job))
+        named = named_runs(parts)
         transport = open_transport(
             job.model.transport,
             base_url=parts.endpoint.base_url,
@@ -76,6 +81,8 @@ async def arun(
                 price=price.describe() if price is not None else None,
                 spooled=Path(read.input.path) if job.input.path == STANDARD_INPUT else None,
                 fresh=fresh,
+                update=update,
+                again=refresh > 0,
                 mode=GROUP if job.output.mode == "group" else PRIVATE,
             )
         )
@@ -95,14 +102,23 @@ async def arun(
             saved = msgspec.convert(directory.state.summary, Summary, from_attributes=True)
             return msgspec.structs.replace(saved, output=str(directory.path))
         build = engine or partial(OnlineEngine, transport=transport)
-        return await run_job(parts, scan, directory, build, reporter=reporter, control=control or Control(), only=only)
+        return await run_job(
+            parts,
+            scan,
+            directory,
+            build,
+            reporter=reporter,
+            control=control or Control(),
+            only=only,
+            open_reuse=partial(open_reuse, parts, directory, named, refresh, reporter.note),
+        )
 
 
-def run(job: Job, *, endpoint: Endpoint | None = None, fresh: bool = False, retry_failed: bool = False) -> Summary:
-    """`arun` for callers without an event loop."""
+def run(job: Job, *, endpoint: Endpoint | None = None, **options: Any) -> Summary:
+    """`arun` for callers without an event loop; `options` are those of `arun`."""
 
     async def main() -> Summary:
-        return await arun(job, endpoint=endpoint, fresh=fresh, retry_failed=retry_failed)
+        return await arun(job, endpoint=endpoint, **options)
 
     return anyio.run(main, backend_options=loop_options())
 

@@ -37,9 +37,18 @@ if TYPE_CHECKING:
 @click.option("-n", "--dry-run", is_flag=True, help="Do what `batchgen check` does, and send nothing.")
 @click.option("--retry-failed", is_flag=True, help="Try the rows again that failed; the rest is kept.")
 @click.option("--fresh", is_flag=True, help="Move an existing run aside and start over.")
+@click.option(
+    "--refresh",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="With --update or --reuse: ask a random share of the reused rows again, and say how many answers moved.",
+)
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the final summary.")
-def run_command(*, retry_failed: bool, fresh: bool, no_progress: bool, as_json: bool, **options: Any) -> int:
+def run_command(
+    *, retry_failed: bool, fresh: bool, refresh: float, no_progress: bool, as_json: bool, **options: Any
+) -> int:
     """Run a job, or go on with an unfinished run of it.
 
     Ctrl-C stops sending and waits for what is in flight; twice stops at once. Running again goes on. SIGHUP reads the
@@ -49,7 +58,12 @@ def run_command(*, retry_failed: bool, fresh: bool, no_progress: bool, as_json: 
     Example:
       batchgen run jobs/email_extraction.toml --simulate
       batchgen run jobs/email_extraction.toml --limit 20 --output out/trial
+      batchgen run jobs/email_extraction.toml --update
     """
+    if fresh and options["update"]:
+        raise UsageError("--fresh asks for everything, --update only for what is new: give one of them.")
+    if refresh and not (options["update"] or options["reuse"]):
+        raise UsageError("--refresh asks a share of reused rows again: it goes with --update or --reuse.")
     if options.pop("dry_run"):
         return _check(1, as_json, options)
     if sys.platform == "linux":
@@ -76,7 +90,14 @@ def run_command(*, retry_failed: bool, fresh: bool, no_progress: bool, as_json: 
         async def main() -> Summary:
             reporter = ProgressBar(bar=not no_progress)
             return await _run_under_signals(
-                job, lambda: load_from(options), endpoint, reporter, fresh=fresh, retry_failed=retry_failed
+                job,
+                lambda: load_from(options),
+                endpoint,
+                reporter,
+                fresh=fresh,
+                retry_failed=retry_failed,
+                update=options["update"],
+                refresh=refresh,
             )
 
         gc.freeze()  # the garbage collector would scan all modules again and again, which takes 3 % of a row's time

@@ -31,6 +31,17 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
         lines.append(
             f"duplicates  {summary.shared:,} rows had the request of another row and took its answer{_saved(summary)}"
         )
+    if summary.reused:
+        saved = ""
+        if summary.saved:
+            saved = f": about {money(summary.saved, summary.currency or '')} saved"
+        lines.append(f"reused      {summary.reused:,} rows took the answer of an earlier run{saved}")
+    if summary.refreshed is not None:
+        asked, moved = summary.refreshed.asked, summary.refreshed.moved
+        share = f" ({moved / asked:.1%})" if asked else ""
+        lines.append(
+            f"refreshed   {asked:,} rows with an earlier answer were asked again: {moved:,} answers moved{share}"
+        )
     if summary.unknown_finish_reasons:
         words = ", ".join(f"{word!r} ({rows:,})" for word, rows in summary.unknown_finish_reasons.items())
         lines.append(f"ends        unknown finish reasons, see whether these answers are whole: {words}")
@@ -66,7 +77,7 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
 
 def _saved(summary: Summary) -> str:
     """Return what the rows that were not sent would have cost, at the mean cost of those that were sent."""
-    asked = summary.succeeded + summary.failed - summary.shared
+    asked = summary.succeeded + summary.failed - summary.shared - summary.reused
     if not summary.cost or asked <= 0:
         return ""
     return f": about {money(summary.cost / asked * summary.shared, summary.currency or '')} saved"

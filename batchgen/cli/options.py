@@ -41,6 +41,18 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("-m", "--model", metavar="NAME", help="Ask this model instead of model.name."),
         click.option("--budget", metavar="AMOUNT", help="Stop before the cost could pass this amount."),
         click.option("--prices", metavar="FILE", help="Prices that replace or add models, instead of pricing.file."),
+        click.option(
+            "--update",
+            is_flag=True,
+            help="Ask only for what is new: the earlier run in the output directory is moved aside, and rows take its "
+            "answers to the same requests.",
+        ),
+        click.option(
+            "--reuse",
+            metavar="DIR",
+            multiple=True,
+            help="Take the answers of another output directory to the same requests. Repeatable.",
+        ),
         click.option("--simulate", is_flag=True, help="Use the built-in simulated provider; no key is needed."),
     ]
     for option in reversed(options):
@@ -50,6 +62,8 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def load_from(options: dict[str, Any]) -> Job:
     """Read the job that the options describe."""
+    from msgspec import structs
+
     from batchgen.job.settings import load_job, parse_assignment
 
     overrides: dict[str, Any] = dict(parse_assignment(text) for text in options["assignments"])
@@ -69,6 +83,9 @@ def load_from(options: dict[str, Any]) -> Job:
     }
     overrides |= {key: value for key, value in named.items() if value is not None}
     job = load_job(options["job_path"], **overrides)
+    if options["reuse"]:
+        reuse = [*job.input.reuse, *options["reuse"]]
+        job = structs.replace(job, input=structs.replace(job.input, reuse=reuse))
     key = os.environ.get(job.model.api_key_env or "", "")
     remember(job.output.path, {**job.model.headers, "": key})
     return job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchgen.engine.deduplication import Sharing
+from batchgen.engine.reuse import Reuse
 from batchgen.engine.work import RowInProgress
 from batchgen.pace.retry import AttemptCounts
 from batchgen.providers.request_key import RequestKeys
@@ -12,11 +13,14 @@ from batchgen.values import Prompt, Result
 class RowAdmission:
     """Gives each row the key of its request, by which an answer to the same request is found."""
 
-    def __init__(self, keys: RequestKeys, sharing: Sharing | None = None) -> None:
+    def __init__(self, keys: RequestKeys, sharing: Sharing | None = None, reuse: Reuse | None = None) -> None:
         self._key_of = keys.of
+        self._reuse = reuse
         self._sharing = sharing
 
     def __call__(self, row: int, prompt: Prompt) -> RowInProgress | Result | None:
         """Return the row to be asked, its result where that is known, or None if it comes with another row's."""
         work = RowInProgress(row, prompt, AttemptCounts(), key=self._key_of(prompt))
+        if self._reuse is not None and (known := self._reuse.result(work)) is not None:
+            return known
         return work if self._sharing is None else self._sharing.admit(work)

@@ -9,6 +9,7 @@ from typing import Any
 
 from batchgen.engine.protocol import EngineFigures
 from batchgen.engine.reporter import Progress
+from batchgen.engine.reuse import Reuse
 from batchgen.engine.summary import Summary
 from batchgen.errors import StoppedError, StorageStop
 from batchgen.job.parts import JobParts
@@ -19,7 +20,7 @@ from batchgen.providers.finish_reasons import OUR_WORDS
 from batchgen.storage.killed_runs import Experience, possibly_billed, unclean_since
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_directory import RunDirectory
-from batchgen.storage.run_state import SavedSummary
+from batchgen.storage.run_state import Refreshed, SavedSummary
 from batchgen.text.figures import money
 from batchgen.values import Result, Status, Turn
 
@@ -32,6 +33,8 @@ class Books:
 
     def __init__(self, parts: JobParts, rows: int, directory: RunDirectory) -> None:
         self._parts = parts
+        self.reuse: Reuse | None = None
+        self.refreshed: Refreshed | None = None
         self._directory = directory
         self._started_s = time.monotonic()
         journal = directory.journal
@@ -52,6 +55,7 @@ class Books:
             cap = before.budget
             self.notes.append(f"The budget of {money(cap, parts.currency or '')} holds on; --budget gives another.")
         self._dearest = before.dearest
+        self._saved_before = before.saved
         self._most_out = 0
         spent = everything.cost or Decimal(0)
         lost = before.possibly_billed
@@ -69,6 +73,7 @@ class Books:
             rows=rows,
             settled=settled.rows,
             failed=sums.rows(Status.FAILED),
+            reused=settled.reused,
             spent=(settled.cost or Decimal(0)) if parts.currency is not None else None,
             budget=cap,
             currency=parts.currency or "",
@@ -77,14 +82,16 @@ class Books:
     @property
     def worked(self) -> bool:
         """Whether an earlier run of the job had answers."""
-        return self.progress.settled > self.progress.failed
+        return self.progress.settled > self.progress.failed + self.progress.reused
 
     def committed(self, results: Sequence[Result]) -> None:
         """Count results that are durable now."""
         progress = self.progress
         progress.settled += len(results)
         for result in results:
-            if result.status is Status.FAILED:
+            if result.reused:
+                progress.reused += 1
+            elif result.status is Status.FAILED:
                 progress.failed += 1
             if result.input_cost is not None and result.output_cost is not None and progress.spent is not None:
                 cost = result.input_cost + result.output_cost
@@ -153,6 +160,8 @@ class Books:
             "failed": progress.failed,
             "pending": progress.pending,
             "refused": progress.refused,
+            "reused": progress.reused,
+            "saved": self._saved(),
             "cost": progress.spent,
             "currency": self._parts.currency,
             "wall_s": self._wall_s(),
@@ -198,6 +207,8 @@ class Books:
             output=str(self._directory.path),
             shared=totals.shared,
             reused=totals.reused,
+            saved=self._saved(),
+            refreshed=self.refreshed,
             simulated=self._parts.endpoint.simulated,
             unknown_finish_reasons=_unknown_ends(sums),
             error=error_text(error),
@@ -227,6 +238,11 @@ class Books:
             simulated=self._parts.endpoint.simulated,
             error=error_text(error),
         )
+
+    def _saved(self) -> Decimal | None:
+        """Return what reused answers would have cost, in all sessions of the run; None if none was reused."""
+        now = None if self.reuse is None else self.reuse.saved
+        return now if self._saved_before is None else self._saved_before + (now or Decimal(0))
 
     def label(self, model: str | None) -> PriceLabel:
         """Return where the price of an answering model comes from."""

@@ -16,6 +16,7 @@ class Progress(Struct):
     rows: int = 0
     settled: int = 0
     failed: int = 0
+    reused: int = 0
     refused: int = 0
     in_flight: int = 0
     spent: Decimal | None = None

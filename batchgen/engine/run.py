@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, suppress
 
@@ -17,8 +17,10 @@ from batchgen.engine.books import Books, error_text
 from batchgen.engine.control import Control
 from batchgen.engine.deduplication import Sharing, find_repeats
 from batchgen.engine.masking import Masker
-from batchgen.engine.protocol import BuildEngine, Engine, EngineParts
+from batchgen.engine.protocol import BuildEngine, Engine, EngineParts, Outlet
+from batchgen.engine.refresh import KeepEarlier, compare_answers
 from batchgen.engine.reporter import Reporter
+from batchgen.engine.reuse import Reuse
 from batchgen.engine.row_feed import Feed, InputRows
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.structured_turns import PlainDialogue, StructuredDialogue
@@ -28,6 +30,7 @@ from batchgen.job.parts import JobParts
 from batchgen.job.requests import check_budget
 from batchgen.job.settings import LimitSettings
 from batchgen.source import Scan
+from batchgen.storage.earlier_runs import stored_path
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import SHARD_ROWS, cut, first_needed_row
 from batchgen.storage.writer import Writer
@@ -52,10 +55,12 @@ async def run_job(
     reporter: Reporter,
     control: Control,
     only: AbstractSet[int] | None = None,
+    open_reuse: Callable[[], Reuse | None] = lambda: None,
 ) -> Summary:
     """Work until the end, an interruption or a stop; leave the locked directory in a state that says which.
 
-    `only` (row numbers from 0) makes it a pilot: no other rows are asked, and no part is published.
+    `only` (row numbers from 0) makes it a pilot: no other rows are asked, and no part is published. `open_reuse` gives
+    the answers of earlier runs; it is called in a thread.
     """
     books = Books(parts, scan.rows, directory)
     tier = parts.job.model.parameters.get("service_tier")
@@ -86,6 +91,10 @@ async def run_job(
 
     try:
         async with AsyncExitStack() as stack:
+            reuse = books.reuse = await anyio.to_thread.run_sync(open_reuse)
+            if reuse is not None:
+                stack.callback(reuse.close)
+                stack.push_async_callback(anyio.to_thread.run_sync, _end_reuse, parts, directory, books, reuse)
             repeats = None
             if parts.dedupe:
                 repeats = await anyio.to_thread.run_sync(
@@ -108,7 +117,7 @@ async def run_job(
                     carried=_kept_columns(parts),
                     open_shards=OPEN_SHARDS + 2 * most // SHARD_ROWS,
                     failed=results.unasked,
-                    admit=RowAdmission(parts.keys, sharing),
+                    admit=RowAdmission(parts.keys, sharing, reuse),
                     only=only,
                 )
             )
@@ -120,7 +129,8 @@ async def run_job(
             async with anyio.create_task_group() as side:
                 side.start_soon(_watch_storage, writer, engine)
                 side.start_soon(_save_state, directory, books, engine, reporter)
-                await engine.run(feed, writer if sharing is None else sharing)
+                out: Outlet = writer if sharing is None else sharing
+                await engine.run(feed, KeepEarlier(out, reuse) if reuse is not None and reuse.refreshes else out)
                 side.cancel_scope.cancel()
     except StoppedError as stopped:
         error = stopped
@@ -198,6 +208,13 @@ async def _save_state(directory: RunDirectory, books: Books, engine: Engine, rep
                 engine.stop(error)
         await anyio.sleep(pause_s)
         pause_s = min(2 * pause_s, STATE_EVERY_S)
+
+
+def _end_reuse(parts: JobParts, directory: RunDirectory, books: Books, reuse: Reuse) -> None:
+    """Compare what was asked again, and have the next update look only into runs that still have answers to give."""
+    if books.progress.pending == 0:
+        books.refreshed = compare_answers(reuse, directory, parts.answers)
+        directory.keep_reuse([stored_path(path, directory.path) for path in reuse.left()])
 
 
 def _conclude(

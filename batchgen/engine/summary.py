@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from batchgen.money.budget import PossiblyBilled
+from batchgen.storage.run_state import Refreshed
 from batchgen.text.storable import json_bytes
 
 
@@ -16,7 +17,8 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     `rows` is the size of the job; `succeeded`, `failed`, `attempts`, tokens and `cost` count every run of it so far,
     `refused` (answers 429), `wall_s` and `rows_per_s` only this one. `shared` rows were not asked: they have the answer
-    to another row's request, which was the same; `reused` ones have the answer that an earlier run got to it. A
+    to another row's request, which was the same; `reused` ones have the answer that an earlier run got to it, which
+    has `saved` about so much; of `refreshed` rows the answer was asked for again and compared. A
     `simulated` run was answered by the built-in simulator: nothing was charged. `unknown_finish_reasons` are words for
     the end of answers that nobody knows, with the rows that have them: whether such answers are whole is for the user
     to see.
@@ -42,6 +44,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     error: dict[str, Any] | None = None
     shared: int = 0
     reused: int = 0
+    saved: Decimal | None = None
+    refreshed: Refreshed | None = None
     simulated: bool = False
     unknown_finish_reasons: dict[str, int] = {}
 

@@ -49,14 +49,15 @@ class InputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`[input]`: `path` is a Parquet, CSV or JSONL file, a directory or a glob; `limit` takes the first rows only.
 
     `dedupe`: rows whose requests are the same are asked once and share the answer; by default at temperature 0 or with
-    a fixed seed. `delimiter`, `encoding` and `quotes` are for delimited files; they are detected if
-    the file leaves no doubt.
+    a fixed seed. `reuse`: output directories whose answers to the same requests are taken. `delimiter`, `encoding` and
+    `quotes` are for delimited files; they are detected if the file leaves no doubt.
     """
 
     path: str
     id: str | None = None
     limit: Annotated[int, Meta(ge=1)] | None = None
     dedupe: bool | None = None
+    reuse: list[str] = []
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
     encoding: str | None = None
     quotes: Literal["csv", "text"] | None = None

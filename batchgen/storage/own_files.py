@@ -12,6 +12,7 @@ STATE_FILE = "run.json"
 JOURNAL_FILE = "journal.sqlite"
 SPILL_FILE = "journal.spill"
 SHARED_FILE = "shared.sqlite"
+EARLIER_FILE = "earlier.sqlite"
 COST_SUMMARY_FILE = "cost_summary.parquet"
 PACE_FILE = "pace.parquet"
 ESTIMATE_FILE = "estimate.parquet"
@@ -29,7 +30,9 @@ _SURE = frozenset({LOCK_FILE, STATE_FILE})
 
 _OWN = (
     *_SURE,
-    *(f"{name}*" for name in (JOURNAL_FILE, SPILL_FILE, SHARED_FILE)),  # with SQLite's companions, and damaged ones
+    *(
+        f"{name}*" for name in (JOURNAL_FILE, SPILL_FILE, SHARED_FILE, EARLIER_FILE)
+    ),  # with SQLite's companions, and damaged ones
     COST_SUMMARY_FILE,
     PACE_FILE,
     ESTIMATE_FILE,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sqlite3
 import stat
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -22,12 +20,14 @@ import pyarrow as pa
 from batchgen.errors import OutputError, StorageStop
 from batchgen.files.modes import GROUP, LOCK_FILE, file_mode, make_directory
 from batchgen.storage.cost_summary import write_cost_summary
-from batchgen.storage.identity import RunIdentity, new_run
+from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal, set_aside
 from batchgen.storage.lock import enter, refuse_network
+from batchgen.storage.move_aside import finish_move, move_aside, needs_new_directory, new_state
 from batchgen.storage.own_files import (
     COST_SUMMARY_FILE,
+    EARLIER_FILE,
     JOURNAL_FILE,
     RESULTS,
     SHARD_INPUTS,
@@ -85,6 +85,8 @@ class RunDirectory:
         price: str | None = None,
         spooled: Path | None = None,
         fresh: bool = False,
+        update: bool = False,
+        again: bool = False,
         mode: int | None = None,
         mounts: Path = Path("/proc/mounts"),
     ) -> RunDirectory:
@@ -93,19 +95,27 @@ class RunDirectory:
         `published` are fingerprints that only count once a part is written (output columns); `evaluate` is kept for
         `batchgen evaluate`; `currency` is that of the job's prices, `price` describes that of its model; `spooled` is
         the input's copy in here (`own_files.SPOOLED_INPUT`), which outlasts every other such copy and stays until all
-        rows succeed; `mode` is that of the files (`files.modes`), None leaves it. A complete run is left as it is: its
-        journal opens with `reopen_failed`. Raises `OutputError` when the directory is somebody else's, in use, of
-        another job, or not writable.
+        rows succeed; `mode` is that of the files (`files.modes`), None leaves it. `fresh` moves what is there aside;
+        `update` only where it is of another form of the job or of other input (or complete, with `again`), and then the
+        new run takes its answers (`reuse`). A complete run is left as it is: its journal opens with `reopen_failed`.
+        Raises `OutputError` when the directory is somebody else's, in use, of another job, or not writable.
         """
         path = Path(path).absolute()
         refuse_network(path, mounts)
         try:
+            finish_move(path)
             directory = cls(path, enter(path, mode))
             try:
-                if fresh and any(name.name != LOCK_FILE for name in path.iterdir()):
-                    directory = directory._moved_aside(spooled)
+                found = dict(fingerprints)
+                if fresh:
+                    move = any(name.name != LOCK_FILE for name in path.iterdir())
+                else:
+                    move = update and needs_new_directory(path, found, published or {}, currency, again=again)
+                if move:
+                    begin = new_state(job, found)
+                    directory._lock = move_aside(path, directory._lock, begin, spooled=spooled, keep_answers=not fresh)
                 directory._take_up(
-                    job, dict(fingerprints), dict(published or {}), settings or {}, currency=currency, price=price
+                    job, found, dict(published or {}), settings or {}, currency=currency, price=price, update=update
                 )
                 directory._keep_evaluate(evaluate)
                 if spooled is not None:
@@ -140,23 +150,6 @@ class RunDirectory:
         """Whether all rows are settled and published: nothing is left to do."""
         return self._journal is None
 
-    def _moved_aside(self, spooled: Path | None) -> RunDirectory:
-        """Rename the directory, which stays locked until then, and begin one that has the input's copy alone."""
-        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        target = self.path.with_name(f"{self.path.name}.old-{stamp}")
-        number = 1
-        while target.exists():
-            number += 1
-            target = self.path.with_name(f"{self.path.name}.old-{stamp}-{number}")
-        self.path.rename(target)
-        make_directory(self.path)
-        shutil.copymode(target, self.path)  # who may come in is the user's choice
-        mode = file_mode(target / LOCK_FILE)
-        if spooled is not None:
-            (target / spooled.name).rename(spooled)
-        self.close()
-        return RunDirectory(self.path, enter(self.path, mode))
-
     def _take_up(
         self,
         job: str,
@@ -166,25 +159,22 @@ class RunDirectory:
         *,
         currency: str | None,
         price: str | None,
+        update: bool,
     ) -> None:
         self._make_results()
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
             leftover.unlink()
-        self.state = read_run_json(self.path) or self._rebuilt_state(job)
+        found = read_run_json(self.path)
         now = now_text()
-        if self.state is None:
-            self._saved = RunState(
-                state="running",
-                job=job,
-                started_at=now,
-                updated_at=now,
-                sessions=0,
-                fingerprints=fingerprints,
-                run=new_run(),
-            )
+        if found is not None and not found.sessions:  # made by a move aside, nothing was done here yet
+            if not update:
+                self._compare(found, fingerprints, published, currency)
+            self._saved = msgspec.structs.replace(found, job=job, fingerprints=fingerprints)
         else:
-            self._compare(fingerprints, published, currency)
-            self._saved = self.state
+            self.state = found or self._rebuilt_state(job)
+            if self.state is not None:
+                self._compare(self.state, fingerprints, published, currency)
+            self._saved = self.state or new_state(job, fingerprints)
         if self.state is not None and self.state.state == "complete" and self._parts_whole(self.state):
             self._remove_journal()
             return
@@ -217,6 +207,17 @@ class RunDirectory:
                 f"chmod g+rwx {self.path}"
             )
 
+    @property
+    def reuse(self) -> Sequence[str]:
+        """The earlier runs whose answers this one takes, see `earlier_runs`."""
+        return () if self._saved is None else self._saved.reuse
+
+    def keep_reuse(self, reuse: Sequence[str]) -> None:
+        """Put on record whose answers this run takes: a run that goes on takes them too. Raises `StorageStop`."""
+        if list(reuse) != list(self.reuse):
+            with self._disk_stops():
+                self._save(reuse=list(reuse))
+
     def _keep_evaluate(self, evaluate: Mapping[str, Any] | None) -> None:
         assert self._saved is not None
         if evaluate != self._saved.evaluate:
@@ -228,10 +229,11 @@ class RunDirectory:
             if path.name != name:
                 path.unlink()
 
-    def _compare(self, fingerprints: dict[str, str], published: dict[str, str], currency: str | None) -> None:
+    def _compare(
+        self, state: RunState, fingerprints: dict[str, str], published: dict[str, str], currency: str | None
+    ) -> None:
         """Refuse a changed job, input or currency, naming what changed."""
-        assert self.state is not None
-        problem = mismatch(self.path, self.state, fingerprints, published, currency)
+        problem = mismatch(self.path, state, fingerprints, published, currency)
         if problem is not None:
             raise OutputError(problem)
 
@@ -286,8 +288,9 @@ class RunDirectory:
         )
 
     def _remove_journal(self) -> None:
-        companions = (*self.path.glob(f"{JOURNAL_FILE}-*"), *self.path.glob(f"{SHARED_FILE}*"))
-        for path in (*companions, self.path / JOURNAL_FILE, self.spill_path, *self.path.glob(SHARD_INPUTS)):
+        names = (f"{JOURNAL_FILE}-*", f"{SHARED_FILE}*", f"{EARLIER_FILE}*", SHARD_INPUTS)
+        companions = [path for name in names for path in self.path.glob(name)]
+        for path in (*companions, self.path / JOURNAL_FILE, self.spill_path):
             path.unlink(missing_ok=True)
 
     # During a run

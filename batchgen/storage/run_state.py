@@ -24,6 +24,13 @@ from batchgen.storage.parts import DamagedPartError, part_identity, part_numbers
 from batchgen.text.storable import json_bytes
 
 
+class Refreshed(Struct, frozen=True):
+    """How many rows with an earlier answer were asked again, and of how many the answer is another now."""
+
+    asked: int
+    moved: int
+
+
 class SavedSummary(Struct, frozen=True, kw_only=True):
     """The counts and sums of a run, the latest there are: those of `engine.summary.Summary`, fewer while it goes on.
 
@@ -53,6 +60,8 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     error: Mapping[str, Any] | None = None
     shared: int = 0
     reused: int = 0
+    saved: Decimal | None = None
+    refreshed: Refreshed | None = None
     simulated: bool = False
     killed_counted: int = 0
     most_out: int = 0
@@ -70,7 +79,8 @@ class RunState(Struct, frozen=True, kw_only=True):
     `parts` has the CRC-32 of each part of a complete run; `session_times` are the beginning and the end of each session
     (of one that was killed, when it last wrote here); `price` describes the price of the job's model;
     `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
-    showing, without prompts and secrets; `evaluate` is the job's table of that name.
+    showing, without prompts and secrets; `evaluate` is the job's table of that name;
+    `reuse` are the directories of earlier runs whose answers it takes (`earlier_runs`), the latest first.
     """
 
     state: str
@@ -90,6 +100,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     evaluate: Mapping[str, Any] | None = None
     session_times: Sequence[tuple[str, str]] = ()
     price: str | None = None
+    reuse: Sequence[str] = ()
 
 
 def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
@@ -192,7 +203,8 @@ def mismatch(
     verb = "has" if len(changed) == 1 else "have"
     return (
         f"{path} holds a run of another job or input: {', '.join(changed)} {verb} changed since. "
-        "Use --fresh to move that run aside and start anew, or choose another --output."
+        "Use --update to move that run aside and ask only for what is new, --fresh to move it aside and ask for "
+        "everything, or choose another --output."
     )
 
 

@@ -1,0 +1,202 @@
+"""Answers that earlier runs have paid for: which rows take one instead of being asked.
+
+An answer is taken for the very same request only, and only where it would be accepted today: it passes the job's own
+validation, and one that was cut at a limit comes from the same server, whose own limits are not in the request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batchgen.answers import Answer
+from batchgen.engine.work import RowInProgress
+from batchgen.errors import JobError
+from batchgen.files.arrow import arrow_file
+from batchgen.job.parts import JobParts
+from batchgen.storage.answer_index import AnswerIndex
+from batchgen.storage.earlier_runs import EarlierAnswer, EarlierRun, earlier_run, stored_path, stored_runs
+from batchgen.storage.own_files import EARLIER_FILE
+from batchgen.storage.parts import published_parts
+from batchgen.storage.run_directory import RunDirectory
+from batchgen.storage.run_state import fingerprints
+from batchgen.values import Completion, Result, Status, Usage
+
+_NOTHING = Decimal(0)
+
+
+def named_runs(parts: JobParts) -> list[EarlierRun]:
+    """Return the runs of `input.reuse`. Raises `UsageError` where there is none, or one of the other kind."""
+    found = [earlier_run(Path(name).absolute()) for name in parts.job.input.reuse]
+    for run in found:
+        if run.simulated != parts.endpoint.simulated:
+            kind, other = ("simulated", "real") if run.simulated else ("real", "simulated")
+            raise JobError(f"{run.path} holds {kind} answers, which are never reused in a {other} run.")
+    return found
+
+
+class Reuse:
+    """The answers of earlier runs, for the rows of one run. `saved` is what those taken so far would have cost."""
+
+    def __init__(
+        self, parts: JobParts, runs: Sequence[EarlierRun], index: AnswerIndex, refresh: float, run: str
+    ) -> None:
+        self._parts = parts
+        self._index = index
+        self._runs = runs
+        self._refresh = refresh
+        self._salt = run.encode()
+        here = fingerprints({"model.base_url": parts.endpoint.identity}).items()
+        self._same_server = [here <= run.identity.fingerprints.items() for run in runs]
+        self.saved = _NOTHING
+
+    def result(self, row: RowInProgress) -> Result | None:
+        """Return the row's result from an earlier answer, None where it is to be asked."""
+        if row.key is None:
+            return None
+        if self._refresh and self._drawn(row.key):
+            return None
+        answer = self._index.take(row.key, self._fits)
+        if answer is None:
+            return None
+        cost = self._cost(row.prompt.model or self._parts.model, answer)
+        self.saved += cost or _NOTHING
+        return self.as_result(row.row, row.key, answer)
+
+    def as_result(self, row: int, key: bytes, answer: EarlierAnswer) -> Result:
+        """Return the result of a row that takes an earlier answer."""
+        return _reused(row, key, answer, None if self._parts.currency is None else _NOTHING)
+
+    def asked_again(self, key: bytes) -> EarlierAnswer | None:
+        """Return the earlier answer of rows that are asked again all the same, None for all others."""
+        return self._index.find(key, self._fits) if self._refresh and self._drawn(key) else None
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether some rows are asked again."""
+        return self._refresh > 0
+
+    def replaced(self, key: bytes) -> None:
+        """Count all answers to a request as taken, because this run has one of its own."""
+        self._index.mark_all(key)
+
+    def left(self) -> list[Path]:
+        """Return the runs that have answers which no row has taken."""
+        return [run.path for number, run in enumerate(self._runs) if not self._index.used_up(number)]
+
+    def close(self) -> None:
+        """Delete the index."""
+        self._index.close()
+
+    def _drawn(self, key: bytes) -> bool:
+        """Whether the rows of a key are among those asked again: the same ones when the run goes on after a kill."""
+        drawn = hashlib.blake2b(key, digest_size=8, salt=self._salt[:16]).digest()
+        return int.from_bytes(drawn) < self._refresh * 2**64
+
+    def _fits(self, answer: EarlierAnswer) -> bool:
+        if answer.finish_reason == "length" and not self._same_server[answer.source]:
+            return False
+        answers = self._parts.answers
+        return answers is None or isinstance(answers.read(as_completion(answer)), Answer)
+
+    def _cost(self, model: str, answer: EarlierAnswer) -> Decimal | None:
+        price = self._parts.price_of(model)
+        cost = None if price is None else price.cost(_usage(answer))
+        return None if cost is None else cost.input + cost.output
+
+
+def _usage(answer: EarlierAnswer) -> Usage:
+    return Usage(
+        answer.input_tokens,
+        answer.output_tokens,
+        answer.total_tokens,
+        answer.cached_tokens,
+        answer.reasoning_tokens,
+    )
+
+
+def as_completion(answer: EarlierAnswer) -> Completion:
+    """Return an earlier answer as it came."""
+    return Completion(
+        answer.completion,
+        answer.finish_reason,
+        _usage(answer),
+        reasoning=answer.reasoning,
+        tool_calls=answer.tool_calls,
+    )
+
+
+def _reused(row: int, key: bytes, answer: EarlierAnswer, cost: Decimal | None) -> Result:
+    return Result(
+        row,
+        Status.SUCCEEDED,
+        0,
+        answer.finished_at_us,
+        answer.completion,
+        answer.reasoning,
+        answer.tool_calls,
+        answer.finish_reason,
+        answer.input_tokens,
+        answer.output_tokens,
+        answer.total_tokens,
+        answer.cached_tokens,
+        answer.reasoning_tokens,
+        cost,
+        cost,
+        answer.model,
+        answer.request_id,
+        answer.latency_ms,
+        answer.http_status,
+        confidence=answer.confidence,
+        agreement=answer.agreement,
+        request_key=key.hex(),
+        reused=True,
+    )
+
+
+def open_reuse(
+    parts: JobParts,
+    directory: RunDirectory,
+    named: Sequence[EarlierRun],
+    refresh: float,
+    note: Callable[[str], None],
+) -> Reuse | None:
+    """Read the answers of the earlier runs that the run in `directory` takes answers from; None if there are none.
+
+    Those are put on record there, so that a run that goes on takes them too. What is taken already counts as taken.
+    Raises `StorageStop` when the disk refuses.
+    """
+    recorded = stored_runs(directory.reuse, directory.path, note)
+    runs = {run.path: run for run in (*recorded, *named) if run.path != directory.path}
+    directory.keep_reuse([stored_path(path, directory.path) for path in runs])
+    if not runs:
+        return None
+    index = AnswerIndex(directory.path / EARLIER_FILE, shared=parts.dedupe)
+    for number, run in enumerate(runs.values()):
+        index.add(run.answers(number, note))
+    index.sort()
+    for key, finished_at_us in _taken(directory):
+        index.mark(bytes.fromhex(key), finished_at_us)
+    if not len(index):
+        note("The earlier runs have no answers that could be reused: those of older versions have no request_key.")
+    return Reuse(parts, list(runs.values()), index, refresh, directory.journal.identity.run)
+
+
+def _taken(directory: RunDirectory) -> Iterator[tuple[str, int]]:
+    """Yield which answers the rows of a run have taken so far: the key of the request, and when it was answered."""
+    for path in published_parts(directory.results_path):
+        with pq.ParquetFile(arrow_file(path)) as file:
+            for batch in file.iter_batches(columns=["request_key", "reused", "finished_at"]):
+                if "reused" in batch.schema.names:
+                    table = pa.Table.from_batches([batch])
+                    table = table.filter(table["reused"])
+                    times = table["finished_at"].cast(pa.int64()).to_pylist()
+                    yield from zip(table["request_key"].to_pylist(), times, strict=True)
+    for result in directory.journal.unpublished():
+        if result.reused and result.request_key is not None:
+            yield result.request_key, result.finished_at_us
