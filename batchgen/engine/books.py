@@ -82,7 +82,7 @@ class Books:
     @property
     def worked(self) -> bool:
         """Whether an earlier run of the job had answers."""
-        return self.progress.settled > self.progress.failed + self.progress.reused
+        return self.progress.settled > self.progress.failed
 
     def committed(self, results: Sequence[Result]) -> None:
         """Count results that are durable now."""

@@ -123,6 +123,10 @@ class ProviderHealth:
         """Whether there was any answer, in this run or an earlier one."""
         return self._worked or self._succeeded
 
+    def answered_earlier(self) -> None:
+        """A row has the answer of an earlier run: what it asks is nothing that no row could ask."""
+        self._worked = True
+
     # ---- attempts
 
     def sent(self, number: int) -> None:

@@ -205,6 +205,8 @@ class Workers:
                     if self._out.congested:
                         await self._out.wait_for_room()
                     if isinstance(item, Result):
+                        if item.reused:
+                            self._health.answered_earlier()
                         self._out.emit(item)
                     else:
                         if self._health.held:

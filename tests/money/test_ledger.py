@@ -118,6 +118,8 @@ def test_summary_json():
         "error": None,
         "shared": 0,
         "reused": 0,
+        "saved": None,
+        "refreshed": None,
         "unknown_finish_reasons": {},
         "simulated": False,
     }
