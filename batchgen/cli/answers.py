@@ -1,4 +1,4 @@
-"""Commands that hand answers to people: `show`."""
+"""Commands that hand answers to people: `show`, `export`."""
 
 from __future__ import annotations
 
@@ -71,3 +71,39 @@ def _summary(shown: int, count: int, chosen: bool) -> str:
     if shown == count:
         return f"{shown:,} {what}."
     return f"{shown:,} of {count:,} {what}; --last N, --random N, --row ID, --failed and --where choose others."
+
+
+@click.command(name="export")
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path())
+@click.argument("file", metavar="FILE", type=click.Path())
+@click.option("--columns", metavar="NAMES", help="Only these, in this order: names with commas between them.")
+@click.option("--failed", is_flag=True, help="Only rows that failed.")
+@click.option("--where", metavar="CONDITIONS", help="Only rows like these; see batchgen show --help.")
+def export_command(
+    directories: tuple[str, ...], file: str, columns: str | None, failed: bool, where: str | None
+) -> int:
+    """Write results as one table: .csv, .xlsx (Excel), .jsonl or .parquet, as the ending of FILE says.
+
+    The fields of the answers are columns of their own, with parsed_ before a name that is taken. Several directories
+    and globs make one table, whose column `run` names the directory. Works while a run goes on and after any end of it.
+
+    \b
+    Example:
+      batchgen export out/email-extraction emails.xlsx
+      batchgen export out/monday out/tuesday both.csv --columns row_id,customer,urgency
+    """
+    remember(directories[0])
+    import csv
+    from pathlib import Path
+
+    from batchgen.results.export import export
+    from batchgen.results.flat import FlatRows
+    from batchgen.results.rows import ResultRows
+
+    rows = ResultRows(*directories)
+    names = next(csv.reader([columns], skipinitialspace=True)) if columns else []
+    exported = export(FlatRows(rows, columns=names, failed=failed, where=where), Path(file))
+    for note in [*rows.notes, *exported.notes]:
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"{exported.rows:,} rows, {exported.columns:,} columns in {file}", err=True)
+    return EXIT_COMPLETE

@@ -11,7 +11,7 @@ from importlib.abc import MetaPathFinder
 
 import click
 
-from batchgen.cli.answers import show_command
+from batchgen.cli.answers import export_command, show_command
 from batchgen.cli.init_command import init_command
 from batchgen.cli.jobs import check, estimate, run_command
 from batchgen.cli.options import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_UNFORESEEN, EXIT_USAGE
@@ -41,6 +41,7 @@ for command in (
     init_command,
     run_command,
     show_command,
+    export_command,
     check,
     estimate,
     status,
