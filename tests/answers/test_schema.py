@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 
 from batchgen.answers import Answer, ResponseSettings, StructuredAnswers, Target
@@ -287,3 +288,46 @@ def test_errors_of_a_large_answer_are_not_all_counted():
     check_linear(lambda length: schema.problems({"v": ["x" * 100] * length}))
     assert len(schema.problems({"v": ["x"] * 5_000}).all) == 1
     assert len(schema.problems({"v": ["x"] * 50}).all) == 5
+
+
+INSIDE = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": INSIDE}}},
+        {"format": {"type": "json_schema", "name": "x", "schema": INSIDE}},
+        {"type": "function", "function": {"name": "x", "description": "d", "parameters": INSIDE}},
+        {"name": "x", "description": "d", "input_schema": INSIDE},
+        {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}, "required": ["a"], "propertyOrdering": ["a"]},
+        {"properties": {"a": {"type": "string"}}, "required": ["a"]},
+        {"allOf": [{"$ref": "#/definitions/A"}, {"type": "object"}], "definitions": {"A": INSIDE}},
+    ],
+    ids=["response_format", "text format", "tool", "Anthropic's tool", "Gemini", "no type", "allOf"],
+)
+def test_what_vendors_wrap_round_a_schema_is_taken_off(document):
+    """The schema inside, or the same in today's words."""
+    schema = AnswerSchema(document, "a.json")
+    assert schema.type == pa.struct([("a", pa.string())])
+    assert schema.problems({"a": "x"}) is None
+    assert schema.problems({}) is not None
+
+
+def test_several_objects_that_all_apply_are_one():
+    """As OpenAPI writes a base and what is added to it; not where two have one property."""
+    base = {"type": "object", "properties": {"id": {"type": "integer", "minimum": 0, "exclusiveMinimum": True}}}
+    more = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    document = {
+        "type": "object",
+        "properties": {"item": {"allOf": [{"$ref": "#/components/schemas/Base"}, more]}},
+        "components": {"schemas": {"Base": base}},
+    }
+    schema = AnswerSchema(document, "a.json")
+    assert schema.type == pa.struct([("item", pa.struct([("id", pa.int64()), ("name", pa.string())]))])
+    assert schema.problems({"item": {"id": 1, "name": "x"}}) is None
+    assert schema.problems({"item": {"id": 0, "name": "x"}}) is not None
+    assert schema.problems({"item": {"id": 1}}) is not None
+    for parts in ([more, more], [{"$ref": "#/$defs/R"}, more]):
+        with pytest.raises(JobError, match="allOf"):
+            AnswerSchema({"allOf": parts, "$defs": {"R": {"allOf": [{"$ref": "#/$defs/R"}, more]}}}, "a.json")
