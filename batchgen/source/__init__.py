@@ -190,6 +190,8 @@ class Source:
             row += skip
             check_unchanged(file)
             for piece in self._read(file, skip, left - skip, columns):
+                if file.name not in self._kept:
+                    check_unchanged(file)  # a reader may open the file anew for each part of it
                 count = piece.table.num_rows
                 ahead = max(0, start_row - row)
                 if ahead < count:
@@ -238,6 +240,7 @@ class Source:
                         kept.clear()
             with open(file.path, "rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            check_unchanged(file)
             files.append(ScannedFile(file.name, known, file.size, digest))
             self._rows[file.name] = known
             row += known

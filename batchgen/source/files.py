@@ -86,25 +86,29 @@ def find_files(path: str, reading: Reading = Reading()) -> tuple[File, ...]:  # 
     """Return the files that `path` (a file, a directory or a glob) means, in natural order, all of one format.
 
     In a directory, names that begin with a dot or an underscore are left out, and so is `.json`, but for `part-*.json`
-    alone. Of several text files, those of 0 bytes are parts that had no rows. Raises `InputError` when nothing fits,
+    alone. Of several text files, those of 0 bytes are parts that had no rows. A file that is reached in several ways,
+    by symbolic links, is read once. Raises `InputError` when nothing fits,
     formats are mixed or a file cannot be looked at.
     """
     try:
         if os.path.isdir(path):
             paths, root = _directory(Path(path)), Path(path)
         elif glob.has_magic(path) and not os.path.lexists(path):
-            paths = [found for found in map(Path, glob.glob(path, recursive=True)) if found.is_file()]
-            if not paths:
-                raise InputError(f"No file matches the glob {path}.")
-            root = Path(os.path.commonpath([found.parent for found in paths]))
+            paths, root = _glob(path)
+        elif not path:
+            raise InputError("input.path is empty: name a file, a directory or a glob.")
         else:
             paths, root = [Path(path)], Path(path).parent
         paths.sort(key=lambda found: natural_key(str(found)))
+        paths = _each_once(paths)
         if len(paths) > 1:
             paths = [found for found in paths if found.stat().st_size or found.suffix in _BINARY] or paths
         files = tuple(_file(found, root, reading) for found in paths)
     except FileNotFoundError as error:
         missing = error.filename or path
+        if os.path.islink(missing):
+            target = os.readlink(missing)
+            raise InputError(f"The input {missing} is a symbolic link to {target}, which does not exist.") from error
         raise InputError(f"The input {missing} does not exist.{did_you_mean(missing)}") from error
     except PermissionError as error:
         raise InputError(
@@ -136,9 +140,43 @@ def _check_reading(file: File) -> None:
             )
 
 
+def _glob(path: str) -> tuple[list[Path], Path]:
+    """Return the files that a glob means, and the folder from which on it is one.
+
+    A folder whose name has brackets itself is taken as it is called. Where only folders match, as Spark writes a table,
+    the files in them are meant.
+    """
+    literal, *parts = re.split(r"(?<=/)", path)
+    root = pattern = ""
+    for part in (literal, *parts):
+        if pattern == glob.escape(root) and (not glob.has_magic(part) or os.path.lexists(root + part)):
+            root += part
+            pattern = glob.escape(root)
+        else:
+            pattern += part
+    found = [Path(match) for match in glob.glob(pattern, recursive=True)]
+    files = [match for match in found if match.is_file()]
+    if not files:
+        files = [file for match in found if match.is_dir() for file in _directory(match)]
+    if not files:
+        raise InputError(f"No file matches the glob {path}.")
+    return files, Path(root)
+
+
+def _each_once(paths: list[Path]) -> list[Path]:
+    """Leave out what is the same file as another one, under the longer name."""
+    if len(paths) < 2:
+        return paths
+    shortest: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda found: (len(found.parts), found.is_symlink())):
+        shortest.setdefault(os.path.realpath(path), path)
+    kept = set(shortest.values())
+    return [path for path in paths if path in kept]
+
+
 def natural_key(text: str) -> list[tuple[bool, int, str]]:
     """Return a sort key under which part-9 comes before part-10."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"([0-9]+)", text)]
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"([0-9]+)", text)]
 
 
 def _directory(root: Path) -> list[Path]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from batchgen.errors import InputError
 from batchgen.files.arrow import arrow_file
-from batchgen.source.files import File
+from batchgen.source.files import File, check_unchanged
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, Piece, check_agreement, check_names, map_type
 
 _PAGE_BUFFER_BYTES = 1 << 20
@@ -78,6 +78,7 @@ class ParquetReader:
                         )
                 first += rows
         except (pa.ArrowException, OSError) as error:
+            check_unchanged(file)
             raise InputError(f"{file.path} is damaged: {_first_line(error)}. Write it anew.") from error
 
     def _open(self, file: File) -> pa.Schema:

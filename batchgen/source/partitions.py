@@ -11,6 +11,7 @@ import pyarrow as pa
 from batchgen.errors import InputError
 from batchgen.source.files import File
 from batchgen.source.reader import Piece, Reader
+from batchgen.text.storable import storable
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -21,7 +22,7 @@ def partitions(name: str) -> dict[str, str | None]:
     for folder in name.replace("\\", "/").split("/")[:-1]:
         key, sign, value = folder.partition("=")
         if sign and key:
-            found[unquote(key)] = None if value == _NULL else unquote(value)
+            found[storable(unquote(key))] = None if value == _NULL else storable(unquote(value))
     return found
 
 

@@ -317,3 +317,97 @@ def test_keys_of_delimited_files_are_refused_for_others(tmp_path, name, reading)
         return
     with pytest.raises(InputError, match=rf"input\.{key} is for delimited text.*leave input\.{key} out"):
         Source.open(str(path), reading=reading)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty working directory, and a way to fill it with tables of one row that holds the file's name."""
+
+    def fill(*names):
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"n\n{os.fsencode(name).decode('utf-8', 'replace')}\n", "utf-8")
+
+    monkeypatch.chdir(tmp_path)
+    return fill
+
+
+def names(path):
+    return [row["n"] for row in read(Source.open(path))]
+
+
+def test_a_file_that_is_reached_twice_is_read_once(place):
+    """By a link to a folder above, a link to a folder beside, and a link to the file."""
+    place("d/x.csv", "d/sub/y.csv")
+    os.symlink(".", "d/again")
+    os.symlink("sub", "d/beside")
+    os.symlink("x.csv", "d/z.csv")
+    assert names("d") == names("d/**/*.csv") == ["d/sub/y.csv", "d/x.csv"]
+
+
+def test_brackets_in_names_are_taken_literally_where_such_a_name_exists(place):
+    """In a file, a folder, and a folder before a glob; else they are a class of characters."""
+    place("a[1]/x[2].csv", "a[1]/x3.csv", "b/x1.csv", "b/x2.csv")
+    assert names("a[1]/x[2].csv") == ["a[1]/x[2].csv"]
+    assert names("a[1]/*.csv") == names("a[1]") == ["a[1]/x3.csv", "a[1]/x[2].csv"]
+    assert names("b/x[12].csv") == names("[b]/x?.csv") == ["b/x1.csv", "b/x2.csv"]
+
+
+def test_a_glob_of_folders_means_their_files(place):
+    """Spark writes a folder for each table; where files match too, the folders are left alone."""
+    place("t/a.csv/part-0.csv", "t/b.csv/part-0.csv", "t/b.csv/_SUCCESS")
+    assert names("t/*.csv") == ["t/a.csv/part-0.csv", "t/b.csv/part-0.csv"]
+    place("t/c.csv")
+    assert names("t/*.csv") == ["t/c.csv"]
+
+
+def test_folders_that_name_columns_count_from_the_glob_on(place):
+    """Also if only one of them matches; escapes are undone, and bytes that are not UTF-8 written as such."""
+    place("p/y=1/x.csv", "p/y=de%2FAT/x.csv", "q/y=caf\udce9/x.csv")
+    assert [row["y"] for row in read(Source.open("p/*/x.csv"))] == ["1", "de/AT"]
+    assert [row["y"] for row in read(Source.open("p/y=1*/x.csv"))] == ["1"]
+    assert [row["y"] for row in read(Source.open("q"))] == [r"caf\xe9"]
+
+
+def test_links_that_lead_nowhere_say_so(place):
+    """A broken link and one to itself, alone and in a folder."""
+    os.symlink("gone.csv", "a.csv")
+    os.symlink("b.csv", "b.csv")
+    for path, words in (("a.csv", "link to gone.csv, which does not exist"), ("b.csv", "Too many levels")):
+        with pytest.raises(InputError, match=words):
+            Source.open(path)
+    with pytest.raises(InputError, match=r"input\.path is empty"):
+        Source.open("")
+
+
+def test_names_with_other_digits_have_an_order(place):
+    """A superscript is a digit to Python, and no number."""
+    place("d/1\u00b22.csv", "d/1\u06632.csv", "d/10.csv", "d/9.csv")
+    assert len(names("d")) == 4
+
+
+@pytest.mark.parametrize("extension", ["csv", "jsonl", "parquet"])
+def test_a_file_that_is_replaced_between_batches_is_noticed(tmp_path, extension, monkeypatch):
+    """Its later rows would be those of another table."""
+    monkeypatch.setattr("batchgen.source.KEPT_BYTES", 0)
+    path = tmp_path / f"a.{extension}"
+
+    def write(word):
+        aside = tmp_path / "aside"
+        if extension == "parquet":
+            pq.write_table(pa.table({"n": [f"{word}{n}" for n in range(5_000)]}), aside, row_group_size=1_000)
+        elif extension == "csv":
+            aside.write_text("n\n" + "".join(f"{word}{n}\n" for n in range(5_000)))
+        else:
+            aside.write_text("".join(f'{{"n": "{word}{n}"}}\n' for n in range(5_000)))
+        aside.replace(path)
+
+    write("old")
+    source = Source.open(str(path))
+    source.scan()
+    batches = source.batches()
+    assert next(batches).table.column("n")[0].as_py() == "old0"
+    write("new")
+    with pytest.raises(InputError, match="was changed while"):
+        list(batches)
