@@ -1,4 +1,4 @@
-"""The same rows elsewhere: what other models, regions and file batches would cost."""
+"""`estimate --compare`: what the same rows would cost with other models, in other regions and in file batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from batchgen.money.prices import ModelPrice, PriceTable, answer_bound
 
 
 class Comparison:
-    """The models of one `--compare`: each is counted with its own tokenizer, models of one tokenizer together."""
+    """The models of one `--compare`. Models that have the same tokenizer are counted together."""
 
     def __init__(self, models: Sequence[str], table: PriceTable, ruler: Ruler, region: str) -> None:
         self._table = table
@@ -35,10 +35,10 @@ class Comparison:
         parameters: Mapping[str, Any],
         answers: Answers | None,
     ) -> list[Offer]:
-        """Return a line for each model and region it has a price in, one without figures for a model without price.
+        """Return an offer for each model and each region in which it has a price; one without costs if it has none.
 
-        `answers`: predicted lengths, taken over from the job's own model; None: bounded by the parameters and each
-        model's own limits.
+        `answers` are lengths predicted for the job's own model; None means that they are bounded by the parameters and
+        by the limits of each model.
         """
         return [offer for model in self._models for offer in self._of(model, census, parameters, answers)]
 
@@ -97,7 +97,7 @@ def offered_cost(
     counted: Interval,
     answers: Answers | None,
 ) -> Span[Decimal]:
-    """Return what the rows of a histogram cost at a price; `counted`: the true input tokens as shares of the count."""
+    """Return what the rows of a histogram cost. `counted` is the true number of input tokens over the counted one."""
     put_in = input_cost(histogram, price)
     low = high = expected = Decimal(0)
     if answers is None:
@@ -116,7 +116,7 @@ def offered_cost(
 
 
 def money(amount: Decimal) -> Decimal:
-    """Return an amount as it is stored and shown: twelve decimal places, no zeros at the end, no exponent."""
+    """Return an amount with at most twelve decimal places, without trailing zeros and exponent."""
     return Decimal(f"{amount.quantize(MONEY).normalize():f}")
 
 
@@ -125,7 +125,7 @@ def _exact(factor: float) -> Decimal:
 
 
 def _bounded(histogram: Histogram, bound: int | None) -> Histogram:
-    """Return the histogram with the answers bounded as this model bounds them; as counted where nothing is said."""
+    """Return the histogram with all answers bounded by `bound` tokens; unchanged if that is None."""
     if bound is None:
         return histogram
     other = Histogram(histogram.edges)

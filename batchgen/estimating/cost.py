@@ -1,10 +1,10 @@
-"""From counted rows and observed answers to tokens and money: low, expected, high.
+"""Output tokens and cost of all rows, as low / expected / high, from counted inputs and a sample of answers.
 
-The bill of a row is predicted from its input length, which is known for every row: input at its tier's price, and an
-answer of `base + slope × input tokens` at its tier's output price. What the sampled rows cost beyond their prediction
-(longer answers, retries, discounts of caches) is the only thing that is uncertain; its mean, with an interval for a
-sample without replacement (`intervals.py`), is added for every row. This is the difference estimator of survey sampling
-(W. G. Cochran, Sampling Techniques, 3rd ed., 7.1 and 7.3).
+The cost of a row is predicted from its input length, which is known for every row: the input at the price of its tier,
+and an answer of `base + slope × input tokens` at its output price. Uncertain is only the difference between the real
+cost of the sampled rows and their prediction (longer answers, retries, cache discounts). Its mean, with an interval for
+a sample without replacement (`intervals.py`), is added for every row. This is the difference estimator of survey
+sampling (W. G. Cochran, Sampling Techniques, 3rd ed., 7.1 and 7.3).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from batchgen.values import Usage
 _MILLION = 1_000_000
 _SLOPE_NEEDS_ROWS = 20
 _SLOPE_NEEDS_GAIN = 0.7
-"""Answers are taken to grow with the input only if that leaves at most so much of their variance, each row predicted by
-a line through the others. Below it the line follows chance."""
+"""A line through the answers' lengths by input length is used only if it leaves at most this share of their variance,
+with each row predicted from the others. A weaker relation may be chance."""
 
 
 class Answers(Struct, frozen=True):
-    """The predicted length of an answer, in tokens: `base + slope × input tokens`; all of them together may be `low` to
-    `high` times as long."""
+    """The predicted length of an answer in tokens: `base + slope × input tokens`. The sum over all rows may be `low` to
+    `high` times the predicted one."""
 
     base: float
     slope: float = 0.0
@@ -43,8 +43,8 @@ class Answers(Struct, frozen=True):
 
 
 class Bill(Struct, frozen=True):
-    """Output tokens and money of all rows together; `more_tokens` and `more_cost` are a row's part of what the sample
-    showed beyond its prediction. Money is float: it is an estimate."""
+    """Output tokens and cost of all rows. `more_tokens` and `more_cost` are the mean difference of a sampled row from
+    its prediction. The cost is a float, as it is an estimate."""
 
     output_tokens: Interval
     cost: Interval | None
@@ -53,7 +53,7 @@ class Bill(Struct, frozen=True):
 
 
 class Sampled(Struct, frozen=True):
-    """A row that was counted and settled."""
+    """A row that was counted and has finished."""
 
     row: CountedRow
     observed: Observed

@@ -1,11 +1,12 @@
-"""Counting the tokens of every row, streamed, on all cores.
+"""Counts the tokens of every row, as a stream and on all cores.
 
-Threads, not processes: tiktoken encodes without holding the interpreter's lock, and what holds it (rendering, bucket
-sums) is a tenth of a row of prose. Measured end to end: 2 million tokens for each second of one core, with rows of 600
-tokens and of 60; two threads took 0.55 to 0.8 of the time of one (busy machine). Processes start in most of a second.
+Threads are used, not processes: tiktoken encodes without the interpreter's lock, and what needs the lock (rendering,
+sums) takes a tenth of the time of a row of prose. Measured in all: 2 million tokens a second on one core, with rows of
+600 and of 60 tokens; two threads took 0.55 to 0.8 times as long as one on a busy machine. Processes would need most of
+a second to start.
 
-What is kept is a histogram per model: rows and tokens between the input lengths at which a price or a limit changes.
-All costs follow from it, so memory does not grow with the number of rows.
+For each model a histogram is kept: rows and tokens between the input lengths at which a price or a limit changes. All
+costs follow from it, so that memory does not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -35,23 +36,23 @@ from batchgen.tokens.parameters import effective_parameters
 from batchgen.values import Prompt
 
 SLICE_ROWS = 250
-"""Rows that a thread takes at a time: few enough that a small input keeps all cores busy."""
+"""Rows that a thread takes at a time: few, so that a small input keeps all cores busy too."""
 
 LARGEST = 500
-"""So many of the rows with the longest input are kept: single ones may decide what the job costs."""
+"""So many rows with the longest inputs are kept, since single rows may make up much of the cost."""
 
 EXAMPLES = 5
-"""Rows that cannot be asked or do not fit are counted; so many of them are named."""
+"""Rows without a prompt, and rows that are too long, are counted; so many of them are named."""
 
-_REMEMBERED = 256  # texts whose count is kept: system prompts come back with every row
+_REMEMBERED = 256  # texts whose count is cached: a system prompt is the same in every row
 _REMEMBERED_CHARACTERS = 32_768
 
 
 class Histogram:
-    """Rows and tokens by input length; the lengths change at `edges`, each of which belongs to the part below it.
+    """Rows and tokens by input length. The bins are divided at `edges`; an edge belongs to the bin below it.
 
-    `answers` are the most output tokens that the rows can get together, as far as bounded; `unbounded` counts the rows
-    of which nothing bounds them.
+    For each bin: `answers` are the most output tokens of its rows together, as far as they are bounded; `unbounded` is
+    the number of rows whose answers nothing bounds.
     """
 
     __slots__ = ("answers", "edges", "rows", "tokens", "unbounded")
@@ -64,7 +65,7 @@ class Histogram:
         self.unbounded = [0] * (len(self.edges) + 1)
 
     def add(self, tokens: int, answer: int | None) -> None:
-        """Count a row of so many input tokens that can get so long an answer (None: unbounded)."""
+        """Add a row with this many input tokens and at most this many output tokens (None: unbounded)."""
         place = bisect_left(self.edges, tokens)
         self.rows[place] += 1
         self.tokens[place] += tokens
@@ -85,7 +86,7 @@ class Histogram:
                 mine[place] += value
 
     def places(self) -> Iterator[tuple[int, int]]:
-        """Yield each part that has rows, with an input length that stands for it."""
+        """Yield the number of each bin that has rows, with an input length in it."""
         for place, rows in enumerate(self.rows):
             if rows:
                 last = self.edges[-1] + 1 if self.edges else 0
@@ -93,7 +94,7 @@ class Histogram:
 
 
 class Asked(Struct, frozen=True):
-    """What decides a row's price: the model, whether it thinks before it answers, and what the provider adds to it."""
+    """What decides the price of a row besides its length: the model, whether it thinks, what the provider adds."""
 
     model: str
     thinks: bool
@@ -101,8 +102,8 @@ class Asked(Struct, frozen=True):
 
 
 class CountedRow(Struct, frozen=True, gc=False):
-    """A row that can be asked. `answer`: most output tokens it can get, None if unbounded; `media`: kinds of what is in
-    its messages and not counted."""
+    """A row that has a prompt. `answer` is the most output tokens it can get, None if unbounded; `media` are the kinds
+    of content in its messages that are not counted."""
 
     asked: Asked
     tokens: int
@@ -111,8 +112,8 @@ class CountedRow(Struct, frozen=True, gc=False):
 
 
 class Census:
-    """What counting all rows gives. `others`: histograms for the models of a comparison, by name of their counter;
-    `media`: rows that hold images and the like, by kind."""
+    """The result of counting all rows. `others` has the histograms for the models of a comparison, by the name of their
+    counter; `media` the number of rows with content that is not counted, by kind."""
 
     def __init__(self) -> None:
         self.groups: dict[Asked, Histogram] = {}
@@ -124,7 +125,7 @@ class Census:
         self.too_long_ids: list[str] = []
         self.wanted: dict[int, CountedRow] = {}
         self.media: Counter[str] = Counter()
-        self._largest: list[tuple[int, int, CountedRow]] = []  # a heap, the shortest first
+        self._largest: list[tuple[int, int, CountedRow]] = []  # a heap with the shortest row first
 
     def consider(self, number: int, row: CountedRow) -> None:
         """Keep the row if it is among the longest."""
@@ -142,7 +143,7 @@ class Census:
 
 
 class Ruler:
-    """How a job's rows are measured: counters, price edges and answer bounds, looked up once each."""
+    """Measures the rows of a job. Counters, price tiers and bounds of answers are looked up once each."""
 
     def __init__(self, parts: JobParts, limits_of: Callable[[str], ModelLimits | None]) -> None:
         self._parts = parts
@@ -152,25 +153,25 @@ class Ruler:
         self._same = self._bounds_of(parts.model, effective_parameters(self._parameters))
 
     def counter(self, model: str) -> TokenCounter:
-        """Return the counter for a model; the threads share it."""
+        """Return the counter for a model, which all threads share."""
         counter = self._counters.get(model)
         if counter is None:
             counter = self._counters[model] = _remembering(counter_for(model))
         return counter
 
     def max_input(self, model: str) -> int | None:
-        """Return the longest request that a model takes, None if not known."""
+        """Return the most input tokens that a model takes; None if not known."""
         limits = self._limits_of(model)
         return limits.max_input if limits else None
 
     def edges(self, model: str, prices: Iterable[ModelPrice | None]) -> list[int]:
-        """Return the input lengths at which the cost of a request to the model changes its rule."""
+        """Return the input lengths at which the price tier of the model changes, and its longest input."""
         edges = [tier.up_to for price in prices if price for tier in price.tiers if tier.up_to is not None]
         longest = self.max_input(model)
         return edges if longest is None else [*edges, longest]
 
     def measure(self, prompt: Prompt) -> CountedRow:
-        """Return what a prompt's cost depends on."""
+        """Return what the cost of a prompt depends on."""
         model = prompt.model or self._parts.model
         if prompt.parameters is None and prompt.model is None:
             asked, answer = self._same
@@ -186,13 +187,13 @@ class Ruler:
 
 
 def thinks(price: ModelPrice | None, parameters: Mapping[str, Any]) -> bool:
-    """Whether requests with these parameters are taken to think: as they say, else as the model does by default."""
+    """Whether requests with these parameters think: as `enable_thinking` says, else as the model does by default."""
     default = price is not None and price.extra_thinking in ("on", "always")
     return bool(parameters.get("enable_thinking", default))
 
 
 class _Slice(Struct):
-    """What a thread found: one entry per row, None where the row cannot be asked."""
+    """What a thread counted. `rows` has an entry for each row, or the reason why it has no prompt."""
 
     batch: Batch
     rows: list[CountedRow | str]
@@ -210,8 +211,9 @@ def count_rows(
 ) -> Census:
     """Render and count every row.
 
-    `others`: a model for each further counter → the edges of its histogram. `wanted` rows are kept in the census.
-    `each` gets the ids and findings of consecutive rows, in input order (a string: why the row cannot be asked).
+    `others` maps a model of each further counter to the edges of its histogram. `wanted` rows are kept in the census.
+    `each` is called with the ids and counts of consecutive rows, in input order (a string says why a row has no
+    prompt).
     """
     census = Census()
     census.others = {model: Histogram(edges) for model, edges in others.items()}
@@ -238,7 +240,7 @@ def _slices(parts: JobParts) -> Iterator[Batch]:
 
 
 def _in_order(work: Callable[[Batch], _Slice], batches: Iterable[Batch], threads: int) -> Iterator[_Slice]:
-    """Yield what `work` makes of the batches, in order; a few are in memory at a time."""
+    """Yield the results of `work` for the batches, in order. A few are in memory at a time."""
     with ThreadPoolExecutor(threads, thread_name_prefix="batchgen-count") as pool:
         ahead: deque[Future[_Slice]] = deque()
         try:
@@ -298,7 +300,7 @@ def _take(census: Census, found: _Slice, parts: JobParts, ruler: Ruler, wanted: 
 
 
 def _remembering(counter: TokenCounter) -> TokenCounter:
-    """Return the counter with the counts of recent shorter texts remembered: most jobs repeat a system prompt."""
+    """Return the counter with a cache for shorter texts: most jobs repeat a system prompt."""
     count = counter.count_text
     remembered = lru_cache(maxsize=_REMEMBERED)(count)
 

@@ -1,4 +1,4 @@
-"""How long the rows take: the slowest of what the job's limits allow and of what the answers' own time needs."""
+"""How long a job takes: as long as its rate limits or the latency of its answers require, whichever is longer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from batchgen.pace.rate_limit import SAFETY
 def duration(
     limits: LimitSettings, rows: int, input_tokens: int, output_tokens: Span[int], sample: Sequence[Observed]
 ) -> Span[float] | None:
-    """Return seconds for all rows; None if neither limits nor observed answers tell anything.
+    """Return the seconds for all rows; None if there are neither rate limits nor answers with a latency.
 
-    A limit is used up to `SAFETY` of it, as the pacer does. `sample` gives the time an answer takes, of which
-    `limits.concurrency` go on at once (left out: as many as a run begins with); the last one is waited for. What a
-    provider refuses beyond the stated limits is not foreseen.
+    `SAFETY` of each limit is used, as by the pacer. `sample` gives the latencies; `limits.concurrency` requests are in
+    flight at once (left out: as many as at the beginning of a run). Rate limits of the provider that the job does not
+    state are not taken into account.
     """
     if rows == 0:
         return Span(0.0, 0.0, 0.0)

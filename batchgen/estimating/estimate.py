@@ -1,7 +1,7 @@
-"""What a job will take before it is paid: every row's tokens, the cost as low / expected / high, and the time.
+"""Estimates a job before it is paid for: tokens, cost as low / expected / high, and duration.
 
-Input tokens are counted, row by row. What answers will be like is taken from a pilot (some rows, drawn at random, are
-really sent, and their answers kept for the run), from an earlier run of the job, or bounded by `max_tokens`.
+Input tokens are counted for every row. The lengths of answers are taken from a pilot (random rows are really sent, and
+their answers are kept for the run), from an earlier run of the job, or bounded by `max_tokens`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerp
 from batchgen.tokens.parameters import effective_parameters
 
 Send = Callable[[Job, AbstractSet[int]], Summary]
-"""Runs a job for these rows only."""
+"""Runs a job for the given rows only."""
 
 
 def estimate(
@@ -54,14 +54,14 @@ def estimate(
     reporter: Reporter | None = None,
     send: Send | None = None,
 ) -> Estimate:
-    """Count every row's tokens and say what the job will cost.
+    """Count the tokens of every row and estimate cost and duration of the job.
 
-    `pilot`: so many random rows (at least 2) are sent and paid; a later `run` keeps their answers, but never those of
-    the simulator. Rows that hold more
-    than 1/`pilot` of the input tokens alone are always among them. The same `seed` draws the same rows, a larger pilot
-    draws more to them. `compare`: models to price as well. `prices`: a file of
-    prices over the job's. `output`: a directory for `estimate.parquet`. `endpoint` replaces the job's own;
-    `send` how the pilot is run. Raises `UsageError` for what is wrong, `StoppedError` if the pilot was stopped.
+    `pilot`: send this many random rows (at least 2), which are paid for; a later `run` keeps their answers, except
+    those of the simulator. Rows that alone hold more than 1/`pilot` of the input tokens are always among them. The same
+    `seed` draws the same rows; a larger pilot draws additional ones. `compare`: further models to price. `prices`: a
+    price file that replaces the job's. `output`: a directory for `estimate.parquet`. `endpoint` replaces the job's
+    endpoint, `send` the function that runs the pilot. Raises `UsageError` if job, input or directories are wrong,
+    `StoppedError` if the pilot was stopped.
     """
     reporter = reporter or Reporter()
     if prices is not None:
@@ -125,7 +125,7 @@ def estimate(
 
 
 def load_estimate(output_dir: str | Path) -> Estimate | None:
-    """Return the estimate kept with a run (its output directory) or written by `output`; None if there is none.
+    """Return the estimate that is kept with a run or was written to `output_dir`; None if there is none.
 
     Raises `OutputError` for a damaged file.
     """
@@ -135,7 +135,8 @@ def load_estimate(output_dir: str | Path) -> Estimate | None:
 
 
 def drawn_rows(rows: int, count: int, seed: int) -> list[int]:
-    """Return `count` row numbers drawn at random, all of them if there are fewer; of one seed, more begin as fewer."""
+    """Return `count` random row numbers, or all if there are fewer. With the same seed a larger draw begins with a
+    smaller."""
     if count >= rows:
         return list(range(rows))
     rng = random.Random(seed)
@@ -146,7 +147,7 @@ def drawn_rows(rows: int, count: int, seed: int) -> list[int]:
 
 
 def pilot_rows(drawn: Sequence[int], dominating: Collection[int]) -> frozenset[int]:
-    """Return as many rows as were drawn: the dominating ones first, and of the others the first drawn."""
+    """Return as many rows as were drawn: the dominating ones, then the first of the others that were drawn."""
     return frozenset([*dominating, *(row for row in drawn if row not in dominating)][: len(drawn)])
 
 
@@ -159,7 +160,7 @@ def _earlier_run(parts: JobParts, input_fingerprint: str, notes: list[str], seed
 
 
 def _run_pilot(send: Send, job: Job, rows: AbstractSet[int]) -> None:
-    """Send the rows. Raises `StoppedError` unless all of them were settled."""
+    """Run the job for these rows. Raises `StoppedError` unless all of them have finished."""
     summary = send(job, rows)
     if summary.error is not None:
         raise StoppedError(f"The pilot was stopped: {summary.error['message']}")
@@ -173,7 +174,7 @@ def _send(endpoint: Endpoint, reporter: Reporter, job: Job, rows: AbstractSet[in
 
 
 class PilotReporter(Reporter):
-    """Shows a pilot to `below` as a run of its `rows` rows."""
+    """Reports a pilot to `below` as a run of `rows` rows."""
 
     def __init__(self, below: Reporter, rows: int) -> None:
         self._below = below

@@ -1,4 +1,4 @@
-"""What a pilot or an earlier run has shown about the rows' answers: read from its parts and its journal."""
+"""The answers of a pilot or of an earlier run, read from its parts and its journal."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from batchgen.storage.run_state import read_state, run_fingerprints
 from batchgen.values import FailureKind, Result
 
 MOST_OBSERVED = 10_000
-"""Rows of an earlier run that are looked at, drawn at random from all it has: more would narrow nothing that counts."""
+"""The most rows of an earlier run that are sampled: more would not make the intervals noticeably narrower."""
 
 _NOT_BILLED = frozenset({FailureKind.PROMPT, FailureKind.TOO_LONG})
 
 
 class Observed(Struct, frozen=True, gc=False):
-    """A settled row: tokens as reported, all its attempts together; `cost` None without a price, `latency_ms` of an
-    answer only."""
+    """A finished row. Tokens are those reported for all its attempts; `cost` is None without a price, `latency_ms` is
+    None if the row failed."""
 
     row: int
     attempts: int
@@ -41,7 +41,7 @@ class Observed(Struct, frozen=True, gc=False):
 
 
 class Observations(Struct, frozen=True):
-    """A random sample of what is settled; `settled` rows have cost `paid` so far."""
+    """A random sample of the finished rows, of which there are `settled` that have cost `paid`."""
 
     sample: list[Observed]
     settled: int
@@ -51,9 +51,10 @@ class Observations(Struct, frozen=True):
 def observe(
     parts: JobParts, input_fingerprint: str, path: Path, *, only: AbstractSet[int] | None = None, seed: int = 0
 ) -> Observations | None:
-    """Return what the output directory `path` holds of this job on this input; None if nothing.
+    """Return the finished rows of this job and input in the output directory `path`; None if there are none.
 
-    `only` looks at these rows (a pilot's). Raises `OutputError` if the directory is of another job or input, or in use.
+    `only` restricts them to the rows of a pilot. Raises `OutputError` if the directory is of another job or input, or
+    in use.
     """
     if not (path / STATE_FILE).is_file():
         return None
@@ -86,7 +87,7 @@ def observe(
 
 
 def _observed(result: Result, cost: Decimal | None) -> Observed | None:
-    """Return the row as a sample of billed rows; None if it says nothing (never billed, or no usage reported)."""
+    """Return a row for the sample; None if it was not billed or came without usage."""
     if result.error_kind in _NOT_BILLED:
         return None
     if result.error_kind is None and result.output_tokens is None:
@@ -103,7 +104,7 @@ def _observed(result: Result, cost: Decimal | None) -> Observed | None:
 
 
 def _stored_results(path: Path, run: str) -> Iterator[Result]:
-    """Yield all settled rows of an output directory that nobody else uses, from its parts and its journal.
+    """Yield all finished rows of an output directory that no other process uses, from its parts and its journal.
 
     Raises `OutputError` if they are damaged, or of another run.
     """

@@ -1,4 +1,4 @@
-"""What `estimate` prints: plain aligned text for people. No decisions here."""
+"""What `estimate` prints: aligned plain text for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _METHODS = {"pilot": "pilot", "earlier run": "earlier run of this job"}
 
 
 def estimate_text(estimate: Estimate) -> str:
-    """Return the estimate in a few lines, then the comparison, then what has to be said about it."""
+    """Return the estimate in a few lines with its notes, then the comparison of models with its notes."""
     currency = estimate.currency or ""
     lines = [
         f"{estimate.job}: {estimate.rows:,} rows of {estimate.input} with {estimate.model}",
@@ -22,11 +22,11 @@ def estimate_text(estimate: Estimate) -> str:
     if estimate.rows_too_long:
         lines.append(f"too long       {estimate.rows_too_long:,} rows do not fit the model: {_named(estimate)}")
     if estimate.unaskable:
-        lines.append(f"not askable    {estimate.unaskable:,} rows cannot be rendered and will fail, at no cost:")
+        lines.append(f"no prompt      {estimate.unaskable:,} rows cannot be rendered and will fail, at no cost:")
         lines += [f"               row {row}: {reason}" for row, reason in estimate.unaskable_examples.items()]
     if estimate.paid is not None:
         cost = "" if estimate.paid.cost is None else f" for {money(estimate.paid.cost, currency)}"
-        lines.append(f"settled        {estimate.paid.rows:,} rows already{cost}; a run keeps them")
+        lines.append(f"finished       {estimate.paid.rows:,} rows already{cost}; a run keeps them")
     lines += ["", *table(_summary_rows(estimate)), ""]
     if estimate.price is not None:
         lines.append(f"price          {estimate.price}")

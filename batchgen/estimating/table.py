@@ -1,6 +1,6 @@
-"""`estimate.parquet`: a row per input row, and the whole estimate in the file's metadata. Streamed: memory is flat.
+"""`estimate.parquet`: a row for each input row, and the estimate as a whole in the file's metadata.
 
-The rows are counted before it is known how long answers are, so that they wait in a file without a name until then.
+The rows are counted before it is known how long answers are; until then they are kept in a temporary file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from batchgen.files.replace import named_file
 from batchgen.storage.own_files import ESTIMATE_FILE
 
 Expected = Callable[[int, CountedRow], tuple[float | None, Decimal | None]]
-"""A row's number and what was counted → its expected output tokens and cost."""
+"""Takes the number of a row and its count; returns its expected output tokens and cost."""
 
 _METADATA = b"batchgen.estimate"
 _SCHEMA = pa.schema(
@@ -41,10 +41,10 @@ _PLACES = Decimal("1e-12")
 
 
 class EstimateTable:
-    """Takes counted rows (`add`), then writes them with what each is expected to cost (`write`)."""
+    """Collects counted rows (`add`), then writes each with its expected cost (`write`)."""
 
     def __init__(self, directory: Path) -> None:
-        """Make the directory. Raises `OutputError` if it cannot be written."""
+        """Create the directory. Raises `OutputError` if it cannot be written to."""
         self._directory = directory
         self._asked: dict[Asked, int] = {}
         try:
@@ -64,7 +64,7 @@ class EstimateTable:
         self._file.close()
 
     def add(self, ids: pa.Array, rows: list[CountedRow | str]) -> None:
-        """Take consecutive rows; a string stands for a row that cannot be asked."""
+        """Add consecutive rows; a string stands for a row without a prompt."""
         known = [row if isinstance(row, CountedRow) else None for row in rows]
         columns = [
             ids,
@@ -75,7 +75,8 @@ class EstimateTable:
         self._writer.write_batch(pa.record_batch(columns, schema=_COUNTED))
 
     def write(self, estimate: Estimate, expected: Expected) -> Path:
-        """Write the file, which appears whole; `expected` gives a row's output tokens and cost."""
+        """Write the file, which appears complete, and return its path; `expected` gives the output tokens and cost of a
+        row."""
         self._writer.close()
         self._file.seek(0)
         asked = list(self._asked)
@@ -110,7 +111,7 @@ def _priced(batch: pa.RecordBatch, first_row: int, asked: list[Asked], expected:
 
 
 def read_table_estimate(directory: Path) -> Estimate | None:
-    """Return the totals that `write` left in a directory, None if it has no table. Raises `OutputError` if damaged."""
+    """Return the estimate in a directory's table; None if it has no table. Raises `OutputError` for a damaged one."""
     path = directory / ESTIMATE_FILE
     if not path.is_file():
         return None

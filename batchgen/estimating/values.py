@@ -1,4 +1,4 @@
-"""What `estimate` returns, and how it reads as JSON (README, "Estimate")."""
+"""The result of `estimate`, and its form as JSON (README, "Estimate")."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T", int, float, Decimal)
 
 
 class Span(Struct, Generic[T], frozen=True):
-    """Low, expected, high. None: nothing bounds it."""
+    """A low, an expected and a high value. None: nothing bounds the value."""
 
     low: T | None
     expected: T | None
@@ -24,7 +24,7 @@ class Span(Struct, Generic[T], frozen=True):
 
 
 class Paid(Struct, frozen=True):
-    """Rows that are settled already, and what they have cost."""
+    """The number of rows that have finished already, and what they have cost."""
 
     rows: int
     cost: Decimal | None
@@ -33,7 +33,7 @@ class Paid(Struct, frozen=True):
 class Offer(Struct, frozen=True, kw_only=True):
     """What the same rows would cost with another model or region; `batch_cost` in half-price file batches.
 
-    All None for a model without a price. `rows_too_long` do not fit the model and are in no figure.
+    These are None for a model without a price. `rows_too_long` are too long for the model and are in no other figure.
     """
 
     model: str
@@ -51,12 +51,12 @@ class Offer(Struct, frozen=True, kw_only=True):
 class Estimate(Struct, frozen=True, kw_only=True):
     """Tokens, cost and duration of a job before it is paid. Money in `currency`, times in seconds.
 
-    `rows` is the size of the input. `unaskable` rows cannot be rendered, `rows_too_long` do not fit the model; both
-    will fail without a charge and are in no other figure. `output_method` "max_tokens": nothing is known about the
-    answers; `low` is the input alone, `expected` and `high` the longest answers allowed, `confidence` is None. Else
-    the figures come from `sampled` rows, and `confidence` is that of each interval. `input_rule` names the vocabulary
-    or rule; the true count lies between `input_tokens` × `input_band`. `paid` is what is settled already, a part of
-    `cost`.
+    `rows` is the size of the input. `unaskable` rows cannot be rendered, `rows_too_long` are too long for the model;
+    both will fail at no cost and are in no other figure. If `output_method` is "max_tokens", nothing is known about the
+    answers: `low` is the cost of the input alone, `expected` and `high` are those of the longest answers allowed, and
+    `confidence` is None. Otherwise the figures come from `sampled` rows, and `confidence` is that of each interval.
+    `input_rule` names the vocabulary or the rule; the true number of input tokens lies between `input_tokens` times
+    `input_band[0]` and `input_band[1]`. `paid` is for the rows that have finished already, and a part of `cost`.
     """
 
     rows: int
@@ -91,10 +91,10 @@ class Estimate(Struct, frozen=True, kw_only=True):
 
 
 def read_estimate(kept: Mapping[str, Any] | None) -> Estimate | None:
-    """Return an estimate from the object of `estimate --json`, as `run.json` keeps it; None if it is none."""
+    """Return the estimate in the object of `estimate --json`, as `run.json` keeps it; None if it cannot be read."""
     if kept is None:
         return None
     try:
         return msgspec.convert(kept, Estimate, strict=False)
     except msgspec.ValidationError:
-        return None  # of another version: a comparison less, and the rest of the report
+        return None  # written by another version: the report leaves the comparison out
