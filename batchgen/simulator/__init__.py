@@ -1,7 +1,7 @@
-"""A simulated provider: a real HTTP server on a loopback port that speaks both wire formats, with faults to choose.
+"""A simulated provider: an HTTP server on a loopback port that speaks both wire formats, with faults on demand.
 
-It imports nothing of batchgen but `values`: its wire bodies are written from the vendors' pages a second time, so that
-a mistake in a provider cannot cancel itself out. Only tests and the command line import it.
+It imports nothing of batchgen but `values` and `errors`. Its replies are written from the vendors' documentation a
+second time, so that a mistake in `providers/` shows up in tests. Only tests and the command line import it.
 """
 
 from batchgen.simulator.answers import count_input_tokens, count_tokens, expected_answer

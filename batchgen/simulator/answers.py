@@ -1,14 +1,14 @@
-"""What the simulated model answers: a pure function of the prompt and the seed, so that a test can check every row.
+"""What the simulated model answers. It depends only on the prompt and the seed, so that a test can check every row.
 
-- Prose by default: `Answer` and a digest of the last user message, then words; the length is lognormal by the hash.
-- A fitting JSON object if the request carries a schema (`response_format`), or if its messages speak of JSON and
-  show a schema or an example object, with values lifted from the last user message.
+- By default prose: `Answer`, a digest of the last user message, then words. Lengths have a lognormal distribution.
+- A JSON object, if the request has a schema (`response_format`), or if its messages mention JSON and show a schema or
+  an example object. Its values are extracted from the last user message.
 - A JSON list of the labels that share a word with the last user message, if the messages ask for those that apply.
-- One of the labels if the messages list them after a word such as "Labels:", in one line or one per line behind dashes.
-- What a message asks for that wants the last answer again is what the user message before it asked for.
-- A tool call if tools are offered and one is demanded, or shares a word with the last user message.
+- One label, if the messages list labels after a word such as "Labels:", in one line or behind dashes.
+- A tool call, if tools are offered and one is required or shares a word with the last user message.
+- After a message that asks to answer again, the answer to the user message before it.
 
-Tokens are counted by one rule everywhere: a token for every four bytes of UTF-8 begun, at least one.
+A token is four bytes of UTF-8; every text has at least one token.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from batchgen.values import Message
 
 _MESSAGE_OVERHEAD = 5  # ChatML: start, role, newline, end, newline
 _REPLY_OVERHEAD = 3
-_READ_CHARACTERS = 20_000  # a longer text is read only so far for labels, examples and values
+_READ_CHARACTERS = 20_000  # so much of a text is searched for labels, examples and values
 _PROSE = (
     "the request names a product and a date and asks for a short reply that a person can check at once "
     "so the first part repeats what was said while the second part adds a reason and a next step for the reader "
     "who may want to compare several rows and therefore expects the same form each time without any surprise "
 ) * 40
-_SPREAD = [NormalDist(0, 0.6).inv_cdf((i + 0.5) / 64) for i in range(64)]  # 64 equally likely lengths, logarithms
+_SPREAD = [NormalDist(0, 0.6).inv_cdf((i + 0.5) / 64) for i in range(64)]  # logarithms of 64 equally likely lengths
 _LABEL_WORDS = r"\b(?:labels?|categor(?:y|ies)|class(?:es)?|one of)\b"
 _LABELS_BELOW = re.compile(rf"(?im)^[^\n]*{_LABEL_WORDS}[^:\n]*:[ \t]*\n+((?:[ \t]*[-*•][ \t]+[^\n]+(?:\n|\Z)){{2,}})")
 _LABELS_BESIDE = re.compile(rf"(?im){_LABEL_WORDS}[^:\n]{{0,60}}:[ \t]*([^\n]+)$")
@@ -56,9 +56,9 @@ class ToolCall(Struct, frozen=True):
 
 
 class SimulatedAnswer(Struct, frozen=True):
-    """What the model says, before a wire format wraps it. `output_tokens` includes `reasoning_tokens`.
+    """An answer, independent of the wire format. `output_tokens` includes `reasoning_tokens`.
 
-    `blemish`: what is wrong with it, by its name in the settings, if anything is.
+    `blemish` names the setting whose defect the answer has; empty for a good answer.
     """
 
     text: str
@@ -71,9 +71,10 @@ class SimulatedAnswer(Struct, frozen=True):
 
 
 class Task(Struct, frozen=True):
-    """What a text asks for beside prose: at most one of the first four is set.
+    """What a text asks for instead of prose: at most one of the first four fields is set.
 
-    `labels` maps each label to its explanation; any of `several` may be given; `listing` is the text that lists them.
+    `labels` maps each label to its explanation; of `several` labels any number may be given; `listing` is the text in
+    which the labels are listed.
     """
 
     labels: Mapping[str, str] | None = None
@@ -84,13 +85,14 @@ class Task(Struct, frozen=True):
 
 
 def count_tokens(text: str) -> int:
-    """Return the tokens of `text`: one for every four bytes of UTF-8 begun, at least one."""
+    """Return the number of tokens of `text`: its bytes in UTF-8 divided by four, rounded up, at least 1."""
     size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
     return max(1, (size + 3) // 4)
 
 
 def count_input_tokens(messages: Sequence[Message], tools: Sequence[Any] = ()) -> int:
-    """Return the tokens of a prompt: the contents, 5 for each message, 3 for the reply, and the tools' JSON."""
+    """Return the tokens of a prompt: those of the contents and of the tools' JSON, 5 for each message, 3 for the
+    reply."""
     tokens = _REPLY_OVERHEAD + (count_tokens(msgspec.json.encode(tools).decode()) if tools else 0)
     for message in messages:
         content = text_of(message.get("content"))
@@ -105,31 +107,14 @@ def text_of(content: Any) -> str:
     return "".join(part["text"] for part in content or () if isinstance(part.get("text"), str))
 
 
-def expected_answer(
-    messages: Sequence[Message] | str,
-    *,
-    seed: int = 0,
-    response_format: Mapping[str, Any] | None = None,
-    tools: Sequence[Mapping[str, Any]] = (),
-    tool_choice: Any = "auto",
-    max_tokens: int | None = None,
-    stop: Sequence[str] = (),
-    answer_tokens: float = 40,
-) -> str:
-    """Return the text that a simulator with `seed` (and `answer_tokens`) answers to these messages, or to one user
-    message. For a tool call it is the JSON of the arguments."""
+def expected_answer(messages: Sequence[Message] | str, *, seed: int = 0, **asked: Any) -> str:
+    """Return the text that a simulator with `seed` answers to these messages, or to one user message.
+
+    `asked` are further arguments of `compose`. For a tool call the text is the JSON of its arguments.
+    """
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
-    answer = compose(
-        messages,
-        seed=seed,
-        response_format=response_format,
-        tools=tools,
-        tool_choice=tool_choice,
-        max_tokens=max_tokens,
-        stop=stop,
-        answer_tokens=answer_tokens,
-    )
+    answer = compose(messages, seed=seed, **asked)
     return answer.tool_calls[0].arguments if answer.tool_calls else answer.text
 
 
@@ -150,8 +135,8 @@ def compose(
     """Return the answer to a prompt.
 
     `thinking_budget` (tokens) is the most it may reason, None for no reasoning. `cut` ends the answer in its middle
-    with finish_reason `length`, as `max_tokens` does when the answer is longer. `blemish` (one of `BLEMISHES`) befalls
-    an answer that is JSON or a label.
+    with finish_reason `length`, as `max_tokens` does if the answer is longer. `blemish` (one of `BLEMISHES`) is the
+    defect that an answer gets that is JSON or a label.
     """
     asked = _asked(messages)
     digest = blake2b(
@@ -196,7 +181,7 @@ def compose(
 
 
 def _asked(messages: Sequence[Message]) -> str:
-    """Return the last user message; of a conversation that asks for its last answer again, the one it was about."""
+    """Return the last user message, or the one before it if the last one only asks to answer again."""
     said = [text_of(message.get("content")) for message in messages if message["role"] == "user"]
     while len(said) > 1 and _AGAIN.search(said[-1][:_READ_CHARACTERS]):
         said.pop()
@@ -249,7 +234,7 @@ def _task(text: str, as_json: bool) -> Task:
 
 
 def _read_task(text: str, as_json: bool) -> Task:
-    """Return what a text asks for: JSON it speaks of and shows, else labels it lists, else `_NOTHING`."""
+    """Return what a text asks for: JSON that it mentions and shows, else labels that it lists, else `_NOTHING`."""
     lower = text.lower()
     if match := _LIST_OF_LABELS.search(text):
         return Task(several=json.loads(match[1]), listing=match[0])
@@ -258,7 +243,8 @@ def _read_task(text: str, as_json: bool) -> Task:
             return Task(schema=shown) if isinstance(shown.get("properties"), dict) else Task(example=shown)
         if match := _KEYS_BESIDE.search(text):
             return Task(example=dict.fromkeys(_split(match[1]), ""))
-    if not any(word in lower for word in ("label", "categor", "class", "one of")):  # most texts: save two searches
+    # so for most texts, which saves two searches
+    if not any(word in lower for word in ("label", "categor", "class", "one of")):
         return _NOTHING
     if match := _LABELS_BELOW.search(text):
         lines = (line.strip().lstrip("-*•").strip() for line in match[1].splitlines())
@@ -299,7 +285,7 @@ def _bare(label: str) -> str:
 def _called_tool(
     tools: Sequence[Mapping[str, Any]], tool_choice: Any, messages: Sequence[Message], asked: str
 ) -> Mapping[str, Any] | None:
-    """Return the function to call: the one demanded, or after a user message the one that shares a word with it."""
+    """Return the function to call: the required one, or after a user message the one that shares most words with it."""
     if not tools or tool_choice == "none":
         return None
     functions: list[Mapping[str, Any]] = [tool["function"] for tool in tools]

@@ -1,8 +1,9 @@
-"""What the simulated provider does with a request: (settings, what it has seen, request, time) → `Reply`. No I/O.
+"""Decides the reply to a request from the settings, earlier requests and the time. It does no input or output.
 
-The order is a vendor's: path, key, limits, body, model. Faults are drawn from a hash of (seed, request body, number
-of this try of it), never from the order of arrival, so that a run of many connections meets the same faults each time.
-Every admitted request has a `Admission`; whoever carries out the reply gives it back to `settle` once.
+Requests are checked in the order of the vendors: path, key, limits, body, model. Faults depend on a hash of the seed,
+the body and the number of the attempt, not on the order of arrival, so that runs with many connections are
+reproducible. Every admitted request has an `Admission`, with which `settle` is called once when the reply has been
+sent.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _NORMAL = NormalDist()
 
 
 class Behaviour:
-    """The provider without its socket. Not for several threads at once."""
+    """The simulated provider without its server. Not thread-safe."""
 
     def __init__(self, settings: Settings, now: float = 0.0, wall_clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
@@ -40,10 +41,10 @@ class Behaviour:
         self._wall_clock = wall_clock  # for Retry-After as a date
         self._limits = SimulatedLimits(settings, now)
         self._tries: Counter[int] = Counter()
-        self._served = 0  # since the start, whatever was reset: `fatal_after` counts these
+        self._served = 0  # since the start, also over a reset: `fatal_after` refers to this number
 
     def change(self, settings: Settings, now: float) -> None:
-        """Go on with other settings: limits, faults and latencies change at once, what was counted stays."""
+        """Change the settings. Limits, faults and latencies change at once; the statistics stay."""
         if settings.fatal_after != self.settings.fatal_after:
             self._served = 0
         self.settings = settings
@@ -55,13 +56,13 @@ class Behaviour:
         return self.stats.as_dict(in_flight=limits.in_flight, peak_in_flight=limits.peak_in_flight, prompts=prompts)
 
     def reset_stats(self) -> None:
-        """Count from zero again; limits, tries and open connections stay as they are."""
+        """Set the statistics to zero. Limits, numbers of attempts and open connections stay."""
         connections = self.stats.connections
         self.stats = Stats(connections=connections, peak_connections=connections)
         self._limits.peak_in_flight = self._limits.in_flight
 
     def reply(self, request: HttpRequest, now: float) -> Reply:
-        """Return the reply to any request. `now` is in seconds of a clock that never goes back."""
+        """Return the reply to any request. `now` is in seconds of a monotonic clock."""
         parts = urlsplit(request.target)
         if parts.path in CHAT_PATHS:
             return self._chat(parts.path, request, now)
@@ -88,7 +89,7 @@ class Behaviour:
         return error_reply(wire, problem, _request_id(0, 0))
 
     def settle(self, ticket: Admission, now: float, *, delivered: bool) -> None:
-        """End an admitted request: `delivered` if the whole reply went to the socket."""
+        """Finish an admitted request. `delivered`: the complete reply was written to the socket."""
         stats = self.stats
         self._limits.settle(ticket.output_tokens, now)
         if not delivered:

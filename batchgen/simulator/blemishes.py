@@ -1,7 +1,4 @@
-"""What models do to structured answers: a good answer → the same as it comes on a bad day. Pure.
-
-JSON is taken for an object written as text; a label for a text that is one of the prompt's.
-"""
+"""Defects of structured answers as models produce them: turns a good answer into a defective one."""
 
 from __future__ import annotations
 
@@ -11,9 +8,9 @@ from typing import Any
 
 
 def blemished(blemish: str, text: str, labels: Sequence[str], number: int) -> str:
-    """Return an answer with what is wrong with it; `number` decides where. An answer it cannot befall stays as it is.
+    """Return an answer with the defect `blemish`; `number` decides its place. Defects that do not apply change nothing.
 
-    `labels` are those the prompt listed, if it did.
+    `labels` are those that the prompt lists, of which `text` may be one; otherwise it is the text of a JSON object.
     """
     if text in labels:
         return _label(blemish, text, labels, number)

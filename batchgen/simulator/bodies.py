@@ -1,4 +1,4 @@
-"""Wire bodies of good replies in both formats. Pure. Written from the vendors' pages, not with batchgen's providers.
+"""Bodies of successful replies in both wire formats, written from the vendors' documentation.
 
 Native: https://docs.qwencloud.com/api-reference/chat/dashscope ; chat completions:
 https://github.com/openai/openai-openapi .
@@ -16,15 +16,15 @@ from msgspec import Struct
 from batchgen.simulator.answers import SimulatedAnswer, count_tokens
 from batchgen.simulator.calls import Call
 
-_CREATED = 1_790_000_000  # a fixed time: the same request gets the same bytes
-_PIECE_CHARACTERS = 24  # of a streamed answer in one frame,
-_MOST_PIECES = 24  # or more, so that a long answer has no more frames than this
+_CREATED = 1_790_000_000  # a fixed time, so that the same request gets the same bytes
+_PIECE_CHARACTERS = 24  # of a streamed answer in one frame
+_MOST_PIECES = 24  # the most frames of an answer: a longer one has more characters in each
 
 _encode = msgspec.json.encode
 
 
 class Reply200(Struct, frozen=True):
-    """All that a good reply is made of. `answers` has one for each choice (`n`)."""
+    """What a successful reply is made of. `answers` has one for each choice (`n`)."""
 
     call: Call
     answers: Sequence[SimulatedAnswer]
@@ -45,7 +45,7 @@ class Reply200(Struct, frozen=True):
 
 
 def whole_body(reply: Reply200) -> bytes:
-    """Return the body of a plain reply."""
+    """Return the body of a reply that is not streamed."""
     native = reply.call.wire == "native"
     choices = []
     for i, answer in enumerate(reply.answers):
@@ -62,8 +62,8 @@ def whole_body(reply: Reply200) -> bytes:
 
 
 def stream_frames(reply: Reply200) -> list[bytes]:
-    """Return the frames of a streamed reply in order. The last of the native format, and the last but usage and
-    `[DONE]` of the other, carry the finish_reason."""
+    """Return the frames of a streamed reply. The finish_reason is in the last frame of the native format, and in the
+    last frame before usage and `[DONE]` of chat completions."""
     return list(_native_frames(reply) if reply.call.wire == "native" else _chat_frames(reply))
 
 
@@ -139,7 +139,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def _native_frames(reply: Reply200) -> Iterator[bytes]:
-    """Yield frames that hold a delta each or, without `incremental_output`, all so far. Usage is always cumulative."""
+    """Yield frames with a delta each or, without `incremental_output`, with all text so far. Usage is cumulative."""
     spent = 0
     number = 0
     for i, answer in enumerate(reply.answers):
@@ -165,7 +165,7 @@ def _native_frames(reply: Reply200) -> Iterator[bytes]:
 
 
 def native_frame(number: int, event: str, status: int, data: dict[str, Any]) -> bytes:
-    """Return one event of the native dialect: the status is in a comment, no space follows the colons."""
+    """Return one event in DashScope's form: the status is in a comment, and no space follows the colons."""
     return b"id:%d\nevent:%s\n:HTTP_STATUS/%d\ndata:%s\n\n" % (number, event.encode(), status, _encode(data))
 
 
@@ -201,6 +201,6 @@ def _data(value: Any) -> bytes:
 
 
 def models_body(models: Sequence[str]) -> bytes:
-    """Return the list of models that `GET .../models` gives."""
+    """Return the body of the reply to `GET .../models`."""
     data = [{"id": name, "object": "model", "created": _CREATED, "owned_by": "simulator"} for name in models]
     return _encode({"object": "list", "data": data})

@@ -1,6 +1,6 @@
-"""A request body, read as strictly as the vendors read it: a `Call`, or the `Problem` that refuses it. Pure.
+"""Reads request bodies as strictly as the vendors: into a `Call`, or the `Problem` for which it is refused.
 
-Fields that are not named here pass unread, as with the vendors for the most part.
+Fields that are not known here are ignored, as they mostly are by the vendors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CHAT_PATHS: Mapping[str, tuple[Wire, bool]] = {
     "/v1/chat/completions": ("openai", False),
     "/chat/completions": ("openai", False),
 }
-"""Path → wire format, and whether it is the multimodal path."""
+"""The wire format of each path, and whether it is the multimodal path."""
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -118,7 +118,7 @@ def _read_native(
 
 
 def _native_messages(given: Mapping[str, Any]) -> list[Any]:
-    """Return the messages of `input`: `messages`, or those that `prompt` and the deprecated `history` stand for."""
+    """Return the messages of `input`: its `messages`, or those that `prompt` and the deprecated `history` stand for."""
     if "messages" in given:
         messages = given["messages"]
         if not isinstance(messages, list) or not messages:
@@ -173,7 +173,7 @@ def _common(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _thinking(model: str, parameters: Mapping[str, Any], stream: bool, settings: Settings) -> int | None:
-    """Return the most tokens to think, None for no thinking. Refuses what the model cannot do."""
+    """Return the most tokens to think, None for no thinking. Refuse parameters that the model does not support."""
     wish = parameters.get("enable_thinking")
     always = matches(model, settings.thinking_always)
     if wish and not matches(model, settings.thinking):

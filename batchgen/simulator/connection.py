@@ -1,7 +1,7 @@
-"""One connection of a client: bytes in, replies out, faults done to the socket.
+"""A client's connection: reads requests, writes replies, and does the faults that concern the socket.
 
-It carries out one reply after the other (pipelined requests wait), with timers of the loop for latencies, so that
-thousands of waiting requests cost nothing.
+Replies are sent one after the other; pipelined requests wait. Latencies are timers of the event loop, so that thousands
+of requests can wait at no cost.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from batchgen.simulator.behaviour import Behaviour
 from batchgen.simulator.exchange import Admission, Reply
 from batchgen.simulator.http1 import BadRequestError, RequestReader
 
-_RESET_AFTER_S = 0.02  # lets the half that was sent arrive: a reset overtakes what is still in the socket
+_RESET_AFTER_S = 0.02  # lets the client receive the first half: a reset discards what is still in the socket
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
 class ClientConnection(asyncio.Protocol):
-    """One client's connection; it stands in `open_ones` for as long as it is open."""
+    """A client's connection. It is in the set `open_ones` as long as it is open."""
 
     def __init__(self, behaviour: Behaviour, loop: asyncio.AbstractEventLoop, open_ones: set[ClientConnection]) -> None:
         self._behaviour = behaviour
@@ -34,8 +34,8 @@ class ClientConnection(asyncio.Protocol):
         self._reader = RequestReader()
         self._timer: asyncio.TimerHandle | None = None
         self._ticket: Admission | None = None
-        self._busy = False  # a reply is being carried out
-        self._serving = False  # _serve is on the stack
+        self._busy = False  # a reply is being sent
+        self._serving = False  # `_serve` is running
         self._keep = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -58,11 +58,11 @@ class ClientConnection(asyncio.Protocol):
         self._serve()
 
     def close(self) -> None:
-        """Drop the connection without waiting for anything."""
+        """Close the connection at once."""
         self._transport.abort()
 
     def _serve(self) -> None:
-        """Reply to what has arrived, until a reply takes time or no whole request is left."""
+        """Reply to the requests that have arrived, until a reply takes time or no complete request is left."""
         self._serving = True
         self._serve_waiting()
         self._serving = False
@@ -116,7 +116,8 @@ class ClientConnection(asyncio.Protocol):
                 self._done(keep=self._keep)
 
     def _pieces(self, reply: Reply) -> Iterator[bytes]:
-        """Yield the bytes of a reply: head and body, or head with the first frame, the other frames, the end."""
+        """Yield the bytes of a reply: head and body; or the head with the first frame, the other frames, the last
+        chunk."""
         if not reply.frames:
             yield _head(reply, len(reply.body), keep=self._keep) + reply.body
             return

@@ -1,4 +1,4 @@
-"""Wire bodies of errors in each vendor's shape, and the pages of proxies. Pure.
+"""Bodies of errors in the form of each vendor, and HTML pages of proxies.
 
 Codes: https://docs.qwencloud.com/api-reference/preparation/error-messages and
 https://developers.openai.com/docs/guides/error-codes .
@@ -46,7 +46,7 @@ _ANY_OTHER = ("invalid_parameter_error", "invalid_request_error", None, None, "i
 
 
 def error_body(wire: Wire, problem: Problem, request_id: str) -> tuple[int, bytes]:
-    """Return the status and the body of an error in the vendor's shape."""
+    """Return the status and the body of an error in the form of the vendor."""
     if wire == "native":
         return problem.status, _encode(_native_error(problem, request_id))
     code, kind, status, openai_code, openai_kind = _OTHER_CODES.get(problem.code, _ANY_OTHER)
@@ -58,7 +58,7 @@ def error_body(wire: Wire, problem: Problem, request_id: str) -> tuple[int, byte
 
 
 def error_frame(wire: Wire, problem: Problem, request_id: str) -> bytes:
-    """Return an error as a frame in the middle of a stream. Chat completions still end in `[DONE]`, as vLLM's do."""
+    """Return an error as a frame within a stream. Chat completions still end with `[DONE]`, as in vLLM."""
     if wire == "native":
         return native_frame(99, "error", problem.status, _native_error(problem, request_id))
     return b"data: %s\n\ndata: [DONE]\n\n" % error_body(wire, problem, request_id)[1]

@@ -1,4 +1,4 @@
-"""A request as it came, and the reply to send: the nouns between the behaviour and its socket."""
+"""The requests and replies that the server and the simulated provider exchange."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVENTS = ("content-type", "text/event-stream;charset=UTF-8")
 
 
 class HttpRequest(Struct, frozen=True, gc=False):
-    """A request as it came: `target` with its query, header names in lower case."""
+    """A request. `target` includes the query; the names of headers are in lower case."""
 
     method: str
     target: str
@@ -22,7 +22,7 @@ class HttpRequest(Struct, frozen=True, gc=False):
 
 
 class Admission(Struct, frozen=True, gc=False):
-    """What an admitted request will be charged when it ends. `answer` tells a good answer from an error."""
+    """What an admitted request will be charged when it is finished. `answer`: it gets an answer, not an error."""
 
     digest: int
     input_tokens: int
@@ -32,10 +32,11 @@ class Admission(Struct, frozen=True, gc=False):
 
 
 class Reply(Struct, frozen=True, gc=False):
-    """What to send back: after `wait_s`, `status` and `headers` with `body`, or with `frames` as a chunked stream.
+    """A reply, to be sent after `wait_s` seconds: `status` and `headers` with `body`, or with `frames` as a chunked
+    stream.
 
-    Frames come `frame_s` apart. `fault` says what the socket does instead of an orderly reply: `reset`, `reset_body`,
-    `truncate`, `hang`, `slow`; all other faults are in the bytes already.
+    Frames are sent `frame_s` seconds apart. `fault` is what happens on the connection instead of an orderly reply:
+    `reset`, `reset_body`, `truncate`, `hang` or `slow`. All other faults are in the bytes already.
     """
 
     status: int
@@ -49,6 +50,6 @@ class Reply(Struct, frozen=True, gc=False):
 
 
 def error_reply(wire: Wire, problem: Problem, request_id: str) -> Reply:
-    """Return an error in the vendor's shape."""
+    """Return an error in the form of the vendor."""
     status, body = error_body(wire, problem, request_id)
     return Reply(status, (JSON, ("x-request-id", request_id)), body)

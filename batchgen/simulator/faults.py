@@ -1,4 +1,4 @@
-"""Which fault befalls a try, and what it makes of the reply. Pure."""
+"""Which fault an attempt meets, and what it makes of the reply."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def drawn(what: str, seed: int, digest: int, attempt: int) -> float:
 
 
 def fallen_on(settings: Settings, names: tuple[str, ...], digest: int, attempt: int) -> str | None:
-    """Return the one of `names` into whose share of [0, 1) this try falls, if any."""
+    """Return the one of `names` that this attempt meets, as drawn by their shares in the settings; None if none."""
     shares = [(name, share) for name in names if (share := getattr(settings, name))]
     if not shares:
         return None
@@ -32,7 +32,7 @@ def fallen_on(settings: Settings, names: tuple[str, ...], digest: int, attempt: 
 
 
 def failed_reply(wire: Wire, fault: str | None, request_id: str) -> Reply | None:
-    """Return the reply of a fault that comes instead of an answer, None for the others."""
+    """Return the reply for a fault that replaces the answer; None for any other fault."""
     match fault:
         case "error_500":
             return error_reply(
@@ -49,7 +49,7 @@ def failed_reply(wire: Wire, fault: str | None, request_id: str) -> Reply | None
 
 
 def broken_frames(wire: Wire, frames: list[bytes], fault: str | None, request_id: str) -> list[bytes]:
-    """Return the frames of a stream as the fault leaves them."""
+    """Return the frames of a stream after the fault."""
     finished = next((i for i, frame in enumerate(frames) if _FINISHED.search(frame)), len(frames))
     half = max(1, min(len(frames) // 2, finished))
     if fault == "cut_stream":

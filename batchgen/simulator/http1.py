@@ -1,7 +1,7 @@
-"""HTTP/1.1 requests out of bytes, in order, whatever way they are cut. Pure.
+"""Parses HTTP/1.1 requests from bytes that arrive in pieces.
 
-Plain requests (HTTP/1.1, each header once, Content-Length or no body) are read here, because a 100,000-row test waits
-for it; any other, from chunked bodies to folded headers, is left to h11 for as long as that one request lasts.
+Simple requests (HTTP/1.1, each header once, Content-Length or no body) are parsed here, for speed in tests with 100,000
+rows. All others, such as those with chunked bodies, are left to h11.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import h11
 from batchgen.simulator.exchange import HttpRequest
 
 BODY_CAP = 64 * 1024 * 1024
-"""Most bytes of a request's body."""
+"""The most bytes of a request's body."""
 
 _HEAD_CAP = 64 * 1024
 _LEFT_TO_H11 = frozenset({"transfer-encoding", "expect", "upgrade"})
 
 
 class BadRequestError(Exception):
-    """The bytes are no HTTP/1.1, or too many of them; the connection is of no more use. `status` says which."""
+    """The request is not valid HTTP/1.1 or too large; the connection has to be closed. `status` is that of the
+    reply."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -26,9 +27,9 @@ class BadRequestError(Exception):
 
 
 class RequestReader:
-    """Collects bytes; `next_request` gives the next whole request, or None until there is one.
+    """Collects bytes; `next_request` returns the next complete request, or None until there is one.
 
-    `continue_wanted` turns true when the client waits for `100 Continue`; who sends that turns it false.
+    `continue_wanted` becomes true when the client waits for `100 Continue`; whoever sends that resets it.
     """
 
     def __init__(self) -> None:
@@ -42,11 +43,11 @@ class RequestReader:
         self.continue_wanted = False
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the socket."""
+        """Add bytes from the socket."""
         self._bytes += data
 
     def next_request(self) -> HttpRequest | None:
-        """Return the next request that is whole. Raises BadRequestError."""
+        """Return the next complete request; None if there is none yet. Raises BadRequestError."""
         if self._h11 is not None:
             return self._next_by_h11(self._h11)
         if self._head is None:
@@ -102,7 +103,7 @@ class RequestReader:
 
 
 def _plain_head(head: bytes, start: int) -> tuple[str, str, dict[str, str], int, int] | None:
-    """Return method, target, headers, start and end of the body; None if h11 has to judge."""
+    """Return method, target, headers, start and end of the body; None if h11 has to parse the request."""
     first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
     if len(words) != 3 or words[2] != "HTTP/1.1":

@@ -1,8 +1,8 @@
-"""The provider's rate limits: token buckets, an in-flight cap, a growth limit. Pure: the time is an argument.
+"""The provider's rate limits: token buckets, a limit on requests in flight, a limit on growth.
 
 A bucket refills evenly and holds `burst_s` seconds of its limit: 1 s is what DashScope enforces (RPM/60 each second),
-60 s is a whole minute at once. Input tokens are charged when a request is admitted, output tokens when it ends, which
-may take the bucket below zero: the next requests pay for it.
+with 60 s a whole minute can be used at once. Input tokens are charged when a request is admitted, output tokens when it
+is finished; this may take the bucket below zero, so that the next requests wait longer. The time is always an argument.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from batchgen.simulator.settings import Settings
 
 Limit = Literal["requests", "tokens", "concurrency", "growth", "too_large"]
 
-_LEAST_TOKENS = 4000.0  # a token bucket always holds one ordinary prompt, however small the limit
-_SHORT_S, _LONG_S = 5.0, 30.0  # the growth limit compares the rates over these windows
+_LEAST_TOKENS = 4000.0  # the least capacity of a token bucket, so that an ordinary prompt fits
+_SHORT_S, _LONG_S = 5.0, 30.0  # the growth limit compares the rates in these two windows
 _GROWTH_WAIT_S = 5.0
 
 
 class Refusal(Struct, frozen=True):
-    """Why a request was not admitted, and after how many seconds the limit would have room for it."""
+    """Which limit refused a request, and after how many seconds it would admit it."""
 
     limit: Limit
     wait_s: float
 
 
 class Bucket:
-    """A token bucket of `per_minute`, `burst_s` seconds deep (never below `least`), full at the start."""
+    """A token bucket that refills by `per_minute`, holds `burst_s` seconds of that (at least `least`) and starts
+    full."""
 
     __slots__ = ("_at", "capacity", "level", "per_minute", "rate")
 
@@ -41,17 +42,17 @@ class Bucket:
         self._at = now
 
     def refill(self, now: float) -> None:
-        """Bring `level` up to date."""
+        """Update `level` to the time `now`."""
         self.level = min(self.capacity, self.level + (now - self._at) * self.rate)
         self._at = now
 
     def wait_s(self, amount: float) -> float:
-        """Return the seconds until `amount` is there (all that fits, if it is more), 0 if it is there now."""
+        """Return the seconds until the bucket holds `amount` (or is full, if that is less); 0 if it does now."""
         return max(0.0, min(amount, self.capacity) - self.level - 1e-9) / self.rate
 
 
 class SimulatedLimits:
-    """Admits or refuses requests. One `settle` belongs to each admission."""
+    """Admits or refuses requests. `settle` has to be called once for each admitted request."""
 
     def __init__(self, settings: Settings, now: float) -> None:
         self.in_flight = 0
@@ -61,13 +62,13 @@ class SimulatedLimits:
         self.apply(settings, now)
 
     def apply(self, settings: Settings, now: float) -> None:
-        """Take other limits from now on; what is in flight stays counted."""
+        """Set other limits; requests in flight stay counted."""
         self._settings = settings
         self.requests = Bucket(settings.rpm, settings.burst_s, 1.0, now) if settings.rpm else None
         self.tokens = Bucket(settings.tpm, settings.burst_s, _LEAST_TOKENS, now) if settings.tpm else None
 
     def admit(self, input_tokens: int, now: float) -> Refusal | None:
-        """Admit a request (None) and charge it, or say what refuses it."""
+        """Admit and charge a request and return None, or return why it is refused."""
         refusal = self._refuses(input_tokens, now)
         if refusal is not None:
             if self.requests and self._settings.count_refused:
@@ -85,7 +86,7 @@ class SimulatedLimits:
         return None
 
     def settle(self, output_tokens: int, now: float) -> None:
-        """End an admitted request and charge what it generated."""
+        """Finish an admitted request and charge its output tokens."""
         self.in_flight -= 1
         if self.tokens:
             self.tokens.refill(now)

@@ -1,7 +1,7 @@
-"""What the vendors refuse in messages and parameters, and the problem that says so. Pure.
+"""Which messages and parameters the vendors refuse, and with which error.
 
-Ranges and combinations are those of the native API for both DashScope forms
-(https://docs.qwencloud.com/api-reference/chat/dashscope) and of OpenAI's specification for the plain path.
+Both DashScope paths have the ranges and combinations of the native API
+(https://docs.qwencloud.com/api-reference/chat/dashscope), the other path those of OpenAI's specification.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ Wire = Literal["native", "compatible", "openai"]
 
 
 class Problem(Struct, frozen=True):
-    """Why a request is refused: status, the native code, and the vendor's message. `bodies` finds the other shapes."""
+    """Why a request is refused: status, code of the native API, message. `error_bodies` has the codes of other
+    formats."""
 
     status: int
     code: str
@@ -27,14 +28,14 @@ class Problem(Struct, frozen=True):
 
 
 class InvalidError(Exception):
-    """Carries a problem out of the reading of a request; `read_call` returns it."""
+    """A request is refused for this problem; `read_call` catches it."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
 
 
 def refuse(message: str, param: str | None = None, code: str = "InvalidParameter", status: int = 400) -> NoReturn:
-    """Raise InvalidError: the request breaks a rule of the vendor."""
+    """Raise InvalidError with the problem of a request."""
     raise InvalidError(Problem(status, code, message, param))
 
 
@@ -94,7 +95,7 @@ def _is_bool(value: Any) -> bool:
 
 
 def _is_stop(value: Any) -> bool:
-    """A string, or a list of one kind: strings, token ids, or lists of token ids."""
+    """Whether `stop` is a string, or a list of strings, of token ids, or of lists of token ids."""
     if isinstance(value, str):
         return True
     kinds = {type(part) for part in value} if isinstance(value, list) else {None}
@@ -134,7 +135,7 @@ _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def check_parameters(wire: Wire, parameters: Mapping[str, Any], messages: list[Any]) -> None:
-    """Refuse parameters out of their range or type, and combinations that exclude each other."""
+    """Refuse parameters with a wrong type or out of range, and combinations that exclude each other."""
     rules = _OPENAI_RULES if wire == "openai" else _RULES
     for name, value in parameters.items():
         rule = rules.get(name)

@@ -1,4 +1,4 @@
-"""The simulated provider on a loopback port: in the caller's loop, in a thread, or blocking."""
+"""Serves the simulated provider on a loopback port: in the caller's event loop, in a thread, or blocking."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from batchgen.simulator.settings import Settings
 T = TypeVar("T")
 
 _HOST = "127.0.0.1"
-_BACKLOG = 4096  # a client may open its whole pool at once
+_BACKLOG = 4096  # a client may open all its connections at once
 
 
 class Simulator:
-    """The provider in the caller's event loop: `async with Simulator(settings) as simulator`.
+    """The simulated provider in the caller's event loop: `async with Simulator(settings) as simulator`.
 
-    `url` is the base, such as `http://127.0.0.1:40123`. `port` 0 takes a free one.
-    Raises OSError on entering if the port is taken.
+    `url` is its address, such as `http://127.0.0.1:40123`. `port` 0 means any free port. Entering raises OSError if the
+    port is in use.
     """
 
     def __init__(self, settings: Settings | None = None, port: int = 0) -> None:
@@ -36,7 +36,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """Base of the provider's addresses, without a path."""
+        """The address of the server, without a path."""
         return f"http://{_HOST}:{self.port}"
 
     async def __aenter__(self) -> Self:
@@ -58,21 +58,21 @@ class Simulator:
         await self._server.wait_closed()
 
     def stats(self, *, prompts: bool = False) -> dict[str, Any]:
-        """Return what `GET /stats` returns. From the loop's own thread only."""
+        """Return what `GET /stats` returns. To be called in the thread of the loop only."""
         return self._behaviour.told(prompts=prompts)
 
     def reset_stats(self) -> None:
-        """Count from zero again, as `POST /reset-stats`."""
+        """Set the statistics to zero, as `POST /reset-stats` does."""
         self._behaviour.reset_stats()
 
     def change(self, **changes: Any) -> None:
-        """Change settings while running, as `POST /settings`: limits that move, outages that come and go."""
+        """Change settings of the running simulator, as `POST /settings` does."""
         self.settings = msgspec.structs.replace(self.settings, **changes)
         self._behaviour.change(self.settings, self._loop.time())
 
 
 class SimulatorThread:
-    """A running simulator in a thread of its own. `close()` ends it; also a context manager."""
+    """A simulator that runs in a thread of its own until `close()`; it is also a context manager."""
 
     def __init__(self, settings: Settings | None = None, port: int = 0) -> None:
         self._simulator = Simulator(settings, port)
@@ -109,21 +109,21 @@ class SimulatorThread:
         self.close()
 
     def stats(self, *, prompts: bool = False) -> dict[str, Any]:
-        """Return what `GET /stats` returns; after `close`, the last state."""
+        """Return what `GET /stats` returns; after `close` the last statistics."""
         if self._thread.is_alive():
             return self._ask(lambda: self._simulator.stats(prompts=prompts))
         return {key: value for key, value in self._last.items() if prompts or key != "prompts"}
 
     def reset_stats(self) -> None:
-        """Count from zero again."""
+        """Set the statistics to zero."""
         self._ask(self._simulator.reset_stats)
 
     def change(self, **changes: Any) -> None:
-        """Change settings while running."""
+        """Change settings of the running simulator."""
         self._ask(lambda: self._simulator.change(**changes))
 
     def close(self) -> None:
-        """Close port and connections and end the thread. A second call does nothing."""
+        """Close the port and all connections, and end the thread. A second call does nothing."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
@@ -136,16 +136,16 @@ class SimulatorThread:
 
 
 def start_in_thread(settings: Settings | None = None, port: int = 0) -> SimulatorThread:
-    """Return a simulator that runs in a thread of its own. Raises OSError if the port is taken."""
+    """Return a simulator that runs in a thread of its own. Raises OSError if the port is in use."""
     return SimulatorThread(settings, port)
 
 
 def serve(
     settings: Settings | None = None, port: int = 0, *, on_ready: Callable[[str], None] = lambda url: None
 ) -> dict[str, Any]:
-    """Serve until SIGINT or SIGTERM and return the last statistics. For the command; main thread only.
+    """Serve until SIGINT or SIGTERM and return the last statistics. It works in the main thread only.
 
-    `on_ready` is called with the base URL once the port accepts connections. Raises OSError if the port is taken.
+    `on_ready` is called with the base URL once the port accepts connections. Raises OSError if the port is in use.
     """
 
     async def until_signal() -> dict[str, Any]:
@@ -163,7 +163,7 @@ def serve(
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's loop where it is installed, None for asyncio's own."""
+    """Return uvloop's loop if it is installed; None for asyncio's own."""
     try:
         import uvloop
     except ImportError:

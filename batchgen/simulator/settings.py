@@ -1,4 +1,4 @@
-"""What a simulated provider is to be like: one frozen value, each field with the line that explains it."""
+"""The settings of a simulated provider, each with a line of help."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Many = Annotated[int, Meta(ge=1)]
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Model, limits, latency and faults of a simulated provider. `FIELD_HELP` explains each field.
+    """Models, limits, latencies and faults of a simulated provider. `FIELD_HELP` explains each field.
 
-    Fault rates are shares of the admitted requests, 0 to 1; at most one fault befalls a request, so the rates
-    together are at most 1 (else ValueError). `content_filter` and `length` belong to the prompt (the same prompt
-    meets them each time); all other faults are drawn anew for each try of it. So is what is wrong with an answer that
-    is JSON or a label (`BLEMISHES`, one at most): the request succeeds all the same.
+    The rates of faults are shares of the admitted requests, 0 to 1. A request meets one fault at most, so that the sum
+    of the rates must not exceed 1 (else ValueError). `content_filter` and `length` are drawn for a prompt, which then
+    meets them in each attempt; all other faults are drawn for each attempt. So are the defects of answers that are JSON
+    or a label (`BLEMISHES`, one at most), with which the request succeeds all the same.
     """
 
     seed: Annotated[int, Meta(description="decides answers, faults and latencies; same seed, same run")] = 0
-    api_key: Annotated[str | None, Meta(description="the one valid key; without it any key but an empty one")] = None
-    models: Annotated[tuple[str, ...] | None, Meta(description="known model names; without it all are known")] = None
+    api_key: Annotated[str | None, Meta(description="the only valid key; by default any key is")] = None
+    models: Annotated[tuple[str, ...] | None, Meta(description="known model names; by default all")] = None
     thinking: Annotated[tuple[str, ...], Meta(description="models that can think (name patterns)")] = ("*",)
     thinking_default: Annotated[
         tuple[str, ...], Meta(description="models that think unless told not to (name patterns)")
@@ -56,13 +56,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rpm: Annotated[Positive | None, Meta(description="requests per minute that are admitted")] = None
     tpm: Annotated[Positive | None, Meta(description="tokens per minute, input at admission, output at the end")] = None
     max_in_flight: Annotated[Many | None, Meta(description="requests admitted at the same time")] = None
-    burst_s: Annotated[Positive, Meta(description="depth of the buckets: seconds of the limit saved up")] = 1
-    count_refused: Annotated[bool, Meta(description="refused requests use up the request limit too")] = False
+    burst_s: Annotated[Positive, Meta(description="seconds of a limit that can be used at once")] = 1
+    count_refused: Annotated[bool, Meta(description="rate-limited requests use up the request limit too")] = False
     growth: Annotated[
         Positive | None, Meta(description="refuse when the rate of 5 s exceeds this × the rate of 30 s + growth_floor")
     ] = None
-    growth_floor: Annotated[NotNegative, Meta(description="requests per second that are never too quick a growth")] = 10
-    tell: Annotated[bool, Meta(description="a 429 says which limit refused")] = True
+    growth_floor: Annotated[NotNegative, Meta(description="requests per second below which growth is not limited")] = 10
+    tell: Annotated[bool, Meta(description="a 429 names the limit that was reached")] = True
     headers: Annotated[bool, Meta(description="send x-ratelimit-* headers (paths without compatible-mode)")] = False
     retry_after: Annotated[
         Literal["none", "seconds", "ms", "date"], Meta(description="form of the wait named by a 429")
@@ -83,7 +83,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream_error: Annotated[Share, Meta(description="error frame in the middle of a stream (streamed)")] = 0
     hang: Annotated[Share, Meta(description="no byte for hang_s, then the connection is closed (billed)")] = 0
     hang_s: Annotated[Positive, Meta(description="how long a hung request hangs")] = 900
-    slow: Annotated[Share, Meta(description="reply dripping byte by byte, drip_s apart")] = 0
+    slow: Annotated[Share, Meta(description="reply sent byte by byte, drip_s apart")] = 0
     drip_s: Annotated[Positive, Meta(description="seconds between two bytes of a slow reply")] = 0.2
     null_content: Annotated[Share, Meta(description="200 whose content is null")] = 0
 
@@ -97,10 +97,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Count | None, Meta(description="after so many served answers every request meets fatal_error")
     ] = None
     fatal_error: Annotated[
-        Literal["invalid_key", "arrearage"], Meta(description="what fatal_after brings: 401, or the unpaid account")
+        Literal["invalid_key", "arrearage"], Meta(description="the error after fatal_after: 401, or an overdue account")
     ] = "invalid_key"
     fenced: Annotated[Share, Meta(description="JSON answers in a Markdown fence")] = 0
-    wrapped: Annotated[Share, Meta(description="JSON answers and labels with prose round them")] = 0
+    wrapped: Annotated[Share, Meta(description="JSON answers and labels within prose")] = 0
     trailing_comma: Annotated[Share, Meta(description="JSON answers with a comma before the last brace")] = 0
     single_quoted: Annotated[Share, Meta(description="JSON answers in single quotes, as Python writes them")] = 0
     cut_json: Annotated[Share, Meta(description="JSON answers that end in the middle, with finish_reason stop")] = 0
@@ -116,11 +116,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if sum(getattr(self, name) for name in TRAITS) > 1 + 1e-9:
             raise ValueError("`content_filter` and `length` must add up to at most 1.")
         if sum(getattr(self, name) for name in BLEMISHES) > 1 + 1e-9:
-            raise ValueError("The rates of what is wrong with structured answers must add up to at most 1.")
+            raise ValueError("The rates of the defects of structured answers must add up to at most 1.")
 
 
 STREAM_FAULTS = ("cut_stream", "stream_error")
-"""Faults that only a streamed request can meet; a plain request drawn for one is answered well."""
+"""Faults that only a streamed request can meet; another request that draws one is answered normally."""
 
 FAULTS = (
     "error_500",
@@ -136,10 +136,10 @@ FAULTS = (
     "slow",
     "null_content",
 )
-"""Faults drawn for each try, in the order in which their shares divide the interval [0, 1)."""
+"""Faults that are drawn for each attempt, in the order in which their shares divide the interval [0, 1)."""
 
 TRAITS = ("content_filter", "length")
-"""What happens to a prompt every time."""
+"""What a prompt meets in every attempt."""
 
 BLEMISHES = (
     "fenced",
@@ -151,10 +151,10 @@ BLEMISHES = (
     "missing_field",
     "wrong_label",
 )
-"""What is wrong with an answer that is JSON or a label, drawn for each try."""
+"""The defects of answers that are JSON or a label, drawn for each attempt."""
 
 LOST = frozenset({"reset", "reset_body", "truncate", "malformed", "cut_stream", "hang"})
-"""Faults whose answer was generated, and so billed, but cannot be read by the client."""
+"""Faults in which the answer was generated, and so billed, but the client cannot read it."""
 
 
 def _help(hint: Any) -> str:
@@ -162,4 +162,4 @@ def _help(hint: Any) -> str:
 
 
 FIELD_HELP: dict[str, str] = {name: _help(hint) for name, hint in get_type_hints(Settings, include_extras=True).items()}
-"""Field of `Settings` → its one-line explanation, for command-line help and documentation."""
+"""The explanation of each field of `Settings`, for the command-line help."""

@@ -1,4 +1,4 @@
-"""What the simulator counted: requests, refusals, faults, tokens billed, and which requests were answered."""
+"""The statistics of the simulator: requests, refusals, faults, billed tokens, and which requests were answered."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ def request_digest(body: bytes) -> str:
 
 
 def digest_of(body: bytes) -> int:
-    """Return the 64-bit hash that stands for a request body."""
+    """Return the 64-bit hash of a request body."""
     return int.from_bytes(blake2b(body, digest_size=8).digest())
 
 
 class Billed(Struct):
-    """Requests that were charged, and their tokens."""
+    """The number of requests that were charged, and their tokens."""
 
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
 
     def add(self, input_tokens: int, output_tokens: int) -> None:
-        """Charge one request."""
+        """Add a request."""
         self.requests += 1
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens
@@ -37,10 +37,10 @@ class Billed(Struct):
 class Stats(Struct):
     """Counters of the requests to chat paths since the start or the last reset. No key and no text is kept.
 
-    `served`: complete 200 answers handed to the socket. `refused`: 429s by limit. `errors`: other refusals by code
-    (wrong key, invalid body, poison, content filter, fatal). `faults`: by the name in `Settings`. `abandoned`:
-    clients gone before the end of an answer. `tries` and `answered` count by the digest of the request's body: tries
-    that were admitted, and complete answers.
+    `served`: complete 200 answers that were written to the socket. `refused`: 429s by limit. `errors`: other refusals
+    by code (wrong key, invalid body, poison, content filter, fatal). `faults`: by the name in `Settings`. `abandoned`:
+    clients that left before the end of an answer. `tries` and `answered` are the admitted attempts and the complete
+    answers by digest of the request's body.
     """
 
     requests: int = 0
@@ -59,7 +59,7 @@ class Stats(Struct):
     peak_connections: int = 0
 
     def as_dict(self, *, in_flight: int, peak_in_flight: int, prompts: bool = False) -> dict[str, Any]:
-        """Return what `GET /stats` says; with `prompts` also how often each request body was answered."""
+        """Return what `GET /stats` returns; with `prompts` also how often each request body was answered."""
         told: dict[str, Any] = {
             "requests": self.requests,
             "served": self.served,

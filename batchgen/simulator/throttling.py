@@ -1,4 +1,4 @@
-"""How a refusal sounds: the 429 in each vendor's words, and the headers that tell of waits and limits. Pure."""
+"""The 429 of each vendor, and the headers for waiting times and limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 def throttled(wire: Wire, refusal: Refusal, model: str, settings: Settings) -> Problem:
-    """Return the 429 of a refusal in the vendor's words."""
+    """Return the 429 for a refusal, with the codes and words of the vendor."""
     if not settings.tell:
         return Problem(429, "Throttling", "Too many requests, please try again later.")
     limit = refusal.limit
@@ -38,7 +38,7 @@ def throttled(wire: Wire, refusal: Refusal, model: str, settings: Settings) -> P
 
 
 def wait_headers(settings: Settings, refusal: Refusal, wall_clock: Callable[[], float]) -> Headers:
-    """Return the header that names the wait, in the form that the settings choose; none by default."""
+    """Return the header with the waiting time in the form that the settings choose; none by default."""
     wait_s = refusal.wait_s if settings.retry_after_s is None else settings.retry_after_s
     match settings.retry_after:
         case "seconds":
@@ -51,7 +51,7 @@ def wait_headers(settings: Settings, refusal: Refusal, wall_clock: Callable[[], 
 
 
 def limit_headers(limits: SimulatedLimits) -> Headers:
-    """Return OpenAI's `x-ratelimit-*` headers for the limits there are."""
+    """Return OpenAI's `x-ratelimit-*` headers for the limits that are set."""
     headers: list[tuple[str, str]] = []
     for name, bucket in (("requests", limits.requests), ("tokens", limits.tokens)):
         if bucket is not None:

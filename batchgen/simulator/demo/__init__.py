@@ -1,1 +1,1 @@
-"""What makes the simulated answers to the sample jobs look real: values lifted from the text, fitted to a schema."""
+"""Makes simulated answers to the sample jobs look real: values are extracted from the text and fit the schema."""

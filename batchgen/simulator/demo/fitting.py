@@ -1,8 +1,8 @@
-"""A value that fits a JSON Schema, chosen by the prompt's text and a hash of it. Pure.
+"""Generates values for a JSON Schema, from the prompt's text and a hash of it.
 
-In scope: type (also as a list), enum, const, properties, required, additionalProperties, items, prefixItems,
+Supported: type (also as a list), enum, const, properties, required, additionalProperties, items, prefixItems,
 minItems, uniqueItems, minimum, maximum and their exclusive forms, multipleOf, minLength, maxLength, format, nullable,
-$ref into the schema, $defs, allOf, anyOf, oneOf. Out of scope: pattern, not, if/then/else, dependencies.
+$ref into the schema, $defs, allOf, anyOf, oneOf. Not supported: pattern, not, if/then/else, dependencies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from batchgen.simulator.demo.lift import lift, lift_number, rule_for
 
-_DEEP = 5  # below this depth only what is required is filled, so that recursive schemas end
+_DEEP = 5  # below this depth only required fields are filled, so that recursive schemas end
 _FORMATS = {
     "date": "2026-{m:02}-{d:02}",
     "date-time": "2026-{m:02}-{d:02}T0{h}:00:00Z",
@@ -44,14 +44,14 @@ _STOP_WORDS = frozenset(
 
 
 def stems(text: str) -> set[str]:
-    """Return the first five letters of the words of a text, without the commonest."""
+    """Return the first five letters of each word of a text, without the most common words."""
     return {word[:5] for word in re.findall(r"[^\W_]{3,}", text.lower()) if word not in _STOP_WORDS}
 
 
 def choose(options: Mapping[str, str], text: str, number: int) -> str:
-    """Return the option whose name and explanation share most words with `text`; `number` decides where none does.
+    """Return the option whose name and explanation share most words with `text`; if none does, `number` decides.
 
-    A name in the text counts more than any explanation.
+    A name that occurs in the text counts more than any explanation.
     """
     said = stems(text)
     scores = {name: 10 * len(stems(name) & said) + len(stems(told) & said) for name, told in options.items()}
@@ -62,7 +62,7 @@ def choose(options: Mapping[str, str], text: str, number: int) -> str:
 
 
 class Fitter:
-    """Fits values to the schemas of one document (`root`, where `$ref` points) for one prompt text."""
+    """Generates values for the schemas of one document (`root`, into which `$ref` points) and one prompt text."""
 
     def __init__(self, root: Schema, text: str, seed: int) -> None:
         self._root = root
@@ -186,7 +186,7 @@ class Fitter:
                 n=n % 10**6, d=1 + n % 28, m=1 + n % 12, h=n % 10
             )
             if form is None and most:
-                value = value[-most:]  # the digits: they tell values apart
+                value = value[-most:]  # the digits, by which values differ
         return value if form else value.ljust(schema.get("minLength", 0), ".")[:most]
 
 
@@ -216,9 +216,9 @@ def _merged(base: Schema, parts: list[Schema]) -> Schema:
 
 
 def like_example(example: Mapping[str, Any], text: str, seed: int) -> dict[str, Any]:
-    """Return an object with the example's keys: lifted where the key says what it is, else of the example's kind.
+    """Return an object with the keys of an example: values are extracted from the text, or of the example's type.
 
-    Strings that the text does not give are None: an example's strings describe, they are no values.
+    Strings that are not found in the text are None, since the strings of an example are descriptions.
     """
     fitter = Fitter({}, text, seed)
 

@@ -1,7 +1,6 @@
-"""Values lifted from a prompt's text by name: what a reader would look up in an email. Heuristics, not understanding.
+"""Extracts values from a text by the name of the field, as a reader would from an email, with simple heuristics.
 
-Only the part of the text before the first quoted message counts, if anything is found there: the newest message of a
-thread is on top.
+The text before the first quoted message is searched first, as the newest message of a thread is on top.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ def _customer(text: str) -> str | None:
 
 
 def _version(text: str) -> str | None:
-    """Return a version that is not the operating system's, nor a date or an address."""
+    """Return a version number that is not the operating system's, a date or an address."""
     for match in _VERSION.finditer(_SYSTEM.sub(" ", text)):
         parts = re.findall(r"\d+", match[0].split()[-1])
         if len(parts) < 4 and len(parts[-1]) < 4:
@@ -98,7 +97,7 @@ def _details(text: str) -> str | None:
     return next((s for s in reversed(_sentences(text)) if s != problem and len(s) >= 24), None)
 
 
-# Order matters: the first rule whose words all stand in the field's name gives the value.
+# The first rule whose words are all in the name of the field gives the value.
 _RULES: tuple[tuple[tuple[str, ...], Callable[[str], str | None]], ...] = (
     (("mail",), _first(_EMAIL)),
     (("phone",), _first(_PHONE)),
@@ -127,7 +126,7 @@ _WHOLE_WORDS = frozenset({"os"})  # two letters also stand inside other words
 
 
 def rule_for(name: str) -> Callable[[str], str | None] | None:
-    """Return the rule that lifts a field of this name from a text, None if there is none."""
+    """Return the rule that extracts a field of this name, None if there is none."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z]+", " ", name).lower()
     whole = words.split()
     for keys, find in _RULES:
@@ -137,7 +136,7 @@ def rule_for(name: str) -> Callable[[str], str | None] | None:
 
 
 def lift(name: str, text: str) -> str | None:
-    """Return the value of the field `name` in `text`, None if the text does not say or the name means nothing here."""
+    """Return the value of the field `name` in `text`; None if it is not found or no rule knows the name."""
     find = rule_for(name)
     if find is None:
         return None
