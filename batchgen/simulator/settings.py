@@ -23,7 +23,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     seed: Annotated[int, Meta(description="decides answers, faults and latencies; same seed, same run")] = 0
-    api_key: Annotated[str | None, Meta(description="the only valid key; by default any key is")] = None
+    api_key: Annotated[str | None, Meta(description="the only valid key; by default any")] = None
     models: Annotated[tuple[str, ...] | None, Meta(description="known model names; by default all")] = None
     thinking: Annotated[tuple[str, ...], Meta(description="models that can think (name patterns)")] = ("*",)
     thinking_default: Annotated[
