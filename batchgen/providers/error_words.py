@@ -83,7 +83,7 @@ _BALANCE = (
     r"used all|zero) "
     r"(?:available |your )?(?:balance|credits?|funds|prepaid)|no credits|credit limit|"
     r"(?:key|total) limit (?:exceeded|reached)|"
-    r"(?:reached|exceeded|hit) (?:\w+ ){0,4}(?:usage|inference|spend\w*) limits?\b|"
+    r"(?:reached|exceeded|hit) (?:[\w-]+ ){0,4}(?:usage|inference|spend\w*) (?:limits?|quota)\b|"
     r"(?<!remaining )\blimit(?: of|:| is| to)? 0\b(?![.,]?\d)|"
     r"exceeded your (?:account )?(?:balance|credit)|"
     r"purchase (?:more )?credits|(?:please|to) (?:recharge|top[ -]?up)|payment required|arrear|overdue|unpaid|"
@@ -148,7 +148,7 @@ _BUSY = (
     r"no capacity|queue (?:is )?full|queue_exceeded|maximum pending|slot unavailable|unable to process additional|"
     r"high traffic|not ready (?:yet|for)|(?:server|service|system|engine|"
     r"model|node|cluster)s? (?:is |are )?(?:currently |too |very |really )?busy|too busy|high demand|high load|saturat|"
-    r"loading model|"
+    r"(?<!failed )loading model|"
     r"is (?:currently |still )?(?:loading|starting up|warming|being loaded|booting)\b|model_loading|"
     r"warming up|cold ?start|"
     r"饱和|繁忙|过载|负载|拥挤|访问量过大|稍后(?:再试|重试)"
@@ -186,8 +186,8 @@ ANY_VENDOR: tuple[Rule, ...] = (
     # --- what no row can survive
     limit("", Throttle.OVERLOAD, NEW_API, message=_SATURATED, status="429 500 502 503 504"),
     limit("1039", Throttle.TOKENS, MINIMAX),
-    limit("", Throttle.UNKNOWN, GEMINI, status="429", message=rf"\A(?=.*?(?:{_MINUTELY}))(?=.*?usage limit)"),
-    rule("", _K.ACCOUNT, _STOP, QWEN, message=r"free (?:allocated|tier) quota"),
+    limit("", Throttle.UNKNOWN, GEMINI, status="429", message=rf"\A(?=.*?(?:{_MINUTELY}))(?=.*?usage (?:limit|quota))"),
+    rule("", _K.ACCOUNT, _STOP, QWEN, message=r"(?:free|hour|week|month)(?:ly)? (?:allocated|tier) quota"),
     limit("", Throttle.TOKENS, QWEN, message=r"allocated quota exceeded|error-code#token-limit"),
     rule("", _K.ACCOUNT, _STOP, GEMINI, message=_DAILY_LIMIT, status=f"0 500 {_CLIENT}"),
     rule("insufficient_user_quota pre_consume_token_quota_failed insufficient_balance 1113 account_deactivated",

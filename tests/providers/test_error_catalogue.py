@@ -49,6 +49,7 @@ CASES = [
     ("dashscope", 429, "Throttling.AllocationQuota", "Free allocated quota exceeded.", "account stop"),
     ("dashscope", 429, "PostpaidBillOverdue", "x", "account stop"),
     ("dashscope", 429, "Throttling", "Batch requests are being throttled", "rate_limited wait overload"),
+    ("dashscope", 429, "Throttling.AllocationQuota", "month allocated quota exceeded", "account stop"),
     ("dashscope", 429, "SomethingNew", "x", "rate_limited wait unknown"),
     ("dashscope", 500, "InternalError", "list index out of range", "server_error retry"),
     ("dashscope", 500, "InternalError.Timeout", "x", "timeout retry maybe_billed"),

@@ -163,7 +163,7 @@ ERRORS: tuple[Rule, ...] = (
     rule("", _K.ENDPOINT, _STOP, QC, message=r"url error"),
     rule("AllocationQuota.FreeTierOnly Arrearage CommodityNotPurchased PrepaidBillOverdue PostpaidBillOverdue "
          "AccessDenied.Unpurchased", _K.ACCOUNT, _STOP, QC),
-    rule("", _K.ACCOUNT, _STOP, QC, message=r"free (?:allocated|tier) quota|free allocated quota"),
+    rule("", _K.ACCOUNT, _STOP, QC, message=r"(?:free|hour|week|month)(?:ly)? (?:allocated|tier) quota"),
     rule("InvalidApiKey invalid_api_key", _K.AUTHENTICATION, _STOP, QC),
     rule("", _K.AUTHENTICATION, _STOP, QC, message=r"^not authorized"),
     rule("Model.AccessDenied ModelNotFound model_not_found model_not_supported", _K.MODEL_UNAVAILABLE, _STOP, QC),
