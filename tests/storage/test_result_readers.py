@@ -1,10 +1,16 @@
-"""Results that every promised reader takes, whatever the columns hold: pandas, polars, DuckDB, datasets, pyarrow."""
+"""Results that every promised reader takes, whatever the columns hold.
+
+pandas, polars, DuckDB, datasets, pyarrow, and Spark where it is installed.
+"""
+
+import shutil
 
 import duckdb
 import pandas
 import polars
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 
 from batchgen.storage.parts import write_part
@@ -85,6 +91,19 @@ def test_duckdb(results):
     assert duckdb.sql(f"select weights[1].value from {name} limit 1").fetchall() == [(1.5,)]
 
 
+def test_duckdb_takes_an_answer_apart_whose_fields_are_named_like_columns(results):
+    """Without the column of the same name, or with that under another name: else the name means the column alone."""
+    name = f"read_parquet('{results}/*.parquet')"
+    both = duckdb.sql(f"select row_id, error_code, unnest(parsed) from {name}")
+    assert both.columns.count("error_code") == 2
+    apart = duckdb.sql(f"select * exclude (parsed, error_code), unnest(parsed) from {name}")
+    assert apart.columns.count("error_code") == 1
+    renamed = duckdb.sql(
+        f"select * exclude (parsed) rename (error_code as vendor_error_code), unnest(parsed) from {name}"
+    )
+    assert {"vendor_error_code", "error_code"} <= set(renamed.columns)
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_datasets(results, tmp_path, monkeypatch, whole):
     """Hugging Face datasets loads the folder `results`, also with columns that are wholly null."""
@@ -95,3 +114,33 @@ def test_datasets(results, tmp_path, monkeypatch, whole):
     assert found["row_id"][:] == ["0", "1", "2", "3"]
     assert found[0]["weights"] == [{"key": "k", "value": 1.5}]
     assert found[0]["error_kind"] is None
+
+
+def test_datasets_takes_the_folder_of_results_and_not_the_output_directory(results, tmp_path, monkeypatch):
+    """Beside `results` lies the summary of costs, whose columns are others; the README names the folder."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    pyarrow.parquet.write_table(pa.table({"model": ["m"], "rows": [4]}), results.parent / "cost_summary.parquet")
+    assert datasets.load_dataset(str(results), split="train", cache_dir=str(tmp_path)).num_rows == 4
+    with pytest.raises(datasets.exceptions.DatasetGenerationError):
+        datasets.load_dataset(str(results.parent), split="train", cache_dir=str(tmp_path))
+
+
+def test_spark(results):
+    """Spark reads the folder; names that differ by case alone need its setting for them."""
+    sql = pytest.importorskip("pyspark.sql")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    settings = {"ui.enabled": "false", "driver.bindAddress": "127.0.0.1", "driver.host": "127.0.0.1"}
+    builder = sql.SparkSession.builder.master("local[1]").config("spark.sql.caseSensitive", "true")
+    for name, value in settings.items():
+        builder = builder.config(f"spark.{name}", value)
+    spark = builder.getOrCreate()
+    try:
+        frame = spark.read.parquet(str(results))
+        rows = frame.select("row_id", "status", "weights", "parsed.tags", "cost", "finished_at").collect()
+        assert sorted(row["row_id"] for row in rows) == ["0", "1", "2", "3"]
+        assert {tuple(row["tags"] or ()) for row in rows} == {("x",), ()}
+        assert frame.filter("error_kind is not null").count() == 1
+    finally:
+        spark.stop()
