@@ -23,7 +23,7 @@ from batchgen.source.jsonl import JsonlReader
 from batchgen.source.parquet import ParquetReader
 from batchgen.source.partitions import PartitionedReader
 from batchgen.source.reader import Piece, Reader
-from batchgen.source.row_values import WholeNumbers, mark_whole, row_values
+from batchgen.source.row_values import WholeNumbers, mark_whole, row_values, with_known_zones
 from batchgen.text.columns import missing_column
 
 __all__ = ["Batch", "Reading", "Scan", "ScannedFile", "Source", "row_values"]
@@ -110,7 +110,7 @@ class Source:
             found = reader.unreadable.get(id_column)
             if found is not None:
                 raise InputError(f"input.id: {found}; an id is a text or a number.")
-            if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+            if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
                 raise InputError(f'input.id: column "{id_column}" of {path} is {kind}; an id is a text or a number.')
         return cls(path, files, reader, id_column, limit)
 
@@ -170,7 +170,7 @@ class Source:
         if self._id_column is None:
             first = batch.first_row
             return pa.array([str(row) for row in range(first, first + batch.table.num_rows)], pa.string())
-        return pc.cast(batch.table.column(self._id_column), pa.string())
+        return pc.cast(with_known_zones(batch.table.column(self._id_column)), pa.string())
 
     def _pieces(self, start_row: int, columns: Sequence[str]) -> Iterator[tuple[int, Piece]]:
         """Yield pieces from `start_row` to the limit, each with the number of its first row."""
@@ -264,7 +264,10 @@ class Source:
 
     def _ids(self, file: File, row: int, piece: Piece) -> pa.Array:
         """Return a piece's ids for comparing; raise `InputError` if a row has none."""
-        ids = _comparable(piece.table.column(self._id_column))
+        column = piece.table.column(self._id_column)
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        ids = _comparable(column)
         empty = pc.equal(ids, "") if pa.types.is_string(ids.type) else pa.scalar(False)
         place = pc.index(pc.or_(pc.is_null(ids), pc.fill_null(empty, False)), True).as_py()
         if place >= 0:
@@ -279,7 +282,7 @@ def _comparable(ids: pa.Array) -> pa.Array:
     """Return ids as 64-bit integers if they are integers, else as the strings that they become."""
     if pa.types.is_integer(ids.type) and not pa.types.is_uint64(ids.type):
         return pc.cast(ids, pa.int64())
-    return pc.cast(ids, pa.string())
+    return pc.cast(with_known_zones(ids), pa.string())
 
 
 def _cut(piece: Piece, start: int, stop: int) -> Piece:

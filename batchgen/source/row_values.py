@@ -123,7 +123,7 @@ def _column_values(column: pa.Array | pa.ChunkedArray, name: str, whole: bool, p
         # Arrow is seven times as fast without the argument
         values = column.to_pylist(maps_as_pydicts="strict") if _holds(kind, pa.types.is_map) else column.to_pylist()
     except (*_UNHELD, *_NO_DICTIONARY):
-        values = _one_by_one(_with_known_zones(column), name, problems)
+        values = _one_by_one(with_known_zones(column), name, problems)
     if pa.types.is_nested(kind) and _holds(kind, pa.types.is_floating):
         values = [_with_plain_floats(value, kind) for value in values]
     return values
@@ -178,7 +178,7 @@ def _one_by_one(column: pa.Array | pa.ChunkedArray, name: str, problems: dict[in
     return values
 
 
-def _with_known_zones(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+def with_known_zones(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return times of a zone that Python does not know as the same moments in UTC."""
     kind = map_type(column.type, _in_known_zone)
     return column if kind == column.type else pc.cast(column, kind)

@@ -411,3 +411,28 @@ def test_a_file_that_is_replaced_between_batches_is_noticed(tmp_path, extension,
     write("new")
     with pytest.raises(InputError, match="was changed while"):
         list(batches)
+
+
+@pytest.mark.parametrize("zone", ["Mars/Phobos", "+05", "UTC+3"])
+def test_ids_may_be_moments_of_a_zone_that_nobody_knows(tmp_path, zone):
+    """They are the same moments in UTC."""
+    table = pa.table({"id": pa.array([0, 1], pa.timestamp("s", zone))})
+    pq.write_table(table, tmp_path / "a.parquet")
+    source = Source.open(str(tmp_path / "a.parquet"), id_column="id")
+    source.scan()
+    (batch,) = source.batches()
+    assert [text[:19] for text in source.row_ids(batch).to_pylist()] == ["1970-01-01 00:00:00", "1970-01-01 00:00:01"]
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        (pa.array([1.0, float("nan")]), r"row 1 .* has nothing in column"),
+        (pa.array([b"\xff\xfe", b"ab"], pa.binary(2)), "an id is a text or a number"),
+    ],
+)
+def test_what_is_no_id(tmp_path, column, words):
+    """NaN stands where a number is missing; bytes need not be text."""
+    pq.write_table(pa.table({"id": column}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=words):
+        Source.open(str(tmp_path / "a.parquet"), id_column="id").scan()
