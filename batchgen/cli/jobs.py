@@ -44,10 +44,20 @@ if TYPE_CHECKING:
     default=0.0,
     help="With --update or --reuse: ask a random share of the reused rows again, and say how many answers moved.",
 )
-@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@click.option("--no-progress", is_flag=True, help="Show no progress: no bar, and no lines where there is no terminal.")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing, unless rows failed or the run stopped.")
+@click.option("--log", metavar="FILE", type=click.Path(dir_okay=False), help="Add events and progress as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the final summary.")
 def run_command(
-    *, retry_failed: bool, fresh: bool, refresh: float, no_progress: bool, as_json: bool, **options: Any
+    *,
+    retry_failed: bool,
+    fresh: bool,
+    refresh: float,
+    no_progress: bool,
+    quiet: bool,
+    log: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> int:
     """Run a job, or go on with an unfinished run of it.
 
@@ -76,8 +86,9 @@ def run_command(
 
     from batchgen.api import loop_options
     from batchgen.cli.messages import summary_text
-    from batchgen.cli.progress_bar import ProgressBar
+    from batchgen.cli.progress_log import reporters
     from batchgen.report import breakdown_text, read_cost_summary
+    from batchgen.report.samples import first_failed
     from batchgen.storage.own_files import COST_SUMMARY_FILE
     from batchgen.text.terminal import harmless
     from batchgen.transport.reply_memory import call_at_first_large
@@ -85,10 +96,12 @@ def run_command(
     if sys.platform == "linux":
         call_at_first_large(_give_large_blocks_back)
     job = load_from(options)
-    with endpoint_for(job, options["simulate"]) as endpoint:
+    with (
+        endpoint_for(job, options["simulate"]) as endpoint,
+        reporters(progress=not no_progress, quiet=quiet, log=log) as reporter,
+    ):
 
         async def main() -> Summary:
-            reporter = ProgressBar(bar=not no_progress)
             return await _run_under_signals(
                 job,
                 lambda: load_from(options),
@@ -104,10 +117,12 @@ def run_command(
         summary = anyio.run(main, backend_options=loop_options())
     if as_json:
         click.echo(summary.to_json())
-    else:
+    elif not quiet or summary.state != "complete" or summary.failed:
         totals = read_cost_summary(Path(summary.output) / COST_SUMMARY_FILE)
-        click.echo(summary_text(summary, breakdown_text(totals.lines) if totals is not None else []))
-    if summary.succeeded or summary.failed:
+        breakdown = breakdown_text(totals.lines) if totals is not None else []
+        failed = first_failed(Path(summary.output)) if summary.failed else []
+        click.echo(summary_text(summary, breakdown, failed))
+    if not quiet and (summary.succeeded or summary.failed):
         path = Path(job.output.path)
         name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         click.echo(harmless(f"To see answers: batchgen show {shlex.quote(str(name))}"), err=True)
@@ -223,7 +238,7 @@ def estimate(*, pilot: int | None, compare: str | None, no_progress: bool, as_js
     import anyio
 
     from batchgen.api import loop_options
-    from batchgen.cli.progress_bar import ProgressBar
+    from batchgen.cli.progress_log import reporters
     from batchgen.estimating.estimate import PilotReporter
     from batchgen.estimating.estimate import estimate as estimate_job
     from batchgen.estimating.show import estimate_text
@@ -232,8 +247,10 @@ def estimate(*, pilot: int | None, compare: str | None, no_progress: bool, as_js
         return load_from({**options, "output": None})
 
     job = load()
-    reporter = ProgressBar(bar=not no_progress)
-    with endpoint_for(job, options["simulate"]) as endpoint:
+    with (
+        endpoint_for(job, options["simulate"]) as endpoint,
+        reporters(progress=not no_progress, brief=True) as reporter,
+    ):
 
         def send(job: Job, rows: AbstractSet[int]) -> Summary:
             async def main() -> Summary:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Sequence
-from typing import Any
-
-import msgspec
 
 from batchgen.engine.summary import Summary
 from batchgen.job.check import Checked
-from batchgen.storage.run_state import RunState
 from batchgen.text.figures import duration, money
-from batchgen.text.storable import json_bytes
 from batchgen.text.terminal import harmless
 
 
-def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
-    """Return the summary of a run in a few lines; `breakdown` has the lines on the results of the rows."""
+def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequence[str] = ()) -> str:
+    """Return the end of a run in a few lines; `breakdown` are lines on how the rows ended, `failed` name the first rows
+    that failed, each with why."""
     state = _STATES[summary.state] + (" (simulated)" if summary.simulated else "")
     lines = [f"{state}: {summary.rows:,} rows, {summary.succeeded:,} succeeded, {summary.failed:,} failed"]
     if summary.pending:
@@ -67,6 +63,16 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = ()) -> str:
     lines.append(f"time        {duration(summary.wall_s)}, {summary.rows_per_s:,.1f} rows/s")
     if summary.limited_by:
         lines.append(f"limited by  {summary.limited_by}")
+    if summary.cut:
+        lines.append(
+            f"cut         {summary.cut:,} answers end at their longest allowed length (finish_reason length); a higher "
+            "max_tokens under model.parameters gives them room"
+        )
+    if failed:
+        lines.append("failed rows")
+        lines += [f"  {one}" for one in failed]
+        if summary.failed > len(failed):
+            lines.append(f"  and {summary.failed - len(failed):,} more: batchgen report {summary.output}")
     lines.append(f"results     {summary.output}/results")
     if summary.state != "complete":
         lines.append((summary.error or {}).get("remedy") or "Running the same command again goes on from here.")
@@ -107,34 +113,6 @@ def check_text(checked: Checked) -> str:
         lines += [f"{name}: {value}" for name, value in request.headers.items()]
         lines.append(json.dumps(request.body, ensure_ascii=False, indent=2))
     return harmless("\n".join(lines))
-
-
-def status_text(directory: str, state: RunState, holder: str | None) -> str:
-    """Return the progress of a run."""
-    counts = state.summary
-    what = state.state
-    if what == "running":
-        what = f"running, {holder}" if holder else "killed; running it again goes on"
-    simulated = ", simulated" if state.simulated else ""
-    lines = [
-        f"{directory}: {state.job}, {what}{simulated}",
-        f"rows        {counts.rows:,}: {counts.succeeded:,} succeeded, {counts.failed:,} failed, "
-        f"{counts.pending:,} still to do",
-    ]
-    if counts.cost is not None:
-        lines.append(f"cost        {money(counts.cost, counts.currency or '')}{simulated}")
-    if counts.error is not None:
-        lines.append(f"stopped by  {counts.error.get('message')}")
-    elif counts.last_error:
-        lines.append(f"last error  {counts.last_error} (no answer since)")
-    lines.append(f"as of       {state.updated_at}")
-    return harmless("\n".join(lines))
-
-
-def status_json(state: RunState, holder: str | None) -> bytes:
-    """Return the progress of a run as one JSON object."""
-    told: dict[str, Any] = msgspec.to_builtins(state)
-    return json_bytes({**told, "held_by": holder})
 
 
 _STATES = {"complete": "Complete", "stopped": "Stopped", "interrupted": "Interrupted"}

@@ -97,6 +97,8 @@ def postfix(standing: Progress) -> str:
         parts.append(f"failed {standing.failed:,}")
     if standing.refused:
         parts.append(f"429s {standing.refused:,}")
+    if standing.waits_for is not None:
+        parts.append(f"waits: {harmless(standing.waits_for)[:100]}")
     if standing.trouble is not None:
         parts.append(f"last error {harmless(standing.trouble)[:80]}")
     return ", ".join(parts)

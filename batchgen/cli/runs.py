@@ -27,23 +27,24 @@ def _priced_anew(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(directory: str, as_json: bool) -> int:
-    """Show the progress of a run, also while another process runs it.
+@click.argument("named", metavar="DIR|JOB.toml...", nargs=-1, required=True, type=click.Path())
+@click.option("--watch", "-w", is_flag=True, help="Show it again every two seconds while a run goes on.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, of several runs a list.")
+def status(named: tuple[str, ...], watch: bool, as_json: bool) -> int:
+    """Show where a run stands, also while another process runs it; several are listed.
+
+    A job file stands for the output directory that it names.
 
     \b
     Example:
-      batchgen status out/email-extraction
+      batchgen status out/email-extraction --watch
+      batchgen status jobs/email_extraction.toml
+      batchgen status out/*
     """
-    remember(directory)
-    from pathlib import Path
+    remember(named[0])
+    from batchgen.cli.status_command import show_status
 
-    from batchgen.cli.messages import status_json, status_text
-    from batchgen.storage.run_state import read_state
-
-    state, holder = read_state(Path(directory))
-    click.echo(status_json(state, holder) if as_json else status_text(directory, state, holder))
+    show_status(named, as_json=as_json, watch=watch)
     return EXIT_COMPLETE
 
 

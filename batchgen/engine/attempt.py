@@ -59,7 +59,7 @@ class Attempts:
         self._short_of_files = self._noted_usage = False
         self.memory = RequestMemory()
         self.replies = transport.room
-        self.refused = 0
+        self.refused = self.retried = 0
 
     async def send(self, row: RowInProgress, *, retry: bool = False) -> Outcome:
         """Send one request for the row and read its answer.
@@ -124,6 +124,11 @@ class Attempts:
     def _is_last(self) -> bool:
         """Whether what looks like an outage may just be the bad rows at the end of a run that has worked."""
         return self.health.has_worked and not self._limiter.fresh_waiting
+
+    @property
+    def waiting_for_budget(self) -> int:
+        """Requests that wait for room in the budget."""
+        return self._reservations.waiting
 
     def _deadline_s(self, row: RowInProgress) -> float:
         """Return how long the row's next attempt may take: what is learnt of the others, doubled for each of the row's
@@ -230,6 +235,7 @@ class Attempts:
                     f"({self._patience_s:,.0f} s): {self._shown(failure.message)}"
                 )
         elif failure.verdict is Verdict.RETRY:
+            self.retried += 1
             row.failed_at_s = self._clock()
             if failure.kind is FailureKind.TIMEOUT and failure.http_status is None and failure.maybe_billed:
                 row.tally.timeouts += 1

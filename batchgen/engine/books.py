@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from batchgen.engine.protocol import EngineFigures
-from batchgen.engine.reporter import Progress
+from batchgen.engine.reporter import Progress, RecentRate
 from batchgen.engine.reuse import Reuse
 from batchgen.engine.summary import Summary
 from batchgen.errors import StoppedError, StorageStop
@@ -69,9 +70,15 @@ class Books:
         self.budget = Budget(cap, spent, lost, before.unreported)
         self.max_failed = parts.job.limits.max_failed
         self._settled_before = settled.rows
+        self._recent = RecentRate(settled.rows, self._started_s)
+        self._failures = Counter[str]()
+        for group, totals in sums:
+            if group.status is Status.FAILED:
+                self._failures[str(group.error_kind)] += totals.rows
         self.progress = Progress(
             rows=rows,
             settled=settled.rows,
+            kept=settled.rows,
             failed=sums.rows(Status.FAILED),
             reused=settled.reused,
             spent=(settled.cost or Decimal(0)) if parts.currency is not None else None,
@@ -93,6 +100,7 @@ class Books:
                 progress.reused += 1
             elif result.status is Status.FAILED:
                 progress.failed += 1
+                self._failures[str(result.error_kind)] += 1
             if result.input_cost is not None and result.output_cost is not None and progress.spent is not None:
                 cost = result.input_cost + result.output_cost
                 progress.spent += cost
@@ -148,12 +156,20 @@ class Books:
             "dearest": self._dearest,
             "budget": self._budget_before if pilot else self.budget.cap,
             "unreported": self.budget.unreported,
+            "failures": dict(self._failures),
         }
 
-    def state(self, in_flight: int) -> dict[str, Any]:
-        """Return what `run.json` says while the run goes on, with so many requests out."""
+    def heard(self, figures: EngineFigures) -> None:
+        """Take over what the engine says of itself."""
         progress = self.progress
-        self._most_out = max(self._most_out, in_flight)
+        progress.refused, progress.retried, progress.trouble = figures.refused, figures.retried, figures.trouble
+        progress.waits_for, progress.limited_by = figures.waits_for, figures.limited_by
+        progress.in_flight = figures.in_flight
+        self._most_out = max(self._most_out, figures.in_flight)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `run.json` says while the run goes on."""
+        progress = self.progress
         return {
             "rows": progress.rows,
             "succeeded": progress.succeeded,
@@ -168,6 +184,10 @@ class Books:
             "possibly_billed": self.budget.possibly_billed,
             "simulated": self._parts.endpoint.simulated,
             "last_error": progress.trouble,
+            "limited_by": progress.limited_by,
+            "waits_for": progress.waits_for,
+            "in_flight": progress.in_flight,
+            "rows_per_s": self._recent.rows_per_s(time.monotonic(), progress.settled),
             **self.kept_aside(),
         }
 
@@ -211,6 +231,7 @@ class Books:
             refreshed=self.refreshed,
             simulated=self._parts.endpoint.simulated,
             unknown_finish_reasons=_unknown_ends(sums),
+            cut=sum(totals.rows for group, totals in sums if group.finish_reason == "length"),
             error=error_text(error),
         )
 

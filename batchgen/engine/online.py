@@ -106,8 +106,21 @@ class OnlineEngine:
             interrupted=self._workers.interrupted,
             pace=self._pace,
             in_flight=self._limiter.in_flight,
+            waits_for=self._waits_for(),
+            retried=self._attempts.retried,
             trouble=None if trouble is None else self._parts.results.masker.message(trouble),
         )
+
+    def _waits_for(self) -> str | None:
+        """Return why nothing more is sent at the moment, None while requests go out."""
+        paused = self._pacer.breaker.says(time.monotonic())
+        if paused is not None:
+            return paused
+        if self._health.trouble is not None and not self._health.heard:
+            return f"no connection to {self._parts.requests.endpoint.host} yet"
+        if self._attempts.waiting_for_budget:
+            return "what is left of the budget is reserved for the requests in flight; they have to finish first"
+        return None
 
     def _workers_wanted(self) -> int:
         most = self._transport.concurrency

@@ -56,7 +56,8 @@ class EngineFigures(Struct, frozen=True):
 
     `trouble` is the last error, while there has been no answer since; `refused` counts rate-limited answers;
     `limited_by` names what bounded the pace, None if nothing did; `error` is why the engine stopped early, None if it
-    did not; `pace` is what the pacer did, None where nothing was paced.
+    did not; `pace` is what the pacer did, None where nothing was paced; `waits_for` is why nothing is sent at the
+    moment, None while requests go out; `retried` counts attempts that failed and are tried again.
     """
 
     refused: int
@@ -67,6 +68,8 @@ class EngineFigures(Struct, frozen=True):
     pace: PaceRecord | None = None
     in_flight: int = 0
     trouble: str | None = None
+    waits_for: str | None = None
+    retried: int = 0
 
 
 class Engine(Protocol):

@@ -328,6 +328,11 @@ class ProviderHealth:
         )
 
     @property
+    def heard(self) -> bool:
+        """Whether there was any reply at all in this run."""
+        return self._heard
+
+    @property
     def trouble(self) -> str | None:
         """The last error, while there has been no answer since."""
         return None if self._trouble_s is None or self._last is None else _told(self._last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from decimal import Decimal
 
 from msgspec import Struct
@@ -10,7 +11,9 @@ from msgspec import Struct
 class Progress(Struct):
     """Where the run stands, of rows whose results are durably stored; `spent` is None while no price is known.
 
-    `trouble` is the last error, while there has been no answer since.
+    `trouble` is the last error, while there has been no answer since; `waits_for` is why nothing is sent at the moment,
+    `limited_by` what bounds the pace so far; `refused` counts rate-limited answers, `retried` failed attempts that are
+    tried again. `kept` rows were finished before this run.
     """
 
     rows: int = 0
@@ -23,6 +26,10 @@ class Progress(Struct):
     budget: Decimal | None = None
     currency: str = ""
     trouble: str | None = None
+    retried: int = 0
+    waits_for: str | None = None
+    limited_by: str | None = None
+    kept: int = 0
 
     @property
     def succeeded(self) -> int:
@@ -35,6 +42,23 @@ class Progress(Struct):
         return self.rows - self.settled
 
 
+class RecentRate:
+    """Rows finished per second over the last `window_s` seconds; until then, since the beginning."""
+
+    def __init__(self, finished: int, now_s: float, window_s: float = 60.0) -> None:
+        self._window_s = window_s
+        self._seen = deque([(now_s, finished)])
+
+    def rows_per_s(self, now_s: float, finished: int) -> float:
+        """Return the rate now that so many rows are finished."""
+        while len(self._seen) > 1 and now_s - self._seen[1][0] >= self._window_s:
+            self._seen.popleft()
+        then_s, before = self._seen[0]
+        if now_s - self._seen[-1][0] >= self._window_s / 60:
+            self._seen.append((now_s, finished))
+        return round((finished - before) / (now_s - then_s), 3) if now_s > then_s else 0.0
+
+
 class Reporter:
     """Receives what happens; this one keeps silent (the Python functions print nothing)."""
 
@@ -42,7 +66,7 @@ class Reporter:
         """The rows are counted and sending begins; `standing.settled` rows are kept from before."""
 
     def moved(self, standing: Progress) -> None:
-        """Rows are finished; called after each commit."""
+        """Called after each commit, and every two seconds whether rows are finished or not."""
 
     def note(self, text: str) -> None:
         """A sentence for the user: a warning, or why the run waits."""

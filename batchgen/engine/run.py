@@ -79,8 +79,7 @@ async def run_job(
         if sharing is not None:
             sharing.committed(stored)
         books.committed(stored)
-        figures = engine.figures()
-        books.progress.refused, books.progress.trouble = figures.refused, figures.trouble
+        books.heard(engine.figures())
         reporter.moved(books.progress)
         stop_for_failures()
 
@@ -194,13 +193,10 @@ async def _save_state(directory: RunDirectory, books: Books, engine: Engine, rep
     """Keep `run.json` up to date, and the progress while nothing moves because of errors."""
     pause_s = STATE_SOON_S
     while True:
-        figures = engine.figures()
-        in_flight = figures.in_flight
-        if figures.trouble or books.progress.trouble:
-            books.progress.trouble = figures.trouble
-            reporter.moved(books.progress)
+        books.heard(engine.figures())
+        reporter.moved(books.progress)
         try:
-            await anyio.to_thread.run_sync(directory.save, "running", msgspec.to_builtins(books.state(in_flight)))
+            await anyio.to_thread.run_sync(directory.save, "running", msgspec.to_builtins(books.state()))
         except StorageStop as error:
             # A disk that refuses this refuses the journal too, and that is what decides. But in a directory that
             # is gone SQLite writes on, into files that nobody finds again.

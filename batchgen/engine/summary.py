@@ -21,7 +21,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     has `saved` about so much; of `refreshed` rows the answer was asked for again and compared. A
     `simulated` run was answered by the built-in simulator: nothing was charged. `unknown_finish_reasons` are words for
     the end of answers that nobody knows, with the rows that have them: whether such answers are whole is for the user
-    to see.
+    to see. `cut` answers ended at their longest allowed length.
     """
 
     state: str
@@ -48,6 +48,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     refreshed: Refreshed | None = None
     simulated: bool = False
     unknown_finish_reasons: dict[str, int] = {}
+    cut: int = 0
 
     def to_json(self) -> bytes:
         """Return the object of `run --json`; money as decimal strings."""

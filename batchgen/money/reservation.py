@@ -193,5 +193,10 @@ class Reservations:
             self._fresh.popleft().set()
 
     @property
+    def waiting(self) -> int:
+        """Requests that wait until others have settled, so that the budget has room for them."""
+        return len(self._retries) + len(self._fresh)
+
+    @property
     def _retries_first(self) -> bool:
         return bool(self._retries or self._called)

@@ -85,6 +85,14 @@ class CircuitBreaker:
         self.why = self.probe = None
         self._failed = 0
 
+    def says(self, now_s: float) -> str | None:
+        """Return why nothing is sent at the moment, None while requests go out."""
+        left_s = self.until_s - now_s
+        if self.why is None:
+            return f"the provider asked for a pause, {left_s:,.0f} s more" if left_s > 0 else None
+        what = "rate-limits nearly every request" if self.why is Reason.REFUSALS else "fails every request"
+        return f"the provider {what}; one request at a time is sent to see whether it answers again"
+
     @property
     def is_shut(self) -> bool:
         """Whether so many probes have failed that everything is refused, whatever the pace."""

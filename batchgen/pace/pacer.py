@@ -47,7 +47,7 @@ class Pacer:
         self._tokens = RateLimit(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.5)
         self._bounds = InFlight(limits)
         self._ceiling, self._late, self._level = self._bounds.ceiling, self._bounds.late, self._bounds.level
-        self._breaker = CircuitBreaker(rng)
+        self.breaker = CircuitBreaker(rng)
         self._undecided: deque[Ticket] = deque()  # sent lately, admitted or not
         self._refusal_s = REFUSAL_S
         # Running totals: sent, and not admitted (refused, failed, given back); the same in tokens.
@@ -73,7 +73,7 @@ class Pacer:
         unsure = self._undecided
         if unsure and (unsure[0].closed or unsure[0].sent_s + self._refusal_s <= now_s):
             self._admit_overdue(now_s)
-        stop = self._breaker
+        stop = self.breaker
         if now_s < stop.until_s:
             return stop.until_s - now_s
         if stop.probe is not None:
@@ -118,8 +118,8 @@ class Pacer:
         ticket = Ticket(now_s, self._sent, self.in_flight, tokens, cost, self._sent_tokens, bound, retry)
         self._full = False
         self._undecided.append(ticket)
-        if self._breaker.why is not None:
-            self._breaker.probe = ticket
+        if self.breaker.why is not None:
+            self.breaker.probe = ticket
         return ticket
 
     # ---- outcomes
@@ -163,7 +163,7 @@ class Pacer:
         self._refusal_s = min(5.0, max(REFUSAL_S, self._refusal_s * 0.95, 2 * (now_s - ticket.sent_s)))
         if limits is not None:
             self._headers.read(limits, self.limits)
-        stop = self._breaker
+        stop = self.breaker
         if ticket is stop.probe:  # still refused: wait longer; it says nothing about the pace
             stop.again(now_s)
             stop.obey_retry_after(now_s, retry_after_s)
@@ -203,7 +203,7 @@ class Pacer:
             self._late.late(ticket.number, self._sent, ticket.in_flight, self._log.deadline_s)
         if not ticket.admitted:
             self._count_sample(now_s, ticket, refused=False)  # no limit refused it
-        stop = self._breaker
+        stop = self.breaker
         if ticket is stop.probe:
             stop.again(now_s)
         elif ticket.sent_s >= stop.began_s and stop.why is None and self._failure_streak.counted(now_s):
@@ -215,8 +215,8 @@ class Pacer:
         self._lose(ticket)
         if self._random_refusals.is_sampled(ticket.number):
             self._random_refusals.close()  # it could wait for this vote for ever
-        if ticket is self._breaker.probe:
-            self._breaker.probe = None
+        if ticket is self.breaker.probe:
+            self.breaker.probe = None
 
     # ---- what outcomes mean
 
@@ -233,7 +233,7 @@ class Pacer:
         """The request was taken."""
         self._any_admitted = True
         self._passed(now_s, ticket)
-        if ticket is self._breaker.probe and self._breaker.why is Reason.REFUSALS:
+        if ticket is self.breaker.probe and self.breaker.why is Reason.REFUSALS:
             self._resume(now_s)
         if (self._requests.safe or self._tokens.safe) and self._ceiling.safe:
             self._random_refusals.saw(refused=False)
@@ -261,15 +261,15 @@ class Pacer:
     def _answered(self, now_s: float, ticket: Ticket) -> None:
         """Any answer, a refusal too, proves that the service is up."""
         self._failure_streak.clear()
-        if self._breaker.why is Reason.FAILURES and ticket is self._breaker.probe:
+        if self.breaker.why is Reason.FAILURES and ticket is self.breaker.probe:
             self._resume(now_s)
 
     def _resume(self, now_s: float) -> None:
         """End the pause. Where no pace is known, the search begins again, so that not everything is sent at once."""
-        if self._breaker.is_shut:
+        if self.breaker.is_shut:
             self._requests.reopen()
             self._tokens.reopen()
-        self._breaker.end()
+        self.breaker.end()
         self._failure_streak.clear()
         self._search_allowance = self._sent + FIRST_WINDOW
         self._refusal_streak.begin(self._sent)
@@ -301,11 +301,11 @@ class Pacer:
     def _all_rejected(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
         """Nothing was ever admitted. Wait 1 s, doubling to 15 s, and search again."""
         self._rejected_wait_s = min(LONGEST_S, 2 * self._rejected_wait_s)
-        self._breaker.obey_retry_after(now_s, retry_after_s)
+        self.breaker.obey_retry_after(now_s, retry_after_s)
         if not late:
-            self._breaker.wait(now_s, self._rejected_wait_s * self._rng.uniform(1.0, 1.25))
+            self.breaker.wait(now_s, self._rejected_wait_s * self._rng.uniform(1.0, 1.25))
         for rate in (self._requests, self._tokens):
-            rate.forget(max(now_s, self._breaker.until_s))
+            rate.forget(max(now_s, self.breaker.until_s))
         self._random_refusals.close()
         self._search_allowance = self._sent + FIRST_WINDOW
         self._refusal_streak.begin(0)
@@ -358,11 +358,11 @@ class Pacer:
         self, now_s: float, ticket: Ticket, stop_s: float, rate: RateLimit | None = None
     ) -> None:
         """Open the circuit breaker when, after a first cut, most requests are still refused."""
-        if self._refusal_streak.mostly_refused(ticket.number, self._sent) and self._breaker.why is None:
-            self._breaker.begin(now_s, Reason.REFUSALS, stop_s, self._refusal_s)
+        if self._refusal_streak.mostly_refused(ticket.number, self._sent) and self.breaker.why is None:
+            self.breaker.begin(now_s, Reason.REFUSALS, stop_s, self._refusal_s)
             self._random_refusals.close()
             if rate is not None:
-                rate.restart_at_half(self._breaker.until_s)
+                rate.restart_at_half(self.breaker.until_s)
 
     # ---- settings and what is seen from outside
 
@@ -379,7 +379,7 @@ class Pacer:
     @property
     def is_down(self) -> bool:
         """Whether the circuit breaker is open after failures in a row: everything waits for one probe."""
-        return self._breaker.why is Reason.FAILURES
+        return self.breaker.why is Reason.FAILURES
 
     @property
     def deadline_s(self) -> float:

@@ -14,6 +14,7 @@ from batchgen.report.values import SampleRow
 from batchgen.storage.own_files import RESULTS
 from batchgen.storage.parts import published_parts
 from batchgen.storage.result_schema import RESULT_COLUMNS
+from batchgen.text.figures import plain
 
 _MOST_LETTERS = 1_500
 
@@ -29,6 +30,22 @@ def first_answers(directory: Path, run: str, wanted: int = 1) -> Iterator[Sample
             wanted -= 1
         if wanted <= 0:
             return
+
+
+def first_failed(directory: Path, run: str = "", wanted: int = 5) -> list[str]:
+    """Return a line for each of the first rows that failed, with why; none where no part has them."""
+    lines: list[str] = []
+    columns = ["row_id", "status", "error_kind", "error_message"]
+    for file, group, _ in _groups(directory, run):
+        table = file.read_row_group(group, columns)
+        failed = table.filter(pc.equal(table["status"].cast(pa.string()), "failed")).slice(0, wanted - len(lines))
+        lines += [
+            f"row {plain(row['row_id'], 60)}: {row['error_kind']}: {plain(row['error_message'] or '', 160)}"
+            for row in failed.to_pylist()
+        ]
+        if len(lines) >= wanted:
+            break
+    return lines
 
 
 def texts_of(directory: Path, run: str, row_ids: Collection[str]) -> dict[str, str]:

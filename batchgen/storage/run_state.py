@@ -37,7 +37,8 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     `killed_counted`, `most_out` (requests seen in flight at once) and `dearest` (cost of a row) are what the next run
     needs to know of one that is killed (`killed_runs`); `budget` is the one in force, and `unreported` what answers
     without usage are counted at in it.
-    `last_error` is said while a run goes on that has had no answer since.
+    `failures` are the failed rows by kind. While a run goes on, `last_error` is said if it has had no answer since,
+    `waits_for` while it sends nothing, `in_flight` are its requests and `rows_per_s` is of the last minute.
     """
 
     state: str = "running"
@@ -69,6 +70,10 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     budget: Decimal | None = None
     unreported: Decimal = Decimal(0)
     last_error: str | None = None
+    cut: int = 0
+    failures: Mapping[str, int] = {}
+    waits_for: str | None = None
+    in_flight: int = 0
 
 
 class RunState(Struct, frozen=True, kw_only=True):

@@ -121,6 +121,7 @@ def test_summary_json():
         "saved": None,
         "refreshed": None,
         "unknown_finish_reasons": {},
+        "cut": 0,
         "simulated": False,
     }
 
