@@ -89,6 +89,7 @@ def run_command(
     from batchgen.cli.progress_log import reporters
     from batchgen.report import breakdown_text, read_cost_summary
     from batchgen.report.samples import first_failed
+    from batchgen.results.committed import Committed
     from batchgen.storage.own_files import COST_SUMMARY_FILE
     from batchgen.text.terminal import harmless
     from batchgen.transport.reply_memory import call_at_first_large
@@ -120,7 +121,7 @@ def run_command(
     elif not quiet or summary.state != "complete" or summary.failed:
         totals = read_cost_summary(Path(summary.output) / COST_SUMMARY_FILE)
         breakdown = breakdown_text(totals.lines) if totals is not None else []
-        failed = first_failed(Path(summary.output)) if summary.failed else []
+        failed = first_failed(Committed(summary.output).parts) if summary.failed else []
         click.echo(summary_text(summary, breakdown, failed))
     if not quiet and (summary.succeeded or summary.failed):
         path = Path(job.output.path)

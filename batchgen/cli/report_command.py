@@ -56,14 +56,13 @@ def _with_overview(reports: Sequence[Report], documents: list[Document]) -> list
 
 def _page_document(report: Report, prefix: str) -> Document:
     from batchgen.report.samples import texts_of
-    from batchgen.storage.run_state import read_run_json
+    from batchgen.results.committed import Committed
 
     evaluation = _evaluation(report.directory)
     if evaluation is None:
         return run_document(report, prefix=prefix)
-    state = read_run_json(Path(report.directory))
     named = {row.row_id for row in (*evaluation.disagreements, *evaluation.unsure)}
-    texts = texts_of(Path(report.directory), state.run if state is not None else "", named)
+    texts = texts_of(Committed(report.directory).parts, named)
     return run_document(report, evaluation, texts, prefix)
 
 

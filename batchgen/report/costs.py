@@ -23,8 +23,7 @@ from batchgen.money.prices import ModelPrice, Price
 from batchgen.providers import VENDORS
 from batchgen.report.accumulate import part_batches
 from batchgen.report.new_prices import prices_of_run, with_changes
-from batchgen.storage.own_files import RESULTS
-from batchgen.storage.parts import published_parts
+from batchgen.results.committed import Committed
 from batchgen.storage.run_state import RunState, read_state
 
 INPUT, CACHED, OUTPUT, THINKING, UNDIVIDED = "input", "cached input", "output", "thinking", "undivided"
@@ -138,7 +137,8 @@ class _Run:
         self._rows = 0
 
     def __iter__(self) -> Iterator[CostLine]:
-        for batch in part_batches(published_parts(self._path / RESULTS, self._state.run)):
+        committed = Committed(self._path)
+        for batch in part_batches(committed.parts):
             self._rows += batch.num_rows
             for group in self._groups(batch):
                 yield from self._lines(group)
@@ -147,7 +147,7 @@ class _Run:
         """Yield what is charged, or may be, and in no line."""
         told = self._state.summary
         if (left := told.succeeded + told.failed - self._rows) > 0:
-            yield f"{self._path}: {left:,} finished rows are in no published part yet and are left out."
+            yield f"{self._path}: {left:,} finished rows cannot be read and are left out."
         if told.possibly_billed.requests:
             lost = told.possibly_billed
             yield (

@@ -106,7 +106,7 @@ def read_report(
         latency_ms=fold.latency_ms.spread(),
         cost=fold.cost.spread(),
         price=state.price if anew is None else None,
-        samples=[*first_answers(path, state.run)],
+        samples=[*first_answers(committed.parts)],
         slowest=fold.slowest,
         most_expensive=fold.most_expensive,
         truncated=fold.truncated,

@@ -1,8 +1,11 @@
-"""Single rows of a report with their own texts: the first answers, and the texts of rows that are named."""
+"""Single rows of a report with their own texts: the first answers, the first failures, the rows that are named.
+
+`parts` are those of a run (`results.committed`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,17 +14,15 @@ import pyarrow.parquet as pq
 
 from batchgen.files.arrow import arrow_file
 from batchgen.report.values import SampleRow
-from batchgen.storage.own_files import RESULTS
-from batchgen.storage.parts import published_parts
 from batchgen.storage.result_schema import RESULT_COLUMNS
 from batchgen.text.figures import plain
 
 _MOST_LETTERS = 1_500
 
 
-def first_answers(directory: Path, run: str, wanted: int = 1) -> Iterator[SampleRow]:
+def first_answers(parts: Iterable[Path], wanted: int = 1) -> Iterator[SampleRow]:
     """Yield the first rows that have an answer; none where no part can be read."""
-    for file, group, texts in _groups(directory, run):
+    for file, group, texts in _groups(parts):
         table = file.read_row_group(group, ["row_id", "status", "completion", *texts])
         succeeded = pc.equal(table["status"].cast(pa.string()), "succeeded")
         answered = table.filter(pc.and_(succeeded, pc.is_valid(table["completion"])))
@@ -32,11 +33,11 @@ def first_answers(directory: Path, run: str, wanted: int = 1) -> Iterator[Sample
             return
 
 
-def first_failed(directory: Path, run: str = "", wanted: int = 5) -> list[str]:
+def first_failed(parts: Iterable[Path], wanted: int = 5) -> list[str]:
     """Return a line for each of the first rows that failed, with why; none where no part has them."""
     lines: list[str] = []
     columns = ["row_id", "status", "error_kind", "error_message"]
-    for file, group, _ in _groups(directory, run):
+    for file, group, _ in _groups(parts):
         table = file.read_row_group(group, columns)
         failed = table.filter(pc.equal(table["status"].cast(pa.string()), "failed")).slice(0, wanted - len(lines))
         lines += [
@@ -48,11 +49,11 @@ def first_failed(directory: Path, run: str = "", wanted: int = 5) -> list[str]:
     return lines
 
 
-def texts_of(directory: Path, run: str, row_ids: Collection[str]) -> dict[str, str]:
+def texts_of(parts: Iterable[Path], row_ids: Collection[str]) -> dict[str, str]:
     """Return what was asked in the rows of these ids, as far as their input columns are carried."""
     wanted = pa.array(sorted(row_ids), pa.string())
     found: dict[str, str] = {}
-    for file, group, texts in _groups(directory, run):
+    for file, group, texts in _groups(parts):
         named = pc.is_in(file.read_row_group(group, ["row_id"])["row_id"], value_set=wanted)
         if pc.any(named).as_py():
             chosen = file.read_row_group(group, ["row_id", "completion", *texts]).filter(named)
@@ -62,9 +63,9 @@ def texts_of(directory: Path, run: str, row_ids: Collection[str]) -> dict[str, s
     return found
 
 
-def _groups(directory: Path, run: str) -> Iterator[tuple[pq.ParquetFile, int, list[str]]]:
+def _groups(parts: Iterable[Path]) -> Iterator[tuple[pq.ParquetFile, int, list[str]]]:
     """Yield the row groups of the parts in order, each with its file and the names of the carried text columns."""
-    for path in published_parts(directory / RESULTS, run):
+    for path in parts:
         try:
             with pq.ParquetFile(arrow_file(path)) as file:
                 texts = [
