@@ -222,14 +222,18 @@ def _check(show: int, as_json: bool, options: dict[str, Any]) -> int:
 @click.option("--pilot", metavar="N", type=click.IntRange(min=2), help="Really send N random rows; a run keeps them.")
 @click.option("--compare", metavar="MODELS", help="Price other models too: names with commas between them.")
 @click.option("--seed", default=0, show_default=True, help="Which random rows a pilot sends.")
+@click.option("--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write one self-contained page.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def estimate(*, pilot: int | None, compare: str | None, no_progress: bool, as_json: bool, **options: Any) -> int:
+def estimate(
+    *, pilot: int | None, compare: str | None, html: str | None, no_progress: bool, as_json: bool, **options: Any
+) -> int:
     """Say what a job will cost before it is paid: tokens, money, time.
 
-    Every row is counted. Without --pilot nothing is sent and answers are bounded by max_tokens, or taken from an
-    earlier run of the job. Rows that alone hold more than 1/N of the input are always in a pilot of N. --output DIR
-    writes DIR/estimate.parquet, a line per row; the pilot's answers go where the job's own output.path says.
+    Every row is counted. Without --pilot nothing is sent: answers are bounded by max_tokens, so that only a range can
+    be given, or taken from an earlier run of the job. Rows that alone hold more than 1/N of the input are always in a
+    pilot of N. --output DIR writes DIR/estimate.parquet, a line per row; the pilot's answers go where the job's own
+    output.path says.
 
     \b
     Example:
@@ -275,5 +279,13 @@ def estimate(*, pilot: int | None, compare: str | None, no_progress: bool, as_js
             reporter=reporter,
             send=send,
         )
-    click.echo(made.to_json() if as_json else estimate_text(made))
+    if html is not None:
+        from batchgen.cli.report_command import write_page
+        from batchgen.estimating.show import estimate_document
+
+        write_page(html, [estimate_document(made)])
+    if as_json:
+        click.echo(made.to_json())
+    elif html is None:
+        click.echo(estimate_text(made))
     return EXIT_COMPLETE

@@ -12,7 +12,6 @@ from batchgen.estimating.cost import (
     Sampled,
     bounded_answers,
     calibration_of,
-    exact_cost,
     fit_answers,
     fits,
     predicted_cost,
@@ -169,7 +168,7 @@ class BoundedBasis:
 
     def output_tokens(self) -> Span[int]:
         most = self.rows.most_output_tokens()
-        return Span(0, most, most)
+        return Span(0, None if most else most, most)
 
     def cost(self) -> Span[Decimal] | None:
         return self.rows.offered(None)
@@ -184,7 +183,7 @@ class BoundedBasis:
         price = self.rows.prices[row.asked]
         if not fits(price, row.tokens):
             return 0.0, None if price is None else Decimal(0)
-        return row.answer, None if price is None or row.answer is None else exact_cost(row, price, row.answer)
+        return None, None
 
     def remarks(self, *, chosen: bool) -> list[str]:
         notes = self.rows.remarks(follows="the real input and cost are higher")

@@ -97,17 +97,18 @@ def offered_cost(
     counted: Interval,
     answers: Answers | None,
 ) -> Span[Decimal]:
-    """Return what the rows of a histogram cost. `counted` is the true number of input tokens over the counted one."""
+    """Return what the rows of a histogram cost at a price; `counted`: the true input tokens as shares of the count.
+
+    Where answers are only bounded (`answers` None), nothing is expected: low is the input, high the longest answers.
+    """
     put_in = input_cost(histogram, price)
-    low = high = expected = Decimal(0)
+    least = money(put_in * _exact(counted.low))
     if answers is None:
         most = bounded_answers(histogram, price, thinking)[1]
-        if most is None:
-            return Span(money(put_in * _exact(counted.low)), None, None)
-        expected = high = most
-    else:
-        expected = Decimal(predicted_answers(histogram, price, thinking, answers)[2])
-        low, high = expected * _exact(answers.low), expected * _exact(answers.high)
+        highest = None if most is None else money(put_in * _exact(counted.high) + most)
+        return Span(least, least if least == highest else None, highest)
+    expected = Decimal(predicted_answers(histogram, price, thinking, answers)[2])
+    low, high = expected * _exact(answers.low), expected * _exact(answers.high)
     return Span(
         money(put_in * _exact(counted.low) + low),
         money(put_in * _exact(counted.expected) + expected),

@@ -19,7 +19,6 @@ from batchgen.estimating.count import Asked, Census, CountedRow, Histogram
 from batchgen.estimating.intervals import Interval, mean_interval
 from batchgen.estimating.observed import Observed
 from batchgen.money.prices import ModelPrice, Price
-from batchgen.values import Usage
 
 _MILLION = 1_000_000
 _SLOPE_NEEDS_ROWS = 20
@@ -197,15 +196,6 @@ def predicted_cost(row: CountedRow, price: ModelPrice | None, answers: Answers, 
     tier = price.tier(row.tokens)
     output = answers.tokens(row.tokens) * float(output_price(tier, row.asked.thinks))
     return (calibration * row.tokens * float(tier.input) + output) / _MILLION
-
-
-def exact_cost(row: CountedRow, price: ModelPrice | None, output_tokens: int) -> Decimal:
-    """Return what a row costs with so long an answer, exactly; 0 if it does not fit or has no price."""
-    if price is None or not fits(price, row.tokens):
-        return Decimal(0)
-    cost = price.cost(Usage(input_tokens=row.tokens, output_tokens=output_tokens), thinking=row.asked.thinks)
-    assert cost is not None
-    return cost.input + cost.output
 
 
 def _added(total: float, rows: int, mean: Interval) -> Interval:

@@ -1,78 +1,96 @@
-"""What `estimate` prints: aligned plain text for people."""
+"""An estimate as sections: what `estimate` prints, and what its page shows. No decisions here."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
 from batchgen.estimating.values import Estimate, Offer, Span
-from batchgen.text.figures import duration, money
-from batchgen.text.table import table
+from batchgen.text.figures import duration, money, plain
+from batchgen.text.sections import Block, Document, Fact, Facts, Note, Section, Table, sections_text
 
 _METHODS = {"pilot": "pilot", "earlier run": "earlier run of this job"}
 
 
 def estimate_text(estimate: Estimate) -> str:
-    """Return the estimate in a few lines with its notes, then the comparison of models with its notes."""
+    """Return the estimate for a terminal."""
+    return sections_text(estimate_document(estimate))
+
+
+def estimate_document(estimate: Estimate) -> Document:
+    """Return what the job will take, what that rests on, and the comparison with other models."""
+    title = (
+        f"{plain(estimate.job)}: {estimate.rows:,} rows of {plain(estimate.input, 300)} with {plain(estimate.model)}"
+    )
+    head: list[Block] = [
+        Facts(_identity(estimate)),
+        Table("What it takes", *_figures(estimate), note=_assumption(estimate)),
+        *(Note(note) for note in estimate.notes),
+    ]
+    sections = [Section("", head)]
+    if estimate.compare:
+        compared: list[Block] = [_compared(estimate), *(Note(f"{one.model}: {one.note}") for one in _noted(estimate))]
+        sections.append(Section("Other models and regions", compared))
+    return Document(title, ["estimate"], sections)
+
+
+def _identity(estimate: Estimate) -> list[Fact]:
     currency = estimate.currency or ""
-    lines = [
-        f"{estimate.job}: {estimate.rows:,} rows of {estimate.input} with {estimate.model}",
-        f"input tokens   {estimate.input_tokens:,}, {_counted(estimate)}",
-        f"answers        {_answers(estimate)}",
+    facts = [
+        Fact("price", estimate.price or "unknown"),
+        Fact("currency", currency or "none: no price is known"),
+        Fact("input tokens", f"{estimate.input_tokens:,}", _counted(estimate)),
+        Fact("answers", _answers(estimate)),
     ]
     if estimate.rows_too_long:
-        lines.append(f"too long       {estimate.rows_too_long:,} rows do not fit the model: {_named(estimate)}")
+        facts.append(Fact("too long", f"{estimate.rows_too_long:,} rows do not fit the model", _named(estimate)))
     if estimate.unaskable:
-        lines.append(f"no prompt      {estimate.unaskable:,} rows cannot be rendered and will fail, at no cost:")
-        lines += [f"               row {row}: {reason}" for row, reason in estimate.unaskable_examples.items()]
+        first = "; ".join(f"row {row}: {plain(reason, 300)}" for row, reason in estimate.unaskable_examples.items())
+        facts.append(
+            Fact("no prompt", f"{estimate.unaskable:,} rows cannot be rendered and will fail, at no cost", first)
+        )
     if estimate.paid is not None:
         cost = "" if estimate.paid.cost is None else f" for {money(estimate.paid.cost, currency)}"
-        lines.append(f"finished       {estimate.paid.rows:,} rows already{cost}; a run keeps them")
-    lines += ["", *table(_summary_rows(estimate)), ""]
-    if estimate.price is not None:
-        lines.append(f"price          {estimate.price}")
-    if estimate.confidence is not None:
-        lines.append(
-            f"low to high    holds in {estimate.confidence:.0%} of such estimates, each figure by itself, "
-            "if the rest is like the sample"
-        )
-    elif estimate.cost is not None:
-        lines.append("low to high    no answers known: low is the input alone, expected and high the longest answers")
-    lines += [f"note           {note}" for note in estimate.notes]
-    if estimate.compare:
-        lines += ["", *table(_compared(estimate.compare), words=2)]
-        if estimate.confidence is not None:
-            lines.append(f"Answers are taken to be as long as those of {estimate.model}.")
-        lines += [f"note           {offer.model}: {offer.note}" for offer in _with_notes(estimate.compare)]
-    return "\n".join(lines)
+        facts.append(Fact("finished", f"{estimate.paid.rows:,} rows already{cost}", "a run keeps them"))
+    return facts
 
 
 def _counted(estimate: Estimate) -> str:
     if estimate.input_method == "exact":
-        return f"counted exactly ({estimate.input_rule})"
+        return f"counted exactly, {estimate.input_rule}"
     low, high = estimate.input_band
     if (low, high) == (1.0, 1.0):
-        return f"by rule ({estimate.input_rule}), corrected by what the provider reported"
-    return f"by rule ({estimate.input_rule}): between {low:.2f} and {high:.2f} times that"
+        return f"by rule, {estimate.input_rule}, corrected by what the provider reported"
+    return f"by rule, {estimate.input_rule}: between {low:.2f} and {high:.2f} times that"
 
 
 def _answers(estimate: Estimate) -> str:
     if estimate.output_method == "max_tokens":
-        return "length not known, at most the longest the job allows (--pilot 100 sends 100 random rows to see)"
+        return "length unknown, at most the longest the job allows; --pilot 100 sends 100 random rows to see"
+    article = "a" if estimate.output_method == "pilot" else "an"
+    return f"lengths of {estimate.sampled:,} rows of {article} {_METHODS[estimate.output_method]}"
+
+
+def _assumption(estimate: Estimate) -> str:
+    """Say what low, expected and high rest on."""
+    if estimate.confidence is None:
+        return (
+            "Low is the input alone, high the longest answers allowed; what to expect between them is unknown without "
+            "a pilot or an earlier run."
+        )
     return (
-        f"lengths of {estimate.sampled:,} rows of {'a' if estimate.output_method == 'pilot' else 'an'} "
-        + _METHODS[estimate.output_method]
+        f"Low to high holds in {estimate.confidence:.0%} of such estimates, each figure by itself, if the rest is like "
+        "the sample."
     )
 
 
 def _named(estimate: Estimate) -> str:
     more = ", ..." if estimate.rows_too_long > len(estimate.too_long_ids) else ""
-    return ", ".join(estimate.too_long_ids) + more
+    return ", ".join(plain(row_id, 60) for row_id in estimate.too_long_ids) + more
 
 
-def _summary_rows(estimate: Estimate) -> list[list[str]]:
+def _figures(estimate: Estimate) -> tuple[list[str], list[list[str]]]:
     tokens, currency = estimate.output_tokens, estimate.currency or ""
     rows = [
-        ["", "low", "expected", "high"],
         ["output tokens", *(_number(value) for value in (tokens.low, tokens.expected, tokens.high))],
         ["cost", *_amounts(estimate.cost, currency)],
     ]
@@ -83,30 +101,47 @@ def _summary_rows(estimate: Estimate) -> list[list[str]]:
     time = estimate.duration_s
     values = (None, None, None) if time is None else (time.low, time.expected, time.high)
     rows.append(["duration", *("unknown" if value is None else duration(value) for value in values)])
-    return rows
+    return ["", "low", "expected", "high"], rows
 
 
-def _compared(offers: list[Offer]) -> list[list[str]]:
-    rows = [["model", "region", "input tokens", "low", "expected", "high", "in file batches", "too long"]]
-    for offer in offers:
-        count = f"{offer.input_tokens:,}" if offer.input_method == "exact" else f"about {offer.input_tokens:,}"
-        batch = None if offer.batch_cost is None else offer.batch_cost.expected
-        rows.append(
-            [
-                offer.model,
-                offer.region or "no price",
-                count,
-                *_amounts(offer.cost, offer.currency or ""),
-                "-" if batch is None else money(batch, offer.currency or ""),
-                f"{offer.rows_too_long:,}",
-            ]
+def _compared(estimate: Estimate) -> Table:
+    """Return the models by their highest cost, those in the estimate's currency first."""
+    own = estimate.currency
+
+    def place(offer: Offer) -> tuple[bool, str, Decimal]:
+        most = offer.cost.high if offer.cost is not None else None
+        return offer.currency != own, offer.currency or "~", Decimal("Infinity") if most is None else most
+
+    offers = sorted(estimate.compare, key=place)
+    rows = [
+        [
+            plain(offer.model),
+            offer.region or "no price",
+            f"{offer.input_tokens:,}" if offer.input_method == "exact" else f"about {offer.input_tokens:,}",
+            *_amounts(offer.cost, offer.currency or ""),
+            _one(offer.batch_cost, offer.currency or ""),
+            f"{offer.rows_too_long:,}",
+        ]
+        for offer in offers
+    ]
+    if estimate.confidence is not None:
+        note = f"Answers are taken to be as long as those of {plain(estimate.model)}."
+    else:
+        note = "Low is the input alone, high the longest answers that the job and each model allow; none is expected."
+    note += " Input is counted with each model's own tokenizer, by rule where it says about."
+    others = sorted({offer.currency for offer in offers if offer.currency not in (None, own)})
+    if own is not None and others:
+        note += (
+            f" Prices in {', '.join(map(str, others))} cannot be compared with {own}: pricing.currency and "
+            "pricing.rate put all in one currency."
         )
-    return rows
+    head = ["model", "region", "input tokens", "low", "expected", "high", "in file batches", "too long"]
+    return Table("The same rows elsewhere", head, rows, words=2, note=note)
 
 
-def _with_notes(offers: list[Offer]) -> list[Offer]:
+def _noted(estimate: Estimate) -> list[Offer]:
     seen: dict[tuple[str, str | None], Offer] = {}
-    for offer in offers:
+    for offer in estimate.compare:
         if offer.note:
             seen.setdefault((offer.model, offer.note), offer)
     return list(seen.values())
@@ -117,5 +152,15 @@ def _amounts(span: Span[Decimal] | None, currency: str, share: Decimal = Decimal
     return ["unknown" if value is None else money(value * share, currency) for value in values]
 
 
+def _one(span: Span[Decimal] | None, currency: str) -> str:
+    """Return what is expected, else the range."""
+    if span is None:
+        return "-"
+    if span.expected is not None:
+        return money(span.expected, currency)
+    low, _, high = _amounts(span, currency)
+    return f"{low} to {high}"
+
+
 def _number(value: int | None) -> str:
-    return "unbounded" if value is None else f"{value:,}"
+    return "unknown" if value is None else f"{value:,}"

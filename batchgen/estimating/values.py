@@ -16,7 +16,7 @@ T = TypeVar("T", int, float, Decimal)
 
 
 class Span(Struct, Generic[T], frozen=True):
-    """A low, an expected and a high value. None: nothing bounds the value."""
+    """Low, expected, high. None: nothing bounds it, or nothing tells what to expect."""
 
     low: T | None
     expected: T | None
@@ -51,12 +51,12 @@ class Offer(Struct, frozen=True, kw_only=True):
 class Estimate(Struct, frozen=True, kw_only=True):
     """Tokens, cost and duration of a job before it is paid. Money in `currency`, times in seconds.
 
-    `rows` is the size of the input. `unaskable` rows cannot be rendered, `rows_too_long` are too long for the model;
-    both will fail at no cost and are in no other figure. If `output_method` is "max_tokens", nothing is known about the
-    answers: `low` is the cost of the input alone, `expected` and `high` are those of the longest answers allowed, and
-    `confidence` is None. Otherwise the figures come from `sampled` rows, and `confidence` is that of each interval.
-    `input_rule` names the vocabulary or the rule; the true number of input tokens lies between `input_tokens` times
-    `input_band[0]` and `input_band[1]`. `paid` is for the rows that have finished already, and a part of `cost`.
+    `rows` is the size of the input. `unaskable` rows cannot be rendered, `rows_too_long` do not fit the model; both
+    will fail without a charge and are in no other figure. `output_method` "max_tokens": nothing is known about the
+    answers; `low` is the input alone, `high` the longest answers allowed, `expected` and `confidence` are None. Else
+    the figures come from `sampled` rows, and `confidence` is that of each interval. `input_rule` names the vocabulary
+    or rule; the true count lies between `input_tokens` × `input_band`. `paid` is what is settled already, a part of
+    `cost`.
     """
 
     rows: int

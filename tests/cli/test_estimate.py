@@ -67,15 +67,11 @@ def test_without_a_key_every_row_is_counted_and_nothing_is_sent(command, simulat
         tokens,
         "exact",
     )
-    assert told["output_tokens"] == {"low": 0, "expected": 300 * 256, "high": 300 * 256}
+    assert told["output_tokens"] == {"low": 0, "expected": None, "high": 300 * 256}
     assert (told["output_method"], told["confidence"]) == ("max_tokens", None)
     low = Decimal("0.4") * tokens / 1_000_000
     high = low + Decimal("1.2") * 300 * 256 / 1_000_000
-    assert {name: Decimal(value) for name, value in told["cost"].items()} == {
-        "low": low,
-        "expected": high,
-        "high": high,
-    }
+    assert (Decimal(told["cost"]["low"]), told["cost"]["expected"], Decimal(told["cost"]["high"])) == (low, None, high)
     assert told["currency"] == "USD"
     assert server.stats()["requests"] == 0
     assert not (tmp_path / "out").exists()
@@ -147,7 +143,7 @@ def test_the_table_has_a_line_per_row_and_adds_up(command, simulator, job, tmp_p
     rows = table.to_pylist()
     assert [row["row_id"] for row in rows] == [f"r{n}" for n in range(41)]
     assert [row["input_tokens"] for row in rows] == [*map(counted, texts[:40]), None]
-    assert sum(row["cost"] or 0 for row in rows) == Decimal(told["cost"]["expected"])
+    assert {row["cost"] for row in rows} == {None}, "nothing is expected where nothing is known of the answers"
     assert (told["unaskable"], list(told["unaskable_examples"])) == (1, ["40"])
     assert json.loads(load_estimate(tmp_path / "est").to_json()) == told
 
@@ -206,9 +202,11 @@ tiers = [ { up_to = 50, input = 1, output = 10 }, { up_to = 200, input = 2, outp
     assert told["input_method"] == "rule"
     assert (told["rows_too_long"], told["too_long_ids"]) == (1, ["r2"])
     assert told["input_tokens"] == rule[0] + rule[1] + rule[3]
-    expected = (rule[0] + rule[3]) * 1 + rule[1] * 2 + 30 * (10 + 10 + 20)
-    assert Decimal(told["cost"]["expected"]) == Decimal(expected) / 1_000_000
-    assert Decimal(told["cost"]["low"]) < Decimal(told["cost"]["expected"]) < Decimal(told["cost"]["high"])
+    put_in, most_out = (rule[0] + rule[3]) * 1 + rule[1] * 2, 30 * (10 + 10 + 20)
+    low, high = (Decimal(told["cost"][name]) * 1_000_000 for name in ("low", "high"))
+    band = told["input_band"]
+    assert (low, high) == (put_in * Decimal(str(band[0])), put_in * Decimal(str(band[1])) + most_out)
+    assert told["cost"]["expected"] is None
 
 
 def test_a_model_without_price_is_counted_all_the_same(command, simulator, job, tmp_path):
@@ -257,3 +255,20 @@ def test_an_interrupted_pilot_is_exit_130(command, simulator, job, tmp_path):
     code, summary = command.summary(path, "--set", "limits.concurrency=16")
     assert (code, summary["succeeded"]) == (0, 300)
     assert server.stats()["requests_after_answer"] == 0
+
+
+def test_a_page_and_one_currency(command, simulator, job, tmp_path):
+    """A page beside the text; other currencies are compared at the job's rates, and said to be apart without them."""
+    path = job(write_csv(tmp_path / "in.csv", TEXTS[:20]), simulator().url)
+    done = command("estimate", path, "--compare", "qwen-turbo,qwen-plsu", "--html", "page.html", "--no-progress")
+    assert (done.returncode, done.stdout) == (0, "")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<h2>Other models and regions</h2>" in page
+    assert "cannot be compared with USD" in page
+    assert "did you mean qwen-plus" in page
+    rate = ("--set", "pricing.currency=EUR", "--set", "pricing.rate={ USD = 0.9, CNY = 0.12, date = 2026-11-27 }")
+    told = estimated(command, path, "--compare", "qwen-turbo", *rate)
+    assert {offer["currency"] for offer in told["compare"]} == {told["currency"]} == {"EUR"}
+    text = command("estimate", path, "--compare", "qwen-turbo", *rate, "--no-progress").stdout
+    assert "unknown without a pilot" in text
+    assert "cannot be compared" not in text
