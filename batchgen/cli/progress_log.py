@@ -25,6 +25,9 @@ EVERY_S = 30.0
 SAID_AFTER_S = 3.0
 """A wait that lasts longer is said."""
 
+LASTS_S = 5.0
+"""A limit that is the same for so long is said."""
+
 STORM_WINDOW_S, STORM_AGAIN_S, STORM_LEAST = 30.0, 300.0, 20
 """A retry storm is when in so many seconds more attempts fail than rows are finished, and so many at least; how soon it
 is said again."""
@@ -49,6 +52,7 @@ class RunEvents:
         self._waits_since_s: float | None = None
         self._wait_said = False
         self._limits: set[str] = set()
+        self._limit_seen: tuple[str | None, float] = (None, 0.0)
         self._storm_s = (0.0, 0, 0)
         self._storm_said_s = float("-inf")
         self.rows_per_s = 0.0
@@ -69,9 +73,7 @@ class RunEvents:
         if not self._half and 2 * at.settled >= at.rows:
             self._half = True
             yield Event("half-way", progress_text(at, self.rows_per_s))
-        if at.limited_by is not None and (limit := at.limited_by.split(",")[0].split("(")[0]) not in self._limits:
-            self._limits.add(limit)
-            yield Event("limit", f"the pace is limited by {at.limited_by}")
+        yield from self._limit(at, now_s)
         yield from self._storm(at, now_s)
         if now_s - self._said_s >= self._every_s:
             self._said_s = now_s
@@ -93,6 +95,15 @@ class RunEvents:
             self._wait_said = True
             trouble = f". The last error: {at.trouble}" if at.trouble else ""
             yield Event("paused", f"{at.waits_for}{trouble}")
+
+    def _limit(self, at: Progress, now_s: float) -> Iterator[Event]:
+        """A limit is found when it has been the same for some seconds; each kind is said once."""
+        kind = None if at.limited_by is None else at.limited_by.split(",")[0].split("(")[0]
+        if kind != self._limit_seen[0]:
+            self._limit_seen = kind, now_s
+        elif kind is not None and kind not in self._limits and now_s - self._limit_seen[1] >= LASTS_S:
+            self._limits.add(kind)
+            yield Event("limit", f"the pace is limited by {at.limited_by}")
 
     def _storm(self, at: Progress, now_s: float) -> Iterator[Event]:
         began_s, failed, settled = self._storm_s

@@ -61,8 +61,9 @@ def _page_document(report: Report, prefix: str) -> Document:
     evaluation = _evaluation(report.directory)
     if evaluation is None:
         return run_document(report, prefix=prefix)
+    gold = [evaluation.gold] if isinstance(evaluation.gold, str) else [*evaluation.gold.values()]
     named = {row.row_id for row in (*evaluation.disagreements, *evaluation.unsure)}
-    texts = texts_of(Committed(report.directory).parts, named)
+    texts = texts_of(Committed(report.directory).parts, named, without=gold)
     return run_document(report, evaluation, texts, prefix)
 
 

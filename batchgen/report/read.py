@@ -106,7 +106,7 @@ def read_report(
         latency_ms=fold.latency_ms.spread(),
         cost=fold.cost.spread(),
         price=state.price if anew is None else None,
-        samples=[*first_answers(committed.parts)],
+        samples=[*first_answers(committed.parts, without=_gold(state.evaluate))],
         slowest=fold.slowest,
         most_expensive=fold.most_expensive,
         truncated=fold.truncated,
@@ -150,6 +150,12 @@ def read_cost_summary(path: Path) -> CostSummary | None:
         price_dates=words("price_date"),
         price_sources=words("price_source"),
     )
+
+
+def _gold(evaluate: Mapping[str, Any] | None) -> list[str]:
+    """Return the columns with the right answers: they are not what was asked."""
+    gold = (evaluate or {}).get("gold")
+    return [gold] if isinstance(gold, str) else list(gold.values()) if isinstance(gold, Mapping) else []
 
 
 def _seconds(times: tuple[str, str]) -> tuple[float, float]:

@@ -20,13 +20,13 @@ from batchgen.text.figures import plain
 _MOST_LETTERS = 1_500
 
 
-def first_answers(parts: Iterable[Path], wanted: int = 1) -> Iterator[SampleRow]:
+def first_answers(parts: Iterable[Path], wanted: int = 1, *, without: Collection[str] = ()) -> Iterator[SampleRow]:
     """Yield the first rows that have an answer; none where no part can be read."""
     for file, group, texts in _groups(parts):
         table = file.read_row_group(group, ["row_id", "status", "completion", *texts])
         succeeded = pc.equal(table["status"].cast(pa.string()), "succeeded")
         answered = table.filter(pc.and_(succeeded, pc.is_valid(table["completion"])))
-        for sample in _samples(answered.slice(0, wanted)):
+        for sample in _samples(answered.slice(0, wanted), without):
             yield sample
             wanted -= 1
         if wanted <= 0:
@@ -49,15 +49,15 @@ def first_failed(parts: Iterable[Path], wanted: int = 5) -> list[str]:
     return lines
 
 
-def texts_of(parts: Iterable[Path], row_ids: Collection[str]) -> dict[str, str]:
-    """Return what was asked in the rows of these ids, as far as their input columns are carried."""
+def texts_of(parts: Iterable[Path], row_ids: Collection[str], *, without: Collection[str] = ()) -> dict[str, str]:
+    """Return what was asked in the rows of these ids, as far as their input columns are carried: all but `without`."""
     wanted = pa.array(sorted(row_ids), pa.string())
     found: dict[str, str] = {}
     for file, group, texts in _groups(parts):
         named = pc.is_in(file.read_row_group(group, ["row_id"])["row_id"], value_set=wanted)
         if pc.any(named).as_py():
             chosen = file.read_row_group(group, ["row_id", "completion", *texts]).filter(named)
-            found |= {one.row_id: one.asked for one in _samples(chosen) if one.asked}
+            found |= {one.row_id: one.asked for one in _samples(chosen, without) if one.asked}
         if len(found) == len(wanted):
             break
     return found
@@ -79,8 +79,14 @@ def _groups(parts: Iterable[Path]) -> Iterator[tuple[pq.ParquetFile, int, list[s
             return  # a damaged part is named where its figures are read
 
 
-def _samples(table: pa.Table) -> Iterator[SampleRow]:
+def _samples(table: pa.Table, without: Collection[str]) -> Iterator[SampleRow]:
     for row in table.to_pylist():
-        texts = [text for name, text in row.items() if name not in RESULT_COLUMNS.names and text]
-        asked = max(texts, key=len)[:_MOST_LETTERS] if texts else None
-        yield SampleRow(row["row_id"], asked, (row["completion"] or "")[:_MOST_LETTERS])
+        texts = {
+            name: text.strip()[:_MOST_LETTERS]
+            for name, text in row.items()
+            if name not in RESULT_COLUMNS.names and name not in without and text and text.strip()
+        }
+        asked = (
+            "\n".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else "".join(texts.values())
+        )
+        yield SampleRow(row["row_id"], asked or None, (row["completion"] or "")[:_MOST_LETTERS])

@@ -127,7 +127,7 @@ class PaceMoment(Struct, frozen=True):
 
 
 class SampleRow(Struct, frozen=True):
-    """A row as it was asked (its longest text column, where that is carried) and answered."""
+    """A row as it was asked (its texts, as far as they are carried) and answered."""
 
     row_id: str
     asked: str | None

@@ -64,15 +64,14 @@ def test_a_wait_is_said_within_seconds_and_so_is_its_end():
 
 
 def test_a_limit_is_said_when_it_is_found():
-    """Once for each kind, whatever its figures do later."""
-    found = [
-        (2, at(1, limited_by="requests per minute, about 583 found")),
-        (4, at(2, limited_by="requests per minute, about 590 found")),
-        (6, at(3, limited_by="concurrency (16)")),
-        (8, at(4, limited_by="requests per minute, about 600 found")),
-    ]
+    """Once for each kind that lasts, whatever its figures do later; guesses of the first moments are not said."""
+    requests, concurrency = "requests per minute, about {} found", "concurrency (16)"
+    found = [(1, at(1, limited_by="tokens per minute, 9 given")), (2, at(1, limited_by=requests.format(583)))]
+    found += [(4, at(2, limited_by=requests.format(590))), (8, at(2, limited_by=requests.format(592)))]
+    found += [(10, at(3, limited_by=concurrency)), (16, at(3, limited_by=concurrency))]
+    found += [(20, at(4, limited_by=requests.format(600))), (29, at(4, limited_by=requests.format(600)))]
     assert said([(0, at(0)), *found])[1:] == [
-        ("limit", "the pace is limited by requests per minute, about 583 found"),
+        ("limit", "the pace is limited by requests per minute, about 592 found"),
         ("limit", "the pace is limited by concurrency (16)"),
     ]
 
