@@ -72,9 +72,26 @@ CHAT_RANGES: Mapping[str, Range] = MappingProxyType(
 """The ranges of chat completions (https://github.com/openai/openai-openapi)."""
 
 
-def thinks_by_name(model: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether a model is known to think before it answers, by its name alone and wherever it is served."""
-    return _THINKERS.search(model.rpartition("/")[2]) is not None
+def known_to_think(model: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether a model is known to think before it answers: as a parameter says, else by its name."""
+    switch = _thinking_switch(parameters)
+    return _THINKERS.search(model.rpartition("/")[2]) is not None if switch is None else switch
+
+
+def _thinking_switch(parameters: Mapping[str, Any]) -> bool | None:
+    """Return whether parameters turn thinking on or off, in the words of the vendors and of vLLM, SGLang and Ollama."""
+    for name in ("chat_template_kwargs", "reasoning", "thinking"):
+        inner = parameters.get(name)
+        if isinstance(inner, Mapping) and (found := _thinking_switch(inner)) is not None:
+            return found
+    for name in ("enable_thinking", "thinking", "think", "enabled"):
+        if isinstance(parameters.get(name), bool):
+            return bool(parameters[name])
+    kind = parameters.get("type")
+    if kind in ("enabled", "adaptive", "disabled"):
+        return bool(kind != "disabled")
+    effort = parameters.get("reasoning_effort", parameters.get("effort"))
+    return effort != "none" if isinstance(effort, str) else None
 
 
 def _never_streams_only(model: str, parameters: Mapping[str, Any]) -> bool:
@@ -120,7 +137,7 @@ class Vendor(Struct, frozen=True, kw_only=True):
     errors: tuple[Rule, ...] = CHAT_COMPLETIONS
     means: tuple[MeansRule, ...] = (means_rule("", "json_schema"),)
     shows_schema: bool = False
-    thinks: Callable[[str, Mapping[str, Any]], bool] = thinks_by_name
+    thinks: Callable[[str, Mapping[str, Any]], bool] = known_to_think
     streams_only: Callable[[str, Mapping[str, Any]], bool] = _never_streams_only
 
     def serves(self, base_url: str) -> bool:

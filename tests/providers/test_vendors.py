@@ -11,7 +11,12 @@ from batchgen.money.price_file import REGIONS
 from batchgen.providers import VENDORS, ModelSettings, open_provider, vendor_of
 from batchgen.providers.error_catalogue import CHAT_COMPLETIONS
 from batchgen.providers.error_rule import rule
-from batchgen.providers.vendor import Range, Vendor, means_rule
+from batchgen.providers.vendor import (
+    Range,
+    Vendor,
+    known_to_think,
+    means_rule,
+)
 from batchgen.providers.vendors import other, region_of
 from batchgen.values import Failure, FailureKind, Prompt, Response, Verdict
 
@@ -203,3 +208,25 @@ def test_a_new_vendor_is_found_by_its_host_under_the_word_openai():
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
     plain = Target(provider="acme", base_url=NEW.base_url, model="m")
     assert shape_request(schema, None, plain, None).instruction is None
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters", "thinks"),
+    [
+        ("qwen3-max", {"enable_thinking": True}, True),
+        ("o3-mini", {}, True),
+        ("openai/gpt-5-mini", {"reasoning_effort": "low"}, True),
+        ("gpt-5.1", {"reasoning_effort": "none"}, False),
+        ("qwen3-8b", {"chat_template_kwargs": {"enable_thinking": True}}, True),
+        ("deepseek-v3.1", {"chat_template_kwargs": {"thinking": True}}, True),
+        ("some-model", {"reasoning": {"effort": "high"}}, True),
+        ("some-model", {"reasoning": {"enabled": False}}, False),
+        ("glm-4.6", {"thinking": {"type": "enabled", "budget_tokens": 1000}}, True),
+        ("deepseek-reasoner", {"thinking": {"type": "disabled"}}, False),
+        ("llama-3", {"think": True}, True),
+        ("llama-3", {"max_tokens": 10}, False),
+    ],
+)
+def test_a_parameter_says_whether_a_model_thinks(model, parameters, thinks):
+    """Whatever it is called, and whatever the name of the model lets one expect."""
+    assert known_to_think(model, parameters) is thinks

@@ -22,8 +22,8 @@ from batchgen.providers.vendor import (
     Range,
     Vendor,
     host_of,
+    known_to_think,
     means_rule,
-    thinks_by_name,
 )
 from batchgen.values import FailureKind, Throttle, Verdict
 
@@ -84,7 +84,7 @@ def needs_increments(model: str, parameters: Mapping[str, Any]) -> bool:
 
 def thinks(model: str, parameters: Mapping[str, Any]) -> bool:
     """Whether a call thinks: Qwen's models as their switch says, others that are served there by their name."""
-    return is_thinking(model, parameters) or thinks_by_name(model, parameters)
+    return is_thinking(model, parameters) or known_to_think(model, parameters)
 
 
 _SEED_31 = 2**31 - 1

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchgen.providers.protocol import ModelSettings
-from batchgen.providers.vendor import Finding, Vendor, means_rule, thinks_by_name
+from batchgen.providers.vendor import Finding, Vendor, known_to_think, means_rule
 
 _WITHOUT_EFFECT = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
 
 def _check(settings: ModelSettings, parameters: Mapping[str, Any]) -> Iterator[Finding]:
-    if thinks_by_name(settings.name, parameters):  # https://api-docs.deepseek.com/guides/thinking_mode
+    if known_to_think(settings.name, parameters):  # https://api-docs.deepseek.com/guides/thinking_mode
         for name in _WITHOUT_EFFECT:
             if name in parameters:
                 yield f"parameters.{name}", f"has no effect on {settings.name}, which thinks", False
