@@ -222,11 +222,21 @@ def _check(show: int, as_json: bool, options: dict[str, Any]) -> int:
 @click.option("--pilot", metavar="N", type=click.IntRange(min=2), help="Really send N random rows; a run keeps them.")
 @click.option("--compare", metavar="MODELS", help="Price other models too: names with commas between them.")
 @click.option("--seed", default=0, show_default=True, help="Which random rows a pilot sends.")
+@click.option(
+    "--sample", metavar="N", type=click.IntRange(min=30), help="Count N random rows only, of a very large input."
+)
 @click.option("--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write one self-contained page.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def estimate(
-    *, pilot: int | None, compare: str | None, html: str | None, no_progress: bool, as_json: bool, **options: Any
+    *,
+    pilot: int | None,
+    compare: str | None,
+    sample: int | None,
+    html: str | None,
+    no_progress: bool,
+    as_json: bool,
+    **options: Any,
 ) -> int:
     """Say what a job will cost before it is paid: tokens, money, time.
 
@@ -275,6 +285,7 @@ def estimate(
             prices=options["prices"],
             output=options["output"],
             seed=options["seed"],
+            sample=sample or 0,
             endpoint=endpoint,
             reporter=reporter,
             send=send,

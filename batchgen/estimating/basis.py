@@ -66,7 +66,8 @@ class PricedRows:
         counters = census.counters.values()
         self.method: Literal["exact", "rule"] = "rule" if any(one.method == "rule" for one in counters) else "exact"
         bands = [counter.band for counter in counters] or [(1.0, 1.0)]
-        self.band = min(low for low, _ in bands), max(high for _, high in bands)
+        least, most = census.sampling
+        self.band = least * min(low for low, _ in bands), most * max(high for _, high in bands)
 
     def most_output_tokens(self) -> int | None:
         """Return the most output tokens of all rows together; None if nothing bounds them."""
@@ -93,8 +94,9 @@ class PricedRows:
                 price = price.batch()
             if price is None:
                 return None
-            low, high = self.census.counters[asked.model].band
-            counted = Interval(low, 1.0, high) if calibration is None else Interval(*[calibration] * 3)
+            low, high = self.census.counters[asked.model].band if calibration is None else (1.0, 1.0)
+            (least, most), known = self.census.sampling, calibration or 1.0
+            counted = Interval(known * low * least, known, known * high * most)
             total = _sum(total, offered_cost(histogram, price, asked.thinks, counted, answers))
         return total
 
@@ -217,14 +219,15 @@ class SampledBasis:
         )
         by_rule = rows.method == "rule"  # what the provider reported corrects a rule; an exact count stays what it is
         self.input_tokens = round(rows.tokens * self._calibration) if by_rule else rows.tokens
-        self.band = (1.0, 1.0) if by_rule else rows.band
+        self.band = rows.census.sampling if by_rule else rows.band
 
     def output_tokens(self) -> Span[int]:
         seen = self._bill.output_tokens
         low = max(seen.low, sum(item.observed.output_tokens for item in self.rows.known))
         most = self.rows.most_output_tokens() if self._bounds_hold else None
         high = seen.high if most is None else min(seen.high, most)
-        return Span(round(low), round(max(low, seen.expected)), round(max(low, high)))
+        least, most_rows = self.rows.census.sampling
+        return Span(round(low * least), round(max(low, seen.expected)), round(max(low, high) * most_rows))
 
     def cost(self) -> Span[Decimal] | None:
         seen, known = self._bill.cost, self.rows.known
@@ -237,7 +240,8 @@ class SampledBasis:
         most = self.rows.offered(None, calibration=self._calibration) if self._bounds_hold else None
         if most is not None and most.high is not None:
             high = max(expected, min(high, most.high))
-        return Span(money(low), money(expected), money(high))
+        least, most_rows = map(Decimal, self.rows.census.sampling)
+        return Span(money(max(paid, low * least)), money(expected), money(high * most_rows))
 
     def batch_cost(self) -> Span[Decimal] | None:
         return self.rows.offered(self.shared_answers(), calibration=self._calibration, batch=True)

@@ -50,7 +50,7 @@ class Comparison:
         answers: Answers | None,
     ) -> list[Offer]:
         counter = self._ruler.counter(model)
-        counted = Interval(counter.band[0], 1.0, counter.band[1])
+        counted = Interval(counter.band[0] * census.sampling[0], 1.0, counter.band[1] * census.sampling[1])
         histogram = census.others[self._counted_as[counter.name]]
         longest = self._ruler.max_input(model)
         too_long = sum(histogram.rows[p] for p, length in histogram.places() if longest and length > longest)

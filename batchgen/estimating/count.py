@@ -26,6 +26,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.engine.reporter import Progress, Reporter
+from batchgen.estimating.intervals import mean_interval
 from batchgen.job.parts import JobParts
 from batchgen.job.render import rendered
 from batchgen.money.prices import ModelLimits, ModelPrice, answer_bound
@@ -85,6 +86,13 @@ class Histogram:
             for place, value in enumerate(theirs):
                 mine[place] += value
 
+    def scaled(self, factor: float) -> Histogram:
+        """Return the counts times a factor: those of a sample, for all rows."""
+        other = Histogram(self.edges)
+        for name in ("rows", "tokens", "answers", "unbounded"):
+            setattr(other, name, [round(value * factor) for value in getattr(self, name)])
+        return other
+
     def places(self) -> Iterator[tuple[int, int]]:
         """Yield the number of each bin that has rows, with an input length in it."""
         for place, rows in enumerate(self.rows):
@@ -125,6 +133,8 @@ class Census:
         self.too_long_ids: list[str] = []
         self.wanted: dict[int, CountedRow] = {}
         self.media: Counter[str] = Counter()
+        self.sampled: list[int] = []
+        self.sampling = (1.0, 1.0)
         self._largest: list[tuple[int, int, CountedRow]] = []  # a heap with the shortest row first
 
     def consider(self, number: int, row: CountedRow) -> None:
@@ -134,6 +144,18 @@ class Census:
             heappush(self._largest, entry)
         elif row.tokens > self._largest[0][0]:
             heapreplace(self._largest, entry)
+
+    def extrapolate(self, rows: int, counted: int) -> None:
+        """Have the counts of `counted` rows, drawn at random, stand for all `rows`; `sampling` says how far off their
+        input tokens may be."""
+        factor = rows / counted
+        self.groups = {asked: histogram.scaled(factor) for asked, histogram in self.groups.items()}
+        self.others = {model: histogram.scaled(factor) for model, histogram in self.others.items()}
+        self.unaskable, self.too_long = round(self.unaskable * factor), round(self.too_long * factor)
+        self.media = Counter({kind: round(number * factor) for kind, number in self.media.items()})
+        mean = mean_interval([*self.sampled, *[0] * (counted - len(self.sampled))], rows)
+        if mean.expected:
+            self.sampling = max(0.0, mean.low / mean.expected), mean.high / mean.expected
 
     def dominating(self, share: int, most: int) -> dict[int, CountedRow]:
         """Return the rows, `most` at most, that hold more than 1/`share` of the input tokens each."""
@@ -208,6 +230,7 @@ def count_rows(
     wanted: AbstractSet[int],
     reporter: Reporter,
     each: Callable[[pa.Array, list[CountedRow | str]], None] | None = None,
+    sample: AbstractSet[int] | None = None,
 ) -> Census:
     """Render and count every row.
 
@@ -217,16 +240,20 @@ def count_rows(
     """
     census = Census()
     census.others = {model: Histogram(edges) for model, edges in others.items()}
-    standing = Progress(rows=parts.source.scan().rows)
+    every = parts.source.scan().rows
+    standing = Progress(rows=every if sample is None else len(sample | wanted))
     reporter.started(standing)
+    slices = _slices(parts) if sample is None else _single_rows(parts, sample | wanted)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for found in _in_order(lambda batch: _measure(parts, ruler, others, batch), _slices(parts), threads):
-        _take(census, found, parts, ruler, wanted)
+    for found in _in_order(lambda batch: _measure(parts, ruler, others, batch, sample), slices, threads):
+        _take(census, found, parts, ruler, wanted, sample=sample)
         if each is not None:
             each(parts.source.row_ids(found.batch), found.rows)
         standing.settled += len(found.rows)
         reporter.moved(standing)
     reporter.finished(standing)
+    if sample is not None:
+        census.extrapolate(every, len(sample))
     for asked in census.groups:
         census.counters[asked.model] = ruler.counter(asked.model)
     return census
@@ -254,15 +281,32 @@ def _in_order(work: Callable[[Batch], _Slice], batches: Iterable[Batch], threads
             pool.shutdown(cancel_futures=True)
 
 
-def _measure(parts: JobParts, ruler: Ruler, others: Mapping[str, list[int]], batch: Batch) -> _Slice:
+def _single_rows(parts: JobParts, chosen: AbstractSet[int]) -> Iterator[Batch]:
+    """Yield the chosen rows, each by itself."""
+    columns = [name for name in parts.source.columns if name in parts.template.columns]
+    ahead = sorted(chosen, reverse=True)
+    for batch in parts.source.batches(0, columns):
+        end = batch.first_row + batch.table.num_rows
+        while ahead and ahead[-1] < end:
+            row = ahead.pop()
+            yield Batch(row, batch.table.slice(row - batch.first_row, 1), batch.problems)
+        if not ahead:
+            return
+
+
+def _measure(
+    parts: JobParts, ruler: Ruler, others: Mapping[str, list[int]], batch: Batch, sample: AbstractSet[int] | None
+) -> _Slice:
     histograms = {model: Histogram(edges) for model, edges in others.items()}
     rows: list[CountedRow | str] = []
-    for _, prompt in rendered(parts, batch):
+    for number, prompt in rendered(parts, batch):
         if isinstance(prompt, str):
             rows.append(prompt)
             continue
         row = ruler.measure(prompt)
         rows.append(row)
+        if sample is not None and number not in sample:
+            continue
         for model, histogram in histograms.items():
             same = ruler.counter(model).name == ruler.counter(row.asked.model).name
             tokens = row.tokens if same else ruler.counter(model).count(prompt, parts.job.model.parameters)
@@ -270,12 +314,24 @@ def _measure(parts: JobParts, ruler: Ruler, others: Mapping[str, list[int]], bat
     return _Slice(batch, rows, histograms)
 
 
-def _take(census: Census, found: _Slice, parts: JobParts, ruler: Ruler, wanted: AbstractSet[int]) -> None:
+def _take(
+    census: Census,
+    found: _Slice,
+    parts: JobParts,
+    ruler: Ruler,
+    wanted: AbstractSet[int],
+    *,
+    sample: AbstractSet[int] | None,
+) -> None:
     ids: pa.Array | None = None
     for model, histogram in found.others.items():
         census.others[model].merge(histogram)
     for index, row in enumerate(found.rows):
         number = found.batch.first_row + index
+        if sample is not None and number not in sample:
+            if number in wanted and isinstance(row, CountedRow):
+                census.wanted[number] = row
+            continue
         if isinstance(row, str):
             census.unaskable += 1
             if len(census.unaskable_examples) < EXAMPLES:
@@ -283,6 +339,8 @@ def _take(census: Census, found: _Slice, parts: JobParts, ruler: Ruler, wanted: 
             continue
         if number in wanted:
             census.wanted[number] = row
+        if sample is not None:
+            census.sampled.append(row.tokens)
         if row.media:
             census.media.update(row.media)
         if row.asked not in census.groups:

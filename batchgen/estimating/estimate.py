@@ -21,7 +21,7 @@ import msgspec
 from batchgen.api import arun, loop_options
 from batchgen.engine.reporter import Progress, Reporter
 from batchgen.engine.summary import Summary
-from batchgen.errors import InputError, OutputError, StoppedError
+from batchgen.errors import InputError, OutputError, StoppedError, UsageError
 from batchgen.estimating.basis import Basis, basis_of
 from batchgen.estimating.compare import Comparison
 from batchgen.estimating.count import Ruler, count_rows
@@ -53,6 +53,7 @@ def estimate(
     endpoint: Endpoint | None = None,
     reporter: Reporter | None = None,
     send: Send | None = None,
+    sample: int = 0,
 ) -> Estimate:
     """Count the tokens of every row and estimate cost and duration of the job.
 
@@ -60,10 +61,13 @@ def estimate(
     those of the simulator. Rows that alone hold more than 1/`pilot` of the input tokens are always among them. The same
     `seed` draws the same rows; a larger pilot draws additional ones. `compare`: further models to price. `prices`: a
     price file that replaces the job's. `output`: a directory for `estimate.parquet`. `endpoint` replaces the job's
-    endpoint, `send` the function that runs the pilot. Raises `UsageError` if job, input or directories are wrong,
-    `StoppedError` if the pilot was stopped.
+    endpoint, `send` the function that runs the pilot. `sample`: count this many random rows only, of a very large
+    input; the interval then holds what that leaves open too. Raises `UsageError` if job, input or directories are
+    wrong, `StoppedError` if the pilot was stopped.
     """
     reporter = reporter or Reporter()
+    if sample and output is not None:
+        raise UsageError("A table with a line per row needs every row counted: leave out --sample, or --output.")
     if prices is not None:
         job = msgspec.structs.replace(job, pricing=msgspec.structs.replace(job.pricing, file=str(prices)))
     if pilot:
@@ -83,6 +87,7 @@ def estimate(
         else:
             observations = _earlier_run(parts, scan.fingerprint, notes, seed)
             drawn = [item.row for item in observations.sample] if observations else []
+        counted = frozenset(drawn_rows(scan.rows, sample, seed)) if 0 < sample < scan.rows else None
         ruler = Ruler(parts, table.limits)
         comparison = Comparison(compare, table, ruler, job.pricing.region or region_of(parts.endpoint.base_url))
         simulated = pilot and parts.endpoint.simulated
@@ -97,11 +102,12 @@ def estimate(
                 wanted=frozenset(drawn),
                 reporter=reporter,
                 each=rows.add if rows is not None else None,
+                sample=counted,
             )
             if scan.rows and census.unaskable == scan.rows:
                 row, reason = next(iter(census.unaskable_examples.items()))
                 raise InputError(f"None of the {scan.rows:,} rows can be asked; row {row}: {reason}")
-            dominating = census.dominating(len(drawn), len(drawn) // 2)
+            dominating = census.dominating(len(drawn), len(drawn) // 2) if counted is None else {}
             if pilot and drawn:
                 chosen = pilot_rows(drawn, dominating)
                 sent = msgspec.structs.replace(read, output=msgspec.structs.replace(job.output, path=place))
@@ -113,6 +119,9 @@ def estimate(
             made = _put_together(
                 job, scan.rows, basis, comparison, method="pilot" if pilot else "earlier run", notes=notes
             )
+            if counted is not None:
+                rule = f"{made.input_rule}, {len(counted):,} of {scan.rows:,} rows counted"
+                made = msgspec.structs.replace(made, input_method="rule", input_rule=rule)
             if rows is not None:
                 rows.write(made, basis.expected)
     try:

@@ -1,6 +1,7 @@
 """The estimate from Python: what rows ask for themselves, prices by rule, limits, earlier runs. Nothing is sent."""
 
 import math
+import random
 from decimal import Decimal
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import batchgen
-from batchgen.errors import InputError, OutputError
+from batchgen.errors import InputError, OutputError, UsageError
 from batchgen.estimating.cost import Answers, Sampled, calibration_of, fit_answers
 from batchgen.estimating.count import Asked, CountedRow, Histogram
 from batchgen.estimating.observed import Observed
@@ -194,3 +195,32 @@ def test_the_names_are_functions_of_the_package():
     """`batchgen.estimate` is the function, whichever module was imported first."""
     assert callable(batchgen.estimate)
     assert batchgen.Estimate.__name__ == "Estimate"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sample_of_a_large_input_holds_what_all_rows_take(make_job, seed):
+    """Only some rows are counted; the interval says what that leaves open, and the models of a comparison follow."""
+    rng = random.Random(seed)
+    job = make_job({"text": ["word " * rng.randrange(1, 60) for _ in range(3_000)]})
+    whole, part = (
+        batchgen.estimate(job, compare=["qwen-max"]),
+        batchgen.estimate(job, sample=300, seed=seed, compare=["qwen-max"]),
+    )
+    assert part.rows == whole.rows == 3_000
+    assert part.input_tokens != whole.input_tokens
+    low, high = part.input_band
+    assert 0.8 < low < 1 < high < 1.2
+    assert part.input_tokens * low * 0.97 <= whole.input_tokens <= part.input_tokens * high * 1.03
+    assert part.cost.low <= whole.cost.low * Decimal("1.03")
+    assert part.cost.high >= whole.cost.high * Decimal("0.97")
+    assert part.output_tokens.high == pytest.approx(whole.output_tokens.high, rel=0.001)
+    assert part.input_method == "rule"
+    assert "300 of 3,000 rows counted" in part.input_rule
+    assert part.compare[0].input_tokens == pytest.approx(whole.input_tokens, rel=0.1)
+    assert batchgen.estimate(job, sample=3_000).input_tokens == whole.input_tokens, "a sample of everything is exact"
+
+
+def test_a_sample_has_no_line_for_every_row(make_job, tmp_path):
+    """The table and a sample exclude each other."""
+    with pytest.raises(UsageError, match="--sample"):
+        batchgen.estimate(make_job({"text": ["a"] * 100}), sample=50, output=tmp_path / "est")
