@@ -101,7 +101,7 @@ def cost(directories: tuple[str, ...], **options: Any) -> int:
 
 
 @click.command(name="evaluate")
-@click.argument("directory", metavar="DIR", type=click.Path())
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--gold",
     multiple=True,
@@ -125,7 +125,7 @@ def cost(directories: tuple[str, ...], **options: Any) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate_command(
     *,
-    directory: str,
+    directories: tuple[str, ...],
     gold: tuple[str, ...],
     show: int,
     seed: int | None,
@@ -144,17 +144,17 @@ def evaluate_command(
       batchgen evaluate out/dataset-labelling --gold label
       batchgen evaluate out/email-extraction --gold customer=gold_customer --gold error_code=gold_error_code
     """
-    remember(directory)
+    remember(directories[0])
     import msgspec
 
     from batchgen.evaluation.evaluate import evaluate, gold_setting, settings_of_run, write_measures
     from batchgen.evaluation.text import evaluation_text
     from batchgen.job.evaluation_settings import EvaluationSettings
 
-    settings = EvaluationSettings(gold=gold_setting(gold)) if gold else settings_of_run(directory)
+    settings = EvaluationSettings(gold=gold_setting(gold)) if gold else settings_of_run(directories[0])
     if seed is not None:
         settings = msgspec.structs.replace(settings, seed=seed)
-    evaluation = evaluate(directory, settings, show=show, compared=compared)
+    evaluation = evaluate(directories, settings, show=show, compared=compared)
     if parquet is not None:
         write_measures(evaluation, parquet)
     click.echo(evaluation.to_json() if as_json else evaluation_text(evaluation))

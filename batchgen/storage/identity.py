@@ -24,12 +24,14 @@ IDENTITY_KEY = "run"
 class RunIdentity(Struct, frozen=True):
     """`run` is a random name of `RUN_LETTERS` letters, drawn when a run begins and kept for ever.
 
-    `fingerprints` are of job and input, `published` of what only counts once a part is written (`run_state`).
+    `fingerprints` are of job and input, `published` of what only counts once a part is written (`run_state`);
+    `currency` is that of what it charges, None while no price is known.
     """
 
     run: str = ""
     fingerprints: Mapping[str, str] = {}
     published: Mapping[str, str] = {}
+    currency: str | None = None
 
 
 def new_run() -> str:

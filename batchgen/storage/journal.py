@@ -104,6 +104,14 @@ class Journal:
         self.identity = read_identity(db)
         self.shards()
 
+    def keep_identity(self, identity: RunIdentity) -> None:
+        """Say from now on that the file belongs to `identity`: the same run, some of whose settings have changed."""
+        if identity != self.identity:
+            with self._transaction() as db:
+                db.execute("UPDATE meta SET value = ? WHERE key = ?", (identity_text(identity), IDENTITY_KEY))
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # as for a new file
+            self.identity = identity
+
     def reopen(self) -> None:
         """Close and open again after a failed commit or sync, and rewrite what the old log held.
 

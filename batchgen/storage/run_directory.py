@@ -46,6 +46,7 @@ from batchgen.storage.run_state import (
     mismatch,
     now_text,
     read_run_json,
+    rebuilt_state,
     write_run_json,
 )
 from batchgen.storage.shard_inputs import inputs_path
@@ -70,6 +71,7 @@ class RunDirectory:
         self._journal: Journal | None = None
         self._saved: RunState | None = None
         self._in_session = False
+        self._currency: str | None = None
 
     @classmethod
     def open(
@@ -161,6 +163,7 @@ class RunDirectory:
         price: str | None,
         update: bool,
     ) -> None:
+        self._currency = currency
         self._make_results()
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
             leftover.unlink()
@@ -171,9 +174,10 @@ class RunDirectory:
                 self._compare(found, fingerprints, published, currency)
             self._saved = msgspec.structs.replace(found, job=job, fingerprints=fingerprints)
         else:
-            self.state = found or self._rebuilt_state(job)
-            if self.state is not None:
-                self._compare(self.state, fingerprints, published, currency)
+            known = found or self._found_identity()
+            if known is not None:
+                self._compare(known, fingerprints, published, currency)
+            self.state = known if isinstance(known, RunState) or known is None else rebuilt_state(job, known)
             self._saved = self.state or new_state(job, fingerprints)
         if self.state is not None and self.state.state == "complete" and self._parts_whole(self.state):
             self._remove_journal()
@@ -230,15 +234,19 @@ class RunDirectory:
                 path.unlink()
 
     def _compare(
-        self, state: RunState, fingerprints: dict[str, str], published: dict[str, str], currency: str | None
+        self,
+        state: RunState | RunIdentity,
+        fingerprints: dict[str, str],
+        published: dict[str, str],
+        currency: str | None,
     ) -> None:
         """Refuse a changed job, input or currency, naming what changed."""
         problem = mismatch(self.path, state, fingerprints, published, currency)
         if problem is not None:
             raise OutputError(problem)
 
-    def _rebuilt_state(self, job: str) -> RunState | None:
-        """Return what can be known of a run whose `run.json` is gone; None if nothing here belongs to any run."""
+    def _found_identity(self) -> RunIdentity | None:
+        """Return which run this is where `run.json` is gone; None if nothing here belongs to any run."""
         found = found_identity(self.path)
         if found is None:
             journal = self.path / JOURNAL_FILE
@@ -246,24 +254,14 @@ class RunDirectory:
                 self.damage.append(f"{set_aside(journal)} does not say which run it belongs to and is not used")
             return None
         self.damage.append("run.json was missing; what is here says itself which run it belongs to")
-        now = now_text()
-        return RunState(
-            state="stopped",
-            job=job,
-            started_at=now,
-            updated_at=now,
-            sessions=0,
-            fingerprints=found.fingerprints,
-            published=found.published,
-            run=found.run,
-            simulated=is_simulated(found.fingerprints),
-        )
+        return found
 
     def _open_journal(self) -> None:
         assert self._saved is not None
-        identity = RunIdentity(self._saved.run, self._saved.fingerprints, self._saved.published)
+        saved = self._saved
+        identity = RunIdentity(saved.run, saved.fingerprints, saved.published, self._currency)
         self._journal = open_journal(self.path / JOURNAL_FILE, identity)
-        self._journal.identity = identity
+        self._journal.keep_identity(identity)
         expected = self.state.parts if self.state is not None else ()
         self.damage += self._journal.damage + check_parts(self._journal, self.results_path, expected)
         for path in unfinished_parts(self.results_path):

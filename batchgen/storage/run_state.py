@@ -223,9 +223,12 @@ def _mixed(path: Path, *, simulated: bool) -> str:
 
 
 def _other_currency(path: Path, state: RunState | RunIdentity, currency: str | None) -> str | None:
-    if not isinstance(state, RunState) or not state.summary.cost or currency in (None, state.summary.currency):
+    if isinstance(state, RunIdentity):
+        before = state.currency
+    else:
+        before = state.summary.currency if state.summary.cost else None
+    if None in (before, currency) or before == currency:
         return None
-    before = state.summary.currency
     return (
         f"What {path} holds was priced in {before}, and the prices of the job are now in {currency}: they cannot be "
         f"added up. Go on with prices in {before} (pricing.region, pricing.file), or use --fresh or another --output; "
@@ -254,5 +257,23 @@ def read_run_json(directory: Path) -> RunState | None:
         return None
     except (msgspec.MsgspecError, ValueError, OSError) as error:
         raise OutputError(
-            f"{path} cannot be read: {error}. Use --fresh to move that run aside, or choose another --output."
+            f"{path} cannot be read: {error}. Restore that file, or remove it: the next run makes it anew from its "
+            "results and its journal."
         ) from None
+
+
+def rebuilt_state(job: str, found: RunIdentity) -> RunState:
+    """Return what is known of a run whose `run.json` is gone."""
+    now = now_text()
+    return RunState(
+        state="stopped",
+        job=job,
+        started_at=now,
+        updated_at=now,
+        sessions=0,
+        fingerprints=found.fingerprints,
+        published=found.published,
+        run=found.run,
+        simulated=is_simulated(found.fingerprints),
+        summary=SavedSummary(currency=found.currency),
+    )

@@ -58,3 +58,28 @@ def test_a_report_prices_anew(command, path, tmp_path):
     assert "EUR" in command("report", "out", "--prices", "new.toml").stdout
     assert json.loads(command("report", "out", "--json").stdout)["totals"] == stored["totals"]
     assert command("report", "out", "--prices", "nowhere.toml").returncode == 2
+
+
+def test_without_run_json_the_currency_is_still_known(command, path, tmp_path):
+    """Parts and journal say what they charge in: another currency is refused, the run's own goes on."""
+    code, first = command.summary(path, "--budget", "0.0015", "--set", "limits.concurrency=1")
+    assert code == 3
+    (tmp_path / "out" / "run.json").unlink()
+    done = command("run", path, "--set", "pricing.region=beijing", "--budget", "5")
+    assert done.returncode == 2
+    assert "priced in USD" in done.stderr
+    code, summary = command.summary(path, "--budget", "5")
+    assert (code, summary["currency"]) == (0, "USD")
+    assert Decimal(summary["cost"]) > Decimal(first["cost"])
+
+
+def test_a_run_json_that_cannot_be_read_is_to_be_removed(command, path, tmp_path):
+    """Every command says so, and the next run makes it anew from what is there."""
+    assert command.summary(path, "--budget", "0.0015", "--set", "limits.concurrency=1")[0] == 3
+    (tmp_path / "out" / "run.json").write_text("{")
+    for name in ("status", "report", "evaluate", "show"):
+        done = command(name, "out")
+        assert done.returncode == 2, name
+        assert "remove it: the next run makes it anew" in done.stderr
+    (tmp_path / "out" / "run.json").unlink()
+    assert command.summary(path, "--budget", "5")[0] == 0
