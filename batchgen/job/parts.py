@@ -40,7 +40,7 @@ def assemble(job: Job, endpoint: Endpoint) -> JobParts:
     source = Source.open(job.input.path, id_column=job.input.id, limit=job.input.limit, reading=reading)
     if set(source.columns) >= _REQUEST_FILE and "body" not in requests.template.columns:
         raise InputError(
-            f"{job.input.path} is a file of requests for a batch API: its messages stand in the column body. Make "
+            f"{job.input.path} is a file of requests for a batch API: its messages are in the column body. Make "
             'rows of them, jq -c "{custom_id} + .body" FILE > rows.jsonl, and set messages = "messages" under [prompt].'
         )
     requests.template.check_columns(source.columns, job.input.path)

@@ -17,6 +17,7 @@ import msgspec
 from batchgen.providers import open_provider, wire_of
 from batchgen.providers.auth import public_url
 from batchgen.providers.protocol import ModelSettings
+from batchgen.providers.request_parts import encoder
 from batchgen.values import Prompt
 
 CARRIERS = frozenset({"stream", "stream_options", "incremental_output", "service_tier"})
@@ -66,12 +67,36 @@ class RequestKeys:
             "response": response,
         }
         self._base = hashlib.blake2b(_FORM + msgspec.json.encode(constant, order="sorted"), digest_size=16)
+        self._encode = encoder(canonical=True)
+        self._plain = self._base.copy()  # for prompts that are nothing but messages of text, which nearly all are
+        before, messages, self._after = self._body(Prompt()).partition(b'"messages":[]')
+        self._plain.update(before + messages[:-2])
+        probe = Prompt(messages=[{"role": "user", "content": "?"}])
+        self._has_plain = self._body(probe) == before + messages[:-2] + self._encode(probe.messages) + self._after
+
+    def _body(self, prompt: Prompt) -> bytes:
+        return self._provider.build_request(prompt, stream=False).body
 
     def of(self, prompt: Prompt) -> bytes:
         """Return the 16 bytes that two prompts share if, and only if for all practice, they are the same request."""
-        key = self._base.copy()
-        key.update(self._provider.build_request(prompt, stream=False).body)
+        if self._has_plain and _is_plain(prompt):  # the same bytes, with half the work
+            key = self._plain.copy()
+            key.update(self._encode(prompt.messages))
+            key.update(self._after)
+        else:
+            key = self._base.copy()
+            key.update(self._body(prompt))
         return key.digest()
+
+
+def _is_plain(prompt: Prompt) -> bool:
+    """Whether a prompt is only messages of text, so that its request is the job's constant bytes around these."""
+    if prompt.model is not None or prompt.parameters is not None or prompt.text is not None:
+        return False
+    for message in prompt.messages:  # noqa: SIM110 (in half the time of `all`)
+        if type(message.get("content")) is not str:
+            return False
+    return True
 
 
 def _own_path(url: str) -> str:

@@ -172,3 +172,32 @@ def test_a_key_stays_what_it_is():
     prompt = Prompt(messages=[{"role": "user", "content": "é"}])
     found = [RequestKeys(provider, small).of(prompt).hex() for provider in PROVIDERS]
     assert found == ["91e100b753f1616663fa6ece68b5b9b1", "dce927781c12bb853bed679af8935c16"]
+
+
+@pytest.mark.parametrize("provider", ["dashscope", "openai"])
+@pytest.mark.parametrize("model", ["qwen-plus", "qwen3.5-plus"])
+@pytest.mark.parametrize("form", ["messages", "text", "model", "parameters", "parts"])
+def test_the_quick_way_to_a_key_gives_the_same_key(provider, model, form):
+    """Prompts of plain messages are hashed without building their request; the bytes are those of the request."""
+    settings = ModelSettings(
+        name=model, base_url="https://h", parameters={"max_tokens": 5, "metadata": {"messages": []}}
+    )
+    keys, slow = RequestKeys(provider, settings), RequestKeys(provider, settings)
+    slow._has_plain = False
+    said = [{"content": 'Hi, "you"', "role": "user", "name": "n"}]
+    prompt = {
+        "messages": Prompt(messages=said),
+        "text": Prompt(text="Hi"),
+        "model": Prompt(messages=said, model="qwen-max"),
+        "parameters": Prompt(messages=said, parameters={"top_p": 0.5}),
+        "parts": Prompt(messages=[{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]),
+    }[form]
+    assert keys.of(prompt) == slow.of(prompt)
+
+
+def test_the_quick_way_is_used():
+    """Where messages are sent as they are; the multimodal path of the native API wants another form."""
+    settings = ModelSettings(name="qwen-plus", base_url="https://h")
+    assert RequestKeys("dashscope", settings)._has_plain
+    assert RequestKeys("openai", settings)._has_plain
+    assert not RequestKeys("dashscope", msgspec.structs.replace(settings, name="qwen-vl-max"))._has_plain
