@@ -61,12 +61,13 @@ _INSIDE = ("billedunits", "tokens", "text", "billing")
 
 _COSTS = ("cost", "totalcost", "estimatedcost", "costusd")
 _TICKS = "costinusdticks"
-_PLACES = ("usage", "usageMetadata", "usage_metadata", "x_groq", "meta", "meta_info", "metrics", "token_usage",
+_PLACES = ("usageMetadata", "usage_metadata", "x_groq", "meta", "meta_info", "metrics", "token_usage",
            "tokenUsage", "amazon-bedrock-invocationMetrics")  # fmt: skip
 _AT_TOP = frozenset({"prompt_eval_count", "eval_count", "tokens_evaluated", "tokens_predicted", "prompt_token_count",
                      "generation_token_count", "generated_token_count", "input_token_count", "output_token_count",
                      "prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "tokens_in", "tokens_out",
                      "inputTextTokenCount", "inputTokens", "outputTokens", "total_tokens"})  # fmt: skip
+_ELSEWHERE = _AT_TOP.union(_PLACES, ["timings"])
 _TELLING = frozenset({*_INPUT[:-2], *_OUTPUT[:-2], *_TOTAL[:-1]})
 _BESIDE_NAMES, _OWN_BILL_NAMES = frozenset(_BESIDE), frozenset(_OWN_BILL)
 _SEPARATORS = re.compile(r"[_\-\s]+")
@@ -100,12 +101,17 @@ def find_report(document: Figures) -> Figures | None:
     In a member of its own, or in one of Groq's, Cohere's or Bedrock's; at the top (Ollama, Llama on Bedrock); as
     llama.cpp's `timings`.
     """
+    report = document.get("usage")
+    if isinstance(report, dict) and report:
+        return report
+    if _ELSEWHERE.isdisjoint(document):
+        return None
     for name in _PLACES:
         report = document.get(name)
         if isinstance(report, dict) and report:
             inner = report.get("usage")
             report = inner if isinstance(inner, dict) else report
-            if name == "usage" or not _TELLING.isdisjoint(_spread(report)):
+            if not _TELLING.isdisjoint(_spread(report)):
                 return report
     if not _AT_TOP.isdisjoint(document):
         return {name: value for name, value in document.items() if isinstance(value, (int, float))}
