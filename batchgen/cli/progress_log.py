@@ -35,7 +35,7 @@ is said again."""
 
 class Event(msgspec.Struct, frozen=True):
     """Something that happened. `kind` is `started`, `progress`, `half-way`, `paused`, `resumed`, `limit`,
-    `retry storm`, `note` or `finished`."""
+    `retry storm`, `note`, `finished` or `stopped`."""
 
     kind: str
     text: str
@@ -60,7 +60,7 @@ class RunEvents:
     def started(self, at: Progress, now_s: float) -> Iterator[Event]:
         """The run begins."""
         self._said_s = now_s
-        self._rate = RecentRate(at.settled, now_s)
+        self._rate = RecentRate(at.asked, now_s)
         self._half = 2 * at.settled >= at.rows
         self._storm_s = (now_s, at.refused + at.retried, at.settled)
         kept = f", {at.settled:,} finished before" if at.settled else ""
@@ -68,7 +68,7 @@ class RunEvents:
 
     def moved(self, at: Progress, now_s: float) -> Iterator[Event]:
         """Yield what is new, and the progress where its time has come."""
-        self.rows_per_s = self._rate.rows_per_s(now_s, at.settled)
+        self.rows_per_s = self._rate.rows_per_s(now_s, at.asked)
         yield from self._waits(at, now_s)
         if not self._half and 2 * at.settled >= at.rows:
             self._half = True
@@ -81,7 +81,8 @@ class RunEvents:
 
     def finished(self, at: Progress) -> Iterator[Event]:
         """No more rows are finished."""
-        yield Event("finished", progress_text(at, self.rows_per_s))
+        where = progress_text(at, self.rows_per_s, goes_on=False)
+        yield Event("finished", where) if at.stopped is None else Event("stopped", f"{at.stopped} ({where})")
 
     def _waits(self, at: Progress, now_s: float) -> Iterator[Event]:
         if at.waits_for is None:
@@ -118,12 +119,12 @@ class RunEvents:
             yield Event("retry storm", f"in {span} {more:,} attempts failed and {done:,} rows were finished{trouble}")
 
 
-def progress_text(at: Progress, rows_per_s: float) -> str:
+def progress_text(at: Progress, rows_per_s: float, *, goes_on: bool = True) -> str:
     """Return where a run stands in one line."""
     parts = [f"{at.settled:,} of {at.rows:,} rows ({share(at.settled, at.rows)})"]
     if rows_per_s:
         parts.append(f"{figure(rows_per_s)} rows/s")
-        if at.pending:
+        if at.pending and goes_on:
             parts.append(f"about {duration(round(at.pending / rows_per_s))} left")
     if at.failed:
         parts.append(f"{at.failed:,} failed")
@@ -262,7 +263,7 @@ def reporters(
 
         shown.append(ProgressBar())
     elif not quiet:
-        unsaid = ("started", "half-way", "finished") if brief else ()
+        unsaid = ("started", "half-way", "finished", "stopped") if brief else ()
         shown.append(ProgressLog(progress=progress, unsaid=unsaid))
     if log is None:
         yield Reporters(*shown)

@@ -70,7 +70,7 @@ class Books:
         self.budget = Budget(cap, spent, lost, before.unreported)
         self.max_failed = parts.job.limits.max_failed
         self._settled_before = settled.rows
-        self._recent = RecentRate(settled.rows, self._started_s)
+        self._recent = RecentRate(settled.rows - settled.reused, self._started_s)
         self._failures = Counter[str]()
         for group, totals in sums:
             if group.status is Status.FAILED:
@@ -167,6 +167,14 @@ class Books:
         progress.in_flight = figures.in_flight
         self._most_out = max(self._most_out, figures.in_flight)
 
+    def ended(self, figures: EngineFigures, error: StoppedError | None) -> None:
+        """Take over how the run has ended, for the last progress."""
+        self.heard(figures)
+        self.progress.waits_for = None
+        error = error or figures.error
+        if error is not None or figures.interrupted:
+            self.progress.stopped = str(error or "interrupted")
+
     def state(self) -> dict[str, Any]:
         """Return what `run.json` says while the run goes on."""
         progress = self.progress
@@ -187,7 +195,7 @@ class Books:
             "limited_by": progress.limited_by,
             "waits_for": progress.waits_for,
             "in_flight": progress.in_flight,
-            "rows_per_s": self._recent.rows_per_s(time.monotonic(), progress.settled),
+            "rows_per_s": self._recent.rows_per_s(time.monotonic(), progress.asked),
             **self.kept_aside(),
         }
 

@@ -13,7 +13,7 @@ class Progress(Struct):
 
     `trouble` is the last error, while there has been no answer since; `waits_for` is why nothing is sent at the moment,
     `limited_by` what bounds the pace so far; `refused` counts rate-limited answers, `retried` failed attempts that are
-    tried again. `kept` rows were finished before this run.
+    tried again. `kept` rows were finished before this run; `stopped` is why it ended before its end.
     """
 
     rows: int = 0
@@ -30,6 +30,12 @@ class Progress(Struct):
     waits_for: str | None = None
     limited_by: str | None = None
     kept: int = 0
+    stopped: str | None = None
+
+    @property
+    def asked(self) -> int:
+        """Finished rows that took a request: what a rate is of. Reused answers come in no time."""
+        return self.settled - self.reused
 
     @property
     def succeeded(self) -> int:

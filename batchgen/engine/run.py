@@ -135,6 +135,7 @@ async def run_job(
         error = stopped
     except Exception as unforeseen:
         error = InternalStop.of(unforeseen)
+    books.ended(engine.figures(), error)
     reporter.finished(books.progress)
     if isinstance(error, InternalStop):
         with suppress(Exception):  # the first error is the one to be told

@@ -166,6 +166,7 @@ class _Run:
         tier = pa.array([0] * batch.num_rows)
         for bound in self._bounds(pc.unique(model).to_pylist()):
             tier = pc.add(tier, pc.cast(pc.greater(tokens["input_tokens"], bound), pa.int64()))
+        asked = pc.or_(pc.greater(batch["attempts"], 0), pc.not_equal(pc.fill_null(batch["cost"], 0), 0))
         table = pa.table(
             {
                 "day": days.cast(pa.string()),
@@ -181,7 +182,7 @@ class _Run:
                 "thinking": thinking,
                 "cost": batch["cost"],
             }
-        )
+        ).filter(asked)  # a reused answer may have tokens, but none that were billed
         keys = ["day", "model", "tier", "thought", "told", "free", "priced"]
         summed = ["input_tokens", "output_tokens", "cached", "thinking", "cost"]
         grouped = table.group_by(keys).aggregate([("longest", "max"), *((name, "sum") for name in summed)])

@@ -133,6 +133,22 @@ def test_lines_for_programs():
     assert (second["event"], second["text"], second["rows"]) == ("note", "careful", 1_000)
 
 
+def test_a_stop_says_why():
+    """With where the run stands, and no time left, as nobody works on it."""
+    events = RunEvents()
+    list(events.started(at(0), 0.0))
+    list(events.moved(at(100), 10.0))
+    assert [(one.kind, one.text) for one in events.finished(at(100, stopped="The account is empty."))] == [
+        ("stopped", "The account is empty. (100 of 1,000 rows (10 %), 10 rows/s)")
+    ]
+
+
+def test_reused_answers_make_no_rate():
+    """A thousand answers taken over in a moment say nothing of how long the others will take."""
+    steps = [(0, at(0)), (1, at(400, reused=400)), (30, at(430, reused=400))]
+    assert said(steps)[-1] == ("progress", "430 of 1,000 rows (43 %), 1 rows/s, about 9 min 30 s left")
+
+
 class Full(io.StringIO):
     """A disk without room."""
 

@@ -34,3 +34,18 @@ def test_a_door_is_shut_once_probes_have_failed_in_this_stop():
     for _ in range(SHUT_AFTER):
         stop.again(1.0)
     assert stop.is_shut
+
+
+def test_it_says_why_nothing_is_sent():
+    """Refusals, failures or a pause that the provider asked for; nothing while requests go out."""
+    breaker = CircuitBreaker(random.Random(1))
+    assert breaker.says(0.0) is None
+    breaker.wait(0.0, 30.0)
+    assert breaker.says(10.0) == "the provider asked for a pause, 20 s more"
+    assert breaker.says(31.0) is None
+    breaker.begin(40.0, Reason.FAILURES, 1.0, 0.5)
+    assert "fails every request" in breaker.says(50.0)
+    breaker.begin(40.0, Reason.REFUSALS, 1.0, 0.5)
+    assert "rate-limits nearly every request" in breaker.says(50.0)
+    breaker.end()
+    assert breaker.says(50.0) is None

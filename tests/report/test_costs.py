@@ -131,6 +131,12 @@ def test_files(tmp_path):
     assert table[0]["workspace"] == "=HYPERLINK(1)"
 
 
+def test_reused_answers_are_no_usage(tmp_path):
+    """Their tokens were billed to the run that asked."""
+    rows = [row(0), row(1, attempts=0, cost=Decimal(0), input_tokens=900)]
+    assert by_direction(read_costs([made(tmp_path / "out", rows)]))["input"][0] == 100
+
+
 def test_what_is_in_no_line_is_said(tmp_path):
     """Rows without a part, and requests that may be billed."""
     lost = {"requests": 3, "cost": "0.5"}
