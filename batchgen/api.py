@@ -17,13 +17,13 @@ from batchgen.engine.control import Control
 from batchgen.engine.online import OnlineEngine
 from batchgen.engine.protocol import BuildEngine
 from batchgen.engine.reporter import Reporter
-from batchgen.engine.reuse import named_runs, open_reuse
 from batchgen.engine.run import run_job
 from batchgen.engine.summary import Summary
 from batchgen.files.modes import GROUP, PRIVATE
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import assemble, input_cost_of
+from batchgen.job.reuse import named_runs, open_reuse
 from batchgen.job.settings import Job
 from batchgen.job.standard_input import STANDARD_INPUT, input_for_run
 from batchgen.job.stored import store_job

@@ -210,7 +210,7 @@ def _check(show: int, as_json: bool, options: dict[str, Any]) -> int:
 
     job = load_from(options)
     with endpoint_for(job, options["simulate"]) as endpoint:
-        checked = check_job(job, endpoint=endpoint, show=show)
+        checked = check_job(job, endpoint=endpoint, show=show, update=options["update"])
     click.echo(checked.to_json() if as_json else check_text(checked))
     if checked.problem is not None:
         raise UsageError(checked.problem)
@@ -262,6 +262,8 @@ def estimate(
         return load_from({**options, "output": None})
 
     job = load()
+    if (pilot or sample) and (options["update"] or options["reuse"]):
+        raise UsageError("--pilot and --sample draw from the whole job: they go with neither --update nor --reuse.")
     with (
         endpoint_for(job, options["simulate"]) as endpoint,
         reporters(progress=not no_progress, brief=True) as reporter,
@@ -286,6 +288,7 @@ def estimate(
             output=options["output"],
             seed=options["seed"],
             sample=sample or 0,
+            update=options["update"],
             endpoint=endpoint,
             reporter=reporter,
             send=send,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from batchgen.engine.summary import Summary
 from batchgen.job.check import Checked
+from batchgen.job.reuse import ReusePlan
 from batchgen.text.figures import duration, money
 from batchgen.text.terminal import harmless
 
@@ -102,6 +103,8 @@ def check_text(checked: Checked) -> str:
         lines += [f"response  asked for by {checked.response.means}", f"parsed    {fields}"]
         if checked.response.instruction is not None:
             lines += ["added to the system message:", textwrap.indent(checked.response.instruction, "  ")]
+    if checked.reuse is not None:
+        lines.append(f"reuse     {_plan_text(checked.reuse, checked.currency or '')}")
     if checked.repeats:
         lines.append(f"repeats   about {checked.repeats:,} requests are duplicates of others and are not sent")
     if checked.unaskable:
@@ -113,6 +116,14 @@ def check_text(checked: Checked) -> str:
         lines += [f"{name}: {value}" for name, value in request.headers.items()]
         lines.append(json.dumps(request.body, ensure_ascii=False, indent=2))
     return harmless("\n".join(lines))
+
+
+def _plan_text(plan: ReusePlan, currency: str) -> str:
+    """Return how many rows earlier answers leave to be asked, with the money on either side."""
+    saved = f", which saves about {money(plan.saved, currency)}" if plan.saved else ""
+    cost = f" for about {money(plan.cost, currency)}" if plan.cost else ""
+    reused = f"{plan.reused:,} rows take an earlier answer{saved}" if plan.reused else "no row has an earlier answer"
+    return f"{reused}; {plan.asked:,} would be asked{cost}"
 
 
 _STATES = {"complete": "Complete", "stopped": "Stopped", "interrupted": "Interrupted"}

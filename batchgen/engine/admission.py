@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from batchgen.engine.deduplication import Sharing
-from batchgen.engine.reuse import Reuse
 from batchgen.engine.work import RowInProgress
+from batchgen.job.reuse import Reuse
 from batchgen.pace.retry import AttemptCounts
 from batchgen.providers.request_key import RequestKeys
 from batchgen.values import Prompt, Result
@@ -20,7 +20,8 @@ class RowAdmission:
 
     def __call__(self, row: int, prompt: Prompt) -> RowInProgress | Result | None:
         """Return the row to be asked, its result where that is known, or None if it comes with another row's."""
-        work = RowInProgress(row, prompt, AttemptCounts(), key=self._key_of(prompt))
-        if self._reuse is not None and (known := self._reuse.result(work)) is not None:
+        key = self._key_of(prompt)
+        if self._reuse is not None and (known := self._reuse.result(row, key, prompt)) is not None:
             return known
+        work = RowInProgress(row, prompt, AttemptCounts(), key=key)
         return work if self._sharing is None else self._sharing.admit(work)

@@ -10,10 +10,10 @@ from typing import Any
 
 from batchgen.engine.protocol import EngineFigures
 from batchgen.engine.reporter import Progress, RecentRate
-from batchgen.engine.reuse import Reuse
 from batchgen.engine.summary import Summary
 from batchgen.errors import StoppedError, StorageStop
 from batchgen.job.parts import JobParts
+from batchgen.job.reuse import Reuse
 from batchgen.money.budget import Budget
 from batchgen.money.ledger import Sums
 from batchgen.money.worst_case import Unbounded, WorstCase

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from batchgen.answers import Answer, StructuredAnswers
 from batchgen.answers.votes import Label
 from batchgen.engine.protocol import Outlet
-from batchgen.engine.reuse import Reuse, as_completion
 from batchgen.engine.work import RowInProgress
 from batchgen.files.arrow import arrow_file
+from batchgen.job.reuse import Reuse, as_completion
 from batchgen.storage.parts import published_parts
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import Refreshed

@@ -20,7 +20,6 @@ from batchgen.engine.masking import Masker
 from batchgen.engine.protocol import BuildEngine, Engine, EngineParts, Outlet
 from batchgen.engine.refresh import KeepEarlier, compare_answers
 from batchgen.engine.reporter import Reporter
-from batchgen.engine.reuse import Reuse
 from batchgen.engine.row_feed import Feed, InputRows
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.structured_turns import PlainDialogue, StructuredDialogue
@@ -28,6 +27,7 @@ from batchgen.engine.summary import Summary
 from batchgen.errors import FailuresStop, InternalStop, StoppedError, StorageStop
 from batchgen.job.parts import JobParts
 from batchgen.job.requests import check_budget
+from batchgen.job.reuse import Reuse
 from batchgen.job.settings import LimitSettings
 from batchgen.source import Scan
 from batchgen.storage.earlier_runs import stored_path

@@ -20,6 +20,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from heapq import heappush, heapreplace
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ from batchgen.engine.reporter import Progress, Reporter
 from batchgen.estimating.intervals import mean_interval
 from batchgen.job.parts import JobParts
 from batchgen.job.render import rendered
+from batchgen.job.reuse import Reuse
 from batchgen.money.prices import ModelLimits, ModelPrice, answer_bound
 from batchgen.source import Batch
 from batchgen.tokens.count import TokenCounter, counter_for
@@ -128,6 +130,7 @@ class Census:
         self.others: dict[str, Histogram] = {}
         self.counters: dict[str, TokenCounter] = {}
         self.unaskable = 0
+        self.reused = 0
         self.unaskable_examples: dict[int, str] = {}
         self.too_long = 0
         self.too_long_ids: list[str] = []
@@ -215,10 +218,11 @@ def thinks(price: ModelPrice | None, parameters: Mapping[str, Any]) -> bool:
 
 
 class _Slice(Struct):
-    """What a thread counted. `rows` has an entry for each row, or the reason why it has no prompt."""
+    """What a thread counted. `rows` has an entry for each row, the reason why it has no prompt, or None where it has an
+    earlier answer."""
 
     batch: Batch
-    rows: list[CountedRow | str]
+    rows: list[CountedRow | str | None]
     others: dict[str, Histogram]
 
 
@@ -229,14 +233,15 @@ def count_rows(
     others: Mapping[str, list[int]],
     wanted: AbstractSet[int],
     reporter: Reporter,
-    each: Callable[[pa.Array, list[CountedRow | str]], None] | None = None,
+    each: Callable[[pa.Array, list[CountedRow | str | None]], None] | None = None,
     sample: AbstractSet[int] | None = None,
+    reuse: Reuse | None = None,
 ) -> Census:
     """Render and count every row.
 
     `others` maps a model of each further counter to the edges of its histogram. `wanted` rows are kept in the census.
     `each` is called with the ids and counts of consecutive rows, in input order (a string says why a row has no
-    prompt).
+    prompt; None: it takes an answer of `reuse`).
     """
     census = Census()
     census.others = {model: Histogram(edges) for model, edges in others.items()}
@@ -245,7 +250,19 @@ def count_rows(
     reporter.started(standing)
     slices = _slices(parts) if sample is None else _single_rows(parts, sample | wanted)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for found in _in_order(lambda batch: _measure(parts, ruler, others, batch, sample), slices, threads):
+    lock = Lock()
+
+    def answered(row: int, prompt: Prompt) -> bool:
+        if reuse is None:
+            return False
+        key = parts.keys.of(prompt)
+        with lock:
+            return reuse.result(row, key, prompt) is not None
+
+    def measure(batch: Batch) -> _Slice:
+        return _measure(parts, ruler, others, batch, sample, answered=answered)
+
+    for found in _in_order(measure, slices, threads):
         _take(census, found, parts, ruler, wanted, sample=sample)
         if each is not None:
             each(parts.source.row_ids(found.batch), found.rows)
@@ -295,13 +312,22 @@ def _single_rows(parts: JobParts, chosen: AbstractSet[int]) -> Iterator[Batch]:
 
 
 def _measure(
-    parts: JobParts, ruler: Ruler, others: Mapping[str, list[int]], batch: Batch, sample: AbstractSet[int] | None
+    parts: JobParts,
+    ruler: Ruler,
+    others: Mapping[str, list[int]],
+    batch: Batch,
+    sample: AbstractSet[int] | None,
+    *,
+    answered: Callable[[int, Prompt], bool],
 ) -> _Slice:
     histograms = {model: Histogram(edges) for model, edges in others.items()}
-    rows: list[CountedRow | str] = []
+    rows: list[CountedRow | str | None] = []
     for number, prompt in rendered(parts, batch):
         if isinstance(prompt, str):
             rows.append(prompt)
+            continue
+        if answered(number, prompt):
+            rows.append(None)
             continue
         row = ruler.measure(prompt)
         rows.append(row)
@@ -331,6 +357,9 @@ def _take(
         if sample is not None and number not in sample:
             if number in wanted and isinstance(row, CountedRow):
                 census.wanted[number] = row
+            continue
+        if row is None:
+            census.reused += 1
             continue
         if isinstance(row, str):
             census.unaskable += 1

@@ -32,6 +32,7 @@ from batchgen.estimating.values import Estimate, Paid, read_estimate
 from batchgen.job.endpoint import Endpoint, endpoint_of, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.requests import price_table
+from batchgen.job.reuse import planned_reuse
 from batchgen.job.settings import Job
 from batchgen.job.standard_input import input_for_reading
 from batchgen.providers.vendors import region_of
@@ -54,6 +55,7 @@ def estimate(
     reporter: Reporter | None = None,
     send: Send | None = None,
     sample: int = 0,
+    update: bool = False,
 ) -> Estimate:
     """Count the tokens of every row and estimate cost and duration of the job.
 
@@ -62,8 +64,9 @@ def estimate(
     `seed` draws the same rows; a larger pilot draws additional ones. `compare`: further models to price. `prices`: a
     price file that replaces the job's. `output`: a directory for `estimate.parquet`. `endpoint` replaces the job's
     endpoint, `send` the function that runs the pilot. `sample`: count this many random rows only, of a very large
-    input; the interval then holds what that leaves open too. Raises `UsageError` if job, input or directories are
-    wrong, `StoppedError` if the pilot was stopped.
+    input; the interval then holds what that leaves open too. `update`: rows that have an answer in the output directory
+    are not counted. Raises `UsageError` if job, input or directories are wrong, `StoppedError` if the pilot was
+    stopped.
     """
     reporter = reporter or Reporter()
     if sample and output is not None:
@@ -94,6 +97,7 @@ def estimate(
         with (
             EstimateTable(Path(output)) if output is not None else nullcontext() as rows,
             TemporaryDirectory(prefix="batchgen-") if simulated else nullcontext(job.output.path) as place,
+            planned_reuse(parts, update=update) as reuse,
         ):
             census = count_rows(
                 parts,
@@ -103,6 +107,7 @@ def estimate(
                 reporter=reporter,
                 each=rows.add if rows is not None else None,
                 sample=counted,
+                reuse=reuse,
             )
             if scan.rows and census.unaskable == scan.rows:
                 row, reason = next(iter(census.unaskable_examples.items()))
@@ -122,6 +127,8 @@ def estimate(
             if counted is not None:
                 rule = f"{made.input_rule}, {len(counted):,} of {scan.rows:,} rows counted"
                 made = msgspec.structs.replace(made, input_method="rule", input_rule=rule)
+            if reuse is not None:
+                made = msgspec.structs.replace(made, reused=census.reused, saved=reuse.saved if census.reused else None)
             if rows is not None:
                 rows.write(made, basis.expected)
     try:

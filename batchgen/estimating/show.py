@@ -51,6 +51,10 @@ def _identity(estimate: Estimate) -> list[Fact]:
     if estimate.paid is not None:
         cost = "" if estimate.paid.cost is None else f" for {money(estimate.paid.cost, currency)}"
         facts.append(Fact("finished", f"{estimate.paid.rows:,} rows already{cost}", "a run keeps them"))
+    if estimate.reused:
+        saved = "" if not estimate.saved else f", which saves about {money(estimate.saved, currency)}"
+        asked = f"{estimate.rows - estimate.reused:,} would be asked: the figures are theirs"
+        facts.append(Fact("reused", f"{estimate.reused:,} rows take an earlier answer{saved}", asked))
     return facts
 
 
@@ -96,8 +100,10 @@ def _figures(estimate: Estimate) -> tuple[list[str], list[list[str]]]:
     ]
     if estimate.batch_cost is not None:
         rows.append(["in file batches", *_amounts(estimate.batch_cost, currency)])
-    if estimate.cost is not None and estimate.rows:
-        rows.append(["per 1,000 rows", *_amounts(estimate.cost, currency, Decimal(1000) / estimate.rows)])
+    if estimate.cost is not None and estimate.rows > estimate.reused:
+        rows.append(
+            ["per 1,000 rows", *_amounts(estimate.cost, currency, Decimal(1000) / (estimate.rows - estimate.reused))]
+        )
     time = estimate.duration_s
     values = (None, None, None) if time is None else (time.low, time.expected, time.high)
     rows.append(["duration", *("unknown" if value is None else duration(value) for value in values)])

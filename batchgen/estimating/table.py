@@ -63,8 +63,8 @@ class EstimateTable:
         self._writer.close()
         self._file.close()
 
-    def add(self, ids: pa.Array, rows: list[CountedRow | str]) -> None:
-        """Add consecutive rows; a string stands for a row without a prompt."""
+    def add(self, ids: pa.Array, rows: list[CountedRow | str | None]) -> None:
+        """Add consecutive rows; a string stands for a row without a prompt, None for one with an earlier answer."""
         known = [row if isinstance(row, CountedRow) else None for row in rows]
         columns = [
             ids,

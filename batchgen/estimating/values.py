@@ -56,7 +56,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
     answers; `low` is the input alone, `high` the longest answers allowed, `expected` and `confidence` are None. Else
     the figures come from `sampled` rows, and `confidence` is that of each interval. `input_rule` names the vocabulary
     or rule; the true count lies between `input_tokens` × `input_band`. `paid` is what is settled already, a part of
-    `cost`.
+    `cost`. `reused` rows take an earlier answer, which saves about `saved`; they are in no other figure.
     """
 
     rows: int
@@ -80,6 +80,8 @@ class Estimate(Struct, frozen=True, kw_only=True):
     input_band: tuple[float, float] = (1.0, 1.0)
     sampled: int = 0
     paid: Paid | None = None
+    reused: int = 0
+    saved: Decimal | None = None
     batch_cost: Span[Decimal] | None = None
     price: str | None = None
     compare: list[Offer] = []

@@ -13,11 +13,13 @@ from batchgen.answers import RepeatFilter, StructuredAnswers
 from batchgen.job.endpoint import Endpoint, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import prompt_columns, rendered
+from batchgen.job.reuse import Reuse, ReusePlan, planned_reuse
 from batchgen.job.settings import Job
 from batchgen.job.standard_input import input_for_reading
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.providers.auth import public_url
 from batchgen.providers.request_parts import with_user_headers
+from batchgen.storage.move_aside import needs_new_directory
 from batchgen.storage.run_state import fingerprints, problem_with, run_fingerprints
 from batchgen.text.figures import money
 from batchgen.text.storable import json_bytes
@@ -51,7 +53,7 @@ class Checked(Struct, frozen=True):
     """What `check` found. `unaskable` rows will fail with `error_kind` `prompt`; `problem` is what `run` would refuse.
 
     `repeats` is about the number of rows with the same request as an earlier one, which are not sent; None if duplicate
-    requests are not looked for.
+    requests are not looked for. `reuse` says what earlier answers leave to be asked.
     """
 
     job: str
@@ -70,37 +72,41 @@ class Checked(Struct, frozen=True):
     problem: str | None
     response: ResponseShape | None = None
     repeats: int | None = None
+    reuse: ReusePlan | None = None
 
     def to_json(self) -> bytes:
         """Return everything as one JSON object."""
         return json_bytes(self)
 
 
-def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1) -> Checked:
+def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1, update: bool = False) -> Checked:
     """Check a job as `run` would and render every row. Raises `UsageError` where nothing can be shown at all."""
     problem: str | None = None
     if endpoint is None:
         endpoint, problem = keyless_endpoint(job)
     preflight(endpoint.base_url)
     with input_for_reading(job) as read:
-        return _checked(job, assemble(read, endpoint), problem, show)
+        parts = assemble(read, endpoint)
+        with planned_reuse(parts, update=update) as reuse:
+            return _checked(job, parts, problem, show, reuse, update=update)
 
 
-def _checked(job: Job, parts: JobParts, problem: str | None, show: int) -> Checked:
+def _checked(
+    job: Job, parts: JobParts, problem: str | None, show: int, reuse: Reuse | None, *, update: bool
+) -> Checked:
     scan = parts.source.scan()
     repeats = RepeatFilter(scan.rows) if parts.dedupe else None
-    requests, unaskable, examples, over_budget = _render(parts, show, repeats)
+    requests, unaskable, examples, over_budget, plan = _render(parts, show, repeats, reuse)
     if scan.rows and unaskable == scan.rows:
         first = next(iter(examples.items()))
         problem = f"None of the {scan.rows:,} rows can be asked; row {first[0]}: {first[1]}"
     problem = problem or over_budget
-    if problem is None:
-        problem = problem_with(
-            Path(job.output.path),
-            run_fingerprints(parts.fingerprint, scan.fingerprint),
-            fingerprints({"output": {"columns": job.output.columns}}),
-            parts.currency,
-        )
+    path = Path(job.output.path).absolute()
+    found = run_fingerprints(parts.fingerprint, scan.fingerprint)
+    published = fingerprints({"output": {"columns": job.output.columns}})
+    moves = update and needs_new_directory(path, found, published, parts.currency, again=False)
+    if problem is None and not moves:
+        problem = problem_with(path, found, published, parts.currency)
     price = parts.price_of(parts.model) if parts.model else None
     return Checked(
         job=job.name,
@@ -121,6 +127,7 @@ def _checked(job: Job, parts: JobParts, problem: str | None, show: int) -> Check
         problem=problem,
         response=_response(parts.answers) if parts.answers is not None else None,
         repeats=repeats.repeats if repeats is not None else None,
+        reuse=plan,
     )
 
 
@@ -131,12 +138,12 @@ def _response(answers: StructuredAnswers) -> ResponseShape:
 
 
 def _render(
-    parts: JobParts, show: int, repeats: RepeatFilter | None
-) -> tuple[list[Shown], int, dict[int, str], str | None]:
+    parts: JobParts, show: int, repeats: RepeatFilter | None, reuse: Reuse | None
+) -> tuple[list[Shown], int, dict[int, str], str | None, ReusePlan | None]:
     """Render all rows. Return the first requests, the number of rows without a prompt and the reasons for the first of
     those, and the first request that exceeds the budget (None if all fit)."""
     shown: list[Shown] = []
-    unaskable = 0
+    unaskable = reused = asked = 0
     examples: dict[int, str] = {}
     over_budget: str | None = None
     budget = parts.job.limits.budget
@@ -148,8 +155,14 @@ def _render(
                 if len(examples) < UNASKABLE_SHOWN:
                     examples[row] = prompt
                 continue
-            if repeats is not None:
-                repeats.add(parts.keys.of(prompt))
+            if repeats is not None or reuse is not None:
+                key = parts.keys.of(prompt)
+                if reuse is not None and reuse.result(row, key, prompt) is not None:
+                    reused += 1
+                else:
+                    asked += 1
+                    if repeats is not None:
+                        repeats.add(key)
             if len(shown) < show:
                 shown.append(_shown(parts, row, prompt))
             if budget is not None and over_budget is None:
@@ -161,7 +174,12 @@ def _render(
                         f"Row {row} alone could cost {money(worst, parts.currency or '')}, more than limits.budget "
                         f"({budget}). {worst_case.advice(prompt)}"
                     )
-    return shown, unaskable, examples, over_budget
+    plan = None
+    if reuse is not None:
+        asked -= 0 if repeats is None else repeats.repeats
+        each = reuse.mean_cost()
+        plan = ReusePlan(asked, reused, reuse.saved if reused else None, None if each is None else each * asked)
+    return shown, unaskable, examples, over_budget, plan
 
 
 def _request(parts: JobParts, prompt: Prompt) -> Request:

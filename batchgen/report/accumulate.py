@@ -31,6 +31,7 @@ COLUMNS = [
     "error_code",
     "error_message",
     "finished_at",
+    "reused",
 ]
 """What is read of a part; the answers are not."""
 
@@ -58,8 +59,10 @@ def part_batches(paths: Iterable[Path]) -> Iterator[pa.Table]:
 def _plain(table: pa.Table) -> pa.Table:
     """Return the table with dictionaries resolved (those of two batches differ) and money wide enough for sums.
 
-    Parts of earlier versions have no reported costs.
+    Parts of earlier versions have no reported costs, and do not say which answers are reused: none.
     """
+    if "reused" not in table.column_names:
+        table = table.append_column("reused", pa.repeat(False, table.num_rows))
     if "reported_cost" not in table.column_names:
         table = table.append_column("reported_cost", pa.nulls(table.num_rows, MONEY_SUM))
     fields = []
@@ -75,7 +78,7 @@ class Fold:
     """Sums over batches of result rows; constant size."""
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.rows = self.asked = 0
         self.timeline = Timeline()
         self.input_tokens = Distribution(whole=True)
         self.output_tokens = Distribution(whole=True)
@@ -91,17 +94,20 @@ class Fold:
     def add(self, batch: pa.Table) -> None:
         """Count the rows of a batch from `part_batches`."""
         self.rows += batch.num_rows
-        self.timeline.add(batch)
+        # What an earlier run was answered says nothing of this one.
+        asked = batch.filter(pc.invert(pc.fill_null(batch["reused"], False)))
+        self.asked += asked.num_rows
+        self.timeline.add(asked)
         self.input_tokens.add(batch["input_tokens"])
         self.output_tokens.add(batch["output_tokens"])
-        self.latency_ms.add(batch["latency_ms"])
-        self.cost.add(batch["cost"])
+        self.latency_ms.add(asked["latency_ms"])
+        self.cost.add(asked["cost"])
         self._add_lines(batch)
         self._add_errors(batch.filter(pc.equal(batch["status"], "failed")))
-        self._slowest = _top(self._slowest, batch, "latency_ms", lambda row: row.latency_ms)
+        self._slowest = _top(self._slowest, asked, "latency_ms", lambda row: row.latency_ms)
         self._most_expensive = _top(self._most_expensive, batch, "cost", lambda row: row.cost)
         self._add_truncated(batch.filter(pc.equal(batch["finish_reason"], "length")))
-        for pair in pc.value_counts(batch["attempts"].drop_null()).to_pylist():
+        for pair in pc.value_counts(asked["attempts"].drop_null()).to_pylist():
             self._by_attempts[pair["values"]] = self._by_attempts.get(pair["values"], 0) + pair["counts"]
 
     def _add_lines(self, batch: pa.Table) -> None:

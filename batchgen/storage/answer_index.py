@@ -28,6 +28,7 @@ CREATE TABLE answers (number INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE keys (place INTEGER NOT NULL, number INTEGER NOT NULL);  -- place: the first 8 bytes of the key
 """
 _GROUP = 2_000
+_SOME = 2_000
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(EarlierAnswer).decode
 
@@ -94,6 +95,11 @@ class AnswerIndex:
                 self._mark(numbers)
                 return answer
         return None
+
+    def some(self) -> list[EarlierAnswer]:
+        """Return up to `_SOME` of the answers, spread over all."""
+        step = max(1, -(-len(self) // _SOME))
+        return [self._answer(number) for number in range(0, len(self), step)]
 
     def mark(self, key: bytes, finished_at_us: int) -> None:
         """Count an answer as taken, because a row that was finished earlier has it."""

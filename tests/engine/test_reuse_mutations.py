@@ -7,13 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from batchgen.engine.reuse import Reuse
-from batchgen.engine.work import RowInProgress
 from batchgen.errors import JobError
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.requests import request_parts
+from batchgen.job.reuse import Reuse
 from batchgen.job.settings import parse_job
-from batchgen.pace.retry import AttemptCounts
 from batchgen.storage.answer_index import AnswerIndex
 from batchgen.storage.earlier_runs import EarlierAnswer, EarlierRun
 from batchgen.storage.identity import RunIdentity
@@ -162,7 +160,7 @@ def test_no_answer_is_taken_for_another_request(tmp_path, seed):
         except JobError:
             continue  # no run would begin
         for meant, key, prompt in requests:
-            result = reuse.result(RowInProgress(0, prompt, AttemptCounts(), key=key))
+            result = reuse.result(0, key, prompt)
             wanted = known.get(meant)
             got = None if result is None else result.completion
             found["reused" if got else "asked"] += 1

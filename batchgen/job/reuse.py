@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from batchgen.answers import Answer
-from batchgen.engine.work import RowInProgress
 from batchgen.errors import JobError
 from batchgen.files.arrow import arrow_file
 from batchgen.job.parts import JobParts
 from batchgen.storage.answer_index import AnswerIndex
 from batchgen.storage.earlier_runs import EarlierAnswer, EarlierRun, earlier_run, stored_path, stored_runs
-from batchgen.storage.own_files import EARLIER_FILE
+from batchgen.storage.move_aside import begun_state
+from batchgen.storage.own_files import EARLIER_FILE, is_run
 from batchgen.storage.parts import published_parts
 from batchgen.storage.run_directory import RunDirectory
-from batchgen.storage.run_state import fingerprints
-from batchgen.values import Completion, Result, Status, Usage
+from batchgen.storage.run_state import fingerprints, is_simulated
+from batchgen.values import Completion, Prompt, Result, Status, Usage
 
 _NOTHING = Decimal(0)
 
@@ -55,18 +58,21 @@ class Reuse:
         self._same_server = [here <= run.identity.fingerprints.items() for run in runs]
         self.saved = _NOTHING
 
-    def result(self, row: RowInProgress) -> Result | None:
-        """Return the row's result from an earlier answer, None where it is to be asked."""
-        if row.key is None:
+    def result(self, row: int, key: bytes, prompt: Prompt) -> Result | None:
+        """Return the result of a row from an earlier answer, None where it is to be asked."""
+        if self._refresh and self._drawn(key):
             return None
-        if self._refresh and self._drawn(row.key):
-            return None
-        answer = self._index.take(row.key, self._fits)
+        answer = self._index.take(key, self._fits)
         if answer is None:
             return None
-        cost = self._cost(row.prompt.model or self._parts.model, answer)
-        self.saved += cost or _NOTHING
-        return self.as_result(row.row, row.key, answer)
+        self.saved += self._cost(prompt.model or self._parts.model, answer) or _NOTHING
+        return self.as_result(row, key, answer)
+
+    def mean_cost(self) -> Decimal | None:
+        """Return what an answer costs now, at the mean of some of the earlier ones; None where no price is known."""
+        costs = [self._cost(self._parts.model or answer.model or "", answer) for answer in self._index.some()]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known, _NOTHING) / len(known) if known else None
 
     def as_result(self, row: int, key: bytes, answer: EarlierAnswer) -> Result:
         """Return the result of a row that takes an earlier answer."""
@@ -185,6 +191,39 @@ def open_reuse(
     if not len(index):
         note("The earlier runs have no answers that could be reused: those of older versions have no request_key.")
     return Reuse(parts, list(runs.values()), index, refresh, directory.journal.identity.run)
+
+
+class ReusePlan(Struct, frozen=True):
+    """What a run would do: ask `asked` rows, for about `cost`; `reused` ones take an earlier answer: `saved` less."""
+
+    asked: int
+    reused: int
+    saved: Decimal | None
+    cost: Decimal | None
+
+
+@contextmanager
+def planned_reuse(parts: JobParts, *, update: bool) -> Iterator[Reuse | None]:
+    """Give the answers that a run of the job would find, with `update` those in its output directory too; None if it
+    would look for none. Nothing is changed there: the index is a temporary file. Raises `UsageError`."""
+    path = Path(parts.job.output.path).absolute()
+    notes = parts.notes.append
+    state = begun_state(path)
+    runs = []
+    if update and state is not None and is_simulated(state.fingerprints) == parts.endpoint.simulated:
+        runs = [earlier_run(path)] if is_run(path) else []
+        runs += stored_runs(state.reuse, path, notes)
+    found = {run.path: run for run in (*runs, *named_runs(parts))}
+    if not found and not update:
+        yield None
+        return
+    with TemporaryDirectory(prefix="batchgen-") as folder:
+        index = AnswerIndex(Path(folder) / EARLIER_FILE, shared=parts.dedupe)
+        for number, run in enumerate(found.values()):
+            index.add(run.answers(number, notes))
+        index.sort()
+        yield Reuse(parts, list(found.values()), index, 0.0, "")
+        index.close()
 
 
 def _taken(directory: RunDirectory) -> Iterator[tuple[str, int]]:

@@ -1,0 +1,82 @@
+"""What check, estimate and the messages say of rows that have an answer already."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from tests.inputs import write_csv
+
+OLD, NEW = 12, 3
+
+
+@pytest.fixture
+def grown(command, simulator, job, tmp_path):
+    """A complete run over an input that has grown since; return the job file and the simulator."""
+    server = simulator()
+    texts = [f"row {n}" for n in range(OLD + NEW)]
+    path = job(write_csv(tmp_path / "in.csv", texts[:OLD]), server.url)
+    assert command.summary(path)[0] == 0
+    write_csv(tmp_path / "in.csv", texts)
+    return path, server
+
+
+def test_check_says_what_would_be_asked(command, grown):
+    """With the count and the price, for a grown input and for a changed prompt, which asks everything."""
+    path, server = grown
+    told = command("check", path)
+    assert told.returncode == 2
+    for way in ("--update", "--fresh", "--output"):
+        assert way in told.stderr
+    told = command("check", path, "--update", "--json")
+    assert told.returncode == 0, told.stderr
+    plan = json.loads(told.stdout)["reuse"]
+    assert (plan["asked"], plan["reused"]) == (NEW, OLD)
+    assert 0 < Decimal(plan["cost"]) < Decimal(plan["saved"])
+    told = command("check", path, "--update", "--set", "prompt.system=Answer at length.")
+    assert told.returncode == 0, told.stderr
+    assert f"no row has an earlier answer; {OLD + NEW} would be asked for about" in told.stdout
+    assert server.stats()["served"] == OLD
+
+
+def test_estimate_counts_what_is_new(command, grown):
+    """The figures are those of the rows that would be asked."""
+    path, _ = grown
+    whole = json.loads(command("estimate", path, "--json", "--no-progress").stdout)
+    told = command("estimate", path, "--update", "--json", "--no-progress")
+    assert told.returncode == 0, told.stderr
+    new = json.loads(told.stdout)
+    assert (new["rows"], new["reused"]) == (OLD + NEW, OLD)
+    assert new["input_tokens"] * 4 < whole["input_tokens"]
+    assert Decimal(new["saved"]) > 0
+    assert "12 rows take an earlier answer" in command("estimate", path, "--update", "--no-progress").stdout
+    told = command("estimate", path, "--update", "--pilot", "2")
+    assert (told.returncode, "--pilot" in told.stderr) == (2, True)
+
+
+def test_the_summary_says_what_was_saved(command, grown, tmp_path):
+    """And nothing is sent the second time, exit 0."""
+    path, server = grown
+    told = command("run", path, "--update", "--no-progress")
+    assert told.returncode == 0, told.stderr
+    assert f"reused      {OLD} rows took the answer of an earlier run: about" in told.stdout
+    told = command("run", path, "--update", "--no-progress")
+    assert (told.returncode, "nothing was sent" in told.stderr) == (0, True)
+    assert server.stats()["served"] == OLD + NEW
+    told = command("report", tmp_path / "out", "--json")
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["latency_ms"]["quantiles"]["rows"] == NEW
+    told = command("run", path, "--update", "--fresh")
+    assert (told.returncode, "give one of them" in told.stderr) == (2, True)
+
+
+def test_simulated_answers_stay_apart(command, grown, tmp_path):
+    """They are never taken for real ones, nor the other way, by either way."""
+    path, server = grown
+    told = command("run", path, "--update", "--simulate", "--no-progress")
+    assert (told.returncode, "real run" in told.stderr) == (2, True)
+    told = command("run", path, "--simulate", "--no-progress", "--output", "made-up", "--reuse", "out")
+    assert (told.returncode, "never reused in a simulated run" in told.stderr) == (2, True)
+    assert not (tmp_path / "made-up").exists()
+    assert not list(tmp_path.glob("out.old-*"))
+    assert server.stats()["served"] == OLD
