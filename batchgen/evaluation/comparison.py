@@ -13,7 +13,7 @@ from msgspec import Struct
 from batchgen.evaluation.answers import AnswerColumn, certainties, without_value
 from batchgen.evaluation.labels import NO_LABEL, OTHER_LABEL
 from batchgen.evaluation.values import Kind, ValueReader
-from batchgen.evaluation.written import texts
+from batchgen.evaluation.written import python_values, texts
 
 MOST_LABELS = 1_000
 """More different gold values than this are no labels but free text."""
@@ -150,7 +150,7 @@ class Spellings:
         if self.too_many:
             return
         if self._reader.kind is Kind.LIST:
-            for value in gold.to_pylist():
+            for value in python_values(gold):
                 for key, text in self._reader.parts(value):
                     self._add(key, text)
             return

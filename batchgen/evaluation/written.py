@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pt
 
+from batchgen.text.arrow_values import as_dictionary, shown_values
+
 
 def is_text(type_: pa.DataType) -> bool:
     """Whether a column holds text."""
@@ -29,29 +31,12 @@ def map_item(type_: pa.DataType) -> pa.DataType | None:
 
 
 def python_values(values: pa.Array) -> list[Any]:
-    """Return a column's values; nanoseconds, which Python's times cannot hold, are dropped."""
+    """Return a column's values; nanoseconds, which Python's times cannot hold, are dropped, and maps dictionaries."""
     if pt.is_timestamp(values.type) and values.type.unit == "ns":
         values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
-    try:
-        found: list[Any] = values.to_pylist()
-    except (OverflowError, ValueError):  # a year that Python's dates cannot hold; inside lists and objects too
-        found = _beyond_python(values)
-    if pt.is_map(values.type):
-        return [None if pairs is None else dict(pairs) for pairs in found]
-    if map_item(values.type) is not None:
-        return [None if pairs is None else {pair["key"]: pair["value"] for pair in pairs} for pairs in found]
-    return found
-
-
-def _beyond_python(values: pa.Array) -> list[Any]:
-    """Return a column's values, with those that Python cannot hold as text."""
-    found: list[Any] = []
-    for value in values:
-        try:
-            found.append(value.as_py())
-        except (OverflowError, ValueError):
-            simple = pt.is_timestamp(values.type) or pt.is_date(values.type)
-            found.append(pa.array([value]).cast(pa.string())[0].as_py() if simple else str(value))
+    found = shown_values(values)
+    if pt.is_map(values.type) or map_item(values.type) is not None:
+        return [None if pairs is None else as_dictionary(pairs) for pairs in found]
     return found
 
 

@@ -14,6 +14,7 @@ from batchgen.results.committed import Committed
 from batchgen.results.rows import ResultRows
 from batchgen.results.where import Where
 from batchgen.source.reader import map_type
+from batchgen.text.arrow_values import shown_values
 from batchgen.text.columns import missing_column
 
 _PARSED = "parsed"
@@ -114,7 +115,7 @@ def python_values(array: pa.Array) -> list[Any]:
     try:
         values: list[Any] = (array if array.type == kind else array.cast(kind, safe=False)).to_pylist()
     except (pa.ArrowException, OverflowError, ValueError):
-        return [str(value) if value.is_valid else None for value in array]
+        return shown_values(array)
     return values
 
 

@@ -14,6 +14,7 @@ from batchgen.results.committed import Committed
 from batchgen.results.prompt_values import PromptValues
 from batchgen.results.rows import carried_columns
 from batchgen.results.select import SelectedRow
+from batchgen.text.arrow_values import shown_rows
 from batchgen.text.figures import latency, money
 from batchgen.text.storable import json_bytes
 from batchgen.text.terminal import harmless
@@ -37,7 +38,7 @@ class RowViewer:
 
     def as_text(self, row: SelectedRow) -> str:
         """Return the row as lines that are safe on a terminal."""
-        values = row.batch.to_pylist()[0]
+        values = shown_rows(row.batch)[0]
         kind = f"{values['status']}, simulated" if _is_simulated(row.run) else values["status"]
         lines = [f"── row {values['row_id']} ({kind}) in {row.run.directory} ──"]
         lines += self._table("input", {name: values[name] for name in carried_columns(row.batch.schema)})
@@ -60,7 +61,7 @@ class RowViewer:
     def as_json(self, row: SelectedRow) -> bytes:
         """Return the row as one JSON object: its columns, the directory, and the prompt where it can be rendered."""
         prompt = self.prompt(row)
-        told = {"directory": str(row.run.directory), **row.batch.to_pylist()[0]}
+        told = {"directory": str(row.run.directory), **shown_rows(row.batch)[0]}
         return json_bytes(_plain({**told, "prompt": None if isinstance(prompt, str) else prompt}))
 
     def prompt(self, row: SelectedRow) -> list[Message] | str:
