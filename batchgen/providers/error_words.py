@@ -34,7 +34,7 @@ TOO_LONG = (
     r"tokens(?!,? (?:per|please|a)\b)|token count .{0,40}exceeds|context ?window ?exceed|first \d+ tokens when context|"
     r"exceed\w* (?:the |your )?(?:model'?s? )?(?:max\w* )?(?:context|input|prompt|token limit)|"
     r"(?:prompt|input|messages?|request)\w* exceed\w* (?:the )?(?:max|model|context|token)|"
-    r"must have (?:less|fewer) than [\d,]+ tokens|tokens?[`'\" ].{0,40}must be (?:<|less|at most)|"
+    r"must have (?:less|fewer) than [\d,]+ tokens|`inputs` tokens.{0,40}must be (?:<|less|at most)|"
     r"length of (?:the )?(?:prompt|input|messages)\w* .{0,40}must be|(?:than|exceeds) the context length|"
     r"provide a shorter (?:input|prompt)|超长|长度超|过长"
 )
@@ -94,7 +94,7 @@ _BALANCE = (
     r"(?:account|organi[sz]ation|team|tenant|consumer)\b.{0,60}(?:suspended|deactivated|disabled|frozen|banned|"
     r"terminated|not active|inactive|blocked|restricted)|"
     r"account_deactivated|"
-    r"budget (?:has been )?exceeded|free (?:allocated |tier |trial )?quota|exceeded_current_quota|"
+    r"budget (?:has been )?exceeded|over budget\b|free (?:allocated |tier |trial )?quota|exceeded_current_quota|"
     r"使用上限|已?耗尽|已到期|套餐.{0,8}(?:到期|过期|用尽|用完)|余额不足|余额为|余额已|额度不足|额度已|欠费|已停用|已冻结|请充值|充值|资源包|配额已用|账户异常"
 )
 _KEY = (

@@ -184,13 +184,13 @@ ERRORS: tuple[Rule, ...] = (
     rule("BadRequest.EmptyInput BadRequest.IllegalInput", _K.INVALID_REQUEST, _FAIL, QC),
     rule("ServiceUnavailableError", _K.INVALID_REQUEST, _FAIL, QC, status="400"),  # a bad role or empty content
     rule("", _K.INVALID_REQUEST, _FAIL, QC, status="400", message=_BAD_ROW),
-    rule("InvalidParameter.NotSupportEnableThinking UnsupportedOperation BadRequest.EmptyParameters "
-         "BadRequest.EmptyModel InvalidParameter invalid_parameter_error invalid_request_error "
-         "InternalError.Algo.InvalidParameter", _K.INVALID_REQUEST, _FAIL, QC, setting=True),
     rule("ResponseTimeout GatewayTimeout InternalError.Timeout", _K.TIMEOUT, _RETRY, QC),
     rule("InternalError internal_error InternalError.Algo SystemError ModelServiceFailed RewriteFailed "
          "ModelServingError ModelUnavailable ServiceUnavailable", _K.SERVER_ERROR, _RETRY, QC),
     *ANY_VENDOR,
+    rule("InvalidParameter.NotSupportEnableThinking UnsupportedOperation BadRequest.EmptyParameters "
+         "BadRequest.EmptyModel InvalidParameter invalid_parameter_error invalid_request_error "
+         "InternalError.Algo.InvalidParameter", _K.INVALID_REQUEST, _FAIL, QC, setting=True),
 )
 # fmt: on
 """Compatible mode uses the codes of chat completions with DashScope's meanings: `insufficient_quota` is a token rate
