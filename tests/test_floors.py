@@ -174,3 +174,15 @@ def test_a_class_name_means_one_thing():
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(name)
     assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+
+
+def test_no_test_is_annotated():
+    """All or none: what a test takes are fixtures and cases, whose types say nothing to its reader."""
+    annotated = [
+        (path.name, node.name)
+        for path in sorted(Path(__file__).parent.rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+        if node.returns or any(argument.annotation for argument in [*node.args.args, *node.args.kwonlyargs])
+    ]
+    assert annotated == []

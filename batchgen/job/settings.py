@@ -184,7 +184,7 @@ def parse_job(table: Mapping[str, Any], where: str) -> Job:
     try:
         wire_of(job.model.provider)
     except JobError as error:
-        raise JobError(f"{where}: {error}.") from None
+        raise JobError(f"{where}: {error}") from None
     if job.pricing.free and (job.pricing.file or job.pricing.models):
         raise JobError(f"{where}: pricing.free says that answers cost nothing; leave out the prices, or pricing.free.")
     if job.limits.budget is not None and not (job.limits.budget.is_finite() and job.limits.budget > 0):

@@ -26,8 +26,8 @@ def wire_of(provider: str) -> WireName:
         return VENDORS[provider].wires[0]
     except KeyError:
         nearest = difflib.get_close_matches(provider, VENDORS, n=1, cutoff=0.4)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise JobError(f"model.provider: {provider!r} is not one of {', '.join(VENDORS)}{hint}") from None
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise JobError(f"model.provider: {provider!r} is not one of {', '.join(VENDORS)}.{hint}") from None
 
 
 def default_base_url(provider: str) -> str:

@@ -194,7 +194,7 @@ def test_the_registry():
         assert vendor_of(word, base_url) is vendor
         assert open_provider(word, ModelSettings(name="m", base_url=base_url)).remarks() == []
         assert vendor.api_key_env.endswith("_API_KEY")
-    with pytest.raises(JobError, match="did you mean 'dashscope'"):
+    with pytest.raises(JobError, match="Did you mean 'dashscope'"):
         open_provider("dashcope", ModelSettings(name="m", base_url="https://h"))
     with pytest.raises(JobError, match=r"model\.base_url.*is not a URL"):
         open_provider("openai", ModelSettings(name="m", base_url="https://[::1"))
