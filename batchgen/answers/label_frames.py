@@ -20,6 +20,8 @@ from batchgen.answers.label_words import Words, known_words
 _MOST_WORDS = 40
 _MOST_TAIL_WORDS = 12
 _MOST_NAME_WORDS = 4
+_FEWEST_BLANKS = 2  # of a sentence
+_BLANKLESS = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]{6}")
 _BULLET = re.compile(r"[\s>*•·#-]*+")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？।])[\"'”’)*]{0,3}(?:\s++|(?<=[。！？।]))")
 _ENDED = re.compile(r"[.!。！।۔｡][\"'”’»)\]*_`]{0,4}\Z")
@@ -200,8 +202,8 @@ def beside(line: str) -> Beside:
 def leads_in(lines: Sequence[str], *, alone: bool) -> bool:
     """Whether a frame may follow these lines: the last one announces it, or is a sentence that has ended.
 
-    `alone`: the frame is a label alone, which must be a paragraph of its own then. Otherwise a paragraph before it need
-    not have ended, unless it points forward (`This is not:`).
+    `alone`: the frame is a label alone, which must be a paragraph of its own then. Otherwise the last line may be the
+    item of a list too, unless it points forward (`This is not:`).
     """
     apart = False
     for line in reversed(lines):
@@ -216,11 +218,18 @@ def leads_in(lines: Sequence[str], *, alone: bool) -> bool:
             return True
         text = line.rstrip()
         if alone:
-            return apart and _ENDED.search(text) is not None
+            return apart and _is_sentence(text)
         if _OPEN.search(text):
             return False
-        return kind is not Beside.OTHER or apart or _ENDED.search(text) is not None or _ITEM.match(text) is not None
+        return kind is not Beside.OTHER or _is_sentence(text) or _ITEM.match(text) is not None
     return True
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether a text ends as a sentence does, and is not just a word or two, which may be said of what follows."""
+    return _ENDED.search(text) is not None and (
+        text.count(" ") >= _FEWEST_BLANKS or _BLANKLESS.search(text) is not None
+    )
 
 
 def follows(lines: Sequence[str]) -> bool:
@@ -241,7 +250,7 @@ def last_sentence(line: str, longest: int) -> tuple[str, str]:
     inner = [end for end in ends if end < len(tail.rstrip())]
     if inner and _GOODBYE.match(tail[inner[-1] :]):
         line, tail = line[: len(line) - len(tail) + inner[-1]], tail[: inner.pop()]
-    if not inner:
+    if not inner or not _is_sentence(tail[: inner[-1]].rstrip()):
         return "", line
     place = len(line) - (len(tail) - inner[-1])
     return line[:place], line[place:]

@@ -252,7 +252,10 @@ def _answer(text: str) -> str | NoLabel:
 def _stands_free(text: str, opening: str, closing: str) -> bool:
     """Whether what stands round the objects of a text says nothing about them."""
     before, after = text[: text.find(opening)].rstrip("[( \t"), text[text.rfind(closing) + 1 :].lstrip("]) \t")
-    return leads_in(before.splitlines(), alone=False) and follows(after.splitlines())
+    lines = before.splitlines()
+    if lines and not before.endswith("\n") and not leads_in(["", lines[-1], ""], alone=True):
+        return False  # the line in which the object begins
+    return leads_in(lines, alone=False) and follows(after.splitlines())
 
 
 def _listed(text: str, *, complete: bool) -> list[str | None] | None:
