@@ -56,11 +56,14 @@ class JsonlReader:
     def __init__(self, files: Sequence[File], limit: int | None = None) -> None:
         columns: dict[str, _Shape] = {}
         self._rows: dict[str, int] = {}
+        self._twice: dict[tuple[str, int], str] = {}  # by file and row
         left = limit
         for file in files:
             count = 0
             judged = file.encoding is not None or file.reading.encoding is not None
-            for row, _, problem in islice(_objects(file, 0), left):
+            for row, line, problem in islice(_objects(file, 0), left):
+                if problem is None and line.count(b'":') != len(row) and (found := _twice(file, count, line, row)):
+                    self._twice[file.name, count] = found
                 count += 1
                 last = row
                 if problem and not judged:
@@ -98,11 +101,11 @@ class JsonlReader:
         rows: list[Object] = []
         problems: dict[int, str] = {}
         size = 0
-        for row, length, problem in islice(_objects(file, skip), most):
-            if problem:
+        for place, (row, line, problem) in enumerate(islice(_objects(file, skip), most), skip):
+            if problem := problem or self._twice.get((file.name, place)):
                 problems[len(rows)] = problem
             rows.append(row)
-            size += length
+            size += len(line)
             if len(rows) == BATCH_ROWS or size >= BATCH_BYTES:
                 yield self._piece(rows, problems, columns)
                 rows, problems, size = [], {}, 0
@@ -224,8 +227,8 @@ class _Shape:
         return None
 
 
-def _objects(file: File, skip: int) -> Iterator[tuple[Object, int, str | None]]:
-    """Yield each object after the first `skip` with its bytes and what is wrong with its text, if anything."""
+def _objects(file: File, skip: int) -> Iterator[tuple[Object, bytes, str | None]]:
+    """Yield each object after the first `skip` with its line and what is wrong with its text, if anything."""
     row = 0
     for number, line in _documents(file):
         row += 1
@@ -233,13 +236,9 @@ def _objects(file: File, skip: int) -> Iterator[tuple[Object, int, str | None]]:
             continue
         try:
             found, problem = _decode(line), None
-            if line.count(b'":') + line.count(b'" :') > len(
-                found
-            ):  # it may have keys in objects or texts, or a key twice
-                problem = _twice(file, number, row - 1, line, found)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             found, problem = _mended(file, number, row - 1, line, error)
-        yield found, len(line), problem
+        yield found, line, problem
 
 
 def _documents(file: File) -> Iterator[tuple[int, bytes]]:
@@ -326,9 +325,9 @@ def _members(file: File, stream: io.BufferedReader, first: bytes) -> Iterator[tu
         text, place, counted = text[place:] + decoder.decode(more), 0, 0
 
 
-def _twice(file: File, number: int, row: int, line: bytes, found: Object) -> str | None:
+def _twice(file: File, row: int, line: bytes, found: Object) -> str | None:
     """Return what is wrong with a row where an object, at any depth, has a key twice with other values."""
-    if line.count(b'":') + line.count(b'" :') == _keys(found):
+    if line.count(b'":') == _keys(found):
         return None
     twice: list[str] = []
 
@@ -342,7 +341,7 @@ def _twice(file: File, number: int, row: int, line: bytes, found: Object) -> str
         json.loads(line, object_pairs_hook=look)
     if not twice:
         return None
-    return f'{file.path}, line {number} (row {row}, counted from 0): the key "{twice[0]}" stands twice in one object.'
+    return f'{file.path}, row {row} (counted from 0): the key "{twice[0]}" stands twice in one object.'
 
 
 def _keys(value: Any) -> int:
