@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from batchgen.engine.summary import Summary
     from batchgen.estimating.estimate import estimate, load_estimate
     from batchgen.estimating.values import Estimate
+    from batchgen.frames.run import Plan, Run, RunStopped, amap, map, plan, stream
     from batchgen.job.settings import Job, load_job
     from batchgen.results.committed import read_results
 
@@ -23,27 +24,41 @@ from batchgen.version import __version__
 _HOMES = {
     "Estimate": "batchgen.estimating.values",
     "Job": "batchgen.job.settings",
-    "Summary": "batchgen.money.ledger",
+    "Plan": "batchgen.frames.run",
+    "Run": "batchgen.frames.run",
+    "RunStopped": "batchgen.frames.run",
+    "Summary": "batchgen.engine.summary",
+    "amap": "batchgen.frames.run",
     "arun": "batchgen.api",
     "estimate": "batchgen.estimating.estimate",
     "load_estimate": "batchgen.estimating.estimate",
     "load_job": "batchgen.job.settings",
+    "map": "batchgen.frames.run",
+    "plan": "batchgen.frames.run",
     "read_results": "batchgen.results.committed",
     "run": "batchgen.api",
+    "stream": "batchgen.frames.run",
 }
 
 __all__ = [
     "BatchgenError",
     "Estimate",
     "Job",
+    "Plan",
+    "Run",
+    "RunStopped",
     "Summary",
     "__version__",
+    "amap",
     "arun",
     "estimate",
     "load_estimate",
     "load_job",
+    "map",
+    "plan",
     "read_results",
     "run",
+    "stream",
 ]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import msgspec
+import pyarrow as pa
 
 from batchgen.engine.control import Control
 from batchgen.engine.online import OnlineEngine
@@ -25,7 +26,7 @@ from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import assemble, input_cost_of
 from batchgen.job.reuse import named_runs, open_reuse
 from batchgen.job.settings import Job
-from batchgen.job.standard_input import STANDARD_INPUT, input_for_run
+from batchgen.job.spooled_input import input_for_run
 from batchgen.job.stored import store_job
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, run_fingerprints
@@ -44,6 +45,7 @@ async def arun(
     engine: BuildEngine | None = None,
     update: bool = False,
     refresh: float = 0.0,
+    rows: pa.Table | None = None,
 ) -> Summary:
     """Run a job, or go on with an unfinished run of it in the same output directory.
 
@@ -51,12 +53,13 @@ async def arun(
     rows again that failed. `update` moves a run of an earlier form of the job, or of an earlier input, aside and takes
     its answers to the same requests; a share `refresh` of these is asked again all the same. `only` (row numbers from
     0) makes it a pilot: no other rows are sent, no part is published, and the run ends as `stopped`, its answers kept
-    for the next one. `engine` builds another engine than the workers of this process. Raises `UsageError` before
-    anything is sent; a run that stops early is a `Summary` with state `stopped` or `interrupted`.
+    for the next one. `engine` builds another engine than the workers of this process. `rows` are a table in memory,
+    which is read instead of `input.path`. Raises `UsageError` before anything is sent; a run that stops early is a
+    `Summary` with state `stopped` or `interrupted`.
     """
     reporter = reporter or Reporter()
     with ExitStack() as stack:
-        read = await anyio.to_thread.run_sync(stack.enter_context, input_for_run(job))
+        read = await anyio.to_thread.run_sync(stack.enter_context, input_for_run(job, rows))
         parts = await anyio.to_thread.run_sync(assemble, read, endpoint or endpoint_of(job))
         named = named_runs(parts)
         transport = open_transport(
@@ -79,7 +82,7 @@ async def arun(
                 evaluate=msgspec.to_builtins(job.evaluate),
                 currency=parts.currency,
                 price=price.describe() if price is not None else None,
-                spooled=Path(read.input.path) if job.input.path == STANDARD_INPUT else None,
+                spooled=Path(read.input.path) if read is not job else None,
                 fresh=fresh,
                 update=update,
                 again=refresh > 0,

@@ -268,3 +268,8 @@ class Result(Struct, frozen=True, gc=False, array_like=True):
     reported_cost: Decimal | None = None
     request_key: str | None = None
     reused: bool = False
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What the row cost; None when the model has no known price."""
+        return None if self.input_cost is None or self.output_cost is None else self.input_cost + self.output_cost

@@ -9,9 +9,10 @@ PACKAGE = Path(__file__).parents[1] / "batchgen"
 FLOORS = (
     ("__init__", "__main__"),
     ("cli",),
+    ("frames",),
     ("report", "difference", "starting"),
     ("estimating", "evaluation"),
-    ("api",),
+    ("api", "simulated", "progress"),
     ("engine", "results"),
     ("job",),
     ("answers",),
@@ -28,7 +29,7 @@ OWNED = {
     "httptools": {"transport.http1"},
     "aiohappyeyeballs": {"transport.dial"},
     "tenacity": {"pace.retry"},
-    "tqdm": {"cli.progress_bar"},
+    "tqdm": {"progress.bar"},
     "click": {"cli"},
     "jinja2": {"prompts.template", "prompts.template_bounds", "report.html"},
     "jsonschema_rs": {"answers.schema"},
@@ -89,7 +90,7 @@ def test_only_the_commands_import_the_simulator():
         for name, tree in TREES.items()
         if not name.startswith("simulator") and any(i.startswith("batchgen.simulator") for i in imported(tree))
     }
-    assert users <= {"cli.simulate"}
+    assert users <= {"cli.simulate", "simulated"}
 
 
 def test_protocol_code_does_no_input_or_output():

@@ -274,16 +274,21 @@ class AnswerSchema:
 
 
 def load_schema(path: str | Path) -> AnswerSchema:
-    """Read a schema file. Raise `JobError`, naming the file, if it cannot be used."""
+    """Read a schema from a file, or from its own text, which begins with a brace.
+
+    Raise `JobError`, naming the file, if it cannot be used.
+    """
+    text = str(path).lstrip()
+    name = "as given" if text.startswith("{") else str(path)
     try:
-        document = msgspec.json.decode(Path(path).read_bytes())
+        document = msgspec.json.decode(text if text.startswith("{") else Path(path).read_bytes())
     except OSError as error:
-        raise JobError(f"response.schema: {path} cannot be read: {error.strerror}.") from None
+        raise JobError(f"response.schema: {name} cannot be read: {error.strerror}.") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise JobError(f"response.schema: {path} is not valid JSON: {error}.") from None
+        raise JobError(f"response.schema: {name} is not valid JSON: {error}.") from None
     if not isinstance(document, dict):
-        raise JobError(f"response.schema: {path} must hold a JSON object.")
-    return AnswerSchema(document, str(path))
+        raise JobError(f"response.schema: {name} must hold a JSON object.")
+    return AnswerSchema(document, name)
 
 
 def _with_or_without_zone(name: str) -> Callable[[str], bool]:

@@ -24,7 +24,7 @@ class OnLength(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ResponseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[response]`: exactly one of `schema` (file with a JSON Schema, object at the top) and `labels` (one of these).
+    """`[response]`: exactly one of `schema` (file with a JSON Schema, or its text) and `labels` (one of these).
 
     - `multiple`: a row may have several of the labels, or none.
     - `means`: how JSON is asked for; absent, the best the provider and model are known to have.

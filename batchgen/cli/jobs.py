@@ -86,7 +86,7 @@ def run_command(
 
     from batchgen.api import loop_options
     from batchgen.cli.messages import summary_text
-    from batchgen.cli.progress_log import reporters
+    from batchgen.progress.log import reporters
     from batchgen.report import breakdown_text, read_cost_summary
     from batchgen.report.samples import first_failed
     from batchgen.results.committed import Committed
@@ -253,10 +253,10 @@ def estimate(
     import anyio
 
     from batchgen.api import loop_options
-    from batchgen.cli.progress_log import reporters
     from batchgen.estimating.estimate import PilotReporter
     from batchgen.estimating.estimate import estimate as estimate_job
     from batchgen.estimating.show import estimate_text
+    from batchgen.progress.log import reporters
 
     def load() -> Job:
         return load_from({**options, "output": None})

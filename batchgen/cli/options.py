@@ -95,6 +95,6 @@ def endpoint_for(job: Job, wanted: bool) -> AbstractContextManager[Endpoint | No
     """Yield the simulator's endpoint if it is wanted, else None."""
     if not wanted:
         return nullcontext()
-    from batchgen.cli.simulate import simulated_endpoint
+    from batchgen.simulated import simulated_endpoint
 
     return simulated_endpoint(job)

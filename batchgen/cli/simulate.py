@@ -1,39 +1,17 @@
-"""The simulated provider for `run --simulate`, and for `simulate`, which has an option for each of its settings."""
+"""`batchgen simulate`: the simulated provider on a port, with an option for each of its settings."""
 
 from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 import msgspec
 
 from batchgen.errors import UsageError
-from batchgen.job.endpoint import Endpoint
-from batchgen.job.settings import Job
-from batchgen.providers import wire_of
-from batchgen.secret import Secret
-from batchgen.simulator import FIELD_HELP, Settings, serve, start_in_thread
-from batchgen.storage.run_state import SIMULATOR
-
-BASE_PATHS = {"dashscope": "", "openai": "/compatible-mode/v1"}
-"""The path under which the simulator serves each wire format."""
-
-DEMONSTRATION = Settings(latency_ms=150, latency_sigma=0.4)
-"""The settings of `run --simulate`: quick, with latencies that vary so that answers arrive out of order."""
-
-
-@contextmanager
-def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
-    """Run the simulator in a thread of this process and yield its endpoint."""
-    handle = start_in_thread(DEMONSTRATION)
-    try:
-        yield Endpoint(handle.url + BASE_PATHS[wire_of(job.model.provider)], Secret("simulated"), SIMULATOR)
-    finally:
-        handle.close()
+from batchgen.simulated import BASE_PATHS
+from batchgen.simulator import FIELD_HELP, Settings, serve
 
 
 def setting_options() -> list[click.Parameter]:

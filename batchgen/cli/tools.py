@@ -31,8 +31,8 @@ def mail_command(paths: tuple[str, ...], output: str, no_progress: bool, as_json
     """
     import msgspec
 
-    from batchgen.cli.progress_bar import bytes_bar
     from batchgen.mail.convert import convert_mails, input_size, summary_text
+    from batchgen.progress.bar import bytes_bar
 
     with bytes_bar(input_size(paths), shown=not no_progress) as moved:
         summary = convert_mails(paths, output, moved)

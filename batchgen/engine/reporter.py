@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from decimal import Decimal
 
 from msgspec import Struct
+
+from batchgen.values import Result
 
 
 class Progress(Struct):
@@ -73,6 +76,9 @@ class Reporter:
 
     def moved(self, standing: Progress) -> None:
         """Called after each commit, and every two seconds whether rows are finished or not."""
+
+    def stored(self, results: Sequence[Result]) -> None:
+        """Results are durable; called before `moved`, with those of one commit."""
 
     def note(self, text: str) -> None:
         """A sentence for the user: a warning, or why the run waits."""

@@ -80,6 +80,7 @@ async def run_job(
             sharing.committed(stored)
         books.committed(stored)
         books.heard(engine.figures())
+        reporter.stored(stored)
         reporter.moved(books.progress)
         stop_for_failures()
 

@@ -17,6 +17,7 @@ from typing import Literal
 
 import anyio
 import msgspec
+import pyarrow as pa
 
 from batchgen.api import arun, loop_options
 from batchgen.engine.reporter import Progress, Reporter
@@ -34,7 +35,7 @@ from batchgen.job.parts import JobParts, assemble
 from batchgen.job.requests import price_table
 from batchgen.job.reuse import planned_reuse
 from batchgen.job.settings import Job
-from batchgen.job.standard_input import input_for_reading
+from batchgen.job.spooled_input import input_for_reading
 from batchgen.providers.vendors import region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
 from batchgen.tokens.parameters import effective_parameters
@@ -56,6 +57,7 @@ def estimate(
     send: Send | None = None,
     sample: int = 0,
     update: bool = False,
+    memory: pa.Table | None = None,
 ) -> Estimate:
     """Count the tokens of every row and estimate cost and duration of the job.
 
@@ -65,8 +67,8 @@ def estimate(
     price file that replaces the job's. `output`: a directory for `estimate.parquet`. `endpoint` replaces the job's
     endpoint, `send` the function that runs the pilot. `sample`: count this many random rows only, of a very large
     input; the interval then holds what that leaves open too. `update`: rows that have an answer in the output directory
-    are not counted. Raises `UsageError` if job, input or directories are wrong, `StoppedError` if the pilot was
-    stopped.
+    are not counted. `memory`: rows that are read instead of `input.path`. Raises `UsageError` if job, input or
+    directories are wrong, `StoppedError` if the pilot was stopped.
     """
     reporter = reporter or Reporter()
     if sample and output is not None:
@@ -75,7 +77,7 @@ def estimate(
         job = msgspec.structs.replace(job, pricing=msgspec.structs.replace(job.pricing, file=str(prices)))
     if pilot:
         endpoint = endpoint or endpoint_of(job)
-    with input_for_reading(job) as read:
+    with input_for_reading(job, memory) as read:
         unlimited = msgspec.structs.replace(read, limits=msgspec.structs.replace(job.limits, budget=None))
         parts = assemble(unlimited, endpoint or keyless_endpoint(job)[0])
         table = price_table(job)

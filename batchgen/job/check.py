@@ -15,7 +15,7 @@ from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import prompt_columns, rendered
 from batchgen.job.reuse import Reuse, ReusePlan, planned_reuse
 from batchgen.job.settings import Job
-from batchgen.job.standard_input import input_for_reading
+from batchgen.job.spooled_input import input_for_reading
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.providers.auth import public_url
 from batchgen.providers.request_parts import with_user_headers

@@ -31,7 +31,7 @@ def resolve_paths(table: dict[str, Any], folder: Path) -> None:
 
 
 def _resolved(path: str, folder: Path) -> str:
-    if path in ("", "-") or _ADDRESS.match(path):
+    if path in ("", "-") or path.lstrip().startswith("{") or _ADDRESS.match(path):  # the schema itself begins so
         return path
     joined = os.path.join(folder, os.path.expanduser(path))
     tidy = os.path.normpath(joined)

@@ -23,6 +23,7 @@ from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import JobError
 from batchgen.files.nearest import did_you_mean
 from batchgen.job.evaluation_settings import EvaluationSettings
+from batchgen.job.export import job_table, job_toml
 from batchgen.job.paths import resolve_paths
 from batchgen.money.terms import PriceTerms, price_terms
 from batchgen.pace.retry import RetrySettings
@@ -132,7 +133,12 @@ class OutputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A job file that has been checked."""
+    """A job file that has been checked.
+
+    Example:
+        >>> job = Job.from_dict({"name": "x", "input": {"path": "rows.csv"}, ...})
+        >>> print(job.to_toml())
+    """
 
     name: str
     input: InputSettings
@@ -144,6 +150,31 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pricing: PricingSettings = PricingSettings()
     response: ResponseSettings | None = None
     evaluate: EvaluationSettings | None = None
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Job:
+        """Return the job of a job file's tables; paths count from the working directory. Raises `JobError`."""
+        return parse_job(table, "The job")
+
+    @classmethod
+    def from_toml(cls, text: str) -> Job:
+        """Return the job of a job file's text; paths count from the working directory. Raises `JobError`."""
+        try:
+            return parse_job(tomllib.loads(text), "The job")
+        except tomllib.TOMLDecodeError as error:
+            raise JobError(f"The job is not valid TOML: {error}.") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tables of a job file that mean this job, without what is left at its default."""
+        return job_table(self)
+
+    def to_toml(self) -> str:
+        """Return the text of a job file that means this job. Raises `UsageError` for a null, which TOML lacks."""
+        return job_toml(self)
+
+
+JOB_TABLES = tuple(name for name in Job.__struct_fields__ if name != "name")
+"""The tables of a job file."""
 
 
 def load_job(path: str | Path, /, **overrides: Any) -> Job:

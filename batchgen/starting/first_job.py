@@ -64,7 +64,7 @@ class Wish(Struct, frozen=True, kw_only=True):
     fields: Mapping[str, str] | None = None
 
 
-class Rows(Struct, frozen=True):
+class AskedRows(Struct, frozen=True):
     """The rows of a job: the path as the job file names it, the id column and the columns that the prompt shows."""
 
     path: str
@@ -73,7 +73,7 @@ class Rows(Struct, frozen=True):
     carried: tuple[str, ...]
 
 
-def look_at(path: str, named: str) -> Rows:
+def look_at(path: str, named: str) -> AskedRows:
     """Choose id and text columns of a table; `named` is its path as the job file will name it.
 
     The id is a column with an id's name whose values all differ. The text is the column with a text's name, else the
@@ -84,7 +84,7 @@ def look_at(path: str, named: str) -> Rows:
     identifier = _id_column(path, columns)
     if {"subject", "body"} <= {*columns}:  # mails: from `batchgen mail`, or as other programs write them
         shown = tuple(name for name in _MAIL_SHOWN if name in columns)
-        return Rows(named, identifier, shown, tuple(name for name in _MAIL_CARRIED if name in columns))
+        return AskedRows(named, identifier, shown, tuple(name for name in _MAIL_CARRIED if name in columns))
     batch = next(iter(source.batches()), None)
     if batch is None:
         raise InputError(f"{path} has no rows to write a job for.")
@@ -98,7 +98,7 @@ def look_at(path: str, named: str) -> Rows:
     longest = max(candidates, key=lambda name: texts[name])
     text = by_name[0] if by_name and texts[by_name[0]] * 2 >= texts[longest] else longest
     carried = [name for name in columns if name not in (identifier, text) and texts.get(name, 0.0) < 200]
-    return Rows(named, identifier, (text,), tuple(carried[:8]))
+    return AskedRows(named, identifier, (text,), tuple(carried[:8]))
 
 
 def _mean_length(column: pa.Array) -> float | None:
@@ -155,14 +155,14 @@ def schema_text(fields: Mapping[str, str] | None) -> str:
     return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"
 
 
-def job_text(rows: Rows, wish: Wish) -> str:
+def job_text(rows: AskedRows, wish: Wish) -> str:
     """Return the job file, with comments that say what each part is for."""
     local = wish.base_url is not None and (urlsplit(wish.base_url).hostname or "") in ("localhost", "127.0.0.1", "::1")
     parts = [_head(rows, wish), _prompt(rows, wish), _model(wish, local), _answer(wish), _end(rows, wish)]
     return "\n".join(parts)
 
 
-def _head(rows: Rows, wish: Wish) -> str:
+def _head(rows: AskedRows, wish: Wish) -> str:
     identifier = (
         f"id = {_toml(rows.id)}  # unique; becomes `row_id` in the results"
         if rows.id is not None
@@ -184,7 +184,7 @@ path = {_toml(rows.path)}
 """
 
 
-def _prompt(rows: Rows, wish: Wish) -> str:
+def _prompt(rows: AskedRows, wish: Wish) -> str:
     if wish.labels:
         listed = "".join(f"\n- {label}: say here when this label is right" for label in wish.labels)
         task = f"Sort the text. Answer with exactly one label of this list, the label alone.\n\nLabels:{listed}"
@@ -248,7 +248,7 @@ schema = "{SCHEMA_FILE}"
 """
 
 
-def _end(rows: Rows, wish: Wish) -> str:
+def _end(rows: AskedRows, wish: Wish) -> str:
     carried = "".join(f"\n    {_toml(name)}," for name in rows.carried)
     return f"""\
 [output]

@@ -22,8 +22,10 @@ SHARD_INPUTS = "open-*.arrow"
 
 ERROR_FILE = "batchgen-error-*.txt"
 RESULTS = "results"
-SPOOLED_INPUT = f"stdin-{'[0-9a-f]' * 32}.*"
-"""The copy of what came in on standard input, named after its bytes and their format."""
+SPOOLED_INPUT = f"input-{'[0-9a-f]' * 32}.*"
+"""The copy of rows that have no file of their own (standard input, memory), named after its bytes and their format."""
+EXAMPLES_FILE = f"examples-{'[0-9a-f]' * 32}.parquet"
+"""Few-shot examples that were given in memory."""
 
 _SURE = frozenset({LOCK_FILE, STATE_FILE})
 """One of these makes a directory ours, whatever people put beside it later (a report, notes)."""
@@ -44,7 +46,9 @@ _OWN = (
     ".*.json.partial",
     ".*.arrow.partial",
     SPOOLED_INPUT,
-    ".*stdin-*.partial",
+    EXAMPLES_FILE,
+    ".*input-*.partial",
+    ".*examples-*.partial",
 )
 _OWN_FOLDERS = (RESULTS,)
 

@@ -151,7 +151,7 @@ def result_columns(rows: pa.Table, results: Sequence[Result], layout: Layout) ->
 
     columns = {name: column(name) for name in RESULT_COLUMNS.names if name in Result.__struct_fields__}
     columns["cost"] = pa.array(
-        [None if r.input_cost is None or r.output_cost is None else r.input_cost + r.output_cost for r in results],
+        [result.cost for result in results],
         MONEY,
     )
     columns["finished_at"] = pa.array([result.finished_at_us for result in results], pa.int64()).cast(

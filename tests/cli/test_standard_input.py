@@ -59,7 +59,7 @@ def test_rows_come_through_a_pipe(piped, simulator, job, tmp_path, form):
     assert done.returncode == 0, done.stderr
     rows, _ = results_of(tmp_path / "out")
     assert [row["text"] for row in rows] == TEXTS
-    assert list((tmp_path / "out").glob("stdin-*")) == []
+    assert list((tmp_path / "out").glob("input-*")) == []
     again = piped("run", path, "--no-progress", body=form(TEXTS))
     assert again.returncode == 0
     assert b"complete already" in again.stderr
@@ -67,7 +67,7 @@ def test_rows_come_through_a_pipe(piped, simulator, job, tmp_path, form):
     assert other.returncode == 2
     assert b"input" in other.stderr
     assert results_of(tmp_path / "out")[0] == rows
-    assert list((tmp_path / "out").glob("stdin-*")) == []
+    assert list((tmp_path / "out").glob("input-*")) == []
 
 
 def test_a_killed_run_goes_on_without_the_pipe(piped, simulator, job, tmp_path):
@@ -86,13 +86,13 @@ def test_a_killed_run_goes_on_without_the_pipe(piped, simulator, job, tmp_path):
     wait_until(lambda: list((tmp_path / "out").glob("journal.sqlite*")))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    (copy,) = (tmp_path / "out").glob("stdin-*")
+    (copy,) = (tmp_path / "out").glob("input-*")
     assert copy.read_bytes() == csv_of(TEXTS)
     assert copy.stat().st_mode & 0o077 == 0
     done = piped("run", path, "--no-progress", "--set", "limits.concurrency=64")
     assert done.returncode == 0, done.stderr
     assert [row["text"] for row in results_of(tmp_path / "out")[0]] == TEXTS
-    assert list((tmp_path / "out").glob("stdin-*")) == []
+    assert list((tmp_path / "out").glob("input-*")) == []
 
 
 def test_failed_rows_are_tried_again_without_the_pipe(piped, simulator, job, tmp_path):
@@ -100,7 +100,7 @@ def test_failed_rows_are_tried_again_without_the_pipe(piped, simulator, job, tmp
     server = simulator(poison="Question 7")
     path = job("-", server.url)
     assert piped("run", path, "--no-progress", body=csv_of(TEXTS[:20])).returncode == 1
-    assert len(list((tmp_path / "out").glob("stdin-*"))) == 1
+    assert len(list((tmp_path / "out").glob("input-*"))) == 1
     done = piped("run", path, "--no-progress", "--retry-failed")
     assert done.returncode == 1
     assert b"1 failed rows are tried again" in done.stderr

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batchgen.cli.progress_bar import bytes_bar
 from batchgen.errors import InputError, OutputError
 from batchgen.mail.convert import MAIL_COLUMNS, convert_mails, input_size, read_mails
 from batchgen.mail.files import LARGEST_MAIL
+from batchgen.progress.bar import bytes_bar
 from batchgen.source import Source
 
 pytest.importorskip("selectolax")

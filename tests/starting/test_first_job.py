@@ -13,7 +13,7 @@ from batchgen.errors import InputError, UsageError
 from batchgen.job.settings import load_job, parse_job
 from batchgen.prompts.template import Template
 from batchgen.starting.begin import begin
-from batchgen.starting.first_job import Rows, Wish, job_text, look_at, parse_fields, reference, schema_text
+from batchgen.starting.first_job import AskedRows, Wish, job_text, look_at, parse_fields, reference, schema_text
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
@@ -29,7 +29,7 @@ def test_any_column_can_be_shown(column):
 @given(columns=st.lists(NAMES, min_size=1, max_size=4, unique=True), label=NAMES, path=NAMES, model=NAMES)
 def test_any_name_is_written_so_that_the_job_reads_it_back(columns, label, path, model):
     """Quotes, backslashes, control characters and emoji come back from the TOML as they went in."""
-    rows = Rows(path, columns[0], tuple(columns), tuple(columns))
+    rows = AskedRows(path, columns[0], tuple(columns), tuple(columns))
     wish = Wish(name=path, model=model, labels=(label, label + "2"))
     job = parse_job(tomllib.loads(job_text(rows, wish)), "job.toml")
     assert (job.input.path, job.input.id, job.model.name) == (path, columns[0], model)

@@ -18,6 +18,7 @@ from batchgen.errors import UsageError
 from batchgen.files.modes import open_file
 from batchgen.text.figures import duration, figure, money, share
 from batchgen.text.terminal import harmless
+from batchgen.values import Result
 
 EVERY_S = 30.0
 """Seconds between two lines of progress."""
@@ -236,6 +237,10 @@ class Reporters(Reporter):
         for one in self._reporters:
             one.started(standing)
 
+    def stored(self, results: Sequence[Result]) -> None:
+        for reporter in self._reporters:
+            reporter.stored(results)
+
     def moved(self, standing: Progress) -> None:
         for one in self._reporters:
             one.moved(standing)
@@ -259,7 +264,7 @@ def reporters(
     """
     shown: list[Reporter] = []
     if not quiet and progress and sys.stderr.isatty():
-        from batchgen.cli.progress_bar import ProgressBar
+        from batchgen.progress.bar import ProgressBar
 
         shown.append(ProgressBar())
     elif not quiet:

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from batchgen.cli.progress_bar import ProgressBar, postfix
 from batchgen.engine.reporter import Progress
+from batchgen.progress.bar import ProgressBar, postfix
 from batchgen.text.figures import money
 
 

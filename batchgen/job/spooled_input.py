@@ -1,4 +1,5 @@
-"""`input.path = "-"`: standard input is copied to a file first, since the input is read more than once.
+"""Rows without a file of their own, standard input (`input.path = "-"`) and tables in memory, are copied to one first,
+since an input is read more than once.
 
 A run keeps the copy in its output directory, named by the SHA-256 of its bytes, until every row has succeeded. So an
 unfinished run can be continued, and failed rows can be retried, without the input being piped in again.
@@ -15,6 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from msgspec import structs
 
 from batchgen.errors import InputError, OutputError, UsageError
@@ -30,12 +33,13 @@ _PIECE_BYTES = 1 << 20
 
 
 @contextmanager
-def input_for_run(job: Job) -> Iterator[Job]:
-    """Give the job with `input.path` set to a copy in its output directory; a job with another input is unchanged.
+def input_for_run(job: Job, rows: pa.Table | None = None) -> Iterator[Job]:
+    """Give the job with the copy as its `input.path`, in the output directory; any other job as it is.
 
-    If the block raises `UsageError`, a copy that was made here is removed, and so is a directory made for it.
+    `rows` are a table in memory, which is read instead of `input.path`. When the block raises `UsageError`, a copy that
+    was made here is removed again, and so is a directory made for it.
     """
-    if job.input.path != STANDARD_INPUT:
+    if rows is None and job.input.path != STANDARD_INPUT:
         yield job
         return
     output = Path(job.output.path).absolute()
@@ -44,9 +48,9 @@ def input_for_run(job: Job) -> Iterator[Job]:
     found = spooled_input(output)
     try:
         make_directory(output)
-        path, made = _spool(output, job)
+        path, made = _spool(output, job) if rows is None else _spool_rows(output, rows)
     except OSError as error:
-        raise OutputError(f"Standard input cannot be copied to {output}: {error}.") from error
+        raise OutputError(f"The rows cannot be copied to {output}: {error}.") from error
     try:
         yield _reading(job, path or found)
     except UsageError:
@@ -59,17 +63,19 @@ def input_for_run(job: Job) -> Iterator[Job]:
 
 
 @contextmanager
-def input_for_reading(job: Job) -> Iterator[Job]:
-    """Give the job with `input.path` set to a temporary copy, or to its run's; a job with another input is
-    unchanged."""
-    if job.input.path != STANDARD_INPUT:
+def input_for_reading(job: Job, rows: pa.Table | None = None) -> Iterator[Job]:
+    """Give the job with a temporary copy as its `input.path`, or with that of its run; any other job as it is.
+
+    `rows` are a table in memory, which is read instead of `input.path`.
+    """
+    if rows is None and job.input.path != STANDARD_INPUT:
         yield job
         return
     with TemporaryDirectory(prefix="batchgen-") as folder:
         try:
-            path, _ = _spool(Path(folder), job)
+            path, _ = _spool(Path(folder), job) if rows is None else _spool_rows(Path(folder), rows)
         except OSError as error:
-            raise InputError(f"Standard input cannot be copied to a temporary file: {error}.") from error
+            raise InputError(f"The rows cannot be copied to a temporary file: {error}.") from error
         yield _reading(job, path or spooled_input(Path(job.output.path)))
 
 
@@ -97,7 +103,7 @@ def _spool(directory: Path, job: Job) -> tuple[Path | None, bool]:
     if stream is None or not first:
         return None, False
     digest = hashlib.sha256()
-    aside = directory / f".stdin-{os.getpid()}.partial"
+    aside = directory / f".input-{os.getpid()}.partial"
     try:
         with replacing(aside) as file:
             while first:
@@ -105,10 +111,50 @@ def _spool(directory: Path, job: Job) -> tuple[Path | None, bool]:
                 file.write(first)
                 first = stream.read(_PIECE_BYTES)
         extension = extension_by_content(aside, job.input.delimiter is not None)
-        path = directory / f"stdin-{digest.hexdigest()[:32]}{extension}"
+        path = directory / f"input-{digest.hexdigest()[:32]}{extension}"
         if path.exists():
             return path, False
         aside.rename(path)
         return path, True
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _spool_rows(directory: Path, rows: pa.Table) -> tuple[Path, bool]:
+    """Write rows to `directory`, unless they are there; return the copy and whether it is new. Raises `InputError`."""
+    for found in directory.glob(SPOOLED_INPUT):
+        if found.suffix == ".parquet" and _holds(found, rows):
+            return found, False
+    return write_table(directory, "input", rows), True
+
+
+def write_table(directory: Path, word: str, rows: pa.Table) -> Path:
+    """Write a table as a private file `WORD-DIGEST.parquet`, whole or not at all; return its path.
+
+    Raises `InputError` for a column that no file can hold, `OSError` where the disk refuses.
+    """
+    aside = directory / f".{word}-{os.getpid()}.partial"
+    try:
+        with replacing(aside) as file:
+            pq.write_table(rows, pa.PythonFile(file, "w"), compression="zstd")
+        path = directory / f"{word}-{_digest(aside)}.parquet"
+        aside.rename(path)
+        return path
+    except pa.ArrowException as error:
+        raise InputError(f"The rows cannot be written to a file: {error}. Give that column another type.") from None
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def _holds(path: Path, rows: pa.Table) -> bool:
+    """Whether a file holds these rows: other versions of Arrow write the same rows as other bytes."""
+    try:
+        file = pq.ParquetFile(path)
+        return file.metadata.num_rows == rows.num_rows and bool(file.read().equals(rows))
+    except (pa.ArrowException, OSError):
+        return False

@@ -25,8 +25,15 @@ class ProgressBar(Reporter):
     """A tqdm bar on `file`: rows, rows/s, ETA, cost so far, failed and rate-limited. Notes are printed above it."""
 
     def __init__(
-        self, *, bar: bool = True, file: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        bar: bool = True,
+        file: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        notebook: bool = False,
     ) -> None:
+        """`notebook`: in a notebook the bar is a widget of the cell."""
+        self._tqdm = _notebook_bar() if notebook else tqdm
         self._bar_wanted = bar
         self._file = file if file is not None else sys.stderr
         self._clock = clock
@@ -36,7 +43,7 @@ class ProgressBar(Reporter):
     def started(self, standing: Progress) -> None:
         if self._bar_wanted:
             with self._shown():
-                self._bar = tqdm(
+                self._bar = self._tqdm(
                     total=standing.rows,
                     initial=standing.settled,
                     unit="row",
@@ -82,6 +89,12 @@ class ProgressBar(Reporter):
         except (OSError, ValueError):
             self._bar, self._bar_wanted = None, False
             self._file = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+
+
+def _notebook_bar() -> type[tqdm[Any]]:
+    from tqdm.auto import tqdm as found
+
+    return found
 
 
 def postfix(standing: Progress) -> str:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgen.cli.progress_log import JsonLog, ProgressLog, Reporters, RunEvents
 from batchgen.engine.reporter import Progress, RecentRate
+from batchgen.progress.log import JsonLog, ProgressLog, Reporters, RunEvents
 
 NOON = datetime(2026, 11, 28, 12, 0, 5, tzinfo=UTC)
 

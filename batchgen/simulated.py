@@ -1,0 +1,29 @@
+"""The simulated provider in this process, in place of a job's own: `run --simulate`, and `simulate=True` in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from batchgen.job.endpoint import Endpoint
+from batchgen.job.settings import Job
+from batchgen.providers import wire_of
+from batchgen.secret import Secret
+from batchgen.simulator import Settings, start_in_thread
+from batchgen.storage.run_state import SIMULATOR
+
+BASE_PATHS = {"dashscope": "", "openai": "/compatible-mode/v1"}
+"""Where the simulator serves each wire format, below its address."""
+
+DEMONSTRATION = Settings(latency_ms=150, latency_sigma=0.4)
+"""Quick, but with answers that come back out of order as real ones do."""
+
+
+@contextmanager
+def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
+    """Serve the simulator in a thread of this process and yield the endpoint that leads to it."""
+    handle = start_in_thread(DEMONSTRATION)
+    try:
+        yield Endpoint(handle.url + BASE_PATHS[wire_of(job.model.provider)], Secret("simulated"), SIMULATOR)
+    finally:
+        handle.close()
