@@ -65,14 +65,14 @@ STREAMED = {
 @pytest.mark.parametrize("kind", WHOLE)
 def test_whole_replies(kind, server):
     """Twice as many take about twice as long."""
-    check_linear(lambda length: read(server, WHOLE[kind](length // 2)))
+    check_linear(lambda length: read(server, WHOLE[kind](length // 4)))
 
 
 @pytest.mark.parametrize("server", ["openai", "vllm"])
 @pytest.mark.parametrize("kind", STREAMED)
 def test_streamed_replies(kind, server):
     """Twice as many pieces take about twice as long, whatever they have in common."""
-    check_linear(lambda length: read(server, STREAMED[kind](length // 2), stream=True))
+    check_linear(lambda length: read(server, STREAMED[kind](length // 4), stream=True))
 
 
 @pytest.mark.parametrize("token", ["bug", "b", " bug ", "bu g"])
