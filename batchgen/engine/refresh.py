@@ -19,7 +19,6 @@ from batchgen.engine.protocol import Outlet
 from batchgen.engine.work import RowInProgress
 from batchgen.files.arrow import arrow_file
 from batchgen.job.reuse import Reuse, as_completion
-from batchgen.storage.parts import published_parts
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import Refreshed
 from batchgen.values import Completion, Result, Status, Usage
@@ -82,7 +81,7 @@ def _meaning(answers: StructuredAnswers | None, completion: Completion) -> objec
 
 def _answered(directory: RunDirectory) -> Iterator[tuple[str, str | None, str | None]]:
     """Yield key, text and tool calls of the rows that a run has got an answer for itself."""
-    for path in published_parts(directory.results_path):
+    for path in directory.sealed_parts:
         with pq.ParquetFile(arrow_file(path)) as file:
             for batch in file.iter_batches(_BATCH_ROWS, columns=_COLUMNS):
                 table = pa.Table.from_batches([batch])

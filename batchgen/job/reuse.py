@@ -25,7 +25,6 @@ from batchgen.storage.answer_index import AnswerIndex
 from batchgen.storage.earlier_runs import EarlierAnswer, EarlierRun, earlier_run, stored_path, stored_runs
 from batchgen.storage.move_aside import begun_state
 from batchgen.storage.own_files import EARLIER_FILE, is_run
-from batchgen.storage.parts import published_parts
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, is_simulated
 from batchgen.values import Completion, Prompt, Result, Status, Usage
@@ -228,7 +227,7 @@ def planned_reuse(parts: JobParts, *, update: bool) -> Iterator[Reuse | None]:
 
 def _taken(directory: RunDirectory) -> Iterator[tuple[str, int]]:
     """Yield which answers the rows of a run have taken so far: the key of the request, and when it was answered."""
-    for path in published_parts(directory.results_path):
+    for path in directory.sealed_parts:
         with pq.ParquetFile(arrow_file(path)) as file:
             for batch in file.iter_batches(columns=["request_key", "reused", "finished_at"]):
                 if "reused" in batch.schema.names:

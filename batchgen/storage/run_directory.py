@@ -140,6 +140,11 @@ class RunDirectory:
         return self._journal
 
     @property
+    def sealed_parts(self) -> list[Path]:
+        """The parts whose rows have left the journal; those of an unfinished part are in both."""
+        return [part_path(self.results_path, record.number) for record in self.journal.shards() if record.sealed]
+
+    @property
     def in_place(self) -> bool:
         """Whether the path still leads to the directory that is locked; False once it was removed or replaced."""
         try:

@@ -178,6 +178,19 @@ async def test_failed_rows_that_are_tried_again_leave_the_view_once_they_are(tmp
     assert told(out) == published(out) == [*range(10)]
 
 
+async def test_sealed_parts_and_the_journal_have_each_row_once(tmp_path):
+    """Who counts both leaves unfinished parts out: their rows are in the journal too."""
+    with opened(tmp_path / "out") as directory:
+        async with writer_of(directory) as writer:
+            for number in range(2):
+                await writer.open_shard(shard_of(number))
+            await answer(writer, [*range(10), 14])
+        assert len(list(directory.results_path.iterdir())) == 2
+        rows = [key for part in directory.sealed_parts for key in pq.read_table(part)["row_id"].to_pylist()]
+        rows += [f"k{result.row}" for result in directory.journal.unpublished()]
+        assert rows == [f"k{row}" for row in [*range(10), 14]]
+
+
 async def test_other_columns_take_unfinished_parts_back(tmp_path):
     """They may be changed as long as no whole part is written, and readers never find two kinds of columns."""
     out = tmp_path / "out"
