@@ -31,6 +31,7 @@ _WORD = re.compile(r"[^\s()（）\[\],;，；:：=–—%％]+")
 _ITEM = re.compile(r"\s*+(?:[-*•>|]|\d{1,2}[.)]|[^:：]{1,30}[:：]\s+\S)")
 _NUMBER = re.compile(r"(\d{1,3})(?:[.,](\d{1,6}))?(?:/\d{1,3})?")
 _TAG = re.compile(r"\s*+<(\w[\w-]{0,30})>")
+_GREETINGS = frozenset(("here", "sure", "voici", "hier", "okay", "ok", "certainly"))
 _GOODBYE = re.compile(
     r"(?:please |feel free to )?(?:let me know|(?:i )?hope (?:this|it)|feel free|is there anything else"
     r"|would you like)\b",
@@ -193,9 +194,7 @@ def beside(line: str) -> Beside:
     if is_sure(line[start:].strip().rstrip(".")):
         return Beside.SURENESS
     _, whole, named = _scan(line, words)
-    announces = named or bool(
-        {"here", "sure", "voici", "hier"} & set(line.casefold().replace("'", " ").replace("’", " ").split())
-    )
+    announces = named or not _GREETINGS.isdisjoint(re.findall(r"\w+", line.casefold()))
     return Beside.HEADING if whole and announces else Beside.OTHER
 
 

@@ -53,7 +53,7 @@ def known_words() -> Words:
     }
     pieces = tuple(sorted(glued, key=len, reverse=True))
     token = re.compile(
-        rf"(?P<gap>[\s,.*_#\"'`´“”„‘’‚«»‹›「」『』•·，、]++|(?<=\w)[!-](?=[\s\w])(?<!\s-))"
+        rf"(?P<gap>[\s,.*_#\"'`´“”„‘’‚«»‹›「」『』•·，、]++|(?<=\w)[!-](?=[\s\w])(?<!\s-)|(?<=\w)!\Z)"
         rf"|(?P<sep>-+>|=>|==?|[:：﹕︰꞉＝→⇒➔➜➡|｜—–―]|(?<=\s)-(?=\s))"
         rf"|(?P<number>\d{{1,3}}(?=[\s.):：]))"
         rf"|(?P<piece>{'|'.join(map(re.escape, pieces))})"

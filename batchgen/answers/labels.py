@@ -191,7 +191,8 @@ class LabelSet:
                         if (label := self._whole(mention)) is not None:
                             return label, True
                 for mention in label_first(inner):
-                    if (label := self._whole(mention)) is not None:
+                    label = self._whole(mention)
+                    if label is not None and self._whole(inner[len(mention) :]) is None:
                         return label, True
                 marker = marker or found.named
         return None, marker

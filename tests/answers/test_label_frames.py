@@ -224,6 +224,12 @@ GIVEN = [
     "Diese Nachricht gehört zur Kategorie spam.",
     "Odgovor: spam",
     "Jibu: spam",
+    "感情分析結果：spam",
+    "감정: spam",
+    "Настроение: spam",
+    "Tonalité : spam",
+    "Sure!\n\nLabel: spam",
+    "Certainly!\n\nspam",
 ]
 
 
