@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from batchgen.difference.floor import NoiseFloor, noise_floor
 from batchgen.difference.join import joined
 from batchgen.difference.sides import Side, SideTally
 from batchgen.errors import OutputError, UsageError
@@ -72,7 +73,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
     `status` and `finish_reason` look at all common rows; `completion` (letter by letter), `answer` (normalised, or all
     fields of `parsed`) and `fields` at those that succeeded in both. `changed` are the first rows that differ in status
-    or answer.
+    or answer. `floor`: how many differ although nothing has changed, where one of the runs has measured it.
     """
 
     a: Side
@@ -88,6 +89,7 @@ class Difference(Struct, frozen=True, kw_only=True):
     changed_rows: int
     changed: list[Changed]
     gold: GoldDifference | None = None
+    floor: NoiseFloor | None = None
 
     def to_json(self) -> bytes:
         """Return the object of `diff --json`; money as decimal strings."""
@@ -122,7 +124,7 @@ def difference(
             raise OutputError(
                 f"{directory_a} and {directory_b} have no row_id in common: they are runs of other inputs."
             )
-    return tally.finished()
+    return msgspec.structs.replace(tally.finished(), floor=noise_floor([*rows_b.runs, *rows_a.runs]))
 
 
 class _Tally:

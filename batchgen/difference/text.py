@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchgen.difference.compare import Agreement, Changed, Difference
+from batchgen.difference.floor import floor_text
 from batchgen.difference.sides import Side
 from batchgen.evaluation.statistics import LEVEL
 from batchgen.evaluation.text import interval_text, plain, shown
@@ -28,6 +29,9 @@ def difference_text(found: Difference) -> str:
         *([f"parsed.{plain(name)}", *_share(agreement)] for name, agreement in found.fields.items()),
     ]
     lines += ["", *table([["agreement", "", "rows"], *agreements])]
+    if found.floor is not None:
+        answer = found.answer
+        lines += ["", plain(floor_text(found.floor, answer.rows - answer.same, answer.rows), 500)]
     lines += ["", *_side_lines(found.a, found.b)]
     if found.gold is not None:
         gold = found.gold

@@ -108,7 +108,7 @@ class Place:
         return f"output.path={self.out}"
 
     def run(self, *more):
-        was = self.complete and not more
+        was = self.complete and more in ((), ("--update",))
         self.begun = self.complete = True
         if "--fresh" in more:
             self.kept = False
@@ -127,6 +127,30 @@ class Place:
 
     def fresh(self):
         self.run("--fresh")
+
+    def update(self):
+        """Of the same job it is a run; of another form everything is asked, and coming back nothing is that succeeded."""
+        self.run("--update")
+
+    def update_other(self):
+        """Another model: the run that is there is moved aside whole, and the one asked for stands in its place."""
+        if not self.begun:
+            return
+        old = {path.name for path in self.place.glob("out.old-*")}
+        self.kept = self.complete = False
+        self.command("run", self.other_path, "--output", self.out, "--no-progress", "--update", codes=[1])
+        assert len({path.name for path in self.place.glob("out.old-*")} - old) == 1, self.steps
+        served = self.server.stats()["served"]
+        self.run("--update")
+        assert self.server.stats()["served"] - served <= ROWS
+
+    def check_update(self):
+        """It says how many rows would be asked, and sends nothing."""
+        _, out = self.command("check", self.path, "--output", self.out, "--update", "--json", codes=[0], sends=False)
+        plan = json.loads(out)["reuse"]
+        assert plan["asked"] + plan["reused"] == ROWS, self.steps
+        if self.complete:
+            assert plan["asked"] == len(POISONED), self.steps
 
     def run_other(self):
         if self.begun:
@@ -204,6 +228,8 @@ def test_any_order_of_commands(spare, simulator, tmp_path, most):
     @example(["kill", "estimate_unbounded", "estimate_other", "report", "run", "report", "evaluate", "diff"])
     @example(["pilot", "report", "evaluate", "kill", "estimate", "run", "page", "status", "retry_failed", "status"])
     @example(["evaluate", "diff", "status", "report", "run_other", "check_other", "kill", "check_other", "run_other"])
+    @example(["run", "update_other", "update", "check_update", "kill", "update_other", "retry_failed", "report"])
+    @example(["kill", "update", "update_other", "check_update", "fresh", "update", "status", "diff"])
     @example(["run", "evaluate", "page", "fresh", "report", "retry_failed", "run", "estimate_there", "fresh"])
     def walk(names):
         place = Place(spare, server, tmp_path / f"place-{next(places)}")

@@ -177,7 +177,7 @@ def test_samples_of_one_request_stay_apart(spare, simulator, job, tmp_path):
 
 def test_a_share_is_asked_again_to_see_what_moves(spare, begun):
     """Also where nothing else has changed; what is asked again replaces the earlier answer."""
-    server, path, _, _ = begun
+    server, path, _, out = begun
     spare.run(path, "--update")
     served = server.stats()["served"]
     code, summary = spare.run(path, "--update", "--refresh", "0.3")
@@ -185,6 +185,8 @@ def test_a_share_is_asked_again_to_see_what_moves(spare, begun):
     assert (code, summary["refreshed"]["moved"]) == (0, 0)
     assert asked == summary["attempts"] == server.stats()["served"] - served == OLD + NEW - summary["reused"]
     assert 5 < asked < 45
+    run = spare.start("diff", out, next(iter(out.parent.glob("out.old-*"))))
+    assert (run.wait(), f"0 of {asked} answers moved" in run.out) == (0, True), run.out
     run = spare.start("run", path, "--refresh", "0.3")
     assert run.wait() == 2
     assert "--update" in run.err
