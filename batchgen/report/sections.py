@@ -206,7 +206,8 @@ def _key_figures(report: Report) -> list[Fact]:
     if attempts.sent:
         sent = totals.attempts if totals is not None else attempts.sent
         limited = f"; {report.refused:,} rate-limited in the last session" if report.refused else ""
-        beyond = f"{attempts.wasted:,} of them beyond one per row, for {attempts.retried_rows:,} rows{limited}"
+        beyond = f"{attempts.wasted:,} of them beyond one per row, for {attempts.retried_rows:,} rows"
+        beyond = (beyond if attempts.wasted else "none beyond one per row") + limited
         facts.append(Fact("requests", f"{sent:,}", beyond))
     if report.rows_per_s is not None:
         best = max(report.moments, key=lambda found: found.rows / found.span_s)

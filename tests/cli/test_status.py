@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 from datetime import UTC, datetime
 
 import pytest
@@ -130,3 +131,20 @@ def test_cut_answers_are_always_in_the_last_lines(command, simulator, job, tmp_p
     done = command("run", path, "--no-progress")
     assert "cut         2 answers end at their longest allowed length" in "\n".join(done.stdout.splitlines()[-3:])
     assert json.loads(command("run", path, "--json").stdout)["cut"] == 2
+
+
+def test_a_server_that_is_not_there_is_said_within_seconds(command, job, tmp_path):
+    """That the run waits, for what, and at last why it stops."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        path = job(write_csv(tmp_path / "in.csv", [f"text {n}" for n in range(20)]), url)
+        done = command("run", path, "--log", "run.jsonl", "--set", "limits.startup_wait_s=8")
+    assert done.returncode == 3
+    events = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
+    began = datetime.fromisoformat(events[0]["time"])
+    (paused, *_) = (event for event in events if event["event"] == "paused")
+    assert (datetime.fromisoformat(paused["time"]) - began).total_seconds() < 8
+    assert events[-1]["event"] == "stopped"
+    assert "limits.startup_wait_s" in events[-1]["text"]
+    assert "Z stopped: For 8 s" in done.stderr

@@ -49,3 +49,12 @@ def test_a_key_in_an_address_is_masked(tmp_path):
     path.write_text(JOB, encoding="utf-8")
     job = load_job(path, **{"model.base_url": "https://me:hush@host.example:8443/v1?key=hush"})
     assert key_settings(job)["model.base_url"] == "https://host.example:8443/v1"
+
+
+def test_the_workspace_is_shown(tmp_path):
+    """A vendor's bill names it; it is no secret, as other headers may be."""
+    path = tmp_path / "job.toml"
+    path.write_text(JOB.replace("[limits]", 'X-DashScope-WorkSpace = "llm-7"\n[limits]'), encoding="utf-8")
+    shown = key_settings(load_job(path))
+    assert shown["model.workspace"] == "llm-7"
+    assert "hush" not in str(shown)

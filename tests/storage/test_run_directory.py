@@ -553,3 +553,26 @@ def test_a_directory_that_is_closed_to_us(tmp_path, monkeypatch):
     assert "Permission denied" in problem_with(tmp_path / "out", PRINTS, {})
     with pytest.raises(OutputError, match="Permission denied"):
         enter(tmp_path / "out")
+
+
+def test_the_times_of_each_session_are_kept(tmp_path):
+    """A session ends when it last wrote; looking at a complete run is no session, trying its failed rows again is."""
+    for _ in range(2):
+        with enter(tmp_path / "out", price="1 USD") as directory:
+            directory.save("running", {"rows": 5})
+    state, _ = read_state(tmp_path / "out")
+    (first_began, first_ended), (second_began, second_ended) = state.session_times
+    assert first_began <= first_ended <= second_began <= second_ended
+    assert second_ended == state.updated_at
+    assert (state.sessions, state.price) == (2, "1 USD")
+    with enter(tmp_path / "out") as directory:
+        publish(directory, 0)
+        directory.finish({"rows": 5}, no_label)
+    complete, _ = read_state(tmp_path / "out")
+    assert len(complete.session_times) == 3
+    with enter(tmp_path / "out", evaluate={"gold": "x"}) as directory:
+        assert directory.complete
+        assert len(read_state(tmp_path / "out")[0].session_times) == 3
+        assert read_state(tmp_path / "out")[0].session_times == complete.session_times
+        directory.reopen_failed(lambda result: Decimal(0))
+    assert len(read_state(tmp_path / "out")[0].session_times) == 4
