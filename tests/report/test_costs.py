@@ -131,6 +131,16 @@ def test_files(tmp_path):
     assert table[0]["workspace"] == "=HYPERLINK(1)"
 
 
+def test_a_cost_of_other_prices_is_divided_to_the_last_digit(tmp_path):
+    """What rounding leaves over is in one of the directions."""
+    for stored in range(1, 60, 7):
+        cost = Decimal(stored).scaleb(-12)
+        rows = [row(0, input_tokens=1_000, cached_tokens=300, output_tokens=50, reasoning_tokens=30, cost=cost)]
+        lines = read_costs([made(tmp_path / str(stored), rows)]).lines
+        assert len(lines) == 4
+        assert sum(line.cost for line in lines) == cost
+
+
 def test_reused_answers_are_no_usage(tmp_path):
     """Their tokens were billed to the run that asked."""
     rows = [row(0), row(1, attempts=0, cost=Decimal(0), input_tokens=900)]
