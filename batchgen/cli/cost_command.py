@@ -17,6 +17,7 @@ from batchgen.files.replace import named_file
 from batchgen.files.table import table_file
 from batchgen.job.settings import parse_assignment
 from batchgen.report.costs import GROUPS, CostLine, Costs, read_costs
+from batchgen.results.rows import directories_of
 from batchgen.text.figures import amount, count, plain
 from batchgen.text.sections import Block, Document, Fact, Facts, Note, Section, Table, sections_text
 from batchgen.text.storable import json_bytes
@@ -49,13 +50,14 @@ def show_costs(
     for name in files:
         if Path(name).suffix.lower() not in (".csv", ".parquet", ".pq"):
             raise UsageError(f"--write {name}: choose a name that ends in .csv or .parquet.")
-    costs = read_costs(directories, by=groups, prices=Path(prices) if prices else None, changed=changed, zone=zone)
+    found = directories_of(*directories)
+    costs = read_costs(found, by=groups, prices=Path(prices) if prices else None, changed=changed, zone=zone)
     for name in files:
         write_costs(costs, Path(name))
     if as_json:
         click.echo(json_bytes({"lines": costs.lines, "notes": costs.notes}))
     else:
-        click.echo(sections_text(costs_document(costs, groups, len(directories))))
+        click.echo(sections_text(costs_document(costs, groups, len(found))))
 
 
 def pricing_changes(assignments: Sequence[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from batchgen.cli.cost_command import pricing_changes
 from batchgen.files.replace import named_file
 from batchgen.report.read import read_report
 from batchgen.report.sections import run_document, runs_document
+from batchgen.results.rows import directories_of
 from batchgen.text.sections import Document, sections_text
 from batchgen.text.storable import json_bytes
 
@@ -24,7 +25,7 @@ def show_report(
     damaged, or the page cannot be written.
     """
     file, changed = Path(prices) if prices is not None else None, pricing_changes(assignments)
-    reports = [read_report(directory, prices=file, changed=changed) for directory in directories]
+    reports = [read_report(directory, prices=file, changed=changed) for directory in directories_of(*directories)]
     if html is not None:
         from batchgen.report.page import page_documents
 

@@ -1,6 +1,7 @@
 """`batchgen report`, `batchgen prices` and `--prices` as a user runs them."""
 
 import json
+import shutil
 import time
 
 import pytest
@@ -115,3 +116,16 @@ def test_the_page_of_a_job_with_gold_holds_its_answers_against_it(command, simul
     assert f"{100 * evaluated['accuracy']['value']:.1f} %" in page
     assert "What is taken for what" in page
     assert f"<bdi>row {evaluated['disagreements'][0]['row_id']}" in page
+
+
+def test_several_runs_by_a_pattern(command, finished, tmp_path):
+    """A quoted pattern names runs as in the other commands; the page of both has an overview."""
+    shutil.copytree(tmp_path / "out", tmp_path / "out2")
+    done = command("report", "out*")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 runs")
+    assert command("report", "out*", "--html", "both.html").returncode == 0
+    assert "<h1><bdi>2 runs</bdi>" in (tmp_path / "both.html").read_text(encoding="utf-8")
+    one, both = (json.loads(command("cost", name, "--json").stdout)["lines"] for name in ("out", "out*"))
+    assert [2 * line["tokens"] for line in one] == [line["tokens"] for line in both]
+    assert command("cost", "nowhere*").returncode == 2
