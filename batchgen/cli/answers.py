@@ -67,7 +67,9 @@ def show_command(
 
 
 def _summary(shown: int, count: int, chosen: bool) -> str:
-    what = "rows that fit" if chosen else "rows"
+    what = "row" if count == 1 else "rows"
+    if chosen:
+        what += " that fits" if count == 1 else " that fit"
     if shown == count:
         return f"{shown:,} {what}."
     return f"{shown:,} of {count:,} {what}; --last N, --random N, --row ID, --failed and --where choose others."
