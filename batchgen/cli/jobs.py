@@ -116,6 +116,11 @@ def run_command(
 
         gc.freeze()  # the garbage collector would scan all modules again and again, which takes 3 % of a row's time
         summary = anyio.run(main, backend_options=loop_options())
+    joined = None
+    if options["add_to"] and summary.state == "complete":
+        from batchgen.difference.add_fields import write_joined
+
+        joined = write_joined(options["add_to"], Path(summary.output))
     if as_json:
         click.echo(summary.to_json())
     elif not quiet or summary.state != "complete" or summary.failed:
@@ -123,6 +128,9 @@ def run_command(
         breakdown = breakdown_text(totals.lines) if totals is not None else []
         failed = first_failed(Committed(summary.output).parts) if summary.failed else []
         click.echo(summary_text(summary, breakdown, failed))
+    if joined is not None and not quiet:
+        lacking = f", {joined.without:,} of them without the new fields" if joined.without else ""
+        click.echo(f"All fields together: {joined.path}, {joined.rows:,} rows{lacking}", err=True)
     if not quiet and (summary.succeeded or summary.failed):
         path = Path(job.output.path)
         name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -53,6 +53,11 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             help="Take the answers of another output directory to the same requests. Repeatable.",
         ),
+        click.option(
+            "--add-to",
+            metavar="DIR",
+            help="Ask only for the fields that response.schema has beyond the answers in DIR, and join them by row_id.",
+        ),
         click.option("--simulate", is_flag=True, help="Use the built-in simulated provider; no key is needed."),
     ]
     for option in reversed(options):
@@ -86,6 +91,10 @@ def load_from(options: dict[str, Any]) -> Job:
     if options["reuse"]:
         reuse = [*job.input.reuse, *options["reuse"]]
         job = structs.replace(job, input=structs.replace(job.input, reuse=reuse))
+    if options["add_to"]:
+        from batchgen.difference.add_fields import narrowed
+
+        job = narrowed(job, options["add_to"])
     key = os.environ.get(job.model.api_key_env or "", "")
     remember(job.output.path, {**job.model.headers, "": key})
     return job

@@ -17,6 +17,8 @@ COST_SUMMARY_FILE = "cost_summary.parquet"
 PACE_FILE = "pace.parquet"
 ESTIMATE_FILE = "estimate.parquet"
 JOB_FILE = "job.json"
+JOINED_FILE = "joined.parquet"
+"""All fields of the answers that `--add-to` has added some to."""
 SHARD_INPUTS = "open-*.arrow"
 """The input columns of shards that are not finished, by the shard's number."""
 
@@ -39,6 +41,7 @@ _OWN = (
     PACE_FILE,
     ESTIMATE_FILE,
     JOB_FILE,
+    JOINED_FILE,
     SHARD_INPUTS,
     ERROR_FILE,
     "part-*.parquet.damaged-*",
