@@ -348,8 +348,8 @@ class Pacer:
             if rate is self._tokens and fell is not None:
                 rate.cut_s += self._log.typical_s  # what is in flight is charged in full only when it is answered
         self._stop_if_mostly_refused(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
-        # A refusal may itself have eaten quota, so each costs a slot.
-        rate.next_s = max(rate.next_s, now_s) + slot / rate.pace
+        if rate.uses_up(now_s, ticket.sent_s, sent - lost, slot):
+            rate.next_s = max(rate.next_s, now_s) + slot / rate.pace
         if short_retry_after_s is not None and 0 < short_retry_after_s * rate.pace <= 2 * unit:
             rate.next_s = max(rate.next_s, now_s + short_retry_after_s)
         return fell

@@ -24,8 +24,9 @@ SUM = 4.0
 """How far refusals may run ahead of their share before a limit is taken for the cause."""
 LEEWAY = 0.02
 """Tolerance besides the share: so large a share of a limit's refusals goes unnoticed."""
-PROOF = 25
-"""Requests at the restored load that confirm a share; if refusals run ahead of it earlier, it was found wrongly."""
+PROOF = 150
+"""Requests at the restored load that confirm a share; if refusals run ahead of it earlier, it was found wrongly: the
+limit is shared with others, whose pace gives way. Then twice as many falls are needed the next time."""
 MEAN_OVER, DOUBTED = 400.0, 100.0
 """Requests over which the share is averaged; the second value once a limit was met, which may have caused them."""
 LEAST = 0.002
@@ -36,7 +37,7 @@ class RandomRefusals:
     """The share of requests that is refused at random, 0 until found. Requests are identified by their number."""
 
     __slots__ = (
-        "_admitted", "_before", "_cut", "_excess", "_falls", "_first", "_last", "_may_wait", "_most",
+        "_admitted", "_before", "_cut", "_excess", "_falls", "_first", "_last", "_may_wait", "_most", "_needed",
         "_refused", "_seen", "_since", "_unproved", "_weight", "_what", "share", "top", "waits",
     )  # fmt: skip
 
@@ -51,7 +52,7 @@ class RandomRefusals:
         self.waits = False  # the pace is not lowered while the sample is open
         self._may_wait = True  # once
         # Falls in a row of what was measured: of which load, from which height, after which request and refusals.
-        self._falls = 0
+        self._falls, self._needed = 0, FALLS
         self._what: object = None
         self.top = math.inf
         self._cut = self._since = (0, 0)
@@ -76,6 +77,8 @@ class RandomRefusals:
         self._excess = 0.0
         if self._unproved > 0:
             self.share = 0.0
+            if math.isfinite(self._unproved):
+                self._needed *= 2
         self._weight = min(self._weight, DOUBTED)
         return False
 
@@ -157,7 +160,7 @@ class RandomRefusals:
             self._falls += 1
         self._cut = (number, refused)
         asked, met = number - self._since[0], refused - self._since[1]
-        if self._falls < FALLS or asked < LEAST_ASKED or met > MOST * asked:
+        if self._falls < self._needed or asked < LEAST_ASKED or met > MOST * asked:
             return False
         self._found(met, asked, PROOF)
         return True

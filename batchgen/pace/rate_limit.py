@@ -22,8 +22,8 @@ FIRST_STEP, UNSURE_STEP, TOP_STEP = 0.01, 0.1, 0.25
 """Steps of the pace: the first one above what was measured, those while nothing is measured, the greatest."""
 HOLD_S, STEP_S = 8.0, 3.0
 """Seconds at a measured pace before the first step, and between the next ones, each 1.7 times the one before."""
-RISEN = 1.15
-"""Above this multiple of the safe pace, three admitted requests instead of `ENOUGH` show that the limit has risen."""
+FEW = 3
+"""Admitted requests that suffice for each step after the first: ten take minutes at a low pace."""
 FAST = 20
 """Above so many requests per second the first climb is twice as steep: a short job would end before it is done."""
 PROOF = 40
@@ -31,6 +31,9 @@ PROOF = 40
 LEAST_PER_S = 0.05
 """Requests per second below which no refusal lowers the pace: a limit that refuses most even then opens the circuit
 breaker instead."""
+LIGHT, LIGHT_CUT = 0.3, 0.25
+"""Up to this share refused since the last measurement, too early for another one, the pace is cut by the second over
+the requests admitted: a greater cut compounds where several jobs share a limit."""
 EATEN = 0.5
 """Share of refused requests that counts as admitted: with some vendors they use up quota, with others they do not."""
 
@@ -44,7 +47,7 @@ class RateLimit:
     """
 
     __slots__ = (
-        "_caution", "_clean", "_exact", "_first_s", "_floor", "_fresh", "_grown_s", "_hold_s", "_last", "_least",
+        "_caution", "_clean", "_exact", "_first_s", "_floor", "_fresh", "_grown_s", "_hold_s", "_last", "_least", "_eats", "_refused_at", "_refused_s",
         "_mark_admitted", "_mark_s", "_mark_sent", "_measured", "_most_left", "_resting_s",
         "_slack_s", "_step", "_top_step", "brake", "ceiling", "cut_s", "named", "next_s", "pace",
     )  # fmt: skip
@@ -71,6 +74,9 @@ class RateLimit:
         self._clean, self._least, self._hold_s, self._step, self._grown_s = 0, ENOUGH, 0.0, 0.0, now_s
         self._resting_s = -math.inf
         self._floor = 0.0
+        # Whether refused requests use up quota; the last refusal, and what was admitted until then.
+        self._eats = False
+        self._refused_s = self._refused_at = -math.inf
         self._settle(now_s, True)
 
     def spend(self, now_s: float, cost: float) -> bool:
@@ -134,7 +140,7 @@ class RateLimit:
         if known is not None:
             self._step = min(self._top_step, 1.7 * self._step)
             self._hold_s = self._caution * STEP_S * (1.0 if self._step < self._top_step else 0.5)
-            self._least = 3 if self.pace > RISEN * known else ENOUGH
+            self._least = FEW
 
     def refused(
         self, now_s: float, sent_s: float, *, admitted: float, sent: float, unit: float, stop_s: float, noisy: bool
@@ -154,10 +160,14 @@ class RateLimit:
             return None
         span_s, tried, got = sent_s - self._mark_s, sent - self._mark_sent, admitted - self._mark_admitted
         if got < ENOUGH * unit or span_s <= 0:  # too early to know; keep the mark, so that the count grows
-            if self._measured is not None and self.pace <= self._measured:
-                self._measured *= 0.9
-            self._exact = False
-            self.pace *= 0.75 if got >= unit or self.pace > unit else 0.5
+            if self._measured is not None and tried - got <= LIGHT * tried:
+                # The measurement was too high by its error, or others are at the same limit: their refusals come so.
+                self.pace *= 1 - LIGHT_CUT / (1 + got / unit)
+            else:
+                if self._measured is not None and self.pace <= self._measured:
+                    self._measured *= 0.9
+                self._exact = False
+                self.pace *= 0.75 if got >= unit or self.pace > unit else 0.5
             if got < unit:
                 self._mark(sent_s, admitted, sent)
             self._settle(now_s, False)
@@ -173,6 +183,19 @@ class RateLimit:
         self._settle(now_s, True)
         self._hold_s = max(self._hold_s, 20 * stop_s)
         return fell
+
+    def uses_up(self, now_s: float, sent_s: float, admitted: float, unit: float) -> bool:
+        """Note a refusal; return whether it costs a slot.
+
+        With some vendors refused requests use up quota, with others they do not. They do if the next request after a
+        refusal, sent at a measured pace, is refused too: at that pace there would have been room for it.
+        """
+        again = sent_s > self._refused_s and admitted - self._refused_at < unit
+        if again and self._measured is not None and self.pace <= 1.02 * self._measured:
+            self._eats = True
+        if sent_s > self._refused_s:
+            self._refused_s, self._refused_at = now_s, admitted
+        return again or self._eats
 
     def _begin(self, now_s: float, sent_s: float, admitted: float, *, fresh: bool) -> None:
         """Handle the first refusal: step down, and climb fast until the next one, since nothing is measured yet."""
