@@ -189,7 +189,7 @@ class Pacer:
         else:
             fell = self._refused_rate(now_s, ticket, what, None if retry_after_s else retry_after_s, retry_after_s)
         if fell is not None and self._random_refusals.fell(ticket.number, self._log.refused, what, load, fell=fell):
-            what.restore(now_s, self._random_refusals.top)
+            what.restore(now_s, self._random_refusals.top, self._random_refusals.held)
         return 0.0
 
     def broken(self, now_s: float, ticket: Ticket, *, late: bool = False) -> None:
@@ -279,7 +279,7 @@ class Pacer:
         chance = self._random_refusals
         if not chance.is_sampled(ticket.number) or not chance.count_sample(refused=refused):
             return False
-        self._searched.restore(now_s, math.inf)
+        self._searched.restore(now_s, math.inf, 0)
         return True
 
     def _is_random(self, now_s: float, ticket: Ticket, what: RateLimit | ConcurrencyCeiling, *, named: bool) -> bool:

@@ -16,17 +16,20 @@ SMALLEST_SAMPLE = 3
 EARLY, EARLY_UNNAMED, MORE = 12, 30, 6
 """With fewer out, `MORE` are sent once to judge by, if the refusal came among the run's first `EARLY` requests
 (`EARLY_UNNAMED` if the answer named no limit). Later it would not pay: if it is a limit, they are refused too."""
-FALLS, LEAST_ASKED = 4, 60
-"""So many measurements, each below the one before, over at least so many requests, show random refusals."""
+FALLS, MORE_FALLS, LEAST_ASKED, KEPT = 4, 3, 60, 0.8
+"""So many cuts, each to below the one before, over at least so many requests, suggest random refusals; after each time
+that this was wrong, `MORE_FALLS` times as many are needed. Above `KEPT` of the first load they are counted anew."""
 MOST = 0.35
 """Greatest share that is taken for random: a limit that halves the pace refuses more."""
 SUM = 4.0
 """How far refusals may run ahead of their share before a limit is taken for the cause."""
 LEEWAY = 0.02
 """Tolerance besides the share: so large a share of a limit's refusals goes unnoticed."""
-PROOF = 150
-"""Requests at the restored load that confirm a share; if refusals run ahead of it earlier, it was found wrongly: the
-limit is shared with others, whose pace gives way. Then twice as many falls are needed the next time."""
+HELD, PROOF = 40, 150
+"""Requests at the restored load before it rises, and those that confirm a share: if refusals run ahead of it earlier,
+it was found wrongly. The rise is part of the test: a limit that is shared gives way to whoever only holds his load."""
+LOWER = 0.8
+"""Share of a load that failed the test that is tried next, without a rise: a limit may be near beside the chance."""
 MEAN_OVER, DOUBTED = 400.0, 100.0
 """Requests over which the share is averaged; the second value once a limit was met, which may have caused them."""
 LEAST = 0.002
@@ -37,8 +40,26 @@ class RandomRefusals:
     """The share of requests that is refused at random, 0 until found. Requests are identified by their number."""
 
     __slots__ = (
-        "_admitted", "_before", "_cut", "_excess", "_falls", "_first", "_last", "_may_wait", "_most", "_needed",
-        "_refused", "_seen", "_since", "_unproved", "_weight", "_what", "share", "top", "waits",
+        "_admitted",
+        "_before",
+        "_cut",
+        "_excess",
+        "_failed_at",
+        "_falls",
+        "_first",
+        "_last",
+        "_may_wait",
+        "_most",
+        "_needed",
+        "_refused",
+        "_seen",
+        "_since",
+        "_unproved",
+        "_weight",
+        "_what",
+        "share",
+        "top",
+        "waits",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -54,7 +75,7 @@ class RandomRefusals:
         # Falls in a row of what was measured: of which load, from which height, after which request and refusals.
         self._falls, self._needed = 0, FALLS
         self._what: object = None
-        self.top = math.inf
+        self.top = self._failed_at = math.inf
         self._cut = self._since = (0, 0)
 
     # ---- a known share
@@ -78,7 +99,8 @@ class RandomRefusals:
         if self._unproved > 0:
             self.share = 0.0
             if math.isfinite(self._unproved):
-                self._needed *= 2
+                self._needed *= MORE_FALLS
+                self._failed_at = self.top
         self._weight = min(self._weight, DOUBTED)
         return False
 
@@ -97,6 +119,11 @@ class RandomRefusals:
         self._weight, self._unproved = min(float(asked), MEAN_OVER / 2), proof
         self._falls = 0
         self.close()
+
+    @property
+    def held(self) -> int:
+        """Requests admitted at a restored load before it rises."""
+        return PROOF if self._needed > FALLS else HELD
 
     # ---- a search judged by a sample
 
@@ -152,11 +179,13 @@ class RandomRefusals:
 
         `fell`: the measurement is below the one before; `refused` counts the run's refusals up to request `number`.
         """
-        if not fell or what is not self._what:
+        if what is not self._what or (not fell and load > KEPT * self.top):
             self._what, self._falls = what, 0
         if fell:
             if not self._falls:
                 self._since, self.top = self._cut, load
+                if self._needed > FALLS:
+                    self.top = min(load, LOWER * self._failed_at)
             self._falls += 1
         self._cut = (number, refused)
         asked, met = number - self._since[0], refused - self._since[1]

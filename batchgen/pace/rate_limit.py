@@ -26,8 +26,6 @@ FEW = 3
 """Admitted requests that suffice for each step after the first: ten take minutes at a low pace."""
 FAST = 20
 """Above so many requests per second the first climb is twice as steep: a short job would end before it is done."""
-PROOF = 40
-"""Requests admitted at a restored pace before it rises."""
 LEAST_PER_S = 0.05
 """Requests per second below which no refusal lowers the pace: a limit that refuses most even then opens the circuit
 breaker instead."""
@@ -47,9 +45,34 @@ class RateLimit:
     """
 
     __slots__ = (
-        "_caution", "_clean", "_exact", "_first_s", "_floor", "_fresh", "_grown_s", "_hold_s", "_last", "_least", "_eats", "_refused_at", "_refused_s",
-        "_mark_admitted", "_mark_s", "_mark_sent", "_measured", "_most_left", "_resting_s",
-        "_slack_s", "_step", "_top_step", "brake", "ceiling", "cut_s", "named", "next_s", "pace",
+        "_caution",
+        "_clean",
+        "_eats",
+        "_exact",
+        "_first_s",
+        "_floor",
+        "_fresh",
+        "_grown_s",
+        "_hold_s",
+        "_last",
+        "_least",
+        "_mark_admitted",
+        "_mark_s",
+        "_mark_sent",
+        "_measured",
+        "_most_left",
+        "_refused_at",
+        "_refused_s",
+        "_resting_s",
+        "_slack_s",
+        "_step",
+        "_top_step",
+        "brake",
+        "ceiling",
+        "cut_s",
+        "named",
+        "next_s",
+        "pace",
     )  # fmt: skip
 
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
@@ -160,7 +183,8 @@ class RateLimit:
             return None
         span_s, tried, got = sent_s - self._mark_s, sent - self._mark_sent, admitted - self._mark_admitted
         if got < ENOUGH * unit or span_s <= 0:  # too early to know; keep the mark, so that the count grows
-            if self._measured is not None and tried - got <= LIGHT * tried:
+            light = self._measured is not None and tried - got <= LIGHT * tried
+            if light:
                 # The measurement was too high by its error, or others are at the same limit: their refusals come so.
                 self.pace *= 1 - LIGHT_CUT / (1 + got / unit)
             else:
@@ -171,7 +195,7 @@ class RateLimit:
             if got < unit:
                 self._mark(sent_s, admitted, sent)
             self._settle(now_s, False)
-            return None
+            return light or None
         seen = (got + (0.0 if noisy else EATEN) * (tried - got)) / span_s
         self._exact = tried / span_s >= 0.75 * self.pace
         if not self._exact:  # climbed far since the mark: the bucket may have run over meanwhile
@@ -225,8 +249,8 @@ class RateLimit:
         self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s
         self._settle(now_s, True)
 
-    def restore(self, now_s: float, top: float) -> None:
-        """Restore the pace `top`, as the refusals came at random; it climbs after `PROOF` admitted requests."""
+    def restore(self, now_s: float, top: float, held: int) -> None:
+        """Restore the pace `top`, as the refusals came at random; it climbs after `held` admitted requests."""
         self.pace = min(top, self.ceiling)
         self._exact = True
         if math.isinf(top):
@@ -235,7 +259,7 @@ class RateLimit:
             self._measured = top / SAFETY
         self.next_s = min(self.next_s, now_s)
         self._settle(now_s, False)
-        self._step, self._least = self._top_step, PROOF
+        self._step, self._least = self._top_step, held
 
     def grew_too_fast(self, now_s: float, sent_s: float, admitted: float) -> bool | None:
         """Handle a limit on growth: step down, keep the pace for 5 s, and climb half as steeply from now on.

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from batchgen.pace.rate_limit import ENOUGH, PROOF, SAFETY, RateLimit
+from batchgen.pace.rate_limit import ENOUGH, LIGHT_CUT, SAFETY, RateLimit
 
 
 def refuse(rate, now_s, admitted, sent):
@@ -35,27 +35,45 @@ def test_a_limit_measures_the_same_again(admitted, fell):
 
 
 def test_too_few_measure_nothing():
-    """The pace falls by a quarter, and the next refusal counts from the same mark."""
+    """Where few were refused, the pace falls by as little as their number can tell; the mark stays for the next."""
     rate = found_10_per_s()
     pace = rate.pace
-    assert refuse(rate, 12.5, 120 + ENOUGH - 1, 132) is None
-    assert rate.pace == 0.75 * pace
-    assert not rate.safe
+    assert refuse(rate, 12.5, 120 + ENOUGH - 1, 132) is True
+    assert rate.pace == pytest.approx((1 - LIGHT_CUT / ENOUGH) * pace)
     refuse(rate, 13.5, 120 + 2 * ENOUGH, 142)
     assert rate.found() == pytest.approx(2 * ENOUGH / 1.5, rel=0.1)
+
+
+def test_too_few_of_which_most_were_refused_show_a_lower_limit():
+    """The pace falls by a quarter and is not known any more."""
+    rate = found_10_per_s()
+    pace = rate.pace
+    assert refuse(rate, 12.5, 124, 130) is None
+    assert rate.pace == 0.75 * pace
+    assert not rate.safe
+
+
+def test_refused_requests_use_up_quota_if_the_next_one_is_refused_too():
+    """One refusal alone costs nothing; once it is known that they count, each costs a slot."""
+    rate = found_10_per_s()
+    assert not rate.uses_up(13.0, 12.9, 130.0, 1.0)
+    assert not rate.uses_up(13.1, 12.95, 130.0, 1.0)  # it was out already
+    assert not rate.uses_up(15.0, 14.9, 145.0, 1.0)
+    assert rate.uses_up(15.2, 15.1, 145.0, 1.0)
+    assert rate.uses_up(17.0, 16.9, 160.0, 1.0)
 
 
 def test_a_restored_pace_proves_itself_before_it_rises():
     """A search that is restored begins anew instead."""
     rate = found_10_per_s()
-    rate.restore(20.0, 8.0)
+    rate.restore(20.0, 8.0, 40)
     assert rate.pace == 8.0
     assert rate.safe
-    for n in range(1, PROOF + 1):
+    for n in range(1, 41):
         assert rate.pace == 8.0
         rate.held(20.0 + n / 8, 20.0 + n / 8)
     assert rate.pace > 8.0
-    rate.restore(40.0, math.inf)
+    rate.restore(40.0, math.inf, 0)
     assert rate.pace == math.inf
     assert refuse(rate, 41.0, 400, 410) is None
 
@@ -63,7 +81,7 @@ def test_a_restored_pace_proves_itself_before_it_rises():
 def test_a_limit_that_is_named_is_known_at_once():
     """Whatever was measured before, and however badly."""
     rate = found_10_per_s()
-    refuse(rate, 12.5, 122, 124)
+    refuse(rate, 12.5, 124, 130)
     assert not rate.safe
     rate.limit(20.0)
     assert rate.safe
