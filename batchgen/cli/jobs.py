@@ -126,7 +126,8 @@ def run_command(
     elif not quiet or summary.state != "complete" or summary.failed:
         totals = read_cost_summary(Path(summary.output) / COST_SUMMARY_FILE)
         breakdown = breakdown_text(totals.lines) if totals is not None else []
-        failed = first_failed(Committed(summary.output).parts) if summary.failed else []
+        committed = Committed(summary.output)  # kept: parts that are made of the journal go with it
+        failed = first_failed(committed.parts) if summary.failed else []
         click.echo(summary_text(summary, breakdown, failed))
     if joined is not None and not quiet:
         lacking = f", {joined.without:,} of them without the new fields" if joined.without else ""
