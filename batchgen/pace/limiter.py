@@ -38,7 +38,6 @@ class Limiter:
         self._fresh: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._rings_s = 0.0
-        self._idle: asyncio.Event | None = None
         self._closed = False
 
     @property
@@ -125,18 +124,8 @@ class Limiter:
                 if not future.done():
                     future.set_exception(LimiterClosed())
 
-    async def wait_until_idle(self) -> None:
-        """Return when no permit is out."""
-        while self.pacer.in_flight:
-            if self._idle is None:
-                self._idle = asyncio.Event()
-            await self._idle.wait()
-
     def _wake(self) -> None:
         """Serve whoever may go now; called whenever the pacer may have changed its mind."""
-        if self._idle is not None and not self.pacer.in_flight:
-            self._idle.set()
-            self._idle = None
         if self._retries or self._fresh:
             self._serve()
 

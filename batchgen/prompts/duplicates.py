@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from batchgen.tokens.parameters import effective_parameters
+
 _LEAST_BITS, _MOST_BITS = 20, 27  # size of each of the filter's two tables: 128 KB to 16 MB
 _BITS_A_ROW = 256  # in a full table about one in so many keys is wrongly taken for a repeated one
 
@@ -44,8 +46,7 @@ def dedupe_default(parameters: Mapping[str, Any]) -> bool:
 
     A value from a column counts as neither. Fields of `extra_body` count as parameters.
     """
-    extra = parameters.get("extra_body")
-    merged = {**parameters, **extra} if isinstance(extra, Mapping) else parameters
-    temperature, seed = merged.get("temperature"), merged.get("seed")
+    merged = effective_parameters(parameters)
+    temperature, seed = merged.get("temperature"), merged.get("seed", merged.get("random_seed"))  # the latter: Mistral
     is_zero = isinstance(temperature, int | float) and not isinstance(temperature, bool) and temperature == 0
     return is_zero or (isinstance(seed, int) and not isinstance(seed, bool))

@@ -175,23 +175,6 @@ def test_stop_wakes_waiters_and_refuses_newcomers():
     play(body)
 
 
-def test_wait_until_idle():
-    """Returns once the last permit is back."""
-
-    async def body(loop):
-        gate = limiter(loop, concurrency=2)
-        await gate.wait_until_idle()
-        tickets = [await gate.acquire(10), await gate.acquire(10)]
-        idle = asyncio.ensure_future(gate.wait_until_idle())
-        gate.settle(tickets[0], ANSWER)
-        await asyncio.sleep(0)
-        assert not idle.done()
-        gate.settle(tickets[1], None)
-        await idle
-
-    play(body)
-
-
 def test_outcomes_reach_the_pacer():
     """Each kind of outcome is counted as what it is."""
 

@@ -38,6 +38,7 @@ def test_a_filter_has_a_bounded_size():
         ({"temperature": False}, False),
         ({"temperature": {"column": "t"}}, False),
         ({"seed": 7}, True),
+        ({"random_seed": 7}, True),
         ({"seed": 0, "temperature": 1}, True),
         ({"seed": {"column": "s"}}, False),
         ({"extra_body": {"temperature": 0}}, True),
