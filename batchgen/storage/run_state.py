@@ -258,7 +258,7 @@ def read_run_json(directory: Path) -> RunState | None:
     except (msgspec.MsgspecError, ValueError, OSError) as error:
         raise OutputError(
             f"{path} cannot be read: {error}. Restore that file, or remove it: the next run makes it anew from its "
-            "results and its journal."
+            "results and its journal. `batchgen run --fresh` moves all of it aside."
         ) from None
 
 
