@@ -25,7 +25,8 @@ def _page_document(report: Report, note: Callable[[str], None], prefix: str) -> 
         return run_document(report, prefix=prefix)
     gold = [evaluation.gold] if isinstance(evaluation.gold, str) else [*evaluation.gold.values()]
     named = {row.row_id for row in (*evaluation.disagreements, *evaluation.unsure)}
-    texts = texts_of(Committed(report.directory).parts, named, without=gold)
+    committed = Committed(report.directory)  # kept: parts that are made of the journal go with it
+    texts = texts_of(committed.parts, named, without=gold)
     return run_document(report, evaluation, texts, prefix)
 
 

@@ -138,7 +138,7 @@ def test_a_server_that_is_not_there_is_said_within_seconds(command, job, tmp_pat
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        path = job(write_csv(tmp_path / "in.csv", [f"text {n}" for n in range(20)]), url)
+        path = job(write_csv(tmp_path / "in.csv", [*(f"text {n}" for n in range(20)), ""]), url)
         done = command("run", path, "--log", "run.jsonl", "--set", "limits.startup_wait_s=8")
     assert done.returncode == 3
     events = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
@@ -148,3 +148,4 @@ def test_a_server_that_is_not_there_is_said_within_seconds(command, job, tmp_pat
     assert events[-1]["event"] == "stopped"
     assert "limits.startup_wait_s" in events[-1]["text"]
     assert "Z stopped: For " in done.stderr
+    assert "failed rows\n  row 20: prompt: " in done.stdout, "also of a run that has no part yet"
