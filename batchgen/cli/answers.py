@@ -37,7 +37,7 @@ def show_command(
     Works while a run goes on and after any end of it. Several directories and globs are read as one.
 
     CONDITIONS: columns of the results or fields of the answers with =, !=, <, <=, >, >=, ~ (contains), !~, "is null" or
-    "is not null", joined by "and"; names and values with blanks stand in quotes.
+    "is not null", joined by "and"; names and values with blanks need quotes.
 
     \b
     Example:

@@ -25,7 +25,7 @@ def init_command(folder: str, input_path: str | None, example: str | None, **opt
     """Write a first job, ready for `batchgen check`.
 
     Columns for id and text are chosen by looking at the rows; mails become a table first. Without --input three rows
-    to begin with are written too. Nothing that is there already is replaced. TYPE is text (the default), number,
+    to begin with are written too. Existing files are never replaced. TYPE is text (the default), number,
     integer, boolean, date or list.
 
     \b

@@ -1,4 +1,4 @@
-"""`batchgen status`: where runs stand, once or again and again."""
+"""`batchgen status`: the progress of runs, printed once or repeatedly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def show_status(
     file: TextIO | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Print where the runs stand; `watch`: every two seconds until none of them is running.
+    """Print the progress of runs; with `watch` every two seconds until none of them is running.
 
     `named` are output directories, globs, or job files, which name theirs. Raises `OutputError` where there is no run.
     """
@@ -78,7 +78,7 @@ def _directory_of(path: Path) -> Path:
 
 
 def status_text(states: dict[str, tuple[RunState, str | None]], now: datetime) -> str:
-    """Return one run in some lines, several as a table."""
+    """Return the progress of one run as lines, that of several as a table."""
     if len(states) == 1:
         [(directory, (state, holder))] = states.items()
         facts = _facts(state, holder, now)
@@ -163,7 +163,7 @@ def _left(state: RunState, holder: str | None) -> str:
 
 
 def _json(states: dict[str, tuple[RunState, str | None]]) -> bytes:
-    """Return one object for one run, a list for several."""
+    """Return the progress as JSON: an object for one run, a list for several."""
     listed: list[dict[str, Any]] = [
         {**msgspec.to_builtins(state), "held_by": holder, "directory": directory}
         for directory, (state, holder) in states.items()

@@ -1,4 +1,4 @@
-"""A job as its tables and as a job file again, without what is left at its default."""
+"""Turns a `Job` back into the tables and the text of a job file, without the keys that have their default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def job_table(job: Struct) -> dict[str, Any]:
 
 
 def job_toml(job: Struct) -> str:
-    """Return the job as the text of a job file. Relative paths in it count from the folder of the file.
+    """Return the job as the text of a job file. Relative paths in it start at the folder of the file.
 
     Raises `UsageError` for a value that TOML does not have (a null within a parameter).
     """
@@ -54,7 +54,7 @@ def _plain(value: Any) -> Any:
 
 
 def _null_in(value: Any, at: str = "") -> str | None:
-    """Return the path of a null, None if there is none."""
+    """Return the dotted path of the first null; None if there is none."""
     if value is None:
         return at
     inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()

@@ -1,5 +1,4 @@
-"""Rows without a file of their own, standard input (`input.path = "-"`) and tables in memory, are copied to one first,
-since an input is read more than once.
+"""Standard input (`input.path = "-"`) and tables in memory are copied to a file first, since an input is read twice.
 
 A run keeps the copy in its output directory, named by the SHA-256 of its bytes, until every row has succeeded. So an
 unfinished run can be continued, and failed rows can be retried, without the input being piped in again.
@@ -34,10 +33,10 @@ _PIECE_BYTES = 1 << 20
 
 @contextmanager
 def input_for_run(job: Job, rows: pa.Table | None = None) -> Iterator[Job]:
-    """Give the job with the copy as its `input.path`, in the output directory; any other job as it is.
+    """Give the job with `input.path` set to a copy in its output directory; a job with another input is unchanged.
 
-    `rows` are a table in memory, which is read instead of `input.path`. When the block raises `UsageError`, a copy that
-    was made here is removed again, and so is a directory made for it.
+    `rows` are a table in memory, which is read instead of `input.path`. If the block raises `UsageError`, a copy that
+    was made here is removed, and so is a directory made for it.
     """
     if rows is None and job.input.path != STANDARD_INPUT:
         yield job
@@ -64,7 +63,7 @@ def input_for_run(job: Job, rows: pa.Table | None = None) -> Iterator[Job]:
 
 @contextmanager
 def input_for_reading(job: Job, rows: pa.Table | None = None) -> Iterator[Job]:
-    """Give the job with a temporary copy as its `input.path`, or with that of its run; any other job as it is.
+    """Give the job with `input.path` set to a temporary copy, or to its run's; a job with another input is unchanged.
 
     `rows` are a table in memory, which is read instead of `input.path`.
     """
@@ -121,7 +120,8 @@ def _spool(directory: Path, job: Job) -> tuple[Path | None, bool]:
 
 
 def _spool_rows(directory: Path, rows: pa.Table) -> tuple[Path, bool]:
-    """Write rows to `directory`, unless they are there; return the copy and whether it is new. Raises `InputError`."""
+    """Write rows to a file in `directory`, unless it exists; return the file and whether it is new. Raises
+    `InputError`."""
     for found in directory.glob(SPOOLED_INPUT):
         if found.suffix == ".parquet" and _holds(found, rows):
             return found, False
@@ -129,9 +129,9 @@ def _spool_rows(directory: Path, rows: pa.Table) -> tuple[Path, bool]:
 
 
 def write_table(directory: Path, word: str, rows: pa.Table) -> Path:
-    """Write a table as a private file `WORD-DIGEST.parquet`, whole or not at all; return its path.
+    """Write a table as a private file `WORD-DIGEST.parquet`, which appears complete or not at all; return its path.
 
-    Raises `InputError` for a column that no file can hold, `OSError` where the disk refuses.
+    Raises `InputError` for a column that Parquet cannot hold, `OSError` if the file cannot be written.
     """
     aside = directory / f".{word}-{os.getpid()}.partial"
     try:
@@ -152,7 +152,8 @@ def _digest(path: Path) -> str:
 
 
 def _holds(path: Path, rows: pa.Table) -> bool:
-    """Whether a file holds these rows: other versions of Arrow write the same rows as other bytes."""
+    """Whether a file holds these rows. Its bytes may differ: versions of Arrow write the same rows in different
+    ways."""
     try:
         file = pq.ParquetFile(path)
         return file.metadata.num_rows == rows.num_rows and bool(file.read().equals(rows))

@@ -1,7 +1,7 @@
-"""What a customer pays of a list price, and in which currency: `pricing.factor`, `pricing.currency`, `pricing.rate`.
+"""Discounts and currencies: the share of list prices that a customer pays, and the currency in which they are shown.
 
-A price is multiplied once, and rounded to a millionth per million tokens, so that every cost stays exact to the twelve
-decimal places that are stored.
+The job keys are `pricing.factor`, `pricing.currency` and `pricing.rate`. Prices are multiplied once and rounded to a
+millionth per million tokens, so that every cost is exact to the twelve decimal places that are stored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_FACTOR, _MOST_RATE = 100, 1_000_000
 
 
 class PriceTerms(Struct, frozen=True):
-    """`factor` of every price; `rates`: what one unit of a currency is in `currency`, as read on `date`."""
+    """`factor` multiplies every price. `rates` maps currencies to the value of one unit in `currency`, as of `date`."""
 
     factor: Decimal = _ONE
     currency: str | None = None
@@ -32,7 +32,7 @@ class PriceTerms(Struct, frozen=True):
         return self != PriceTerms()
 
     def applied(self, price: ModelPrice) -> ModelPrice:
-        """Return a price under these terms; it stays in its own currency where there is no rate for that."""
+        """Return a price under these terms. It stays in its own currency if there is no rate for it."""
         factor, currency, said = self.factor, price.currency, []
         if factor != _ONE:
             said.append(f"times {factor.normalize():f}")
@@ -82,7 +82,7 @@ def price_terms(
 
 
 def terms_of_settings(settings: Mapping[str, Any]) -> PriceTerms:
-    """Return the terms that a run's settings (dotted job key → value, as `run.json` keeps them) say."""
+    """Return the terms in the settings of a run, by dotted job key as `run.json` keeps them."""
     rate = {key.removeprefix("pricing.rate."): settings[key] for key in settings if key.startswith("pricing.rate.")}
     return price_terms(settings.get("pricing.factor"), settings.get("pricing.currency"), rate)
 

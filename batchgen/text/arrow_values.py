@@ -1,7 +1,6 @@
-"""Arrow columns → Python objects for people: what Python cannot hold stands as text, and nothing raises.
+"""Turns Arrow columns into Python objects; values that Python cannot represent become text, and nothing raises.
 
-Python has no years beyond 1 to 9999, no nanoseconds, no zones that its database lacks, and no dictionaries with a key
-twice; a table may have them all.
+These are years outside of 1 to 9999, nanoseconds, unknown time zones, and maps with a key that occurs twice.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def shown_rows(table: pa.RecordBatch | pa.Table) -> list[dict[str, Any]]:
 
 
 def as_dictionary(pairs: Iterable[Any]) -> Any:
-    """Return the pairs of a map as a dictionary, or as they are where keys are no plain values."""
+    """Return the pairs of a map as a dictionary; unchanged if a key is not a plain value."""
     found = [(pair["key"], pair["value"]) if isinstance(pair, dict) else tuple(pair) for pair in pairs]
     try:
         return dict(found)
