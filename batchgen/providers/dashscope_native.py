@@ -24,13 +24,13 @@ from batchgen.providers.request_parts import (
     constant_parameters,
     encoder,
     from_column,
-    with_row_parameters,
     with_user_headers,
     without,
 )
 from batchgen.providers.vendor import Finding, Vendor
 from batchgen.providers.vendors.dashscope import is_multimodal, needs_increments
 from batchgen.secret import Secret, SecretHeader
+from batchgen.tokens.parameters import with_row_parameters
 from batchgen.values import Completion, Failure, Message, Prompt, Request, Response
 
 TEXT_PATH = "/services/aigc/text-generation/generation"

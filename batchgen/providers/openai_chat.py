@@ -23,7 +23,6 @@ from batchgen.providers.request_parts import (
     constant_parameters,
     encoder,
     members,
-    with_row_parameters,
     with_user_headers,
     without,
 )
@@ -74,7 +73,7 @@ class OpenAIChat:
             for stream in (False, True)
         }
         self._head = self._head_for(settings.name)
-        self._tail = {stream: self._tail_for(self._constant, stream) for stream in (False, True)}
+        self._tail = {stream: self._tail_for(None, stream) for stream in (False, True)}
 
     def headers(self, key: Secret | None) -> list[SecretHeader]:
         """Return the headers that show the key to the server. The provider itself never holds it."""
@@ -88,7 +87,7 @@ class OpenAIChat:
         else:
             model = prompt.model or self._settings.name
             head = self._head_for(model)
-            tail = self._tail_for(with_row_parameters(self._constant, prompt.parameters), stream)
+            tail = self._tail_for(prompt.parameters, stream)
         return Request(self._url, head + self._encode(messages) + tail, self._headers[stream], stream, model)
 
     def _head_for(self, model: str) -> bytes:
@@ -96,9 +95,9 @@ class OpenAIChat:
         named = b"" if "model" in self._settings.omit else b'"model":' + self._encode(model) + b","
         return b"{" + named + b'"messages":'
 
-    def _tail_for(self, parameters: Mapping[str, Any], stream: bool) -> bytes:
+    def _tail_for(self, own: Mapping[str, Any] | None, stream: bool) -> bytes:
         """Return the end of the body. `stream_options` go out with streams only: unstreamed they are refused."""
-        fields = effective_parameters(parameters)
+        fields = effective_parameters(self._constant, own)
         if stream:
             fields["stream"] = True
             fields.setdefault("stream_options", {"include_usage": True})

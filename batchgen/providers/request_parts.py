@@ -29,14 +29,6 @@ def constant_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if not from_column(value)}
 
 
-def with_row_parameters(constant: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the constant parameters under the row's own; a null cell means that the row does not set it."""
-    merged = dict(constant)
-    if own:
-        merged.update((name, value) for name, value in own.items() if value is not None)
-    return merged
-
-
 def without(fields: Mapping[str, Any], omit: Sequence[str]) -> dict[str, Any]:
     """Return the fields that are to be sent: `model.omit` names those that a server refuses."""
     return {name: value for name, value in fields.items() if name not in omit}
