@@ -46,6 +46,10 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
         f"tokens      {_count(summary.input_tokens)} in, {_count(summary.output_tokens)} out, "
         f"{_count(summary.total_tokens)} together"
     )
+    if summary.cached_tokens and summary.input_tokens:
+        saved = f": about {money(summary.cached_saved, summary.currency or '')} saved" if summary.cached_saved else ""
+        part = summary.cached_tokens / summary.input_tokens
+        lines.append(f"cached      {part:.0%} of the input tokens came from the provider's prompt cache{saved}")
     if summary.cost is None:
         reason = "nothing yet" if summary.currency else "unknown: the model has no known price"
         lines.append(f"cost        {reason}")

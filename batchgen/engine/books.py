@@ -98,7 +98,10 @@ class Books:
         for result in results:
             if result.reused:
                 progress.reused += 1
-            elif result.status is Status.FAILED:
+            else:
+                progress.input_tokens += result.input_tokens or 0
+                progress.cached_tokens += result.cached_tokens or 0
+            if result.status is Status.FAILED:
                 progress.failed += 1
                 self._failures[str(result.error_kind)] += 1
             if result.input_cost is not None and result.output_cost is not None and progress.spent is not None:
@@ -226,6 +229,8 @@ class Books:
             input_tokens=totals.input_tokens,
             output_tokens=totals.output_tokens,
             total_tokens=totals.total_tokens,
+            cached_tokens=totals.cached_tokens,
+            cached_saved=self._cached_saved(totals.cached_tokens),
             cost=totals.cost,
             currency=self._parts.currency,
             possibly_billed=figures.possibly_billed,
@@ -267,6 +272,14 @@ class Books:
             simulated=self._parts.endpoint.simulated,
             error=error_text(error),
         )
+
+    def _cached_saved(self, tokens: int | None) -> Decimal | None:
+        """Return about what cached input tokens would have cost more, at the price of short requests."""
+        price = self._parts.price_of(self._parts.model) if self._parts.model else None
+        if price is None or not tokens:
+            return None
+        tier = price.tier(0)
+        return max(Decimal(0), tier.input - tier.cached_input) * tokens / 1_000_000
 
     def _saved(self) -> Decimal | None:
         """Return what reused answers would have cost, in all sessions of the run; None if none was reused."""

@@ -59,7 +59,13 @@ class OnlineEngine:
         )
         retry = RetryPolicy(job.retry, random.Random())
         self._workers = Workers(
-            self._attempts, parts.dialogue, parts.results, retry, self._limiter, note=parts.reporter.note
+            self._attempts,
+            parts.dialogue,
+            parts.results,
+            retry,
+            self._limiter,
+            note=parts.reporter.note,
+            warm_up=parts.warm_up,
         )
 
     @property

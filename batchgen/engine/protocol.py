@@ -100,6 +100,7 @@ class EngineParts(Struct, frozen=True):
 
     `requests` makes requests and reads replies, `results` makes results of outcomes, `dialogue` says whether a
     completion ends its row, `budget` counts what may be spent. `worked`: an earlier run of the job had answers.
+    `warm_up`: the requests begin with a long text that is the same in all.
     """
 
     requests: RequestParts
@@ -108,6 +109,7 @@ class EngineParts(Struct, frozen=True):
     budget: Budget
     reporter: Reporter
     worked: bool = False
+    warm_up: bool = False
 
 
 BuildEngine = Callable[[EngineParts], Engine]

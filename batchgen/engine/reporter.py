@@ -16,13 +16,16 @@ class Progress(Struct):
 
     `trouble` is the last error, while there has been no answer since; `waits_for` is why nothing is sent at the moment,
     `limited_by` what bounds the pace so far; `refused` counts rate-limited answers, `retried` failed attempts that are
-    tried again. `kept` rows were finished before this run; `stopped` is why it ended before its end.
+    tried again. Of `input_tokens` so far, `cached_tokens` came from the provider's prompt cache. `kept` rows were
+    finished before this run; `stopped` is why it ended before its end.
     """
 
     rows: int = 0
     settled: int = 0
     failed: int = 0
     reused: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
     refused: int = 0
     in_flight: int = 0
     spent: Decimal | None = None

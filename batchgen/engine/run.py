@@ -29,6 +29,7 @@ from batchgen.job.parts import JobParts
 from batchgen.job.requests import check_budget
 from batchgen.job.reuse import Reuse
 from batchgen.job.settings import LimitSettings
+from batchgen.job.shared_prefix import shared_prefix
 from batchgen.source import Scan
 from batchgen.storage.earlier_runs import stored_path
 from batchgen.storage.run_directory import RunDirectory
@@ -71,7 +72,11 @@ async def run_job(
         service_tier=tier if isinstance(tier, str) else None,
     )
     dialogue = PlainDialogue() if parts.answers is None else StructuredDialogue(parts.answers, results, books.begun)
-    engine = build_engine(EngineParts(parts, results, dialogue, books.budget, reporter, worked=books.worked))
+    prefix = await anyio.to_thread.run_sync(shared_prefix, parts)
+    warm_up = prefix is not None and books.progress.pending > 1
+    engine = build_engine(
+        EngineParts(parts, results, dialogue, books.budget, reporter, worked=books.worked, warm_up=warm_up)
+    )
     sharing: Sharing | None = None
     error: StoppedError | None = None
 

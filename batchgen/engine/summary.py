@@ -18,10 +18,11 @@ class Summary(Struct, frozen=True, kw_only=True):
     `rows` is the size of the job; `succeeded`, `failed`, `attempts`, tokens and `cost` count every run of it so far,
     `refused` (answers 429), `wall_s` and `rows_per_s` only this one. `shared` rows were not asked: they have the answer
     to another row's request, which was the same; `reused` ones have the answer that an earlier run got to it, which
-    has `saved` about so much; of `refreshed` rows the answer was asked for again and compared. A
-    `simulated` run was answered by the built-in simulator: nothing was charged. `unknown_finish_reasons` are words for
-    the end of answers that nobody knows, with the rows that have them: whether such answers are whole is for the user
-    to see. `cut` answers ended at their longest allowed length.
+    has `saved` about so much; of `refreshed` rows the answer was asked for again and compared. `cached_tokens` of the
+    input came from the provider's prompt cache, which has saved about `cached_saved`. A `simulated` run was answered by
+    the built-in simulator: nothing was charged. `unknown_finish_reasons` are words for the end of answers that nobody
+    knows, with the rows that have them: whether such answers are whole is for the user to see. `cut` answers
+    ended at their longest allowed length.
     """
 
     state: str
@@ -34,6 +35,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     input_tokens: int | None
     output_tokens: int | None
     total_tokens: int | None
+    cached_tokens: int | None = None
+    cached_saved: Decimal | None = None
     cost: Decimal | None
     currency: str | None
     possibly_billed: PossiblyBilled

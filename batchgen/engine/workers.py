@@ -44,6 +44,9 @@ the most."""
 DOUBT_S = 0.01
 """Seconds until the next look at whether refusals were those of single rows."""
 
+WARM_UP_S = 10.0
+"""The longest that all others wait for the first request, where they share a beginning that a vendor may keep."""
+
 WAITING_ROWS = 4_000
 """Most rows that wait for another attempt in tasks of their own; beyond it their workers wait with them."""
 
@@ -51,7 +54,7 @@ WAITING_ROWS = 4_000
 class Workers:
     """Works a feed off. What ends early without a result is put on record, and its row stays pending.
 
-    `note` takes a sentence for the user.
+    `note` takes a sentence for the user. With `warm_up` one request is answered before the others are sent.
     """
 
     def __init__(
@@ -63,8 +66,11 @@ class Workers:
         limiter: Limiter,
         *,
         note: Callable[[str], None] = lambda text: None,
+        warm_up: bool = False,
     ) -> None:
         self._attempts = attempts
+        self._warm_up = warm_up
+        self._warm = anyio.Event()  # the first request has been answered, or failed
         self._memory = attempts.memory
         self._health = attempts.health
         # A plain row ends with its first completion: it is spared the turns, which cost 2 µs a row.
@@ -95,7 +101,11 @@ class Workers:
         with self._abort:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
-                self.widen(workers)
+                if self._warm_up:
+                    self.widen(1)
+                    tasks.start_soon(self._widen_when_warm, workers)
+                else:
+                    self.widen(workers)
             while self._health.held and not self._halted:
                 async with anyio.create_task_group() as tasks:  # for rows that are asked in place of those that fail
                     self._tasks = tasks
@@ -140,6 +150,12 @@ class Workers:
                 self._growing = True
                 self._tasks.start_soon(self._grow_pool)
 
+    async def _widen_when_warm(self, workers: int) -> None:
+        """Let one request fill the vendor's prompt cache before the others follow, which find their beginning there."""
+        with anyio.move_on_after(WARM_UP_S):
+            await self._warm.wait()
+        self.widen(workers)
+
     def _start_workers(self, workers: int) -> None:
         """Have so many workers, if they are wanted."""
         while self._tasks is not None and self._workers < min(workers, self._wanted) and not self._halted:
@@ -183,6 +199,7 @@ class Workers:
     def _halt(self) -> None:
         self._halted = True
         self._drained.set()
+        self._warm.set()
         self._stopped.set()
         self._limiter.stop()
         for scope in self._feeding:
@@ -218,6 +235,7 @@ class Workers:
                         return
                 if not await self._more():
                     self._drained.set()
+                    self._warm.set()
                     return
         except StoppedError as error:
             self.stop(error)
@@ -248,6 +266,7 @@ class Workers:
         try:
             if failure is None:
                 outcome = await self._ask(row)
+                self._warm.set()
                 if isinstance(outcome, Failure) and is_retryable(outcome):
                     if self._waiting < WAITING_ROWS:
                         self._go_on_aside(row, outcome)

@@ -35,9 +35,11 @@ from batchgen.job.parts import JobParts, assemble
 from batchgen.job.requests import price_table
 from batchgen.job.reuse import planned_reuse
 from batchgen.job.settings import Job
+from batchgen.job.shared_prefix import shared_prefix
 from batchgen.job.spooled_input import input_for_reading
 from batchgen.providers.vendors import region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
+from batchgen.text.figures import money
 from batchgen.tokens.parameters import effective_parameters
 
 Send = Callable[[Job, AbstractSet[int]], Summary]
@@ -86,6 +88,13 @@ def estimate(
         if parts.answers is not None and parts.answers.settings.votes > 1 and not pilot:
             votes = parts.answers.settings.votes
             notes.append(f"response.votes is {votes}: these figures are for one answer a row; --pilot measures all.")
+        prefix = shared_prefix(parts)
+        if prefix is not None:
+            most = money(prefix.saving * scan.rows, parts.currency or "")
+            notes.append(
+                f"About {prefix.tokens:,} tokens at the beginning of every request are the same: what the provider's "
+                f"prompt cache serves of them costs less, up to {most} in all. A run sends one request first."
+            )
         observations = None
         if pilot:
             drawn = drawn_rows(scan.rows, pilot, seed)

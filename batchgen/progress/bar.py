@@ -102,12 +102,15 @@ def postfix(standing: Progress) -> str:
     parts = []
     if standing.spent is not None:
         parts.append(f"cost {money(standing.spent, standing.currency)}")
-        if 0 < standing.settled < standing.rows:
-            parts.append(f"of about {money(standing.spent / standing.settled * standing.rows, standing.currency)}")
+        if standing.asked > 0 and standing.pending:
+            expected = standing.spent + standing.spent / standing.asked * standing.pending
+            parts.append(f"of about {money(expected, standing.currency)}")
         if standing.budget is not None:
             parts.append(f"budget left {money(standing.budget - standing.spent, standing.currency)}")
     if standing.failed:
         parts.append(f"failed {standing.failed:,}")
+    if standing.cached_tokens:
+        parts.append(f"cached {standing.cached_tokens / max(1, standing.input_tokens):.0%}")
     if standing.refused:
         parts.append(f"429s {standing.refused:,}")
     if standing.waits_for is not None:

@@ -121,6 +121,7 @@ def read_report(
         estimate=read_estimate(estimate if estimate is not None else state.estimate),
         settings=settings if settings is not None else state.settings,
         versions=state.versions,
+        cached_saved=told.cached_saved,
     )
 
 

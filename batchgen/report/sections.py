@@ -199,7 +199,7 @@ def _key_figures(report: Report) -> list[Fact]:
                 if totals.reported_cost is not None
                 else []
             ),
-            Fact("input tokens", count(totals.input_tokens), _of_them(totals.cached_tokens, "cached")),
+            Fact("input tokens", count(totals.input_tokens), _cached(report, totals.cached_tokens)),
             Fact("output tokens", count(totals.output_tokens), _of_them(totals.reasoning_tokens, "thinking")),
         ]
     attempts = report.attempts
@@ -219,6 +219,11 @@ def _key_figures(report: Report) -> list[Fact]:
         cut = "answers at their longest allowed length"
         facts.append(Fact("cut", f"{report.truncated.rows:,}", cut))
     return facts
+
+
+def _cached(report: Report, tokens: int | None) -> str:
+    saved = f", which saved about {amount(report.cached_saved, report.currency)}" if report.cached_saved else ""
+    return _of_them(tokens, "cached") + saved
 
 
 def _of_them(tokens: int | None, word: str) -> str:

@@ -208,3 +208,4 @@ class Report(Struct, frozen=True, kw_only=True):
     estimate: Estimate | None
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
+    cached_saved: Decimal | None = None

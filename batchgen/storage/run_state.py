@@ -51,6 +51,8 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_tokens: int | None = None
+    cached_tokens: int | None = None
+    cached_saved: Decimal | None = None
     cost: Decimal | None = None
     currency: str | None = None
     possibly_billed: PossiblyBilled = PossiblyBilled(0, Decimal(0))

@@ -445,3 +445,21 @@ async def test_the_number_of_workers_can_change():
         made.widen(3)
         go.set()
     assert len(outlet.results) == 50
+
+
+async def test_one_request_warms_the_cache_for_the_others():
+    """They follow its answer, also where it fails; without a beginning to share all go at once."""
+
+    async def slow(work):
+        seen.append(attempts.now)
+        await anyio.sleep(0.01)
+        return DONE
+
+    for warm_up in (True, False):
+        seen = []
+        made, outlet, _, attempts = runner(slow, 40)
+        made._warm_up = warm_up
+        with anyio.fail_after(30):
+            await made.run(20)
+        assert len(outlet.results) == 40
+        assert (len(set(seen[:2])), max(seen)) == (2 if not warm_up else 1, 20)

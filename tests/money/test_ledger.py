@@ -108,6 +108,8 @@ def test_summary_json():
         "input_tokens": 10,
         "output_tokens": 5,
         "total_tokens": 15,
+        "cached_tokens": None,
+        "cached_saved": None,
         "cost": "0.000012345678",
         "currency": "USD",
         "possibly_billed": {"requests": 1, "cost": "0.5"},
