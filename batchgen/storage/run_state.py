@@ -233,8 +233,8 @@ def _other_currency(path: Path, state: RunState | RunIdentity, currency: str | N
         return None
     return (
         f"What {path} holds was priced in {before}, and the prices of the job are now in {currency}: they cannot be "
-        f"added up. Go on with prices in {before} (pricing.region, pricing.file), or use --fresh or another --output; "
-        "`batchgen report DIR --prices FILE` prices a finished run anew."
+        f"added up. Go on with prices in {before} (pricing.region, pricing.file), or use --update, --fresh or another "
+        "--output; `batchgen report DIR --prices FILE` prices a finished run anew."
     )
 
 

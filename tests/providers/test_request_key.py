@@ -201,3 +201,9 @@ def test_the_quick_way_is_used():
     assert RequestKeys("dashscope", settings)._has_plain
     assert RequestKeys("openai", settings)._has_plain
     assert not RequestKeys("dashscope", msgspec.structs.replace(settings, name="qwen-vl-max"))._has_plain
+
+
+def test_a_vendor_s_own_word_for_a_wire_format_is_the_format():
+    """`deepseek` and `openai` with its address send the same request."""
+    prompt = Prompt(messages=MESSAGES)
+    assert RequestKeys("deepseek", settings()).of(prompt) == RequestKeys("openai", settings()).of(prompt)
