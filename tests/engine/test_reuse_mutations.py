@@ -132,14 +132,16 @@ class NoRules:
         return None
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_no_answer_is_taken_for_another_request(tmp_path, seed):
+@pytest.mark.parametrize(("seed", "labelled"), [(1, False), (2, True)])
+def test_no_answer_is_taken_for_another_request(tmp_path, seed, labelled):
     """And none is missed that could be taken; the oracle compares what was sent, not keys."""
     rng = random.Random(seed)
     index = AnswerIndex(tmp_path / "earlier.sqlite", shared=True)
     known = {}
     found = Counter()
     job = first_job(rng)
+    if labelled:
+        job["response"] = {"labels": ["yes", "no"], "votes": 3}
     answers = []
     for meant, key, _ in asked(job, [row(rng) for _ in range(ROWS)]):
         known[meant] = f"answer {len(known)}" if meant not in known else known[meant]
