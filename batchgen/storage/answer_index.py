@@ -36,8 +36,8 @@ _decode = msgspec.msgpack.Decoder(EarlierAnswer).decode
 class AnswerIndex:
     """The answers of earlier runs, numbered in the order in which they were added; used by one thread at a time.
 
-    With `shared` answers any number of rows may have the same one; else each serves one row only, and `take` goes on to
-    the next answer to the same request. Methods raise `StorageStop` when the disk refuses.
+    With `shared` answers all rows with the same request have the latest one; else several answers to it are given out
+    one after the other, and the first again once every one has been. Methods raise `StorageStop` when the disk refuses.
     """
 
     def __init__(self, path: Path, *, shared: bool) -> None:
@@ -89,12 +89,15 @@ class AnswerIndex:
         return next((answer for _, answer in self._distinct(key) if fits(answer)), None)
 
     def take(self, key: bytes, fits: Callable[[EarlierAnswer], bool]) -> EarlierAnswer | None:
-        """Return an answer to the request of this key that is still to be had and fits, None if there is none."""
+        """Return an answer to the request of this key that fits, one that no row has yet if there is such."""
+        again = None
         for numbers, answer in self._distinct(key):
-            if (self._shared or not self._is_taken(numbers[0])) and fits(answer):
-                self._mark(numbers)
-                return answer
-        return None
+            if fits(answer):
+                if self._shared or not self._is_taken(numbers[0]):
+                    self._mark(numbers)
+                    return answer
+                again = again or answer
+        return again
 
     def some(self) -> list[EarlierAnswer]:
         """Return up to `_SOME` of the answers, spread over all."""

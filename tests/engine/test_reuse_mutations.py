@@ -69,7 +69,6 @@ def change_of_job(job, rng):
     elif kind == 11:
         labels = rng.choice([["yes", "no"], ["no", "yes"], ["yes", "no", "maybe"]])
         job["response"] = {"labels": labels, "votes": rng.choice([1, 3]), "max_repairs": rng.randrange(3)}
-        parameters["temperature"] = 1
     elif kind == 12:
         job.pop("response", None)
     elif kind == 13:

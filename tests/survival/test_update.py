@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from batchgen.results.committed import read_results
 from tests.cli.conftest import KEY
 from tests.inputs import write_csv
 from tests.survival.harness import ROOT, assert_whole, killed_when
@@ -164,13 +165,14 @@ def test_failed_rows_are_asked_again(spare, simulator, job, tmp_path):
 
 
 def test_samples_of_one_request_stay_apart(spare, simulator, job, tmp_path):
-    """Rows that ask the same at a temperature have an answer each, and keep it; one more is asked."""
+    """Rows that ask the same at a temperature have an answer each, and keep it; further ones take one of them too."""
     server = simulator(latency_ms=2)
     path = job(write_csv(tmp_path / "in.csv", ["same"] * 6), server.url)
     spare.run(path)
     write_csv(tmp_path / "in.csv", ["same"] * 8)
     code, summary = spare.run(path, "--update")
-    assert (code, summary["reused"], summary["attempts"]) == (0, 6, 2)
+    assert (code, summary["reused"], summary["attempts"]) == (0, 8, 0)
+    assert len({*read_results(tmp_path / "out")["request_id"].to_pylist()}) == 6
     code, summary = spare.run(path, "--update", "--set", "input.dedupe=true", "--limit", "7")
     assert (code, summary["reused"], summary["attempts"]) == (0, 7, 0)
 
