@@ -102,7 +102,7 @@ class CircuitBreaker:
 class RefusalStreak:
     """Counts the refusals after a first one that has already slowed the run down."""
 
-    __slots__ = ("_first", "refused")
+    __slots__ = ("_first", "all_refused", "refused")
 
     def __init__(self) -> None:
         self.begin(0)
@@ -110,6 +110,7 @@ class RefusalStreak:
     def begin(self, first: int) -> None:
         """Count from the request `first` on; 0 means from the next refusal on."""
         self._first, self.refused = first, 0
+        self.all_refused = False  # nothing was taken since
 
     def mostly_refused(self, number: int, sent: int) -> bool:
         """Count a refusal of request `number`, with `sent` requests sent so far.
@@ -121,6 +122,7 @@ class RefusalStreak:
             self.begin(sent)
         elif nth > 0:
             self.refused += 1
+            self.all_refused = self.refused == nth
             return self.refused >= 4 and self.refused > 0.6 * nth
         return False
 

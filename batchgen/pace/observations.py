@@ -106,7 +106,7 @@ class PaceObservations:
 
 
 def _phrase(name: str, rate: RateLimit, given: float | None) -> str:
-    if rate.pace < rate.ceiling:
+    if rate.pace < 0.95 * rate.ceiling or math.isinf(rate.named):
         return f"{name}, about {_three_digits(60 * rate.found()):,} found"
     if given is not None and math.isclose(rate.named * 60, given):
         return f"{name}, {given:,.0f} given"

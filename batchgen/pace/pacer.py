@@ -57,6 +57,7 @@ class Pacer:
         self._search_allowance = FIRST_WINDOW
         self._spread_s = self._next_search_s = 0.0
         self._refusal_streak = RefusalStreak()
+        self._closed_s: float | None = None  # since when nothing is taken
         self._failure_streak = FailureStreak()
         self._random_refusals = RandomRefusals()
         self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
@@ -140,7 +141,7 @@ class Pacer:
         if self._level.limit < self._ceiling.bound:
             self._level.answered(now_s, ticket, self._sent)
         if limits is not None:
-            self._headers.read(limits, self.limits)
+            self._headers.read(now_s, limits, self.limits, self.in_flight)
 
     def refused(
         self,
@@ -162,7 +163,7 @@ class Pacer:
         self._answered(now_s, ticket)
         self._refusal_s = min(5.0, max(REFUSAL_S, self._refusal_s * 0.95, 2 * (now_s - ticket.sent_s)))
         if limits is not None:
-            self._headers.read(limits, self.limits)
+            self._headers.read(now_s, limits, self.limits, self.in_flight)
         stop = self.breaker
         if ticket is stop.probe:  # still refused: wait longer; it says nothing about the pace
             stop.again(now_s)
@@ -266,6 +267,9 @@ class Pacer:
 
     def _resume(self, now_s: float) -> None:
         """End the pause. Where no pace is known, the search begins again, so that not everything is sent at once."""
+        if self._closed_s is not None and self.breaker.why is Reason.REFUSALS:
+            self._requests.opened(now_s, now_s - self._closed_s)
+            self._tokens.opened(now_s, now_s - self._closed_s)
         if self.breaker.is_shut:
             self._requests.reopen()
             self._tokens.reopen()
@@ -361,7 +365,8 @@ class Pacer:
         if self._refusal_streak.mostly_refused(ticket.number, self._sent) and self.breaker.why is None:
             self.breaker.begin(now_s, Reason.REFUSALS, stop_s, self._refusal_s)
             self._random_refusals.close()
-            if rate is not None:
+            self._closed_s = now_s if self._refusal_streak.all_refused else None
+            if rate and self._closed_s is None:
                 rate.restart_at_half(self.breaker.until_s)
 
     # ---- settings and what is seen from outside

@@ -22,6 +22,17 @@ FIRST_STEP, UNSURE_STEP, TOP_STEP = 0.01, 0.1, 0.25
 """Steps of the pace: the first one above what was measured, those while nothing is measured, the greatest."""
 HOLD_S, STEP_S = 8.0, 3.0
 """Seconds at a measured pace before the first step, and between the next ones, each 1.7 times the one before."""
+SHUT_S = 10.0
+"""A door that nothing passed for so long was shut; for less, a bucket was empty, and the pace is halved."""
+DEAR, PROVOKED = 20, 0.8
+"""A pause that a refusal has caused is made up for by so many times as long without a rise. One that follows sooner on
+another one is a ban for the pace, which falls to the second."""
+WRONG = 1.2
+"""Above this multiple of the limit that the provider names, a refusal shows that another one is in force."""
+BUCKET = 0.1
+"""Share of a limit that is left in the provider's bucket, where it says what remains."""
+SUREST = 2
+"""Measurements in a row with the same result, up to so many, lengthen the time until the first step."""
 FEW = 3
 """Admitted requests that suffice for each step after the first: ten take minutes at a low pace."""
 FAST = 20
@@ -45,8 +56,10 @@ class RateLimit:
     """
 
     __slots__ = (
+        "_before",
         "_caution",
         "_clean",
+        "_cut_admitted",
         "_eats",
         "_exact",
         "_first_s",
@@ -54,18 +67,23 @@ class RateLimit:
         "_fresh",
         "_grown_s",
         "_hold_s",
+        "_in_bucket",
         "_last",
         "_least",
+        "_least_slack_s",
         "_mark_admitted",
         "_mark_s",
         "_mark_sent",
         "_measured",
         "_most_left",
+        "_opened_s",
         "_refused_at",
         "_refused_s",
         "_resting_s",
         "_slack_s",
         "_step",
+        "_sure",
+        "_top",
         "_top_step",
         "brake",
         "ceiling",
@@ -78,12 +96,13 @@ class RateLimit:
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
         self.named = math.inf if limit_per_s is None else limit_per_s
         self.ceiling = NAMED * self.named
-        self.pace = self.ceiling
+        self.pace = self._top = self.ceiling
+        self._in_bucket = False  # whether what the provider says that remains may be sent at once
         self.brake = 1.0  # > 1 while the provider says that hardly anything remains
         self.next_s = now_s  # when the schedule allows the next request
         self.cut_s = -math.inf  # refusals of requests sent before this say nothing new
         self._first_s = now_s
-        self._slack_s = slack_s
+        self._slack_s = self._least_slack_s = slack_s
         self._most_left = 0.0
         # What is known: the provider's rate, as named or measured, and whether the pace has kept to it since.
         self._measured = self._last = limit_per_s
@@ -97,6 +116,9 @@ class RateLimit:
         self._clean, self._least, self._hold_s, self._step, self._grown_s = 0, ENOUGH, 0.0, 0.0, now_s
         self._resting_s = -math.inf
         self._floor = 0.0
+        self._opened_s = -math.inf
+        self._before, self._cut_admitted = math.inf, -math.inf
+        self._sure = 0  # measurements in a row that gave the same
         # Whether refused requests use up quota; the last refusal, and what was admitted until then.
         self._eats = False
         self._refused_s = self._refused_at = -math.inf
@@ -112,19 +134,33 @@ class RateLimit:
         self.next_s = now_s - self._slack_s + cost / self.pace
         return False
 
-    def limit(self, limit_per_s: float | None) -> None:
-        """Use a limit that the job or the provider names, at its `NAMED` share; None goes on searching."""
+    def limit(self, limit_per_s: float | None, *, most_per_s: float | None = None) -> None:
+        """Use a limit that is named, at its `NAMED` share; None goes on searching.
+
+        The job's own is never exceeded. One that the provider names is tried a little above, up to the job's own
+        (`most_per_s`), while it is never met: some name one that is not in force.
+        """
         self.named = math.inf if limit_per_s is None else limit_per_s
         self.ceiling = NAMED * self.named
+        self._top = self.ceiling if most_per_s is None else NAMED * most_per_s
+        self._in_bucket = most_per_s is not None
         self._fresh = False
         if limit_per_s is not None or self._mark_s is None:
             self.pace = self.ceiling
             self._mark_s, self._measured, self._last, self._exact = None, limit_per_s, limit_per_s, True
 
-    def remains(self, share: float) -> None:
-        """Slow down while less than 5 % of the quota remains, if more was seen before: others use it too."""
+    def remains(self, now_s: float, remaining: float, limit: float) -> None:
+        """Use up what the provider says that remains; slow down while it is less than 5 % of the limit and was more.
+
+        Only half of it goes at once, since others may use it too.
+        """
+        share = remaining / limit
         self._most_left = max(self._most_left, share)
         self.brake = 1.25 if share < 0.05 and self._most_left > 0.2 else 1.0
+        self._slack_s = self._least_slack_s
+        if self._in_bucket and share > BUCKET:
+            self._slack_s = 0.5 * (remaining - BUCKET * limit) / self.pace
+            self.next_s = min(self.next_s, now_s - self._slack_s)
 
     def found(self) -> float:
         """The provider's rate as last measured, else the pace."""
@@ -151,8 +187,10 @@ class RateLimit:
         self._clean += 1
         if self._clean < self._least or now_s - self._grown_s < self._hold_s:
             return
-        if now_s < self._resting_s or self.pace >= self.ceiling:
+        if now_s < self._resting_s or (self.pace >= self.ceiling and self.ceiling >= self._top):
             return
+        if self.pace >= self.ceiling:
+            self.ceiling = min(self._top, self.ceiling * (1 + max(FIRST_STEP, self._step)))
         known = None if self._measured is None else SAFETY * self._measured
         if known is not None and self.pace < known:  # back to what was measured, faster from far below
             self.pace = min(self.pace * (1.5 if self.pace < 0.7 * known else 1.1), known, self.ceiling)
@@ -174,8 +212,21 @@ class RateLimit:
         `noisy`: some requests are refused at random.
         """
         self.cut_s = now_s
+        self._in_bucket, self._slack_s = False, self._least_slack_s
+        if self.ceiling < self._top:
+            if self.pace > WRONG * self.named:  # what the provider names is not in force
+                self.ceiling = self._top
+            else:
+                self._top = NAMED * self.named
+                if self.ceiling > self._top:
+                    self.ceiling = self.pace = self._top
+                    self._settle(now_s, True)
+                    return None
         fresh, self._fresh = self._fresh, False
         self._floor = LEAST_PER_S * unit
+        if admitted - self._cut_admitted >= unit:
+            self._before = self.pace
+        self._cut_admitted = admitted
         if self._mark_s is None:
             self._begin(now_s, sent_s, max(admitted, unit), fresh=fresh and admitted >= ENOUGH * unit)
             self._step = self._top_step * (2 if self.pace > FAST * unit else 1)
@@ -201,11 +252,15 @@ class RateLimit:
         if not self._exact:  # climbed far since the mark: the bucket may have run over meanwhile
             seen = 0.5 * (seen + self.pace)
         fell = self._exact and self._last is not None and seen < FALL * self._last
+        same = self._last is not None and abs(seen / self._last - 1) <= 1 - FALL
+        self._sure = min(SUREST, self._sure + 1) if same else 0
         self._measured = self._last = seen
+        if abs(seen / self.named - 1) <= WRONG - 1:  # what was named is in force after all
+            self._top = self.ceiling = min(self._top, NAMED * self.named)
         self.pace = min(SAFETY * seen, 0.99 * self.pace)
         self._mark(sent_s, admitted, sent)
         self._settle(now_s, True)
-        self._hold_s = max(self._hold_s, 20 * stop_s)
+        self._hold_s = max(self._hold_s * (1 + self._sure), DEAR * stop_s)
         return fell
 
     def uses_up(self, now_s: float, sent_s: float, admitted: float, unit: float) -> bool:
@@ -238,6 +293,29 @@ class RateLimit:
         self.pace *= 0.5
         self.next_s = self.cut_s = until_s
         self._settle(until_s, False)
+
+    def opened(self, now_s: float, closed_s: float) -> None:
+        """Go on after nothing was taken for `closed_s` seconds, at the same pace: that says nothing about the rate.
+
+        Unless it happens again soon: then it comes of our pace, is dear, and is not provoked again for long.
+        """
+        if math.isinf(self.pace):
+            return
+        self.next_s = self.cut_s = now_s
+        if closed_s < SHUT_S:
+            self.pace *= 0.5
+            self._settle(now_s, False)
+            return
+        again = now_s - closed_s - self._opened_s < DEAR * closed_s
+        self._opened_s = now_s
+        if math.isfinite(self._before):
+            self.pace = self._before
+        if again:
+            self.pace *= PROVOKED
+            self._measured = self.pace / SAFETY
+        self._settle(now_s, again)
+        if again:
+            self._hold_s = max(self._hold_s, DEAR * closed_s)
 
     def reopen(self) -> None:
         """Go on after everything was refused for a while, whatever the pace: climb fast if nothing is measured."""
@@ -295,8 +373,3 @@ class RateLimit:
 def per_s(per_minute: float | None) -> float | None:
     """A limit per second from one per minute."""
     return None if per_minute is None else per_minute / 60
-
-
-def lesser_per_s(named: float, given: float | None) -> float:
-    """The lesser of two limits per minute, per second."""
-    return (named if given is None else min(named, given)) / 60

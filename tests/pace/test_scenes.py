@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from batchgen.pace.values import Limits
@@ -96,3 +98,33 @@ def test_jobs_that_share_an_account_use_it_up_together(scene, least, most):
     share, refused = mean(scene, seeds=2)
     assert share >= least
     assert refused <= most
+
+
+@pytest.mark.parametrize(
+    ("scene", "least", "most"),
+    [
+        pytest.param(Scene(6000, rpm=[(0, 1200)], headers=True, named=60, burst_s=2), 0.85, 0.02, id="60 for 1,200"),
+        pytest.param(Scene(3000, rpm=[(0, 600)], headers=True, named=300), 0.93, 0.02, id="300 for 600"),
+        pytest.param(Scene(1800, rpm=[(0, 600)], headers=True, remaining=True, burst_s=60), 0.9, 0.03, id="bucket"),
+        pytest.param(Scene(3000, rpm=[(0, 600)], headers=True), 0.97, 0.015, id="named rightly"),
+    ],
+)
+def test_what_headers_name_is_used_and_tried(scene, least, most):
+    """A named limit that is never met is not in force, and what remains in the bucket may be sent at once."""
+    share, refused = mean(scene, seeds=2)
+    assert share >= least
+    assert refused <= most
+
+
+@pytest.mark.parametrize(
+    ("scene", "least"),
+    [
+        pytest.param(Scene(5000, rpm=[(0, 600)], burst_s=5, ban=(10, 60.0, False), tells=False), 0.8, id="after ten"),
+        pytest.param(Scene(9000, rpm=[(0, 600)], burst_s=5, ban=(1, 60.0, False), tells=False), 0.55, id="at once"),
+        pytest.param(Scene(9000, rpm=[(0, 600)], burst_s=5, ban=(1, 60.0, True), tells=False), 0.35, id="prolonged"),
+        pytest.param(Scene(1500, rpm=[(0, 600)], refuse_all=(40, 70), latency_s=1.0, tells=False), 0.85, id="a door"),
+    ],
+)
+def test_a_closed_door_is_no_measurement(scene, least):
+    """Nothing was taken meanwhile: the pace is what it was, and a ban that follows on it is not provoked again soon."""
+    assert mean(replace(scene, limits=Limits(concurrency=64)), seeds=3)[0] >= least
