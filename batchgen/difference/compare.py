@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from batchgen.difference.floor import NoiseFloor, noise_floor
+from batchgen.difference.floor import NoiseFloor, floor_of
 from batchgen.difference.join import joined
 from batchgen.difference.sides import Side, SideTally
 from batchgen.errors import OutputError, UsageError
@@ -124,7 +124,7 @@ def difference(
             raise OutputError(
                 f"{directory_a} and {directory_b} have no row_id in common: they are runs of other inputs."
             )
-    return msgspec.structs.replace(tally.finished(), floor=noise_floor([*rows_b.runs, *rows_a.runs]))
+    return msgspec.structs.replace(tally.finished(), floor=floor_of(rows_b, rows_a))
 
 
 class _Tally:

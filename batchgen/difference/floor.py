@@ -1,26 +1,51 @@
-"""How much two runs differ although nothing has changed: what `--refresh` found when it asked the same again."""
+"""How much two runs differ although nothing has changed: what `--refresh` found when it asked the same again, or, where
+rows were asked several times, how often one of their votes was another."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
+import pyarrow.compute as pc
 from msgspec import Struct
 
 from batchgen.results.committed import Committed
+from batchgen.results.rows import ResultRows
 
 _DEVIATIONS = 1.96  # of 95 %
 
 
 class NoiseFloor(Struct, frozen=True):
-    """Of `asked` rows that the run in `directory` asked again, `moved` had another answer: a share that lies between
-    `low` and `high` with 95 % confidence (Wilson)."""
+    """Of `asked` answers in `directory` that were asked for again (or, `by_votes`, of its rows), `moved` were others: a
+    share that lies between `low` and `high` with 95 % confidence (Wilson)."""
 
     directory: str
     asked: int
     moved: int
     low: float
     high: float
+    by_votes: bool = False
+
+
+def floor_of(*sides: ResultRows) -> NoiseFloor | None:
+    """Return the floor of two runs: from rows that were asked again, else from votes, else None."""
+    runs = [run for side in sides for run in side.runs]
+    return noise_floor(runs) or next((floor for side in sides if (floor := _voted_floor(side)) is not None), None)
+
+
+def _voted_floor(side: ResultRows) -> NoiseFloor | None:
+    """Return the share of votes that are not their row's majority: so often a single answer would be another one."""
+    if not {"label", "agreement"} <= side.parsed_fields.keys():
+        return None
+    rows, against = 0, 0.0
+    for batch in side.batches(["parsed"]):
+        agreement = pc.struct_field(batch.column(0), "agreement")
+        rows += len(agreement) - agreement.null_count
+        against += pc.sum(pc.subtract(1.0, agreement)).as_py() or 0.0
+    if not rows:
+        return None
+    low, high = _wilson(against, rows)
+    return NoiseFloor(side.name, rows, round(against), low, high, by_votes=True)
 
 
 def noise_floor(runs: Iterable[Committed]) -> NoiseFloor | None:
@@ -34,7 +59,7 @@ def noise_floor(runs: Iterable[Committed]) -> NoiseFloor | None:
     return max(found, key=lambda floor: floor.asked, default=None)
 
 
-def _wilson(count: int, rows: int) -> tuple[float, float]:
+def _wilson(count: float, rows: int) -> tuple[float, float]:
     share, square = count / rows, _DEVIATIONS**2
     middle = share + square / (2 * rows)
     width = _DEVIATIONS * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows))
@@ -50,8 +75,12 @@ def floor_text(floor: NoiseFloor, changed: int, rows: int) -> str:
         verdict = "less than that"
     else:
         verdict = "within that: no sign of a difference"
-    return (
-        f"Asked again without any change, {floor.moved:,} of {floor.asked:,} answers moved "
-        f"({floor.moved / floor.asked:.1%}, between {floor.low:.1%} and {floor.high:.1%}; --refresh in "
-        f"{floor.directory}). Here {share:.1%} differ, {verdict}."
-    )
+    sure = f"{floor.moved / floor.asked:.1%}, between {floor.low:.1%} and {floor.high:.1%}"
+    if floor.by_votes:
+        found = f"By its votes, a single answer in {floor.directory} is another one in {sure} of {floor.asked:,} rows."
+    else:
+        found = (
+            f"Asked again without any change, {floor.moved:,} of {floor.asked:,} answers moved ({sure}; --refresh in "
+            f"{floor.directory})."
+        )
+    return f"{found} Here {share:.1%} differ, {verdict}."
