@@ -181,6 +181,7 @@ def open_reuse(
     directory.keep_reuse([stored_path(path, directory.path) for path in runs])
     if not runs:
         return None
+    note(f"Earlier answers are looked for in {', '.join(str(path) for path in runs)}.")
     index = AnswerIndex(directory.path / EARLIER_FILE, shared=parts.dedupe)
     for number, run in enumerate(runs.values()):
         index.add(run.answers(number, note))
@@ -188,7 +189,7 @@ def open_reuse(
     for key, finished_at_us in _taken(directory):
         index.mark(bytes.fromhex(key), finished_at_us)
     if not len(index):
-        note("The earlier runs have no answers that could be reused: those of older versions have no request_key.")
+        note("No earlier answer can be reused: nothing has succeeded there, or an older version kept no request_key.")
     return Reuse(parts, list(runs.values()), index, refresh, directory.journal.identity.run)
 
 

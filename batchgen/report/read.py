@@ -122,6 +122,8 @@ def read_report(
         settings=settings if settings is not None else state.settings,
         versions=state.versions,
         cached_saved=told.cached_saved,
+        reused=told.reused,
+        saved=told.saved,
     )
 
 

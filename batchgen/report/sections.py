@@ -171,6 +171,9 @@ def _key_figures(report: Report) -> list[Fact]:
     pending = f", {report.pending:,} still to do" if report.pending else ""
     rows = f"{report.succeeded:,} succeeded, {report.failed:,} failed{pending}"
     facts = [Fact("rows", f"{report.rows:,}", rows)]
+    if report.reused:
+        saved = f"which saved about {amount(report.saved, report.currency)}" if report.saved else ""
+        facts.append(Fact("reused", f"{report.reused:,} answers of earlier runs", saved))
     totals = report.totals
     if totals is not None:
         each = [

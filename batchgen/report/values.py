@@ -209,3 +209,5 @@ class Report(Struct, frozen=True, kw_only=True):
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     cached_saved: Decimal | None = None
+    reused: int = 0
+    saved: Decimal | None = None

@@ -66,6 +66,7 @@ def test_the_summary_says_what_was_saved(command, grown, tmp_path):
     told = command("report", tmp_path / "out", "--json")
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout)["latency_ms"]["quantiles"]["rows"] == NEW
+    assert f"{OLD} answers of earlier runs" in command("report", tmp_path / "out").stdout
     told = command("run", path, "--update", "--fresh")
     assert (told.returncode, "give one of them" in told.stderr) == (2, True)
 
