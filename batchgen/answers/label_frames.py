@@ -31,6 +31,12 @@ _WORD = re.compile(r"[^\s()（）\[\],;，；:：=–—%％]+")
 _ITEM = re.compile(r"\s*+(?:[-*•>|]|\d{1,2}[.)]|[^:：]{1,30}[:：]\s+\S)")
 _NUMBER = re.compile(r"(\d{1,3})(?:[.,](\d{1,6}))?(?:/\d{1,3})?")
 _TAG = re.compile(r"\s*+<(\w[\w-]{0,30})>")
+_COUNTING = re.compile(
+    r"no|none|non|any|all|both|some|many|few|zero|one|two|kein|keine|aucun|aucune|nessun|nessuna|ning[uú]n|ningun[oa]|nenhum"
+    r"|nenhuma|geen|ingen|inget|brak|žádný|žádná|nu|nici|нет|никакой|hiçbir|[\d.,+-]+",
+    re.IGNORECASE,
+)
+"""A label that before a noun says how many there are: `no answer`, `0 results`."""
 _GREETINGS = frozenset(("here", "sure", "voici", "hier", "okay", "ok", "certainly"))
 _GOODBYE = re.compile(
     r"(?:please |feel free to )?(?:let me know|(?:i )?hope (?:this|it)|feel free|is there anything else"
@@ -138,7 +144,7 @@ def mentions(rest: str, *, named: bool) -> Iterator[str]:
             return
         tail_named = tail_named or word in words.nouns or word in words.verbs
         end = start - 1
-        if word in words.tails and (named or tail_named):
+        if word in words.tails and (named or tail_named) and (word in words.copulas or not _counts(rest[:end])):
             yield rest[:end]
 
 
@@ -148,8 +154,12 @@ def label_first(line: str) -> Iterator[str]:
     for mention in mentions(line, named=False):
         following = line[len(mention) :].split()
         first = following[0].casefold().strip("*_.\"'`") if following else ""
-        if first in words.copulas or (len(following) == 1 and first in words.nouns):
+        if first in words.copulas or (len(following) == 1 and first in words.nouns and not _counts(mention)):
             yield mention
+
+
+def _counts(text: str) -> bool:
+    return _COUNTING.fullmatch(text.strip()) is not None
 
 
 def without_sureness(rest: str) -> str:

@@ -389,3 +389,24 @@ DENIED = [
 def test_a_label_beside_anything_else_is_none(text):
     """One unknown word is enough: no list of negations would ever be complete."""
     assert isinstance(LABELS.find(text), NoLabel)
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        (["yes", "no"], "No answer"),
+        (["yes", "no"], "Result: no result."),
+        (["yes", "no"], "The answer is no answer."),
+        (["yes", "no"], "No decision"),
+        (["ja", "kein"], "Kein Ergebnis"),
+        (["0", "1", "2"], "0 results"),
+        (["0", "1", "2"], "Label: 2 labels"),
+    ],
+)
+def test_a_label_that_only_counts_the_noun_after_it_is_none(labels, text):
+    assert isinstance(LabelSet(labels).find(text), NoLabel)
+
+
+@pytest.mark.parametrize("text", ["No is the answer.", "Answer: no", "The answer is no."])
+def test_a_label_that_can_count_is_found_before_a_verb_and_at_the_end(text):
+    assert LabelSet(["yes", "no"]).find(text) == "no"
