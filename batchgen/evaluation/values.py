@@ -12,6 +12,7 @@ import ast
 import datetime as dt
 import json
 import math
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -39,6 +40,10 @@ _NO_VALUES = pa.array(sorted(NO_VALUE))
 _SAMPLE = 1_000  # texts looked at to see whether a column repeats itself
 _REAL_DIGITS = 15  # every number of so many digits is one of its own as a float
 _SEPARATORS = ("\n", ";", "|", ",")
+_LIST_BRACKETS = ("[]", "()", "{}")
+_NUMPY_ITEM = re.compile(r"'[^']*+'|\"[^\"]*+\"|-?\d[\d.]*+(?:e[-+]\d++)?+")
+_NUMPY_LIST = re.compile(rf"\[\s*+(?:{_NUMPY_ITEM.pattern})(?:\s++(?:{_NUMPY_ITEM.pattern}))+\s*+\]")
+_QUOTED_ITEM = re.compile(r"'[^']++'|\"[^\"]++\"")
 
 
 class Kind(IntEnum):
@@ -262,12 +267,24 @@ def _python_literal(text: str) -> Any:
 
 
 def _items(text: str) -> list[Any]:
-    """Return the items of a list written in a cell: JSON, or parted by line breaks, `;`, `|` or `,`."""
+    """Return the items of a list written in a cell: JSON, as a program prints a list, or parted by a separator.
+
+    NumPy, and so pandas, puts blanks between the items; DuckDB, Spark and PostgreSQL leave quotes out.
+    """
+    text = text.strip()
+    if _NUMPY_LIST.fullmatch(text):
+        return [item[1:-1] if item[0] in "'\"" else item for item in _NUMPY_ITEM.findall(text[1:-1])]
     found = _literal(text, "[")
     if isinstance(found, list):
         return found
+    if len(text) > 1 and text[0] + text[-1] in _LIST_BRACKETS:
+        found = _python_literal(text)
+        if isinstance(found, tuple | set):
+            return list(found)
+        text = text[1:-1]
     separator = next((sign for sign in _SEPARATORS if sign in text), "\n")
-    return [item for item in text.split(separator) if item.strip()]
+    items = [item.strip() for item in text.split(separator)]
+    return [item[1:-1] if _QUOTED_ITEM.fullmatch(item) else item for item in items if item]
 
 
 def _repeats(values: pa.Array) -> bool:

@@ -379,3 +379,27 @@ def test_exact_text_of_values():
         '{"a": [null], "b": 1}',
     ]
     assert written(float("nan")) == "nan"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "['red' 'light blue']",
+        "['red'\n 'light blue']",
+        "('red', 'light blue')",
+        "[red, light blue]",
+        "{red,light blue}",
+        '{red,"light blue"}',
+        "'red', 'light blue'",
+    ],
+)
+def test_a_list_is_read_as_programs_print_it(text):
+    """A list column that pandas, DuckDB, Spark or PostgreSQL has written to CSV."""
+    assert WORDS.key(text) == WORDS.key(["red", "light blue"])
+    assert WORDS.key(text) != WORDS.key(["redlight blue"])
+
+
+@pytest.mark.parametrize("text", ["[1 -2]", "[ 1 -2]", "[1. -2.]", "(1, -2)", "{1,-2}"])
+def test_a_list_of_numbers_is_read_as_programs_print_it(text):
+    numbers = ValueReader([pa.list_(pa.int64()), pa.string()])
+    assert numbers.key(text) == numbers.key([1, -2])
