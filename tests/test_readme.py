@@ -1,32 +1,61 @@
-"""The README's commands are those that exist; its set-up is two commands."""
+"""The README and the manual say what is so: their commands exist and run, tables are whole, links lead somewhere.
 
+A block after `<!-- runs -->` is run as it stands, block after block of one page in one folder that holds the samples,
+with the simulated provider in place of the real one. A block after `<!-- file: NAME -->` is written into that folder.
+"""
+
+import os
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import click
+import duckdb
 import pytest
 
 from batchgen.cli.main import cli
+from batchgen.cli.manual_command import PAGES, topics
+from batchgen.job.settings import JOB_KEYS
+from batchgen.starting.samples import SAMPLES, copy_sample
+from batchgen.storage.result_schema import RESULT_COLUMNS
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-COMMANDS = sorted(
+ROOT = Path(__file__).parents[1]
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted(PAGES.glob("*.md"))]}
+README = TEXTS["README.md"]
+BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCKS = {name: BLOCK.findall(text) for name, text in TEXTS.items()}
+SHELLS = {"sh", "bash", "console"}
+SHOWN = sorted(
     {
-        match[1].split("#")[0].strip()
-        for block in BLOCKS
-        for line in block.splitlines()
-        if (match := re.search(r"(?:^|bin/)(batchgen (?!@)[^|&;]+)", line.strip()))
+        match[1].split(" #")[0].strip()
+        for blocks in BLOCKS.values()
+        for _, language, body in blocks
+        if language in SHELLS
+        for line in body.replace("\\\n", " ").splitlines()
+        if not line.startswith("#")
+        for match in re.finditer(r"(?:^|bin/|&& |; |\$\()(batchgen (?!@)[^|&;>]+)", line.strip())
     }
 )
+INLINE = sorted(
+    {span for text in TEXTS.values() for span in re.findall(r"`(batchgen [^`]+)`", text.replace("\n", " "))}
+)
+SIMULATED = """#!/bin/sh
+case "$1" in run | check | estimate) set -- "$@" --simulate ;; esac
+exec "{python}" -m batchgen "$@"
+"""
+"""Our command, with the simulator in the place of the provider."""
 
 
 def test_the_readme_shows_commands():
     """So that the next test is not empty."""
-    assert len(COMMANDS) > 5
+    assert len(SHOWN) > 20
+    assert len(INLINE) > 20
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SHOWN)
 def test_every_command_shown_parses(command):
     """Its name and options exist; nothing is run."""
     arguments = shlex.split(command)[1:]
@@ -35,6 +64,137 @@ def test_every_command_shown_parses(command):
     subcommand = cli.get_command(click.Context(cli), arguments[0])
     assert subcommand is not None, arguments[0]
     subcommand.make_context(arguments[0], arguments[1:])
+
+
+@pytest.mark.parametrize("command", INLINE)
+def test_every_command_named_in_a_sentence_exists(command):
+    """With its options; a topic of the manual too."""
+    name, *arguments = re.findall(r"[^\s\[\]|]+", command)[1:]
+    if name.isupper() or name.startswith("-"):
+        return
+    subcommand = cli.get_command(click.Context(cli), name)
+    assert subcommand is not None, name
+    known = {
+        "--help",
+        "-h",
+        *(word for option in subcommand.get_params(click.Context(subcommand)) for word in option.opts),
+    }
+    assert {word.partition("=")[0] for word in arguments if re.match(r"--?[a-z]", word)} <= known
+    if name == "manual":
+        assert not {word for word in arguments if not word.isupper()}.difference(topics())
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the samples, in which `batchgen` means ours with the simulated provider."""
+    for sample in SAMPLES:
+        copy_sample(sample, tmp_path)
+    command = tmp_path / "bin" / "batchgen"
+    command.parent.mkdir()
+    command.write_text(SIMULATED.format(python=sys.executable))
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-of-the-manual")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "page", [name for name, blocks in BLOCKS.items() if any(mark == "runs" for mark, *_ in blocks)]
+)
+def test_what_a_page_shows_runs(folder, page):
+    """Every marked block, in the page's order."""
+    if page == "README.md":
+        _shell("batchgen run jobs/email_extraction.toml")
+    for mark, language, body in BLOCKS[page]:
+        if mark.startswith("file: "):
+            path = folder / mark.removeprefix("file: ")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(body, encoding="utf-8")
+        elif mark == "runs" and language == "sql":
+            for statement in filter(str.strip, body.split(";")):
+                duckdb.connect().execute(statement).fetchall()
+        elif mark == "runs" and language == "python":
+            _told(subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=False), body)
+        elif mark == "runs":
+            _shell(body)
+
+
+def _shell(script):
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, check=False)
+    _told(done, script)
+
+
+def _told(done, script):
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+
+
+JOBS = [
+    (name, body)
+    for name, blocks in BLOCKS.items()
+    for mark, language, body in blocks
+    if language == "toml" and not mark.endswith("prices.toml")
+]
+
+
+@pytest.mark.parametrize(("name", "body"), JOBS)
+def test_every_piece_of_a_job_file_has_keys_that_exist(name, body):
+    """Also in the pieces that are no whole job."""
+    assert sorted(_unknown_keys(tomllib.loads(body), "")) == []
+
+
+def _unknown_keys(table, above):
+    for key, value in table.items():
+        path = f"{above}{key}"
+        if path in JOB_KEYS:
+            continue
+        if isinstance(value, dict) and any(known.startswith(f"{path}.") for known in JOB_KEYS):
+            yield from _unknown_keys(value, f"{path}.")
+        else:
+            yield path
+
+
+def _first_cells(page):
+    """Return the words between back quotes in the first column of a page's tables."""
+    rows = re.findall(r"^\| ([^\n]*?) \|", TEXTS[page], re.MULTILINE)
+    return {word for row in rows for word in re.findall(r"`([^`]+)`", row)}
+
+
+def test_the_manual_lists_every_job_key():
+    """And none that does not exist."""
+    listed = {word for word in _first_cells("job-file.md") if word == "name" or "." in word}
+    assert listed == set(JOB_KEYS)
+
+
+def test_the_manual_lists_every_column_of_the_results():
+    """As they are written."""
+    assert set(RESULT_COLUMNS.names) | {"parsed"} <= _first_cells("results.md")
+
+
+def test_the_manual_lists_every_command():
+    """And none that does not exist."""
+    listed = {word.split()[1] for word in _first_cells("commands.md") if word.startswith("batchgen ")}
+    assert listed == set(cli.commands)
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_somewhere(page):
+    """Those within the repository."""
+    home = ROOT if page == "README.md" else PAGES
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXTS[page]):
+        assert (home / target).exists(), target
+
+
+def test_the_readme_links_every_page():
+    """So that each is found from the front page."""
+    linked = set(re.findall(r"\(batchgen/manual/([\w-]+)\.md\)", README))
+    assert linked == set(topics())
+
+
+def test_the_readme_is_short():
+    """It is a newcomer's page; what it does not need is in the manual."""
+    assert len(README.splitlines()) <= 230
 
 
 def test_set_up_is_one_command_for_the_job_and_one_for_the_tests():

@@ -14,6 +14,7 @@ import click
 from batchgen.cli.answers import export_command, show_command
 from batchgen.cli.init_command import init_command
 from batchgen.cli.jobs import check, estimate, run_command
+from batchgen.cli.manual_command import manual_command
 from batchgen.cli.options import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_UNFORESEEN, EXIT_USAGE
 from batchgen.cli.runs import cost, diff_command, evaluate_command, report, status
 from batchgen.cli.streams import outlast, settle
@@ -52,6 +53,7 @@ for command in (
     mail_command,
     prices,
     simulate,
+    manual_command,
 ):
     cli.add_command(command)
 

@@ -13,6 +13,7 @@ _OTHER_WORDS = {
     "convert": "mail", "mbox": "mail", "serve": "simulate", "server": "simulate", "mock": "simulate",
     "head": "show", "cat": "show", "results": "show", "tail": "show", "csv": "export", "excel": "export",
     "download": "export", "browse": "view", "ui": "view", "bill": "cost", "costs": "cost", "help": "--help",
+    "docs": "manual", "doc": "manual", "man": "manual", "guide": "manual",
 }  # fmt: skip
 """Words that other programs use for our commands."""
 
