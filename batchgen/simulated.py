@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from msgspec import structs
+
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.settings import Job
 from batchgen.providers import wire_of
@@ -22,8 +24,10 @@ DEMONSTRATION = Settings(latency_ms=150, latency_sigma=0.4)
 @contextmanager
 def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
     """Serve the simulator in a thread of this process and yield the endpoint that leads to it."""
-    handle = start_in_thread(DEMONSTRATION)
+    batch_chat = job.model.lane == "batch-chat"
+    handle = start_in_thread(structs.replace(DEMONSTRATION, batch_chat=batch_chat))
+    wire = "openai" if batch_chat else wire_of(job.model.provider)
     try:
-        yield Endpoint(handle.url + BASE_PATHS[wire_of(job.model.provider)], Secret("simulated"), SIMULATOR)
+        yield Endpoint(handle.url + BASE_PATHS[wire], Secret("simulated"), SIMULATOR)
     finally:
         handle.close()

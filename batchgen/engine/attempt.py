@@ -5,6 +5,7 @@ A permit is held round one attempt only; a row that waits holds none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from decimal import Decimal
@@ -24,10 +25,14 @@ from batchgen.pace.values import Ticket
 from batchgen.tokens.count import rough_tokens
 from batchgen.transport.protocol import Transport
 from batchgen.transport.reply_memory import SMALL_BYTES
-from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Request, Verdict
+from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Request, Throttle, Verdict
 
 FILES_KEPT = 8
 """Connections given up when no file descriptor is left: a part takes two, and the input and its thread some more."""
+
+
+LANE_FULL_S = 60.0
+"""How long all rows are asked live after a full lane has refused one, if the job says so (`model.lane_fallback`)."""
 
 
 class Attempts:
@@ -56,7 +61,8 @@ class Attempts:
         self._patience_s = retry.rate_limit_patience_s
         self._max_attempts = retry.max_attempts
         self._note = note
-        self._short_of_files = self._noted_usage = False
+        self._short_of_files = self._noted_usage = self._noted_lane = False
+        self._lane_full_until_s = -math.inf
         self.memory = RequestMemory()
         self.replies = transport.room
         self.refused = self.retried = 0
@@ -69,7 +75,8 @@ class Attempts:
         """
         request = row.request
         if request is None:
-            request = row.request = self._requests.build(row.prompt)
+            row.live = self._clock() < self._lane_full_until_s
+            request = row.request = self._requests.build(row.prompt, live=row.live)
             self.memory.weigh(row, len(request.body))
         held, ticket = None, None
         if not self._reservations.capped:
@@ -80,10 +87,10 @@ class Attempts:
         else:
             self._reservations.pass_unheld()
         outcome: Outcome | None = None
-        short_of_files = False
+        short_of_files = lane_full = False
         try:
             if waited and not request.streamed and self._requests.streams(row.prompt):  # learnt meanwhile
-                request = row.request = self._requests.build(row.prompt)
+                request = row.request = self._requests.build(row.prompt, live=row.live)
             if row.refused_at_s is not None:
                 row.tally.refused_s += self._clock() - row.refused_at_s
                 row.refused_at_s = None
@@ -103,9 +110,10 @@ class Attempts:
             else:
                 row.large = len(response.body) > SMALL_BYTES
                 outcome = self._requests.read(request, response)
+                lane_full = self._is_lane_full(row, outcome)
         finally:
             self.health.returned(ticket.number)
-            row.tally.asked_s = self._limiter.settle(ticket, None if short_of_files else outcome)
+            row.tally.asked_s = self._limiter.settle(ticket, None if short_of_files or lane_full else outcome)
             cost = None if outcome is None else self._results.cost(row, outcome)
             self._reservations.settle(held, request, row.prompt, outcome, cost)
         if isinstance(outcome, Failure):
@@ -192,6 +200,24 @@ class Attempts:
                 f"Answers come from the class of service {completion.service_tier!r}, whose price is not known: their "
                 "cost stays empty. Give its factor as service_tiers of the model in a price file (pricing.file)."
             )
+
+    def _is_lane_full(self, row: RowInProgress, outcome: Outcome) -> bool:
+        """Whether the lane refused the row for want of room, and the job wants it asked live: so are all rows then, for
+        a while. That tells nothing of how fast the ordinary calls may be sent.
+        """
+        if self._requests.live is None or row.live or not isinstance(outcome, Failure):
+            return False
+        if outcome.throttle is not Throttle.OVERLOAD or outcome.verdict is not Verdict.WAIT:
+            return False
+        row.request = None
+        self._lane_full_until_s = self._clock() + LANE_FULL_S
+        if not self._noted_lane:
+            self._noted_lane = True
+            self._note(
+                "The lane is full: rows are asked live, at the full price (model.lane_fallback); the lane is tried "
+                f"again every {LANE_FULL_S:.0f} s."
+            )
+        return True
 
     def _wait_for_files(self, row: RowInProgress, failure: Failure) -> None:
         """Take back a request that could not go out for want of a file descriptor, and send fewer at once from now on.

@@ -7,17 +7,22 @@ from batchgen.values import Outcome, Prompt, Request, Response
 
 
 class ModelRequests:
-    """Builds requests and reads replies. `model` is the job's own; `stream` asks every model for a stream."""
+    """Builds requests and reads replies. `model` is the job's own; `stream` asks every model for a stream.
 
-    def __init__(self, provider: Provider, model: str, *, stream: bool) -> None:
+    `live` builds requests for rows that the job's lane has refused; None if they wait for the lane.
+    """
+
+    def __init__(self, provider: Provider, model: str, *, stream: bool, live: Provider | None = None) -> None:
         self._provider = provider
+        self.live = live
         self._model = model
         self._stream = stream
         self._streamed_models: dict[str, bool] = {}
 
-    def build(self, prompt: Prompt) -> Request:
-        """Return the request for a prompt."""
-        return self._provider.build_request(prompt, stream=self.streams(prompt))
+    def build(self, prompt: Prompt, *, live: bool = False) -> Request:
+        """Return the request for a prompt, in the job's lane or `live`."""
+        provider = self.live if live and self.live is not None else self._provider
+        return provider.build_request(prompt, stream=self.streams(prompt))
 
     def read(self, request: Request, response: Response) -> Outcome:
         """Return what a whole response means."""

@@ -34,6 +34,7 @@ class OnlineEngine:
         self._transport = transport
         requests, job = parts.requests, parts.requests.job
         self._limits = job.limits
+        self._held = requests.lane is not None and requests.lane.held
         self._pacer = Pacer(self._pace_limits(), random.Random(), time.monotonic())
         self._limiter = Limiter(self._pacer)
         self._pace = PaceRecord(time.monotonic(), time.time_ns() // 1_000)
@@ -41,14 +42,17 @@ class OnlineEngine:
             requests.endpoint.host, job.limits, job.retry.rate_limit_patience_s, worked=parts.worked
         )
         self._attempts = Attempts(
-            requests=ModelRequests(requests.provider, requests.model, stream=job.model.stream),
+            requests=ModelRequests(
+                requests.provider, requests.model, stream=job.model.stream, live=requests.live_provider()
+            ),
             transport=transport,
             limiter=self._limiter,
             reservations=Reservations(
                 parts.budget,
                 price_of=requests.price_of,
                 model=requests.model,
-                parameters=job.model.parameters,
+                # A row of a full lane may end as an ordinary one, at whatever price that has.
+                parameters=requests.parameters if job.model.lane_fallback is None else job.model.parameters,
                 currency=requests.currency or "",
                 note=parts.reporter.note,
             ),
@@ -140,6 +144,7 @@ class OnlineEngine:
             requests_per_minute=limits.requests_per_minute,
             tokens_per_minute=limits.tokens_per_minute,
             timeout_s=limits.timeout_s,
+            held=self._held,
         )
 
     async def _look_at_health(self) -> None:

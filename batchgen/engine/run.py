@@ -64,7 +64,7 @@ async def run_job(
     the answers of earlier runs; it is called in a thread.
     """
     books = Books(parts, scan.rows, directory)
-    tier = parts.job.model.parameters.get("service_tier")
+    tier = parts.parameters.get("service_tier")
     results = RowResults(
         parts.model,
         parts.price_of,

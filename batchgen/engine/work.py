@@ -42,6 +42,7 @@ class RowInProgress(Struct):
     usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer; `size`
     counts the bytes of its request, see `request_memory`; `large`: its reply has a share of `Transport.room`; `key`
     tells which requests are the same as its first (`providers.request_key`).
+    `live`: it is asked in the ordinary way, as the lane of the job is full.
     """
 
     row: int
@@ -58,3 +59,4 @@ class RowInProgress(Struct):
     large: bool = False
     number: int = 0
     key: bytes | None = None
+    live: bool = False

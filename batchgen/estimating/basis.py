@@ -47,7 +47,11 @@ class PricedRows:
         self.census = census
         self.observations = observations
         self.prices: dict[Asked, ModelPrice | None] = {
-            asked: parts.price_of(asked.model) for asked in census.groups if asked.model
+            asked: parts.price_of(asked.model)
+            if parts.lane is None
+            else parts.price_of.in_lane(asked.model, parts.lane.name)
+            for asked in census.groups
+            if asked.model
         }
         self.fitting = self.tokens = 0
         for asked, histogram in census.groups.items():
@@ -80,9 +84,9 @@ class PricedRows:
         return total
 
     def offered(
-        self, answers: Answers | None, *, calibration: float | None = None, batch: bool = False
+        self, answers: Answers | None, *, calibration: float | None = None, lane: str | None = None
     ) -> Span[Decimal] | None:
-        """Return what all rows cost at their prices, or at those of file batches; None if a model has none.
+        """Return what all rows cost at their prices, or at those of a lane; None if a model has none.
 
         `answers` are their predicted lengths, None for the longest allowed. `calibration` is the true number of input
         tokens over the counted one, None where only the counters' bands tell.
@@ -90,8 +94,8 @@ class PricedRows:
         total = Span[Decimal](Decimal(0), Decimal(0), Decimal(0))
         for asked, histogram in self.census.groups.items():
             price = self.prices[asked]
-            if batch and price is not None:
-                price = price.batch()
+            if lane is not None:
+                price = self.parts.price_of.in_lane(asked.model, lane)
             if price is None:
                 return None
             low, high = self.census.counters[asked.model].band if calibration is None else (1.0, 1.0)
@@ -132,8 +136,8 @@ class Basis(Protocol):
     def cost(self) -> Span[Decimal] | None:
         """Return the cost of all rows; None if a model has no price."""
 
-    def batch_cost(self) -> Span[Decimal] | None:
-        """Return the cost in file batches; None if a model has none."""
+    def lane_cost(self, lane: str) -> Span[Decimal] | None:
+        """Return the cost in a lane, or in file batches ("batch"); None if a model has none."""
 
     def shared_answers(self) -> Answers | None:
         """Return the lengths of answers that other models are priced with; None if they are only bounded."""
@@ -175,8 +179,8 @@ class BoundedBasis:
     def cost(self) -> Span[Decimal] | None:
         return self.rows.offered(None)
 
-    def batch_cost(self) -> Span[Decimal] | None:
-        return self.rows.offered(None, batch=True)
+    def lane_cost(self, lane: str) -> Span[Decimal] | None:
+        return self.rows.offered(None, lane=lane)
 
     def shared_answers(self) -> None:
         return None
@@ -243,8 +247,8 @@ class SampledBasis:
         least, most_rows = map(Decimal, self.rows.census.sampling)
         return Span(money(max(paid, low * least)), money(expected), money(high * most_rows))
 
-    def batch_cost(self) -> Span[Decimal] | None:
-        return self.rows.offered(self.shared_answers(), calibration=self._calibration, batch=True)
+    def lane_cost(self, lane: str) -> Span[Decimal] | None:
+        return self.rows.offered(self.shared_answers(), calibration=self._calibration, lane=lane)
 
     def shared_answers(self) -> Answers:
         seen = self.output_tokens()

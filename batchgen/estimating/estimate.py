@@ -27,6 +27,7 @@ from batchgen.estimating.basis import Basis, basis_of
 from batchgen.estimating.compare import Comparison
 from batchgen.estimating.count import Ruler, count_rows
 from batchgen.estimating.duration import duration
+from batchgen.estimating.lanes import lanes_of
 from batchgen.estimating.observed import Observations, observe
 from batchgen.estimating.table import EstimateTable, read_table_estimate
 from batchgen.estimating.values import Estimate, Paid, read_estimate
@@ -269,7 +270,8 @@ def _put_together(
         input_band=basis.band,
         sampled=len(known.known),
         paid=Paid(seen.settled, seen.paid) if seen is not None else None,
-        batch_cost=basis.batch_cost(),
+        batch_cost=basis.lane_cost("batch"),
+        lanes=lanes_of(parts, basis, cost),
         price=price.describe() if price is not None else None,
         compare=comparison.offers(census, effective_parameters(job.model.parameters), basis.shared_answers()),
         notes=notes,

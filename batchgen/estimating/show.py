@@ -26,6 +26,8 @@ def estimate_document(estimate: Estimate) -> Document:
         Table("What it takes", *_figures(estimate), note=_assumption(estimate)),
         *(Note(note) for note in estimate.notes),
     ]
+    if estimate.lanes:
+        head.insert(2, _lanes(estimate))
     sections = [Section("", head)]
     if estimate.compare:
         compared: list[Block] = [_compared(estimate), *(Note(f"{one.model}: {one.note}") for one in _noted(estimate))]
@@ -108,6 +110,15 @@ def _figures(estimate: Estimate) -> tuple[list[str], list[list[str]]]:
     values = (None, None, None) if time is None else (time.low, time.expected, time.high)
     rows.append(["duration", *("unknown" if value is None else duration(value) for value in values)])
     return ["", "low", "expected", "high"], rows
+
+
+def _lanes(estimate: Estimate) -> Table:
+    currency = estimate.currency or ""
+    rows = [
+        [lane.lane, *_amounts(lane.cost, currency), "; ".join(filter(None, ("cheapest" * lane.cheapest, lane.note)))]
+        for lane in estimate.lanes
+    ]
+    return Table("The same rows in each lane (model.lane)", ["", "low", "expected", "high", ""], rows, words=1)
 
 
 def _compared(estimate: Estimate) -> Table:

@@ -48,6 +48,15 @@ class Offer(Struct, frozen=True, kw_only=True):
     note: str | None = None
 
 
+class LaneCost(Struct, frozen=True, kw_only=True):
+    """What the rows cost in one lane; `note` says what else tells it from the others. `cheapest`: of all of them."""
+
+    lane: str
+    cost: Span[Decimal] | None
+    cheapest: bool = False
+    note: str | None = None
+
+
 class Estimate(Struct, frozen=True, kw_only=True):
     """Tokens, cost and duration of a job before it is paid. Money in `currency`, times in seconds.
 
@@ -57,6 +66,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
     the figures come from `sampled` rows, and `confidence` is that of each interval. `input_rule` names the vocabulary
     or rule; the true count lies between `input_tokens` × `input_band`. `paid` is what is settled already, a part of
     `cost`. `reused` rows take an earlier answer, which saves about `saved`; they are in no other figure.
+    `lanes` are those that the model has where the job asks it, if there is more than one.
     """
 
     rows: int
@@ -83,6 +93,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
     reused: int = 0
     saved: Decimal | None = None
     batch_cost: Span[Decimal] | None = None
+    lanes: list[LaneCost] = []
     price: str | None = None
     compare: list[Offer] = []
     notes: list[str] = []

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from batchgen.errors import JobError, UsageError
 from batchgen.job.settings import Job, Variable, holds_secret
-from batchgen.providers import VENDORS, default_base_url, vendor_of, wire_of
+from batchgen.providers import VENDORS, default_base_url, lane_of, vendor_of, wire_of
 from batchgen.providers.auth import key_header, public_url, query_secrets, secret_header
 from batchgen.providers.parameter_checks import FRAMING
 from batchgen.secret import Secret, SecretHeader
@@ -26,7 +26,7 @@ _KEY = "model.api_key_env"
 
 
 class Endpoint(Struct, frozen=True):
-    """Where requests go and with which secrets. `identity` represents it in a run's fingerprint.
+    """Where requests go and with which secrets. `identity` represents it in a run's fingerprint, whatever its lane.
 
     `headers` are the job's own headers that hold secrets; `others` are secrets in the query of the address.
     """
@@ -88,6 +88,9 @@ def _endpoint(job: Job, read: Callable[[str, str], str]) -> Endpoint:
     model = job.model
     base_url = (model.base_url or default_base_url(model.provider)).rstrip("/")
     check_url(base_url)
+    identity = public_url(base_url)
+    if (lane := lane_of(model.lane, model.provider, base_url)) is not None:
+        base_url = lane.address(base_url)
     vendor = vendor_of(model.provider, base_url)
     if model.api_key_header is not None and not _HEADER.fullmatch(model.api_key_header):
         raise JobError(f"model.api_key_header: {model.api_key_header!r} cannot be the name of a header.")
@@ -112,4 +115,4 @@ def _endpoint(job: Job, read: Callable[[str, str], str]) -> Endpoint:
                 f"The variable {variable} holds characters that no API key has, and which no header can carry."
             )
         key = Secret(text)
-    return Endpoint(base_url, key, public_url(base_url), tuple(headers), tuple(query_secrets(base_url)))
+    return Endpoint(base_url, key, identity, tuple(headers), tuple(query_secrets(base_url)))

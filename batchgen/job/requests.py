@@ -7,7 +7,7 @@ sent there, but not the key, which each process reads from its own environment.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from batchgen.money.job_prices import JobPrices
 from batchgen.money.prices import PriceTable, load_prices
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.prompts.prompt import PromptTemplate
-from batchgen.providers import default_base_url, open_provider
+from batchgen.providers import default_base_url, lane_of, open_provider
+from batchgen.providers.lane import Lane
 from batchgen.providers.protocol import ModelSettings, Provider
 from batchgen.providers.request_key import RequestKeys
 from batchgen.providers.request_parts import from_column
@@ -39,7 +40,8 @@ class RequestParts(Struct, frozen=True):
     """What makes the requests of a job and reads their replies. `notes` are warnings for the user.
 
     `model` is empty if each row names its own. `answers` validates answers against `[response]`; None if the job has
-    none. `examples` are the messages that every prompt begins with. `keys` gives each request its key.
+    none. `lane` is how requests travel, None for the ordinary calls.
+    `examples` are the messages that every prompt begins with. `keys` gives each request its key.
     """
 
     job: Job
@@ -52,6 +54,7 @@ class RequestParts(Struct, frozen=True):
     answers: StructuredAnswers | None
     examples: Sequence[Message]
     notes: list[str]
+    lane: Lane | None
 
     @property
     def secrets(self) -> Secrets:
@@ -59,6 +62,18 @@ class RequestParts(Struct, frozen=True):
         own = {header.name.lower() for header in self.endpoint.headers}
         keys = [header for header in self.provider.headers(self.endpoint.key) if header.name.lower() not in own]
         return Secrets([*keys, *self.endpoint.headers], self.endpoint.others)
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The parameters of the job, with the fields of its lane."""
+        given = self.job.model.parameters
+        return given if self.lane is None else {**given, **self.lane.fields}
+
+    def live_provider(self) -> Provider | None:
+        """Return what asks a row in the ordinary way that a full lane has refused; None if the job does not want it."""
+        if self.job.model.lane_fallback is None:
+            return None
+        return open_provider(self.job.model.provider, self.keys.settings)
 
     @property
     def currency(self) -> str | None:
@@ -88,7 +103,8 @@ def request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
         api_key_header=job.model.api_key_header,
         omit=job.model.omit,
     )
-    provider = open_provider(job.model.provider, settings)
+    lane = lane_of(job.model.lane, job.model.provider, job.model.base_url)
+    provider = open_provider(job.model.provider, settings, lane=lane)
     for remark in (*provider.remarks(), *(answers.remarks if answers is not None else ())):
         if remark.fatal:
             raise JobError(f"{remark.key}: {remark.text}")
@@ -103,10 +119,11 @@ def request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
         provider=provider,
         keys=RequestKeys(job.model.provider, settings, _reading(answers)),
         model=model,
-        price_of=_prices(job, endpoint, model, notes),
+        price_of=_prices(job, endpoint, model, notes, lane),
         answers=answers,
         examples=_shape_prompts(job, template, answers),
         notes=notes,
+        lane=lane,
     )
 
 
@@ -147,15 +164,20 @@ def _shape_prompts(job: Job, template: PromptTemplate, answers: StructuredAnswer
     return examples
 
 
-def _prices(job: Job, endpoint: Endpoint, model: str, notes: list[str]) -> JobPrices:
+def _prices(job: Job, endpoint: Endpoint, model: str, notes: list[str], lane: Lane | None) -> JobPrices:
     """Return the prices of the job's models, and note a price that is missing or old. A budget needs a price."""
     region = job.pricing.region or region_of(endpoint.base_url)
     table = price_table(job)
-    prices = JobPrices(table, region, model)
+    prices = JobPrices(table, region, model, job.model.lane)
     price = prices(model) if model else None
     if price is not None and (missing := job.pricing.terms.missing_rate(price)):
         raise JobError(missing)
-    if model and price is None:
+    if lane is not None and table.find(model, region) is not None and prices.in_lane(model, lane.name) is None:
+        notes.append(
+            f"No price is known for {model} in the lane {lane.name}: give its factor as lanes of the model in a price "
+            "file (pricing.file)."
+        )
+    elif model and price is None:
         notes.append(table.suggestion(model, region))
     elif price is not None and price.is_stale(dt.datetime.now(dt.UTC).date()):
         notes.append(
@@ -184,7 +206,9 @@ def check_budget(job: Job, model: str, prices: JobPrices) -> list[str]:
         raise JobError(f"limits.budget needs a price. {prices.suggestion(model)}")
     if any(map(from_column, job.model.parameters.values())):
         return []
-    worst = WorstCase(prices, model, job.model.parameters).of_job()
+    lane = lane_of(job.model.lane, job.model.provider, job.model.base_url)
+    parameters = job.model.parameters if lane is None else lane.parameters(job.model.parameters)
+    worst = WorstCase(prices, model, parameters).of_job()
     if isinstance(worst, Unbounded):
         raise JobError(worst.reason)
     if {"max_tokens", "max_completion_tokens"} & effective_parameters(job.model.parameters).keys():

@@ -28,7 +28,7 @@ from batchgen.job.paths import resolve_paths
 from batchgen.money.terms import PriceTerms, price_terms
 from batchgen.pace.retry import RetrySettings
 from batchgen.prompts.prompt import PromptSettings
-from batchgen.providers import wire_of
+from batchgen.providers import lane_of, wire_of
 from batchgen.providers.auth import KEY_HEADERS, is_secret_name
 
 _Positive = Annotated[float, Meta(gt=0)]
@@ -68,7 +68,8 @@ class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """`[model]`: which model answers, where, and how it is reached.
 
     `api_key_header` is the header for the key, instead of the vendor's own. `omit` names fields of the request that
-    would be sent by default and are left out.
+    would be sent by default and are left out. `lane` is how requests travel, and at which price (`providers.lane`);
+    `lane_fallback = "live"`: rows that a full lane refuses are asked in the ordinary way.
     """
 
     provider: str
@@ -77,6 +78,8 @@ class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     api_key_env: str | None = None
     stream: bool = False
     transport: Literal["fast", "httpx"] = "fast"
+    lane: Literal["live", "flex", "batch-chat", "batch"] = "live"
+    lane_fallback: Literal["live"] | None = None
     parameters: dict[str, Any] = {}
     headers: dict[str, str | Variable] = {}
     api_key_header: str | None = None
@@ -214,6 +217,7 @@ def parse_job(table: Mapping[str, Any], where: str) -> Job:
         raise JobError(f"{where}: {_reworded(str(error))}.") from error
     try:
         wire_of(job.model.provider)
+        job = _in_lane(job, table)
     except JobError as error:
         raise JobError(f"{where}: {error}") from None
     if job.pricing.free and (job.pricing.file or job.pricing.models):
@@ -222,6 +226,23 @@ def parse_job(table: Mapping[str, Any], where: str) -> Job:
         raise JobError(f"{where}: limits.budget must be an amount above 0.")
     job.pricing.terms  # noqa: B018 - raises for what cannot be meant
     return job
+
+
+def _in_lane(job: Job, table: Mapping[str, Any]) -> Job:
+    """Return the job with its lane's defaults of what it leaves open. Raises `JobError` for a lane that it cannot have.
+
+    The defaults are of times: a lane may take long for an answer, and a run must not stop for want of one before.
+    """
+    lane = lane_of(job.model.lane, job.model.provider, job.model.base_url)
+    if job.model.lane_fallback is not None and not (lane is not None and lane.may_refuse):
+        raise JobError(
+            f"model.lane_fallback is for a lane that refuses requests while it is full; {job.model.lane} does not."
+        )
+    if lane is None:
+        return job
+    given = table.get("limits", {})
+    times = {name: lane.timeout_s for name in ("timeout_s", "stalled_s", "startup_wait_s") if name not in given}
+    return msgspec.structs.replace(job, limits=msgspec.structs.replace(job.limits, **times))
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

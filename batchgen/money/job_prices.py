@@ -10,13 +10,16 @@ _NAMES_KEPT = 1_000
 class JobPrices:
     """The prices of a job's models in one region, cached by name: `prices(NAME)` is None where a model has none.
 
+    They are those of the job's `lane`.
+
     All are in one currency, that of the job's own `model` or else of the first one found: money is never added across
     currencies, so a price in another one counts as unknown.
     """
 
-    def __init__(self, table: PriceTable, region: str, model: str) -> None:
+    def __init__(self, table: PriceTable, region: str, model: str, lane: str = "live") -> None:
         self._table = table
         self._region = region
+        self._lane = lane
         self._found: dict[str, ModelPrice | None] = {}
         self.currency: str | None = None
         if model:
@@ -30,12 +33,19 @@ class JobPrices:
         """Return a sentence for a model without a price."""
         return self._table.suggestion(name, self._region)
 
+    def in_lane(self, name: str, lane: str) -> ModelPrice | None:
+        """Return the price of the model of this name in another lane; None if it has none in the job's currency."""
+        price = self._table.find(name, self._region)
+        price = None if price is None else price.in_lane(lane)
+        return None if price is not None and self.currency not in (None, price.currency) else price
+
     def __call__(self, name: str) -> ModelPrice | None:
         """Return the price of the model of this name."""
         if len(self._found) >= _NAMES_KEPT and name not in self._found:  # replies may name any model
             return None
         if name not in self._found:
             price = self._table.find(name, self._region)
+            price = None if price is None else price.billed_in(self._lane)
             if price is not None:
                 self.currency = self.currency or price.currency
                 if price.currency != self.currency:

@@ -26,6 +26,9 @@ _PRICE_KEYS = ("input", "output", "thinking_output", "cached_input", "cache_writ
 _UNKNOWN_KEY = re.compile(r"unknown field `(.*)`")
 
 Tokens = Annotated[int, Meta(gt=0)]
+Lane = Literal["flex", "batch-chat"]
+"""The lanes of `model.lane` that have a price of their own."""
+
 _T = TypeVar("_T", bound=Struct)
 
 
@@ -60,6 +63,7 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[models.NAME]`."""
 
     service_tiers: dict[str, Decimal] | None = None
+    lanes: dict[Lane, Decimal] | None = None
     max_input: Tokens | None = None
     max_output: Tokens | None = None
     max_thinking: Tokens | None = None
@@ -131,9 +135,10 @@ def parse_prices(
     regions = dict(below.regions if below else {}) | own_regions
     models = dict(below.models) if below else {}
     for name, entry in _entries(path, raw, "models", ModelEntry).items():
-        for tier, factor in (entry.service_tiers or {}).items():
-            if not 0 < factor <= _DEAREST_TIER:
-                raise JobError(f"{path}, model {name}, service_tiers.{tier}: {factor} is no factor of a price.")
+        for key, factors in (("service_tiers", entry.service_tiers), ("lanes", entry.lanes)):
+            for word, factor in (factors or {}).items():
+                if not 0 < factor <= _DEAREST_TIER:
+                    raise JobError(f"{path}, model {name}, {key}.{word}: {factor} is no factor of a price.")
         own: dict[str, RegionEntry | None] = {}
         for region in REGIONS:
             price: RegionEntry | None = getattr(entry, region)

@@ -85,6 +85,7 @@ class ModelPrice(Struct, frozen=True):
     max_media_tokens: int | None = None
     extra_thinking: str | None = None
     service_tiers: Mapping[str, Decimal] = {}
+    lanes: Mapping[str, Decimal] = {}
 
     def tier(self, input_tokens: int) -> Price:
         """Return the tier of a request with this many input tokens; the last tier beyond the last bound."""
@@ -177,9 +178,9 @@ class ModelPrice(Struct, frozen=True):
         bound = answer_bound(self, parameters)
         return None if bound is None else bound + _choices(parameters) * OUTPUT_SLACK
 
-    def batch(self) -> ModelPrice | None:
+    def batch(self, factor: Decimal | None = None) -> ModelPrice | None:
         """Return the price inside a file batch: `batch_factor` of input and output, no cache discount."""
-        factor = self.batch_factor
+        factor = factor or self.batch_factor
         if factor is None:
             return None
         return structs.replace(
@@ -190,6 +191,23 @@ class ModelPrice(Struct, frozen=True):
                 for tier in self.tiers
             ),
         )
+
+    def in_lane(self, lane: str) -> ModelPrice | None:
+        """Return the price in a lane (`model.lane`), None where none is known; prices of its own come first.
+
+        Flex keeps the cache discount; Batch Chat has the price of a file batch ("batch").
+        """
+        if lane in ("batch", "batch-chat"):
+            return self.batch(self.lanes.get(lane))
+        factor = _ONE if lane == "live" else self.service_tiers.get(lane)
+        return None if factor is None else self._times(factor)
+
+    def _times(self, factor: Decimal) -> ModelPrice:
+        return structs.replace(self, service_tiers={}, tiers=tuple(tier.times(factor) for tier in self.tiers))
+
+    def billed_in(self, lane: str) -> ModelPrice | None:
+        """Return the price that replies are billed at in a lane: those of flex name their own class of service."""
+        return self.in_lane(lane) if lane == "batch-chat" else self
 
     def describe(self) -> str:
         """Return the price as one line: tiers, currency, date and source."""
@@ -329,6 +347,7 @@ def load_prices(extra: Path | None = None, own: Mapping[str, Any] | None = None)
 
 def _model_price(name: str, region: str, model: ModelEntry, price: RegionEntry) -> ModelPrice:
     assert price.tiers is not None
+    lanes = {str(name): factor for name, factor in (model.lanes or {}).items()}
     return ModelPrice(
         model=name,
         region=region,
@@ -343,7 +362,8 @@ def _model_price(name: str, region: str, model: ModelEntry, price: RegionEntry) 
         max_thinking=model.max_thinking,
         max_media_tokens=model.max_media_tokens,
         extra_thinking=model.extra_thinking,
-        service_tiers=model.service_tiers or {},
+        service_tiers={**(model.service_tiers or {}), **{k: f for k, f in lanes.items() if k == "flex"}},
+        lanes=lanes,
     )
 
 

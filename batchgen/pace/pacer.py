@@ -388,8 +388,10 @@ class Pacer:
 
     @property
     def deadline_s(self) -> float:
-        """Seconds an attempt may take: 5 x p99 of recent latencies, at least 120, at most `limits.timeout_s`."""
-        return self._log.deadline_s
+        """Seconds an attempt may take: 5 x p99 of recent latencies, at least 120, at most `limits.timeout_s`.
+
+        Where the server holds requests back, it is `limits.timeout_s`."""
+        return self.limits.timeout_s if self.limits.held else self._log.deadline_s
 
     def snapshot(self, now_s: float) -> PaceSample:
         """Return the state and what happened since the last snapshot."""

@@ -9,6 +9,7 @@ class Limits(Struct, frozen=True):
     """What the job allows: the bounds that hold whatever the provider would take. `timeout_s` bounds one attempt.
 
     `search_level`: the job does not say how many requests may be in flight, so the level is found, up to `concurrency`.
+    `held`: the server holds requests back as long as it likes, so that no deadline is learnt from the others.
     """
 
     concurrency: int = 64
@@ -16,6 +17,7 @@ class Limits(Struct, frozen=True):
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     timeout_s: float = 300.0
+    held: bool = False
 
 
 class Ticket(Struct, gc=False):

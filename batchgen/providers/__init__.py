@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from msgspec import structs
+
 from batchgen.errors import JobError
-from batchgen.providers.dashscope_native import DashScopeNative
+from batchgen.providers.dashscope_native import DashScopeInChatForm, DashScopeNative
+from batchgen.providers.lane import Lane
 from batchgen.providers.openai_chat import OpenAIChat
 from batchgen.providers.protocol import ModelSettings, Provider, Remark
 from batchgen.providers.vendor import Vendor, WireName
-from batchgen.providers.vendors import VENDORS, vendor_of
+from batchgen.providers.vendors import VENDORS, lane_of, vendor_of
 
 WIRE_FORMATS: dict[WireName, Callable[[ModelSettings, Vendor, Callable[[], float]], Provider]] = {
     "dashscope": DashScopeNative,
@@ -37,8 +40,12 @@ def default_base_url(provider: str) -> str:
     return base_url
 
 
-def open_provider(provider: str, settings: ModelSettings, clock: Callable[[], float] = time.time) -> Provider:
+def open_provider(
+    provider: str, settings: ModelSettings, clock: Callable[[], float] = time.time, lane: Lane | None = None
+) -> Provider:
     """Return the wire format bound to `settings`. Raise JobError if there is none of that name, or no valid URL.
+
+    In a `lane` the settings have its address already, and the parameters of the job.
 
     `clock` gives Unix seconds; it is read only to measure dates in response headers.
     """
@@ -47,7 +54,12 @@ def open_provider(provider: str, settings: ModelSettings, clock: Callable[[], fl
         urlsplit(settings.base_url)
     except ValueError as error:
         raise JobError(f"model.base_url: {settings.base_url!r} is not a URL: {error}") from None
-    return WIRE_FORMATS[wire](settings, vendor_of(provider, settings.base_url), clock)
+    vendor = vendor_of(provider, settings.base_url)
+    if lane is None:
+        return WIRE_FORMATS[wire](settings, vendor, clock)
+    given = settings.parameters if wire == "openai" else lane.chat(settings.parameters)
+    in_chat = structs.replace(settings, parameters=lane.parameters(given))
+    return (OpenAIChat if wire == "openai" else DashScopeInChatForm)(in_chat, vendor, clock)
 
 
 __all__ = [
@@ -57,6 +69,7 @@ __all__ = [
     "Remark",
     "Vendor",
     "default_base_url",
+    "lane_of",
     "open_provider",
     "vendor_of",
     "wire_of",

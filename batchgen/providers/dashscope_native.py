@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from msgspec import structs
+
 from batchgen.prompts.messages import as_messages
 from batchgen.providers.auth import key_headers
+from batchgen.providers.openai_chat import OpenAIChat
 from batchgen.providers.parameter_checks import remarks, stop_strings
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import native_reply
@@ -214,6 +217,40 @@ def _prompt_input(prompt: Prompt, multimodal: bool) -> dict[str, Any]:
     if prompt.messages:
         return {"messages": [*prompt.messages, {"role": "user", "content": prompt.text}]}
     return {"prompt": prompt.text}
+
+
+class DashScopeInChatForm(OpenAIChat):
+    """A job of the native format sent as chat completions, as Batch Chat wants it: parts of messages are converted."""
+
+    def build_request(self, prompt: Prompt, *, stream: bool) -> Request:
+        """Return the request for one prompt, with images and the like in the form of chat completions."""
+        if any(type(message.get("content")) is not str for message in prompt.messages):
+            messages = [{**message, "content": _chat_content(message.get("content"))} for message in prompt.messages]
+            prompt = structs.replace(prompt, messages=messages)
+        return super().build_request(prompt, stream=stream)
+
+
+_CHAT_PARTS = {"image": ("image_url", "url"), "video": ("video_url", "url"), "audio": ("input_audio", "data")}
+
+
+def _chat_content(content: Any) -> Any:
+    if isinstance(content, str) or not isinstance(content, Sequence):
+        return content
+    return [_chat_part(part) for part in content]
+
+
+def _chat_part(part: Any) -> Any:
+    """Return a part in the form of chat completions: `{"image": url}` becomes `{"type": "image_url", ...}`."""
+    if not isinstance(part, Mapping) or "type" in part:
+        return part
+    if "text" in part:
+        return {"type": "text", "text": part["text"]}
+    for native, (theirs, place) in _CHAT_PARTS.items():
+        if native in part:
+            if not isinstance(part[native], str):  # frames of a video
+                return {"type": native, native: part[native]}
+            return {"type": theirs, theirs: {place: part[native]}}
+    return part
 
 
 def find_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | None:

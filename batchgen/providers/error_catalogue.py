@@ -14,6 +14,7 @@ from batchgen.providers.error_rule import Rule, limit, rule
 from batchgen.providers.error_words import ANY_VENDOR, TOO_LONG, exceeds_limit
 from batchgen.values import FailureKind, Throttle, Verdict
 
+FLEX = "https://platform.openai.com/docs/guides/flex-processing"
 OAI = "https://developers.openai.com/docs/guides/error-codes"
 VLLM = "https://github.com/vllm-project/vllm"
 CLOUDFLARE = "https://developers.cloudflare.com/waf"
@@ -35,6 +36,8 @@ CHAT_COMPLETIONS: tuple[Rule, ...] = (
     rule("", _K.MODEL_UNAVAILABLE, _STOP, LITELLM, status="400", message=r"invalid model name passed"),
     rule("", _K.TOO_LONG, _FAIL, OAI, status="429", message=r"request too large"),  # one row above the whole TPM
     limit("slow_down", Throttle.GROWTH, OAI),
+    limit("resource_unavailable", Throttle.OVERLOAD, FLEX),
+    limit("", Throttle.OVERLOAD, FLEX, status="429", message=r"resources? (?:is |are )?(?:currently )?unavailable"),
     limit("server_is_overloaded overloaded_error", Throttle.OVERLOAD, OAI),
     limit("", Throttle.CONCURRENCY, LITELLM, status="429", message=r"concurren|parallel request"),
     limit("tokens", Throttle.TOKENS, OAI, status="429"),

@@ -51,9 +51,12 @@ _USUAL_PATHS = (
 
 
 class RequestKeys:
-    """Gives the keys of a job's requests. `response` are the settings that decide how answers are read."""
+    """Gives the keys of a job's requests, which are those of its ordinary calls in any lane.
+
+    `settings` are for these calls; `response` are the settings that decide how answers are read."""
 
     def __init__(self, provider: str, settings: ModelSettings, response: Mapping[str, Any] | None = None) -> None:
+        self.settings = settings
         omitted = {*settings.omit} - {"model"}  # Azure has the model in its path: it was asked all the same
         canonical = msgspec.structs.replace(
             settings, headers={}, omit=tuple(omitted | CARRIERS), parameters=settings.parameters, canonical=True

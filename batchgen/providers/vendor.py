@@ -16,6 +16,7 @@ from msgspec import Struct
 from batchgen.money.price_file import REGIONS
 from batchgen.providers.error_catalogue import CHAT_COMPLETIONS
 from batchgen.providers.error_rule import Rule
+from batchgen.providers.lane import Lane
 from batchgen.providers.protocol import ModelSettings
 
 WireName = Literal["dashscope", "openai"]
@@ -117,6 +118,7 @@ class Vendor(Struct, frozen=True, kw_only=True):
     - `errors`: its table of errors, in which the first row that fits decides.
     - `means`: how its models are asked for JSON; the first row that fits decides, so the last one fits all.
     - `shows_schema`: whether the model reads a schema that it is held to, so that no instruction need repeat it.
+    - `lanes`: its lanes beside the ordinary calls, by the word in `model.lane`.
     - `thinks`, `streams_only`: whether a model thinks before it answers, and whether it refuses requests that are not
       streamed, with these parameters.
     """
@@ -137,6 +139,7 @@ class Vendor(Struct, frozen=True, kw_only=True):
     errors: tuple[Rule, ...] = CHAT_COMPLETIONS
     means: tuple[MeansRule, ...] = (means_rule("", "json_schema"),)
     shows_schema: bool = False
+    lanes: tuple[Lane, ...] = ()
     thinks: Callable[[str, Mapping[str, Any]], bool] = known_to_think
     streams_only: Callable[[str, Mapping[str, Any]], bool] = _never_streams_only
 

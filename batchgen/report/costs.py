@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from batchgen.errors import UsageError
-from batchgen.money.job_prices import JobPrices
 from batchgen.money.prices import ModelPrice, Price
 from batchgen.providers import VENDORS
 from batchgen.report.accumulate import part_batches
+from batchgen.report.lanes import LanesOfRun
 from batchgen.report.new_prices import prices_of_run, with_changes
 from batchgen.results.committed import Committed
 from batchgen.storage.run_state import RunState, read_state
@@ -128,12 +128,12 @@ class _Run:
         own = state.settings.get("pricing.file")
         if prices is None and own and Path(str(own)).is_file():
             prices = Path(str(own))
-        self._prices: JobPrices = prices_of_run(prices, settings)
         provider = VENDORS.get(str(settings.get("model.provider")))
         self._asked = str(settings.get("model.name") or "")
         self._key = str(settings.get("model.api_key_env") or (provider.api_key_env if provider is not None else ""))
         self._workspace = str(settings.get("model.workspace") or "")
-        self._lane = str(settings.get("model.lane") or "live")
+        self._lanes = LanesOfRun(state)
+        self._prices = {lane: prices_of_run(prices, settings, lane) for lane in self._lanes.names}
         self._rows = 0
 
     def __iter__(self) -> Iterator[CostLine]:
@@ -171,6 +171,7 @@ class _Run:
             {
                 "day": days.cast(pa.string()),
                 "model": model,
+                "lane": self._lanes.of(batch["finished_at"]),
                 "tier": tier,
                 "thought": pc.greater(thinking, 0),
                 "told": told,
@@ -183,19 +184,21 @@ class _Run:
                 "cost": batch["cost"],
             }
         ).filter(asked)  # a reused answer may have tokens, but none that were billed
-        keys = ["day", "model", "tier", "thought", "told", "free", "priced"]
+        keys = ["day", "model", "lane", "tier", "thought", "told", "free", "priced"]
         summed = ["input_tokens", "output_tokens", "cached", "thinking", "cost"]
         grouped = table.group_by(keys).aggregate([("longest", "max"), *((name, "sum") for name in summed)])
         found: list[dict[str, Any]] = grouped.to_pylist()
         return found
 
     def _bounds(self, models: Sequence[str]) -> list[int]:
-        prices = [price for model in models if (price := self._prices(model)) is not None]
+        found = (prices(model) for prices in self._prices.values() for model in models)
+        prices = [price for price in found if price is not None]
         return sorted({tier.up_to for price in prices for tier in price.tiers if tier.up_to is not None})
 
     def _lines(self, group: Mapping[str, Any]) -> Iterator[CostLine]:
         model = group["model"]
-        price = self._prices(model) if model else None
+        prices = self._prices[group["lane"]]
+        price = prices(model) if model else None
         tokens = {
             INPUT: group["input_tokens_sum"] - group["cached_sum"],
             CACHED: group["cached_sum"],
@@ -203,7 +206,7 @@ class _Run:
             THINKING: group["thinking_sum"],
         }
         stored = group["cost_sum"] if group["priced"] else None
-        currency = (self._prices.currency if self._anew else self._state.summary.currency) or ""
+        currency = (prices.currency if self._anew else self._state.summary.currency) or ""
         costs = self._costs(group, price, tokens, stored)
         for direction in DIRECTIONS:
             if direction in costs or tokens.get(direction):
@@ -212,7 +215,7 @@ class _Run:
                     model or "unknown",
                     self._key,
                     self._workspace,
-                    self._lane,
+                    group["lane"],
                     direction,
                     tokens.get(direction, 0),
                     costs.get(direction),

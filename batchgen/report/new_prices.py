@@ -14,16 +14,19 @@ from batchgen.money.job_prices import JobPrices
 from batchgen.money.prices import ModelPrice, PriceTable, load_prices
 from batchgen.money.terms import terms_of_settings
 from batchgen.providers import VENDORS
+from batchgen.providers.lane import LIVE
 from batchgen.providers.vendors import region_of
+from batchgen.report.lanes import LanesOfRun
 from batchgen.values import Usage
 
 _PLACES = Decimal("1e-12")
 
 
-def prices_of_run(file: Path | None, settings: Mapping[str, Any]) -> JobPrices:
+def prices_of_run(file: Path | None, settings: Mapping[str, Any], lane: str | None = None) -> JobPrices:
     """Return prices for a finished run, by the shipped list with `file` over it, in the run's region and on its terms.
 
-    `settings` are the run's (`run.json`), with what is to be different now. Raises `JobError`.
+    `settings` are the run's (`run.json`), with what is to be different now; `lane` is another than theirs. Raises
+    `JobError`.
     """
     provider = VENDORS.get(str(settings.get("model.provider")))
     base_url = settings.get("model.base_url") or (provider.base_url if provider is not None else "")
@@ -33,7 +36,9 @@ def prices_of_run(file: Path | None, settings: Mapping[str, Any]) -> JobPrices:
     if settings.get("pricing.free") and file is None:
         table = PriceTable({}, free=True)
     terms = terms_of_settings(settings)
-    found = JobPrices(table.changed(terms.applied) if terms else table, region, asked)
+    lane = lane or str(settings.get("model.lane") or LIVE)
+    table = table.changed(terms.applied) if terms else table
+    found = JobPrices(table.changed(lambda price: price.in_lane(lane) or price), region, asked)
     price = found(asked) if asked else None
     if price is not None and (missing := terms.missing_rate(price)):
         raise JobError(missing)
@@ -51,19 +56,22 @@ def with_changes(settings: Mapping[str, Any], changed: Mapping[str, Any] | None)
 class NewPrices:
     """Prices rows by the model that was asked, in the region of the run; where rows named theirs, by what answered.
 
-    `settings` are those of `run.json`. A row is priced by the sums of its tokens, all its attempts together. Prices in
+    `settings` are those of `run.json`, `lanes` those in which its rows were asked.
+
+    A row is priced by the sums of its tokens, all its attempts together. Prices in
     another currency than the first one found count as unknown.
     """
 
-    def __init__(self, prices: Path | None, settings: Mapping[str, Any]) -> None:
+    def __init__(self, prices: Path | None, settings: Mapping[str, Any], lanes: LanesOfRun) -> None:
         self._asked = str(settings.get("model.name") or "")
-        self._find = prices_of_run(prices, settings)
+        self._lanes = lanes
+        self._find = {lane: prices_of_run(prices, settings, lane) for lane in lanes.names}
         self._used: dict[str, ModelPrice] = {}
 
     @property
     def currency(self) -> str | None:
         """The currency of the new costs."""
-        return self._find.currency
+        return next((found.currency for found in self._find.values() if found.currency), None)
 
     @property
     def dates(self) -> list[str]:
@@ -79,14 +87,15 @@ class NewPrices:
         """Return the rows with their new costs; null where the model has no price or no tokens were reported."""
         tokens = ("input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
         used = (Usage(*row) for row in zip(*(batch[name].to_pylist() for name in tokens), strict=True))
-        rows = zip(batch["model"].to_pylist(), batch["status"].to_pylist(), used, strict=True)
+        lanes = self._lanes.of(batch["finished_at"]).to_pylist()
+        rows = zip(batch["model"].to_pylist(), batch["status"].to_pylist(), lanes, used, strict=True)
         costs = [self._cost(*row) for row in rows]
         place = batch.schema.get_field_index("cost")
         return batch.set_column(place, batch.schema.field(place), pa.array(costs, batch.schema.field(place).type))
 
-    def _cost(self, answered: str | None, status: str, usage: Usage) -> Decimal | None:
+    def _cost(self, answered: str | None, status: str, lane: str, usage: Usage) -> Decimal | None:
         name = self._asked or answered or ""
-        price = self._find(name)
+        price = self._find[lane](name)
         if price is None:
             return None
         self._used[name] = price

@@ -25,7 +25,7 @@ from batchgen.simulator.faults import broken_frames, drawn, failed_reply, fallen
 from batchgen.simulator.limits import SimulatedLimits
 from batchgen.simulator.rules import Problem, Wire
 from batchgen.simulator.settings import BLEMISHES, FAULTS, LOST, STREAM_FAULTS, TRAITS, Settings
-from batchgen.simulator.stats import Stats, digest_of
+from batchgen.simulator.stats import Billed, Stats, digest_of
 from batchgen.simulator.throttling import Headers, limit_headers, throttled, wait_headers
 
 _MODELS = ("qwen-max", "qwen-plus", "qwen-turbo", "qwen-flash", "qwq-plus", "qwen3-32b")
@@ -96,6 +96,7 @@ class Behaviour:
             stats.abandoned += 1
         if not ticket.answer and not ticket.lost:
             return
+        stats.billed_lanes.setdefault(ticket.lane, Billed()).add(ticket.input_tokens, ticket.output_tokens)
         if ticket.lost or not delivered:
             stats.billed_lost.add(ticket.input_tokens, ticket.output_tokens)
             return
@@ -129,6 +130,8 @@ class Behaviour:
         if problem is not None:
             return self._refused(wire, problem, request_id)
         call = read_call(path, request.headers, request.body, settings)
+        if settings.batch_chat and wire != "compatible":
+            return self._refused(wire, Problem(404, "NotFound", f"Invalid URL ({path})"), request_id)
         input_tokens = count_input_tokens(call.messages, call.tools) if isinstance(call, Call) else 1
         refusal = self._limits.admit(input_tokens, now)
         if refusal is not None:
@@ -167,6 +170,10 @@ class Behaviour:
         if trait == "content_filter" and wire != "openai":
             problem = Problem(400, "DataInspectionFailed", "Input text data may contain inappropriate content.")
             return self._refused(wire, problem, request_id, no_answer)
+        if call.service_tier == "flex" and drawn("flex_full", settings.seed, digest, attempt) < settings.flex_full:
+            stats.refused["flex"] += 1
+            problem = Problem(429, "resource_unavailable", "Resource unavailable: there is no capacity for flex now.")
+            return msgspec.structs.replace(error_reply(wire, problem, request_id), ticket=no_answer)
         fault = fallen_on(settings, FAULTS, digest, attempt)
         if attempt <= settings.fail_first:
             fault = "error_500"
@@ -174,7 +181,7 @@ class Behaviour:
             fault = None
         if fault is not None:
             stats.faults[fault] += 1
-        wait_s = settings.latency_ms / 1000
+        wait_s = settings.latency_ms / 1000 + settings.hold_s * settings.batch_chat
         if settings.latency_sigma and wait_s:
             point = min(max(drawn("latency", settings.seed, digest, attempt), 1e-9), 1 - 1e-9)
             wait_s *= exp(settings.latency_sigma * _NORMAL.inv_cdf(point))
@@ -194,7 +201,10 @@ class Behaviour:
             null_content=fault == "null_content",
         )
         output_tokens = good.output_tokens
-        ticket = Admission(digest, input_tokens, output_tokens, answer=fault != "stream_error", lost=fault in LOST)
+        lane = "batch-chat" if settings.batch_chat else "flex" if call.service_tier == "flex" else "live"
+        ticket = Admission(
+            digest, input_tokens, output_tokens, answer=fault != "stream_error", lost=fault in LOST, lane=lane
+        )
         headers = (("x-request-id", request_id),)
         writing_s = output_tokens / settings.tokens_per_s if settings.tokens_per_s else 0.0
         if fault == "hang":

@@ -111,6 +111,8 @@ def _completion(
         "choices": choices,
         "system_fingerprint": None,
     }
+    if reply.call.service_tier is not None:
+        body["service_tier"] = reply.call.service_tier
     if with_usage:
         body["usage"] = {
             "prompt_tokens": reply.input_tokens,

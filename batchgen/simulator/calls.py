@@ -46,6 +46,7 @@ class Call(Struct, frozen=True, kw_only=True):
     response_format: Mapping[str, Any] | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: Any = "auto"
+    service_tier: str | None = None
 
 
 @lru_cache(maxsize=1024)
@@ -154,8 +155,17 @@ def _read_chat(wire: Wire, model: str, fields: dict[str, Any], settings: Setting
         stream=stream,
         include_usage=not stream or bool((options or {}).get("include_usage")),
         thinking_budget=_thinking(model, fields, stream, settings),
+        service_tier=_service_tier(wire, fields),
         **_common(fields),
     )
+
+
+def _service_tier(wire: Wire, fields: Mapping[str, Any]) -> str | None:
+    """Return the class of service that answers; only OpenAI's form has several."""
+    asked = fields.get("service_tier", "auto")
+    if asked not in ("auto", "default", "flex", "priority"):
+        refuse(f"Invalid value: {asked!r}. Supported values are: 'auto', 'default', 'flex', and 'priority'.")
+    return ("default" if asked == "auto" else str(asked)) if wire == "openai" and "service_tier" in fields else None
 
 
 def _common(parameters: Mapping[str, Any]) -> dict[str, Any]:

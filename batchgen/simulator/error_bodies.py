@@ -37,6 +37,7 @@ _OTHER_CODES: dict[str, tuple[str, str, int | None, str | None, str | None]] = {
     ),
     "InternalError": ("internal_error", "internal_error", None, None, "server_error"),
     "ModelUnavailable": ("ModelUnavailable", "ModelUnavailable", None, "server_is_overloaded", "server_error"),
+    "resource_unavailable": ("resource_unavailable", "resource_unavailable", None, "resource_unavailable", "requests"),
     "Throttling": ("Throttling", "Throttling", None, "rate_limit_exceeded", None),
     "Throttling.RateQuota": ("limit_requests", "limit_requests", None, "rate_limit_exceeded", "requests"),
     "Throttling.AllocationQuota": ("insufficient_quota", "insufficient_quota", None, "rate_limit_exceeded", "tokens"),

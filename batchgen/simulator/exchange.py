@@ -22,13 +22,17 @@ class HttpRequest(Struct, frozen=True, gc=False):
 
 
 class Admission(Struct, frozen=True, gc=False):
-    """What an admitted request will be charged when it is finished. `answer`: it gets an answer, not an error."""
+    """What an admitted request will be charged when it is finished. `answer`: it gets an answer, not an error.
+
+    `lane`: at which price.
+    """
 
     digest: int
     input_tokens: int
     output_tokens: int
     answer: bool
     lost: bool
+    lane: str = "live"
 
 
 class Reply(Struct, frozen=True, gc=False):

@@ -71,6 +71,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         NotNegative | None, Meta(description="seconds that Retry-After names, instead of the true wait")
     ] = None
 
+    batch_chat: Annotated[
+        bool, Meta(description="answer as DashScope's Batch Chat host: compatible mode only, requests held hold_s")
+    ] = False
+    hold_s: Annotated[NotNegative, Meta(description="seconds that Batch Chat holds a request before it is served")] = 0
+    flex_full: Annotated[
+        Share, Meta(description="requests of service_tier flex refused with 429, resource unavailable (not billed)")
+    ] = 0
+
     error_500: Annotated[Share, Meta(description="500 in the vendor's shape")] = 0
     error_502_html: Annotated[Share, Meta(description="502 with a proxy's HTML page")] = 0
     error_503: Annotated[Share, Meta(description="503, overloaded")] = 0

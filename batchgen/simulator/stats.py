@@ -38,7 +38,8 @@ class Stats(Struct):
     """Counters of the requests to chat paths since the start or the last reset. No key and no text is kept.
 
     `served`: complete 200 answers that were written to the socket. `refused`: 429s by limit. `errors`: other refusals
-    by code (wrong key, invalid body, poison, content filter, fatal). `faults`: by the name in `Settings`. `abandoned`:
+    by code (wrong key, invalid body, poison, content filter, fatal). `faults`: by the name in `Settings`.
+    `billed_lanes`: all that was billed, by lane. `abandoned`:
     clients that left before the end of an answer. `tries` and `answered` are the admitted attempts and the complete
     answers by digest of the request's body.
     """
@@ -51,6 +52,7 @@ class Stats(Struct):
     abandoned: int = 0
     billed_delivered: Billed = msgspec.field(default_factory=Billed)
     billed_lost: Billed = msgspec.field(default_factory=Billed)
+    billed_lanes: dict[str, Billed] = msgspec.field(default_factory=dict)
     answered: Counter[int] = msgspec.field(default_factory=Counter)
     answered_again: int = 0
     requests_after_answer: int = 0
@@ -73,6 +75,7 @@ class Stats(Struct):
                 name: getattr(self.billed_delivered, name) + getattr(self.billed_lost, name)
                 for name in Billed.__struct_fields__
             },
+            "billed_lanes": {lane: msgspec.structs.asdict(billed) for lane, billed in self.billed_lanes.items()},
             "prompts_answered": len(self.answered),
             "prompts_answered_again": self.answered_again,
             "requests_after_answer": self.requests_after_answer,

@@ -169,6 +169,7 @@ class RunDirectory:
         update: bool,
     ) -> None:
         self._currency = currency
+        self._lane = str(settings.get("model.lane") or "live")
         self._make_results()
         for leftover in (*self.path.glob(".*.partial"), *self.results_path.glob(".*.partial")):
             leftover.unlink()
@@ -193,6 +194,7 @@ class RunDirectory:
             simulated=is_simulated(fingerprints),
             sessions=self._saved.sessions + 1,
             session_times=[*self._saved.session_times, (now, now)],
+            session_lanes=[*self._saved.session_lanes, self._lane],
             price=price,
             published=published,
             settings=settings,
@@ -309,7 +311,11 @@ class RunDirectory:
                 assert self._saved is not None
                 self._in_session = True
                 now = now_text()
-                self._save(state="running", session_times=[*self._saved.session_times, (now, now)])
+                self._save(
+                    state="running",
+                    session_times=[*self._saved.session_times, (now, now)],
+                    session_lanes=[*self._saved.session_lanes, self._lane],
+                )
                 self._open_journal()
             count = reopen_failed(self.journal, self.results_path, input_cost)
             assert self._saved is not None

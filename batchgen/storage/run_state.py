@@ -84,7 +84,8 @@ class RunState(Struct, frozen=True, kw_only=True):
     A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
     `run` is its own name (`identity`); a `simulated` run was answered by the built-in simulator;
     `parts` has the CRC-32 of each part of a complete run; `session_times` are the beginning and the end of each session
-    (of one that was killed, when it last wrote here); `price` describes the price of the job's model;
+    (of one that was killed, when it last wrote here),
+    `session_lanes` the lane of each of the latest sessions; `price` describes the price of the job's model;
     `estimate` is the latest estimate that was made while the run was there; `settings` are the job's keys worth
     showing, without prompts and secrets; `evaluate` is the job's table of that name;
     `reuse` are the directories of earlier runs whose answers it takes (`earlier_runs`), the latest first.
@@ -106,6 +107,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     settings: Mapping[str, Any] = {}
     evaluate: Mapping[str, Any] | None = None
     session_times: Sequence[tuple[str, str]] = ()
+    session_lanes: Sequence[str] = ()
     price: str | None = None
     reuse: Sequence[str] = ()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from batchgen.errors import JobError
+from batchgen.providers.lane import LIVE, NOT_BUILT, Lane
 from batchgen.providers.vendor import INTERNATIONAL, Vendor
 from batchgen.providers.vendors.azure import AZURE
 from batchgen.providers.vendors.dashscope import DASHSCOPE
@@ -26,6 +28,26 @@ def vendor_of(provider: str, base_url: str) -> Vendor:
     return named.elsewhere or named
 
 
+def lane_of(name: str, provider: str, base_url: str | None) -> Lane | None:
+    """Return the lane of this name where a job's requests go, None for the ordinary calls.
+
+    Raises `JobError` with the reason where there is none such.
+    """
+    if name == LIVE:
+        return None
+    if name == NOT_BUILT:
+        raise JobError("model.lane: batch (the vendors' file batches) is not built yet.")
+    address = base_url or VENDORS[provider].base_url
+    vendor = vendor_of(provider, address)
+    for lane in vendor.lanes:
+        if lane.name == name:
+            lane.address(address)
+            return lane
+    known = ", ".join([LIVE, *(lane.name for lane in vendor.lanes)])
+    where = address or "an address of its own"
+    raise JobError(f"model.lane: {vendor.name} has no lane {name} at {where}; it has {known}.")
+
+
 def region_of(base_url: str) -> str:
     """Return the region whose prices hold at an address."""
     for vendor in VENDORS.values():
@@ -34,4 +56,4 @@ def region_of(base_url: str) -> str:
     return INTERNATIONAL
 
 
-__all__ = ["VENDORS", "Vendor", "region_of", "vendor_of"]
+__all__ = ["VENDORS", "Vendor", "lane_of", "region_of", "vendor_of"]

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
+from batchgen.errors import JobError
 from batchgen.providers.error_rule import Rule, limit, rule
 from batchgen.providers.error_words import ANY_VENDOR, TOO_LONG
+from batchgen.providers.lane import Lane
 from batchgen.providers.protocol import ModelSettings
 from batchgen.providers.request_parts import from_column
 from batchgen.providers.vendor import (
@@ -197,6 +200,68 @@ ERRORS: tuple[Rule, ...] = (
 here and an unpaid bill at OpenAI."""
 
 
+_BATCH_CHAT = "https://batch.dashscope.aliyuncs.com/compatible-mode/v1"
+_BATCH_CHAT_S = 3600.0
+_BEIJING_HOSTS = ("dashscope.aliyuncs.com", host_of(_BATCH_CHAT))
+
+# Both forms have these, in the same meaning; https://docs.qwencloud.com/api-reference/chat/openai-chat
+_IN_BOTH_FORMS = frozenset(
+    {
+        *("enable_search", "enable_thinking", "logprobs", "max_completion_tokens", "max_tokens", "n"),
+        *("parallel_tool_calls", "presence_penalty", "preserve_thinking", "reasoning_effort", "repetition_penalty"),
+        *("response_format", "search_options", "seed", "stop", "temperature", "thinking_budget", "tool_choice"),
+        *("tools", "top_k", "top_logprobs", "top_p", "translation_options", "vl_high_resolution_images"),
+    }
+)
+_NATIVE_ONLY = ("result_format", "incremental_output")  # how a native reply is laid out: the other form has one way
+
+
+def _batch_chat_address(base_url: str) -> str:
+    """Return the address of Batch Chat: a host of its own in Beijing; at a gateway its path of chat completions."""
+    host = host_of(base_url)
+    if host in _BEIJING_HOSTS:
+        return _BATCH_CHAT
+    if DASHSCOPE.serves(base_url) and host.endswith(tuple(name for name in DASHSCOPE.hosts)):
+        raise JobError(
+            f"model.lane: batch-chat is served in Beijing alone, at {host_of(_BATCH_CHAT)}, and not for {host}: a key "
+            "of another region or of a workspace host is not known there. Set base_url = "
+            '"https://dashscope.aliyuncs.com" with a key of that region, or use another lane.'
+        )
+    parts = urlsplit(base_url)
+    return base_url if "compatible-mode" in parts.path else base_url.rstrip("/") + "/compatible-mode/v1"
+
+
+def _chat_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a native job as chat completions have them."""
+    chat: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if name in _NATIVE_ONLY and not from_column(value):
+            continue
+        if name not in _IN_BOTH_FORMS:
+            raise JobError(
+                f"model.parameters.{name} has no place in chat completions, the form in which model.lane = "
+                '"batch-chat" sends a job: leave it out, or use another lane.'
+            )
+        tokens = [one for one in value if not isinstance(one, str)] if isinstance(value, list) else []
+        if name == "stop" and tokens:
+            raise JobError(
+                "model.parameters.stop: lists of token numbers have no place in chat completions, the form in which "
+                'model.lane = "batch-chat" sends a job: write the stops as strings.'
+            )
+        chat[name] = value
+    return chat
+
+
+BATCH_CHAT = Lane(  # https://www.alibabacloud.com/help/en/model-studio/openai-compatible-batch-chat
+    name="batch-chat",
+    timeout_s=_BATCH_CHAT_S,
+    address=_batch_chat_address,
+    chat=_chat_parameters,
+    held=True,
+)
+"""The ordinary call at half the price, held open by the server for up to an hour; without any cache discount."""
+
+
 DASHSCOPE = Vendor(
     name="dashscope",
     wires=("dashscope", "openai"),
@@ -220,6 +285,7 @@ DASHSCOPE = Vendor(
         means_rule(r"^qwen(?:1\.5|2)?-(?:\d|moe)|-math|-coder|-mt-|omni|audio|^q[vw]q", "instruction"),
         means_rule(r"", "json_object"),
     ),
+    lanes=(BATCH_CHAT,),
     thinks=thinks,
     streams_only=streams_only,
 )

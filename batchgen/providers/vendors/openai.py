@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from batchgen.providers.lane import FLEX
 from batchgen.providers.protocol import ModelSettings
 from batchgen.providers.request_parts import from_column
 from batchgen.providers.vendor import Finding, Vendor, means_rule
@@ -47,5 +48,6 @@ OPENAI = Vendor(
     check=_check,
     means=MEANS,
     shows_schema=True,
+    lanes=(FLEX,),
 )
 """The word also means chat completions at any server, of which less is known than of OpenAI's own."""

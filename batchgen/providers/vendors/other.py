@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from batchgen.providers.lane import FLEX
 from batchgen.providers.protocol import ModelSettings
 from batchgen.providers.vendor import Finding, Vendor, means_rule
 
@@ -28,4 +29,5 @@ OTHER = Vendor(
         means_rule(r"claude", "tool"),  # Anthropic's chat-completions form ignores response_format
         means_rule(r"", "json_schema"),
     ),
+    lanes=(FLEX,),
 )
