@@ -13,9 +13,10 @@ DEADLINE_S = 120.0
 
 
 class PaceObservations:
-    """Counts, latencies and what delayed requests, in constant size."""
+    """Counts, latencies and what delayed requests, in constant size. `held`: no deadline is learnt."""
 
     __slots__ = (
+        "_held",
         "_held_by",
         "_latencies",
         "_reported",
@@ -27,7 +28,8 @@ class PaceObservations:
         "timeout_s",
     )
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, *, held: bool = False) -> None:
+        self._held = held
         self.sent = self.refused = self.failed = 0
         self.timeout_s = timeout_s
         self.deadline_s = timeout_s
@@ -61,7 +63,7 @@ class PaceObservations:
 
     def learn_deadline(self) -> None:
         """5 x p99 of recent latencies, at least 120 s, at most `timeout_s`, which it is until 200 are known."""
-        p99_s = self._latencies.quantile(0.99) if self._latencies.count >= 200 else None
+        p99_s = self._latencies.quantile(0.99) if self._latencies.count >= 200 and not self._held else None
         self.deadline_s = self.timeout_s if p99_s is None else min(self.timeout_s, max(DEADLINE_S, 5 * p99_s))
 
     def sample(self, now_s: float, requests: RateLimit, tokens: RateLimit, in_flight: int, cap: int) -> PaceSample:

@@ -63,7 +63,7 @@ class Pacer:
         self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
         self._any_admitted = False  # whether any request was ever admitted
         self._rejected_wait_s = 0.5  # the last wait for a door that was closed from the start
-        self._cost, self._log = TokenCost(), PaceObservations(limits.timeout_s)
+        self._cost, self._log = TokenCost(), PaceObservations(limits.timeout_s, held=limits.held)
         self._headers = LimitHeaders(self._requests, self._tokens)
         self._full = False  # the next request waits for a place in flight, not for the pace
 
@@ -388,10 +388,8 @@ class Pacer:
 
     @property
     def deadline_s(self) -> float:
-        """Seconds an attempt may take: 5 x p99 of recent latencies, at least 120, at most `limits.timeout_s`.
-
-        Where the server holds requests back, it is `limits.timeout_s`."""
-        return self.limits.timeout_s if self.limits.held else self._log.deadline_s
+        """Seconds an attempt may take: 5 x p99 of recent latencies, at least 120, at most `limits.timeout_s`."""
+        return self._log.deadline_s
 
     def snapshot(self, now_s: float) -> PaceSample:
         """Return the state and what happened since the last snapshot."""

@@ -8,6 +8,7 @@ import pytest
 import batchgen
 from batchgen.errors import JobError
 from batchgen.job.settings import Job
+from batchgen.pace.observations import PaceObservations
 from batchgen.report.costs import read_costs
 from batchgen.simulator import Settings, start_in_thread
 from tests.inputs import write_csv
@@ -208,3 +209,12 @@ def test_an_estimate_prices_every_lane(job, tmp_path):
     assert [one["lane"] for one in json.loads(made.to_json())["lanes"]] == ["live", "batch-chat"]
     flex = {one.lane: one for one in batchgen.estimate(job("live")).lanes}
     assert flex["flex"].cost.high * 2 == flex["live"].cost.high
+
+
+def test_no_deadline_is_learnt_where_requests_are_held():
+    """A short queue at first tells nothing of a long one later: only the job's own time-out ends a call."""
+    for held, deadline_s in ((False, 120), (True, 3600)):
+        seen = PaceObservations(3600, held=held)
+        for _ in range(300):
+            seen.answered(2.0)
+        assert seen.deadline_s == deadline_s
