@@ -100,7 +100,9 @@ class Place:
         self.command("estimate", self.other_path, "--set", self.target, codes=[0], sends=False)
 
     def estimate_there(self):
-        """The table of its rows goes into the directory of the run, or makes it."""
+        """The table of its rows goes into the directory of the run, or makes it; the run there keeps its totals."""
+        if self.begun and not self.complete:
+            self.kept = True
         _, out = self.command("estimate", self.path, "--output", self.out, "--json", codes=[0], sends=False)
         assert json.loads(out)["rows"] == ROWS
         assert (self.out / "estimate.parquet").stat().st_mode & 0o077 == 0
