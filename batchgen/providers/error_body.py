@@ -33,7 +33,7 @@ _SUCCESS_WORDS = frozenset({"", "success", "succeeded", "succeed", "ok", "okay",
                             "normal", "true", "false"})  # fmt: skip
 _MESSAGES = ("message", "msg", "error_msg", "errmsg", "status_msg", "error_message", "errorMessage", "Message",
              "detail", "error_description", "faultstring", "reason", "title")  # fmt: skip
-_CODES = ("code", "error_code", "errcode", "errorCode", "Code", "err_code")
+_CODES = ("code", "error_code", "errcode", "errorCode", "Code", "err_code", "__type")
 _NESTED = ("error", "errors", "detail", "message", "error_message", "fault", "base_resp", "Response", "Error", "cause",
            "innererror")  # fmt: skip
 _STATES_ERRORS = frozenset({"error", "errors", "base_resp", "status_code", "statusCode", "code", "error_code",

@@ -121,6 +121,7 @@ _NO_MODEL = (
     r"known) model (?:id|name)|"
     r"no endpoints found (?:for|matching)|unable to access (?:[\w-]+ )?model|not activated the model|accept the terms|"
     r"endpoint for this model is not running|does not work with the specified model|llm provider not provided|"
+    r"no models? loaded|does not support chat|must be verified to use|model requires more (?:\w+ )?memory|"
     r"on-demand throughput|could not find model|no model named|model[ _]not[ _]found|"
     r"does not (?:exist or you do not )?have access to (?:the )?model|"
     r"模型不存在|模型未找到|不支持的模型|无效的模型|未知模型|模型已下线"
@@ -129,7 +130,7 @@ _ADDRESS = (
     r"unexpected endpoint|unknown (?:request )?url|invalid url|no route|route not found|cannot (?:post|get) /|"
     r"404 page not found|"
     r"endpoint (?:is |was )?(?:not found|does not exist)|no such endpoint|invalid (?:api )?path|no handler for|"
-    r"接口不存在|url error"
+    r"plain http request was sent to https|接口不存在|url error"
 )
 _SCHEMA = (
     r"schema.{0,80}(?:not supported|unsupported|invalid|not allowed)|(?:invalid|unsupported|"
@@ -154,8 +155,8 @@ _BUSY = (
     r"饱和|繁忙|过载|负载|拥挤|访问量过大|稍后(?:再试|重试)"
 )
 _LIMIT_WORDS = (
-    r"rate[ _-]?limit|too many requests|throttl(?:ed|ing)|too many tokens, please wait|\b(?:qps|rpm|tpm)\b|"
-    r"request limit (?:reached|exceeded)|"
+    r"rate[ _-]?(?:limit|exceeded)|too many requests|throttl(?:ed|ing)|too many tokens, please wait|"
+    r"\b(?:qps|rpm|tpm)\b|request limit (?:reached|exceeded)|"
     r"请求过于频繁|频率|速率限制|限流|并发"
 )
 _BEHIND = (

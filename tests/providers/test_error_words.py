@@ -47,6 +47,11 @@ SAID = [
     (400, "mistrel-large is not a valid model ID", "model_unavailable stop"),
     (500, "The model `x` does not exist", "model_unavailable stop"),
     (200, "Unexpected endpoint or method. (POST /v2/chat)", "endpoint stop"),
+    (400, "No models loaded. Please load a model first.", "model_unavailable stop"),
+    (400, '"m" does not support chat completions', "model_unavailable stop"),
+    (500, "model requires more system memory (48 GiB) than is available (7 GiB)", "model_unavailable stop"),
+    (400, "Your organization must be verified to use the model `m`.", "model_unavailable stop"),
+    (400, "The plain HTTP request was sent to HTTPS port", "endpoint stop"),
     (403, "Your new team does not have any credits or licenses yet.", "account stop"),
     (429, "Your team has either used all available credits or reached its monthly limit.", "account stop"),
     (412, "Account me is suspended, possibly by the monthly spending limit.", "account stop"),
@@ -121,6 +126,12 @@ def test_a_limit_per_minute_that_names_a_billing_page_is_waited_for():
     outcome = read("openai", msgspec.json.encode({"error": {"message": message}}), 429)
     assert isinstance(outcome, Failure)
     assert outcome.verdict is Verdict.WAIT
+
+
+def test_aws_names_the_kind_of_error_in_a_member_of_its_own():
+    outcome = read("openai", b'{"__type": "ThrottlingException", "message": "Rate exceeded"}', 400)
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.verdict) == ("ThrottlingException", Verdict.WAIT)
 
 
 CODES = [
