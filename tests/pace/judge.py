@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from tests.pace.world import ours, run
+from tests.pace.world import LONGEST_S, ours, run
 
 CRAWL_PER_S, CRAWL_S = 0.5, 30.0
 """A job that has rows to send does not go below this pace for so long without a refusal."""
@@ -37,9 +38,9 @@ def ideal(scene, seed):
     return _IDEAL[key]
 
 
-def judge(scene, seeds=range(1, 6), policy=ours):
-    """Play the scene with each of the seeds."""
-    seen = [run(scene, seed, policy=policy) for seed in seeds]
+def judge(scene, seeds=range(1, 6), policy=ours, times=math.inf):
+    """Play the scene with each of the seeds, for at most so many times as long as the ideal sender takes."""
+    seen = [run(scene, seed, policy=policy, longest_s=min(LONGEST_S, times * ideal(scene, seed))) for seed in seeds]
     utils = [ideal(scene, seed) / one.t99_s for seed, one in zip(seeds, seen, strict=True)]
     ends_s = [one.end_s for one in seen]
     return Verdict(

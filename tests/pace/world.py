@@ -281,13 +281,13 @@ class _World:
                 row.served = True
                 self.later(self.scene.slots[1], job.served, row, ticket, attempt)
 
-    def play(self):
-        """Play to the end."""
+    def play(self, longest_s=LONGEST_S):
+        """Play to the end, or for so long."""
         for number, job in enumerate(self.jobs):
             self.later(0.37 * number, job.pump)
         left = {job for job in self.jobs if job.rows}
         events, pop = self.events, heapq.heappop
-        while left and self.now_s < LONGEST_S:
+        while left and self.now_s < longest_s:
             assert events, "the pacer waits for ever with nothing in flight"
             self.now_s, _, what, args = pop(events)
             what(*args)
@@ -301,9 +301,9 @@ class _World:
         return self.jobs
 
 
-def run(scene, seed=1, *, policy=ours, ideal=False):
-    """Play the scene to its end."""
-    seen = [job.seen for job in _World(scene, seed, None if ideal else policy).play()]
+def run(scene, seed=1, *, policy=ours, ideal=False, longest_s=LONGEST_S):
+    """Play the scene to its end, or for so long."""
+    seen = [job.seen for job in _World(scene, seed, None if ideal else policy).play(longest_s)]
     if len(seen) == 1:
         return seen[0]
     whole = Seen(
