@@ -254,6 +254,7 @@ class Attempts:
             self.refused += 1
             row.refused_at_s = self._clock()
             row.tally.last = self._is_last
+            row.tally.all_refused = self.health.is_limited(self._clock())
             retry_after_s = failure.retry_after_s
             if retry_after_s is not None and retry_after_s > self._patience_s:
                 raise ProviderStop(

@@ -286,13 +286,21 @@ class ProviderHealth:
         last = self._last
         if self._trouble_s is None or last is None or now_s - self._trouble_s < self._wait_s(last, timeout_s):
             return None
-        if self.has_worked and len(self._failed_rows) < DIFFERENT_ROWS:
+        limited = last.verdict is Verdict.WAIT and not _is_unsaid(
+            last
+        )  # which is no row's fault, however few are asked
+        if self.has_worked and not limited and len(self._failed_rows) < DIFFERENT_ROWS:
             return None  # the last rows may just be bad ones
         passing = last.verdict is Verdict.WAIT or last.kind is FailureKind.TIMEOUT
         if self._succeeded and not (down or passing):
             return None
         waited = f"For {now_s - self._trouble_s:,.0f} s nothing was answered by {self._host}"
         return f"{waited} ({self._limit_named(last)}); the last error: {_told(last)}"
+
+    def is_limited(self, now_s: float) -> bool:
+        """Whether nothing was answered for as long as a row may wait out rate limits: then the run stops, and no row
+        fails of it."""
+        return self._trouble_s is not None and now_s - self._trouble_s >= self._patience_s
 
     def _limit_named(self, last: Failure) -> str:
         """Return the job key of the limit on a time without any answer, by what came instead of one."""

@@ -40,6 +40,7 @@ class AttemptCounts(Struct):
     `stale`: its one immediate retry on a new connection has been had. `shared`: the last failure was an outage that
     everybody waits out together, so it draws on patience like a refusal. `last`: no fresh rows were waiting behind it,
     so what looks like an outage may just be the bad rows at the end. `timeouts`: attempts that had no answer in time.
+    `all_refused`: no row was answered for as long as its patience, so that the run stops and this row stays pending.
     `asked_s`: what the limiter wants this row to wait, besides waiting for its permit. `waited_s`: how long it really
     waited between its last two attempts.
     """
@@ -53,6 +54,7 @@ class AttemptCounts(Struct):
     asked_s: float = 0.0
     waited_s: float = 0.0
     timeouts: int = 0
+    all_refused: bool = False
 
 
 def is_retryable(outcome: Outcome) -> bool:
@@ -72,7 +74,7 @@ class RetryPolicy:
         patience_s = self.settings.rate_limit_patience_s
         unsaid = failure.kind is FailureKind.SERVER_ERROR and failure.throttle is Throttle.UNKNOWN  # a bare 503
         if failure.verdict is Verdict.WAIT and not unsaid:
-            return tally.refused_s >= patience_s
+            return tally.refused_s >= patience_s and not tally.all_refused
         if tally.shared or unsaid:
             return tally.refused_s >= (min(patience_s, LAST_PATIENCE_S) if tally.last else patience_s)
         if failure.unsent:

@@ -40,7 +40,9 @@ def aim(case):
 
 def shown(verdict):
     """Utilisation and the share that was refused."""
-    return f"{verdict.util:.2f} / {100 * verdict.refused:.1f} %" + (f", {verdict.lost:.0f} lost" if verdict.lost else "")
+    return f"{verdict.util:.2f} / {100 * verdict.refused:.1f} %" + (
+        f", {verdict.lost:.0f} lost" if verdict.lost else ""
+    )
 
 
 def line(case, seeds):

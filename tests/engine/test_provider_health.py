@@ -292,6 +292,16 @@ def test_the_last_bad_rows_do_not_stop_a_run_that_has_worked():
     assert overdue(provider, 9999) is not None
 
 
+def test_a_limit_that_refuses_all_stops_the_run_however_few_rows_are_asked():
+    """A quota for a day is used up: one row probes again and again, and would fail alone, one after the other."""
+    provider = Provider()
+    provider.all([DONE, BUSY])
+    assert overdue(provider, 899) is None
+    assert not provider.health.is_limited(provider.now_s + 898)
+    assert "slowly" in overdue(provider, 901)
+    assert provider.health.is_limited(provider.now_s + 901)
+
+
 def test_rows_that_end_alike_of_themselves_are_told_early():
     """After twenty, two hundred, two thousand in a row; one good answer begins anew."""
     health = Provider().health

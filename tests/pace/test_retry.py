@@ -171,3 +171,10 @@ def test_the_last_rows_do_not_wait_out_an_outage_for_ever():
     waited.last = True
     assert policy.exhausted(waited, BROKEN)
     assert not policy.exhausted(AttemptCounts(attempts=1, refused_s=60.0, shared=True, last=True), BROKEN)
+
+
+async def test_a_row_does_not_fail_of_a_limit_that_refuses_all():
+    """A quota for a day that is used up is no row's fault: the run stops, and the rows stay pending."""
+    policy = RetryPolicy(RetrySettings(rate_limit_patience_s=60), random.Random(7))
+    assert policy.exhausted(AttemptCounts(refused_s=61.0), REFUSED)
+    assert not policy.exhausted(AttemptCounts(refused_s=61.0, all_refused=True), REFUSED)
