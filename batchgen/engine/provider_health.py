@@ -27,8 +27,7 @@ DOUBTFUL_STATUSES = frozenset({402, 403, 404, 405, 410})
 """Moderation, firewalls and the price of a single request use these too."""
 
 HELD_MOST = 200
-"""Most rows held back for failures of their own look, where no number of them stops the run: each keeps a part of the
-input from being finished."""
+"""Most rows held back for failures of their own look, where no number of them stops the run: each holds up a part."""
 
 UNREADABLE_IN_A_ROW = 20
 """So many rows whose first try was unreadable, with nothing readable between, stop the run: a proxy or a portal is in
@@ -294,12 +293,11 @@ class ProviderHealth:
         passing = last.verdict is Verdict.WAIT or last.kind is FailureKind.TIMEOUT
         if self._succeeded and not (down or passing):
             return None
-        waited = f"For {now_s - self._trouble_s:,.0f} s nothing was answered by {self._host}"
-        return f"{waited} ({self._limit_named(last)}); the last error: {_told(last)}"
+        said = f"nothing was answered by {self._host} ({self._limit_named(last)}); the last error: {_told(last)}"
+        return f"For {now_s - self._trouble_s:,.0f} s {said}"
 
     def is_limited(self, now_s: float) -> bool:
-        """Whether nothing was answered for as long as a row may wait out rate limits: then the run stops, and no row
-        fails of it."""
+        """Whether nothing was answered for as long as a row waits out rate limits: then the run stops."""
         return self._trouble_s is not None and now_s - self._trouble_s >= self._patience_s
 
     def _limit_named(self, last: Failure) -> str:

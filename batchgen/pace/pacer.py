@@ -188,7 +188,7 @@ class Pacer:
         elif late:
             return 0.0
         else:
-            fell = self._refused_rate(now_s, ticket, what, None if retry_after_s else retry_after_s, retry_after_s)
+            fell = self._refused_rate(now_s, ticket, what, retry_after_s)
         if fell is not None and self._random_refusals.fell(ticket.number, self._log.refused, what, load, fell=fell):
             what.restore(now_s, self._random_refusals.top, self._random_refusals.held)
         return 0.0
@@ -318,8 +318,7 @@ class Pacer:
         """Return which limit was exceeded. If the answer does not say, it is the one that last delayed the request."""
         if throttle is Throttle.CONCURRENCY:
             return self._ceiling
-        by_tokens = throttle is Throttle.UNKNOWN and ticket.bound & (REQUESTS | TOKENS) == TOKENS
-        return self._tokens if by_tokens or throttle is Throttle.TOKENS else self._requests
+        return self._tokens if throttle is Throttle.TOKENS else self._requests
 
     def _is_ceiling(self, ticket: Ticket, rate: RateLimit) -> bool:
         """Whether a refusal without a reason came from a limit on requests in flight; then the ceiling is set."""
@@ -334,9 +333,7 @@ class Pacer:
             cap.refused(number, self._sent, level)
         return True
 
-    def _refused_rate(
-        self, now_s: float, ticket: Ticket, rate: RateLimit, short_retry_after_s: float | None, stop_s: float
-    ) -> bool | None:
+    def _refused_rate(self, now_s: float, ticket: Ticket, rate: RateLimit, stop_s: float) -> bool | None:
         """Learn from a refusal of a rate limit: the first since the last cut is a measurement, each costs a slot."""
         if rate is self._tokens:
             sent, lost, slot = ticket.total_tokens, self._lost_tokens, ticket.tokens
@@ -354,8 +351,6 @@ class Pacer:
         self._stop_if_mostly_refused(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
         if rate.uses_up(now_s, ticket.sent_s, sent - lost, slot):
             rate.next_s = max(rate.next_s, now_s) + slot / rate.pace
-        if short_retry_after_s is not None and 0 < short_retry_after_s * rate.pace <= 2 * unit:
-            rate.next_s = max(rate.next_s, now_s + short_retry_after_s)
         return fell
 
     def _stop_if_mostly_refused(

@@ -64,7 +64,6 @@ class RateLimit:
         "_exact",
         "_first_s",
         "_floor",
-        "_fresh",
         "_grown_s",
         "_hold_s",
         "_in_bucket",
@@ -107,7 +106,6 @@ class RateLimit:
         # What is known: the provider's rate, as named or measured, and whether the pace has kept to it since.
         self._measured = self._last = limit_per_s
         self._exact = True
-        self._fresh = True  # all that was admitted since the start was at a pace that was named then
         self._mark_s: float | None = None  # the last refusal that was a measurement, and the totals then
         self._mark_admitted = self._mark_sent = 0.0
         # How it may rise: after `_least` requests and `_hold_s` seconds, by `_step`.
@@ -144,7 +142,6 @@ class RateLimit:
         self.ceiling = NAMED * self.named
         self._top = self.ceiling if most_per_s is None else NAMED * most_per_s
         self._in_bucket = most_per_s is not None
-        self._fresh = False
         if limit_per_s is not None or self._mark_s is None:
             self.pace = self.ceiling
             self._mark_s, self._measured, self._last, self._exact = None, limit_per_s, limit_per_s, True
@@ -222,13 +219,12 @@ class RateLimit:
                     self.ceiling = self.pace = self._top
                     self._settle(now_s, True)
                     return None
-        fresh, self._fresh = self._fresh, False
         self._floor = LEAST_PER_S * unit
         if admitted - self._cut_admitted >= unit:
             self._before = self.pace
         self._cut_admitted = admitted
         if self._mark_s is None:
-            self._begin(now_s, sent_s, max(admitted, unit), fresh=fresh and admitted >= ENOUGH * unit)
+            self._begin(now_s, sent_s, max(admitted, unit))
             self._step = self._top_step * (2 if self.pace > FAST * unit else 1)
             self._mark(sent_s, admitted, sent)
             return None
@@ -276,16 +272,13 @@ class RateLimit:
             self._refused_s, self._refused_at = now_s, admitted
         return again or self._eats
 
-    def _begin(self, now_s: float, sent_s: float, admitted: float, *, fresh: bool) -> None:
+    def _begin(self, now_s: float, sent_s: float, admitted: float) -> None:
         """Handle the first refusal: step down, and climb fast until the next one, since nothing is measured yet."""
         passed = admitted / max(1.0, sent_s - self._first_s)
         if math.isinf(self.pace):  # the search ends: all that passed may have come out of a full bucket
             self.pace, self.next_s = 0.5 * passed, now_s
         else:
             self.pace *= 0.8
-            if fresh:  # no more than all that passed, a full bucket included
-                self._measured = None
-                self.pace = min(self.pace, passed)
         self._settle(now_s, False)
 
     def restart_at_half(self, until_s: float) -> None:
