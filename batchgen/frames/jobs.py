@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,18 +85,27 @@ def _as_job_value(name: str, value: Any) -> Any:
 
 
 def schema_text(schema: Any) -> str:
-    """Return a JSON Schema as its text: of a pydantic model (or any class with `model_json_schema`), or of a dict.
+    """Return a JSON Schema as its text: of a pydantic model (or any class with `model_json_schema`), of a dataclass, or
+    of a dict.
 
     A string is the path of a schema's file, or a schema as text, and stays. Raises `JobError` for anything else.
     """
     if isinstance(schema, (str, Path)):
         return str(schema)
+    if isinstance(schema, Mapping):
+        return json.dumps(schema, ensure_ascii=False)
     made = getattr(schema, "model_json_schema", None)
-    if callable(made):
-        schema = made()
-    if not isinstance(schema, Mapping):
-        raise JobError("schema: expected a pydantic model, a JSON Schema as a dict, or the path of a schema's file.")
-    return json.dumps(schema, ensure_ascii=False)
+    if not callable(made) and is_dataclass(schema):  # pydantic's own and plain ones
+        with suppress(ImportError):
+            from pydantic import TypeAdapter
+
+            made = TypeAdapter(schema).json_schema
+    if not callable(made):
+        raise JobError(
+            "schema: expected a pydantic model, a dataclass (which needs pydantic), a JSON Schema as a dict, or the "
+            "path of a schema's file."
+        )
+    return json.dumps(made(), ensure_ascii=False)
 
 
 def _choose_provider(table: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 import pyarrow as pa
@@ -23,6 +23,7 @@ from batchgen.estimating.estimate import estimate as estimate_job
 from batchgen.estimating.values import Estimate
 from batchgen.files.modes import make_directory
 from batchgen.frames.answers import StoredAnswers, answers_of
+from batchgen.frames.arguments import Arguments
 from batchgen.frames.jobs import MEMORY, job_table_of
 from batchgen.frames.runner import Runner
 from batchgen.frames.tables import Rows, read_rows
@@ -30,6 +31,7 @@ from batchgen.job.endpoint import Endpoint
 from batchgen.job.settings import Job, parse_job
 from batchgen.job.spooled_input import write_table
 from batchgen.storage.lock import refuse_foreign
+from batchgen.storage.result_schema import RESULT_COLUMNS
 from batchgen.values import Result
 
 _OUTPUTS = Path("out")
@@ -153,7 +155,7 @@ class Plan:
         return estimate_text(self.estimate)
 
 
-def map(rows: Any, user: str | None = None, **arguments: Any) -> Run:
+def map(rows: Any, user: str | None = None, **arguments: Unpack[Arguments]) -> Run:
     """Ask every row of a table in memory once, and return the run with the answers beside the rows.
 
     Args:
@@ -171,8 +173,8 @@ def map(rows: Any, user: str | None = None, **arguments: Any) -> Run:
 
     The same call goes on with an unfinished run and pays only for what was in flight. With more or changed rows, or a
     changed question, an earlier run in the same output is moved aside, and what it has answered alike is taken from it.
-    An interrupt (Ctrl-C, the
-    notebook's stop button) keeps what is answered and returns the run, whose `summary.state` is then "interrupted".
+    An interrupt (Ctrl-C, the notebook's stop button) keeps what is answered and returns the run, whose `summary.state`
+    is then "interrupted".
 
     Raises:
         UsageError: An argument, the rows or the output directory are wrong; nothing was sent.
@@ -189,7 +191,7 @@ def map(rows: Any, user: str | None = None, **arguments: Any) -> Run:
     return _Call(rows, user, arguments).run()
 
 
-async def amap(rows: Any, user: str | None = None, **arguments: Any) -> Run:
+async def amap(rows: Any, user: str | None = None, **arguments: Unpack[Arguments]) -> Run:
     """`map` for callers with an event loop, which stays free meanwhile. Being cancelled interrupts the run.
 
     Example:
@@ -198,7 +200,7 @@ async def amap(rows: Any, user: str | None = None, **arguments: Any) -> Run:
     return await _Call(rows, user, arguments).arun()
 
 
-def plan(rows: Any, user: str | None = None, *, pilot: int = 0, **arguments: Any) -> Plan:
+def plan(rows: Any, user: str | None = None, *, pilot: int = 0, **arguments: Unpack[Arguments]) -> Plan:
     """Say what `map` with the same arguments would cost, without asking anything; `pilot` rows are really sent.
 
     Example:
@@ -210,7 +212,7 @@ def plan(rows: Any, user: str | None = None, *, pilot: int = 0, **arguments: Any
     return Plan(call, call.estimate(pilot))
 
 
-async def stream(rows: Any, user: str | None = None, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
+async def stream(rows: Any, user: str | None = None, **arguments: Unpack[Arguments]) -> AsyncIterator[dict[str, Any]]:
     """Yield each row as it ends, as a dict: the row's own columns, its place `row`, and the columns of its answer.
 
     Arguments are those of `map`; rows that an earlier run has answered are not yielded again. Leaving the loop early
@@ -255,6 +257,7 @@ class _Call:
         table.setdefault("name", "map")
         table.setdefault("input", {})["path"] = MEMORY
         output = table.setdefault("output", {})
+        output.setdefault("columns", _carried(self.rows.table.column_names))
         if "path" not in output:
             output["path"] = str(_OUTPUTS / f"map-{_call_key(table)}")
         if isinstance(examples, (str, Path)):
@@ -347,6 +350,12 @@ def _bar() -> Reporter:
     from batchgen.progress.bar import ProgressBar
 
     return ProgressBar(notebook=True)
+
+
+def _carried(names: Sequence[str]) -> list[str] | str:
+    """Return the rows' columns that can be kept with the answers: all but those with the name of a result column."""
+    taken = {*RESULT_COLUMNS.names, "parsed"}
+    return [name for name in names if name not in taken] if taken & {*names} else "all"
 
 
 def _kept_examples(directory: Path, examples: Any) -> Path:

@@ -48,13 +48,17 @@ def read_rows(rows: Any, index: str | None = None) -> Rows:
         if kind.__name__ == "LazyFrame":
             rows = rows.collect()
         if hasattr(rows, "hstack"):
-            return Rows(_from_stream(rows), lambda results, keep: _polars_join(rows, results, keep))
+            oldest = sys.modules["polars"].CompatLevel.oldest()  # views of texts are more than files can hold
+            table = _checked(rows.to_arrow(compat_level=oldest))
+            return Rows(table, lambda results, keep: _polars_join(rows, results, keep))
     if home in ("duckdb", "_duckdb") and hasattr(rows, "arrow"):
         return _duckdb(rows)
     if home == "datasets" and hasattr(rows, "with_format"):
         return _dataset(rows)
     if isinstance(rows, (str, os.PathLike)):
         raise InputError(f"{rows} is a path; this call takes rows that are in memory.")
+    if home in ("pandas", "polars"):
+        raise InputError(f"The rows are a {kind.__name__}; make it a frame with a name for its column: .to_frame().")
     if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
         return _arrow(rows)
     if isinstance(rows, Iterable) and not isinstance(rows, (Mapping, bytes)):
@@ -75,7 +79,10 @@ def _check_names(names: Sequence[str]) -> None:
 
 def _from_stream(rows: Any) -> pa.Table:
     """Return a table from the Arrow stream interface; texts that are views become plain ones, which files can hold."""
-    table = pa.table(rows)
+    try:
+        table = pa.table(rows)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise InputError(f"The rows cannot be read as a table: {error}; expected is {_KINDS}.") from None
     return _checked(table.cast(pa.schema([field.with_type(_plain(field.type)) for field in table.schema])))
 
 
@@ -89,6 +96,8 @@ def _plain(kind: pa.DataType) -> pa.DataType:
         return pa.large_list(inner) if pa.types.is_large_list(kind) else pa.list_(inner)
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_plain(field.type)) for field in kind])
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _plain(kind.value_type), kind.ordered)
     return kind
 
 
@@ -181,6 +190,8 @@ def _for_datasets(results: pa.Table) -> pa.Table:
 
 def _list(items: list[Any]) -> Rows:
     """Return a list of dicts, whose keys may differ from row to row, or of texts."""
+    if not items:
+        raise InputError("There are no rows: the list is empty.")
     texts = bool(items) and all(isinstance(item, str) for item in items)
     rows: list[dict[str, Any]] = [{TEXT_COLUMN: item} for item in items] if texts else items
     wrong = next((place for place, item in enumerate(rows) if not isinstance(item, Mapping)), None)

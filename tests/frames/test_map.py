@@ -7,8 +7,10 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 
 import pandas as pd
 import polars as pl
@@ -19,6 +21,7 @@ import batchgen
 from batchgen.job.settings import Job, load_job
 from batchgen.simulator import Settings, start_in_thread
 
+ROOT = Path(__file__).parents[2]
 MODEL = {
     "model": "qwen-flash",
     "simulate": True,
@@ -256,3 +259,44 @@ def test_a_killed_script_goes_on(tmp_path):
         done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=100)
         assert done.stdout.split() == ["complete", "300", "300"]
         assert provider.stats()["requests"] <= 300 + 100  # in flight, and answered since the last commit
+
+
+@dataclass
+class Parcel:
+    weight: float
+    fragile: bool
+
+
+def test_a_dataclass_is_a_schema_too():
+    """A plain one, read by pydantic."""
+    run = batchgen.map(TEXTS[:2], user="{{ text }}", schema=Parcel, **MODEL)
+    assert all(isinstance(row["weight"], float) and isinstance(row["fragile"], bool) for row in run.table)
+
+
+def test_columns_with_the_names_of_results_stay_beside_them():
+    """The rows keep their own `status` and `label`; the answer's get another name."""
+    frame = pd.DataFrame({"text": ["a", "b"], "status": [7, 8], "label": ["q", "w"]})
+    run = batchgen.map(frame, user="{{ text }}", labels=["x", "y"], **MODEL)
+    assert run.table["status"].tolist() == [7, 8]
+    assert run.table["label"].tolist() == ["q", "w"]
+    assert run.table["batchgen_status"].tolist() == ["succeeded"] * 2
+    assert set(run.table["parsed_label"]) <= {"x", "y"}
+    assert len(run.failed) == 0
+
+
+def test_type_checkers_see_the_types(tmp_path):
+    """A mistyped argument is an error before anything runs, and what comes back is known."""
+    pytest.importorskip("mypy", reason="mypy is in the extra dev")
+    script = tmp_path / "calls.py"
+    script.write_text(
+        "import batchgen\n"
+        'run: batchgen.Run = batchgen.map(["x"], user="{{ text }}", model="m", labels={"a", "b"}, budget=1)\n'
+        'batchgen.map(["x"], user="{{ text }}", modle="m")\n'
+    )
+    check = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(script)],
+        capture_output=True, text=True, check=False, env={**os.environ, "MYPYPATH": str(ROOT)},
+    )  # fmt: skip
+    (line, *_) = [line for line in check.stdout.splitlines() if "error" in line]
+    assert ":3: " in line
+    assert 'Unexpected keyword argument "modle"' in check.stdout

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from batchgen.errors import InputError
@@ -140,6 +141,9 @@ def test_dicts_of_differing_keys_and_texts():
         (pd.DataFrame({"a": [1, "x"]}, dtype=object), "one type"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), 'two columns named "a"'),
         (np.zeros(3), "Row 0"),
+        ([], "list is empty"),
+        (pd.Series(["a"]), "to_frame"),
+        (pl.Series(["a"]), "to_frame"),
     ],
 )
 def test_what_is_no_table_is_refused_with_the_fix(given, said):
@@ -156,3 +160,13 @@ def test_lazy_frames_streams_and_relations():
     assert rows.join(RESULTS, None).num_rows == 3
     relation = duckdb.sql("select range as n from range(3)")
     assert read_rows(relation).table.to_pylist() == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+def test_categories_of_polars_can_be_kept_in_files():
+    """Their words are views of texts, which no Parquet file holds."""
+    frame = pl.DataFrame(
+        {"kind": pl.Series(["x", "y"], dtype=pl.Categorical), "level": pl.Series(["a", "b"], dtype=pl.Enum(["a", "b"]))}
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(read_rows(frame).table, sink)
+    assert pq.read_table(pa.BufferReader(sink.getvalue())).to_pylist() == frame.to_dicts()
