@@ -107,13 +107,17 @@ class ConcurrencyCeiling:
     # ---- refusals that do not say what refused
 
     def suggests_ceiling(self, in_flight: int) -> bool:
-        """Whether refusals come at one number in flight, above all that was admitted lately, as with a ceiling."""
+        """Whether refusals come at one number in flight, above all that was admitted lately, as with a ceiling.
+
+        Small numbers must be the same, for with few in flight all are near each other.
+        """
         levels = self._levels
         levels.append(in_flight)
         if in_flight < 2 or in_flight < max(self._highest, self._before):
             levels.clear()
             return False
-        return len(levels) >= (2 if in_flight >= 20 else 3) and max(levels) - min(levels) <= max(2, in_flight // 25)
+        apart = max(2 if in_flight >= 10 else 0, in_flight // 25)
+        return len(levels) >= (2 if in_flight >= 20 else 3) and max(levels) - min(levels) <= apart
 
     def assume(self, last: int, in_flight: int) -> None:
         """Assume a limit just below this number in flight; a later refusal at or below it disproves it."""
