@@ -103,4 +103,20 @@ def test_mails_become_a_table_beside_the_job(tmp_path):
     assert said[0].startswith("2 mails")
     job = load_job(tmp_path / "new" / "job.toml")
     assert job.input.id == "id"
-    assert {*Template("prompt.user", job.prompt.user).columns} == {"from", "date_text", "subject", "body"}
+    assert {*Template("prompt.user", job.prompt.user).columns} == {"from", "date", "date_text", "subject", "body"}
+
+
+@pytest.mark.parametrize("date", ["Date: Tue, 6 Jan 2026 08:30:00 +0000\n", "Date: one of these days\n", ""])
+@pytest.mark.parametrize("subject", ["Subject: Late\n", ""])
+def test_a_mail_is_asked_whatever_headers_it_has(tmp_path, date, subject):
+    """A header that is missing leaves its line out, and never fails the row."""
+    box = tmp_path / "inbox.mbox"
+    box.write_text(f"From d@b.example Tue Jan  6 08:30:00 2026\nFrom: d@b.example\n{date}{subject}\nWhere is it?\n")
+    begin(tmp_path / "new", str(box), Wish(name="mails"))
+    job = load_job(tmp_path / "new" / "job.toml")
+    row = pq.read_table(tmp_path / "new" / "mails.parquet").to_pylist()[0]
+    text = Template("prompt.user", job.prompt.user).render(row)
+    assert "From: d@b.example" in text
+    assert text.count("Date") == bool(date)
+    assert ("Subject: Late" in text) == bool(subject)
+    assert text.endswith("Where is it?")
