@@ -47,6 +47,11 @@ case "$1" in run | check | estimate) set -- "$@" --simulate ;; esac
 exec "{python}" -m batchgen "$@"
 """
 """Our command, with the simulator in the place of the provider."""
+MAILBOX = "".join(
+    f"From a@b.example Mon Jan  5 09:0{n}:00 2026\nFrom: A <a@b.example>\nDate: Mon, 5 Jan 2026 09:0{n}:00 +0000\n"
+    f"Message-ID: <{n}@b.example>\nSubject: Invoice {n}\n\nPlease pay {n} euros.\n\n"
+    for n in range(3)
+)
 
 
 def test_the_readme_shows_commands():
@@ -89,6 +94,11 @@ def folder(tmp_path, monkeypatch):
     """A folder with the samples, in which `batchgen` means ours with the simulated provider."""
     for sample in SAMPLES:
         copy_sample(sample, tmp_path)
+    (tmp_path / "tickets.csv").write_text("text\nThe screen is black.\nI was charged twice.\n", encoding="utf-8")
+    mailbox = tmp_path / "Mail" / "support.mbox"
+    mailbox.parent.mkdir()
+    mailbox.write_text(MAILBOX, encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
     command = tmp_path / "bin" / "batchgen"
     command.parent.mkdir()
     command.write_text(SIMULATED.format(python=sys.executable))
