@@ -28,6 +28,8 @@ from batchgen.providers.usage import read_cost, read_usage
 from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s, word_or_none
 from batchgen.values import Completion, Failure, FailureKind, Request, Response, Throttle, Usage, Verdict
 
+_WRAPPERS = ("data", "result", "response")
+
 DecodeUsual = Callable[[bytes], UsualReply]
 
 
@@ -145,7 +147,7 @@ def _add_frames(
     """Read the documents in turn; return the failure that one of them states, if the answer is not whole by then."""
     status = exchange.response.status
     for frame in frames:
-        document = frame.document
+        document = _unwrapped(frame.document)
         error = read_error(document) if frame.failed or status >= 400 else find_error(document)
         if isinstance(document, dict):
             answer.add(document, None if status >= 400 else shape.find_choice(document, index))
@@ -153,6 +155,14 @@ def _add_frames(
             stated = status if status >= 400 else frame.status or error.status or 0
             return _failure(exchange, error, stated, answer)
     return None
+
+
+def _unwrapped(document: Any) -> Any:
+    """Return the reply that a gateway has put whole into a member of its own reply."""
+    if not isinstance(document, dict) or "choices" in document:
+        return document
+    members = (document.get(name) for name in _WRAPPERS)
+    return next((one for one in members if isinstance(one, dict) and one.get("choices")), document)
 
 
 def _completion(exchange: Exchange, answer: ReplyParts, end: str | None) -> Completion:

@@ -30,11 +30,11 @@ _TEXT_OF_PART = ("text", "thinking", "reasoning", "summary", "content", "thought
 
 class ReplyParts:
     """What the documents read so far add up to. `cumulative`: each frame repeats the text so far; `whole_messages`: a
-    `message` in a stream is the whole one, not a piece as a `delta` is."""
+    `message` in a stream is the whole one where pieces came as `delta` before, or where it says so itself."""
 
     __slots__ = (
-        "calls", "cumulative", "ended", "error", "has_choice", "id", "logprobs", "model", "reasoning", "refusal",
-        "request_id", "service_tier", "text", "usages", "whole_messages",
+        "_pieces", "calls", "cumulative", "ended", "error", "has_choice", "id", "logprobs", "model", "reasoning",
+        "refusal", "request_id", "service_tier", "text", "usages", "whole_messages",
     )  # fmt: skip
 
     def __init__(self, *, cumulative: bool, whole_messages: bool) -> None:
@@ -49,6 +49,7 @@ class ReplyParts:
         self.error: VendorError | None = None
         self.usages: list[Mapping[str, Any]] = []
         self.has_choice = False
+        self._pieces = False  # a `delta` has come
         self.model: str | None = None
         self.request_id: str | None = None
         self.id: str | None = None
@@ -84,9 +85,10 @@ class ReplyParts:
         replaces = self.cumulative
         whole = document.get("object") == "chat.completion"
         if isinstance(message, dict) and (whole or not delta) and (message or not isinstance(delta, dict)):
-            replaces = replaces or (self.whole_messages and whole)
+            replaces = replaces or (self.whole_messages and (whole or self._pieces))
         elif isinstance(delta, dict):
             message = delta
+            self._pieces = True
         else:  # the older completions have a text in its place
             message = {"content": choice.get("text")}
         text, thought = split_parts(message.get("content"))

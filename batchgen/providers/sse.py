@@ -3,8 +3,8 @@
 DashScope frames are `id:`, `event:result|error`, `:HTTP_STATUS/200`, `data:{json}`; chat completions send only
 `data: {json}` and end with `data: [DONE]`. Two rules differ from the SSE standard, because the servers do:
 
-- every `data:` line is one JSON document; consecutive ones are never joined (some gateways drop the blank line
-  between frames: https://github.com/dashscope/dashscope-sdk-python);
+- every `data:` line is one JSON document, and those up to the next blank line are joined only where the first is none
+  (some gateways drop the blank line between frames: https://github.com/dashscope/dashscope-sdk-python);
 - `:HTTP_STATUS/429` is formally a comment, but it is the only place where the status of a frame stands.
 
 Everything else (`id:`, `retry:`, comments, keep-alives, unknown words) is a heartbeat.
@@ -72,25 +72,40 @@ def read_frames(body: bytes) -> Sequence[Frame]:
     large = len(body) > _LARGE_BYTES
     failed, status = False, None
     line = b""
+    open_lines: list[bytes] = []  # of a document in several lines
+
+    def keep(payload: bytes) -> None:
+        frame = Frame(_document(payload, failed), failed, status)
+        if large:
+            places.append((payload, failed, status))
+            frames[:] = [frame]
+        else:
+            frames.append(frame)
+
     for line in body.removeprefix(_BOM).splitlines():
-        if line.startswith((b"data:", b"error:")):  # the second: older servers of llama.cpp
+        if open_lines and line.startswith(b"data:"):
+            open_lines.append(line[5:])
+        elif open_lines and not line:
+            keep(b"\n".join(open_lines))
+            open_lines = []
+        elif line.startswith((b"data:", b"error:")):  # the second: older servers of llama.cpp
             failed = failed or line.startswith(b"error:")
             payload = line.partition(b":")[2].strip()
             if payload.startswith(b"data:"):  # a gateway's frame in a gateway's frame
                 payload = payload[5:].strip()
             if payload[:6].upper() != _DONE and (payload.startswith((b"{", b"[")) or (failed and payload)):
-                frame = Frame(_document(payload, failed), failed, status)
-                if large:
-                    places.append((payload, failed, status))
-                    frames[:] = [frame]
-                else:
-                    frames.append(frame)
+                try:
+                    keep(payload)
+                except UnreadableError:
+                    open_lines = [payload]
                 failed, status = False, None
         elif line.startswith(b"event:"):
             failed = line[6:].strip() == b"error"
         elif found := _STATUS.match(line):
             status = int(found[1])
             failed = failed or status >= 400
+    if open_lines:
+        keep(b"\n".join(open_lines))
     told = bool(frames) and frames[-1].failed  # an error needs no tidy end
     if not body.endswith((b"\n", b"\r")) and not told and not _is_whole(line):
         raise UnreadableError("an event stream cut in its last line")

@@ -2,7 +2,8 @@
 
 `index` and `id` are what servers make of them: some give every call index 0, leave either out, repeat an id, or send it
 empty. So a piece begins a new call only if it names a function and its id is new or absent; else it belongs to the call
-last begun at its index. Each piece costs the same, however many came before.
+last begun at its index, as does the first name of a call that was begun by its id alone. Each piece costs the same,
+however many came before.
 """
 
 from __future__ import annotations
@@ -124,6 +125,8 @@ class ToolCalls:
         """Whether a piece that names a function begins a call after this one; its id is new or absent."""
         if identity is not None:
             return call.id is not None or call.size > 0 or call.name != name
+        if not call.name:
+            return False
         if call.size:
             return call.name != name or call.is_complete
         # without arguments so far: a name in pieces, or said once more with the first of them

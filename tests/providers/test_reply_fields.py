@@ -33,6 +33,11 @@ VARIATIONS = {
         native(choices=[{"finish_reason": "stop", "message": {"content": None}}]),
         {"text": None},
     ),
+    "a whole reply inside a gateway's own": (
+        "openai",
+        b'{"code": 0, "msg": "done", "data": ' + chat(content="a") + b"}",
+        {"text": "a", "finish_reason": "stop"},
+    ),
     "no content": ("openai", chat(role="assistant"), {"text": None, "usage": Usage()}),
     "list content": (
         "dashscope",
@@ -184,6 +189,33 @@ STREAMS = {
             {"choices": [{"delta": {"content": "b"}, "message": {"content": "ab"}, "finish_reason": "stop"}]},
         ),
         {"text": "ab"},
+    ),
+    "the whole message behind its pieces": (
+        "openai",
+        frames(
+            delta(content="a"),
+            delta(content="b"),
+            {"choices": [{"message": {"content": "ab"}, "finish_reason": "stop"}]},
+        ),
+        {"text": "ab"},
+    ),
+    "the whole message beside an empty delta": (
+        "openai",
+        frames(delta(content="a"), {"choices": [{"delta": {}, "message": {"content": "a"}, "finish_reason": "stop"}]}),
+        {"text": "a"},
+    ),
+    "pieces called messages": (
+        "openai",
+        frames(
+            {"choices": [{"message": {"content": "a"}, "finish_reason": None}]},
+            {"choices": [{"message": {"content": "b"}, "finish_reason": "stop"}]},
+        ),
+        {"text": "ab"},
+    ),
+    "a document in several lines": (
+        "openai",
+        b'data: {"choices": [\ndata:   {"delta": {"content": "a"}, "finish_reason": "stop"}\ndata: ]}\n\n',
+        {"text": "a", "finish_reason": "stop"},
     ),
     "a frame within a frame": ("openai", b"data: " + frames(delta(content="a")) + frames(delta("stop")), {"text": "a"}),
     "[done] in small letters": ("openai", frames(delta("stop", content="a"), end=b"data: [done]\n\n"), {"text": "a"}),

@@ -64,6 +64,10 @@ STREAMS = {
     "the name that grows": ([piece(0, "a", "lo", ""), piece(0, "a", "look", ""), piece(0, "a", None, OSLO)], TWO[:1]),
     "the name in each piece": ([piece(0, "a", "look", '{"town":'), piece(0, "a", "look", '"Oslo"}')], TWO[:1]),
     "the name in each piece, no id": ([piece(0, "", "look", '{"town":'), piece(0, "", "look", '"Oslo"}')], TWO[:1]),
+    "the id before the name": (
+        [piece(0, "a"), piece(0, "", "look", OSLO), piece(1, "b"), piece(1, "", "look", LIMA)],
+        TWO,
+    ),
     "the name before the id": ([piece(0, "", "look", ""), piece(0, "a", "look", OSLO)], TWO[:1]),
     "arguments as an object": ([piece(0, "a", "look", {"town": "Oslo"})], TWO[:1]),
     "the whole call once more": ([piece(0, "a", "look", OSLO), piece(0, "a", "look", OSLO)], TWO[:1]),
