@@ -139,6 +139,8 @@ def _check_no_table(file: File, row: Object) -> None:
         lists = [value for value in values if isinstance(value, list) and len(value) > 1]
         by_column |= len(lists) == len(values) > 1 and len({len(value) for value in lists}) == 1
         by_column |= keyed and all(list(value) == list(values[0]) for value in values)
+        only = values[0] if len(values) == 1 else None  # a table of one column
+        by_column |= isinstance(only, dict) and bool(only) and list(only) == [str(place) for place in range(len(only))]
         for key, value in row.items():
             if key not in _CONVERSATIONS and value in lists and all(isinstance(member, dict) for member in value):
                 raise InputError(

@@ -267,6 +267,7 @@ def test_a_key_that_stands_twice_costs_its_row(tmp_path, text):
     [
         ({"data": [{"a": 1}, {"a": 2}], "count": 2}, ["jq -c '.data[]'", ".jsonl"]),
         ({"a": [1, 2], "b": [3, 4]}, ["column by column"]),
+        ({"text": {"0": "a", "1": "b"}}, ["column by column"]),
         ({"x1": {"text": "a"}, "x2": {"text": "b"}}, ["column by column"]),
         ({"schema": {"fields": []}, "data": [{"index": 0}]}, ["whole table"]),
     ],
