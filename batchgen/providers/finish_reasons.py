@@ -26,18 +26,18 @@ _ENDS = {
 _KNOWN = {spelling: word for word, spellings in _ENDS.items() for spelling in spellings.split()}
 _FILTERED = re.compile(
     r"filter|safety|sensitiv|moderat|policy|policies|prohibit|blocklist|blocked|spii|recitation|refus|guardrail|"
-    r"inspection|harm|toxic|risk|illegal|violat|copyright|censor|unsafe|flagged|jailbreak|guideline"
+    r"inspection|harm|toxic|risk|illegal|violat|copyright|censor|unsafe|armor|forbidden|nsfw|denied|flagged|jailbreak|guideline"
 )
 _CUT = re.compile(
     r"length|max(?:imum)?(?:output|new|completion|predicted)?(?:token|output|len)|context|window|tokenlimit|"
     r"outputlimit|truncat|repetit|repeat|tokensexceeded|budgetreached|outoftoken|timelimit|maxtime|"
-    r"numberlimit|^(?:error)?limit$|^(?:infinite)?loop"
+    r"numberlimit|cachefull|tokenbudget|budgetexceeded|^tokens?$|^(?:error)?limit$|^(?:infinite)?loop"
 )
 _FAILED = re.compile(
     r"error|fail|abort|cancel|resource|network|time(?:d)?out|unavailable|overload|exception|interrupt|"
     r"disconnect|exhaust|outofmemory|^oom|^nan$|^hang|busy|dead$|unloaded|userstop|"
     r"malformed|unexpected|crash|kill|evict|preempt|invalid|reject|incomplete|unfinished|toomany|missing|insufficient|"
-    r"capacity|lost|closed|shutdown|expired|ratelimit|quota|stall|broken|terminated|deadline|^(?:un)?load$"
+    r"^internal|^partial|dropped|halted|capacity|lost|closed|shutdown|expired|ratelimit|quota|stall|broken|terminated|deadline|^(?:un)?load$"
 )
 _LETTERS = re.compile(r"[^a-z0-9]+")
 

@@ -18,16 +18,17 @@ WORDS = {
     "tool_calls": "tool_calls tool_use TOOL_CALLS function_call tool_call toolUse",
     "length": "length LENGTH max_tokens MAX_TOKENS maxTokens model_length max_output_tokens max_completion_tokens "
     "context_length_exceeded model_context_window_exceeded FINISH_REASON_MAX_TOKENS token_limit truncated max_length "
-    "max_new_tokens maxPredictedTokensReached limit ERROR_LIMIT max_time time_limit out_of_tokens number_limit loop",
+    "max_new_tokens maxPredictedTokensReached limit ERROR_LIMIT max_time time_limit out_of_tokens number_limit loop "
+    "kv_cache_full token_budget budget_exceeded tokens",
     "content_filter": "content_filter contentFilter content-filter SAFETY safety PROHIBITED_CONTENT BLOCKLIST SPII "
     "RECITATION sensitive content_filtered refusal guardrail_intervened IMAGE_SAFETY policy_violation blocked "
-    "FINISH_REASON_SAFETY LANGUAGE ERROR_TOXIC risk high_risk illegal",
+    "FINISH_REASON_SAFETY LANGUAGE ERROR_TOXIC risk high_risk illegal MODEL_ARMOR forbidden_content nsfw denied",
 }
 FAILURES = (
     "error ERROR abort aborted cancelled canceled network_error insufficient_system_resource engine_error timeout "
     "internal_error MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL server_error overloaded interrupted connection_lost "
     "resource_exhausted load failed preempted oom out_of_memory server_busy engine_dead modelUnloaded userStopped "
-    "hang nan rate_limit quota_limit"
+    "hang nan rate_limit quota_limit internal partial dropped halted"
 )
 
 
