@@ -14,7 +14,7 @@ from batchgen.secret import Secret
 from batchgen.simulator import Settings, start_in_thread
 from batchgen.storage.run_state import SIMULATOR
 
-BASE_PATHS = {"dashscope": "", "openai": "/compatible-mode/v1"}
+BASE_PATHS = {"dashscope": "", "openai": "/compatible-mode/v1", "anthropic": ""}
 """Where the simulator serves each wire format, below its address."""
 
 DEMONSTRATION = Settings(latency_ms=150, latency_sigma=0.4)

@@ -69,10 +69,17 @@ class Response(Struct, frozen=True, gc=False):
 KEPT_HEADERS = (
     "content-type",
     "location",
+    "request-id",
     "retry-after",
     "retry-after-ms",
     "x-request-id",
     "x-should-retry",
+    "anthropic-ratelimit-requests-limit",
+    "anthropic-ratelimit-requests-remaining",
+    "anthropic-ratelimit-requests-reset",
+    "anthropic-ratelimit-tokens-limit",
+    "anthropic-ratelimit-tokens-remaining",
+    "anthropic-ratelimit-tokens-reset",
     "x-ratelimit-limit-requests",
     "x-ratelimit-limit-tokens",
     "x-ratelimit-remaining-requests",
@@ -100,7 +107,10 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 class RateLimits(Struct, frozen=True, gc=False):
-    """What the `x-ratelimit-*` headers said; None where they did not. Limits are per minute, resets in seconds."""
+    """What the `x-ratelimit-*` headers said, or Anthropic's; None where they did not.
+
+    Limits are per minute, resets in seconds.
+    """
 
     limit_requests: int | None = None
     limit_tokens: int | None = None

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from msgspec import structs
 
 from batchgen.errors import JobError
+from batchgen.providers.anthropic_messages import AnthropicMessages
 from batchgen.providers.dashscope_native import DashScopeInChatForm, DashScopeNative
 from batchgen.providers.lane import Lane
 from batchgen.providers.openai_chat import OpenAIChat
@@ -20,6 +21,7 @@ from batchgen.providers.vendors import VENDORS, lane_of, vendor_of
 WIRE_FORMATS: dict[WireName, Callable[[ModelSettings, Vendor, Callable[[], float]], Provider]] = {
     "dashscope": DashScopeNative,
     "openai": OpenAIChat,
+    "anthropic": AnthropicMessages,
 }
 
 

@@ -162,7 +162,7 @@ def _tools(tools: Any) -> Iterator[Finding]:
         return
     for number, tool in enumerate(tools):
         function = tool.get("function") if isinstance(tool, Mapping) else None
-        if isinstance(tool, Mapping) and tool.get("type", "function") != "function":
+        if isinstance(tool, Mapping) and ("input_schema" in tool or tool.get("type", "function") != "function"):
             continue  # a server's own kind of tool
         name = function.get("name") if isinstance(function, Mapping) else None
         if not isinstance(name, str) or not _TOOL_NAME.fullmatch(name):

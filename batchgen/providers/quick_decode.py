@@ -174,9 +174,54 @@ class UsualChat(_Document, gc=False, kw_only=True):
         return self.choices[0]
 
 
-UsualReply = UsualNative | UsualChat
+class _Block(Struct, gc=False, forbid_unknown_fields=True):
+    type: Literal["text"]
+    text: str
+    citations: None = None
+
+
+class _ClaudeUsage(Struct, gc=False):
+    input_tokens: _Count
+    output_tokens: _Tokens
+    cache_read_input_tokens: _Count | None = None
+    cache_creation_input_tokens: _Count | None = None
+    output_tokens_details: None = None
+    service_tier: Literal["standard"] | None = None
+
+    def read(self) -> Usage | None:
+        """Return what `read_usage` would: cached tokens come on top of the input."""
+        tokens_in = self.input_tokens + (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
+        if not tokens_in:
+            return None
+        cached, stored = self.cache_read_input_tokens, self.cache_creation_input_tokens
+        return Usage(tokens_in, self.output_tokens, tokens_in + self.output_tokens, cached, None, stored)
+
+
+_ENDS: dict[str, Literal["stop", "length"]] = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
+
+
+class UsualClaude(Struct, gc=False):
+    """A reply of Anthropic's Messages API: one block of text."""
+
+    type: Literal["message"]
+    content: tuple[_Block]
+    stop_reason: Literal["end_turn", "stop_sequence", "max_tokens"]
+    usage: _ClaudeUsage
+    model: str | None = None
+    id: str | None = None
+    request_id: str | None = None
+    error: None = None
+
+    @property
+    def choice(self) -> UsualChoice:
+        """The answer as chat completions have it."""
+        return UsualChoice(UsualMessage(self.content[0].text), _ENDS[self.stop_reason])
+
+
+UsualReply = UsualNative | UsualChat | UsualClaude
 
 native_reply = msgspec.json.Decoder(UsualNative).decode
+claude_reply = msgspec.json.Decoder(UsualClaude).decode
 chat_reply = msgspec.json.Decoder(UsualChat).decode
 
 

@@ -54,6 +54,7 @@ class ReplyShape(Struct, frozen=True):
     """How a wire format's replies are taken apart.
 
     `decode_usual` takes the usual reply, raising for any other; `find_choice` returns a document's one choice.
+    `translate` begins what puts the documents of one reply into the form of chat completions.
     `cumulative`: each frame of the stream repeats the text so far; `whole_messages`: see `ReplyParts`.
     """
 
@@ -61,6 +62,7 @@ class ReplyShape(Struct, frozen=True):
     find_choice: FindChoice
     whole_messages: bool
     cumulative: bool = False
+    translate: Callable[[], Callable[[Any], Any]] | None = None
 
 
 def read_exchange(exchange: Exchange, shape: ReplyShape) -> Completion | Failure:
@@ -146,8 +148,11 @@ def _add_frames(
 ) -> Failure | None:
     """Read the documents in turn; return the failure that one of them states, if the answer is not whole by then."""
     status = exchange.response.status
+    translate = shape.translate() if shape.translate is not None and status < 400 else None
     for frame in frames:
         document = _unwrapped(frame.document)
+        if translate is not None:
+            document = translate(document)
         error = read_error(document) if frame.failed or status >= 400 else find_error(document)
         if isinstance(document, dict):
             answer.add(document, None if status >= 400 else shape.find_choice(document, index))
@@ -215,7 +220,8 @@ def _model(exchange: Exchange, answer: ReplyParts | UsualReply) -> str | None:
 
 
 def _request_id(exchange: Exchange, answer: ReplyParts | UsualReply) -> str | None:
-    header = exchange.response.headers.get("x-request-id")
+    headers = exchange.response.headers
+    header = headers.get("x-request-id") or headers.get("request-id")
     return word_or_none(answer.request_id) or word_or_none(header) or word_or_none(answer.id)
 
 

@@ -43,6 +43,7 @@ _USUAL_PATHS = (
     "/multimodal-generation",
     "/services/aigc",
     "/chat/completions",
+    "/messages",
     "/v1",
     "/api",
     "/compatible-mode",

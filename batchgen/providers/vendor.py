@@ -19,7 +19,7 @@ from batchgen.providers.error_rule import Rule
 from batchgen.providers.lane import Lane
 from batchgen.providers.protocol import ModelSettings
 
-WireName = Literal["dashscope", "openai"]
+WireName = Literal["dashscope", "openai", "anthropic"]
 Means = Literal["json_schema", "json_object", "tool", "instruction"]
 """How an answer is held to JSON: see `answers.enforcement`."""
 

@@ -44,6 +44,9 @@ _HINT_PART = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smhd])")
 _LIMITS = frozenset(
     f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
 )
+_ANTHROPIC_LIMITS = frozenset(
+    f"anthropic-ratelimit-{unit}-{what}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
+)
 
 
 class UnreadableError(ValueError):
@@ -123,20 +126,24 @@ def hinted_wait_s(text: str) -> float | None:
 
 
 def rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
-    """Return what the `x-ratelimit-*` headers say, None if there are none that can be read.
+    """Return what the `x-ratelimit-*` headers say, or Anthropic's, None if there are none that can be read.
 
     Resets come as durations (`20ms`, `1s`, `6m0s`: OpenAI), as bare seconds, or as Unix or ISO times (others); times
     are measured against `now` (Unix seconds). https://developers.openai.com/api/docs/guides/rate-limits
     """
-    if _LIMITS.isdisjoint(headers):
+    if not _LIMITS.isdisjoint(headers):
+        name = "x-ratelimit-{}-{}"
+    elif not _ANTHROPIC_LIMITS.isdisjoint(headers):
+        name = "anthropic-ratelimit-{1}-{0}"
+    else:
         return None
     limits = RateLimits(
-        limit_requests=_whole(headers.get("x-ratelimit-limit-requests")),
-        limit_tokens=_whole(headers.get("x-ratelimit-limit-tokens")),
-        remaining_requests=_whole(headers.get("x-ratelimit-remaining-requests")),
-        remaining_tokens=_whole(headers.get("x-ratelimit-remaining-tokens")),
-        reset_requests_s=_reset_s(headers.get("x-ratelimit-reset-requests"), now),
-        reset_tokens_s=_reset_s(headers.get("x-ratelimit-reset-tokens"), now),
+        limit_requests=_whole(headers.get(name.format("limit", "requests"))),
+        limit_tokens=_whole(headers.get(name.format("limit", "tokens"))),
+        remaining_requests=_whole(headers.get(name.format("remaining", "requests"))),
+        remaining_tokens=_whole(headers.get(name.format("remaining", "tokens"))),
+        reset_requests_s=_reset_s(headers.get(name.format("reset", "requests")), now),
+        reset_tokens_s=_reset_s(headers.get(name.format("reset", "tokens")), now),
     )
     return None if limits == RateLimits() else limits
 

@@ -23,6 +23,7 @@ from batchgen.simulator.calls import CHAT_PATHS, Call, read_call
 from batchgen.simulator.exchange import EVENTS, JSON, Admission, HttpRequest, Reply, error_reply
 from batchgen.simulator.faults import broken_frames, drawn, failed_reply, fallen_on
 from batchgen.simulator.limits import SimulatedLimits
+from batchgen.simulator.messages_api import message_body, message_frames, message_limit_headers
 from batchgen.simulator.rules import Problem, Wire
 from batchgen.simulator.settings import BLEMISHES, FAULTS, LOST, STREAM_FAULTS, TRAITS, Settings
 from batchgen.simulator.stats import Billed, Stats, digest_of
@@ -167,7 +168,7 @@ class Behaviour:
         if poisoned:
             problem = Problem(400, "InvalidParameter", "The input is not acceptable to the model.", "messages")
             return self._refused(wire, problem, request_id, no_answer)
-        if trait == "content_filter" and wire != "openai":
+        if trait == "content_filter" and wire not in ("openai", "anthropic"):
             problem = Problem(400, "DataInspectionFailed", "Input text data may contain inappropriate content.")
             return self._refused(wire, problem, request_id, no_answer)
         if call.service_tier == "flex" and drawn("flex_full", settings.seed, digest, attempt) < settings.flex_full:
@@ -205,12 +206,13 @@ class Behaviour:
         ticket = Admission(
             digest, input_tokens, output_tokens, answer=fault != "stream_error", lost=fault in LOST, lane=lane
         )
-        headers = (("x-request-id", request_id),)
+        headers = (("request-id" if wire == "anthropic" else "x-request-id", request_id),)
         writing_s = output_tokens / settings.tokens_per_s if settings.tokens_per_s else 0.0
         if fault == "hang":
             return Reply(200, wait_s=settings.hang_s, fault=fault, ticket=ticket)
         if call.stream:
-            frames = broken_frames(wire, stream_frames(good), fault, request_id)
+            told = list(message_frames(good)) if wire == "anthropic" else stream_frames(good)
+            frames = broken_frames(wire, told, fault, request_id)
             return Reply(
                 200,
                 (EVENTS, *headers),
@@ -220,7 +222,7 @@ class Behaviour:
                 fault=fault,
                 ticket=ticket,
             )
-        body = whole_body(good)
+        body = message_body(good) if wire == "anthropic" else whole_body(good)
         if fault == "malformed":
             body = body[: len(body) // 2] + b"\n"
         return Reply(200, (JSON, *headers), body, wait_s=wait_s + writing_s, fault=fault, ticket=ticket)
@@ -231,8 +233,11 @@ class Behaviour:
 
     def _key_problem(self, request: HttpRequest) -> Problem | None:
         settings = self.settings
-        kind, _, key = request.headers.get("authorization", "").partition(" ")
-        key = key.strip()
+        if request.target.startswith("/v1/messages"):
+            kind, key = "bearer", request.headers.get("x-api-key", "").strip()
+        else:
+            kind, _, key = request.headers.get("authorization", "").partition(" ")
+            key = key.strip()
         fatal = settings.fatal_after is not None and self._served >= settings.fatal_after
         if fatal and settings.fatal_error == "arrearage":
             return Problem(400, "Arrearage", "Access denied, please make sure your account is in good standing.")
@@ -240,6 +245,8 @@ class Behaviour:
         return None if valid and not fatal else Problem(401, "InvalidApiKey", "Invalid API-key provided.")
 
     def _limit_headers(self, wire: Wire) -> Headers:
+        if self.settings.headers and wire == "anthropic":
+            return message_limit_headers(self._limits, self._wall_clock())
         return limit_headers(self._limits) if self.settings.headers and wire == "openai" else ()
 
 

@@ -135,7 +135,8 @@ def _logprobs(text: str) -> dict[str, Any]:
     }
 
 
-def _pieces(text: str) -> list[str]:
+def pieces_of(text: str) -> list[str]:
+    """Return the text of an answer in the pieces of a stream."""
     size = max(_PIECE_CHARACTERS, -(-len(text) // _MOST_PIECES))
     return [text[i : i + size] for i in range(0, len(text), size)]
 
@@ -146,7 +147,9 @@ def _native_frames(reply: Reply200) -> Iterator[bytes]:
     number = 0
     for i, answer in enumerate(reply.answers):
         said, thought = "", ""
-        steps = [(piece, "") for piece in _pieces(answer.reasoning)] + [("", piece) for piece in _pieces(answer.text)]
+        steps = [(piece, "") for piece in pieces_of(answer.reasoning)] + [
+            ("", piece) for piece in pieces_of(answer.text)
+        ]
         for reasoning, text in [*steps, ("", "")]:
             number += 1
             said += text
@@ -173,12 +176,12 @@ def native_frame(number: int, event: str, status: int, data: dict[str, Any]) -> 
 
 def _chat_frames(reply: Reply200) -> Iterator[bytes]:
     for i, answer in enumerate(reply.answers):
-        deltas: list[dict[str, Any]] = [{"reasoning_content": piece} for piece in _pieces(answer.reasoning)]
-        deltas += [{"content": None if reply.null_content else piece} for piece in _pieces(answer.text)]
+        deltas: list[dict[str, Any]] = [{"reasoning_content": piece} for piece in pieces_of(answer.reasoning)]
+        deltas += [{"content": None if reply.null_content else piece} for piece in pieces_of(answer.text)]
         for k, call in enumerate(answer.tool_calls):
             named = {"index": k, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
             deltas.append({"tool_calls": [named]})
-            deltas += [{"tool_calls": [{"index": k, "function": {"arguments": p}}]} for p in _pieces(call.arguments)]
+            deltas += [{"tool_calls": [{"index": k, "function": {"arguments": p}}]} for p in pieces_of(call.arguments)]
         deltas[:1] = [{"role": "assistant", **(deltas or [{"content": ""}])[0]}]
         for k, delta in enumerate([*deltas, {}]):
             reason = answer.finish_reason if k == len(deltas) else None

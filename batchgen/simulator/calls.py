@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from batchgen.simulator.messages_api import call_fields
 from batchgen.simulator.rules import InvalidError, Problem, Wire, check_messages, check_parameters, refuse
 from batchgen.simulator.settings import Settings
 
@@ -23,6 +24,7 @@ CHAT_PATHS: Mapping[str, tuple[Wire, bool]] = {
     "/compatible-mode/v1/chat/completions": ("compatible", False),
     "/v1/chat/completions": ("openai", False),
     "/chat/completions": ("openai", False),
+    "/v1/messages": ("anthropic", False),
 }
 """The wire format of each path, and whether it is the multimodal path."""
 
@@ -72,6 +74,8 @@ def read_call(path: str, headers: Mapping[str, str], body: bytes, settings: Sett
             refuse("Model is required.", "model", "BadRequest.EmptyModel")
         if settings.models is not None and model not in settings.models:
             refuse(f"The model `{model}` does not exist or you do not have access to it.", None, "ModelNotFound", 404)
+        if wire == "anthropic":
+            return Call(wire=wire, model=model, **call_fields(fields, headers))
         return (
             _read_native(model, fields, headers, settings, multimodal)
             if wire == "native"

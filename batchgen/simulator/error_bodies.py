@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from batchgen.simulator.bodies import native_frame
+from batchgen.simulator.messages_api import message_error, message_error_frame
 from batchgen.simulator.rules import Problem, Wire
 
 _encode = msgspec.json.encode
@@ -48,6 +49,8 @@ _ANY_OTHER = ("invalid_parameter_error", "invalid_request_error", None, None, "i
 
 def error_body(wire: Wire, problem: Problem, request_id: str) -> tuple[int, bytes]:
     """Return the status and the body of an error in the form of the vendor."""
+    if wire == "anthropic":
+        return message_error(problem, request_id)
     if wire == "native":
         return problem.status, _encode(_native_error(problem, request_id))
     code, kind, status, openai_code, openai_kind = _OTHER_CODES.get(problem.code, _ANY_OTHER)
@@ -60,6 +63,8 @@ def error_body(wire: Wire, problem: Problem, request_id: str) -> tuple[int, byte
 
 def error_frame(wire: Wire, problem: Problem, request_id: str) -> bytes:
     """Return an error as a frame within a stream. Chat completions still end with `[DONE]`, as in vLLM."""
+    if wire == "anthropic":
+        return message_error_frame(problem, request_id)
     if wire == "native":
         return native_frame(99, "error", problem.status, _native_error(problem, request_id))
     return b"data: %s\n\ndata: [DONE]\n\n" % error_body(wire, problem, request_id)[1]

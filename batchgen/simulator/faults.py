@@ -10,7 +10,7 @@ from batchgen.simulator.exchange import HTML, Reply, error_reply
 from batchgen.simulator.rules import Problem, Wire
 from batchgen.simulator.settings import Settings
 
-_FINISHED = re.compile(rb'"finish_reason":"(?!null")')
+_FINISHED = re.compile(rb'"(?:finish|stop)_reason":"(?!null")')
 
 
 def drawn(what: str, seed: int, digest: int, attempt: int) -> float:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from batchgen.simulator.answers import text_of
 
-Wire = Literal["native", "compatible", "openai"]
+Wire = Literal["native", "compatible", "openai", "anthropic"]
 
 
 class Problem(Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from batchgen.errors import JobError
 from batchgen.providers.lane import LIVE, NOT_BUILT, Lane
 from batchgen.providers.vendor import INTERNATIONAL, Vendor
+from batchgen.providers.vendors.anthropic import ANTHROPIC
 from batchgen.providers.vendors.azure import AZURE
 from batchgen.providers.vendors.dashscope import DASHSCOPE
 from batchgen.providers.vendors.deepseek import DEEPSEEK
@@ -12,7 +13,7 @@ from batchgen.providers.vendors.groq import GROQ
 from batchgen.providers.vendors.mistral import MISTRAL
 from batchgen.providers.vendors.openai import OPENAI
 
-VENDORS = {vendor.name: vendor for vendor in (DASHSCOPE, OPENAI, AZURE, DEEPSEEK, GROQ, MISTRAL)}
+VENDORS = {vendor.name: vendor for vendor in (DASHSCOPE, OPENAI, ANTHROPIC, AZURE, DEEPSEEK, GROQ, MISTRAL)}
 """The vendors by the word that names them in `model.provider`."""
 
 
