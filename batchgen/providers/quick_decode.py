@@ -180,12 +180,16 @@ class _Block(Struct, gc=False, forbid_unknown_fields=True):
     citations: None = None
 
 
+class _Thought(Struct, gc=False, forbid_unknown_fields=True):
+    thinking_tokens: _Count | None = None
+
+
 class _ClaudeUsage(Struct, gc=False):
     input_tokens: _Count
     output_tokens: _Tokens
     cache_read_input_tokens: _Count | None = None
     cache_creation_input_tokens: _Count | None = None
-    output_tokens_details: None = None
+    output_tokens_details: _Thought | None = None
     service_tier: Literal["standard"] | None = None
 
     def read(self) -> Usage | None:
@@ -193,8 +197,11 @@ class _ClaudeUsage(Struct, gc=False):
         tokens_in = self.input_tokens + (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
         if not tokens_in:
             return None
+        thought = None if self.output_tokens_details is None else self.output_tokens_details.thinking_tokens
+        if (thought or 0) > self.output_tokens:
+            return None
         cached, stored = self.cache_read_input_tokens, self.cache_creation_input_tokens
-        return Usage(tokens_in, self.output_tokens, tokens_in + self.output_tokens, cached, None, stored)
+        return Usage(tokens_in, self.output_tokens, tokens_in + self.output_tokens, cached, thought, stored)
 
 
 _ENDS: dict[str, Literal["stop", "length"]] = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}

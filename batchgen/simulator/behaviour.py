@@ -233,11 +233,10 @@ class Behaviour:
 
     def _key_problem(self, request: HttpRequest) -> Problem | None:
         settings = self.settings
-        if request.target.startswith("/v1/messages"):
-            kind, key = "bearer", request.headers.get("x-api-key", "").strip()
-        else:
-            kind, _, key = request.headers.get("authorization", "").partition(" ")
-            key = key.strip()
+        kind, _, key = request.headers.get("authorization", "").partition(" ")
+        key = key.strip()
+        if request.target.startswith("/v1/messages") and "x-api-key" in request.headers:  # Anthropic takes both
+            kind, key = "bearer", request.headers["x-api-key"].strip()
         fatal = settings.fatal_after is not None and self._served >= settings.fatal_after
         if fatal and settings.fatal_error == "arrearage":
             return Problem(400, "Arrearage", "Access denied, please make sure your account is in good standing.")

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchgen.simulator.messages_api import call_fields
+from batchgen.simulator.messages_call import call_fields
 from batchgen.simulator.rules import InvalidError, Problem, Wire, check_messages, check_parameters, refuse
 from batchgen.simulator.settings import Settings
 

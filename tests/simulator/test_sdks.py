@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import anthropic
 import dashscope
 import openai
 import pytest
@@ -242,3 +243,90 @@ def test_dashscope_error_in_a_stream(simulator):
     frames = list(generate(simulator, stream=True, incremental_output=True))
     assert frames[0].status_code == 200
     assert (frames[-1].status_code, frames[-1].code) == (400, "InternalError")
+
+
+@pytest.fixture
+async def claude():
+    """Anthropic's client; `claude.simulator` is the other end."""
+    async with (
+        Simulator() as simulator,
+        anthropic.AsyncAnthropic(
+            base_url=simulator.url,
+            api_key="test-key",
+            max_retries=0,
+            http_client=anthropic.DefaultAsyncHttpxClient(verify=False),
+        ) as sdk,
+    ):
+        sdk.simulator = simulator  # type: ignore[attr-defined]
+        yield sdk
+
+
+ASKED = {"model": "claude-haiku-5-5", "max_tokens": 4000, "system": "You help.", "messages": MESSAGES[1:]}
+
+
+@pytest.mark.anyio
+async def test_anthropic_plain_and_streamed(claude):
+    """Text, stop_reason and usage; the stream's events join to the same message."""
+    done = await claude.messages.create(**ASKED)
+    assert [block.text for block in done.content] == [expected_answer(MESSAGES)]
+    assert (done.stop_reason, done.usage.output_tokens) == ("end_turn", count_tokens(expected_answer(MESSAGES)))
+    async with claude.messages.stream(**ASKED) as stream:
+        joined = await stream.get_final_message()
+    assert joined.content[0].text == done.content[0].text
+    assert (joined.stop_reason, joined.usage.output_tokens) == (done.stop_reason, done.usage.output_tokens)
+    cut = await claude.messages.create(**ASKED | {"max_tokens": 1})
+    assert cut.stop_reason == "max_tokens"
+
+
+@pytest.mark.anyio
+async def test_anthropic_thinking_tools_and_schema(claude):
+    """A block of thinking with its signature, a call whose input fits, an object that fits."""
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    async with claude.messages.stream(**ASKED, thinking=thinking) as stream:
+        done = await stream.get_final_message()
+    assert [block.type for block in done.content] == ["thinking", "text"]
+    assert done.content[0].thinking.startswith("Considering")
+    assert done.content[0].signature
+    tools = [{"name": "find_order", "input_schema": TOOLS[0]["function"]["parameters"]}]
+    plain = await claude.messages.create(**ASKED, tools=tools)
+    async with claude.messages.stream(**ASKED, tools=tools) as stream:
+        streamed = await stream.get_final_message()
+    for done in (plain, streamed):
+        assert done.stop_reason == "tool_use"
+        assert (done.content[-1].name, done.content[-1].input) == ("find_order", {"number": 4711})
+    form = {"format": {"type": "json_schema", "schema": SCHEMA}}
+    done = await claude.messages.create(**ASKED, output_config=form)
+    assert set(json.loads(done.content[0].text)) == {"name", "age"}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"api_key": "another"}, anthropic.AuthenticationError),
+        ({"models": ("other",)}, anthropic.NotFoundError),
+        ({"rpm": 0.001, "tpm": 0.001}, anthropic.RateLimitError),
+        ({"error_500": 1.0}, anthropic.InternalServerError),
+        ({"error_503": 1.0}, anthropic.APIStatusError),
+        ({"poison": "4711"}, anthropic.BadRequestError),
+        ({"reset": 1.0}, anthropic.APIConnectionError),
+    ],
+)
+async def test_anthropic_errors(claude, settings, error):
+    """Each error becomes the SDK's exception for it; overload is a 529."""
+    claude.simulator.change(**settings)
+    if "rpm" in settings:
+        await claude.messages.create(**ASKED | {"messages": [{"role": "user", "content": "first"}]})
+    with pytest.raises(error) as raised:
+        await claude.messages.create(**ASKED)
+    if "error_503" in settings:
+        assert raised.value.status_code == 529
+
+
+@pytest.mark.anyio
+async def test_anthropic_error_in_a_stream(claude):
+    """An error event raises in the middle of the stream."""
+    claude.simulator.change(stream_error=1.0)
+    with pytest.raises(anthropic.APIError, match="mid-stream"):
+        async with claude.messages.stream(**ASKED) as stream:
+            await stream.get_final_message()

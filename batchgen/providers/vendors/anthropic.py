@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,9 @@ _LEAST_THINKING = 1024
 # Since Claude 4.5 a model can be held to a schema; those before have tools alone.
 # https://platform.claude.com/docs/en/build-with-claude/structured-outputs
 _BEFORE_SCHEMAS = r"claude-(?:\d|instant|v\d)|claude-(?:opus|sonnet|haiku)-4(?:-[01]\b|-\d{8}|@|$)"
+
+# Claude 4.7 and later sample in one way only; https://platform.claude.com/docs/en/api/migration-2026-10-21
+_BEFORE_FIXED_SAMPLING = re.compile(r"claude-(?:\d|instant|v\d)|claude-(?:opus|sonnet|haiku)-4(?:-[0-6]\b|-\d{8}|@|$)")
 
 
 def thinks(model: str, parameters: Mapping[str, Any]) -> bool:
@@ -52,6 +56,10 @@ def _check(settings: ModelSettings, parameters: Mapping[str, Any]) -> Iterator[F
     ):
         yield "parameters.stop_sequences", "must be a list of texts that are not blank", True
     yield from _check_thinking(parameters)
+    if not _BEFORE_FIXED_SAMPLING.search(settings.name):
+        for name in ("temperature", "top_p", "top_k"):
+            if parameters.get(name, 1) != 1 and not from_column(parameters[name]):
+                yield f"parameters.{name}", f"{settings.name} is known to take only the default", False
     if _longest_cache(parameters.get("cache_control")):
         text = "of an hour is written at twice the price of input, and counted here at 125 %"
         yield "parameters.cache_control", text, False
@@ -62,8 +70,8 @@ def _check_thinking(parameters: Mapping[str, Any]) -> Iterator[Finding]:
     if thinking is None or from_column(thinking):
         return
     kind = thinking.get("type") if isinstance(thinking, Mapping) else None
-    if kind not in ("enabled", "adaptive", "disabled"):
-        yield "parameters.thinking", 'must be { type = "enabled", budget_tokens = N }, "adaptive" or "disabled"', True
+    if not isinstance(kind, str):
+        yield "parameters.thinking", 'must be a table such as { type = "adaptive" }', True
         return
     if kind == "disabled":
         return
