@@ -21,6 +21,7 @@ from batchgen.simulator.http1 import BadRequestError, RequestReader
 
 _RESET_AFTER_S = 0.02  # lets the client receive the first half: a reset discards what is still in the socket
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_STATUS_LINES[529] = "HTTP/1.1 529 Overloaded\r\n"  # Anthropic's own
 _LAST_CHUNK = b"0\r\n\r\n"
 
 

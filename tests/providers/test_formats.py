@@ -192,7 +192,8 @@ def test_the_registry():
     for word, vendor in VENDORS.items():
         base_url = vendor.base_url or f"https://me{vendor.hosts[0]}"
         assert vendor_of(word, base_url) is vendor
-        assert open_provider(word, ModelSettings(name="m", base_url=base_url)).remarks() == []
+        settings = ModelSettings(name="m", base_url=base_url, parameters={"max_tokens": 5})
+        assert open_provider(word, settings).remarks() == []
         assert vendor.api_key_env.endswith("_API_KEY")
     with pytest.raises(JobError, match="Did you mean 'dashscope'"):
         open_provider("dashcope", ModelSettings(name="m", base_url="https://h"))
