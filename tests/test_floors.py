@@ -10,7 +10,7 @@ FLOORS = (
     ("__init__", "__main__"),
     ("cli",),
     ("frames",),
-    ("report", "difference", "starting"),
+    ("report", "difference", "starting", "review"),
     ("estimating", "evaluation"),
     ("api", "simulated", "progress"),
     ("engine", "results"),
@@ -36,6 +36,9 @@ OWNED = {
     "selectolax": {"mail.html"},
     "sqlite3": None,
     "tiktoken": {"tokens.vocabularies"},
+    "duckdb": {"review.table"},
+    "starlette": {"review.server"},
+    "uvicorn": {"review.server"},
     "h11": {"simulator.http1"},
 }
 """Libraries that are imported in one place (None: see the journal's own modules)."""

@@ -81,8 +81,9 @@ def _summary(shown: int, count: int, chosen: bool) -> str:
 @click.option("--columns", metavar="NAMES", help="Only these, in this order: names with commas between them.")
 @click.option("--failed", is_flag=True, help="Only rows that failed.")
 @click.option("--where", metavar="CONDITIONS", help="Only rows like these; see batchgen show --help.")
+@click.option("--reviewed", is_flag=True, help="Answers as people corrected them; see batchgen view --help.")
 def export_command(
-    directories: tuple[str, ...], file: str, columns: str | None, failed: bool, where: str | None
+    directories: tuple[str, ...], file: str, *, columns: str | None, failed: bool, where: str | None, reviewed: bool
 ) -> int:
     """Write results as one table: .csv, .xlsx (Excel), .jsonl or .parquet, as the ending of FILE says.
 
@@ -100,9 +101,10 @@ def export_command(
 
     from batchgen.results.export import export
     from batchgen.results.flat import FlatRows
+    from batchgen.results.reviewed import ReviewedRows
     from batchgen.results.rows import ResultRows
 
-    rows = ResultRows(*directories)
+    rows = ReviewedRows(*directories) if reviewed else ResultRows(*directories)
     names = next(csv.reader([columns], skipinitialspace=True)) if columns else []
     exported = export(FlatRows(rows, columns=names, failed=failed, where=where), Path(file))
     for note in [*rows.notes, *exported.notes]:

@@ -22,6 +22,7 @@ from batchgen.cli.suggestions import Commands, explained
 from batchgen.cli.tools import mail_command, prices, simulate
 from batchgen.cli.unforeseen import remember
 from batchgen.cli.unforeseen import report as report_unforeseen
+from batchgen.cli.view_command import view_command
 from batchgen.errors import BatchgenError, InternalStop, StoppedError
 from batchgen.text.terminal import harmless
 from batchgen.version import __version__
@@ -43,6 +44,7 @@ for command in (
     run_command,
     show_command,
     export_command,
+    view_command,
     check,
     estimate,
     status,

@@ -123,6 +123,7 @@ def cost(directories: tuple[str, ...], **options: Any) -> int:
     "--compared", metavar="FILE", type=click.Path(), help="Write every answer beside its gold value, as Parquet."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--reviewed", is_flag=True, help="Take as gold what people checked; see batchgen view --help.")
 def evaluate_command(
     *,
     directories: tuple[str, ...],
@@ -132,6 +133,7 @@ def evaluate_command(
     parquet: str | None,
     compared: str | None,
     as_json: bool,
+    reviewed: bool,
 ) -> int:
     """Compare a run's answers with gold columns: accuracy, precision, recall, F1, confusion, fields.
 
@@ -147,14 +149,20 @@ def evaluate_command(
     remember(directories[0])
     import msgspec
 
-    from batchgen.evaluation.evaluate import evaluate, gold_setting, settings_of_run, write_measures
+    from batchgen.errors import UsageError
+    from batchgen.evaluation.evaluate import evaluate, gold_setting, reviewed_gold, settings_of_run, write_measures
     from batchgen.evaluation.text import evaluation_text
     from batchgen.job.evaluation_settings import EvaluationSettings
 
-    settings = EvaluationSettings(gold=gold_setting(gold)) if gold else settings_of_run(directories[0])
+    if reviewed:
+        if gold:
+            raise UsageError("--reviewed and --gold exclude each other.")
+        settings, rows = reviewed_gold(directories)
+    else:
+        settings, rows = EvaluationSettings(gold=gold_setting(gold)) if gold else settings_of_run(directories[0]), None
     if seed is not None:
         settings = msgspec.structs.replace(settings, seed=seed)
-    evaluation = evaluate(directories, settings, show=show, compared=compared)
+    evaluation = evaluate(directories, settings, show=show, compared=compared, rows=rows)
     if parquet is not None:
         write_measures(evaluation, parquet)
     click.echo(evaluation.to_json() if as_json else evaluation_text(evaluation))

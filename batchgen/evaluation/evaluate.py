@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from batchgen.errors import InputError, UsageError
+from batchgen.evaluation.answers import ABOUT_THE_ANSWER
 from batchgen.evaluation.comparison import (
     COMPARED_COLUMNS,
     MOST_LABELS,
@@ -38,6 +39,7 @@ from batchgen.evaluation.statistics import Bootstrap, Measure
 from batchgen.evaluation.values import Kind
 from batchgen.files.table import parquet_file, table_file
 from batchgen.job.evaluation_settings import EvaluationSettings
+from batchgen.results.reviewed import GoldRows, gold_name
 from batchgen.results.rows import ResultRows, directories_of
 from batchgen.storage.run_state import read_run_json
 from batchgen.text.storable import json_bytes
@@ -103,19 +105,31 @@ def settings_of_run(directory: Path | str) -> EvaluationSettings:
     return msgspec.convert(saved, EvaluationSettings)
 
 
+def reviewed_gold(directories: Sequence[Path | str]) -> tuple[EvaluationSettings, ResultRows]:
+    """Return what people checked as gold. Raises `OutputError` where nothing is."""
+    rows = GoldRows(*directories)
+    fields = [field for field in rows.checked if field not in ABOUT_THE_ANSWER]
+    if fields in (["label"], ["completion"]):
+        return EvaluationSettings(gold=gold_name(fields[0])), rows
+    return EvaluationSettings(gold={field: gold_name(field) for field in fields}), rows
+
+
 def evaluate(
     directory: Path | str | Sequence[Path | str],
     settings: EvaluationSettings,
     *,
     show: int = 10,
     compared: Path | str | None = None,
+    rows: ResultRows | None = None,
 ) -> Evaluation:
     """Compare the answers of a run, or of several as one, with gold, in one pass and bounded memory (two for labels).
 
-    `show`: how many rows to look at first are kept; `compared`: a Parquet file for all comparisons, one a line. Raises
-    `InputError` for gold that is not there, `OutputError` for results that are not, `UsageError` without numpy.
+    `show`: how many rows to look at first are kept; `compared`: a Parquet file for all comparisons, one a line; `rows`:
+    the rows with their gold, where it is no input column. Raises `InputError` for gold that is not there, `OutputError`
+    for results that are not, `UsageError` without numpy.
     """
-    rows = ResultRows(*([directory] if isinstance(directory, (str, Path)) else directory))
+    if rows is None:
+        rows = ResultRows(*([directory] if isinstance(directory, (str, Path)) else directory))
     rows.check_carried(settings.columns)
     bootstrap = Bootstrap(settings.seed, settings.resamples)
     gold = gold_columns(settings)

@@ -19,6 +19,9 @@ ESTIMATE_FILE = "estimate.parquet"
 JOB_FILE = "job.json"
 JOINED_FILE = "joined.parquet"
 """All fields of the answers that `--add-to` has added some to."""
+REVIEW_FILE = "review.parquet"
+"""What people said of the answers."""
+REVIEW_LOCK_FILE = "review.lock"
 SHARD_INPUTS = "open-*.arrow"
 """The input columns of shards that are not finished, by the shard's number."""
 
@@ -42,6 +45,8 @@ _OWN = (
     ESTIMATE_FILE,
     JOB_FILE,
     JOINED_FILE,
+    REVIEW_FILE,
+    REVIEW_LOCK_FILE,
     SHARD_INPUTS,
     ERROR_FILE,
     "part-*.parquet.damaged-*",
