@@ -147,6 +147,8 @@ def read_usage(report: Figures | None, *, answered: bool = True, claude: bool = 
     thought = _either(_first(written, _THOUGHT), _first(figures, _THOUGHT))
     total = _first(figures, _TOTAL) or None
     tokens_in, tokens_out = _pair(figures, total)
+    if tokens_in == 0 and cached and total is not None and tokens_out and total > tokens_out:
+        tokens_in = total - tokens_out  # the cached tokens alone are not the input
     if tokens_in is not None:
         plain_out, all_out = tokens_out or 0, (tokens_out or 0) + (thought or 0)
         tools = _first(figures, _TOOLS) or 0

@@ -169,6 +169,14 @@ TOLD = {
     "only the total beyond 64 bits": (PLAIN | {"total_tokens": 2**64}, Usage(800, 200, 1000)),
     "words": ({"prompt_tokens": "many", "completion_tokens": [3], "total_tokens": {}}, Usage()),
     "truth": ({"prompt_tokens": True, "completion_tokens": False}, Usage()),
+    "an input of zero beside a cache that is a part of it": (
+        {"prompt_tokens": 0, "completion_tokens": 200, "total_tokens": 1000, "prompt_cache_hit_tokens": 640},
+        Usage(800, 200, 1000, cached_tokens=640),
+    ),
+    "an input of zero where all came from the cache": (
+        {"input_tokens": 0, "output_tokens": 200, "total_tokens": 1000, "cache_read_input_tokens": 800},
+        Usage(800, 200, 1000, cached_tokens=800),
+    ),
 }  # fmt: skip
 
 
