@@ -137,7 +137,9 @@ def _layer(text: str) -> tuple[str, str, str]:
             return opening, text[len(opening) : -len(closing)], closing
     first, last = text[:1], text[-1:]
     if len(text) > 2 and (
-        _BRACKETS.get(first) == last or (first in _QUOTES and last in _QUOTES) or (first == last and first in "*_")
+        _BRACKETS.get(first) == last
+        or (first in _QUOTES and last in _QUOTES)
+        or (first == last and first in "*_" and text[1] != " ")
     ):
         return first, text[1:-1], last
     if last == ")" and "(" not in text and len(text) > 1:  # `B)` from a list

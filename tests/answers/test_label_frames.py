@@ -24,6 +24,9 @@ GIVEN = [
     "**Answer:**\n```\nspam\n```",
     "| Label | spam |",
     "- [x] spam",
+    "* **spam**",
+    "* *spam*",
+    "* **Label: spam**",
     "$\\boxed{\\text{spam}}$",
     "\\(\\boxed{spam}\\)",
     "The final answer is: $\\boxed{\\text{spam}}$.",
@@ -410,3 +413,8 @@ def test_a_label_that_only_counts_the_noun_after_it_is_none(labels, text):
 @pytest.mark.parametrize("text", ["No is the answer.", "Answer: no", "The answer is no."])
 def test_a_label_that_can_count_is_found_before_a_verb_and_at_the_end(text):
     assert LabelSet(["yes", "no"]).find(text) == "no"
+
+
+def test_a_list_of_bold_labels_with_stars_is_read():
+    labels = LabelSet(["billing", "praise"])
+    assert labels.find_several("* **billing**\n* **praise**") == ("billing", "praise")
