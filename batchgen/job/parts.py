@@ -18,6 +18,7 @@ from batchgen.source import Reading, Source
 from batchgen.storage.result_schema import RESULT_COLUMNS, Layout, Parsed
 from batchgen.values import Result, Usage
 
+_PLACES = Decimal("1e-12")
 _REQUEST_FILE = {"custom_id", "method", "url", "body"}
 
 
@@ -103,7 +104,10 @@ def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layo
 
 
 def input_cost_of(parts: JobParts) -> Callable[[Result], Decimal | None]:
-    """Return a function that computes a stored result's input cost: the parts hold only the sum of input and output."""
+    """Return a function that computes a stored result's input cost: the parts hold only the sum of input and output.
+
+    Where that sum is not today's price, it is divided in proportion, so that no part of it is more than the whole.
+    """
 
     def input_cost(result: Result) -> Decimal | None:
         price = parts.price_of(parts.model or result.model or "")
@@ -115,6 +119,11 @@ def input_cost_of(parts: JobParts) -> Callable[[Result], Decimal | None]:
             reasoning_tokens=result.reasoning_tokens,
         )
         cost = price.cost(usage) if price is not None else None
-        return cost.input if cost is not None else None
+        if cost is None:
+            return None
+        whole, stored = cost.input + cost.output, result.cost
+        if stored is None or not whole or stored == whole:
+            return cost.input
+        return (stored * cost.input / whole).quantize(_PLACES)  # another lane, class of service or price
 
     return input_cost

@@ -215,6 +215,7 @@ def table_results(
         result = Result(row=rows[place], finished_at_us=times[place], **fields)
         cost = costs[place]
         if cost is not None:
+            result = msgspec.structs.replace(result, input_cost=Decimal(0), output_cost=cost)
             share = min(max(input_cost(result) or Decimal(0), Decimal(0)), cost)
             result = msgspec.structs.replace(result, input_cost=share, output_cost=cost - share)
         yield result

@@ -1,0 +1,35 @@
+"""What a part does not say of its rows is worked out again from what it says."""
+
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pytest
+
+from batchgen.job.parts import input_cost_of
+from batchgen.money.prices import load_prices
+from batchgen.values import Result, Status
+
+PRICE = load_prices().find("gpt-5-mini", "international")
+
+
+@pytest.mark.parametrize("factor", ["1", "0.5", "0.1", "3"])
+def test_the_input_has_its_share_of_what_a_row_cost(factor):
+    """At the list's price, and in proportion where another lane, class of service or list decided it."""
+    parts = SimpleNamespace(model="gpt-5-mini", price_of=lambda name: PRICE)
+    listed = Decimal("0.00025"), Decimal("0.0002")  # 1,000 tokens in, 100 out
+    result = Result(0, Status.SUCCEEDED, 1, 0, input_tokens=1000, output_tokens=100)
+    stored = sum(listed) * Decimal(factor)
+    result = Result(
+        **{name: getattr(result, name) for name in Result.__struct_fields__}
+        | {"input_cost": Decimal(0), "output_cost": stored}
+    )
+    assert input_cost_of(parts)(result) == listed[0] * Decimal(factor)
+
+
+def test_nothing_is_divided_where_no_price_or_no_tokens_are_known():
+    """Then the whole cost is the output's, as before."""
+    result = Result(0, Status.SUCCEEDED, 1, 0, input_tokens=1000, output_tokens=100)
+    assert input_cost_of(SimpleNamespace(model="m", price_of=lambda name: None))(result) is None
+    assert (
+        input_cost_of(SimpleNamespace(model="m", price_of=lambda name: PRICE))(Result(0, Status.FAILED, 1, 0)) is None
+    )
