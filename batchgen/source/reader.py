@@ -68,7 +68,7 @@ def check_names(names: Sequence[str], path: str) -> None:
         raise InputError(f"{path} has no columns.")
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise InputError(f'{path} has two columns named "{name}" (the {index + 1}th is one): rename one of them.')
+            raise InputError(f'{path} has two columns named "{name}" (the second is column {index + 1}): rename one.')
 
 
 def difference(first: pa.Schema, other: pa.Schema) -> str | None:

@@ -88,7 +88,7 @@ def test_bad_bytes_cost_their_row(tmp_path):
         ("ragged.csv", ["line 4", "row 1", "3 cells", "has 2"]),
         ("unclosed_quote.csv", ["row 1", "line 3", "never closed"]),
         ("stray_quote.csv", ["row 0", "line 2", "doubled"]),
-        ("duplicate_columns.csv", ['two columns named "id"', "rename"]),
+        ("duplicate_columns.csv", ['two columns named "id"', "the second is column", "rename"]),
         ("parquet_inside.csv", ["rename it to .parquet"]),
         ("excel.csv", ["Excel", "save the sheet as CSV"]),
     ],
