@@ -26,8 +26,10 @@ def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
     """Serve the simulator in a thread of this process and yield the endpoint that leads to it."""
     batch_chat = job.model.lane == "batch-chat"
     handle = start_in_thread(structs.replace(DEMONSTRATION, batch_chat=batch_chat))
-    wire = "openai" if batch_chat else wire_of(job.model.provider)
+    path = BASE_PATHS["openai" if batch_chat else wire_of(job.model.provider)]
+    if job.model.lane == "flex":
+        path = "/v1"  # OpenAI's own form: compatible mode has one class of service
     try:
-        yield Endpoint(handle.url + BASE_PATHS[wire], Secret("simulated"), SIMULATOR)
+        yield Endpoint(handle.url + path, Secret("simulated"), SIMULATOR)
     finally:
         handle.close()

@@ -10,6 +10,7 @@ from batchgen.errors import JobError
 from batchgen.job.settings import Job
 from batchgen.pace.observations import PaceObservations
 from batchgen.report.costs import read_costs
+from batchgen.simulated import simulated_endpoint
 from batchgen.simulator import Settings, start_in_thread
 from tests.inputs import write_csv
 
@@ -67,6 +68,17 @@ def test_a_lane_is_billed_at_its_price(job, server, lane, provider, tmp_path):
     assert done.cost == at(PRICE, "0.5", books[lane])
     assert {line.lane for line in read_costs([tmp_path / "out"]).lines} == {lane}
     assert list(read_costs([tmp_path / "out"]).totals().values()) == [done.cost]
+
+
+@pytest.mark.parametrize(("lane", "provider"), [("flex", "openai"), ("batch-chat", "dashscope")])
+def test_a_simulated_run_has_the_price_of_its_lane(job, lane, provider):
+    """`--simulate` shows what the lane would cost."""
+    made = job(lane, provider)
+    with simulated_endpoint(made) as endpoint:
+        done = batchgen.run(made, endpoint=endpoint)
+    assert done.succeeded == ROWS
+    used = {"input_tokens": done.input_tokens, "output_tokens": done.output_tokens}
+    assert done.cost == at(PRICE, "0.5", used)
 
 
 def test_an_own_price_of_a_lane(job, server):
