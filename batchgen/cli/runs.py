@@ -149,17 +149,10 @@ def evaluate_command(
     remember(directories[0])
     import msgspec
 
-    from batchgen.errors import UsageError
-    from batchgen.evaluation.evaluate import evaluate, gold_setting, reviewed_gold, settings_of_run, write_measures
+    from batchgen.evaluation.evaluate import evaluate, gold_of, write_measures
     from batchgen.evaluation.text import evaluation_text
-    from batchgen.job.evaluation_settings import EvaluationSettings
 
-    if reviewed:
-        if gold:
-            raise UsageError("--reviewed and --gold exclude each other.")
-        settings, rows = reviewed_gold(directories)
-    else:
-        settings, rows = EvaluationSettings(gold=gold_setting(gold)) if gold else settings_of_run(directories[0]), None
+    settings, rows = gold_of(directories, gold, reviewed)
     if seed is not None:
         settings = msgspec.structs.replace(settings, seed=seed)
     evaluation = evaluate(directories, settings, show=show, compared=compared, rows=rows)

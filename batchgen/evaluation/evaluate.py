@@ -41,6 +41,7 @@ from batchgen.files.table import parquet_file, table_file
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.results.reviewed import GoldRows, gold_name
 from batchgen.results.rows import ResultRows, directories_of
+from batchgen.storage.own_files import REVIEW_FILE
 from batchgen.storage.run_state import read_run_json
 from batchgen.text.storable import json_bytes
 
@@ -100,9 +101,29 @@ def settings_of_run(directory: Path | str) -> EvaluationSettings:
     if not saved:
         raise UsageError(
             f"{directory}: the job had no [evaluate]. Name the gold column with --gold COLUMN, or --gold FIELD=COLUMN "
-            "for each field."
+            "for each field, or check answers with batchgen view."
         )
     return msgspec.convert(saved, EvaluationSettings)
+
+
+def gold_of(
+    directories: Sequence[Path | str], gold: tuple[str, ...], reviewed: bool
+) -> tuple[EvaluationSettings, ResultRows | None]:
+    """Return what is compared with what: `gold` columns, those of the job, else what people checked.
+
+    The rows are returned where they have columns of gold that the results lack. Raises `UsageError`, `OutputError`.
+    """
+    if reviewed and gold:
+        raise UsageError("--reviewed and --gold exclude each other.")
+    if gold:
+        return EvaluationSettings(gold=gold_setting(gold)), None
+    if not reviewed:
+        try:
+            return settings_of_run(directories[0]), None
+        except UsageError:
+            if not any((one / REVIEW_FILE).is_file() for one in directories_of(*directories)):
+                raise
+    return reviewed_gold(directories)
 
 
 def reviewed_gold(directories: Sequence[Path | str]) -> tuple[EvaluationSettings, ResultRows]:

@@ -16,7 +16,7 @@ async function post(path, body) {
 }
 
 async function answerOf(reply) {
-  const found = await reply.json();
+  const found = await reply.json().catch(() => ({}));
   if (!reply.ok) throw new Error(found.error ?? `The page's server answered ${reply.status}.`);
   return found;
 }

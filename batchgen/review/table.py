@@ -6,6 +6,7 @@ DuckDB takes names that differ in case for one, so columns are taken by their po
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 from msgspec import Struct
 
-from batchgen.errors import UsageError
+from batchgen.errors import OutputError, UsageError
 from batchgen.results.corrections import Correction
 from batchgen.results.rows import ResultRows
 from batchgen.review.accuracy import SampleAccuracy, sample_accuracy
@@ -26,6 +27,8 @@ MOST_VALUES = 50
 SAMPLED = 200
 """Rows drawn at random for each label."""
 _BINS = 8
+_SEARCHES = 20
+"""Searches whose rows are remembered."""
 _WORDS = ("status", "error_kind", "finish_reason", "model")
 _NUMBERS = ("confidence", "agreement", "input_tokens", "output_tokens", "cost", "attempts", "latency_ms")
 _SURENESS = ("confidence", "agreement")
@@ -51,6 +54,8 @@ class RunTable:
         self._database = duckdb.connect(config=settings)
         self._lock = Lock()
         self._sampled = False
+        self._searched: dict[str, str] = {}
+        self._numbers = count()
         self.rows = rows
         self.other = other
         self._create_view("a", rows)
@@ -126,9 +131,9 @@ class RunTable:
         found = self._one(f"SELECT {', '.join([*counts, *bounds])} FROM a")
         few = [
             name
-            for name, count in zip(words, found, strict=False)
-            if count <= (MOST_VALUES if self._is_few(name) else min(MOST_VALUES, self.rows.rows // 5))
-            and (count or name == "status")
+            for name, number in zip(words, found, strict=False)
+            if number <= (MOST_VALUES if self._is_few(name) else min(MOST_VALUES, self.rows.rows // 5))
+            and (number or name == "status")
         ]
         ends = found[len(words) :]
         ranges = {
@@ -202,7 +207,7 @@ class RunTable:
     def page(self, wanted: RowChoice, start: int, most: int) -> dict[str, Any]:
         """Return how many rows fit, and some of them: place, row_id, status, label, answer, doubt and checked."""
         where, values = self._where(wanted)
-        [count] = self._one(f"SELECT count(*) FROM a {where}", values)
+        [rows] = self._one(f"SELECT count(*) FROM a {where}", values)
         join, order = self._order(wanted)
         places = [
             place
@@ -211,8 +216,8 @@ class RunTable:
             )
         ]
         if wanted.order == "sample":
-            [count] = self._one(f"SELECT count(*) FROM a {join} {where}", values)
-        return {"count": count, "rows": self._summaries(places)}
+            [rows] = self._one(f"SELECT count(*) FROM a {join} {where}", values)
+        return {"count": rows, "rows": self._summaries(places)}
 
     def _summaries(self, places: Sequence[int]) -> list[dict[str, Any]]:
         shown = {
@@ -270,12 +275,23 @@ class RunTable:
                 conditions.append(f"TRY_CAST({self._expression(name)} AS DOUBLE) BETWEEN ? AND ?")
                 values += [low, high]
         if wanted.text:
-            places = [place for place, field in enumerate(self.rows.schema) if _is_searched(field)]
-            conditions.append(
-                "(" + " OR ".join(f"contains(lower(CAST(a.k{place} AS VARCHAR)), ?)" for place in places) + ")"
-            )
-            values += [wanted.text.lower()] * len(places)
+            conditions.append(f"a.place IN (SELECT place FROM {self._containing(wanted.text.lower())})")
         return f"WHERE {' AND '.join(conditions)}" if conditions else "", values
+
+    def _containing(self, text: str) -> str:
+        """Return the table of the rows that contain a text: all texts are read once for it, not for each facet."""
+        with self._lock:
+            if text not in self._searched:
+                name = f"search{next(self._numbers)}"
+                places = [place for place, field in enumerate(self.rows.schema) if _is_searched(field)]
+                fits = " OR ".join(f"contains(lower(CAST(a.k{place} AS VARCHAR)), $text)" for place in places)
+                with self._database.cursor() as cursor:
+                    cursor.execute(f"CREATE TABLE {name} AS SELECT place FROM a WHERE {fits}", {"text": text})
+                self._searched[text] = name
+                if len(self._searched) > _SEARCHES:
+                    old = next(iter(self._searched))
+                    self._database.cursor().execute(f"DROP TABLE {self._searched.pop(old)}")
+            return self._searched[text]
 
     def _sample(self) -> None:
         """Draw rows for each label, the same ones whenever the same rows are there."""
@@ -306,7 +322,10 @@ class RunTable:
 
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._database.cursor() as cursor:
-            found: list[Any] = cursor.execute(query, [*values]).fetchall()
+            try:
+                found: list[Any] = cursor.execute(query, [*values]).fetchall()
+            except duckdb.Error as error:  # for example a part that the run has replaced by a larger one
+                raise OutputError(f"The rows cannot be read; reload the page. ({error})") from error
             return found
 
     def _one(self, query: str, values: Sequence[Any] = ()) -> Sequence[Any]:

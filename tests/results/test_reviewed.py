@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from batchgen.errors import OutputError, UsageError
-from batchgen.evaluation.evaluate import evaluate, reviewed_gold
+from batchgen.evaluation.evaluate import evaluate, gold_of, reviewed_gold
 from batchgen.results.corrections import ReviewFile, read_value, written
 from batchgen.results.export import export
 from batchgen.results.flat import FlatRows
@@ -115,3 +115,15 @@ def test_what_is_checked_is_gold(run):
     settings, rows = reviewed_gold([run])
     found = evaluate(run, settings, rows=rows)
     assert (found.rows, [score.field for score in found.fields]) == (1, ["label", "tags"])
+
+
+def test_what_is_checked_is_gold_where_nothing_else_is(run):
+    """The job of this run has no gold; columns that are named come first."""
+    with pytest.raises(UsageError, match="batchgen view"):
+        gold_of([run], (), False)
+    ReviewFile(run).add("0", [("label", "a", "a")], "me")
+    settings, rows = gold_of([run], (), False)
+    assert evaluate(run, settings, rows=rows).rows == 1
+    assert gold_of([run], ("t",), False)[0].gold == "t"
+    with pytest.raises(UsageError, match="exclude each other"):
+        gold_of([run], ("t",), True)
