@@ -38,7 +38,11 @@ OUTPUT_SLACK = 10
 _CACHED = Decimal("0.20")
 _CACHE_WRITE = Decimal("1.25")
 _BATCH = Decimal("0.5")
-_ONE = Decimal(1)
+_LONG_CACHE = Decimal(2)
+"""The price of input that is written to a cache for an hour, as a factor of the input's
+(https://platform.claude.com/docs/en/about-claude/pricing)."""
+
+_NONE, _ONE = Decimal(0), Decimal(1)
 _OTHER_PRICES = ("flex", "batch", "priority", "fast", "performance", "turbo", "premium")
 """Classes of service with a price of their own; all other words mean the ordinary one."""
 
@@ -137,6 +141,9 @@ class ModelPrice(Struct, frozen=True):
                 + cached * price.cached_input
                 + written * price.cache_write
             )
+            if usage.long_cache_tokens:
+                long = min(usage.long_cache_tokens, written)
+                input_cost += long * max(_NONE, _LONG_CACHE * price.input - price.cache_write)
         else:
             input_cost = input_tokens * price.input
         output_cost = output_tokens * (price.thinking_output if thinking else price.output)

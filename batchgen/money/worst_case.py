@@ -18,6 +18,9 @@ from batchgen.tokens.hidden import AUDIO, Media, added_by_provider, media_of
 from batchgen.tokens.parameters import effective_parameters
 from batchgen.values import Prompt, Request
 
+_LONG_CACHE = b'"ttl":"1h"'
+"""Asks for a cache that is kept for an hour; it is written at twice the input's price, dearer than all else."""
+
 
 class Unbounded(Struct, frozen=True):
     """There is no bound: `reason` is a sentence for the user that says why, and what to set."""
@@ -67,6 +70,8 @@ class WorstCase:
             tokens = bound
         worst = known.price.worst_case(tokens, known.longest)
         assert worst is not None
+        if _LONG_CACHE in request.body:  # in a text the quotes would be escaped
+            worst *= 2
         return worst * known.factor
 
     def advice(self, prompt: Prompt) -> str:

@@ -184,11 +184,16 @@ class _Thought(Struct, gc=False, forbid_unknown_fields=True):
     thinking_tokens: _Count | None = None
 
 
+class _ForMinutes(Struct, gc=False):
+    ephemeral_1h_input_tokens: Literal[0] | None = None
+
+
 class _ClaudeUsage(Struct, gc=False):
     input_tokens: _Count
     output_tokens: _Tokens
     cache_read_input_tokens: _Count | None = None
     cache_creation_input_tokens: _Count | None = None
+    cache_creation: _ForMinutes | None = None
     output_tokens_details: _Thought | None = None
     service_tier: Literal["standard"] | None = None
 

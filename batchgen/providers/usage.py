@@ -194,6 +194,7 @@ def read_usage(report: Figures | None, *, answered: bool = True, claude: bool = 
         _bounded(thought),
         _bounded(stored),
         contradictory,
+        _stored_long(read, figures) if stored else None,
     )
 
 
@@ -310,6 +311,13 @@ def _stored(read: Figures, figures: Figures) -> int | None:
     if isinstance(creation, dict):
         found = [number for number in map(count, creation.values()) if number is not None]
     return sum(found) if found else None
+
+
+def _stored_long(read: Figures, figures: Figures) -> int | None:
+    """Return what was written to a cache that is kept for an hour, None for nothing (Anthropic)."""
+    creation = read.get("cachecreation", figures.get("cachecreation"))
+    value = creation.get("ephemeral_1h_input_tokens") if isinstance(creation, dict) else figures.get(_WRITTEN_BY_AGE[1])
+    return count(value) or None
 
 
 def _is_filled(value: Any) -> bool:

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.money.prices import load_prices
+from batchgen.money.worst_case import WorstCase
 from batchgen.providers import ModelSettings, open_provider
 from batchgen.providers.anthropic_messages import SHAPE, endpoint
 from batchgen.providers.reader import Exchange, read_any
 from batchgen.providers.vendors import vendor_of
 from batchgen.providers.wire import rate_limits
 from batchgen.secret import Secret
-from batchgen.values import Completion, Failure, FailureKind, Prompt, Response, Throttle, Usage, Verdict
+from batchgen.values import Completion, Failure, FailureKind, Prompt, Request, Response, Throttle, Usage, Verdict
 
 URL = "https://api.anthropic.com"
 NOW = 1_790_000_000.0
@@ -246,6 +247,23 @@ def test_cached_tokens_come_on_top():
     cost = price.cost(found.usage)
     assert cost.input == (10 * Decimal("0.1") + 700 * Decimal("0.01") + 200 * Decimal("0.125")) / 1_000_000
     assert cost.output == 5 * Decimal("0.5") / 1_000_000
+
+
+def test_a_cache_of_an_hour_has_its_price():
+    """Twice the input's, for the part of what was written that is kept so long; a budget counts with it."""
+    creation = {"ephemeral_5m_input_tokens": 150, "ephemeral_1h_input_tokens": 50}
+    told = {"cache_creation_input_tokens": 200, "cache_creation": creation}
+    found = read(message([{"type": "text", "text": "a"}], **told))
+    assert found.usage == Usage(210, 5, 215, cache_write_tokens=200, long_cache_tokens=50)
+    price = load_prices().find("claude-opus-5-5", "international")
+    assert price.cost(found.usage).input == Decimal(10 * 4 + 150 * 5 + 50 * 8) / 1_000_000
+    bound = WorstCase(lambda name: price, "claude-opus-5-5", {"max_tokens": 50})
+    for ttl, factor in (("5m", 1), ("1h", 2)):
+        messages = [{"role": "user", "content": "?", "cache_control": {"type": "ephemeral", "ttl": ttl}}]
+        request = provider().build_request(Prompt(messages=messages), stream=False)
+        assert bound(request, Prompt(messages=messages)) == factor * bound(
+            Request(request.url, request.body.replace(b"1h", b"5m"), {}), Prompt(messages=messages)
+        )
 
 
 @pytest.mark.parametrize(

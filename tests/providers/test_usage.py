@@ -100,7 +100,7 @@ TOLD = {
         {"prompt_tokens": 700, "completion_tokens": 200, "total_tokens": 900, "usage_semantic": "anthropic",
          "prompt_tokens_details": {"cached_tokens": 60}, "claude_cache_creation_5_m_tokens": 30,
          "claude_cache_creation_1_h_tokens": 10},
-        Usage(800, 200, 1000, cached_tokens=60, cache_write_tokens=40),
+        Usage(800, 200, 1000, cached_tokens=60, cache_write_tokens=40, long_cache_tokens=10),
     ),
     "only the read cache beside the prompt, as the total tells": (
         {"prompt_tokens": 700, "completion_tokens": 200, "total_tokens": 1000, "cache_read_input_tokens": 100,
@@ -159,7 +159,7 @@ TOLD = {
     ),
     "caches of two ages": (
         PLAIN | {"cache_creation": {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 10}},
-        Usage(800, 200, 1000, cache_write_tokens=40),
+        Usage(800, 200, 1000, cache_write_tokens=40, long_cache_tokens=10),
     ),
     "zeros": ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, Usage()),
     "no input": ({"prompt_tokens": 0, "completion_tokens": 200, "total_tokens": 200}, Usage(output_tokens=200)),

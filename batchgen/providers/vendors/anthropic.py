@@ -60,9 +60,6 @@ def _check(settings: ModelSettings, parameters: Mapping[str, Any]) -> Iterator[F
         for name in ("temperature", "top_p", "top_k"):
             if parameters.get(name, 1) != 1 and not from_column(parameters[name]):
                 yield f"parameters.{name}", f"{settings.name} is known to take only the default", False
-    if _longest_cache(parameters.get("cache_control")):
-        text = "of an hour is written at twice the price of input, and counted here at 125 %"
-        yield "parameters.cache_control", text, False
 
 
 def _check_thinking(parameters: Mapping[str, Any]) -> Iterator[Finding]:
@@ -89,10 +86,6 @@ def _check_thinking(parameters: Mapping[str, Any]) -> Iterator[Finding]:
     named = choice.get("type") if isinstance(choice, Mapping) else choice
     if named not in (None, "auto", "none") and not from_column(choice):
         yield "parameters.tool_choice", "must be auto or none while thinking", True
-
-
-def _longest_cache(mark: Any) -> bool:
-    return isinstance(mark, Mapping) and mark.get("ttl") == "1h"
 
 
 ERR = "https://platform.claude.com/docs/en/api/errors"
