@@ -4,6 +4,7 @@ A block after `<!-- runs -->` is run as it stands, block after block of one page
 with the simulated provider in place of the real one. A block after `<!-- file: NAME -->` is written into that folder.
 """
 
+import ast
 import os
 import re
 import shlex
@@ -129,6 +130,14 @@ def test_what_a_page_shows_runs(folder, page):
             _told(subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=False), body)
         elif mark == "runs":
             _shell(body)
+
+
+def test_every_piece_of_python_compiles():
+    """Also those that need a key or a table to run."""
+    pieces = [body for blocks in BLOCKS.values() for _, language, body in blocks if language == "python"]
+    assert pieces
+    for body in pieces:
+        compile(body, "manual", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def _shell(script):
