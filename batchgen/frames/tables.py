@@ -49,7 +49,10 @@ def read_rows(rows: Any, index: str | None = None) -> Rows:
             rows = rows.collect()
         if hasattr(rows, "hstack"):
             oldest = sys.modules["polars"].CompatLevel.oldest()  # views of texts are more than files can hold
-            table = _checked(rows.to_arrow(compat_level=oldest))
+            try:
+                table = _checked(rows.to_arrow(compat_level=oldest))
+            except pa.ArrowException as error:  # such as Int128, which Arrow does not know
+                raise InputError(f"The data frame cannot be read as a table: {error}. Cast that column.") from None
             return Rows(table, lambda results, keep: _polars_join(rows, results, keep))
     if home in ("duckdb", "_duckdb") and hasattr(rows, "arrow"):
         return _duckdb(rows)
@@ -124,7 +127,7 @@ def _pandas(frame: Any, index: str | None) -> Rows:
     plain = given.set_axis(names, axis="columns")
     try:
         table = pa.Table.from_pandas(plain, preserve_index=False)
-    except (pa.ArrowException, ValueError, TypeError) as error:
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"The data frame cannot be read as a table: {error}. Give the column one type.") from None
 
     def join(results: pa.Table, keep: Sequence[int] | None) -> Any:

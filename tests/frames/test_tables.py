@@ -139,6 +139,8 @@ def test_dicts_of_differing_keys_and_texts():
         ([{"a": 1}, 2], "Row 1 of the rows is a int"),
         ([{"a": 1}, {"a": "x"}], 'Column "a"'),
         (pd.DataFrame({"a": [1, "x"]}, dtype=object), "one type"),
+        (pd.DataFrame({"a": [2**80]}), "one type"),
+        (pl.DataFrame({"a": [2**80]}, schema={"a": pl.Int128}), "Cast that column"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), 'two columns named "a"'),
         (np.zeros(3), "Row 0"),
         ([], "list is empty"),
