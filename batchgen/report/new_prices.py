@@ -32,7 +32,8 @@ def prices_of_run(file: Path | None, settings: Mapping[str, Any], lane: str | No
     base_url = settings.get("model.base_url") or (provider.base_url if provider is not None else "")
     region = settings.get("pricing.region") or region_of(str(base_url))
     asked = str(settings.get("model.name") or "")
-    table = load_prices(file)
+    jobs_own = file is None or str(file) == str(settings.get("pricing.file"))  # a file given now is over the job's own
+    table = load_prices(file, _models_of_settings(settings, asked) if jobs_own else None)
     if settings.get("pricing.free") and file is None:
         table = PriceTable({}, free=True)
     terms = terms_of_settings(settings)
@@ -42,6 +43,21 @@ def prices_of_run(file: Path | None, settings: Mapping[str, Any], lane: str | No
     price = found(asked) if asked else None
     if price is not None and (missing := terms.missing_rate(price)):
         raise JobError(missing)
+    return found
+
+
+def _models_of_settings(settings: Mapping[str, Any], asked: str) -> dict[str, Any]:
+    """Return `[pricing.models]` of a run for the model asked, and for the one that it takes its prices of."""
+    names = {asked, str(settings.get(f"pricing.models.{asked}.prices_of") or asked)} - {""}
+    found: dict[str, Any] = {}
+    for name in names:  # a name may have dots, so that keys are found by names and not the other way
+        prefix = f"pricing.models.{name}."
+        for key in (key for key in settings if key.startswith(prefix)):
+            *tables, last = key.removeprefix(prefix).split(".")
+            entry = found.setdefault(name, {})
+            for table in tables:
+                entry = entry.setdefault(table, {})
+            entry[last] = settings[key]
     return found
 
 

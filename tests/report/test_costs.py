@@ -46,6 +46,16 @@ def test_each_direction_at_its_own_price(tmp_path):
     )
 
 
+@pytest.mark.parametrize("region", ["", "international."])
+def test_prices_of_the_job_itself_divide_the_cost(tmp_path, region):
+    """A model that only the job has a price for, with dots in its name, as `run.json` keeps it."""
+    told = {"input": 1.5, "output": 2.0, "currency": "USD"}
+    prices = {f"pricing.models.own-7.5.{region}{key}": value for key, value in told.items()}
+    rows = [row(0, input_tokens=1_000, cached_tokens=0, output_tokens=500, cost=Decimal("0.0025"))]
+    path = made(tmp_path / "out", rows, settings={"model.name": "own-7.5", **prices})
+    assert by_direction(read_costs([path])) == {"input": (1_000, Decimal("0.0015")), "output": (500, Decimal("0.001"))}
+
+
 money = st.decimals("0", "0.01", places=12)
 tokens = st.none() | st.integers(0, 300_000)
 
