@@ -75,7 +75,7 @@ class Attempts:
         """
         request = row.request
         if request is None:
-            row.live = self._clock() < self._lane_full_until_s
+            row.live = self._requests.live is not None and self._clock() < self._lane_full_until_s
             request = row.request = self._requests.build(row.prompt, live=row.live)
             self.memory.weigh(row, len(request.body))
         held, ticket = None, None
@@ -110,7 +110,7 @@ class Attempts:
             else:
                 row.large = len(response.body) > SMALL_BYTES
                 outcome = self._requests.read(request, response)
-                lane_full = self._is_lane_full(row, outcome)
+                lane_full = self._requests.live is not None and self._is_lane_full(row, outcome)
         finally:
             self.health.returned(ticket.number)
             row.tally.asked_s = self._limiter.settle(ticket, None if short_of_files or lane_full else outcome)
@@ -205,7 +205,7 @@ class Attempts:
         """Whether the lane refused the row for want of room, and the job wants it asked live: so are all rows then, for
         a while. That tells nothing of how fast the ordinary calls may be sent.
         """
-        if self._requests.live is None or row.live or not isinstance(outcome, Failure):
+        if row.live or not isinstance(outcome, Failure):
             return False
         if outcome.throttle is not Throttle.OVERLOAD or outcome.verdict is not Verdict.WAIT:
             return False

@@ -104,6 +104,7 @@ class ProviderHealth:
         self._good = 0  # number of the latest request that was answered
         self._latest = 0  # number of the latest request that was sent
         self._out: set[int] = set()  # numbers of the requests that are out
+        self.returned = self._out.discard  # takes the number of one that is out no more, whatever came of it
         self.held: list[Suspect] = []
         self._answered_behind = 0  # requests answered that were sent after the first of these rows'
         self._unreadable_n = 0
@@ -132,10 +133,6 @@ class ProviderHealth:
         """A request is out, with its number in the order of sending."""
         self._latest = number
         self._out.add(number)
-
-    def returned(self, number: int) -> None:
-        """It is no longer out, whatever came of it."""
-        self._out.discard(number)
 
     def observe(self, row: RowInProgress, outcome: Outcome, sent_s: float, now_s: float) -> str | None:
         """Take note of one attempt's outcome; return a sentence if the run should stop."""

@@ -266,7 +266,9 @@ class Workers:
         try:
             if failure is None:
                 outcome = await self._ask(row)
-                self._warm.set()
+                if self._warm_up:
+                    self._warm_up = False
+                    self._warm.set()
                 if isinstance(outcome, Failure) and is_retryable(outcome):
                     if self._waiting < WAITING_ROWS:
                         self._go_on_aside(row, outcome)

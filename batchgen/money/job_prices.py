@@ -41,9 +41,9 @@ class JobPrices:
 
     def __call__(self, name: str) -> ModelPrice | None:
         """Return the price of the model of this name."""
-        if len(self._found) >= _NAMES_KEPT and name not in self._found:  # replies may name any model
-            return None
         if name not in self._found:
+            if len(self._found) >= _NAMES_KEPT:  # replies may name any model
+                return None
             price = self._table.find(name, self._region)
             price = None if price is None else price.billed_in(self._lane)
             if price is not None:

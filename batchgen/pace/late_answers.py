@@ -45,7 +45,7 @@ class LateAnswers:
         self._took_s.append(took_s)
         times = self._answered_s
         times.append(now_s)
-        if math.isinf(self.limit):
+        if self.limit == math.inf:
             return
         rate = self._rate_per_s()
         self._best_per_s = max(self._best_per_s, rate)

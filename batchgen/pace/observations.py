@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 
 from batchgen.pace.latency_histogram import LatencyHistogram, bin_of
 from batchgen.pace.rate_limit import RateLimit
@@ -35,11 +36,11 @@ class PaceObservations:
         self.deadline_s = timeout_s
         self._latencies, self._window = LatencyHistogram(), LatencyHistogram()
         self._reported = (0, 0, 0)
-        self._held_by: dict[int, int] = {}  # by the bits that came together
+        self._held_by = defaultdict[int, int](int)  # by the bits that came together
 
     def bound(self, bits: int) -> None:
         """Count what delayed a request."""
-        self._held_by[bits] = self._held_by.get(bits, 0) + 1
+        self._held_by[bits] += 1
 
     def answered(self, latency_s: float) -> None:
         """Count an answer; every hundred the deadline follows the latencies."""
