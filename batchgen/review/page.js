@@ -84,9 +84,15 @@ async function step(by) {
   if (rows.length === 0) return;
   const next = chosen + by;
   if (next >= 0 && next < rows.length) return choose(next);
-  if (next >= rows.length && start + rows.length < total) return turnTo(start + PAGE, 0);
+  if (next >= rows.length && start + rows.length < total) return turnTo(start + PAGE - left(), 0);
   if (next < 0 && start > 0) return turnTo(start - PAGE, PAGE - 1);
   tell(by > 0 ? "This is the last row." : "This is the first row.");
+}
+
+// How many rows of the list no longer fit, since they were checked meanwhile: so many move up.
+function left() {
+  const states = wanted.values.checked ?? [];
+  return states.length ? rows.filter((one) => !states.includes(one.checked)).length : 0;
 }
 
 async function turnTo(first, place = 0) {
@@ -277,7 +283,7 @@ at("order").addEventListener("change", () => { wanted.order = at("order").value;
 at("down").addEventListener("click", () => { wanted.down = !wanted.down; at("down").setAttribute("aria-pressed", String(wanted.down)); start = 0; act(() => list()); });
 at("keys").addEventListener("click", () => { at("help").hidden = !at("help").hidden; at("keys").setAttribute("aria-expanded", String(!at("help").hidden)); });
 at("before").addEventListener("click", () => act(() => turnTo(start - PAGE)));
-at("after").addEventListener("click", () => act(() => turnTo(start + PAGE)));
+at("after").addEventListener("click", () => act(() => turnTo(start + PAGE - left())));
 
 act(async () => {
   opened = await get("open");

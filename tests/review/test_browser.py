@@ -179,3 +179,17 @@ def test_nothing_is_wider_than_the_screen(browser, run, width, scheme):
             )
             == 0
         )
+
+
+def test_no_row_is_passed_over_where_only_unchecked_ones_are_listed(browser, tmp_path):
+    """Those that were checked on a page no longer count when the next page is taken."""
+    with served(publish_run(tmp_path / "run", rows=132)) as address:
+        page = opened(browser, address)
+        page.locator("#facets details[data-name=checked] input").first.check()
+        page.keyboard.press("a")
+        sync_api.expect(page.locator("#row h2")).to_have_text("1")
+        page.click("#row-99")
+        sync_api.expect(page.locator("#row h2")).to_have_text("99")
+        page.keyboard.press("a")
+        sync_api.expect(page.locator("#row h2")).to_have_text("100")
+        assert page.complaints == []
