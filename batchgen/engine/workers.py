@@ -6,6 +6,7 @@ wait for another attempt is handed to a task of its own, so that its worker goes
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
@@ -194,7 +195,7 @@ class Workers:
             return
         self.interrupted = True
         self._halt()
-        self._abort.deadline = anyio.current_time() + DRAIN_S
+        self._abort.deadline = asyncio.get_running_loop().time() + DRAIN_S  # also from a callback, outside any task
 
     def _halt(self) -> None:
         self._halted = True
