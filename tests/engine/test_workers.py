@@ -1,6 +1,7 @@
 """Workers with scripted attempts: everything settles once, waiting rows hold no worker, stops drain."""
 
 import asyncio
+import contextvars
 import math
 import time
 from types import SimpleNamespace
@@ -368,7 +369,8 @@ async def test_an_interrupt_wakes_rows_that_wait():
             tasks.start_soon(made.run, 3)
             for _ in range(5):
                 await anyio.lowlevel.checkpoint()
-            asyncio.get_running_loop().call_soon(made.interrupt)  # as a thread or a signal handler has it called
+            outside = contextvars.Context()  # a callback from another thread knows of no task
+            asyncio.get_running_loop().call_soon(made.interrupt, context=outside)
     assert made.interrupted
     assert made._abort.deadline < math.inf
     assert outlet.results == []
