@@ -20,6 +20,7 @@ from batchgen.answers.label_words import Words, known_words
 _MOST_WORDS = 40
 _MOST_TAIL_WORDS = 12
 _MOST_NAME_WORDS = 4
+_MARKS = " :：=–—-"
 _FEWEST_BLANKS = 2  # of a sentence
 _BLANKLESS = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]{6}")
 _BULLET = re.compile(r"[\s>*•·#-]*+")
@@ -144,6 +145,8 @@ def mentions(rest: str, *, named: bool) -> Iterator[str]:
             return
         tail_named = tail_named or word in words.nouns or word in words.verbs
         end = start - 1
+        if not rest[:end].strip(_MARKS):
+            return  # the marker's own sign: in `Label: è` the last word is the label, whatever it means elsewhere
         if word in words.tails and (named or tail_named) and (word in words.copulas or not _counts(rest[:end])):
             yield rest[:end]
 

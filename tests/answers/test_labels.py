@@ -95,6 +95,12 @@ def test_any_label_is_found_in_any_wrapping(labels, text, wrapping):
     assert isinstance(several, NoLabel) or set(several) <= set(labels)
 
 
+def test_the_sign_of_a_marker_is_no_label():
+    """Where a label is written like a colon, `Label: x` still gives what stands behind it, or nothing."""
+    found = LabelSet([":", "È"]).find("Label: È")
+    assert found == "È" or isinstance(found, NoLabel)
+
+
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 @pytest.mark.parametrize(
     "label", ["spam", "not spam", "-1", "0", "1", "A", "A-", "<18", ">18", "👍", "C#", "投诉", "10 %"]

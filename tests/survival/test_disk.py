@@ -85,13 +85,13 @@ def test_a_disk_that_fills_up_in_mid_run(spare, simulator, job, tmp_path, disk):
 def test_no_room_for_the_part(spare, simulator, job, tmp_path, disk):
     """The journal has everything, the part does not fit: nothing is asked again once there is room."""
     disk.mount("-o", "remount,size=60m")
-    server = simulator(latency_ms=30, answer_tokens=2500)  # 270 rows a second: time to step in before the last
+    server = simulator(latency_ms=80, answer_tokens=2500)  # 100 rows a second: time to step in before the last
     texts = [f"row {n}" for n in range(700)]
     path = job(write_csv(tmp_path / "in.csv", texts), server.url, concurrency=8)
     more = ("--set", "model.parameters.max_tokens=8000")
     out = disk.place / "out"
     run = spare.start("run", path, "--json", "--no-progress", "--output", out, *more)
-    wait_until(lambda: server.stats()["served"] >= 670)
+    wait_until(lambda: server.stats()["served"] >= 665)
     server.change(latency_ms=1500)
     time.sleep(0.7)
     disk.fill(leave=MIB // 2)
