@@ -363,7 +363,7 @@ def _kept_examples(directory: Path, examples: Any) -> Path:
     rows = read_rows(examples).table
     refuse_foreign(directory)
     make_directory(directory)
-    return write_table(directory, "examples", rows)
+    return write_table(directory, "examples", rows)[0]
 
 
 def _call_key(table: Mapping[str, Any]) -> str:

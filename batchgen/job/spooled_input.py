@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ from batchgen.storage.own_files import SPOOLED_INPUT
 
 STANDARD_INPUT = "-"
 _PIECE_BYTES = 1 << 20
+_TRIES = 5
 
 
 @contextmanager
@@ -125,21 +127,36 @@ def _spool_rows(directory: Path, rows: pa.Table) -> tuple[Path, bool]:
     for found in directory.glob(SPOOLED_INPUT):
         if found.suffix == ".parquet" and _holds(found, rows):
             return found, False
-    return write_table(directory, "input", rows), True
+    return write_table(directory, "input", rows)
 
 
-def write_table(directory: Path, word: str, rows: pa.Table) -> Path:
-    """Write a table as a private file `WORD-DIGEST.parquet`, which appears complete or not at all; return its path.
+def write_table(directory: Path, word: str, rows: pa.Table) -> tuple[Path, bool]:
+    """Write a table as a private file `WORD-DIGEST.parquet`, which appears complete or not at all; return its path and
+    whether it is new. A file of that name is left as it is: a run may be reading it.
 
     Raises `InputError` for a column that Parquet cannot hold, `OSError` if the file cannot be written.
     """
-    aside = directory / f".{word}-{os.getpid()}.partial"
+    for _ in range(_TRIES - 1):
+        with suppress(FileNotFoundError):  # a run that opens the directory meanwhile clears what is half written
+            return _written(directory, word, rows)
+    return _written(directory, word, rows)
+
+
+def _written(directory: Path, word: str, rows: pa.Table) -> tuple[Path, bool]:
+    aside = directory / f".{word}-{secrets.token_hex(8)}.partial"
     try:
         with replacing(aside) as file:
             pq.write_table(rows, pa.PythonFile(file, "w"), compression="zstd")
         path = directory / f"{word}-{_digest(aside)}.parquet"
-        aside.rename(path)
-        return path
+        try:
+            path.hardlink_to(aside)
+        except FileExistsError:
+            return path, False
+        except FileNotFoundError:
+            raise
+        except OSError:  # a file system without hard links
+            aside.rename(path)
+        return path, True
     except pa.ArrowException as error:
         raise InputError(f"The rows cannot be written to a file: {error}. Give that column another type.") from None
     finally:

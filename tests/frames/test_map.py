@@ -300,3 +300,25 @@ def test_type_checkers_see_the_types(tmp_path):
     (line, *_) = [line for line in check.stdout.splitlines() if "error" in line]
     assert ":3: " in line
     assert 'Unexpected keyword argument "modle"' in check.stdout
+
+
+def test_calls_with_one_output_at_once():
+    """One of them runs; the others are told who has the directory, or find the run complete. Nothing is paid twice."""
+    with start_in_thread(Settings(latency_ms=5)) as provider:
+        base_url = provider.url + "/compatible-mode/v1"
+        ended = []
+
+        def ask():
+            call = {"model": "qwen-flash", "base_url": base_url, "api_key_env": "SOME_KEY", "output": "shared"}
+            try:
+                ended.append(batchgen.map(TEXTS, user="{{ text }}", **call).summary.state)
+            except batchgen.BatchgenError as error:
+                ended.append(str(error))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert "complete" in ended, ended
+        assert provider.stats()["requests"] == 12
