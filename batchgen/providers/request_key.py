@@ -36,6 +36,7 @@ CARRYING_HEADERS = frozenset(
 )
 """Headers that say how the answer is to come, in lower case."""
 
+_PIECE, _LONG_BODY = 2_047, 100_000
 _FORM = b"batchgen request 1"  # another number for other rules, so that no key of the old ones is taken for a new one
 _USUAL_PATHS = (
     "/generation",
@@ -85,12 +86,21 @@ class RequestKeys:
         """Return the 16 bytes that two prompts share if, and only if for all practice, they are the same request."""
         if self._has_plain and _is_plain(prompt):  # the same bytes, with half the work
             key = self._plain.copy()
-            key.update(self._encode(prompt.messages))
-            key.update(self._after)
+            _feed(key, self._encode(prompt.messages) + self._after)
         else:
             key = self._base.copy()
-            key.update(self._body(prompt))
+            _feed(key, self._body(prompt))
         return key.digest()
+
+
+def _feed(key: hashlib.blake2b, body: bytes) -> None:
+    """Hash a body in pieces of less than 2,048 bytes: with more at once hashlib hands the interpreter to the other
+    threads of the run, and the event loop waits until it gets it back."""
+    if len(body) > _LONG_BODY:
+        key.update(body)
+        return
+    for start in range(0, len(body), _PIECE):
+        key.update(body[start : start + _PIECE])
 
 
 def _is_plain(prompt: Prompt) -> bool:
