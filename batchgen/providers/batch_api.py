@@ -1,4 +1,4 @@
-"""What a vendor's batch API has to offer: pure functions, calls to make and replies to read. No I/O, no clock, no state.
+"""What a vendor's batch API offers: pure functions, calls to make and replies to read. No I/O, no clock, no state.
 
 Vendors differ in two shapes. Most take a file of requests and give files of results (OpenAI's form); Anthropic takes
 all requests in the call that creates the batch. What the rest of the program sees is one shape: a batch is created from
