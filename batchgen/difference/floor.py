@@ -39,7 +39,7 @@ def _voted_floor(side: ResultRows) -> NoiseFloor | None:
         return None
     rows, against = 0, 0.0
     for batch in side.batches(["parsed"]):
-        agreement = pc.struct_field(batch.column(0), "agreement")
+        agreement = pc.struct_field(batch.column("parsed"), "agreement")
         rows += len(agreement) - agreement.null_count
         against += pc.sum(pc.subtract(1.0, agreement)).as_py() or 0.0
     if not rows:

@@ -139,6 +139,7 @@ class Spellings:
     def __init__(self, reader: ValueReader) -> None:
         self._reader = reader
         self.of: dict[str, list[str]] = {}
+        self._names: set[str] = set()  # the first spelling of each
 
     @property
     def too_many(self) -> bool:
@@ -165,6 +166,8 @@ class Spellings:
     def _add(self, key: str | None, text: str | None) -> None:
         if key is not None and text is not None and not self.too_many:
             known = self.of.setdefault(key, [])
+            if not known:
+                self._names.add(text)
             if text not in known and len(known) < _MOST_SPELLINGS:
                 known.append(text)
 
@@ -174,7 +177,13 @@ class Spellings:
 
     def name(self, key: str) -> str:
         """Return a label by its key, in the spelling met first."""
-        return self.of[key][0] if key in self.of else OTHER_LABEL
+        return self.of[key][0] if key in self.of else self.unlike(OTHER_LABEL)
+
+    def unlike(self, word: str) -> str:
+        """Return a word for what is no label: in further parentheses where a label is called so."""
+        while word in self._names:
+            word = f"({word})"
+        return word
 
 
 class Cells:
@@ -193,7 +202,7 @@ class Cells:
 
     def _names(self, key: str | None) -> tuple[str, ...]:
         if key is None:
-            return (NO_LABEL,)
+            return (self._labels.unlike(NO_LABEL),)
         keys = ValueReader.set_items(key) if self._sets else [key]
         return tuple(sorted({self._labels.name(one) for one in keys}))
 

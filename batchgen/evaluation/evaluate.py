@@ -206,7 +206,7 @@ def gold_columns(settings: EvaluationSettings) -> dict[str | None, str]:
 def _read_labels(rows: ResultRows, column: str, spellings: Spellings) -> None:
     """Read the labels from the gold column alone, since a row's answer may be a label that comes later."""
     for batch in rows.batches([column]):
-        spellings.add(batch.column(0).filter(with_gold(batch, [column])))
+        spellings.add(batch.column(column).filter(with_gold(batch, [column])))
         if spellings.too_many:
             raise InputError(
                 f'{rows.name}: "{column}" has more than {MOST_LABELS:,} different values, so it holds no labels. '

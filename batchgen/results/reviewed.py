@@ -29,7 +29,8 @@ class ReviewedRows(ResultRows):
         """Yield the rows of one of the runs."""
         for batch in super().batches_of(run, [*columns, "row_id"]):
             places = _places(batch, self._reviews[run.directory])
-            yield _corrected(batch, places, self.answer_column) if places else batch
+            corrected = _corrected(batch, places, self.answer_column) if places else batch
+            yield _only(corrected, columns)
 
 
 class GoldRows(ResultRows):
@@ -68,12 +69,18 @@ class GoldRows(ResultRows):
                 _replaced(pa.nulls(batch.num_rows, kind), places, field)
                 for field, kind in (self._types[name] for name in wanted)
             ]
-            yield pa.RecordBatch.from_arrays([*batch.columns, *gold], names=[*batch.schema.names, *wanted])
+            whole = pa.RecordBatch.from_arrays([*batch.columns, *gold], names=[*batch.schema.names, *wanted])
+            yield _only(whole, columns)
 
 
 def gold_name(field: str) -> str:
     """Return the name of the gold column of what people said of a field."""
     return f"{REVIEW_FILE}: {field}"
+
+
+def _only(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+    """Return the columns that were asked for, in that order."""
+    return batch.select([name for name in dict.fromkeys(columns) if name in batch.schema.names])
 
 
 def _places(batch: pa.RecordBatch, review: Corrections) -> dict[int, dict[str, Correction]]:

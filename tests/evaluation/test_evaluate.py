@@ -60,6 +60,15 @@ def test_failed_rows_count_as_wrong(tmp_path):
     assert "no answer: the row failed" in evaluation_text(found)
 
 
+def test_labels_that_are_called_like_no_label(tmp_path):
+    """A gold label named as the evaluation names what is no label does not take those answers for its own."""
+    gold, answers = ["(other)", "(no answer)", "(other)", "(no answer)"], ["cat", "x", "(other)", "(no answer)"]
+    found = evaluate(publish(tmp_path / "run", {"label": gold}, answers, failed={1}), LABELS)
+    assert found.accuracy.value == found.labels.macro_f1.value - 1 / 6 == 1 / 2
+    assert {(one.label, one.predicted) for one in found.labels.labels} == {("(other)", 1), ("(no answer)", 1)}
+    assert {cell.predicted for cell in found.labels.confusion} == {*gold, "((other))", "((no answer))"}
+
+
 def test_parsed_labels_come_with_what_to_look_at_first(tmp_path):
     """Disagreements begin with the surest; right answers that are unsure are listed apart."""
     type_ = pa.struct(

@@ -12,7 +12,7 @@ from batchgen.evaluation.evaluate import evaluate, gold_of, reviewed_gold
 from batchgen.results.corrections import ReviewFile, read_value, written
 from batchgen.results.export import export
 from batchgen.results.flat import FlatRows
-from batchgen.results.reviewed import ReviewedRows
+from batchgen.results.reviewed import GoldRows, ReviewedRows, gold_name
 from tests.evaluation.publishing import publish
 
 KIND = pa.struct(
@@ -115,6 +115,26 @@ def test_what_is_checked_is_gold(run):
     settings, rows = reviewed_gold([run])
     found = evaluate(run, settings, rows=rows)
     assert (found.rows, [score.field for score in found.fields]) == (1, ["label", "tags"])
+
+
+def test_checked_labels_have_their_names(run):
+    """A label that was confirmed is not folded into those that are no label, and F1 agrees with the accuracy."""
+    for row in ("0", "1"):
+        ReviewFile(run).add(row, [("label", "a", "a")], "me")
+    ReviewFile(run).add("2", [("label", "b", "a")], "me")
+    settings, rows = reviewed_gold([run])
+    found = evaluate(run, settings, rows=rows)
+    assert found.accuracy.value == pytest.approx(2 / 3)
+    assert [(one.label, one.support, one.predicted) for one in found.labels.labels] == [("a", 2, 3), ("b", 1, 0)]
+    assert {(cell.gold, cell.predicted): cell.rows for cell in found.labels.confusion} == {("a", "a"): 2, ("b", "a"): 1}
+
+
+@pytest.mark.parametrize("kind", [GoldRows, ReviewedRows])
+def test_only_the_columns_asked_for_are_read(run, kind):
+    """In the order in which they were asked for, as of rows without corrections."""
+    ReviewFile(run).add("0", [("label", "a", "a")], "me")
+    asked = ["t", "parsed"] if kind is ReviewedRows else [gold_name("label"), "t"]
+    assert {(*batch.schema.names,) for batch in kind(run).batches(asked)} == {(*asked,)}
 
 
 def test_what_is_checked_is_gold_where_nothing_else_is(run):
