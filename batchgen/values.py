@@ -249,7 +249,8 @@ class Result(Struct, frozen=True, gc=False, array_like=True):
     `finished_at_us` is microseconds since the epoch, UTC. `input_cost` + `output_cost` = the row's cost; both None
     when the model has no known price. `reported_cost` is what the replies themselves say that they cost. `confidence`
     and `agreement` (0 to 1) are a label's, if the job asks for them. `request_key` tells which requests are the same;
-    a `reused` result has the answer that an earlier run got to it.
+    a `reused` result has the answer that an earlier run got to it. `answer_turns` is a JSON list of all answers of a
+    row that took several: its votes, and those that were repaired.
     Fields may be appended, never reordered: the journal stores them by position.
     """
 
@@ -280,6 +281,7 @@ class Result(Struct, frozen=True, gc=False, array_like=True):
     reported_cost: Decimal | None = None
     request_key: str | None = None
     reused: bool = False
+    answer_turns: str | None = None
 
     @property
     def cost(self) -> Decimal | None:

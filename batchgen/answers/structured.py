@@ -55,6 +55,7 @@ class Repair(Struct, frozen=True):
 
     prompt: Prompt
     spent: TurnsUsed
+    problem: str
 
 
 class Longer(Struct, frozen=True):
@@ -62,6 +63,7 @@ class Longer(Struct, frozen=True):
 
     prompt: Prompt
     spent: TurnsUsed
+    problem: str = "cut at its limit of tokens, asked for once more with more room"
 
 
 class GiveUp(Struct, frozen=True):
@@ -183,9 +185,10 @@ class StructuredAnswers:
         hopeless = completion.refusal or completion.finish_reason == "content_filter"
         if hopeless or spent.repairs >= self.settings.max_repairs:
             return self._give_up(read, completion)
-        messages = repair_messages(as_messages(prompt), completion, worded(read.problems), self.kind.wanted)
+        problem = worded(read.problems)
+        messages = repair_messages(as_messages(prompt), completion, problem, self.kind.wanted)
         further = msgspec.structs.replace(prompt, messages=messages, text=None, history=())
-        return Repair(further, TurnsUsed(spent.repairs + 1, spent.longer))
+        return Repair(further, TurnsUsed(spent.repairs + 1, spent.longer), problem)
 
     def _give_up(self, why: Invalid, completion: Completion, hint: str = "") -> GiveUp:
         at = f"at {why.path}: " if why.path else ""

@@ -9,13 +9,14 @@ goes on.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from batchgen.answers import Done, GiveUp, Label, StructuredAnswers, TurnsUsed
+from batchgen.answers.conversation import as_json
 from batchgen.engine.row_result import RowResults
-from batchgen.engine.work import DialogueState, RowInProgress, Sample
+from batchgen.engine.work import AnswerTurn, DialogueState, RowInProgress, Sample
 from batchgen.money.ledger import Charges
 from batchgen.values import Completion, Failure, Outcome, Prompt, Result, Turn
 
@@ -89,8 +90,13 @@ class StructuredDialogue:
         if state is None:
             state = row.dialogue = DialogueState(row.prompt)
         step = self._answers.next(row.prompt, completion, state.used)
+        label = step.answer.value if isinstance(step, Done) and isinstance(step.answer.value, Label) else None
+        vote = len(state.samples) + 1 if self._answers.settings.votes > 1 else None
+        problem = None if isinstance(step, Done) else step.failure.message if isinstance(step, GiveUp) else step.problem
+        state.turns.append(
+            AnswerTurn(completion, row.latency_ms, vote, None if label is None else label.label, problem)
+        )
         if isinstance(step, Done):
-            label = step.answer.value if isinstance(step.answer.value, Label) else None
             if self._answers.settings.votes > 1:
                 return self._vote(row, state, Sample(label, completion, row.latency_ms), None)
             state.label = label
@@ -131,10 +137,12 @@ class StructuredDialogue:
         row.tally.stale = False
 
     def finish(self, row: RowInProgress, outcome: Outcome, result: Result) -> Result:
-        """Return the result with how sure its label is; an answer that was given up keeps its text."""
+        """Return the result with how sure its label is and all its answers; one that was given up keeps its text."""
         state = row.dialogue
         if state is None:
             return result
+        if len(state.turns) > 1 or (state.turns and not isinstance(outcome, Completion) and state.given_up is None):
+            result = msgspec.structs.replace(result, answer_turns=as_json([*map(self._shown, state.turns)]))
         if isinstance(outcome, Completion):
             if state.label is None:
                 return result
@@ -150,3 +158,21 @@ class StructuredDialogue:
             reasoning=answer(given_up.reasoning),
             tool_calls=answer(given_up.tool_calls),
         )
+
+    def _shown(self, turn: AnswerTurn) -> dict[str, Any]:
+        """Return an answer as the result keeps it where it is one of several."""
+        masker, completion = self._results.masker, turn.completion
+        fields = {
+            "vote": turn.vote,
+            "label": turn.label,
+            "problem": turn.problem and masker.message(turn.problem),
+            "answer": masker.answer(completion.text if completion.text is not None else completion.refusal),
+            "reasoning": masker.answer(completion.reasoning),
+            "tool_calls": masker.answer(completion.tool_calls),
+            "finish_reason": masker.word(completion.finish_reason),
+            "input_tokens": completion.usage.input_tokens,
+            "output_tokens": completion.usage.output_tokens,
+            "latency_ms": turn.latency_ms,
+            "request_id": masker.field(completion.request_id),
+        }
+        return {name: value for name, value in fields.items() if value is not None}

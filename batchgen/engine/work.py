@@ -24,6 +24,16 @@ class Sample(Struct, frozen=True):
     latency_ms: float | None
 
 
+class AnswerTurn(Struct, frozen=True):
+    """One of a row's answers. `problem` says why it was not taken; `vote` counts from 1 where the row has votes."""
+
+    completion: Completion
+    latency_ms: float | None
+    vote: int | None
+    label: str | None
+    problem: str | None
+
+
 class DialogueState(Struct):
     """How far a row with a structured answer is. `first` is its prompt; `given_up` an answer that never fitted."""
 
@@ -32,6 +42,7 @@ class DialogueState(Struct):
     samples: list[Sample] = []
     label: Label | None = None
     given_up: Completion | None = None
+    turns: list[AnswerTurn] = []
 
 
 class RowInProgress(Struct):

@@ -31,7 +31,7 @@ from batchgen.job.endpoint import Endpoint
 from batchgen.job.settings import Job, parse_job
 from batchgen.job.spooled_input import write_table
 from batchgen.storage.lock import refuse_foreign
-from batchgen.storage.result_schema import RESULT_COLUMNS
+from batchgen.storage.result_schema import OWN_COLUMNS
 from batchgen.values import Result
 
 _OUTPUTS = Path("out")
@@ -354,8 +354,7 @@ def _bar() -> Reporter:
 
 def _carried(names: Sequence[str]) -> list[str] | str:
     """Return the rows' columns that can be kept with the answers: all but those with the name of a result column."""
-    taken = {*RESULT_COLUMNS.names, "parsed"}
-    return [name for name in names if name not in taken] if taken & {*names} else "all"
+    return [name for name in names if name not in OWN_COLUMNS] if OWN_COLUMNS & {*names} else "all"
 
 
 def _kept_examples(directory: Path, examples: Any) -> Path:

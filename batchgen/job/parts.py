@@ -15,7 +15,7 @@ from batchgen.job.endpoint import Endpoint
 from batchgen.job.requests import RequestParts, request_parts
 from batchgen.job.settings import Job, answer_parts
 from batchgen.source import Reading, Source
-from batchgen.storage.result_schema import RESULT_COLUMNS, Layout, Parsed
+from batchgen.storage.result_schema import OWN_COLUMNS, Layout, Parsed
 from batchgen.values import Result, Usage
 
 _PLACES = Decimal("1e-12")
@@ -90,10 +90,9 @@ def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layo
                 f"evaluate.gold needs column {left_out[0]!r} in the results: it has to be in {job.input.path} and in "
                 "output.columns."
             )
-    taken = {*RESULT_COLUMNS.names, *(("parsed",) if answers is not None else ())}
-    clash = [column for column in wanted if column in taken]
+    clash = [column for column in wanted if column in OWN_COLUMNS]
     if clash:
-        others = ", ".join(repr(column) for column in wanted if column not in taken)
+        others = ", ".join(repr(column) for column in wanted if column not in OWN_COLUMNS)
         raise InputError(
             f"The input column {clash[0]!r} of {job.input.path} has the name of a result column; rename it, or leave "
             f"it out of the results with output.columns = [{others}]."

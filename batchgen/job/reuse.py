@@ -159,6 +159,7 @@ def _reused(row: int, key: bytes, answer: EarlierAnswer, cost: Decimal | None) -
         answer.http_status,
         confidence=answer.confidence,
         agreement=answer.agreement,
+        answer_turns=answer.answer_turns,
         request_key=key.hex(),
         reused=True,
     )

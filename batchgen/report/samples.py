@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from batchgen.files.arrow import arrow_file
 from batchgen.report.values import SampleRow
-from batchgen.storage.result_schema import RESULT_COLUMNS
+from batchgen.storage.result_schema import OWN_COLUMNS
 from batchgen.text.figures import plain
 
 _MOST_LETTERS = 1_500
@@ -71,7 +71,7 @@ def _groups(parts: Iterable[Path]) -> Iterator[tuple[pq.ParquetFile, int, list[s
                 texts = [
                     field.name
                     for field in file.schema_arrow
-                    if field.name not in RESULT_COLUMNS.names and pa.types.is_string(field.type)
+                    if field.name not in OWN_COLUMNS and pa.types.is_string(field.type)
                 ]
                 for group in range(file.num_row_groups):
                     yield file, group, texts
@@ -84,7 +84,7 @@ def _samples(table: pa.Table, without: Collection[str]) -> Iterator[SampleRow]:
         texts = {
             name: text.strip()[:_MOST_LETTERS]
             for name, text in row.items()
-            if name not in RESULT_COLUMNS.names and name not in without and text and text.strip()
+            if name not in OWN_COLUMNS and name not in without and text and text.strip()
         }
         asked = (
             "\n".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else "".join(texts.values())

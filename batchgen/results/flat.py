@@ -14,6 +14,7 @@ from batchgen.results.committed import Committed
 from batchgen.results.rows import ResultRows
 from batchgen.results.where import Where
 from batchgen.source.reader import map_type
+from batchgen.storage.result_schema import TURNS_COLUMN
 from batchgen.text.arrow_values import shown_values
 from batchgen.text.columns import missing_column
 
@@ -31,7 +32,10 @@ class FlatColumn(Struct, frozen=True):
 
 
 class FlatRows:
-    """The committed rows of `rows` as a flat table, `columns` of it, those that `failed` and `where` leave."""
+    """The committed rows of `rows` as a flat table, `columns` of it, those that `failed` and `where` leave.
+
+    The answers that came before a row's last one are in the table only where they are named.
+    """
 
     def __init__(
         self, rows: ResultRows, *, columns: Sequence[str] = (), failed: bool = False, where: str | None = None
@@ -39,7 +43,9 @@ class FlatRows:
         """`columns`: names of the flat table, or `parsed.FIELD`. Raises `UsageError` for one that is not there."""
         self._rows = rows
         every = _columns(rows)
-        self.columns = [_named(name, every) for name in columns] or every
+        self.columns = [_named(name, every) for name in columns] or [
+            column for column in every if column.column != TURNS_COLUMN.name
+        ]
         self._failed = failed
         self._where = None if where is None else Where(where, rows.schema)
         twice = [column.name for place, column in enumerate(self.columns) if column in self.columns[:place]]

@@ -13,7 +13,7 @@ from batchgen.errors import InputError, OutputError
 from batchgen.files.arrow import arrow_file
 from batchgen.results.committed import Committed
 from batchgen.storage.parts import row_numbers
-from batchgen.storage.result_schema import RESULT_COLUMNS
+from batchgen.storage.result_schema import OWN_COLUMNS
 from batchgen.text.columns import missing_column
 
 _BATCH_ROWS = 20_000
@@ -23,7 +23,7 @@ _PARSED = "parsed"
 
 def carried_columns(schema: pa.Schema) -> list[str]:
     """Return the input columns among those of results."""
-    return [name for name in schema.names if name not in RESULT_COLUMNS.names and name != _PARSED]
+    return [name for name in schema.names if name not in OWN_COLUMNS]
 
 
 def directories_of(*named: Path | str) -> list[Path]:

@@ -14,6 +14,7 @@ from batchgen.results.committed import Committed
 from batchgen.results.prompt_values import PromptValues
 from batchgen.results.rows import carried_columns
 from batchgen.results.select import SelectedRow
+from batchgen.results.turns import turns_of
 from batchgen.text.arrow_values import shown_rows
 from batchgen.text.figures import latency, money
 from batchgen.text.storable import json_bytes
@@ -53,6 +54,11 @@ class RowViewer:
                 lines += [title, *self._indented(values[name])]
         if values.get("parsed") is not None:
             lines += self._table("fields", values["parsed"])
+        turns = turns_of(values)
+        if self._most is None:
+            lines += [line for title, text in turns for line in (title, *self._indented(text))]
+        elif turns:
+            lines.append("this row took several answers: --full shows them all")
         if values["error_kind"] is not None:
             lines += ["error", *self._indented(_error(values))]
         lines.append(_figures(values, row.run))

@@ -117,6 +117,7 @@ async function showRow() {
   body.push(section("Answer as it came", true, text(row.answer)));
   if (found.other) body.push(section("Answer of the other run", true, text(found.other.answer)));
   if (row.tool_calls !== null) body.push(section("Tool calls", true, text(row.tool_calls)));
+  if (row.turns.length) body.push(section("All answers", true, pairs(row.turns)));
   body.push(section("Figures", true, pairs(row.figures, "figures")));
   body.push(section("Prompt as sent", true, pairs(row.prompt)));
   if (row.history.length) body.push(section("Checked", true, pairs(row.history.map((one) => [one.field, `${one.value ?? "–"}  (was ${one.was ?? "–"}), ${one.by}, ${one.when}`]))));

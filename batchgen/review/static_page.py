@@ -60,8 +60,15 @@ def _row(row: WholeRow, other: WholeRow | None, label: str | None) -> str:
     )
     source = "".join(f"<dt>{_safe(name)}<dd>{_text(value)}" for name, value in row.source)
     prompt = "".join(f"<dt>{_safe(role)}<dd>{_text(text)}" for role, text in row.prompt)
+    turns = "".join(f"<dt>{_safe(title)}<dd>{_text(text)}" for title, text in row.turns)
     figures = "".join(f"<dt>{_safe(name)}<dd>{_text(value)}" for name, value in row.figures)
-    sections = [("Fields", fields), ("Source", source), ("Prompt", prompt), ("Figures", figures)]
+    sections = [
+        ("Fields", fields),
+        ("Source", source),
+        ("Prompt", prompt),
+        ("All answers", turns),
+        ("Figures", figures),
+    ]
     for title, text in (("Reasoning", row.reasoning), ("Answer", row.answer), ("Tool calls", row.tool_calls)):
         if text is not None:
             sections.insert(-1, (title, f"<dd>{_text(text)}"))

@@ -12,6 +12,7 @@ from batchgen.results.corrections import Correction, written
 from batchgen.results.rows import ResultRows, carried_columns
 from batchgen.results.select import SelectedRow
 from batchgen.results.show import RowViewer
+from batchgen.results.turns import turns_of
 from batchgen.text.arrow_values import shown_rows
 
 _FIGURES = (
@@ -32,7 +33,10 @@ class ShownField(Struct, frozen=True):
 
 
 class WholeRow(Struct, frozen=True):
-    """All of a row: its own columns as (name, text), the prompt as (role, text), the answer and its fields."""
+    """All of a row: its own columns as (name, text), the prompt as (role, text), the answer and its fields.
+
+    `turns` are all its answers as (title, text), where it took several.
+    """
 
     row_id: str
     source: list[tuple[str, str | None]]
@@ -40,6 +44,7 @@ class WholeRow(Struct, frozen=True):
     reasoning: str | None
     answer: str | None
     tool_calls: str | None
+    turns: list[tuple[str, str]]
     fields: list[ShownField]
     figures: list[tuple[str, str]]
     history: list[Correction]
@@ -85,6 +90,7 @@ class RowReader:
             reasoning=values.get("reasoning"),
             answer=values.get("completion"),
             tool_calls=values.get("tool_calls"),
+            turns=turns_of(values),
             fields=fields,
             figures=[(name, str(written(values[name]))) for name in _FIGURES if values.get(name) is not None],
             history=[*here.values()],

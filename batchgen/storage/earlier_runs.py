@@ -23,6 +23,7 @@ from batchgen.storage.journal_repair import open_journal
 from batchgen.storage.overflow import read_spill
 from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, SPILL_FILE
 from batchgen.storage.parts import DamagedPartError, part_identity, part_numbers, part_path
+from batchgen.storage.result_schema import TURNS_COLUMN
 from batchgen.storage.run_state import RunState, found_identity, is_simulated, read_run_json
 from batchgen.storage.snapshot import copy_journal
 from batchgen.values import Result, Status
@@ -54,6 +55,7 @@ class EarlierAnswer(Struct, frozen=True, gc=False, array_like=True):
     http_status: int | None
     confidence: float | None = None
     agreement: float | None = None
+    answer_turns: str | None = None
 
     @property
     def identity(self) -> tuple[int, str | None, str | None]:
@@ -61,7 +63,8 @@ class EarlierAnswer(Struct, frozen=True, gc=False, array_like=True):
         return self.finished_at_us, self.request_id, self.completion
 
 
-_COLUMNS = [name for name in EarlierAnswer.__struct_fields__ if name not in ("key", "source", *_LABEL_MEASURES)]
+_NOT_EVERYWHERE = (*_LABEL_MEASURES, TURNS_COLUMN.name)
+_COLUMNS = [name for name in EarlierAnswer.__struct_fields__ if name not in ("key", "source", *_NOT_EVERYWHERE)]
 _STORED = [name if name != "finished_at_us" else "finished_at" for name in _COLUMNS]
 
 
@@ -125,6 +128,7 @@ def _part_answers(path: Path, source: int) -> Iterator[EarlierAnswer]:
         measures = _measures(file.schema_arrow)
         columns = ["status", "request_key", "attempts", "reused", *_STORED]
         columns += [f"parsed.{name}" for name in measures]
+        columns += [TURNS_COLUMN.name] if TURNS_COLUMN.name in names else []
         for group in range(file.num_row_groups):
             yield from _table_answers(file.read_row_group(group, columns=columns), source, measures)
 
@@ -154,6 +158,8 @@ def _table_answers(table: pa.Table, source: int, measures: Sequence[str]) -> Ite
     parsed = table["parsed"].combine_chunks() if measures else None
     for name in _LABEL_MEASURES:
         columns.append(pc.struct_field(parsed, name).to_pylist() if name in measures else [None] * len(keys))
+    turns = TURNS_COLUMN.name
+    columns.append(table[turns].to_pylist() if turns in table.column_names else [None] * len(keys))
     for key, *values in zip(keys, *columns, strict=True):
         yield EarlierAnswer(bytes.fromhex(key), source, *values)
 
@@ -161,7 +167,7 @@ def _table_answers(table: pa.Table, source: int, measures: Sequence[str]) -> Ite
 def _result_answers(results: Iterable[Result], source: int) -> Iterator[EarlierAnswer]:
     for result in results:
         if result.status is Status.SUCCEEDED and result.request_key and (result.attempts or result.reused):
-            values = [getattr(result, name) for name in (*_COLUMNS, *_LABEL_MEASURES)]
+            values = [getattr(result, name) for name in (*_COLUMNS, *_NOT_EVERYWHERE)]
             yield EarlierAnswer(bytes.fromhex(result.request_key), source, *values)
 
 

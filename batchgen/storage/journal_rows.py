@@ -69,6 +69,8 @@ def result_bytes(result: Result) -> int:
         size += getsizeof(result.reasoning)
     if result.tool_calls is not None:
         size += getsizeof(result.tool_calls)
+    if result.answer_turns is not None:
+        size += getsizeof(result.answer_turns)
     return size
 
 

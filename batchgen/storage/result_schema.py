@@ -55,6 +55,14 @@ RESULT_COLUMNS = pa.schema(
 """The result columns in their order; `parsed`, when there is one, comes after `tool_calls`."""
 
 
+TURNS_COLUMN = pa.field("answer_turns", pa.string())
+"""Comes after `parsed`: every answer of a row that took several, as a JSON list."""
+
+
+OWN_COLUMNS = frozenset({*RESULT_COLUMNS.names, "parsed", TURNS_COLUMN.name})
+"""The names that no input column can have."""
+
+
 _ADDED_SINCE = frozenset({"reported_cost", "request_key", "reused"})
 
 
@@ -62,7 +70,7 @@ _PARSED_AFTER = "tool_calls"
 
 
 _FREE_TEXT = frozenset(
-    {"row_id", "completion", "reasoning", "tool_calls", "request_id", "request_key", "error_message"}
+    {"row_id", "completion", "reasoning", "tool_calls", "request_id", "request_key", "error_message", "answer_turns"}
 )
 
 
@@ -136,7 +144,7 @@ def part_schema(layout: Layout) -> pa.Schema:
     for field in RESULT_COLUMNS:
         schema = schema.append(field)
         if field.name == _PARSED_AFTER and layout.parsed is not None:
-            schema = schema.append(pa.field("parsed", portable(layout.parsed.type)))
+            schema = schema.append(pa.field("parsed", portable(layout.parsed.type))).append(TURNS_COLUMN)
     return schema
 
 
@@ -146,10 +154,10 @@ def result_columns(rows: pa.Table, results: Sequence[Result], layout: Layout) ->
     Conversion is by column, which costs a third of conversion by row.
     """
 
-    def column(name: str) -> pa.Array:
-        return pa.array(list(map(attrgetter(name), results)), RESULT_COLUMNS.field(name).type)
+    def column(field: pa.Field) -> pa.Array:
+        return pa.array(list(map(attrgetter(field.name), results)), field.type)
 
-    columns = {name: column(name) for name in RESULT_COLUMNS.names if name in Result.__struct_fields__}
+    columns = {field.name: column(field) for field in RESULT_COLUMNS if field.name in Result.__struct_fields__}
     columns["cost"] = pa.array(
         [result.cost for result in results],
         MONEY,
@@ -164,6 +172,7 @@ def result_columns(rows: pa.Table, results: Sequence[Result], layout: Layout) ->
     columns["row_id"] = numbers.cast(pa.string())
     if layout.parsed is not None:
         columns["parsed"] = _parsed(results, layout.parsed)
+        columns[TURNS_COLUMN.name] = column(TURNS_COLUMN)
     return columns
 
 
@@ -201,7 +210,7 @@ def table_results(
     A part has only the row's cost: `input_cost` computes the input's share of it anew from the row's tokens; the rest
     is the output's, so that the total never changes. How sure a label is stands in `parsed`.
     """
-    names = [n for n in Result.__struct_fields__ if n in RESULT_COLUMNS.names and n in table.column_names]
+    names = [n for n in Result.__struct_fields__ if n in OWN_COLUMNS and n in table.column_names]
     columns = [table.column(name).to_pylist() for name in names]
     kinds = columns[names.index("error_kind")]
     costs = table.column("cost").to_pylist()

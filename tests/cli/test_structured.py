@@ -156,6 +156,14 @@ def test_votes_agree_and_disagree(command, simulator, job, tmp_path):
         assert row["completion"] == row["parsed"]["label"]
     assert server.stats()["served"] == 5 * 61
     check_bill(rows, server, summary)
+    for row in rows:
+        said = [turn["label"] for turn in json.loads(row["answer_turns"]) if "label" in turn]
+        assert (len(said), said.count(row["parsed"]["label"]) / 5) == (5, row["parsed"]["agreement"])
+    more = ["--reuse", str(tmp_path / "out"), "--output", str(tmp_path / "new")]
+    code, again = command.summary(path, *more, "--set", "model.parameters.temperature=0.8")
+    kept, _ = results_of(tmp_path / "new")
+    assert (code, again["attempts"]) == (0, 0)
+    assert [row["answer_turns"] for row in kept] == [row["answer_turns"] for row in rows]
 
 
 def test_votes_do_not_go_with_one_answer_for_all(command, simulator, job, tmp_path):

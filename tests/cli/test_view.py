@@ -47,6 +47,7 @@ def test_a_page_to_hand_on(tmp_path):
     assert "<script" not in page
     assert "<img" not in page
     assert "&lt;script&gt;document.title=2" in page
+    assert "<h3>All answers</h3><dl><dt>answer 1 of 2<dd><pre dir=auto>&lt;b&gt;no&lt;/b&gt;</pre>" in page
     assert not {*map(chr, range(32))} - {"\n", "\t"} & {*page}
 
 

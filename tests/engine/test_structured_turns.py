@@ -50,7 +50,7 @@ async def test_a_fitting_answer_takes_one_turn():
     made, transport, _ = asking(said('{"n": 1}'))
     row = work()
     result = made.result(row, await made.attempt(row))
-    assert (result.completion, result.confidence) == ('{"n": 1}', None)
+    assert (result.completion, result.confidence, result.answer_turns) == ('{"n": 1}', None, None)
     check_bill(made, result, 1, 1)
     assert len(transport.requests) == 1
 
@@ -65,6 +65,35 @@ async def test_a_repair_is_sent_and_billed():
     first, second = (json.loads(request.body)["messages"] for request in transport.requests)
     assert second[: len(first)] == first
     assert [message["role"] for message in second[len(first) :]] == ["assistant", "user"]
+
+
+async def test_every_answer_is_kept_where_there_are_several():
+    """With what was wrong with each, however the row ends, and without the key; votes are numbered."""
+    key = "sk-secret-123456"
+    made, *_ = asking(said(f'{{"n": "{key}\ud800"}}'), said('{"n": 1}'), key=key)
+    row = work()
+    first, second = json.loads(made.result(row, await made.attempt(row)).answer_turns)
+    assert key not in str(first)
+    assert (first["answer"][:6], second["answer"]) == ('{"n": ', '{"n": 1}')
+    assert ("/n" in first["problem"], "problem" in second) == (True, False)
+    assert (first["input_tokens"], first["output_tokens"], first["finish_reason"]) == (10, 4, "stop")
+    made, _, clock = asking(said("{}"), BROKEN, BROKEN)
+    row = work()
+    result = made.result(row, await made.again(row, await made.attempt(row), clock.sleep))
+    assert [turn["answer"] for turn in json.loads(result.answer_turns)] == ["{}"]
+    made, *_ = asking(said("{}"), said("[]"))
+    row = work()
+    result = made.result(row, await made.attempt(row))
+    assert [turn["answer"] for turn in json.loads(result.answer_turns)] == ["{}", "[]"]
+    made, *_ = asking(said("red"), said("neither"), said("green"), said("red"), labels=["red", "green"], votes=3)
+    row = work()
+    turns = json.loads(made.result(row, await made.attempt(row)).answer_turns)
+    assert [(turn["vote"], turn.get("label"), turn["answer"]) for turn in turns] == [
+        (1, "red", "red"),
+        (2, None, "neither"),
+        (2, "green", "green"),
+        (3, "red", "red"),
+    ]
 
 
 async def test_failures_within_a_turn_are_its_own():

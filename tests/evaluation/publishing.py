@@ -10,7 +10,7 @@ from batchgen.storage.shards import Shard
 from batchgen.values import Result, Status
 
 
-def publish(directory, carried, answers, parsed=None, failed=(), per_part=3):
+def publish(directory, carried, answers, parsed=None, failed=(), per_part=3, turns=()):
     """Write parts as a run does: carried columns, completions, and `parsed` values of a given type."""
     (directory / "results").mkdir(parents=True, exist_ok=True)
     table = pa.table(carried)
@@ -24,6 +24,7 @@ def publish(directory, carried, answers, parsed=None, failed=(), per_part=3):
                 attempts=1,
                 finished_at_us=0,
                 completion=answers[row],  # an answer that does not fit fails, and keeps its text
+                answer_turns=turns[row] if turns else None,
             )
             for row in rows
         ]

@@ -2,9 +2,11 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 
 from batchgen.errors import OutputError, UsageError
+from batchgen.results.flat import FlatRows
 from batchgen.results.rows import ResultRows, directories_of
 from batchgen.results.select import Selection, select_rows
 from batchgen.results.show import RowViewer
@@ -67,3 +69,34 @@ def test_text_is_safe_on_a_terminal_and_cannot_pass_for_ours(tmp_path):
     assert "z" * 2_000 + "… (3,000 more letters: --full)" in text
     assert "z" * 5_000 in RowViewer(whole=True).as_text(row)
     assert json.loads(RowViewer().as_json(row))["completion"] == evil
+
+
+def test_all_answers_of_a_row_are_shown_where_one_is_asked_for(tmp_path):
+    """Each with its vote, its label and why it was not taken; in a list of rows it is only said that they are there."""
+    turns = [
+        {"answer": "blue\x1b[2J", "vote": 1, "problem": "none of the labels", "latency_ms": 1200.0, "input_tokens": 7},
+        {"answer": "red", "vote": 1, "label": "red", "reasoning": "hm", "finish_reason": "length"},
+        {"tool_calls": "[1]", "vote": 2, "label": "red"},
+    ]
+    kind = pa.struct([("label", pa.string())])
+    run = publish(tmp_path / "run", {"t": ["a"]}, ["red"], (kind, [{"label": "red"}]), turns=[json.dumps(turns)])
+    [row], _ = select_rows(ResultRows(run), Selection())
+    text = RowViewer(whole=True).as_text(row)
+    expected = """answer 1 of 3, vote 1, 7 input tokens, 1.2 s
+  blue[2J
+answer 1 of 3: why it was not taken
+  none of the labels
+answer 2 of 3: thinking
+  hm
+answer 2 of 3, vote 1, label red, ended by length
+  red
+answer 3 of 3, vote 2, label red
+  [1]
+"""
+    assert expected in text
+    listed = RowViewer().as_text(row)
+    assert "blue" not in listed
+    assert "several answers: --full shows them all" in listed
+    assert "answer_turns" not in text
+    assert FlatRows(ResultRows(run)).schema.names.count("answer_turns") == 0
+    assert FlatRows(ResultRows(run), columns=["answer_turns"]).schema.names == ["answer_turns"]

@@ -1,6 +1,7 @@
 """Runs to look at, and their page served in a thread."""
 
 import contextlib
+import json
 import socket
 import threading
 
@@ -27,7 +28,9 @@ def publish_run(directory, rows=12, labels=("bug", "praise", "bug", "other"), fi
     fields[1]["note"] = EVIL
     fields[-1] = None
     texts = [f"text {row}\n  laid out\tas it was" for row in range(rows)]
-    return publish(directory, {"text": texts}, answers, (PARSED, fields), failed=(rows - 1,))
+    turns = [None] * rows
+    turns[1] = json.dumps([{"answer": "<b>no</b>", "problem": "at /n: a text"}, {"answer": EVIL}])
+    return publish(directory, {"text": texts}, answers, (PARSED, fields), failed=(rows - 1,), turns=turns)
 
 
 @pytest.fixture

@@ -110,6 +110,9 @@ def test_answers_are_text_whatever_they_contain(page):
     assert page.query_selector_all("#row img, #row script, #rows img, #rows script") == []
     answers = [one.text_content() for one in page.query_selector_all("#row pre")]
     assert any("<script>" in text and "␛[2J␀‹U+202E›gnp.exe" in text for text in answers)
+    turns = page.locator("#row details", has_text="All answers").first
+    assert turns.locator("dt").all_text_contents()[:2] == ["answer 1 of 2", "answer 1 of 2: why it was not taken"]
+    assert turns.locator("pre").all_text_contents()[:2] == ["<b>no</b>", "at /n: a text"]
     assert page.complaints == []
 
 

@@ -17,7 +17,15 @@ from batchgen.errors import OutputError
 from batchgen.money.ledger import Sums
 from batchgen.results.committed import read_results
 from batchgen.storage.cost_summary import write_cost_summary
-from batchgen.storage.parts import DamagedPartError, part_path, read_part, read_part_record, write_part
+from batchgen.storage.parts import (
+    DamagedPartError,
+    part_path,
+    part_results,
+    read_part,
+    read_part_record,
+    read_part_slices,
+    write_part,
+)
 from batchgen.storage.result_schema import Layout, Parsed, PriceLabel, table_results
 from batchgen.storage.shards import Shard
 from tests.storage.example_shard import LAYOUT, failed, shard_of, succeeded
@@ -61,6 +69,7 @@ def test_columns_are_the_contracts(tmp_path):
         ("reasoning", pa.string()),
         ("tool_calls", pa.string()),
         ("parsed", pa.struct([("x", pa.int64())])),
+        ("answer_turns", pa.string()),
         ("finish_reason", word),
         ("input_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
@@ -93,6 +102,15 @@ def test_columns_are_the_contracts(tmp_path):
         None,
         None,
     )
+
+
+def test_all_answers_of_a_row_come_back(tmp_path):
+    """Where the job has structured answers; an input column of that name is refused before, so that none is mixed up."""
+    parsed = Parsed(pa.struct([("x", pa.int64())]), lambda rows: pa.nulls(len(rows), pa.struct([("x", pa.int64())])))
+    rows = [succeeded(0, answer_turns='[{"answer":"a"}]'), succeeded(1)]
+    write_part(tmp_path, shard_of(2), [rows], Layout(LAYOUT.carried, "id", parsed))
+    content = read_part_slices(part_path(tmp_path, 0))
+    assert [row.answer_turns for row in part_results(content, lambda result: None)] == ['[{"answer":"a"}]', None]
 
 
 def test_results_come_back_from_a_part(tmp_path):
