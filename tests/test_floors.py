@@ -97,11 +97,12 @@ def test_only_the_commands_import_the_simulator():
 
 
 def test_protocol_code_does_no_input_or_output():
-    """Providers know no sockets, files, clocks of their own or loops."""
+    """Providers know no sockets, files, clocks of their own or loops; a file to be uploaded is named, not opened."""
     for name, tree in TREES.items():
         if name.startswith("providers"):
             roots = {i.split(".")[0] for i in imported(tree)}
-            assert not roots & {"socket", "asyncio", "anyio", "httpx", "httptools", "os", "pathlib", "sqlite3"}, name
+            forbidden = {"socket", "asyncio", "anyio", "httpx", "httptools", "os", "pathlib", "sqlite3"}
+            assert not roots & forbidden - ({"pathlib"} if name == "providers.batch_api" else set()), name
 
 
 def known(name):
