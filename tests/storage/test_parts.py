@@ -105,7 +105,7 @@ def test_columns_are_the_contracts(tmp_path):
 
 
 def test_all_answers_of_a_row_come_back(tmp_path):
-    """Where the job has structured answers; an input column of that name is refused before, so that none is mixed up."""
+    """Where the job has structured answers; an input column of that name is refused before."""
     parsed = Parsed(pa.struct([("x", pa.int64())]), lambda rows: pa.nulls(len(rows), pa.struct([("x", pa.int64())])))
     rows = [succeeded(0, answer_turns='[{"answer":"a"}]'), succeeded(1)]
     write_part(tmp_path, shard_of(2), [rows], Layout(LAYOUT.carried, "id", parsed))
