@@ -19,7 +19,7 @@ FLOORS = (
     ("providers", "storage", "mail"),
     ("prompts", "money", "source", "transport"),
     ("text", "files", "tokens", "pace", "simulator"),
-    ("values", "errors", "secret", "version"),
+    ("values", "errors", "secret", "version", "extras"),
 )
 """The rooms of the package from the top floor down. A room knows rooms of lower floors only."""
 

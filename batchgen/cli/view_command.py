@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import importlib.util
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
@@ -37,10 +36,10 @@ def view_command(
     """
     remember(directory)
     from batchgen.errors import UsageError
+    from batchgen.extras import missing
 
-    missing = [name for name in ("duckdb", "starlette", "uvicorn") if not _is_there(name)]
-    if missing:
-        raise UsageError(f"The page needs {' and '.join(missing)}: pip install 'batchgen[view]'.")
+    if lacking := missing("view"):
+        raise UsageError(f"The page needs {lacking}")
     from batchgen.review.room import ReviewRoom
 
     room = ReviewRoom(Path(directory), None if other is None else Path(other), by or _user())
@@ -65,13 +64,6 @@ def view_command(
     except OSError as error:
         raise UsageError(f"--port {port}: {error.strerror or error}.") from error
     return EXIT_COMPLETE
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ValueError:  # it is kept from being imported
-        return False
 
 
 def _user() -> str:

@@ -10,13 +10,13 @@ A share of 0 or 1 has no spread to draw from: its interval is Clopper and Pearso
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from batchgen.errors import UsageError
+from batchgen.extras import missing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,8 +42,8 @@ class Measure(Struct, frozen=True):
 
 def need_numpy() -> None:
     """Raise `UsageError` without the package of the extra `evaluate`."""
-    if importlib.util.find_spec("numpy") is None:
-        raise UsageError("Intervals need numpy: pip install numpy.")
+    if lacking := missing("evaluate"):
+        raise UsageError(f"Intervals need {lacking}")
 
 
 class Bootstrap:

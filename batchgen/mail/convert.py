@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 from msgspec import Struct, structs
 
 from batchgen.errors import InputError, UsageError
+from batchgen.extras import missing
 from batchgen.files.table import table_file
 from batchgen.mail.decode import DELETED, Mail, decode_mail
 from batchgen.mail.files import LeftOut, raw_mails, size_of
@@ -49,7 +49,6 @@ MAIL_COLUMNS = pa.schema(
 """The columns of the table. `id` is unique and stays the same in a later export, so that it can serve as `input.id`;
 `source` is unique too, but changes where a mail moves."""
 
-_NEEDED = {"selectolax": "selectolax", "charset_normalizer": "charset-normalizer"}
 _NAMED = 10  # files left out that the summary names
 
 
@@ -90,9 +89,8 @@ def read_mails(
     `tell` is told of each file that was passed over, `moved` how many bytes of the input have been read. Raises
     `InputError` when there is nothing to read, and `UsageError` without the packages of the extra `mail`.
     """
-    missing = [package for module, package in _NEEDED.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        raise UsageError(f"Reading mails needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
+    if lacking := missing("mail"):
+        raise UsageError(f"Reading mails needs {lacking}")
     with Identities() as identities:
         for raw in raw_mails([Path(path) for path in paths], tell):
             if raw.problem is not None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from batchgen.errors import UsageError
+from batchgen.extras import missing
 from batchgen.files.replace import ReplacementFile
 from batchgen.results.cells import sheet_value
 
@@ -73,7 +74,7 @@ def workbook(file: ReplacementFile, names: Sequence[str]) -> Iterator[WorkbookRo
     try:
         import xlsxwriter
     except ImportError:
-        raise UsageError("Excel files need XlsxWriter: pip install 'batchgen[xlsx]', or export to .csv.") from None
+        raise UsageError(f"Export to .csv, or install {missing('xlsx', 'xlsxwriter')}") from None
     if len(names) > SHEET_COLUMNS:
         raise UsageError(f"Excel has {SHEET_COLUMNS:,} columns at most, and there are {len(names):,}: use --columns.")
     book = xlsxwriter.Workbook(file, {"constant_memory": True, "use_zip64": True})

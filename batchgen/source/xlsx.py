@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from batchgen.errors import InputError
+from batchgen.extras import missing
 from batchgen.source.files import File
 from batchgen.source.reader import check_names
 
@@ -30,8 +31,8 @@ def _sheet(file: File) -> tuple[int, list[str], list[list[Any]]]:
         from python_calamine import CalamineError, CalamineWorkbook
     except ImportError:
         raise InputError(
-            f"{file.path}: reading Excel workbooks needs the extra xlsx (pip install 'batchgen[xlsx]'); or save the "
-            "sheet as CSV (UTF-8)."
+            f"{file.path} is an Excel workbook: save the sheet as CSV (UTF-8), or install "
+            f"{missing('xlsx', 'python_calamine')}"
         ) from None
     try:
         with CalamineWorkbook.from_path(file.path) as book:

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchgen.extras import missing
+
 if TYPE_CHECKING:
     import tiktoken
 
@@ -88,7 +90,8 @@ def qwen_vocabulary() -> Vocabulary:
     places = [Path(place) / "resources" / "qwen.tiktoken" for place in (spec and spec.submodule_search_locations) or ()]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        raise VocabularyMissing("the Qwen vocabulary is not installed: pip install tiktoken dashscope")
+        source = missing("estimate", "dashscope") or "another version of the package dashscope"
+        raise VocabularyMissing(f"the Qwen vocabulary is missing; it comes with {source}")
     ranks = {
         base64.b64decode(token): int(rank) for token, rank in (line.split() for line in path.read_bytes().splitlines())
     }
@@ -124,5 +127,5 @@ def _tiktoken() -> Any:
     try:
         import tiktoken
     except ModuleNotFoundError as error:
-        raise VocabularyMissing("tiktoken is not installed: pip install tiktoken dashscope") from error
+        raise VocabularyMissing(f"it needs {missing('estimate')}") from error
     return tiktoken

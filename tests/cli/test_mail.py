@@ -64,20 +64,6 @@ def test_wrong_arguments_exit_2_with_a_sentence(command, tmp_path):
     assert "ends in .parquet" in done.stderr
 
 
-def test_a_missing_package_is_named(command, tmp_path):
-    """Without the extra the command says what to install."""
-    mbox(tmp_path / "inbox.mbox", ["one"])
-    blocked = tmp_path / "blocked"
-    blocked.mkdir()
-    (blocked / "sitecustomize.py").write_text(
-        "import importlib.util as u\nfind = u.find_spec\n"
-        "u.find_spec = lambda name, package=None: None if name == 'selectolax' else find(name, package)\n"
-    )
-    done = command("mail", "inbox.mbox", "out.parquet", env={"PYTHONPATH": f"{blocked}:{PACKAGE}"})
-    assert done.returncode == 2
-    assert done.stderr == "batchgen: Reading mails needs selectolax: pip install selectolax.\n"
-
-
 def test_several_paths_and_what_was_left_out_are_told(command, tmp_path):
     """Exit 1 when a file was left out; copies and unread parts are counted; the JSON says the same."""
     folder = tmp_path / "mails"

@@ -1,6 +1,4 @@
-"""The page in a real browser, where there is one: nothing is cut on a telephone or on paper, and labels keep apart."""
-
-import shutil
+"""The page in a real browser: nothing is cut on a telephone or on paper, and labels keep apart."""
 
 import pytest
 
@@ -12,10 +10,6 @@ from batchgen.report.sections import run_document, runs_document
 from batchgen.text.sections import Document, Section
 from tests.report.estimates import estimate
 from tests.report.runs import real_run
-
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser")
 
 CUT = """() => [...document.querySelectorAll('.scroll, .key div, dd, td, th, h1, h3, p, figure')]
   .filter(one => one.scrollWidth > one.clientWidth + 4 && getComputedStyle(one).display != 'inline')
@@ -47,18 +41,9 @@ def address(tmp_path_factory):
     return path.as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser(address):
-    """A headless browser."""
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 390, 820, 1280, 1900])
-def test_nothing_is_cut_and_no_labels_collide(browser, address, width, scheme):
+def test_nothing_is_cut_and_no_labels_collide(address, browser, width, scheme):
     """On telephones, tablets and desktops, light and dark."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     shown = context.new_page()
@@ -69,7 +54,7 @@ def test_nothing_is_cut_and_no_labels_collide(browser, address, width, scheme):
     context.close()
 
 
-def test_paper(browser, address):
+def test_paper(address, browser):
     """Printed from a dark screen it is dark on white, and nothing is wider than the paper."""
     context = browser.new_context(viewport={"width": 700, "height": 1000}, color_scheme="dark")
     shown = context.new_page()

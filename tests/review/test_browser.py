@@ -1,25 +1,12 @@
-"""The page in a real browser, where there is one: filter, correct, undo, reload, two windows, a run that goes on."""
-
-import shutil
+"""The page in a real browser: filter, correct, undo, reload, two windows, a run that goes on."""
 
 import pytest
+from playwright import sync_api
 
 from batchgen.results.corrections import ReviewFile
 from tests.review.conftest import publish_run, served
 
-sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("duckdb")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless browser."""
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -48,5 +48,5 @@ def test_doubt_is_said(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="not a readable Excel workbook"):
         Source.open(str(tmp_path / "no.xlsx"))
     monkeypatch.setitem(sys.modules, "python_calamine", None)
-    with pytest.raises(InputError, match=r"batchgen\[xlsx\]"):
+    with pytest.raises(InputError, match=r"python-calamine \(extra xlsx\): "):
         Source.open(str(tmp_path / "two.xlsx"))
