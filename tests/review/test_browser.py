@@ -7,6 +7,7 @@ from batchgen.results.corrections import ReviewFile
 from tests.review.conftest import publish_run, served
 
 pytest.importorskip("duckdb")
+sync_api.expect.set_options(timeout=30_000)  # on a busy machine, too
 
 
 @pytest.fixture
@@ -45,11 +46,11 @@ def test_a_row_is_shown_whole_and_rows_are_filtered(page):
     page.keyboard.press("/")
     page.keyboard.type("ANSWER 7")
     sync_api.expect(page.locator("#count").first).to_contain_text("1 of")
-    assert page.inner_text("#row h2") == "7"
+    sync_api.expect(page.locator("#row h2")).to_have_text("7")
     page.fill("#search", "")
     page.select_option("#order", "doubt")
     sync_api.expect(page.locator("#rows .id").first).to_have_text("11")  # which failed
-    assert page.inner_text("#rows li:nth-child(2) .id") == "10"
+    sync_api.expect(page.locator("#rows li:nth-child(2) .id")).to_have_text("10")
     assert page.complaints == []
 
 
@@ -126,7 +127,7 @@ def test_a_run_still_going_on(browser, tmp_path):
         page = opened(browser, address)
         publish_run(tmp_path / "run", rows=15)
         later = opened(browser, address)
-        assert later.inner_text("#count") == "15 of 15 rows"
+        sync_api.expect(later.locator("#count")).to_have_text("15 of 15 rows")
         page.click("#row-2")
         sync_api.expect(page.locator("#row h2").first).to_have_text("2")
         assert page.inner_text("#count") == "6 of 6 rows"
