@@ -26,7 +26,8 @@ def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
     """Serve the simulator in a thread of this process and yield the endpoint that leads to it."""
     batch_chat = job.model.lane == "batch-chat"
     handle = start_in_thread(structs.replace(DEMONSTRATION, batch_chat=batch_chat))
-    path = BASE_PATHS["openai" if batch_chat else wire_of(job.model.provider)]
+    wire = wire_of(job.model.provider)
+    path = BASE_PATHS["openai" if wire == "dashscope" and job.model.lane in ("batch-chat", "batch") else wire]
     if job.model.lane == "flex":
         path = "/v1"  # OpenAI's own form: compatible mode has one class of service
     try:

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from msgspec import Struct
 
 Message = Mapping[str, Any]
 """One chat message as it goes over the wire: `role`, `content` (text or parts), `tool_calls`, `tool_call_id`, ..."""
+
+
+LocalPath = Path
+"""A file's name as it is carried by what does no input and output itself."""
 
 
 class Row(dict[str, Any]):
@@ -53,6 +58,29 @@ class Request(Struct, frozen=True, gc=False):
     headers: Mapping[str, str]
     streamed: bool = False
     model: str = ""
+
+
+class ApiCall(Struct, frozen=True):
+    """One call of an API of files and batches; the key is not in here.
+
+    `body` is sent as JSON unless `upload` names a local file, which is then streamed: as a multipart form with the
+    fields of `form` where `file_field` is set, else as JSON, between `before` and `after`; `as_list` sends its lines as
+    the members of a JSON list, with commas in place of the newlines. `creates`: done twice it would buy or leave
+    something twice, so that a lost reply is looked up, never sent again.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    url: str
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    upload: LocalPath | None = None
+    file_name: str = ""
+    file_field: str | None = None
+    form: Mapping[str, str] = {}
+    before: bytes = b""
+    after: bytes = b""
+    as_list: bool = False
+    creates: bool = False
 
 
 class Response(Struct, frozen=True, gc=False):
@@ -158,6 +186,7 @@ class Throttle(StrEnum):
     GROWTH = "growth"  # the rate rose too quickly
     CONCURRENCY = "concurrency"
     OVERLOAD = "overload"  # the service is busy; nobody's quota
+    QUEUE = "queue"  # too much is waiting in the account's batches
     UNKNOWN = "unknown"
 
 

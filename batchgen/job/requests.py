@@ -23,7 +23,8 @@ from batchgen.money.job_prices import JobPrices
 from batchgen.money.prices import PriceTable, load_prices
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.prompts.prompt import PromptTemplate
-from batchgen.providers import default_base_url, lane_of, open_provider
+from batchgen.providers import default_base_url, lane_of, open_batches, open_provider
+from batchgen.providers.batch_api import BatchApi
 from batchgen.providers.lane import Lane
 from batchgen.providers.protocol import ModelSettings, Provider
 from batchgen.providers.request_key import RequestKeys
@@ -70,10 +71,21 @@ class RequestParts(Struct, frozen=True):
         return given if self.lane is None else {**given, **self.lane.fields}
 
     def live_provider(self) -> Provider | None:
-        """Return what asks a row in the ordinary way that a full lane has refused; None if the job does not want it."""
+        """Return what asks a row in the ordinary way that its lane did not answer; None if the job does not want it.
+
+        In the lane of batches the requests have the form of ordinary calls already.
+        """
+        if self.lane is not None and self.lane.batch is not None:
+            return self.provider
         if self.job.model.lane_fallback is None:
             return None
         return open_provider(self.job.model.provider, self.keys.settings)
+
+    def batch_api(self) -> BatchApi | None:
+        """Return the vendor's batch API; None in other lanes."""
+        if self.lane is None or self.lane.batch is None:
+            return None
+        return open_batches(self.job.model.provider, self.keys.settings, self.lane, self.provider)
 
     @property
     def currency(self) -> str | None:

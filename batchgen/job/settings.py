@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import JobError
 from batchgen.files.nearest import did_you_mean
+from batchgen.job.batch_settings import BatchSettings, check_batch
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.export import job_table, job_toml
 from batchgen.job.paths import resolve_paths
@@ -150,6 +151,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output: OutputSettings
     limits: LimitSettings = LimitSettings()
     retry: RetrySettings = RetrySettings()
+    batch: BatchSettings = BatchSettings()
     pricing: PricingSettings = PricingSettings()
     response: ResponseSettings | None = None
     evaluate: EvaluationSettings | None = None
@@ -234,6 +236,8 @@ def _in_lane(job: Job, table: Mapping[str, Any]) -> Job:
     The defaults are of times: a lane may take long for an answer, and a run must not stop for want of one before.
     """
     lane = lane_of(job.model.lane, job.model.provider, job.model.base_url)
+    terms = None if lane is None else lane.batch
+    check_batch(job.batch, None if terms is None else terms.limits, job.model.provider)
     if job.model.lane_fallback is not None and not (lane is not None and lane.may_refuse):
         raise JobError(
             f"model.lane_fallback is for a lane that refuses requests while it is full; {job.model.lane} does not."

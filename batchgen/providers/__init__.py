@@ -11,8 +11,11 @@ from msgspec import structs
 
 from batchgen.errors import JobError
 from batchgen.providers.anthropic_messages import AnthropicMessages
+from batchgen.providers.batch_api import BatchApi
 from batchgen.providers.dashscope_native import DashScopeInChatForm, DashScopeNative
+from batchgen.providers.file_batches import FileBatches
 from batchgen.providers.lane import Lane
+from batchgen.providers.message_batches import MessageBatches
 from batchgen.providers.openai_chat import OpenAIChat
 from batchgen.providers.protocol import ModelSettings, Provider, Remark
 from batchgen.providers.vendor import Vendor, WireName
@@ -59,9 +62,19 @@ def open_provider(
     vendor = vendor_of(provider, settings.base_url)
     if lane is None:
         return WIRE_FORMATS[wire](settings, vendor, clock)
-    given = settings.parameters if wire == "openai" else lane.chat(settings.parameters)
-    in_chat = structs.replace(settings, parameters=lane.parameters(given))
-    return (OpenAIChat if wire == "openai" else DashScopeInChatForm)(in_chat, vendor, clock)
+    given = lane.chat(settings.parameters) if wire == "dashscope" else settings.parameters
+    in_lane = structs.replace(settings, parameters=lane.parameters(given))
+    return (DashScopeInChatForm if wire == "dashscope" else WIRE_FORMATS[wire])(in_lane, vendor, clock)
+
+
+def open_batches(
+    provider: str, settings: ModelSettings, lane: Lane, wire_format: Provider, clock: Callable[[], float] = time.time
+) -> BatchApi:
+    """Return the batch API of a lane that has one, for the requests that `wire_format` makes and reads in that lane."""
+    vendor = vendor_of(provider, settings.base_url)
+    assert lane.batch is not None
+    batches = MessageBatches if wire_of(provider) == "anthropic" else FileBatches
+    return batches(settings, vendor, lane.batch, wire_format, clock)
 
 
 __all__ = [
@@ -72,6 +85,7 @@ __all__ = [
     "Vendor",
     "default_base_url",
     "lane_of",
+    "open_batches",
     "open_provider",
     "vendor_of",
     "wire_of",

@@ -20,8 +20,22 @@ VLLM = "https://github.com/vllm-project/vllm"
 CLOUDFLARE = "https://developers.cloudflare.com/waf"
 LITELLM = "https://github.com/BerriAI/litellm"
 
+BATCH = "https://platform.openai.com/docs/guides/batch"
+
 _RETRY, _FAIL, _STOP = Verdict.RETRY, Verdict.FAIL, Verdict.STOP
 _K = FailureKind
+
+_QUEUED = (
+    r"enqueued[ _](?:\w+[ _])?tokens?|tokens?\b.{0,40}\b(?:enqueued|in (?:the )?(?:batch )?queue)|"
+    r"(?:too many|maximum number of|number of) (?:open|active|pending|queued|running|concurrent|in[- _]progress) "
+    r"(?:\w+ )?(?:batch|job)|(?:open|active|pending|queued|concurrent|in[- _]progress) (?:batch\w*|jobs?)"
+    r"(?: \w+)? (?:limit|quota)|"
+    r"batch contains [\d,]+ (?:tokens|requests) but only"
+)
+_TOO_LARGE = (
+    r"(?:file|batch|payload|body)\b.{0,60}(?:too large|too big|too many|exceed\w* .{0,40}(?:size|limit|maximum|lines|"
+    r"requests|number))|too many (?:lines|tasks|rows|requests in)|(?:maximum|max) (?:file|batch) size"
+)
 
 # fmt: off
 CHAT_COMPLETIONS: tuple[Rule, ...] = (
@@ -54,6 +68,19 @@ CHAT_COMPLETIONS: tuple[Rule, ...] = (
          setting=True),
 )
 """The words of chat completions: OpenAI's own, and those of vLLM, llama.cpp, transformers serve and LiteLLM."""
+
+BATCHES: tuple[Rule, ...] = (
+    limit("token_limit_exceeded enqueued_token_limit_exceeded batch_queue_full", Throttle.QUEUE, BATCH),
+    limit("", Throttle.QUEUE, BATCH, message=_QUEUED),
+    rule("too_many_tasks file_too_large batch_too_large request_too_large", _K.TOO_LONG, _FAIL, BATCH),
+    rule("", _K.TOO_LONG, _FAIL, BATCH, status="413"),
+    rule("", _K.TOO_LONG, _FAIL, BATCH, status="0 400 422", message=_TOO_LARGE),
+    rule("", _K.MODEL_UNAVAILABLE, _STOP, BATCH,
+         message=r"(?:not|n't) (?:be )?(?:supported|available|enabled|allowed|eligible) (?:for|in|by|with) (?:the )?"
+                 r"batch|batch\w*(?: \w+){0,3} (?:is |are )?not (?:supported|available|enabled) (?:for|by|on)|"
+                 r"valid model deployment name"),
+)
+"""What is said of a whole batch; these rows come before the vendor's own table."""
 
 _BY_STATUS: tuple[Rule, ...] = (
     rule("", _K.INVALID_REQUEST, _FAIL, CLOUDFLARE, status="403 405 406 418", message=r"^HTML page", setting=True),
@@ -92,6 +119,19 @@ _FINAL_4XX = frozenset({*range(400, 420), 422, 426, 428, 431, 451}) - {408, 409}
 """What a 4xx may be for good; all others are a gateway's words for trouble behind it (424, 499, ...)."""
 
 
+def find_batch_rule(table: Sequence[Rule], status: int, error: VendorError) -> Rule:
+    """Return the row that decides on an error of a whole batch, as `find_rule` does on that of one request."""
+    words, said = _said(error)
+    return next((one for one in BATCHES if one.fits(status, words, said)), None) or find_rule(table, status, error)
+
+
+def _said(error: VendorError) -> tuple[frozenset[str], str]:
+    """Return an error's codes in lower case, and its code and words."""
+    words = frozenset(word.lower() for word in (error.code, error.type) if word)
+    said = f"{error.code}: {error.message}" if error.code else error.message
+    return words, " ".join(filter(None, (said, error.details)))
+
+
 def find_rule(table: Sequence[Rule], status: int, error: VendorError) -> Rule:
     """Return the row that decides: of the vendor's `table`, else by status.
 
@@ -99,8 +139,7 @@ def find_rule(table: Sequence[Rule], status: int, error: VendorError) -> Rule:
     A 4xx that no row knows fails its prompt, as the job's fault if it speaks of a parameter; all else is taken for a
     passing server error.
     """
-    words = frozenset(word.lower() for word in (error.code, error.type) if word)
-    said = " ".join(filter(None, (f"{error.code}: {error.message}" if error.code else error.message, error.details)))
+    words, said = _said(error)
     if exceeds_limit(said):
         return _NEVER_FITS
     if status == 0 and _BAD_REQUEST.search(said):

@@ -227,3 +227,23 @@ def exceeds_limit(said: str) -> bool:
     """Whether an error says that one request asks for more than the whole limit, so that it never fits."""
     found = _REQUESTED.search(said.replace(",", ""))
     return found is not None and int(found[2]) > int(found[1]) > 0
+
+
+_QUEUE_LIMIT = re.compile(
+    r"(?:limit|maximum|quota)(?: is| of|:)? ?~?(\d[\d.,_]{0,20}) ?(k|m|b|thousand|million|billion)?\b", re.IGNORECASE
+)
+_UNITS = {"k": 10**3, "m": 10**6, "b": 10**9}
+
+
+def queue_limit(said: str) -> int | None:
+    """Return how many tokens may wait in an account's batches, as an error says it (`Limit: 2,000,000`, `30K`)."""
+    found = _QUEUE_LIMIT.search(said)
+    if found is None:
+        return None
+    number, unit = found[1].rstrip(".,_"), found[2]
+    if unit is None or re.fullmatch(r"\d{1,3}(?:,\d{3})+", number):
+        digits = re.sub(r"[.,_]", "", number)
+        return int(digits) * _UNITS[unit[0].lower()] if unit else int(digits)
+    whole, _, part = number.replace(",", ".").partition(".")
+    scale = _UNITS[unit[0].lower()]
+    return int(whole) * scale + (int(part) * scale // 10 ** len(part) if part.isdecimal() else 0)

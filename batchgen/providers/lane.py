@@ -12,12 +12,13 @@ from typing import Any
 from msgspec import Struct
 
 from batchgen.errors import JobError
+from batchgen.providers.batch_terms import BatchTerms
 
 LIVE = "live"
 """The ordinary calls, which every vendor has."""
 
-NOT_BUILT = "batch"
-"""The vendors' file batches."""
+BATCH = "batch"
+"""The vendors' batches: requests handed in together, answered within a day."""
 
 
 def _same_address(base_url: str) -> str:
@@ -38,6 +39,7 @@ class Lane(Struct, frozen=True, kw_only=True):
     - `held`: the server holds requests back until it has room, so that nothing is to be learnt from how long others
       took.
     - `may_refuse`: the server may refuse a request because the lane is full, and `model.lane_fallback` helps.
+    - `batch`: how the vendor takes batches of requests; None for lanes that are ordinary calls.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Lane(Struct, frozen=True, kw_only=True):
     chat: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _same_parameters
     held: bool = False
     may_refuse: bool = False
+    batch: BatchTerms | None = None
 
     def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return a job's parameters with the lane's fields. Raises `JobError` where they contradict each other."""
@@ -57,6 +60,16 @@ class Lane(Struct, frozen=True, kw_only=True):
                     "leave one of them out."
                 )
         return {**given, **self.fields}
+
+
+def batch_lane(
+    terms: BatchTerms,
+    *,
+    address: Callable[[str], str] = _same_address,
+    chat: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _same_parameters,
+) -> Lane:
+    """Return the lane of a vendor's batches. Its time is that of the calls that are made live beside them."""
+    return Lane(name=BATCH, timeout_s=300.0, address=address, chat=chat, batch=terms)
 
 
 FLEX = Lane(  # https://platform.openai.com/docs/guides/flex-processing advises 15 minutes

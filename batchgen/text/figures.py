@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 from decimal import Decimal
 
 UNKNOWN = "–"
+
+_DURATION_PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(days?|d|hours?|h|minutes?|min|m|seconds?|s)\b", re.IGNORECASE)
+_DURATION = re.compile(rf"\s*(?:{_DURATION_PART.pattern}\s*)+", re.IGNORECASE)
+_SECONDS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
 
 
 def plain(text: str, most: int = 200) -> str:
@@ -85,6 +90,13 @@ def duration(seconds: float | None) -> str:
     units = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
     first = next(place for place, (number, _) in enumerate(units) if number)
     return " ".join(f"{number} {unit}" for number, unit in units[first : first + 2] if number)
+
+
+def seconds_of(text: str) -> float | None:
+    """Return the seconds in a duration such as `20h`, `1d 12h`, `90 min` or `45s`; None if it is none."""
+    if not _DURATION.fullmatch(text):
+        return None
+    return sum(float(number) * _SECONDS[unit[0].lower()] for number, unit in _DURATION_PART.findall(text))
 
 
 def moment(iso: str) -> str:

@@ -2,10 +2,12 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from batchgen.errors import JobError
 from batchgen.job.settings import ColumnReference, answer_parts, load_job, parse_assignment
+from batchgen.providers import lane_of
 
 JOB = """
 name = "colours"
@@ -144,3 +146,37 @@ def test_only_what_can_alter_an_answer_is_in_the_fingerprint(write):
     for change in ({"model.name": "other"}, {"model.parameters.max_tokens": 17}, {"input.id": "thing"}):
         assert answer_parts(load_job(write(JOB), **change), {"user": "text"}) != parts
     assert answer_parts(job, {"user": "other"}) != parts
+
+
+BATCH = {"model.lane": "batch", "model.provider": "openai", "model.base_url": "https://api.openai.com/v1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"batch.window": "tomorrow"}, "batch.window must be a time"),
+        ({"batch.deadline": "0h"}, "batch.deadline must be a time"),
+        ({"batch.deadline": "2 fortnights"}, "batch.deadline must be a time"),
+        ({"batch.window": "48h"}, 'openai takes "24h", not'),
+        ({"batch.rows": 50_001}, "at most 50,000 rows"),
+        ({"batch.megabytes": 201}, "at most 200 MB"),
+        ({"batch.rows": 0}, "batch.rows"),
+        ({"batch.poll_s": 0}, "batch.poll_s"),
+        ({"batch.poll_s": 7200, "batch.deadline": "1h"}, "longer than batch.deadline"),
+        ({"batch.after_deadline": "stop"}, "batch.after_deadline"),
+        ({"batch.windows": "24h"}, "did you mean batch.window"),
+    ],
+)
+def test_what_a_batch_cannot_be(write, given, said):
+    """Times that nobody can read, and more than the vendor takes."""
+    with pytest.raises(JobError, match=said):
+        load_job(write(JOB), **BATCH, **given)
+
+
+def test_a_batch_as_the_job_has_it(write):
+    """The file's size is bounded by the job and by the vendor; times may be written in several units."""
+    job = load_job(write(JOB), **BATCH, **{"batch.rows": 10, "batch.deadline": "1d 2.5h", "batch.window": "1d"})
+    limits = lane_of("batch", "openai", job.model.base_url).batch.limits
+    assert job.batch.deadline_s == 26.5 * 3600
+    assert job.batch.largest_file(limits) == (10, 190_000_000)
+    assert msgspec.structs.replace(job.batch, megabytes=1.5).largest_file(limits) == (10, 1_500_000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchgen.errors import JobError
-from batchgen.providers.lane import LIVE, NOT_BUILT, Lane
+from batchgen.providers.lane import LIVE, Lane
 from batchgen.providers.vendor import INTERNATIONAL, Vendor
 from batchgen.providers.vendors.anthropic import ANTHROPIC
 from batchgen.providers.vendors.azure import AZURE
@@ -36,8 +36,6 @@ def lane_of(name: str, provider: str, base_url: str | None) -> Lane | None:
     """
     if name == LIVE:
         return None
-    if name == NOT_BUILT:
-        raise JobError("model.lane: batch (the vendors' file batches) is not built yet.")
     address = base_url or VENDORS[provider].base_url
     vendor = vendor_of(provider, address)
     for lane in vendor.lanes:

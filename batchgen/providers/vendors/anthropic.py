@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from batchgen.providers.batch_api import BatchLimits
+from batchgen.providers.batch_terms import BatchTerms
 from batchgen.providers.error_rule import Rule, limit, rule
 from batchgen.providers.error_words import ANY_VENDOR, TOO_LONG
+from batchgen.providers.lane import batch_lane
 from batchgen.providers.protocol import ModelSettings
 from batchgen.providers.request_parts import from_column
 from batchgen.providers.vendor import POSITIVE, Finding, Range, Vendor, means_rule
@@ -117,6 +120,9 @@ ERRORS: tuple[Rule, ...] = (
 )
 # fmt: on
 
+BATCHES = BatchTerms(limits=BatchLimits(rows=100_000, file_bytes=256_000_000))
+"""https://platform.claude.com/docs/en/build-with-claude/batch-processing"""
+
 ANTHROPIC = Vendor(
     name="anthropic",
     wires=("anthropic",),
@@ -137,5 +143,6 @@ ANTHROPIC = Vendor(
         means_rule(_BEFORE_SCHEMAS, "tool"),
         means_rule(r"", "json_schema"),
     ),
+    lanes=(batch_lane(BATCHES),),
     thinks=thinks,
 )

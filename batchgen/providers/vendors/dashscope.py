@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from batchgen.errors import JobError
+from batchgen.providers.batch_api import BatchIntent, BatchLimits
+from batchgen.providers.batch_terms import BatchTerms, openai_body
 from batchgen.providers.error_rule import Rule, limit, rule
 from batchgen.providers.error_words import ANY_VENDOR, TOO_LONG
-from batchgen.providers.lane import Lane
+from batchgen.providers.lane import Lane, batch_lane
 from batchgen.providers.protocol import ModelSettings
 from batchgen.providers.request_parts import from_column
 from batchgen.providers.vendor import (
@@ -40,6 +43,7 @@ _ALWAYS_STREAMED = re.compile(r"^(?:qwq|qvq)|omni")
 # On by default: Qwen3.5 and later, and open-source Qwen3 without "instruct".
 _THINKS_BY_DEFAULT = re.compile(r"^qwen(?:3\.[5-9]|[4-9])")
 _NEVER_THINKS = re.compile(r"^qwen(?:1\.5|2|2\.5)?-\d|^qwen(?:1\.5|2|2\.5)-|-instruct\b|^qwen3-coder")
+_HAS_SWITCH = re.compile(r"^qwen(?:-(?:plus|flash|turbo)|3|[4-9])(?!.*(?:-mt|-math|-long|-ocr|-embedding|-rerank))")
 _ONLY_INCREMENTAL = re.compile(r"^qwen(?:3\.[5-9]|[4-9])")
 
 
@@ -63,6 +67,13 @@ def thinks_by_default(model: str) -> bool:
     name = model.lower()
     open_qwen3 = _OPEN_QWEN3.match(name) is not None and "-instruct" not in name
     return open_qwen3 or thinks_only(name) or _THINKS_BY_DEFAULT.match(name) is not None
+
+
+def switch_default(model: str) -> bool | None:
+    """Return whether a model thinks unless `enable_thinking` says otherwise; None for models without that switch."""
+    if thinks_only(model) or never_thinks(model) or not _HAS_SWITCH.match(model.lower()):
+        return None
+    return thinks_by_default(model)
 
 
 def is_thinking(model: str, parameters: Mapping[str, Any]) -> bool:
@@ -231,7 +242,7 @@ def _batch_chat_address(base_url: str) -> str:
     return base_url if "compatible-mode" in parts.path else base_url.rstrip("/") + "/compatible-mode/v1"
 
 
-def _chat_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _chat_parameters(parameters: Mapping[str, Any], *, lane: str) -> dict[str, Any]:
     """Return the parameters of a native job as chat completions have them."""
     chat: dict[str, Any] = {}
     for name, value in parameters.items():
@@ -240,13 +251,13 @@ def _chat_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
         if name not in _IN_BOTH_FORMS:
             raise JobError(
                 f"model.parameters.{name} has no place in chat completions, the form in which model.lane = "
-                '"batch-chat" sends a job: leave it out, or use another lane.'
+                f'"{lane}" sends a job: leave it out, or use another lane.'
             )
         tokens = [one for one in value if not isinstance(one, str)] if isinstance(value, list) else []
         if name == "stop" and tokens:
             raise JobError(
                 "model.parameters.stop: lists of token numbers have no place in chat completions, the form in which "
-                'model.lane = "batch-chat" sends a job: write the stops as strings.'
+                f'model.lane = "{lane}" sends a job: write the stops as strings.'
             )
         chat[name] = value
     return chat
@@ -256,11 +267,40 @@ BATCH_CHAT = Lane(  # https://www.alibabacloud.com/help/en/model-studio/openai-c
     name="batch-chat",
     timeout_s=_BATCH_CHAT_S,
     address=_batch_chat_address,
-    chat=_chat_parameters,
+    chat=partial(_chat_parameters, lane="batch-chat"),
     held=True,
 )
 """The ordinary call at half the price, held open by the server for up to an hour; without any cache discount."""
 
+
+_NATIVE_PATH = re.compile(r"/api(?:/v1(?:/.*)?)?$")
+
+
+def _batch_address(base_url: str) -> str:
+    """Return the address of the compatible mode, the only one with batches, for that of either API."""
+    parts = urlsplit(base_url)
+    path = parts.path.rstrip("/")
+    if "compatible-mode" in path:
+        return base_url
+    return urlunsplit(parts._replace(path=_NATIVE_PATH.sub("", path) + "/compatible-mode/v1"))
+
+
+def _batch(intent: BatchIntent, url: str) -> dict[str, Any]:
+    """Return the body with the two fields of the metadata that mean something here."""
+    name = f"bg {intent.run} {intent.part} {intent.sha[:8]}"
+    return {**openai_body(intent, url), "metadata": {"ds_name": name[:100], "ds_description": "batchgen"}}
+
+
+BATCHES = BatchTerms(
+    limits=BatchLimits(
+        rows=50_000, file_bytes=500_000_000, line_bytes=6_000_000, open_batches=1_000, window_h=(24, 336)
+    ),
+    list_files={"limit": "100"},
+    by_input="input_file_ids",
+    body=_batch,
+    thinks=switch_default,
+)
+"""https://www.alibabacloud.com/help/en/model-studio/batch-interfaces-compatible-with-openai"""
 
 DASHSCOPE = Vendor(
     name="dashscope",
@@ -285,7 +325,7 @@ DASHSCOPE = Vendor(
         means_rule(r"^qwen(?:1\.5|2)?-(?:\d|moe)|-math|-coder|-mt-|omni|audio|^q[vw]q", "instruction"),
         means_rule(r"", "json_object"),
     ),
-    lanes=(BATCH_CHAT,),
+    lanes=(BATCH_CHAT, batch_lane(BATCHES, address=_batch_address, chat=partial(_chat_parameters, lane="batch"))),
     thinks=thinks,
     streams_only=streams_only,
 )

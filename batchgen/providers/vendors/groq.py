@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from batchgen.providers.batch_api import BatchLimits
+from batchgen.providers.batch_terms import BatchTerms
+from batchgen.providers.lane import batch_lane
 from batchgen.providers.vendor import Vendor, means_rule
+
+BATCHES = BatchTerms(limits=BatchLimits(rows=50_000, file_bytes=100_000_000, window_h=(24, 168)))
+"""https://console.groq.com/docs/batch"""
 
 GROQ = Vendor(
     name="groq",
@@ -14,4 +20,5 @@ GROQ = Vendor(
         means_rule(r"gpt-oss", "json_schema"),
         means_rule(r"", "json_object"),
     ),
+    lanes=(batch_lane(BATCHES),),
 )

@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from batchgen.providers.batch_api import BatchIntent, BatchLimits
+from batchgen.providers.batch_terms import BatchTerms, named
+from batchgen.providers.lane import batch_lane
 from batchgen.providers.protocol import ModelSettings
 from batchgen.providers.vendor import CHAT_RANGES, Finding, Range, Vendor, means_rule
+from batchgen.text.figures import seconds_of
 
 _OTHER_NAMES = {"seed": "random_seed", "max_completion_tokens": "max_tokens"}
 
@@ -19,6 +23,28 @@ def _check(settings: ModelSettings, parameters: Mapping[str, Any]) -> Iterator[F
         if name in parameters:
             yield f"parameters.{name}", f"is refused by Mistral: use {theirs}", True
 
+
+def _batch(intent: BatchIntent, url: str) -> dict[str, Any]:
+    hours = (seconds_of(intent.window) or 0) / 3600
+    return {
+        "input_files": [intent.input_file],
+        "model": intent.model,
+        "endpoint": url,
+        "timeout_hours": int(hours),
+        "metadata": named(intent),
+    }
+
+
+BATCHES = BatchTerms(
+    limits=BatchLimits(rows=1_000_000, file_bytes=512_000_000, window_h=(1, 168)),
+    batches="/batch/jobs",
+    list_files={"page_size": "100"},
+    list_batches={"page_size": "100"},
+    since="created_after",
+    body=_batch,
+    bare_lines=True,
+)
+"""https://docs.mistral.ai/capabilities/batch: jobs with names of their own, the model beside the file."""
 
 MISTRAL = Vendor(
     name="mistral",
@@ -32,4 +58,5 @@ MISTRAL = Vendor(
         means_rule(r"mamba", "json_object"),
         means_rule(r"", "json_schema"),
     ),
+    lanes=(batch_lane(BATCHES),),
 )

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batchgen.providers.lane import FLEX
+from batchgen.providers.batch_api import BatchLimits
+from batchgen.providers.batch_terms import BatchTerms
+from batchgen.providers.lane import FLEX, batch_lane
 from batchgen.providers.protocol import ModelSettings
 from batchgen.providers.request_parts import from_column
 from batchgen.providers.vendor import Finding, Vendor, means_rule
@@ -39,6 +41,9 @@ def _check(settings: ModelSettings, parameters: Mapping[str, Any]) -> Iterator[F
                 yield f"parameters.{name}", f"{model} is known to take only the default", False
 
 
+BATCHES = BatchTerms(limits=BatchLimits(rows=50_000, file_bytes=200_000_000))
+"""https://platform.openai.com/docs/guides/batch"""
+
 OPENAI = Vendor(
     name="openai",
     base_url="https://api.openai.com/v1",
@@ -48,6 +53,6 @@ OPENAI = Vendor(
     check=_check,
     means=MEANS,
     shows_schema=True,
-    lanes=(FLEX,),
+    lanes=(FLEX, batch_lane(BATCHES)),
 )
 """The word also means chat completions at any server, of which less is known than of OpenAI's own."""

@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from batchgen.providers.lane import FLEX
+from batchgen.providers.batch_api import BatchLimits
+from batchgen.providers.batch_terms import BatchTerms
+from batchgen.providers.lane import FLEX, batch_lane
 from batchgen.providers.protocol import ModelSettings
 from batchgen.providers.vendor import Finding, Vendor, means_rule
 
@@ -20,6 +22,9 @@ def check_deployment(settings: ModelSettings, parameters: Mapping[str, Any], *, 
         yield "base_url", text, fatal
 
 
+BATCHES = BatchTerms(limits=BatchLimits(rows=50_000, file_bytes=100_000_000, window_h=None))
+"""Files and batches as OpenAI has them, with the least that is known of gateways."""
+
 OTHER = Vendor(
     name="openai",
     api_key_env="OPENAI_API_KEY",
@@ -29,5 +34,5 @@ OTHER = Vendor(
         means_rule(r"claude", "tool"),  # Anthropic's chat-completions form ignores response_format
         means_rule(r"", "json_schema"),
     ),
-    lanes=(FLEX,),
+    lanes=(FLEX, batch_lane(BATCHES)),
 )
