@@ -1,4 +1,4 @@
-"""Decides the reply to a request from the settings, earlier requests and the time. It does no input or output.
+"""Decides the reply to a request from the settings, earlier requests and the time. Only the batch APIs use files.
 
 Requests are checked in the order of the vendors: path, key, limits, body, model. Faults depend on a hash of the seed,
 the body and the number of the attempt, not on the order of arrival, so that runs with many connections are
@@ -12,12 +12,17 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from math import exp
+from pathlib import Path
 from statistics import NormalDist
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from batchgen.simulator.answers import SimulatedAnswer, compose, count_input_tokens, text_of
+from batchgen.simulator.answering import answers_to, request_id_of, unacceptable
+from batchgen.simulator.answers import count_input_tokens
+from batchgen.simulator.batches.desk import BatchDesk, add_batches
+from batchgen.simulator.batches.routes import batch_reply, open_sink, route_of
+from batchgen.simulator.batches.upload import BodySink
 from batchgen.simulator.bodies import Reply200, models_body, stream_frames, whole_body
 from batchgen.simulator.calls import CHAT_PATHS, Call, read_call
 from batchgen.simulator.exchange import EVENTS, JSON, Admission, HttpRequest, Reply, error_reply
@@ -36,10 +41,20 @@ _NORMAL = NormalDist()
 class Behaviour:
     """The simulated provider without its server. Not thread-safe."""
 
-    def __init__(self, settings: Settings, now: float = 0.0, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        now: float = 0.0,
+        wall_clock: Callable[[], float] = time.time,
+        directory: Path | None = None,
+    ) -> None:
         self.settings = settings
+        self._directory = directory  # of the batch APIs; None for a temporary one
+        self._desk: BatchDesk | None = None
         self.stats = Stats()
-        self._wall_clock = wall_clock  # for Retry-After as a date
+        self._wall_clock = wall_clock  # for Retry-After as a date, and for batches
+        self.wake_batches: Callable[[float], None] | None = None
+        """Asks for `desk.step` after some seconds; None where batches go on when somebody looks at them."""
         self._limits = SimulatedLimits(settings, now)
         self._tries: Counter[int] = Counter()
         self._served = 0  # since the start, also over a reset: `fatal_after` refers to this number
@@ -50,11 +65,16 @@ class Behaviour:
             self._served = 0
         self.settings = settings
         self._limits.apply(settings, now)
+        if self._desk is not None:
+            self._desk.change(settings)
 
     def told(self, *, prompts: bool = False) -> dict[str, object]:
         """Return the statistics (`GET /stats`)."""
         limits = self._limits
-        return self.stats.as_dict(in_flight=limits.in_flight, peak_in_flight=limits.peak_in_flight, prompts=prompts)
+        told = self.stats.as_dict(in_flight=limits.in_flight, peak_in_flight=limits.peak_in_flight, prompts=prompts)
+        if self._desk is not None:
+            add_batches(told, self._desk, rows=prompts)
+        return told
 
     def reset_stats(self) -> None:
         """Set the statistics to zero. Limits, numbers of attempts and open connections stay."""
@@ -83,11 +103,42 @@ class Behaviour:
                 wire: Wire = "compatible" if parts.path.startswith("/comp") else "openai"
                 refused = self._key_problem(request)
                 if refused:
-                    return error_reply(wire, refused, _request_id(0, 0))
+                    return error_reply(wire, refused, request_id_of(0, 0))
                 return Reply(200, body=models_body(self.settings.models or _MODELS))
+        route = route_of(parts.path)
+        if route is not None:
+            refused = self._key_problem(request)
+            if refused:
+                if request.sink is not None:
+                    request.sink.abort()
+                return error_reply(route.wire, refused, request_id_of(0, 0))
+            return batch_reply(self.desk, route, request, _key_of(request)[1])
         wire = "native" if parts.path.startswith("/api/") else "compatible" if "/compatible" in parts.path else "openai"
         problem = Problem(404, "NotFound", f"Invalid URL ({request.method} {parts.path})")
-        return error_reply(wire, problem, _request_id(0, 0))
+        return error_reply(wire, problem, request_id_of(0, 0))
+
+    @property
+    def desk(self) -> BatchDesk:
+        """The batch APIs, which come into being when they are used."""
+        if self._desk is None:
+            self._desk = BatchDesk(self.settings, self._next_attempt, self._wall_clock, self._directory)
+            self._desk.wake = self.wake_batches
+            self._desk.hurry()
+        return self._desk
+
+    def sink_for(self, method: str, target: str, headers: dict[str, str]) -> BodySink | None:
+        """Return what takes the body of an upload; None for any other request."""
+        route = route_of(urlsplit(target).path) if method == "POST" else None
+        return open_sink(self.desk, route, headers) if route is not None and route.takes_file else None
+
+    def close(self) -> None:
+        """Close what the batch APIs keep."""
+        if self._desk is not None:
+            self._desk.close()
+
+    def _next_attempt(self, digest: int) -> int:
+        self._tries[digest] += 1
+        return self._tries[digest]
 
     def settle(self, ticket: Admission, now: float, *, delivered: bool) -> None:
         """Finish an admitted request. `delivered`: the complete reply was written to the socket."""
@@ -124,7 +175,7 @@ class Behaviour:
         digest = digest_of(request.body)
         if digest in stats.answered:
             stats.requests_after_answer += 1
-        request_id = _request_id(digest, stats.requests)
+        request_id = request_id_of(digest, stats.requests)
         if request.method != "POST":
             return self._refused(wire, Problem(405, "InvalidParameter", "Method not allowed."), request_id)
         problem = self._key_problem(request)
@@ -162,14 +213,8 @@ class Behaviour:
         if isinstance(call, Problem):
             return self._refused(wire, call, request_id, no_answer)
         trait = fallen_on(settings, TRAITS, digest, 0)
-        poisoned = settings.poison is not None and any(
-            settings.poison in text_of(message.get("content")) for message in call.messages
-        )
-        if poisoned:
-            problem = Problem(400, "InvalidParameter", "The input is not acceptable to the model.", "messages")
-            return self._refused(wire, problem, request_id, no_answer)
-        if trait == "content_filter" and wire not in ("openai", "anthropic"):
-            problem = Problem(400, "DataInspectionFailed", "Input text data may contain inappropriate content.")
+        problem = unacceptable(call, settings, trait)
+        if problem is not None:
             return self._refused(wire, problem, request_id, no_answer)
         if call.service_tier == "flex" and drawn("flex_full", settings.seed, digest, attempt) < settings.flex_full:
             stats.refused["flex"] += 1
@@ -190,7 +235,7 @@ class Behaviour:
         if failed is not None:
             return msgspec.structs.replace(failed, wait_s=wait_s, ticket=no_answer)
 
-        answers = _answers(call, settings, trait, fallen_on(settings, BLEMISHES, digest, attempt) or "")
+        answers = answers_to(call, settings, trait, fallen_on(settings, BLEMISHES, digest, attempt) or "")
         if answers[0].blemish:
             stats.faults[answers[0].blemish] += 1
         good = Reply200(
@@ -233,10 +278,7 @@ class Behaviour:
 
     def _key_problem(self, request: HttpRequest) -> Problem | None:
         settings = self.settings
-        kind, _, key = request.headers.get("authorization", "").partition(" ")
-        key = key.strip()
-        if request.target.startswith("/v1/messages") and "x-api-key" in request.headers:  # Anthropic takes both
-            kind, key = "bearer", request.headers["x-api-key"].strip()
+        kind, key = _key_of(request)
         fatal = settings.fatal_after is not None and self._served >= settings.fatal_after
         if fatal and settings.fatal_error == "arrearage":
             return Problem(400, "Arrearage", "Access denied, please make sure your account is in good standing.")
@@ -249,28 +291,11 @@ class Behaviour:
         return limit_headers(self._limits) if self.settings.headers and wire == "openai" else ()
 
 
-def _answers(call: Call, settings: Settings, trait: str | None, blemish: str) -> list[SimulatedAnswer]:
-    answers = [
-        compose(
-            call.messages,
-            seed=settings.seed + choice,
-            response_format=call.response_format,
-            tools=call.tools,
-            tool_choice=call.tool_choice,
-            max_tokens=call.max_tokens,
-            stop=call.stop,
-            answer_tokens=settings.answer_tokens,
-            thinking_budget=call.thinking_budget,
-            cut=trait is not None,
-            blemish=blemish,
-        )
-        for choice in range(call.n)
-    ]
-    if trait == "content_filter":
-        return [msgspec.structs.replace(answer, finish_reason="content_filter") for answer in answers]
-    return answers
-
-
-def _request_id(digest: int, number: int) -> str:
-    hexed = f"{digest:016x}"
-    return f"{hexed[:8]}-{hexed[8:12]}-4{hexed[13:]}-8000-{number:012x}"
+def _key_of(request: HttpRequest) -> tuple[str, str]:
+    """Return how a key was sent, and the key. Anthropic and Azure have headers of their own, and take the usual one."""
+    headers, target = request.headers, request.target
+    for start, name in (("/v1/messages", "x-api-key"), ("/openai/", "api-key")):
+        if target.startswith(start) and name in headers:
+            return "bearer", headers[name].strip()
+    kind, _, key = headers.get("authorization", "").partition(" ")
+    return kind, key.strip()

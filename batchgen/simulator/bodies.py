@@ -32,6 +32,7 @@ class Reply200(Struct, frozen=True):
     request_id: str
     with_usage: bool = True
     null_content: bool = False
+    service_tier: str = "standard"
 
     @property
     def output_tokens(self) -> int:

@@ -23,6 +23,7 @@ CHAT_PATHS: Mapping[str, tuple[Wire, bool]] = {
     f"{_NATIVE}multimodal-generation/generation": ("native", True),
     "/compatible-mode/v1/chat/completions": ("compatible", False),
     "/v1/chat/completions": ("openai", False),
+    "/openai/v1/chat/completions": ("openai", False),
     "/chat/completions": ("openai", False),
     "/v1/messages": ("anthropic", False),
 }

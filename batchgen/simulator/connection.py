@@ -15,8 +15,10 @@ from typing import Any, cast
 
 import msgspec
 
+from batchgen.simulator.batches.upload import CutError
 from batchgen.simulator.behaviour import Behaviour
-from batchgen.simulator.exchange import Admission, Reply
+from batchgen.simulator.exchange import Admission, FileBody, Reply
+from batchgen.simulator.file_sending import FileSending
 from batchgen.simulator.http1 import BadRequestError, RequestReader
 
 _RESET_AFTER_S = 0.02  # lets the client receive the first half: a reset discards what is still in the socket
@@ -32,7 +34,10 @@ class ClientConnection(asyncio.Protocol):
         self._behaviour = behaviour
         self._loop = loop
         self._open_ones = open_ones
-        self._reader = RequestReader()
+        self._reader = RequestReader(behaviour.sink_for)
+        self._sending: FileSending | None = None
+        self._may_write = True
+        self._fault: str | None = None  # of the file that is being sent
         self._timer: asyncio.TimerHandle | None = None
         self._ticket: Admission | None = None
         self._busy = False  # a reply is being sent
@@ -52,7 +57,17 @@ class ClientConnection(asyncio.Protocol):
         self._behaviour.stats.connections -= 1
         if self._timer is not None:
             self._timer.cancel()
+        self._reader.abort()
+        self._end_file()
         self._settle(delivered=False)
+
+    def pause_writing(self) -> None:
+        self._may_write = False
+
+    def resume_writing(self) -> None:
+        self._may_write = True
+        if self._sending is not None:
+            self._send_on(self._sending)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -78,6 +93,9 @@ class ClientConnection(asyncio.Protocol):
                 self._transport.write(_head(Reply(error.status), len(body), keep=False) + body)
                 self._transport.close()
                 return
+            except CutError:
+                self._reset()
+                return
             if request is None:
                 if self._reader.continue_wanted:
                     self._reader.continue_wanted = False
@@ -93,6 +111,9 @@ class ClientConnection(asyncio.Protocol):
                 self._send(reply)
 
     def _send(self, reply: Reply) -> None:
+        if reply.file is not None and reply.fault != "hang":
+            self._send_file(reply, reply.file)
+            return
         match reply.fault:
             case "reset":
                 self._reset()
@@ -115,6 +136,28 @@ class ClientConnection(asyncio.Protocol):
             case _:
                 self._transport.write(b"".join(self._pieces(reply)))
                 self._done(keep=self._keep)
+
+    def _send_file(self, reply: Reply, body: FileBody) -> None:
+        """Send a file, or half of it where a fault says so."""
+        self._transport.write(_head(reply, None if body.chunked else body.size, keep=self._keep))
+        self._fault = reply.fault
+        self._sending = FileSending(self._transport, body, body.size // 2 if reply.fault else body.size)
+        self._send_on(self._sending)
+
+    def _send_on(self, sending: FileSending) -> None:
+        while self._may_write and not self._transport.is_closing():
+            if not sending.send():
+                self._end_file()
+                if self._fault == "reset_body":
+                    self._later(_RESET_AFTER_S, self._reset)
+                else:
+                    self._done(keep=self._keep and self._fault is None)
+                return
+
+    def _end_file(self) -> None:
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.close()
 
     def _pieces(self, reply: Reply) -> Iterator[bytes]:
         """Yield the bytes of a reply: head and body; or the head with the first frame, the other frames, the last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from batchgen.simulator.batches.upload import BodySink
 from batchgen.simulator.error_bodies import error_body
 from batchgen.simulator.rules import Problem, Wire
 
@@ -13,12 +14,13 @@ EVENTS = ("content-type", "text/event-stream;charset=UTF-8")
 
 
 class HttpRequest(Struct, frozen=True, gc=False):
-    """A request. `target` includes the query; the names of headers are in lower case."""
+    """A request. `target` includes the query; the names of headers are in lower case; a large body is in `sink`."""
 
     method: str
     target: str
     headers: dict[str, str]
     body: bytes = b""
+    sink: BodySink | None = None
 
 
 class Admission(Struct, frozen=True, gc=False):
@@ -35,9 +37,18 @@ class Admission(Struct, frozen=True, gc=False):
     lane: str = "live"
 
 
+class FileBody(Struct, frozen=True):
+    """The first `size` bytes of a file, sent piece by piece; `chunked` without telling the size."""
+
+    path: str
+    size: int
+    chunked: bool = False
+    gzip: bool = False
+
+
 class Reply(Struct, frozen=True, gc=False):
-    """A reply, to be sent after `wait_s` seconds: `status` and `headers` with `body`, or with `frames` as a chunked
-    stream.
+    """A reply, to be sent after `wait_s` seconds: `status` and `headers` with `body`, with `frames` as a chunked
+    stream, or with a `file`.
 
     Frames are sent `frame_s` seconds apart. `fault` is what happens on the connection instead of an orderly reply:
     `reset`, `reset_body`, `truncate`, `hang` or `slow`. All other faults are in the bytes already.
@@ -51,6 +62,7 @@ class Reply(Struct, frozen=True, gc=False):
     frame_s: float = 0
     fault: str | None = None
     ticket: Admission | None = None
+    file: FileBody | None = None
 
 
 def error_reply(wire: Wire, problem: Problem, request_id: str) -> Reply:

@@ -6,12 +6,20 @@ rows. All others, such as those with chunked bodies, are left to h11.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import h11
 
+from batchgen.simulator.batches.upload import BodySink
 from batchgen.simulator.exchange import HttpRequest
 
+SinkFor = Callable[[str, str, dict[str, str]], BodySink | None]
+"""Returns what takes the body of a request with this method, target and headers; None for memory."""
+
 BODY_CAP = 64 * 1024 * 1024
-"""The most bytes of a request's body."""
+"""The most bytes of a request's body, unless it is written to disk."""
+
+_SPOOLED_FROM = 1024 * 1024  # bytes of a body that may be written to disk while it arrives
 
 _HEAD_CAP = 64 * 1024
 _LEFT_TO_H11 = frozenset({"transfer-encoding", "expect", "upgrade"})
@@ -29,10 +37,14 @@ class BadRequestError(Exception):
 class RequestReader:
     """Collects bytes; `next_request` returns the next complete request, or None until there is one.
 
-    `continue_wanted` becomes true when the client waits for `100 Continue`; whoever sends that resets it.
+    `continue_wanted` becomes true when the client waits for `100 Continue`; whoever sends that resets it. `sink_for`
+    finds what takes a large body; it may raise CutError, which `next_request` lets through.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sink_for: SinkFor = lambda method, target, headers: None) -> None:
+        self._sink_for = sink_for
+        self._sink: BodySink | None = None
+        self._missing = 0  # bytes of the sink's body
         self._bytes = bytearray()
         self._head: tuple[str, str, dict[str, str], int, int] | None = (
             None  # method, target, headers, start, end of body
@@ -50,6 +62,8 @@ class RequestReader:
         """Return the next complete request; None if there is none yet. Raises BadRequestError."""
         if self._h11 is not None:
             return self._next_by_h11(self._h11)
+        if self._sink is not None:
+            return self._next_by_sink(self._sink)
         if self._head is None:
             end = self._bytes.find(b"\r\n\r\n")
             if end < 0:
@@ -61,14 +75,38 @@ class RequestReader:
                 self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_CAP)
                 return self._next_by_h11(self._h11)
         method, target, headers, start, end = self._head
-        if end - start > BODY_CAP:
-            raise BadRequestError(413, "The body of the request is too large.")
+        if end - start > _SPOOLED_FROM:
+            self._sink = self._sink_for(method, target, headers)
+            if self._sink is not None:
+                del self._bytes[:start]
+                self._missing = end - start
+                return self._next_by_sink(self._sink)
+            if end - start > BODY_CAP:
+                raise BadRequestError(413, "The body of the request is too large.")
         if len(self._bytes) < end:
             return None
         body = bytes(self._bytes[start:end])
         del self._bytes[:end]
         self._head = None
         return HttpRequest(method, target, headers, body)
+
+    def abort(self) -> None:
+        """Forget a body that will not be completed."""
+        if self._sink is not None:
+            self._sink.abort()
+
+    def _next_by_sink(self, sink: BodySink) -> HttpRequest | None:
+        piece = bytes(self._bytes[: self._missing])
+        del self._bytes[: self._missing]
+        self._missing -= len(piece)
+        sink.write(piece)
+        if self._missing:
+            return None
+        sink.end()
+        assert self._head is not None
+        method, target, headers, _, _ = self._head
+        self._head = self._sink = None
+        return HttpRequest(method, target, headers, sink=sink)
 
     def _next_by_h11(self, connection: h11.Connection) -> HttpRequest | None:
         try:
@@ -79,6 +117,9 @@ class RequestReader:
                 event = connection.next_event()
                 if isinstance(event, h11.Request):
                     self._started = event
+                    self._sink = self._sink_for(*_told(event))
+                elif isinstance(event, h11.Data) and self._sink is not None:
+                    self._sink.write(bytes(event.data))
                 elif isinstance(event, h11.Data):
                     self._parts.append(bytes(event.data))
                     if sum(map(len, self._parts)) > BODY_CAP:
@@ -96,10 +137,19 @@ class RequestReader:
         request, body = self._started, b"".join(self._parts)
         self._started, self._parts = None, []
         assert request is not None
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+        method, target, headers = _told(request)
         if request.http_version < b"1.1":
             headers["connection"] = "close"
-        return HttpRequest(request.method.decode(), request.target.decode("latin-1"), headers, body)
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.end()
+        return HttpRequest(method, target, headers, body, sink)
+
+
+def _told(request: h11.Request) -> tuple[str, str, dict[str, str]]:
+    """Return method, target and headers."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+    return request.method.decode(), request.target.decode("latin-1"), headers
 
 
 def _plain_head(head: bytes, start: int) -> tuple[str, str, dict[str, str], int, int] | None:

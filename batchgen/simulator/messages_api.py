@@ -50,7 +50,7 @@ def _message(reply: Reply200, content: list[Any], stop: str | None, output_token
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
             "output_tokens": output_tokens,
-            "service_tier": "standard",
+            "service_tier": reply.service_tier,
         }
     return body
 

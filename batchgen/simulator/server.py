@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from math import inf
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
 
+from batchgen.simulator.batches.desk import SLICE_S
 from batchgen.simulator.behaviour import Behaviour
 from batchgen.simulator.connection import ClientConnection
 from batchgen.simulator.settings import Settings
@@ -25,13 +29,23 @@ _BACKLOG = 4096  # a client may open all its connections at once
 class Simulator:
     """The simulated provider in the caller's event loop: `async with Simulator(settings) as simulator`.
 
-    `url` is its address, such as `http://127.0.0.1:40123`. `port` 0 means any free port. Entering raises OSError if the
-    port is in use.
+    `url` is its address, such as `http://127.0.0.1:40123`. `port` 0 means any free port. The batch
+    APIs keep files and batches in `directory`, where another process finds them again; by default in a temporary one.
+    Entering raises OSError if the port is in use.
     """
 
-    def __init__(self, settings: Settings | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        port: int = 0,
+        directory: Path | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self.settings = settings or Settings()
         self.port = port
+        self._directory = directory
+        self._wall_clock = wall_clock
+        self._batch_timer: asyncio.TimerHandle | None = None
         self._connections: set[ClientConnection] = set()
 
     @property
@@ -42,7 +56,8 @@ class Simulator:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._loop = loop
-        behaviour = self._behaviour = Behaviour(self.settings, loop.time())
+        behaviour = self._behaviour = Behaviour(self.settings, loop.time(), self._wall_clock, self._directory)
+        behaviour.wake_batches = self._wake_batches
         self._server = await loop.create_server(
             lambda: ClientConnection(behaviour, loop, self._connections), _HOST, self.port, backlog=_BACKLOG
         )
@@ -56,6 +71,19 @@ class Simulator:
         for connection in list(self._connections):
             connection.close()
         await self._server.wait_closed()
+        if self._batch_timer is not None:
+            self._batch_timer.cancel()
+        self._behaviour.close()
+
+    def _wake_batches(self, after_s: float) -> None:
+        if self._batch_timer is not None:
+            self._batch_timer.cancel()
+        self._batch_timer = self._loop.call_later(after_s, self._work_on_batches)
+
+    def _work_on_batches(self) -> None:
+        after_s = self._behaviour.desk.step(SLICE_S)
+        if after_s < inf:
+            self._wake_batches(after_s)
 
     def stats(self, *, prompts: bool = False) -> dict[str, Any]:
         """Return what `GET /stats` returns. To be called in the thread of the loop only."""
@@ -74,8 +102,8 @@ class Simulator:
 class SimulatorThread:
     """A simulator that runs in a thread of its own until `close()`; it is also a context manager."""
 
-    def __init__(self, settings: Settings | None = None, port: int = 0) -> None:
-        self._simulator = Simulator(settings, port)
+    def __init__(self, settings: Settings | None = None, port: int = 0, directory: Path | None = None) -> None:
+        self._simulator = Simulator(settings, port, directory)
         self._last: dict[str, Any] = {}
         ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(ready,), name="simulator", daemon=True)
@@ -135,13 +163,17 @@ class SimulatorThread:
         return asyncio.run_coroutine_threadsafe(ask(), self._loop).result()
 
 
-def start_in_thread(settings: Settings | None = None, port: int = 0) -> SimulatorThread:
+def start_in_thread(settings: Settings | None = None, port: int = 0, directory: Path | None = None) -> SimulatorThread:
     """Return a simulator that runs in a thread of its own. Raises OSError if the port is in use."""
-    return SimulatorThread(settings, port)
+    return SimulatorThread(settings, port, directory)
 
 
 def serve(
-    settings: Settings | None = None, port: int = 0, *, on_ready: Callable[[str], None] = lambda url: None
+    settings: Settings | None = None,
+    port: int = 0,
+    *,
+    directory: Path | None = None,
+    on_ready: Callable[[str], None] = lambda url: None,
 ) -> dict[str, Any]:
     """Serve until SIGINT or SIGTERM and return the last statistics. It works in the main thread only.
 
@@ -153,7 +185,7 @@ def serve(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        async with Simulator(settings, port) as simulator:
+        async with Simulator(settings, port, directory) as simulator:
             on_ready(simulator.url)
             await stop.wait()
             return simulator.stats()

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from msgspec import Meta, Struct
 
+from batchgen.simulator.batches.oddity_names import parse
+
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -79,6 +81,23 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Share, Meta(description="requests of service_tier flex refused with 429, resource unavailable (not billed)")
     ] = 0
 
+    batch_speed: Annotated[Positive, Meta(description="virtual seconds of the batch API in one real second")] = 3600
+    batch_hours: Annotated[
+        NotNegative, Meta(description="virtual hours that a batch runs; the median if sigma is set")
+    ] = 1
+    batch_sigma: Annotated[NotNegative, Meta(description="spread of the lognormal time that batches run")] = 0.4
+    batch_creates: Annotated[Many, Meta(description="batches that may be created in a virtual hour")] = 2000
+    batch_kept_h: Annotated[
+        Positive | None,
+        Meta(description="virtual hours after which files and ended batches are gone; by default never"),
+    ] = None
+    queued_tokens: Annotated[
+        Many | None, Meta(description="prompt tokens of a model that may wait in batches; told by a refusal only")
+    ] = None
+    oddities: Annotated[
+        tuple[str, ...], Meta(description="what the batch API does oddly: NAME, NAME=SHARE, NAME=Nx (first N times)")
+    ] = ()
+
     error_500: Annotated[Share, Meta(description="500 in the vendor's shape")] = 0
     error_502_html: Annotated[Share, Meta(description="502 with a proxy's HTML page")] = 0
     error_503: Annotated[Share, Meta(description="503, overloaded")] = 0
@@ -118,6 +137,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     no_usage: Annotated[bool, Meta(description="answers come without usage")] = False
 
     def __post_init__(self) -> None:
+        parse(self.oddities)
         rates = [getattr(self, name) for name in (*FAULTS, *TRAITS, *BLEMISHES)]
         if min(rates) < 0 or sum(getattr(self, name) for name in FAULTS) > 1 + 1e-9:
             raise ValueError("The fault rates must be 0 or more and add up to at most 1.")
