@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from msgspec import structs
 
@@ -12,7 +14,8 @@ from batchgen.job.settings import Job
 from batchgen.providers import wire_of
 from batchgen.secret import Secret
 from batchgen.simulator import Settings, start_in_thread
-from batchgen.storage.run_state import SIMULATOR
+from batchgen.storage.own_files import SIMULATED_BATCHES
+from batchgen.storage.run_state import SIMULATOR, read_run_json
 
 BASE_PATHS = {"dashscope": "", "openai": "/compatible-mode/v1", "anthropic": ""}
 """Where the simulator serves each wire format, below its address."""
@@ -23,14 +26,21 @@ DEMONSTRATION = Settings(latency_ms=150, latency_sigma=0.4)
 
 @contextmanager
 def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
-    """Serve the simulator in a thread of this process and yield the endpoint that leads to it."""
-    batch_chat = job.model.lane == "batch-chat"
-    handle = start_in_thread(structs.replace(DEMONSTRATION, batch_chat=batch_chat))
-    wire = wire_of(job.model.provider)
-    path = BASE_PATHS["openai" if wire == "dashscope" and job.model.lane in ("batch-chat", "batch") else wire]
-    if job.model.lane == "flex":
+    """Serve the simulator in a thread of this process and yield the endpoint that leads to it.
+
+    What its batch APIs keep is in the output directory until the run is complete, so that a later process finds its
+    batches again.
+    """
+    lane, wire = job.model.lane, wire_of(job.model.provider)
+    path = BASE_PATHS["openai" if lane in ("batch-chat", "batch") and wire == "dashscope" else wire]
+    if lane == "flex" or (lane == "batch" and wire == "openai"):
         path = "/v1"  # OpenAI's own form: compatible mode has one class of service
+    directory = Path(job.output.path) / SIMULATED_BATCHES
+    handle = start_in_thread(structs.replace(DEMONSTRATION, batch_chat=lane == "batch-chat"), directory=directory)
     try:
         yield Endpoint(handle.url + path, Secret("simulated"), SIMULATOR)
     finally:
         handle.close()
+        state = read_run_json(directory.parent) if directory.is_dir() else None
+        if state is not None and state.state == "complete":
+            shutil.rmtree(directory)

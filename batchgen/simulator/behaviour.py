@@ -73,7 +73,7 @@ class Behaviour:
         limits = self._limits
         told = self.stats.as_dict(in_flight=limits.in_flight, peak_in_flight=limits.peak_in_flight, prompts=prompts)
         if self._desk is not None:
-            add_batches(told, self._desk, rows=prompts)
+            add_batches(told, self._desk)
         return told
 
     def reset_stats(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from batchgen.simulator.batches.build import BilledRow
 from batchgen.simulator.batches.desk import SLICE_S
 from batchgen.simulator.behaviour import Behaviour
 from batchgen.simulator.connection import ClientConnection
@@ -89,6 +90,10 @@ class Simulator:
         """Return what `GET /stats` returns. To be called in the thread of the loop only."""
         return self._behaviour.told(prompts=prompts)
 
+    def batch_rows(self) -> list[BilledRow]:
+        """Return the rows of batches that were billed."""
+        return self._behaviour.desk.rows()
+
     def reset_stats(self) -> None:
         """Set the statistics to zero, as `POST /reset-stats` does."""
         self._behaviour.reset_stats()
@@ -141,6 +146,10 @@ class SimulatorThread:
         if self._thread.is_alive():
             return self._ask(lambda: self._simulator.stats(prompts=prompts))
         return {key: value for key, value in self._last.items() if prompts or key != "prompts"}
+
+    def batch_rows(self) -> list[BilledRow]:
+        """Return the rows of batches that were billed."""
+        return self._ask(self._simulator.batch_rows)
 
     def reset_stats(self) -> None:
         """Set the statistics to zero."""

@@ -27,6 +27,8 @@ SHARD_INPUTS = "open-*.arrow"
 
 ERROR_FILE = "batchgen-error-*.txt"
 RESULTS = "results"
+SIMULATED_BATCHES = "simulated-batches"
+"""The files and batches of the simulator that `run --simulate --lane batch` starts, until the run is complete."""
 SPOOLED_INPUT = f"input-{'[0-9a-f]' * 32}.*"
 """The copy of rows that have no file of their own (standard input, memory), named after its bytes and their format."""
 EXAMPLES_FILE = f"examples-{'[0-9a-f]' * 32}.parquet"
@@ -58,7 +60,7 @@ _OWN = (
     ".*input-*.partial",
     ".*examples-*.partial",
 )
-_OWN_FOLDERS = (RESULTS,)
+_OWN_FOLDERS = (RESULTS, SIMULATED_BATCHES)
 
 
 def foreign_names(directory: Path) -> list[str]:

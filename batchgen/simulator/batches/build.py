@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import msgspec
+from msgspec import Struct
 
 from batchgen.simulator.answering import request_id_of
 from batchgen.simulator.batches.oddities import Oddities
@@ -43,6 +44,17 @@ _LOW = Problem(400, "Arrearage", "Access denied, please make sure your account i
 _GONE = Problem(404, "ModelNotFound", "The model does not exist or you do not have access to it.")
 _BUSY = Problem(429, "Throttling", "Rate limit reached for requests.")
 _BROKEN = Problem(500, "InternalError", "An internal error has occured, try again.")
+
+
+class BilledRow(Struct, frozen=True):
+    """A row that was billed; `digest` is the hash of its body. `lost`: its line cannot be read."""
+
+    batch: str
+    custom_id: str
+    digest: str
+    input_tokens: int
+    output_tokens: int
+    lost: bool
 
 
 class ResultBuilder:
@@ -135,7 +147,14 @@ class ResultBuilder:
         batch.billed.add(row.input_tokens, row.output_tokens)
         if lost and "row_twice" not in odd:
             batch.lost.add(row.input_tokens, row.output_tokens)
-        entry = [line.custom_id, f"{row.digest:016x}", row.input_tokens, row.output_tokens]
+        entry = BilledRow(
+            batch.id,
+            line.custom_id,
+            f"{row.digest:016x}",
+            row.input_tokens,
+            row.output_tokens,
+            lost and "row_twice" not in odd,
+        )
         return msgspec.json.encode(entry) + b"\n"
 
     def _spoiled(self, batch: StoredBatch, path: str, body: bytes, number: int, odd: list[str]) -> AnsweredRow | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from batchgen.simulator.batches.build import ResultBuilder
+from batchgen.simulator.batches.build import BilledRow, ResultBuilder
 from batchgen.simulator.batches.life import ENDED, LAG_S, BatchLife, life_of, plan_of
 from batchgen.simulator.batches.oddities import Oddities
 from batchgen.simulator.batches.oddity_names import BATCHES, FILES
@@ -160,12 +160,13 @@ class BatchDesk:
         made_by = self.records.batches.get(stored.made_by or "")
         return made_by is not None and self.is_gone(made_by)
 
-    def files(self, account: str) -> list[StoredFile]:
+    def files(self, account: str, dialect: Dialect) -> list[StoredFile]:
         """Return the files of an account that its lists show, newest first."""
         found = [
             stored
             for stored in self.records.files.values()
             if stored.account == account
+            and stored.dialect == dialect
             and not self._is_gone(stored)
             and not ("file_lag" in stored.odd and self.elapsed_s(stored) < LAG_S)
         ]
@@ -189,8 +190,9 @@ class BatchDesk:
         window_s: float | None,
         metadata: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
+        total: int = 0,
     ) -> StoredBatch:
-        """Create a batch."""
+        """Create a batch. `total`: how many rows it has, where that is known already."""
         number = self.records.next_number()
         odd = self.odd_ones(BATCHES, number)
         prefix = "msgbatch_" if dialect == "anthropic" else "batch_"
@@ -205,6 +207,7 @@ class BatchDesk:
             window=window,
             input_file=input_file,
             headers=headers or {},
+            total=total,
             metadata=None if "metadata_null" in odd else metadata,
             odd=odd,
         )
@@ -371,12 +374,10 @@ class BatchDesk:
                 total.output_tokens += part.output_tokens
         return billed, lost
 
-    def books(self, *, rows: bool = False) -> list[dict[str, Any]]:
-        """Return what each batch was billed, at half the price; with `rows` also for each row: its id, the hash of its
-        body, input and output tokens."""
-        told = []
-        for batch in self.records.batches.values():
-            entry: dict[str, Any] = {
+    def books(self) -> list[dict[str, Any]]:
+        """Return what each batch was billed, at half the price."""
+        return [
+            {
                 "id": batch.id,
                 "model": batch.model,
                 "status": self.life(batch).word,
@@ -386,15 +387,23 @@ class BatchDesk:
                 "billed": msgspec.structs.asdict(batch.billed),
                 "lost": msgspec.structs.asdict(batch.lost),
             }
-            if rows and batch.built:
-                text = self.records.path(f"{batch.id}.books").read_bytes()
-                entry["rows"] = [msgspec.json.decode(line) for line in text.split(b"\n") if line]
-            told.append(entry)
-        return told
+            for batch in self.records.batches.values()
+        ]
+
+    def rows(self) -> list[BilledRow]:
+        """Return the rows that were billed, of all batches in the order of their creation."""
+        decoder = msgspec.json.Decoder(BilledRow)
+        return [
+            decoder.decode(line)
+            for batch in self.records.batches.values()
+            if batch.built
+            for line in self.records.path(f"{batch.id}.books").read_bytes().split(b"\n")
+            if line
+        ]
 
 
-def add_batches(told: dict[str, Any], desk: BatchDesk, *, rows: bool) -> None:
-    """Add the books of the batch APIs to the statistics; `billed` and the lanes are sums of all."""
+def add_batches(told: dict[str, Any], desk: BatchDesk) -> None:
+    """Add the books of the batch APIs to the statistics, in which sums are of all lanes."""
     billed, lost = desk.billed()
     shown = {"batch": msgspec.structs.asdict(billed), "lost": msgspec.structs.asdict(lost)}
     told["billed"] = {name: told["billed"][name] + shown["batch"][name] for name in told["billed"]}
@@ -403,4 +412,4 @@ def add_batches(told: dict[str, Any], desk: BatchDesk, *, rows: bool) -> None:
         name: told["billed"][name] - told["billed_lost"][name] for name in told["billed_delivered"]
     }
     told["billed_lanes"] = told["billed_lanes"] | {"batch": shown["batch"]}
-    told["batches"] = desk.books(rows=rows)
+    told["batches"] = desk.books()

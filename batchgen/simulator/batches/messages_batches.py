@@ -57,9 +57,9 @@ class MessageBatches:
             if body.stat().st_size > MOST_BYTES["anthropic"]:
                 refuse("Request exceeds the maximum size", None, "BadRequest.TooLarge", 413)
             with body.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                _write_lines(mapped, target)
+                total = _write_lines(mapped, target)
         else:
-            _write_lines(body, target)
+            total = _write_lines(body, target)
         target.replace(desk.records.path(name))
         batch = desk.add_batch(
             self._account,
@@ -69,6 +69,7 @@ class MessageBatches:
             window="24h",
             window_s=_WINDOW_S,
             headers={"anthropic-version": headers["anthropic-version"]},
+            total=total,
         )
         return created_reply(desk, _json(self._object(batch)), failure_of(500))
 
@@ -174,8 +175,8 @@ class MessageBatches:
         }
 
 
-def _write_lines(body: Any, target: Path) -> None:
-    """Write the requests of a body as lines, after the checks that the vendor makes at once."""
+def _write_lines(body: Any, target: Path) -> int:
+    """Write the requests of a body as lines, after the checks that the vendor makes at once. Return how many."""
     try:
         requests = msgspec.json.decode(body, type=_Requests).requests
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -196,6 +197,7 @@ def _write_lines(body: Any, target: Path) -> None:
                 refuse(f"requests.{number}.custom_id: custom_id must be unique")
             seen.add(hash(line.custom_id))
             lines.write(msgspec.json.encode(line) + b"\n")
+    return len(requests)
 
 
 def _time(batch: StoredBatch, after_s: float) -> str:

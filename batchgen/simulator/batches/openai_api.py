@@ -69,7 +69,7 @@ class OpenAIBatches:
     def list_files(self, query: Query) -> Reply:
         """List files, newest first."""
         self._may_fail("list_500")
-        files = self._desk.files(self._account)
+        files = self._desk.files(self._account, self._dialect)
         if purpose := query.get("purpose"):
             files = [stored for stored in files if stored.purpose == purpose]
         if query.get("order") == "asc":

@@ -70,8 +70,10 @@ class AnsweredRow(Struct, frozen=True):
 
 
 def in_batches(settings: Settings) -> Settings:
-    """Return the settings of rows: models that answer streamed requests only answer in batches too."""
-    return msgspec.structs.replace(settings, stream_only=(), stream_to_think=())
+    """Return the settings of rows: models that answer streamed requests only answer in batches too, and one for trials
+    is there."""
+    models = None if settings.models is None else (*settings.models, TEST_MODEL)
+    return msgspec.structs.replace(settings, stream_only=(), stream_to_think=(), models=models)
 
 
 def path_of(dialect: str, endpoint: str) -> str | None:

@@ -75,7 +75,7 @@ def scan(batch: StoredBatch, path: Path, settings: Settings) -> Iterator[None]:
                 failures += _line_failures(batch, line, (model, first), number)
     batch.model = first.model if first else ""
     batch.total, batch.prompt_tokens = total, tokens
-    if batch.dialect != "anthropic":
+    if batch.dialect != "anthropic" and not failures:
         failures += _file_failures(batch, total, path.stat().st_size, settings)
     del failures[_MOST_FAILURES:]
 
