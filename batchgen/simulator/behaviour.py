@@ -20,7 +20,8 @@ import msgspec
 
 from batchgen.simulator.answering import answers_to, request_id_of, unacceptable
 from batchgen.simulator.answers import count_input_tokens
-from batchgen.simulator.batches.desk import BatchDesk, add_batches
+from batchgen.simulator.batches.books import add_batches
+from batchgen.simulator.batches.desk import BatchDesk
 from batchgen.simulator.batches.routes import batch_reply, open_sink, route_of
 from batchgen.simulator.batches.upload import BodySink
 from batchgen.simulator.bodies import Reply200, models_body, stream_frames, whole_body

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from batchgen.simulator.batches.books import billed_rows
 from batchgen.simulator.batches.build import BilledRow
 from batchgen.simulator.batches.desk import SLICE_S
 from batchgen.simulator.behaviour import Behaviour
@@ -92,7 +93,7 @@ class Simulator:
 
     def batch_rows(self) -> list[BilledRow]:
         """Return the rows of batches that were billed."""
-        return self._behaviour.desk.rows()
+        return billed_rows(self._behaviour.desk)
 
     def reset_stats(self) -> None:
         """Set the statistics to zero, as `POST /reset-stats` does."""

@@ -12,18 +12,15 @@ from collections.abc import Callable, Iterator
 from math import inf, isfinite
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
-import msgspec
-
-from batchgen.simulator.batches.build import BilledRow, ResultBuilder
+from batchgen.simulator.batches.build import ResultBuilder
 from batchgen.simulator.batches.life import ENDED, LAG_S, BatchLife, life_of, plan_of
 from batchgen.simulator.batches.oddities import Oddities
 from batchgen.simulator.batches.oddity_names import BATCHES, FILES
 from batchgen.simulator.batches.records import Dialect, StoredBatch, StoredFile, VendorRecords
 from batchgen.simulator.batches.scan import failure, scan
 from batchgen.simulator.settings import Settings
-from batchgen.simulator.stats import Billed, digest_of
+from batchgen.simulator.stats import digest_of
 
 _HOUR_S = 3600.0
 _GONE_S = 3600.0
@@ -361,55 +358,3 @@ class BatchDesk:
             f"Enqueued token limit reached for {batch.model} in organization org-simulated. Limit: {limit:,} enqueued "
             "tokens. Please try again once some in_progress batches have been completed."
         )
-
-    # Books
-
-    def billed(self) -> tuple[Billed, Billed]:
-        """Return all that batches were billed, and what of it nobody can read."""
-        billed, lost = Billed(), Billed()
-        for batch in self.records.batches.values():
-            for total, part in ((billed, batch.billed), (lost, batch.lost)):
-                total.requests += part.requests
-                total.input_tokens += part.input_tokens
-                total.output_tokens += part.output_tokens
-        return billed, lost
-
-    def books(self) -> list[dict[str, Any]]:
-        """Return what each batch was billed, at half the price."""
-        return [
-            {
-                "id": batch.id,
-                "model": batch.model,
-                "status": self.life(batch).word,
-                "total": batch.total,
-                "ends": batch.rows,
-                "odd": batch.odd,
-                "billed": msgspec.structs.asdict(batch.billed),
-                "lost": msgspec.structs.asdict(batch.lost),
-            }
-            for batch in self.records.batches.values()
-        ]
-
-    def rows(self) -> list[BilledRow]:
-        """Return the rows that were billed, of all batches in the order of their creation."""
-        decoder = msgspec.json.Decoder(BilledRow)
-        return [
-            decoder.decode(line)
-            for batch in self.records.batches.values()
-            if batch.built
-            for line in self.records.path(f"{batch.id}.books").read_bytes().split(b"\n")
-            if line
-        ]
-
-
-def add_batches(told: dict[str, Any], desk: BatchDesk) -> None:
-    """Add the books of the batch APIs to the statistics, in which sums are of all lanes."""
-    billed, lost = desk.billed()
-    shown = {"batch": msgspec.structs.asdict(billed), "lost": msgspec.structs.asdict(lost)}
-    told["billed"] = {name: told["billed"][name] + shown["batch"][name] for name in told["billed"]}
-    told["billed_lost"] = {name: told["billed_lost"][name] + shown["lost"][name] for name in told["billed_lost"]}
-    told["billed_delivered"] = {
-        name: told["billed"][name] - told["billed_lost"][name] for name in told["billed_delivered"]
-    }
-    told["billed_lanes"] = told["billed_lanes"] | {"batch": shown["batch"]}
-    told["batches"] = desk.books()

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from batchgen.simulator import expected_answer
+from batchgen.simulator.batches.books import billed_rows
 from tests.simulator.batches.conftest import BASES, chat_line
 
 LINES = [chat_line(f"row-{i}") for i in range(40)]
@@ -37,7 +38,7 @@ def test_a_batch_from_the_upload_to_its_results(vendor, base):
         "output_tokens": sum(u["completion_tokens"] for u in usage),
     }
     assert told["billed"] == told["billed_lanes"]["batch"] == told["batches"][0]["billed"] == billed
-    rows = vendor.behaviour.desk.rows()
+    rows = billed_rows(vendor.behaviour.desk)
     assert sum(row.output_tokens for row in rows) == billed["output_tokens"]
     assert {row.custom_id for row in rows} == {*output}
 
