@@ -31,7 +31,7 @@ class _Requests(Struct):
     requests: list[Raw]
 
 
-class MessageBatches:
+class SimulatedMessageBatches:
     """Answers the calls for one account. Refusals are raised as InvalidError."""
 
     def __init__(self, desk: BatchDesk, account: str, base_url: str) -> None:

@@ -29,7 +29,7 @@ _METADATA_PAIRS, _METADATA_KEY, _METADATA_VALUE = 16, 64, 512
 Query = Mapping[str, str]
 
 
-class OpenAIBatches:
+class SimulatedBatches:
     """Answers calls of one dialect for one account. Refusals are raised as InvalidError."""
 
     def __init__(self, desk: BatchDesk, dialect: Dialect, account: str) -> None:

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from batchgen.simulator.answering import request_id_of
 from batchgen.simulator.batches.desk import BatchDesk
-from batchgen.simulator.batches.messages_batches import MessageBatches
-from batchgen.simulator.batches.openai_api import OpenAIBatches
+from batchgen.simulator.batches.messages_batches import SimulatedMessageBatches
+from batchgen.simulator.batches.openai_api import SimulatedBatches
 from batchgen.simulator.batches.records import Dialect
 from batchgen.simulator.batches.upload import BodyFile, BodySink, CutError, FormFile
 from batchgen.simulator.exchange import HttpRequest, Reply, error_reply
@@ -89,7 +89,7 @@ def batch_reply(desk: BatchDesk, route: BatchRoute, request: HttpRequest, key: s
 
 
 def _openai(desk: BatchDesk, route: BatchRoute, request: HttpRequest, account: str) -> Reply:
-    api = OpenAIBatches(desk, route.dialect, account)
+    api = SimulatedBatches(desk, route.dialect, account)
     query = dict(parse_qsl(urlsplit(request.target).query))
     name = route.name or ""
     match request.method, route.kind, bool(name), route.action:
@@ -131,7 +131,7 @@ def _form(desk: BatchDesk, route: BatchRoute, request: HttpRequest) -> FormFile:
 
 
 def _messages(desk: BatchDesk, route: BatchRoute, request: HttpRequest, account: str) -> Reply:
-    api = MessageBatches(desk, account, f"http://{request.headers.get('host', 'simulator')}")
+    api = SimulatedMessageBatches(desk, account, f"http://{request.headers.get('host', 'simulator')}")
     name = route.name or ""
     match request.method, bool(name), route.action:
         case "POST", False, None:
