@@ -25,7 +25,7 @@ FLOORS = (
 
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 OWNED = {
-    "httpx": {"transport.httpx_client"},
+    "httpx": {"transport.httpx_client", "transport.file_client"},
     "httptools": {"transport.http1"},
     "aiohappyeyeballs": {"transport.dial"},
     "tenacity": {"pace.retry"},

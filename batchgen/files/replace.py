@@ -38,6 +38,11 @@ class ReplacementFile(io.RawIOBase):
         self.size += len(data)
         return len(data)
 
+    def sync(self) -> None:
+        """Bring what has been written to the disk, which may take long and be done in a thread."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
     def tell(self) -> int:
         return self.size
 

@@ -9,7 +9,7 @@ redirects, retry nothing, and describe each error with one of the entries of `fa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from batchgen.secret import Secrets
 from batchgen.transport.certificates import tls_context
@@ -17,7 +17,10 @@ from batchgen.transport.open_files import connections_allowed
 from batchgen.transport.protocol import OpenTransport
 from batchgen.transport.route import Route, is_plaintext_to_elsewhere, route_to
 
-__all__ = ["OpenTransport", "is_plaintext_to_elsewhere", "open_transport", "preflight"]
+if TYPE_CHECKING:
+    from batchgen.transport.file_client import FileClient
+
+__all__ = ["OpenTransport", "is_plaintext_to_elsewhere", "open_file_client", "open_transport", "preflight"]
 
 MOST_CONNECTIONS = 2_000
 """The most requests in flight when the job sets no concurrency; more connections were slower in measurements."""
@@ -61,6 +64,16 @@ def open_transport(
     from batchgen.transport.httpx_client import PlainTransport
 
     return PlainTransport(route, secrets, allowed, notes, connect_timeout_s=connect_timeout_s)
+
+
+def open_file_client(base_url: str, secrets: Secrets, *, connect_timeout_s: float = 15.0) -> FileClient:
+    """Return the client for files and batches at the origin of `base_url`, to be entered with `async with`.
+
+    Raises `JobError` as `preflight` does.
+    """
+    from batchgen.transport.file_client import FileClient
+
+    return FileClient(preflight(base_url), secrets, connect_timeout_s=connect_timeout_s)
 
 
 def preflight(base_url: str) -> Route:

@@ -73,7 +73,7 @@ class PlainTransport:
         self.notes = notes
         self._secrets = secrets
         self._prefix = f"{route.origin}/"
-        self._inner = inner if inner is not None else _build_transport(route, concurrency)
+        self._inner = inner if inner is not None else build_transport(route, concurrency)
         self._connect_timeout_s = connect_timeout_s
         self.room = Room()
         self._untraced = inner is not None  # only httpcore reports how far a request has got
@@ -96,7 +96,7 @@ class PlainTransport:
         """See `Transport.send`."""
         if not request.url.startswith(self._prefix):
             return failure(failures.FOREIGN, self.route, self._secrets, "")
-        way = _Progress(sending=self._untraced)
+        way = SendProgress(sending=self._untraced)
         total_s = timeout_s * STREAM_FACTOR if request.streamed else timeout_s
         with anyio.move_on_after(total_s), anyio.move_on_after(timeout_s) as silence:
             try:
@@ -122,7 +122,7 @@ class PlainTransport:
         }
 
     async def _attempt(
-        self, request: Request, timeout_s: float, silence: anyio.CancelScope, way: _Progress
+        self, request: Request, timeout_s: float, silence: anyio.CancelScope, way: SendProgress
     ) -> Response | Failure:
         connect_s = min(self._connect_timeout_s, timeout_s)
         sending = httpx.Request(
@@ -172,7 +172,7 @@ class PlainTransport:
         return Response(reply.status_code, kept, whole)
 
 
-class _Progress:
+class SendProgress:
     """How far a request has got, as reported by httpcore's trace extension."""
 
     __slots__ = ("answered", "connected", "sending")
@@ -184,14 +184,14 @@ class _Progress:
 
     async def note(self, event: str, details: dict[str, Any]) -> None:
         if event == "http11.send_request_headers.started":
-            self.sending = details["request"].method == b"POST"  # and not the CONNECT that asks a proxy for a tunnel
+            self.sending = details["request"].method != b"CONNECT"  # which asks a proxy for a tunnel
         elif event == "connection.connect_tcp.started":
             self.connected = True
         elif event == "http11.receive_response_headers.complete":
             self.answered = self.sending
 
 
-def read_error(error: BaseException, way: _Progress) -> tuple[Trouble, str]:
+def read_error(error: BaseException, way: SendProgress) -> tuple[Trouble, str]:
     """Return what an exception of httpx means, and its class and message, which is never empty (httpx's own often
     is)."""
     chain = [error]
@@ -227,12 +227,13 @@ def _leaves(chain: Sequence[BaseException]) -> Iterator[BaseException]:
             yield from _leaves(link.exceptions)
 
 
-def _build_transport(route: Route, concurrency: int) -> httpx.AsyncHTTPTransport:
+def build_transport(route: Route, kept: int) -> httpx.AsyncHTTPTransport:
+    """Return httpx's own transport for a route, which keeps so many idle connections. Raises `JobError`."""
     try:
         return httpx.AsyncHTTPTransport(
             verify=tls_context(),
             trust_env=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=concurrency, keepalive_expiry=IDLE_S),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=kept, keepalive_expiry=IDLE_S),
             proxy=route.proxy,
             socket_options=SOCKET_OPTIONS,
         )
