@@ -2,12 +2,18 @@
 
 A block after `<!-- runs -->` is run as it stands, block after block of one page in one folder that holds the samples,
 with the simulated provider in place of the real one. A block after `<!-- file: NAME -->` is written into that folder.
+The other marks have a test each. Not run here are `<!-- run -->` and `<!-- test -->`, the two commands that set up an
+environment and start these very tests: continuous integration runs the second word for word.
 """
 
 import ast
+import json
 import os
 import re
 import shlex
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -19,6 +25,7 @@ import pytest
 
 from batchgen.cli.main import cli
 from batchgen.cli.manual_command import PAGES, topics
+from batchgen.extras import EXTRAS
 from batchgen.job.settings import JOB_KEYS
 from batchgen.starting.samples import SAMPLES, copy_sample
 from batchgen.storage.result_schema import RESULT_COLUMNS
@@ -28,7 +35,7 @@ TEXTS = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README
 README = TEXTS["README.md"]
 BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BLOCKS = {name: BLOCK.findall(text) for name, text in TEXTS.items()}
-SHELLS = {"sh", "bash", "console"}
+SHELLS = {"sh", "bash", "console", "crontab"}
 SHOWN = sorted(
     {
         match[1].split(" #")[0].strip()
@@ -94,7 +101,9 @@ def test_every_command_named_in_a_sentence_exists(command):
 def folder(tmp_path, monkeypatch):
     """A folder with the samples, in which `batchgen` means ours with the simulated provider."""
     for sample in SAMPLES:
-        copy_sample(sample, tmp_path)
+        for path in copy_sample(sample, tmp_path):
+            if path.suffix == ".toml":  # 600 a minute would take eight seconds for each run
+                path.write_text(path.read_text("utf-8").replace("requests_per_minute = 600", ""), encoding="utf-8")
     (tmp_path / "tickets.csv").write_text("text\nThe screen is black.\nI was charged twice.\n", encoding="utf-8")
     mailbox = tmp_path / "Mail" / "support.mbox"
     mailbox.parent.mkdir()
@@ -130,6 +139,110 @@ def test_what_a_page_shows_runs(folder, page):
             _told(subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=False), body)
         elif mark == "runs":
             _shell(body)
+
+
+def _block(mark):
+    """Return the only block with a mark."""
+    [body] = [body for blocks in BLOCKS.values() for found, _, body in blocks if found == mark]
+    return body
+
+
+def test_every_command_is_run_by_a_test():
+    """A block of commands without a mark would only be parsed; so is what installs the extras in a checkout."""
+    marks = {"runs", "run", "test", "cron", "background", "server", "client", "image", "container"}
+    bare = [body for blocks in BLOCKS.values() for mark, kind, body in blocks if kind in SHELLS and mark not in marks]
+    [install] = bare
+    named = re.fullmatch(r"\.venv/bin/pip install -e '\.\[([\w,]+)\]'\n", install)[1].split(",")
+    assert sorted(named) == sorted(EXTRAS)
+
+
+@pytest.fixture
+def mails(folder):
+    """The folder with the job `mails.toml`, as the pages about long runs have it."""
+    text = (folder / "jobs" / "email_extraction.toml").read_text(encoding="utf-8")
+    text = text.replace('"../', '"').replace('"email.schema.json"', '"jobs/email.schema.json"')
+    (folder / "mails.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_the_crontab_runs(mails):
+    """As cron does it: `sh`, the variables that the crontab sets and no others; the second day nothing is sent."""
+    lines = _block("cron").replace("/srv/mails/.venv/bin", str(mails / "bin")).replace("/srv/mails", str(mails))
+    assert "%" not in lines  # which is a line end to cron
+    own = {"HOME": str(mails), "LOGNAME": "me", "SHELL": "/bin/sh"}
+    for line in lines.splitlines():
+        name, sign, value = line.partition("=")
+        if sign and name.isidentifier():
+            own[name] = value
+            continue
+        assert re.match(r"(?:[\d*/,-]+ +){5}", line), line
+        command = line.split(None, 5)[5]
+        for _ in range(2):
+            done = subprocess.run(["/bin/sh", "-c", command], env=own, capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    events = [json.loads(line) for line in (mails / "mails.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [event["succeeded"] for event in events if event["event"] == "finished"] == [82]
+    assert events[-1]["text"] == "This run was complete already; nothing was sent."
+
+
+def test_a_run_in_the_background_is_watched(mails):
+    """The terminal is closed meanwhile; the watch ends with the run."""
+    first, watch = _block("background").splitlines()
+    script = f"{first}\nuntil [ -e out/email-extraction/run.json ]; do :; done\n{watch}\nwait $!"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    _told(done, script)
+    assert "82 (82 succeeded" in done.stdout.rpartition("out/email-extraction: ")[2]
+    assert "out/email-extraction" in (mails / "mails.log").read_text(encoding="utf-8")
+
+
+def test_the_simulator_serves_another_terminal(folder):
+    """On the port that is named, here a free one."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    server = shlex.split(_block("server").replace("8080", port))
+    with subprocess.Popen(server, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert f":{port}" in process.stderr.readline()
+        (folder / "bin" / "batchgen").write_text(SIMULATED.replace(" --simulate", "").format(python=sys.executable))
+        try:
+            _shell(_block("client").replace("8080", port))
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert json.loads(process.communicate(timeout=30)[0])["requests"] >= 81
+        assert process.returncode == 0
+
+
+def test_the_image_can_be_built_and_run(folder):
+    """Its steps are taken in folders in the place of an image, as there is no container engine where tests run: the
+    package is built and installed from a copy of the tree with what it needs from this environment."""
+    steps = [line.split(None, 1) for line in _block("image").splitlines()]
+    assert [word for word, _ in steps] == ["FROM", "COPY", "RUN", "WORKDIR", "ENTRYPOINT"]
+    version, source, install, work, entry = (rest for _, rest in steps)
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python = re.fullmatch(r"python:([\d.]+)-slim", version)[1]
+    assert f"Programming Language :: Python :: {python}" in declared["classifiers"]
+    here, there = source.split()
+    tree, image = folder / "tree", folder / "image"
+    tree.mkdir()
+    for name in ("pyproject.toml", "README.md", "batchgen", "jobs", "sample_data"):
+        path = ROOT / here / name
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tree / name)
+    pip, *options, what = shlex.split(install)
+    assert (pip, options, what.partition("[")[0]) == ("pip", ["install", "--no-cache-dir"], there)
+    assert {*re.findall(r"\w+", what.partition("[")[2])} < {*declared["optional-dependencies"]}
+    command = [sys.executable, "-m", "pip", "-q", *options, "--no-deps", "--no-build-isolation", "--target", image]
+    command.append(what.replace(there, str(tree)))
+    _told(subprocess.run(command, capture_output=True, text=True, check=False), install)
+    program = image / "bin" / json.loads(entry)[0]
+    told = shlex.split(_block("container"))
+    assert f"$PWD:{work}" in told
+    arguments = told[told.index("our-image") + 1 :]
+    for name in ("tickets.toml", "tickets.csv"):
+        (folder / name).write_text(_block(f"file: {name}"), encoding="utf-8")
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(image), "DASHSCOPE_API_KEY": "sk-of-the-manual"}
+    done = subprocess.run(
+        [program, *arguments, "--simulate"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    _told(done, program)
 
 
 def test_every_piece_of_python_compiles():
