@@ -26,7 +26,9 @@ _BREAKS = {"\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029", "\u0085
 
 _EXPIRED = frozenset({"batch_expired", "expired", "request_expired", "batch_timeout"})
 _CANCELLED = frozenset({"batch_cancelled", "batch_canceled", "cancelled", "canceled", "request_cancelled"})
-_GONE = frozenset({FailureKind.MODEL_UNAVAILABLE, FailureKind.ENDPOINT})
+_NOT_BY_A_ROW = frozenset({FailureKind.MODEL_UNAVAILABLE, FailureKind.ENDPOINT, FailureKind.AUTHENTICATION})
+"""What one row of a batch cannot tell of all: the batch was taken, so that key, model and address were right."""
+
 _STATUS_OF = {  # https://platform.claude.com/docs/en/api/errors
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -85,14 +87,16 @@ class LineReader:
             if usual.response.status_code == 200 and usual.custom_id:
                 body = bytes(usual.response.body)
                 if body[:1] == b"{":
-                    return ResultLine(usual.custom_id, self._answer(200, body, model, usual.response.request_id))
+                    outcome = self._answer(200, body, model, usual.response.request_id)
+                    return self._judged(usual.custom_id, outcome, ran=True)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
         given = _object(line)
         if isinstance(given, ResultLine):
             return given
         custom_id = _id(given)
-        response, error = given.get("response"), given.get("error")
+        error = given.get("error")
+        response = given if "body" in given else given.get("response")
         if isinstance(response, dict) and (response.get("body") or not error):
             return self._reply(custom_id, response, model)
         return self._unanswered(custom_id, error, given)
@@ -126,7 +130,7 @@ class LineReader:
         kind = result.get("type")
         if kind == "succeeded":
             raw = msgspec.json.encode(result.get("message"))
-            return ResultLine(custom_id, self._answer(200, raw, model, None))
+            return self._judged(custom_id, self._answer(200, raw, model, None), ran=True)
         if kind in ("expired", "canceled", "cancelled"):
             return ResultLine(custom_id, _never_ran(kind), again=True)
         error = result.get("error")
@@ -155,15 +159,15 @@ class LineReader:
         )
 
     def _judged(self, custom_id: str | None, outcome: Completion | Failure, *, ran: bool) -> ResultLine:
-        """Return a line with what holds for all of them: an error is not billed, one row does not tell that a model is
-        gone, and what never ran is sent again."""
+        """Return a line with what holds for all of them: an error is not billed, one row tells nothing of
+        key and model, and what never ran is sent again."""
         if isinstance(outcome, Completion):
             return ResultLine(custom_id, outcome)
         if not ran:
             outcome = structs.replace(outcome, maybe_billed=False, usage=None)
         if outcome.code in ("batch_expired", "batch_cancelled"):
             return ResultLine(custom_id, outcome, again=True)
-        if outcome.kind in _GONE and outcome.verdict is Verdict.STOP:
+        if outcome.kind in _NOT_BY_A_ROW and outcome.verdict is Verdict.STOP:
             return ResultLine(custom_id, structs.replace(outcome, verdict=Verdict.RETRY), again=True)
         return ResultLine(custom_id, outcome)
 

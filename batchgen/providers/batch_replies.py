@@ -139,7 +139,7 @@ def batch_errors(given: Mapping[str, Any], errors: Sequence[Rule]) -> tuple[Batc
     if isinstance(found, dict):
         found = found["data"] if isinstance(found.get("data"), list) else [found]
     entries = found if isinstance(found, list) else [found]
-    entries = [*entries, given.get("error"), given.get("cancel_by_xai_message"), given.get("status_message")]
+    entries = [*entries, given.get("error"), given.get("cancel_by_xai_message")]
     return tuple(batch_error(entry, 0, errors) for entry in entries[:1_000] if entry)
 
 

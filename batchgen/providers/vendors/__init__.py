@@ -12,8 +12,9 @@ from batchgen.providers.vendors.deepseek import DEEPSEEK
 from batchgen.providers.vendors.groq import GROQ
 from batchgen.providers.vendors.mistral import MISTRAL
 from batchgen.providers.vendors.openai import OPENAI
+from batchgen.providers.vendors.together import TOGETHER
 
-VENDORS = {vendor.name: vendor for vendor in (DASHSCOPE, OPENAI, ANTHROPIC, AZURE, DEEPSEEK, GROQ, MISTRAL)}
+VENDORS = {vendor.name: vendor for vendor in (DASHSCOPE, OPENAI, ANTHROPIC, AZURE, DEEPSEEK, GROQ, MISTRAL, TOGETHER)}
 """The vendors by the word that names them in `model.provider`."""
 
 
