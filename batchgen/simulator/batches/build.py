@@ -100,9 +100,11 @@ class ResultBuilder:
     def _leave(self, batch: StoredBatch, line: Line, end: str, files: Files) -> None:
         out, err = files
         self._rows[end] += 1
+        if "rest_left_out" in batch.odd:
+            return
         if isinstance(line, MessageLine):
             out.add(unfinished_message_line(line.custom_id, end))
-        elif "rest_left_out" not in batch.odd:
+        else:
             row_id = f"batch_req_{digest_of(bytes(line.body)):016x}"
             target = out if "one_file" in batch.odd else err
             target.add(unfinished_line(row_id, line.custom_id, end, self._row_odd(batch, self._rows.total())))
@@ -166,7 +168,7 @@ class ResultBuilder:
             problem = _GONE
         elif "row_429" in odd:
             problem = _BUSY
-        elif {"row_500", "row_error_bare"} & {*odd} or "only_errors" in batch.odd:
+        elif {"row_500", "row_error_bare", "row_error_text"} & {*odd} or "only_errors" in batch.odd:
             problem = _BROKEN
         if problem is None:
             return None

@@ -89,9 +89,13 @@ class BatchDesk:
 
     def life(self, batch: StoredBatch) -> BatchLife:
         """Return what a batch is now."""
+        return self.life_at(batch, self.elapsed_s(batch))
+
+    def life_at(self, batch: StoredBatch, elapsed_s: float) -> BatchLife:
+        """Return what a batch was at a virtual second since it was created."""
         return life_of(
             batch.plan,
-            self.elapsed_s(batch),
+            elapsed_s,
             scanned=batch.scanned,
             failed=bool(batch.failure),
             built=batch.built,

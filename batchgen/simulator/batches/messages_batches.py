@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from batchgen.simulator.batches.desk import BatchDesk
-from batchgen.simulator.batches.life import ENDED
-from batchgen.simulator.batches.openai_api import Query, created_reply, download, failure_of
+from batchgen.simulator.batches.life import ENDED, LATE_S
+from batchgen.simulator.batches.openai_api import Query, created_reply, cut_off, download, failure_of, lost_on_its_way
 from batchgen.simulator.batches.records import StoredBatch
 from batchgen.simulator.batches.rows import MessageLine
 from batchgen.simulator.batches.scan import MOST_BYTES, MOST_ROWS
@@ -84,7 +84,8 @@ class SimulatedMessageBatches:
             error = {"type": "api_error", "message": "The batch could not be loaded."}
             return _json({"type": "error", "error": error})
         batch = None if desk.odd("retrieve_404") else desk.batch(self._account, name)
-        return _json(self._object(batch or _no_such(name)))
+        shown = self._object(batch or _no_such(name), stale=desk.odd("retrieve_stale"))
+        return cut_off(_json(shown)) if desk.odd("retrieve_cut") else _json(shown)
 
     def list_batches(self, query: Query) -> Reply:
         """List batches, newest first."""
@@ -116,7 +117,7 @@ class SimulatedMessageBatches:
             refuse(f"Batch {name} cannot be canceled: it has ended.")
         desk.cancel(batch)
         reply = _json(self._object(batch))
-        return msgspec.structs.replace(reply, fault="reset") if desk.odd("cancel_lost") else reply
+        return lost_on_its_way(reply) if desk.odd("cancel_lost") else reply
 
     def delete(self, name: str) -> Reply:
         """Delete an ended batch."""
@@ -128,7 +129,7 @@ class SimulatedMessageBatches:
             refuse(f"Batch {name} cannot be deleted while it is in progress.")
         desk.hide(batch)
         reply = _json({"id": name, "type": "message_batch_deleted"})
-        return msgspec.structs.replace(reply, fault="reset") if desk.odd("delete_lost") else reply
+        return lost_on_its_way(reply) if desk.odd("delete_lost") else reply
 
     def results(self, name: str) -> Reply:
         """Send the results of an ended batch."""
@@ -140,15 +141,17 @@ class SimulatedMessageBatches:
         return download(desk, FileBody(str(desk.records.path(stored.id)), stored.size), _LINES)
 
     def _has_results(self, batch: StoredBatch) -> bool:
-        ended = self._desk.life(batch).word in ENDED
-        return ended and batch.output_file is not None and not self._desk.is_archived(batch)
+        life = self._desk.life(batch)
+        if "output_id_late" in batch.odd and self._desk.elapsed_s(batch) < life.close_s + LATE_S:
+            return False
+        return life.word in ENDED and batch.output_file is not None and not self._desk.is_archived(batch)
 
-    def _object(self, batch: StoredBatch) -> dict[str, Any]:
+    def _object(self, batch: StoredBatch, *, stale: bool = False) -> dict[str, Any]:
         desk = self._desk
         life = desk.life(batch)
-        ended = life.word in ENDED
+        ended = life.word in ENDED and not stale
         rows = batch.rows if ended else {}
-        word = "ended" if ended else "canceling" if life.word == "cancelling" else "in_progress"
+        word = "ended" if ended else "canceling" if life.word.startswith("cancel") else "in_progress"
         counts = {
             "processing": 0 if ended else batch.total,
             "succeeded": rows.get("succeeded", 0),
@@ -170,7 +173,7 @@ class SimulatedMessageBatches:
             "cancel_initiated_at": None if batch.cancel_s is None else _time(batch, batch.cancel_s),
             "archived_at": _time(batch, desk.elapsed_s(batch)) if archived else None,
             "results_url": f"{self._base_url}/v1/messages/batches/{batch.id}/results"
-            if self._has_results(batch)
+            if ended and self._has_results(batch)
             else None,
         }
 

@@ -64,7 +64,7 @@ class SimulatedBatches:
             kept_s=float(kept) if kept and kept.isdigit() else 30 * 86_400 if self._dialect == "openai" else None,
         )
         reply = _json(file_object(desk, stored))
-        return _lost(reply) if desk.odd("upload_lost") else reply
+        return lost_on_its_way(reply) if desk.odd("upload_lost") else reply
 
     def list_files(self, query: Query) -> Reply:
         """List files, newest first."""
@@ -87,7 +87,7 @@ class SimulatedBatches:
         self._may_fail("delete_500")
         desk.delete_file(desk.file(self._account, name) or _no_such("File", name))
         reply = _json({"id": name, "object": "file", "deleted": True})
-        return _lost(reply) if desk.odd("delete_lost") else reply
+        return lost_on_its_way(reply) if desk.odd("delete_lost") else reply
 
     def download(self, name: str) -> Reply:
         """Send the bytes of a file."""
@@ -140,7 +140,8 @@ class SimulatedBatches:
         if desk.odd("retrieve_error"):
             return _json({"error": {"message": "The batch could not be loaded.", "type": "server_error", "code": None}})
         batch = None if desk.odd("retrieve_404") else desk.batch(self._account, name)
-        return _json(batch_object(desk, batch or _no_such("Batch", name)))
+        shown = batch_object(desk, batch or _no_such("Batch", name), stale=desk.odd("retrieve_stale"))
+        return cut_off(_json(shown)) if desk.odd("retrieve_cut") else _json(shown)
 
     def list_batches(self, query: Query) -> Reply:
         """List batches, newest first; in compatible mode those that fit the filters."""
@@ -161,7 +162,7 @@ class SimulatedBatches:
             refuse(f"Cannot cancel a batch with status '{word}'.", None, "InvalidState", 409)
         desk.cancel(batch)
         reply = _json(batch_object(desk, batch))
-        return _lost(reply) if desk.odd("cancel_lost") else reply
+        return lost_on_its_way(reply) if desk.odd("cancel_lost") else reply
 
     def _fits(self, batch: StoredBatch, query: Query) -> bool:
         shown = datetime.fromtimestamp(batch.created_s, UTC).strftime("%Y%m%d%H%M%S")
@@ -214,7 +215,9 @@ def failure_of(status: int) -> Problem:
 def created_reply(desk: BatchDesk, reply: Reply, failed: Problem) -> Reply:
     """Return the reply to a batch that was created, or what becomes of it on its way."""
     if desk.odd("create_lost"):
-        return _lost(reply)
+        return lost_on_its_way(reply)
+    if desk.odd("create_cut"):
+        return cut_off(reply)
     if desk.odd("create_hang"):
         return msgspec.structs.replace(reply, fault="hang", wait_s=desk.settings.hang_s)
     if desk.odd("create_500_made"):
@@ -241,8 +244,14 @@ def _json(value: dict[str, Any]) -> Reply:
     return Reply(200, (JSON,), msgspec.json.encode(value))
 
 
-def _lost(reply: Reply) -> Reply:
+def lost_on_its_way(reply: Reply) -> Reply:
+    """Return a reply in place of which the connection is reset."""
     return msgspec.structs.replace(reply, fault="reset")
+
+
+def cut_off(reply: Reply) -> Reply:
+    """Return a reply in the middle of which the connection is closed."""
+    return msgspec.structs.replace(reply, fault="truncate")
 
 
 def _no_such(what: str, name: str) -> Any:

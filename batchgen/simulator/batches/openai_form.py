@@ -11,6 +11,7 @@ from batchgen.simulator.batches.records import StoredBatch, StoredFile
 
 _PLACEHOLDER_MS = 946_656_000_000
 _UNKNOWN_WORD = "warming_up"
+_EARLY_ID = "file-early-"
 
 
 def file_object(desk: BatchDesk, stored: StoredFile) -> dict[str, Any]:
@@ -39,9 +40,12 @@ def file_is_late(desk: BatchDesk, stored: StoredFile) -> bool:
     return late and desk.elapsed_s(stored) < LATE_S
 
 
-def batch_object(desk: BatchDesk, batch: StoredBatch) -> dict[str, Any]:
-    """Return a batch as it is now."""
+def batch_object(desk: BatchDesk, batch: StoredBatch, *, stale: bool = False) -> dict[str, Any]:
+    """Return a batch as it is now; a `stale` one as it was before it stopped."""
     life, elapsed_s = desk.life(batch), desk.elapsed_s(batch)
+    if stale and life.stop_s <= elapsed_s:
+        elapsed_s = life.stop_s - 1
+        life = desk.life_at(batch, elapsed_s)
     word, ended = life.word, life.word in ENDED
     told = ended and not ("output_id_late" in batch.odd and elapsed_s < life.close_s + LATE_S)
     reached = {
@@ -66,6 +70,7 @@ def batch_object(desk: BatchDesk, batch: StoredBatch) -> dict[str, Any]:
     no_expiry = "expires_null" in batch.odd or window_s is None
     times["created_at"] = int(batch.created_s)
     times["expires_at"] = None if no_expiry else int(batch.created_s + (window_s or 0))
+    early = f"{_EARLY_ID}{batch.id}" if "output_id_early" in batch.odd and not ended else None
     error_file = batch.error_file if told else None
     shown: dict[str, Any] = {
         "id": batch.id,
@@ -75,8 +80,8 @@ def batch_object(desk: BatchDesk, batch: StoredBatch) -> dict[str, Any]:
         "errors": _errors(batch) if word == "failed" else None,
         "input_file_id": batch.input_file,
         "completion_window": batch.window,
-        "status": _word(batch, word),
-        "output_file_id": batch.output_file if told else None,
+        "status": "failed" if ended and "failed_with_rows" in batch.odd else _word(batch, word),
+        "output_file_id": batch.output_file if told else early,
         "error_file_id": "" if "error_id_empty" in batch.odd and ended and error_file is None else error_file,
         **{name: _time(batch, at) for name, at in times.items()},
         "request_counts": _counts(batch, word, elapsed_s, built=told),
@@ -110,8 +115,11 @@ def _counts(batch: StoredBatch, word: str, elapsed_s: float, *, built: bool) -> 
     if "counts_zero" in batch.odd or word in ("validating", "failed") or "ended_empty" in batch.odd:
         return {"total": 0, "completed": 0, "failed": 0}
     if built:
-        done = batch.rows.get("succeeded", 0)
-        return {"total": batch.total, "completed": done, "failed": batch.total - done}
+        return {
+            "total": batch.total,
+            "completed": batch.rows.get("succeeded", 0),
+            "failed": batch.rows.get("failed", 0),
+        }
     done = int(batch.total * progress(batch.plan, elapsed_s))
     return {"total": batch.total, "completed": done, "failed": 0}
 

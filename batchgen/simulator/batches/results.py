@@ -71,6 +71,8 @@ class ResultFile:
 
 def row_line(row_id: str, custom_id: str, row: AnsweredRow, odd: Collection[str]) -> bytes:
     """Return the line of a row that was executed, in OpenAI's form."""
+    if row.status != 200 and "row_error_text" in odd:
+        return _encode({"id": row_id, "custom_id": custom_id, "error": decoded(row.body)["error"]["message"]})
     if row.status != 200 and "row_error_bare" in odd:
         error = decoded(row.body)["error"]
         bare = {"type": error["type"] or "server_error", "message": error["message"]}

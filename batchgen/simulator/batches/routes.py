@@ -94,7 +94,11 @@ def _openai(desk: BatchDesk, route: BatchRoute, request: HttpRequest, account: s
     name = route.name or ""
     match request.method, route.kind, bool(name), route.action:
         case "POST", "files", False, None:
-            return api.upload(_form(desk, route, request))
+            form = _form(desk, route, request)
+            try:
+                return api.upload(form)
+            finally:
+                form.abort()  # what is not kept by now
         case "GET", "files", False, None:
             return api.list_files(query)
         case "GET", "files", True, None:
