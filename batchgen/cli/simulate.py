@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from pathlib import Path
 from typing import Any
 
 import click
@@ -35,15 +36,18 @@ def setting_options() -> list[click.Parameter]:
     return options
 
 
-def serve_settings(values: dict[str, Any], port: int) -> dict[str, Any]:
-    """Serve until interrupted and return what was counted. Raises `UsageError` for settings out of range."""
+def serve_settings(values: dict[str, Any], port: int, state: str | None = None) -> dict[str, Any]:
+    """Serve until interrupted and return what was counted. Raises `UsageError` for settings out of range.
+
+    `state`: the directory in which files and batches are kept.
+    """
     given = {name: value for name, value in values.items() if value not in (None, ())}
     try:
         settings = msgspec.convert(given, Settings)
     except (msgspec.ValidationError, ValueError) as error:
         raise UsageError(f"simulate: {error}") from None
     try:
-        return serve(settings, port, on_ready=_tell)
+        return serve(settings, port, directory=Path(state) if state else None, on_ready=_tell)
     except OSError as error:
         raise UsageError(f"simulate: port {port} cannot be used: {error}.") from None
 

@@ -59,11 +59,14 @@ def prices(model: str | None, region: str | None, prices: str | None, as_json: b
     return EXIT_COMPLETE
 
 
+_OWN_OPTIONS = 2  # of `simulate`
+
+
 class _SimulateCommand(click.Command):
     """Takes its options from the simulator's settings, which are only imported when they are needed."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        if len(self.params) == 1:
+        if len(self.params) == _OWN_OPTIONS:
             from batchgen.cli.simulate import setting_options
 
             self.params += setting_options()
@@ -72,10 +75,14 @@ class _SimulateCommand(click.Command):
 
 @click.command(cls=_SimulateCommand)
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-def simulate(port: int, **settings: Any) -> int:
-    """Serve a simulated provider on 127.0.0.1, both wire formats, until Ctrl-C.
+@click.option(
+    "--state", metavar="DIR", type=click.Path(file_okay=False), help="Keep files and batches here, for the next time."
+)
+def simulate(port: int, state: str | None, **settings: Any) -> int:
+    """Serve a simulated provider on 127.0.0.1, all wire formats and batch APIs, until Ctrl-C.
 
-    GET /stats returns what was served and billed; the same is printed at the end.
+    GET /stats returns what was served and billed; the same is printed at the end. GET /batch-rows returns the rows of
+    batches that were billed. GET /oddities lists what batch APIs can be made to do with --oddities.
 
     \b
     Example:
@@ -83,5 +90,5 @@ def simulate(port: int, **settings: Any) -> int:
     """
     from batchgen.cli.simulate import serve_settings
 
-    click.echo(json.dumps(serve_settings(settings, port), indent=2))
+    click.echo(json.dumps(serve_settings(settings, port, state), indent=2))
     return EXIT_COMPLETE

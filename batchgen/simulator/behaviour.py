@@ -20,8 +20,9 @@ import msgspec
 
 from batchgen.simulator.answering import answers_to, request_id_of, unacceptable
 from batchgen.simulator.answers import count_input_tokens
-from batchgen.simulator.batches.books import add_batches
+from batchgen.simulator.batches.books import add_batches, billed_rows
 from batchgen.simulator.batches.desk import BatchDesk
+from batchgen.simulator.batches.oddity_names import ODDITIES
 from batchgen.simulator.batches.routes import batch_reply, open_sink, route_of
 from batchgen.simulator.batches.upload import BodySink
 from batchgen.simulator.bodies import Reply200, models_body, stream_frames, whole_body
@@ -73,8 +74,8 @@ class Behaviour:
         """Return the statistics (`GET /stats`)."""
         limits = self._limits
         told = self.stats.as_dict(in_flight=limits.in_flight, peak_in_flight=limits.peak_in_flight, prompts=prompts)
-        if self._desk is not None:
-            add_batches(told, self._desk)
+        if self._desk is not None or (self._directory is not None and self._directory.is_dir()):
+            add_batches(told, self.desk)
         return told
 
     def reset_stats(self) -> None:
@@ -92,6 +93,10 @@ class Behaviour:
             case "GET", "/stats":
                 prompts = parse_qs(parts.query).get("prompts", ["0"])[-1] not in ("0", "")
                 return Reply(200, body=msgspec.json.encode(self.told(prompts=prompts)))
+            case "GET", "/batch-rows":
+                return Reply(200, body=msgspec.json.encode(billed_rows(self.desk)))
+            case "GET", "/oddities":
+                return Reply(200, body=msgspec.json.encode(ODDITIES))
             case "POST", "/reset-stats":
                 self.reset_stats()
                 return Reply(200, body=b"{}")
