@@ -174,12 +174,12 @@ def test_live_requests_do_not_wait_for_a_batch(simulator, client):
 
 
 FLAT = """
-    import resource, sys
+    import re, sys
     from batchgen.simulator import Settings, start_in_thread
     simulator = start_in_thread(Settings(batch_speed=360_000))
     print(simulator.url, flush=True)
     sys.stdin.read()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
     simulator.close()
 """
 
