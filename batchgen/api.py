@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -14,6 +13,7 @@ import anyio.to_thread
 import msgspec
 import pyarrow as pa
 
+from batchgen.cluster import open_workers
 from batchgen.engine.control import Control
 from batchgen.engine.online import OnlineEngine
 from batchgen.engine.protocol import BuildEngine
@@ -31,6 +31,7 @@ from batchgen.job.stored import store_job
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, run_fingerprints
 from batchgen.transport import open_transport
+from batchgen.transport.event_loop import loop_options
 
 
 async def arun(
@@ -68,6 +69,7 @@ async def arun(
             secrets=parts.secrets,
             concurrency=job.limits.concurrency,
         )
+        transport = open_workers(job, parts.endpoint, parts.secrets, transport, reporter.note)
         for note in (*parts.notes, *transport.notes):
             reporter.note(note)
         scan = await anyio.to_thread.run_sync(parts.source.scan)
@@ -124,8 +126,3 @@ def run(job: Job, *, endpoint: Endpoint | None = None, **options: Any) -> Summar
         return await arun(job, endpoint=endpoint, **options)
 
     return anyio.run(main, backend_options=loop_options())
-
-
-def loop_options() -> dict[str, Any]:
-    """Options for `anyio.run`: uvloop where the platform has it."""
-    return {"use_uvloop": importlib.util.find_spec("uvloop") is not None}

@@ -13,7 +13,7 @@ FLOORS = (
     ("report", "difference", "starting", "review"),
     ("estimating", "evaluation"),
     ("api", "simulated", "progress"),
-    ("engine", "results"),
+    ("engine", "results", "cluster"),
     ("job",),
     ("answers",),
     ("providers", "storage", "mail"),
@@ -40,6 +40,7 @@ OWNED = {
     "starlette": {"review.server"},
     "uvicorn": {"review.server"},
     "h11": {"simulator.http1"},
+    "ray": {"cluster.ray_nodes"},
 }
 """Libraries that are imported in one place (None: see the journal's own modules)."""
 

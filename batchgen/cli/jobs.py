@@ -84,7 +84,6 @@ def run_command(
 
     import anyio
 
-    from batchgen.api import loop_options
     from batchgen.cli.messages import summary_text
     from batchgen.progress.log import reporters
     from batchgen.report import breakdown_text, read_cost_summary
@@ -92,6 +91,7 @@ def run_command(
     from batchgen.results.committed import Committed
     from batchgen.storage.own_files import COST_SUMMARY_FILE
     from batchgen.text.terminal import harmless
+    from batchgen.transport.event_loop import loop_options
     from batchgen.transport.reply_memory import call_at_first_large
 
     if sys.platform == "linux":
@@ -261,11 +261,11 @@ def estimate(
     """
     import anyio
 
-    from batchgen.api import loop_options
     from batchgen.estimating.estimate import PilotReporter
     from batchgen.estimating.estimate import estimate as estimate_job
     from batchgen.estimating.show import estimate_text
     from batchgen.progress.log import reporters
+    from batchgen.transport.event_loop import loop_options
 
     def load() -> Job:
         return load_from({**options, "output": None})

@@ -23,7 +23,7 @@ from batchgen.pace.limiter import Limiter
 from batchgen.pace.retry import LAST_PATIENCE_S, RetrySettings, is_retryable
 from batchgen.pace.values import Ticket
 from batchgen.tokens.count import rough_tokens
-from batchgen.transport.protocol import Transport
+from batchgen.transport.protocol import WORKER_LOST, Transport
 from batchgen.transport.reply_memory import SMALL_BYTES
 from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Request, Throttle, Verdict
 
@@ -87,7 +87,7 @@ class Attempts:
         else:
             self._reservations.pass_unheld()
         outcome: Outcome | None = None
-        short_of_files = lane_full = False
+        short_of_files = lane_full = worker_lost = False
         try:
             if waited and not request.streamed and self._requests.streams(row.prompt):  # learnt meanwhile
                 request = row.request = self._requests.build(row.prompt, live=row.live)
@@ -107,13 +107,16 @@ class Attempts:
             if isinstance(response, Failure):
                 outcome = response
                 short_of_files = outcome.verdict is Verdict.WAIT
+                worker_lost = outcome.code == WORKER_LOST  # which tells nothing of the provider
             else:
                 row.large = len(response.body) > SMALL_BYTES
                 outcome = self._requests.read(request, response)
                 lane_full = self._requests.live is not None and self._is_lane_full(row, outcome)
         finally:
             self.health.returned(ticket.number)
-            row.tally.asked_s = self._limiter.settle(ticket, None if short_of_files or lane_full else outcome)
+            row.tally.asked_s = self._limiter.settle(
+                ticket, None if short_of_files or lane_full or worker_lost else outcome
+            )
             cost = None if outcome is None else self._results.cost(row, outcome)
             self._reservations.settle(held, request, row.prompt, outcome, cost)
         if isinstance(outcome, Failure):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import AsyncExitStack
 
 import anyio
 
@@ -79,7 +80,13 @@ class OnlineEngine:
 
     async def run(self, rows: RowFeed, out: Outlet) -> None:
         """Work the rows off; return when there are none left, or after a stop or an interruption has drained."""
-        async with self._transport, anyio.create_task_group() as side:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._transport)
+            except StoppedError as reason:  # nobody is there who could send
+                self.stop(reason)
+                return
+            side = await stack.enter_async_context(anyio.create_task_group())
             side.start_soon(self._record_pace)
             side.start_soon(self._look_at_health)
             await self._workers.run(rows, out, self._workers_wanted())

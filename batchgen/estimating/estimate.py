@@ -19,7 +19,7 @@ import anyio
 import msgspec
 import pyarrow as pa
 
-from batchgen.api import arun, loop_options
+from batchgen.api import arun
 from batchgen.engine.reporter import Progress, Reporter
 from batchgen.engine.summary import Summary
 from batchgen.errors import InputError, OutputError, StoppedError, UsageError
@@ -42,6 +42,7 @@ from batchgen.providers.vendors import region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
 from batchgen.text.figures import money
 from batchgen.tokens.parameters import effective_parameters
+from batchgen.transport.event_loop import loop_options
 
 Send = Callable[[Job, AbstractSet[int]], Summary]
 """Runs a job for the given rows only."""

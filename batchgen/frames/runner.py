@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
-from batchgen.api import loop_options
 from batchgen.engine.control import Control
+from batchgen.transport.event_loop import loop_options
 
 T = TypeVar("T")
 _LOOK_S = 0.2  # how often a waiting caller looks for an interrupt, where the platform's wait cannot be interrupted

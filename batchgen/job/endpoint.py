@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from batchgen.errors import JobError, UsageError
-from batchgen.job.settings import Job, Variable, holds_secret
-from batchgen.providers import VENDORS, default_base_url, lane_of, vendor_of, wire_of
+from batchgen.job.settings import Job, ModelJobSettings, Variable, holds_secret
+from batchgen.providers import VENDORS, default_base_url, lane_of, open_provider, vendor_of, wire_of
 from batchgen.providers.auth import key_header, public_url, query_secrets, secret_header
 from batchgen.providers.parameter_checks import FRAMING
-from batchgen.secret import Secret, SecretHeader
+from batchgen.providers.protocol import ModelSettings, Provider
+from batchgen.secret import Secret, SecretHeader, Secrets
 from batchgen.storage.run_state import SIMULATOR
 from batchgen.transport.route import check_url
 
@@ -55,6 +56,10 @@ def endpoint_of(job: Job, environ: Mapping[str, str] = os.environ) -> Endpoint:
     header that would hold it. Raises `JobError` for an address that cannot work, `UsageError` if a variable is unset.
     """
 
+    return _endpoint(job.model, _reader(environ))
+
+
+def _reader(environ: Mapping[str, str]) -> Callable[[str, str], str]:
     def read(variable: str, job_key: str) -> str:
         if not _VARIABLE.fullmatch(variable):  # not shown: it may be the secret itself
             raise JobError(f"{job_key} is no name of an environment variable; it must name the one that has the key.")
@@ -67,7 +72,7 @@ def endpoint_of(job: Job, environ: Mapping[str, str] = os.environ) -> Endpoint:
             )
         return value
 
-    return _endpoint(job, read)
+    return read
 
 
 def keyless_endpoint(job: Job) -> tuple[Endpoint, str | None]:
@@ -81,11 +86,25 @@ def keyless_endpoint(job: Job) -> tuple[Endpoint, str | None]:
     except JobError:
         raise
     except UsageError as error:
-        return _endpoint(job, lambda variable, job_key: "unset"), str(error)
+        return _endpoint(job.model, lambda variable, job_key: "unset"), str(error)
 
 
-def _endpoint(job: Job, read: Callable[[str, str], str]) -> Endpoint:
-    model = job.model
+def secrets_from(model: ModelJobSettings, environ: Mapping[str, str] = os.environ) -> Secrets:
+    """Return the secrets of a `[model]` table, which another process has been sent. Raises as `endpoint_of` does."""
+    endpoint = _endpoint(model, _reader(environ))
+    lane = lane_of(model.lane, model.provider, model.base_url)
+    settings = ModelSettings(name="", base_url=endpoint.base_url, api_key_header=model.api_key_header)
+    return secrets_of(endpoint, open_provider(model.provider, settings, lane=lane))
+
+
+def secrets_of(endpoint: Endpoint, provider: Provider) -> Secrets:
+    """Return the secrets of a run. A header that the job sets replaces the provider's."""
+    own = {header.name.lower() for header in endpoint.headers}
+    keys = [header for header in provider.headers(endpoint.key) if header.name.lower() not in own]
+    return Secrets([*keys, *endpoint.headers], endpoint.others)
+
+
+def _endpoint(model: ModelJobSettings, read: Callable[[str, str], str]) -> Endpoint:
     base_url = (model.base_url or default_base_url(model.provider)).rstrip("/")
     check_url(base_url)
     identity = public_url(base_url)

@@ -16,7 +16,7 @@ from msgspec import Struct, to_builtins
 
 from batchgen.answers import StructuredAnswers, Target, instructed
 from batchgen.errors import JobError
-from batchgen.job.endpoint import Endpoint
+from batchgen.job.endpoint import Endpoint, secrets_of
 from batchgen.job.examples import load_examples
 from batchgen.job.settings import ColumnReference, Job, holds_secret, public_headers
 from batchgen.money.job_prices import JobPrices
@@ -59,10 +59,8 @@ class RequestParts(Struct, frozen=True):
 
     @property
     def secrets(self) -> Secrets:
-        """The secrets of the run. A header that the job sets replaces the provider's."""
-        own = {header.name.lower() for header in self.endpoint.headers}
-        keys = [header for header in self.provider.headers(self.endpoint.key) if header.name.lower() not in own]
-        return Secrets([*keys, *self.endpoint.headers], self.endpoint.others)
+        """The secrets of the run."""
+        return secrets_of(self.endpoint, self.provider)
 
     @property
     def parameters(self) -> Mapping[str, Any]:

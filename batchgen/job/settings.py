@@ -136,6 +136,15 @@ class OutputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mode: Literal["private", "group"] = "private"
 
 
+class EngineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[engine]`: which processes send the requests: this one and `workers` of its own, or actors on the nodes of the
+    Ray cluster at `address`."""
+
+    kind: Literal["local", "ray"] = "local"
+    workers: Annotated[int, Meta(ge=1, le=1_000)] | None = None
+    address: str | None = None
+
+
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A job file that has been checked.
 
@@ -155,6 +164,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pricing: PricingSettings = PricingSettings()
     response: ResponseSettings | None = None
     evaluate: EvaluationSettings | None = None
+    engine: EngineSettings = EngineSettings()
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Job:

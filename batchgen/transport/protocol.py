@@ -23,6 +23,9 @@ STREAM_FACTOR = 20
 """A streamed attempt may last this many times its longest allowed silence, so that keep-alive comments alone end."""
 
 
+WORKER_LOST = "worker_lost"
+"""The code of a failure where another process was to send a request and is gone: it may have been billed."""
+
 IDLE_S = 4.0
 """Seconds that an idle connection is kept: less than servers keep it (5 s in DashScope's SDK, else 60 to 75 s)."""
 

@@ -1,0 +1,43 @@
+"""How a worker is reached: what `processes` and `ray_nodes` have to offer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class LinkLost(Exception):
+    """The worker is gone, or cannot be reached any more; the text says what is known of it."""
+
+
+class Link(Protocol):
+    """The way to one worker. After a loss nothing of it comes any more, so that no late reply is taken for another."""
+
+    def push(self, group: bytes) -> None:
+        """Hand messages over; never blocks. A loss is told by `pull`."""
+
+    async def pull(self) -> bytes:
+        """Return the worker's next messages. Raises `LinkLost`."""
+
+    async def close(self) -> None:
+        """End the worker, at once."""
+
+
+class Supply(Protocol):
+    """Where workers run."""
+
+    @property
+    def flush_s(self) -> float:
+        """How long messages are gathered before they are handed over, in seconds."""
+
+    async def start(self) -> None:
+        """Get ready. Raises `StoppedError` with what is missing."""
+
+    async def places(self) -> Sequence[str]:
+        """Return the places that should have a worker now."""
+
+    async def open(self, place: str, start: bytes) -> Link:
+        """Start the worker of a place. Raises `LinkLost`."""
+
+    async def close(self) -> None:
+        """Give back what `start` has taken."""

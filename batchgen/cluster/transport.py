@@ -1,0 +1,90 @@
+"""A transport whose requests are sent by workers; the engine sees no difference."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Literal, Self
+
+from batchgen.cluster.link import Supply
+from batchgen.cluster.pool import Pool
+from batchgen.errors import ResourceStop
+from batchgen.transport.protocol import OpenTransport
+from batchgen.transport.reply_memory import Room
+from batchgen.transport.route import Route
+from batchgen.values import Failure, FailureKind, Request, Response, Verdict
+
+WAIT_FOR_WORKER_S = 10.0
+"""How long a request waits for a worker before the engine is told that it could not be sent."""
+
+
+class WorkersTransport:
+    """Sends requests by the workers of `supply`. `own` is the transport that this process would have used."""
+
+    def __init__(self, supply: Supply, start: bytes, own: OpenTransport, note: Callable[[str], None]) -> None:
+        self._supply = supply
+        self._own = own
+        self.room = Room()
+        self._pool = Pool(supply, start, self.room, note)
+
+    @property
+    def kind(self) -> Literal["fast", "httpx"]:
+        """Which client the workers use."""
+        return self._own.kind
+
+    @property
+    def route(self) -> Route:
+        """The host that requests go to."""
+        return self._own.route
+
+    @property
+    def concurrency(self) -> int:
+        """The most requests in flight, of all workers together."""
+        return self._own.concurrency
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for the user."""
+        return self._own.notes
+
+    async def __aenter__(self) -> Self:
+        """Start the workers, and return when the first one works. Raises `StoppedError` if none can."""
+        await self._supply.start()
+        begun = asyncio.Event()
+        self._running = asyncio.create_task(self._pool.run(begun))
+        waiting = asyncio.create_task(begun.wait())
+        await asyncio.wait((waiting, self._running), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        problem = self._pool.problem
+        if problem is not None or self._running.done():
+            await self._end()
+            if problem is None:
+                self._running.result()
+            raise ResourceStop(problem or "", "Mend what is named; then the same command goes on from here.")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        self._running.cancel()
+        with suppress(asyncio.CancelledError, Exception):  # what the pool failed of has been told by `send`
+            await self._running
+        await self._supply.close()
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
+        """See `Transport.send`. A worker that is lost may have sent the request: `maybe_billed`."""
+        while True:
+            if self._running.done():
+                self._running.result()
+            worker = await self._pool.choose(min(timeout_s, WAIT_FOR_WORKER_S))
+            if worker is None:
+                text = f"no worker is there to send the request to {self.route.host}"
+                return Failure(FailureKind.NETWORK, Verdict.RETRY, text, code="connect")
+            outcome = await worker.send(request, timeout_s)
+            if outcome is not None:
+                return outcome

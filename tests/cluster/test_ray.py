@@ -1,0 +1,125 @@
+"""Workers on the nodes of a real Ray cluster on this machine: lost nodes, lost actors, keys of the nodes' own."""
+
+import os
+
+import psutil
+import pytest
+
+from tests.cluster.runs import KEY, Runs
+from tests.waiting import wait_until
+
+pytest.importorskip("ray", reason="the extra ray is not installed")
+
+ROWS = 150
+STORE = 80 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head without processors and two nodes, which have the key in their environment."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLUSTER_TEST_KEY", KEY)
+        made = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
+        )
+        for _ in range(2):
+            made.add_node(num_cpus=2, object_store_memory=STORE)
+        yield made
+        made.shutdown()
+
+
+@pytest.fixture
+def runs(tmp_path, cluster):
+    """Make runs on the cluster; whatever they started is ended."""
+    made = []
+
+    def make(rows=ROWS, more="", **settings):
+        engine = f'[engine]\nkind = "ray"\naddress = "{cluster.address}"\n'
+        made.append(Runs(tmp_path, rows, more=f"[limits]\nconcurrency = 12\n{more}{engine}", **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def actors():
+    """Return the processes of the workers."""
+    return [one for one in psutil.process_iter(["cmdline"]) if "RemoteSender" in " ".join(one.info["cmdline"] or [])]
+
+
+def test_every_row_is_answered_with_the_nodes_own_key(runs):
+    """The driver's process has no key at all but to begin with; the nodes send their own, and one pace holds."""
+    run = runs(rpm=6_000, more="requests_per_minute = 6000\n")
+    code, summary, said = run.run(key="sk-the-driver-has-another-1")
+    assert (code, summary.get("succeeded")) == (0, ROWS), said
+    assert run.served()["requests"] <= ROWS * 1.01
+    assert KEY not in said
+    assert run.books_agree(summary)
+
+
+def test_a_killed_actor_costs_what_it_had(runs):
+    """The others go on, another takes its place, no row is lost."""
+    run = runs(latency_ms=80)
+    process = run.start()
+    run.answered(30)
+    actors()[0].kill()
+    code, summary, said = run.end(process)
+    assert (code, summary.get("succeeded"), summary.get("failed")) == (0, ROWS, 0), said
+    assert "was lost" in said
+    assert summary["possibly_billed"]["requests"] <= 12
+    assert run.books_agree(summary)
+
+
+def test_a_removed_node_costs_what_it_had(runs, cluster):
+    """Also where the node goes with its raylet; the one that is left does the rest."""
+    run = runs(latency_ms=80)
+    node = cluster.add_node(num_cpus=2, object_store_memory=STORE)
+    process = run.start()
+    wait_until(lambda: len(actors()) >= 3, 60)
+    run.answered(30)
+    cluster.remove_node(node)
+    code, summary, said = run.end(process)
+    assert (code, summary.get("succeeded"), summary.get("failed")) == (0, ROWS, 0), said
+    assert run.books_agree(summary)
+
+
+@pytest.mark.slow
+def test_no_actor_outlives_a_driver_that_is_killed_and_the_run_goes_on(runs):
+    """Ray ends the actors of an owner that is gone; only what was in flight is asked twice."""
+    run = runs(latency_ms=80)
+    process = run.start()
+    run.answered(60)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not actors(), 60)
+    code, summary, said = run.run()
+    assert (code, summary.get("succeeded")) == (0, ROWS), said
+    assert run.served()["requests"] <= ROWS + 24
+
+
+def test_a_secret_in_the_job_is_not_sent_to_nodes(runs):
+    """It is refused with the form that keeps it out of the job."""
+    run = runs()
+    run.job.write_text(
+        run.job.read_text().replace(
+            "[model.parameters]", '[model.headers]\nX-Api-Token = "s3cret-9"\n[model.parameters]'
+        )
+    )
+    code, _, said = run.run()
+    assert code == 2
+    assert "env =" in said
+    assert "s3cret-9" not in said
+
+
+def test_an_address_without_a_cluster_is_told(runs, cluster):
+    """The run stops with Ray's own words, its rows pending."""
+    run = runs()
+    run.job.write_text(run.job.read_text().replace(cluster.address, "127.0.0.1:1"))
+    code, summary, said = run.run()
+    assert (code, summary["pending"]) == (3, ROWS)
+    assert "127.0.0.1:1" in said
