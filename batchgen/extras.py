@@ -12,6 +12,7 @@ EXTRAS = {
     "estimate": {"tiktoken": "tiktoken>=0.8,<1", "dashscope": "dashscope>=2.0.2,<3"},
     "mail": {"charset_normalizer": "charset-normalizer>=3.4,<4", "selectolax": "selectolax>=1,<2"},
     "evaluate": {"numpy": "numpy>=1.26"},
+    "ray": {"ray": "ray>=2.40,<3"},
     "view": {"duckdb": "duckdb>=1.3,<3", "starlette": "starlette>=0.45,<2", "uvicorn": "uvicorn>=0.34,<1"},
     "xlsx": {"python_calamine": "python-calamine>=0.4,<1", "xlsxwriter": "xlsxwriter>=3.2.9,<4"},
 }

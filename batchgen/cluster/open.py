@@ -10,7 +10,8 @@ from batchgen.cluster.link import Supply
 from batchgen.cluster.messages import Start
 from batchgen.cluster.processes import Processes
 from batchgen.cluster.transport import WorkersTransport
-from batchgen.errors import JobError
+from batchgen.errors import JobError, UsageError
+from batchgen.extras import missing
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.settings import Job, holds_secret
 from batchgen.secret import Secrets
@@ -46,6 +47,8 @@ def open_workers(
         start = msgspec.structs.replace(start, model=msgspec.json.encode(job.model))
     supply: Supply
     if engine.kind == "ray":
+        if (lacking := missing("ray")) is not None:
+            raise UsageError(f'engine.kind = "ray" needs {lacking}')
         from batchgen.cluster.ray_nodes import RayNodes
 
         supply = RayNodes(engine.address, engine.workers)

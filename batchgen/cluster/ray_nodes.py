@@ -17,21 +17,19 @@ from contextlib import ExitStack, redirect_stdout, suppress
 from itertools import islice
 from typing import Any
 
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 from batchgen.cluster.link import Link, LinkLost
 from batchgen.cluster.sender import Sender
-from batchgen.errors import ResourceStop, UsageError
-
-try:
-    import ray
-    from ray.exceptions import RayError
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-except ImportError as error:
-    raise UsageError(
-        f"engine.kind = \"ray\" needs Ray, which is not installed ({error}): pip install 'batchgen[ray]'"
-    ) from error
+from batchgen.errors import ResourceStop
 
 CONNECT_S = 10.0
 """How long the cluster's address may take to answer."""
+
+GATHER_S = 0.01
+"""How long messages are gathered, in seconds: each group is a call of Ray's, which costs as much as ten requests."""
 
 CALLS = 1_000
 """Calls of one actor that may be open at a time; each takes a few microseconds."""
@@ -55,6 +53,7 @@ class RemoteSender:
         await self._sender.open()
         while True:
             yield await self._sender.outgoing()
+            await asyncio.sleep(GATHER_S)
 
 
 class RayLink:
@@ -91,7 +90,7 @@ class RayNodes:
     `address` is that of the cluster; None takes the one that RAY_ADDRESS or this machine has, or starts one here.
     """
 
-    flush_s = 0.002
+    flush_s = GATHER_S
 
     def __init__(self, address: str | None, most: int | None) -> None:
         self._address = address

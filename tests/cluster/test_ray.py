@@ -123,3 +123,31 @@ def test_an_address_without_a_cluster_is_told(runs, cluster):
     code, summary, said = run.run()
     assert (code, summary["pending"]) == (3, ROWS)
     assert "127.0.0.1:1" in said
+
+
+@pytest.mark.slow
+def test_without_any_node_the_run_waits_and_goes_on_when_one_joins(tmp_path):
+    """It says so; no row is lost, and what the lost nodes had is possibly billed."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLUSTER_TEST_KEY", KEY)
+        made = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
+        )
+        node = made.add_node(num_cpus=2, object_store_memory=STORE)
+        more = f'[limits]\nconcurrency = 12\n[engine]\nkind = "ray"\naddress = "{made.address}"\n'
+        run = Runs(tmp_path, ROWS, more=more, latency_ms=80)
+        try:
+            process = run.start("--log", str(tmp_path / "log.jsonl"))
+            run.answered(30)
+            made.remove_node(node)
+            wait_until(lambda: "No worker is left" in (tmp_path / "log.jsonl").read_text(), 60)
+            made.add_node(num_cpus=2, object_store_memory=STORE)
+            code, summary, said = run.end(process)
+            assert (code, summary.get("succeeded")) == (0, ROWS), said
+            assert run.books_agree(summary)
+        finally:
+            run.close()
+            made.shutdown()

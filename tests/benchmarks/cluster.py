@@ -1,0 +1,102 @@
+"""A run over the nodes of a local Ray cluster, or over processes, at one limit of the provider.
+
+    python -m tests.benchmarks.cluster --rows 1000000 --nodes 4 --rpm 60000
+    python -m tests.benchmarks.cluster --rows 100000 --processes 2 --rpm 60000
+
+The provider is the simulator, in this process, with its own books. `--told` gives the limit to the job; otherwise it
+has to be found. The nodes are raylets of this machine, so that the figures show one pace and equal books, not the speed
+of many machines.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import batchgen
+from batchgen.simulator import Settings, start_in_thread
+from tests.cluster.runs import JOB, KEY
+
+STORE = 80 * 1024 * 1024
+
+
+def start_cluster(stack, nodes):
+    """Start a head without processors and so many nodes; return the address."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    stack.callback(cluster.shutdown)
+    for _ in range(nodes):
+        cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    return cluster.address
+
+
+def main():
+    """Run once and print what the simulator and the run's own books say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--nodes", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=0)
+    parser.add_argument("--rpm", type=float, default=60_000)
+    parser.add_argument("--told", action="store_true")
+    arguments = parser.parse_args()
+    os.environ["CLUSTER_TEST_KEY"] = KEY
+    os.environ["PYTHONPATH"] = str(Path(batchgen.__file__).parents[1])
+    with ExitStack() as stack:
+        simulator = start_in_thread(Settings(seed=3, api_key=KEY, rpm=arguments.rpm, latency_ms=50))
+        stack.callback(simulator.close)
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        more = f"[limits]\nrequests_per_minute = {arguments.rpm}\n" if arguments.told else ""
+        if arguments.nodes:
+            more += f'[engine]\nkind = "ray"\naddress = "{start_cluster(stack, arguments.nodes)}"\n'
+        elif arguments.processes:
+            more += f"[engine]\nworkers = {arguments.processes}\n"
+        rows = arguments.rows
+        pq.write_table(pa.table({"n": range(rows), "text": [""] * rows}), directory / "in.parquet")
+        job = directory / "job.toml"
+        job.write_text(
+            JOB.format(
+                input=json.dumps(str(directory / "in.parquet")),
+                base_url=json.dumps(f"{simulator.url}/compatible-mode/v1"),
+                output=json.dumps(str(directory / "out")),
+                more=more,
+            )
+        )
+        began_s = time.monotonic()
+        command = [sys.executable, "-m", "batchgen", "run", str(job), "--json", "--quiet"]
+        # wait4 counts the driver alone: the workers are nobody's children that it has waited for
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        out = process.stdout.read()
+        _, _, used = os.wait4(process.pid, 0)
+        wall_s = time.monotonic() - began_s
+        summary, served = json.loads(out), simulator.stats()
+        print(
+            json.dumps(
+                {
+                    "rows": rows,
+                    "succeeded": summary["succeeded"],
+                    "seconds": round(wall_s, 1),
+                    "share_of_limit": round(summary["rows_per_s"] * 60 / arguments.rpm, 3),
+                    "refused_share": round(summary["refused"] / max(1, summary["attempts"]), 4),
+                    "driver_cpu_us_per_row": round((used.ru_utime + used.ru_stime) / rows * 1e6, 1),
+                    "driver_peak_mb": round(used.ru_maxrss / 1024),
+                    "our_tokens": [summary["input_tokens"], summary["output_tokens"]],
+                    "billed_tokens": [served["billed"]["input_tokens"], served["billed"]["output_tokens"]],
+                    "possibly_billed": summary["possibly_billed"]["requests"],
+                }
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()
