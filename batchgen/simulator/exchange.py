@@ -38,10 +38,11 @@ class Admission(Struct, frozen=True, gc=False):
 
 
 class FileBody(Struct, frozen=True):
-    """The first `size` bytes of a file, sent piece by piece; `chunked` without telling the size."""
+    """`size` bytes of a file from `start` on, sent piece by piece; `chunked` without telling the size."""
 
     path: str
     size: int
+    start: int = 0
     chunked: bool = False
     gzip: bool = False
 

@@ -19,6 +19,7 @@ class FileSending:
     def __init__(self, transport: asyncio.Transport, body: FileBody, most: int) -> None:
         self._transport = transport
         self._file: BinaryIO = open(body.path, "rb")  # noqa: SIM115 - closed by `close`
+        self._file.seek(body.start)
         self._left = min(most, body.size)
         self._chunked = body.chunked
         self._deflate = zlib.compressobj(wbits=_GZIP) if body.gzip else None

@@ -19,7 +19,7 @@ from batchgen.simulator.batches.records import StoredBatch
 from batchgen.simulator.batches.rows import MessageLine
 from batchgen.simulator.batches.scan import MOST_BYTES, MOST_ROWS
 from batchgen.simulator.error_bodies import HTML_PAGE
-from batchgen.simulator.exchange import HTML, JSON, FileBody, Reply
+from batchgen.simulator.exchange import HTML, JSON, Reply
 from batchgen.simulator.rules import InvalidError, refuse
 
 _LINES = ("content-type", "application/x-jsonl")
@@ -131,14 +131,14 @@ class SimulatedMessageBatches:
         reply = _json({"id": name, "type": "message_batch_deleted"})
         return lost_on_its_way(reply) if desk.odd("delete_lost") else reply
 
-    def results(self, name: str) -> Reply:
+    def results(self, name: str, headers: Mapping[str, str]) -> Reply:
         """Send the results of an ended batch."""
         desk = self._desk
         batch = desk.batch(self._account, name) or _no_such(name)
         if not self._has_results(batch):
             refuse(f"Batch {name} has no available results.", None, "NotFound", 404)
         stored = desk.records.files[batch.output_file or ""]
-        return download(desk, FileBody(str(desk.records.path(stored.id)), stored.size), _LINES)
+        return download(desk, stored, _LINES, headers)
 
     def _has_results(self, batch: StoredBatch) -> bool:
         life = self._desk.life(batch)

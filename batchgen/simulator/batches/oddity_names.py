@@ -32,6 +32,8 @@ CALLS = {
     "download_short": "the connection is closed in the middle of a download",
     "download_chunked_short": "a download without a length ends in order, but too soon",
     "download_gzip": "a download is compressed although nobody asked for it",
+    "download_redirect": "a download is sent on to the same address with a query",
+    "range_ignored": "the rest of a file is asked for, and the whole comes",
     "download_500": "a download fails with 500",
     "download_404": "a download gets 404, once in a while",
 }

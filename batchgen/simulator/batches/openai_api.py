@@ -12,7 +12,7 @@ import msgspec
 from batchgen.simulator.batches.desk import BatchDesk
 from batchgen.simulator.batches.life import ENDED
 from batchgen.simulator.batches.openai_form import batch_object, file_is_late, file_object
-from batchgen.simulator.batches.records import Dialect, StoredBatch
+from batchgen.simulator.batches.records import Dialect, StoredBatch, StoredFile
 from batchgen.simulator.batches.rows import TEST_ENDPOINT, path_of
 from batchgen.simulator.batches.upload import FormFile
 from batchgen.simulator.error_bodies import HTML_PAGE
@@ -21,6 +21,7 @@ from batchgen.simulator.rules import InvalidError, Problem, refuse
 
 _BYTES = ("content-type", "application/octet-stream")
 _MOST_UPLOAD = {"openai": 512_000_000, "compatible": 500_000_000, "azure": 1_000_000_000}
+_RANGE = re.compile(r"bytes=(\d+)-")
 _WINDOW = re.compile(r"(\d+)([hd])")
 _LEAST_WINDOW_H, _MOST_WINDOW_H = 24, 336
 _MOST_OPEN, _MOST_OPEN_TESTS = 1000, 2
@@ -89,10 +90,10 @@ class SimulatedBatches:
         reply = _json({"id": name, "object": "file", "deleted": True})
         return lost_on_its_way(reply) if desk.odd("delete_lost") else reply
 
-    def download(self, name: str) -> Reply:
+    def download(self, name: str, headers: Mapping[str, str]) -> Reply:
         """Send the bytes of a file."""
         stored = self._desk.file(self._account, name) or _no_such("File", name)
-        return download(self._desk, FileBody(str(self._desk.records.path(name)), stored.size), _BYTES)
+        return download(self._desk, stored, _BYTES, headers)
 
     # Batches
 
@@ -225,19 +226,31 @@ def created_reply(desk: BatchDesk, reply: Reply, failed: Problem) -> Reply:
     return reply
 
 
-def download(desk: BatchDesk, body: FileBody, kind: tuple[str, str]) -> Reply:
-    """Return the reply that sends a file, or what becomes of it on its way."""
+def download(desk: BatchDesk, stored: StoredFile, kind: tuple[str, str], asked: Mapping[str, str]) -> Reply:
+    """Return the reply that sends a file, or the rest of it, or what becomes of it on its way."""
     if desk.odd("download_500"):
         raise InvalidError(failure_of(500))
     if desk.odd("download_404"):
         refuse("No such File object.", "id", "NotFound", 404)
-    fault = "reset_body" if desk.odd("download_cut") else "truncate" if desk.odd("download_short") else None
+    if desk.odd("download_redirect"):
+        return Reply(302, (("location", "?again=1"),))
+    body = FileBody(str(desk.records.path(stored.id)), stored.size)
     if desk.odd("download_chunked_short"):
-        body = msgspec.structs.replace(body, size=body.size // 2, chunked=True)
-    elif desk.odd("download_gzip"):
-        body = msgspec.structs.replace(body, chunked=True, gzip=True)
-    headers = (kind, ("content-encoding", "gzip")) if body.gzip else (kind,)
-    return Reply(200, headers, file=body, fault=fault)
+        return Reply(200, (kind,), file=msgspec.structs.replace(body, size=body.size // 2, chunked=True))
+    if desk.odd("download_gzip"):
+        packed = msgspec.structs.replace(body, chunked=True, gzip=True)
+        return Reply(200, (kind, ("content-encoding", "gzip")), file=packed)
+    fault = "reset_body" if desk.odd("download_cut") else "truncate" if desk.odd("download_short") else None
+    headers = (kind, ("etag", f'"{stored.id}"'), ("accept-ranges", "bytes"))
+    rest = _RANGE.fullmatch(asked.get("range", ""))
+    if rest is None or asked.get("if-range", headers[1][1]) != headers[1][1] or desk.odd("range_ignored"):
+        return Reply(200, headers, file=body, fault=fault)
+    start = int(rest[1])
+    if start >= body.size:
+        return Reply(416, (("content-range", f"bytes */{body.size}"),))
+    told = ("content-range", f"bytes {start}-{body.size - 1}/{body.size}")
+    part = msgspec.structs.replace(body, start=start, size=body.size - start)
+    return Reply(206, (*headers, told), file=part, fault=fault)
 
 
 def _json(value: dict[str, Any]) -> Reply:

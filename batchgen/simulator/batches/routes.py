@@ -106,7 +106,7 @@ def _openai(desk: BatchDesk, route: BatchRoute, request: HttpRequest, account: s
         case "DELETE", "files", True, None:
             return api.delete_file(name)
         case "GET", "files", True, "content":
-            return api.download(name)
+            return api.download(name, request.headers)
         case "POST", "batches", False, None:
             return api.create(request.body)
         case "GET", "batches", False, None:
@@ -148,7 +148,7 @@ def _messages(desk: BatchDesk, route: BatchRoute, request: HttpRequest, account:
         case "DELETE", True, None:
             return api.delete(name)
         case "GET", True, "results":
-            return api.results(name)
+            return api.results(name, request.headers)
         case "POST", True, "cancel":
             return api.cancel(name)
     raise InvalidError(_not_allowed(request))

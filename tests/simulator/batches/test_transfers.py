@@ -112,6 +112,17 @@ def test_downloads_whole_cut_and_compressed(simulator, client):
             client.get(path)
     simulator.change(oddities=("download_chunked_short=1x",))
     assert client.get(path).content == whole[: len(whole) // 2]
+    rest = client.get(path, headers={"range": "bytes=1000-"})
+    assert (rest.status_code, rest.content) == (206, whole[1000:])
+    assert rest.headers["content-range"] == f"bytes 1000-{len(whole) - 1}/{len(whole)}"
+    assert client.get(path, headers={"range": f"bytes={len(whole)}-"}).status_code == 416
+    for told in ({"if-range": '"another"'}, {}):
+        simulator.change(oddities=("range_ignored=1x",) if not told else ())
+        again = client.get(path, headers={"range": "bytes=1000-"} | told)
+        assert (again.status_code, again.content) == (200, whole)
+    simulator.change(oddities=("download_redirect=1x",))
+    again = client.get(path, follow_redirects=True)
+    assert ([step.status_code for step in again.history], again.content) == ([302], whole)
     simulator.change(oddities=("download_gzip=1x",))
     with client.stream("GET", path) as reply:
         assert gzip.decompress(b"".join(reply.iter_raw())) == whole
