@@ -94,6 +94,9 @@ class Response(Struct, frozen=True, gc=False):
     body: bytes
 
 
+KEY_HASH_BYTES = 16
+"""The beginning of a request's key (`providers.request_key`), which is a hash; the limit of the answer follows it."""
+
 KEPT_HEADERS = (
     "content-type",
     "location",

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,15 +22,18 @@ from batchgen.answers import Answer
 from batchgen.errors import JobError
 from batchgen.files.arrow import arrow_file
 from batchgen.job.parts import JobParts
+from batchgen.providers.request_key import limit_in
 from batchgen.storage.answer_index import AnswerIndex
 from batchgen.storage.earlier_runs import EarlierAnswer, EarlierRun, earlier_run, stored_path, stored_runs
 from batchgen.storage.move_aside import begun_state
 from batchgen.storage.own_files import EARLIER_FILE, is_run
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, is_simulated
-from batchgen.values import Completion, Prompt, Result, Status, Usage
+from batchgen.values import KEY_HASH_BYTES, Completion, Prompt, Result, Status, Usage
 
 _NOTHING = Decimal(0)
+_ENDED = ("stop", "tool_calls")
+_CUT_TURN = '"finish_reason":"length"'  # in `answer_turns`
 
 
 def named_runs(parts: JobParts) -> list[EarlierRun]:
@@ -61,7 +65,9 @@ class Reuse:
         """Return the result of a row from an earlier answer, None where it is to be asked."""
         if self._refresh and self._drawn(key):
             return None
-        answer = self._index.take(key, self._fits)
+        answer = self._index.take(key, partial(self._fits, key))
+        if answer is None and KEY_HASH_BYTES in self._index.key_lengths:  # answers of the time when keys were shorter
+            answer = self._index.take(self._parts.keys.before.of(prompt), partial(self._fits, key))
         if answer is None:
             return None
         self.saved += self._cost(prompt.model or self._parts.model, answer) or _NOTHING
@@ -79,7 +85,7 @@ class Reuse:
 
     def asked_again(self, key: bytes) -> EarlierAnswer | None:
         """Return the earlier answer of rows that are asked again all the same, None for all others."""
-        return self._index.find(key, self._fits) if self._refresh and self._drawn(key) else None
+        return self._index.find(key, partial(self._fits, key)) if self._refresh and self._drawn(key) else None
 
     @property
     def refreshes(self) -> bool:
@@ -103,7 +109,9 @@ class Reuse:
         drawn = hashlib.blake2b(key, digest_size=8, salt=self._salt[:16]).digest()
         return int.from_bytes(drawn) < self._refresh * 2**64
 
-    def _fits(self, answer: EarlierAnswer) -> bool:
+    def _fits(self, key: bytes, answer: EarlierAnswer) -> bool:
+        if len(answer.key) == len(key) and answer.key != key and not _has_room(answer, limit_in(key)):
+            return False
         if answer.finish_reason == "length" and not self._same_server[answer.source]:
             return False
         answers = self._parts.answers
@@ -113,6 +121,18 @@ class Reuse:
         price = self._parts.price_of(model)
         cost = None if price is None else price.cost(_usage(answer))
         return None if cost is None else cost.input + cost.output
+
+
+def _has_room(answer: EarlierAnswer, limit: int | None) -> bool:
+    """Whether an answer that came under another limit came to its own end, and would under this one."""
+    if answer.finish_reason not in _ENDED or (answer.answer_turns and _CUT_TURN in answer.answer_turns):
+        return False
+    then = limit_in(answer.key)
+    return (
+        limit is None
+        or (then is not None and then < limit)
+        or (answer.output_tokens is not None and answer.output_tokens <= limit)
+    )
 
 
 def _usage(answer: EarlierAnswer) -> Usage:

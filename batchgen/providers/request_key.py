@@ -3,12 +3,16 @@
 The key is a hash of everything in the request as it is sent, with its fields in the order of their names. Left out is
 only what carries it and cannot change the answer (`CARRIERS`, `CARRYING_HEADERS`), the server's host, and secrets. What
 is not known here counts: a needless difference costs one more request, a missing one a wrong answer.
+
+The limit of an answer (`LIMITS`) is no part of the hash but stands behind it in the key. The model does not know it: an
+answer that came to its own end is what would have come under any limit that has room for it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,8 +21,9 @@ import msgspec
 from batchgen.providers import open_provider, wire_of
 from batchgen.providers.auth import public_url
 from batchgen.providers.protocol import ModelSettings
-from batchgen.providers.request_parts import encoder
-from batchgen.values import Prompt
+from batchgen.providers.request_parts import encoder, from_column
+from batchgen.tokens.parameters import effective_parameters
+from batchgen.values import KEY_HASH_BYTES, Prompt
 
 CARRIERS = frozenset({"stream", "stream_options", "incremental_output", "service_tier"})
 """Fields of a body that say how the answer is to come: in pieces or whole, and with which priority, at which price."""
@@ -36,8 +41,14 @@ CARRYING_HEADERS = frozenset(
 )
 """Headers that say how the answer is to come, in lower case."""
 
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""Parameters that cut an answer and do not change it before."""
+
+_LIMIT_BYTES = 4
 _PIECE, _LONG_BODY = 2_047, 100_000
-_FORM = b"batchgen request 1"  # another number for other rules, so that no key of the old ones is taken for a new one
+_FORMS = {1: b"batchgen request 1", 2: b"batchgen request 2"}
+"""Another number for other rules, so that no key of the old ones is taken for a new one. In the first form a limit was
+hashed with all else; earlier runs are still found by it."""
 _USUAL_PATHS = (
     "/generation",
     "/text-generation",
@@ -55,13 +66,19 @@ _USUAL_PATHS = (
 class RequestKeys:
     """Gives the keys of a job's requests, which are those of its ordinary calls in any lane.
 
-    `settings` are for these calls; `response` are the settings that decide how answers are read."""
+    `settings` are for these calls; `response` are the settings that decide how answers are read; `form` is that of the
+    keys."""
 
-    def __init__(self, provider: str, settings: ModelSettings, response: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, provider: str, settings: ModelSettings, response: Mapping[str, Any] | None = None, *, form: int = 2
+    ) -> None:
         self.settings = settings
+        self._given = provider, response
+        self._form = form
         omitted = {*settings.omit} - {"model"}  # Azure has the model in its path: it was asked all the same
+        omit = omitted | CARRIERS | ({*LIMITS} if form > 1 else set())
         canonical = msgspec.structs.replace(
-            settings, headers={}, omit=tuple(omitted | CARRIERS), parameters=settings.parameters, canonical=True
+            settings, headers={}, omit=tuple(omit), parameters=settings.parameters, canonical=True
         )
         self._provider = open_provider(provider, canonical)
         headers = {name.lower(): value for name, value in settings.headers.items()}
@@ -71,26 +88,54 @@ class RequestKeys:
             "headers": {name: value for name, value in headers.items() if name not in CARRYING_HEADERS},
             "response": response,
         }
-        self._base = hashlib.blake2b(_FORM + msgspec.json.encode(constant, order="sorted"), digest_size=16)
+        first = _FORMS[form] + msgspec.json.encode(constant, order="sorted")
+        self._base = hashlib.blake2b(first, digest_size=KEY_HASH_BYTES)
         self._encode = encoder(canonical=True)
         self._plain = self._base.copy()  # for prompts that are nothing but messages of text, which nearly all are
         before, messages, self._after = self._body(Prompt()).partition(b'"messages":[]')
         self._plain.update(before + messages[:-2])
         probe = Prompt(messages=[{"role": "user", "content": "?"}])
         self._has_plain = self._body(probe) == before + messages[:-2] + self._encode(probe.messages) + self._after
+        self._limit, unusual = self._limit_of(None)
+        self._has_plain = self._has_plain and not unusual
 
     def _body(self, prompt: Prompt) -> bytes:
         return self._provider.build_request(prompt, stream=False).body
 
     def of(self, prompt: Prompt) -> bytes:
-        """Return the 16 bytes that two prompts share if, and only if for all practice, they are the same request."""
+        """Return the bytes that two prompts share if, and only if for all practice, they are the same request."""
         if self._has_plain and _is_plain(prompt):  # the same bytes, with half the work
             key = self._plain.copy()
             _feed(key, self._encode(prompt.messages) + self._after)
-        else:
-            key = self._base.copy()
-            _feed(key, self._body(prompt))
-        return key.digest()
+            return key.digest() + self._limit
+        key = self._base.copy()
+        _feed(key, self._body(prompt))
+        limit, unusual = self._limit_of(prompt.parameters)
+        key.update(unusual)
+        return key.digest() + limit
+
+    @cached_property
+    def before(self) -> RequestKeys:
+        """The keys of the form before this one."""
+        provider, response = self._given
+        return RequestKeys(provider, self.settings, response, form=1)
+
+    def _limit_of(self, own: Mapping[str, Any] | None) -> tuple[bytes, bytes]:
+        """Return the end of a key: the limit; and what is to be hashed where a limit is not one usual number."""
+        if self._form == 1:
+            return b"", b""
+        parameters = effective_parameters(self.settings.parameters, own)
+        given = {name: parameters[name] for name in LIMITS if parameters.get(name) is not None}
+        given = {name: v for name, v in given.items() if name not in self.settings.omit and not from_column(v)}
+        values = [*given.values()]
+        if len(values) == 1 and type(values[0]) is int and 0 < values[0] < 256**_LIMIT_BYTES:
+            return values[0].to_bytes(_LIMIT_BYTES), b""
+        return bytes(_LIMIT_BYTES), msgspec.json.encode(given, order="sorted") if given else b""
+
+
+def limit_in(key: bytes) -> int | None:
+    """Return the limit that stands in a key; None where there is none, or none that is a usual number."""
+    return int.from_bytes(key[KEY_HASH_BYTES:]) or None
 
 
 def _feed(key: hashlib.blake2b, body: bytes) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from batchgen.errors import StorageStop
 from batchgen.files.modes import open_file
 from batchgen.storage.earlier_runs import EarlierAnswer
+from batchgen.values import KEY_HASH_BYTES
 
 _OPENING = """
 PRAGMA locking_mode = EXCLUSIVE;
@@ -44,6 +45,7 @@ class AnswerIndex:
         self._path = path
         self._shared = shared
         self._taken = bytearray()
+        self.key_lengths: set[int] = set()
         self.ends: list[int] = []
         self.remove()
         try:
@@ -68,6 +70,7 @@ class AnswerIndex:
                     "INSERT INTO keys VALUES (?, ?)", ((_place(a.key), n) for a, n in zip(group, numbers, strict=True))
                 )
                 self._db.execute("COMMIT")
+                self.key_lengths.update(len(answer.key) for answer in group)
                 number += len(group)
         except (sqlite3.Error, OSError) as error:
             raise self._stop(error) from error
@@ -85,11 +88,12 @@ class AnswerIndex:
         return self.ends[-1] if self.ends else 0
 
     def find(self, key: bytes, fits: Callable[[EarlierAnswer], bool]) -> EarlierAnswer | None:
-        """Return an answer to the request of this key that fits, whether it has been taken or not."""
+        """Return an answer to the request of this key, under any limit, that fits; whether it has been taken or not."""
         return next((answer for _, answer in self._distinct(key) if fits(answer)), None)
 
     def take(self, key: bytes, fits: Callable[[EarlierAnswer], bool]) -> EarlierAnswer | None:
-        """Return an answer to the request of this key that fits, one that no row has yet if there is such."""
+        """Return an answer to the request of this key, under any limit, that fits; one that no row has yet if there is
+        such."""
         again = None
         for numbers, answer in self._distinct(key):
             if fits(answer):
@@ -112,9 +116,10 @@ class AnswerIndex:
                 return
 
     def mark_all(self, key: bytes) -> None:
-        """Count all answers to the request of this key as taken."""
-        for numbers, _ in self._distinct(key):
-            self._mark(numbers)
+        """Count all answers to the request of this key as taken, and those that another limit has cut."""
+        for numbers, answer in self._distinct(key):
+            if answer.key == key or answer.finish_reason == "length":
+                self._mark(numbers)
 
     def used_up(self, source: int) -> bool:
         """Whether every answer of a run, by its number, has been taken."""
@@ -122,8 +127,13 @@ class AnswerIndex:
         return all(self._is_taken(number) for number in range(begin, self.ends[source]))
 
     def _distinct(self, key: bytes) -> list[tuple[list[int], EarlierAnswer]]:
-        """Return the answers to a request, the latest run's first, each with the numbers of all its copies."""
-        answers = [(number, answer) for number in self._numbers(key) if (answer := self._answer(number)).key == key]
+        """Return the answers to a request, the latest run's first, each with the numbers of all its copies.
+
+        Those under another limit come last.
+        """
+        found = [(number, self._answer(number)) for number in self._numbers(key)]
+        answers = [(number, answer) for number, answer in found if answer.key[:KEY_HASH_BYTES] == key[:KEY_HASH_BYTES]]
+        answers.sort(key=lambda one: one[1].key != key)
         if len(answers) == 1:
             return [([answers[0][0]], answers[0][1])]
         copies: dict[object, tuple[list[int], EarlierAnswer]] = {}

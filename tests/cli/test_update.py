@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests.cli.conftest import results_of
 from tests.inputs import write_csv
 
 OLD, NEW = 12, 3
@@ -52,6 +53,29 @@ def test_estimate_counts_what_is_new(command, grown):
     assert "12 rows take an earlier answer" in command("estimate", path, "--update", "--no-progress").stdout
     told = command("estimate", path, "--update", "--pilot", "2")
     assert (told.returncode, "--pilot" in told.stderr) == (2, True)
+
+
+def test_a_raised_limit_asks_what_was_cut(command, simulator, job, tmp_path):
+    """What came to its own end stays as it is, also under a limit that is lowered and still has room for it."""
+    server = simulator(answer_tokens=40)
+    path = job(write_csv(tmp_path / "in.csv", [f"row {n}" for n in range(30)]), server.url)
+
+    def asked(limit):
+        command.summary(path, "--set", f"model.parameters.max_tokens={limit}", "--update")
+        rows = {row["row_id"]: row for row in results_of(tmp_path / "out")[0]}
+        return rows, {row_id for row_id, row in rows.items() if not row["reused"]}
+
+    rows, new = asked(40)
+    cut = {row_id for row_id, row in rows.items() if row["finish_reason"] == "length"}
+    assert (len(new), 3 < len(cut) < 27) == (30, True)
+    rows, new = asked(500)
+    assert (new, {row["finish_reason"] for row in rows.values()}) == (cut, {"stop"})
+    longest = max(row["output_tokens"] for row in rows.values())
+    assert asked(longest)[1] == set()
+    rows, new = asked(longest - 1)
+    assert {row["output_tokens"] for row_id, row in rows.items() if row_id in new} == {longest - 1}
+    told = command("run", path, "--set", f"model.parameters.max_tokens={longest + 1}")
+    assert (told.returncode, "--update" in told.stderr) == (2, True)  # it is another job all the same
 
 
 def test_the_summary_says_what_was_saved(command, grown, tmp_path):

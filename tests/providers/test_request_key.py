@@ -5,8 +5,8 @@ import pytest
 
 from batchgen.providers import open_provider
 from batchgen.providers.protocol import ModelSettings
-from batchgen.providers.request_key import CARRIERS, CARRYING_HEADERS, RequestKeys
-from batchgen.values import Prompt
+from batchgen.providers.request_key import CARRIERS, CARRYING_HEADERS, LIMITS, RequestKeys, limit_in
+from batchgen.values import KEY_HASH_BYTES, Prompt
 
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
@@ -45,6 +45,7 @@ PARAMETERS = {
 }
 HEADERS = {"X-DashScope-WorkSpace": "ws", "OpenAI-Organization": "org"}
 PROVIDERS = ["openai", "dashscope"]
+KEYS = ["afc0674f5d36d3923a1711a5b65a168500000005", "cf6cb33695a0492ed1aaa2cc2489c50200000005"]
 
 
 def settings(**changes):
@@ -170,8 +171,36 @@ def test_a_key_stays_what_it_is():
     """It is stored with results: a change of these bytes makes every stored answer unknown, and paid again."""
     small = settings(parameters={"max_tokens": 5}, headers={})
     prompt = Prompt(messages=[{"role": "user", "content": "é"}])
-    found = [RequestKeys(provider, small).of(prompt).hex() for provider in PROVIDERS]
-    assert found == ["91e100b753f1616663fa6ece68b5b9b1", "dce927781c12bb853bed679af8935c16"]
+    keys = [RequestKeys(provider, small) for provider in PROVIDERS]
+    assert [one.of(prompt).hex() for one in keys] == KEYS
+    assert [one.before.of(prompt).hex() for one in keys] == [
+        "91e100b753f1616663fa6ece68b5b9b1",
+        "dce927781c12bb853bed679af8935c16",
+    ]
+
+
+@pytest.mark.parametrize("provider", [*PROVIDERS, "anthropic"])
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_stands_behind_the_hash(provider, name):
+    """One that is a usual number, from the job or from the row: what it cuts is the same up to there. Where it is none,
+    or two are given, it is hashed."""
+    prompt = Prompt(messages=[{"role": "user", "content": "?"}])
+    plain, none = settings(parameters={name: 5, "seed": 1}), settings(parameters={"seed": 1})
+    key, other = RequestKeys(provider, plain).of(prompt), RequestKeys(provider, none).of(prompt)
+    assert (key[:KEY_HASH_BYTES] == other[:KEY_HASH_BYTES], limit_in(key), limit_in(other)) == (True, 5, None)
+    own = msgspec.structs.replace(prompt, parameters={name: 5})
+    assert RequestKeys(provider, none).of(own) == key
+    assert RequestKeys(provider, plain).of(msgspec.structs.replace(prompt, parameters={name: None})) == key
+    column = settings(parameters={name: {"column": "most"}, "seed": 1})
+    assert RequestKeys(provider, column).of(prompt) == other
+    assert RequestKeys(provider, msgspec.structs.replace(plain, omit=(name,))).of(prompt) == other
+    odd = [{name: 0}, {name: "5"}, {name: True}, {name: 2**32}, dict.fromkeys(LIMITS, 5)]
+    hashes = {key[:KEY_HASH_BYTES]}
+    for parameters in odd:
+        found = RequestKeys(provider, settings(parameters={**parameters, "seed": 1})).of(prompt)
+        assert (found[:KEY_HASH_BYTES] in hashes, limit_in(found)) == (False, None)
+        hashes.add(found[:KEY_HASH_BYTES])
+        assert RequestKeys(provider, none).of(msgspec.structs.replace(prompt, parameters=parameters)) == found
 
 
 @pytest.mark.parametrize("provider", ["dashscope", "openai"])
