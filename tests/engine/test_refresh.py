@@ -18,7 +18,7 @@ from batchgen.storage.shards import ShardRecord
 from batchgen.values import FailureKind, Prompt, Result, Status
 from tests.storage.example_shard import succeeded
 
-KEYS = [bytes([n]) * 16 for n in range(6)]
+KEYS = [bytes([n]) * 16 + bytes(4) for n in range(6)]
 HERE = "https://a.test"
 
 

@@ -18,7 +18,7 @@ from batchgen.storage.run_state import fingerprints, read_run_json
 from batchgen.storage.shards import Shard, ShardRecord
 from tests.storage.example_shard import LAYOUT, failed, succeeded
 
-KEYS = [f"{n:032x}" for n in range(20)]
+KEYS = [f"{n:032x}{0:08x}" for n in range(20)]
 
 
 def opened(path, job="a", **options):
