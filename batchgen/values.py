@@ -230,7 +230,7 @@ class Failure(Struct, frozen=True, gc=False):
     answer came back, so the provider may charge for it. `setting`: likely the job's fault rather than the row's (a
     parameter the model does not take): if the first rows all fail so, the run stops. `needs_stream`: the model only
     answers streamed requests. `stale`: a reused connection broke before the first byte of a reply; worth one
-    immediate retry. `usage`: what was billed although there is no usable answer.
+    immediate retry. `usage`: what was billed although there is no usable answer; `service_tier` as of a completion.
     """
 
     kind: FailureKind
@@ -249,6 +249,7 @@ class Failure(Struct, frozen=True, gc=False):
     stale: bool = False
     usage: Usage | None = None
     limits: RateLimits | None = None
+    service_tier: str | None = None
 
     @property
     def unsent(self) -> bool:

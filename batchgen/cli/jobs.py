@@ -234,6 +234,7 @@ def _check(show: int, as_json: bool, options: dict[str, Any]) -> int:
 @click.option(
     "--sample", metavar="N", type=click.IntRange(min=30), help="Count N random rows only, of a very large input."
 )
+@click.option("--deadline", metavar="TIME", help="Name the cheapest lane that has answered all rows in, say, 20h.")
 @click.option("--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write one self-contained page.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -242,6 +243,7 @@ def estimate(
     pilot: int | None,
     compare: str | None,
     sample: int | None,
+    deadline: str | None,
     html: str | None,
     no_progress: bool,
     as_json: bool,
@@ -266,6 +268,9 @@ def estimate(
     from batchgen.estimating.show import estimate_text
     from batchgen.progress.log import reporters
     from batchgen.transport.event_loop import loop_options
+
+    if deadline is not None:
+        options["assignments"] = (*options["assignments"], f'batch.deadline="{deadline}"')
 
     def load() -> Job:
         return load_from({**options, "output": None})

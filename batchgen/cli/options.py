@@ -39,7 +39,7 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Set any job key by its dotted path, for example --set limits.concurrency=8. Repeatable.",
         ),
         click.option("-m", "--model", metavar="NAME", help="Ask this model instead of model.name."),
-        click.option("--lane", metavar="NAME", help="Send by another lane than model.lane: live, flex or batch-chat."),
+        click.option("--lane", metavar="NAME", help="Send by another lane: live, flex, batch-chat or batch."),
         click.option("--budget", metavar="AMOUNT", help="Stop before the cost could pass this amount."),
         click.option("--prices", metavar="FILE", help="Prices that replace or add models, instead of pricing.file."),
         click.option(

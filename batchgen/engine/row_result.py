@@ -13,6 +13,7 @@ from batchgen.engine.work import RowInProgress
 from batchgen.money.ledger import Charges, charges_on, with_charges
 from batchgen.money.prices import ModelPrice
 from batchgen.pace.retry import AttemptCounts, is_retryable
+from batchgen.providers.lane import BATCH
 from batchgen.values import Completion, Cost, Failure, FailureKind, Outcome, Prompt, Result, Status, Usage
 
 _NO_USAGE = Usage()
@@ -39,6 +40,7 @@ class RowResults:
         self.masker = masker
         self._wall_us = wall_us
         self._service_tier = service_tier
+        self._batch_prices: dict[str, ModelPrice | None] = {}
 
     def cost(self, row: RowInProgress, outcome: Outcome) -> Cost | None:
         """Return what an outcome's usage costs, None without usage or a known price. Budget and result both ask for it.
@@ -61,13 +63,23 @@ class RowResults:
         price = price or self._price_of(asked)
         if price is None:
             return None
+        if outcome.service_tier == BATCH:
+            price = self._in_batches(price)
+            if price is None:
+                return None
         if not isinstance(outcome, Completion):
             return price.cost(usage)
         thinking = True if outcome.reasoning else None
-        if outcome.service_tier is None:
+        if outcome.service_tier in (None, BATCH):
             return price.cost(usage, thinking=thinking)
         factor = price.service_factor(self._service_tier, outcome.service_tier)
         return None if factor is None else price.cost(usage, thinking=thinking, factor=factor)
+
+    def _in_batches(self, price: ModelPrice) -> ModelPrice | None:
+        """Return what is paid inside a batch, worked out once for each model."""
+        if price.model not in self._batch_prices:
+            self._batch_prices[price.model] = price.in_lane(BATCH)
+        return self._batch_prices[price.model]
 
     def bill(self, row: RowInProgress, outcome: Outcome) -> None:
         """Charge the row for an attempt that does not end it; its usage is known."""

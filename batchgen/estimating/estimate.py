@@ -38,6 +38,7 @@ from batchgen.job.reuse import planned_reuse
 from batchgen.job.settings import Job
 from batchgen.job.shared_prefix import shared_prefix
 from batchgen.job.spooled_input import input_for_reading
+from batchgen.providers.lane import BATCH
 from batchgen.providers.vendors import region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
 from batchgen.text.figures import money
@@ -79,6 +80,11 @@ def estimate(
         raise UsageError("A table with a line per row needs every row counted: leave out --sample, or --output.")
     if prices is not None:
         job = msgspec.structs.replace(job, pricing=msgspec.structs.replace(job.pricing, file=str(prices)))
+    if pilot and job.model.lane == BATCH:
+        raise UsageError(
+            "A pilot waits for its answers, and batches may take a day: use --pilot with --lane live. The estimate "
+            "prices every lane, and a run in batches keeps the pilot's answers."
+        )
     if pilot:
         endpoint = endpoint or endpoint_of(job)
     with input_for_reading(job, memory) as read:
@@ -246,6 +252,9 @@ def _put_together(
             f"The budget of {job.limits.budget} {'is too small' if sure else 'may be too small'} for all rows."
         )
     price = parts.price_of(parts.model) if parts.model else None
+    times = duration(
+        job.limits, known.fitting, basis.input_tokens, output_tokens, [item.observed for item in known.sample]
+    )
     first = price or next((found for found in known.prices.values() if found is not None), None)
     return Estimate(
         rows=rows,
@@ -258,9 +267,7 @@ def _put_together(
         cost=cost,
         currency=first.currency if first is not None and cost is not None else None,
         price_date=first.price_date if first is not None and cost is not None else None,
-        duration_s=duration(
-            job.limits, known.fitting, basis.input_tokens, output_tokens, [item.observed for item in known.sample]
-        ),
+        duration_s=times,
         rows_too_long=census.too_long,
         too_long_ids=census.too_long_ids,
         unaskable=census.unaskable,
@@ -272,7 +279,7 @@ def _put_together(
         sampled=len(known.known),
         paid=Paid(seen.settled, seen.paid) if seen is not None else None,
         batch_cost=basis.lane_cost("batch"),
-        lanes=lanes_of(parts, basis, cost),
+        lanes=lanes_of(parts, basis, cost, times),
         price=price.describe() if price is not None else None,
         compare=comparison.offers(census, effective_parameters(job.model.parameters), basis.shared_answers()),
         notes=notes,

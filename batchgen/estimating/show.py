@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 
-from batchgen.estimating.values import Estimate, Offer, Span
+from batchgen.estimating.values import Estimate, LaneCost, Offer, Span
 from batchgen.text.figures import duration, money, plain
 from batchgen.text.sections import Block, Document, Fact, Facts, Note, Section, Table, sections_text
 
@@ -100,7 +101,7 @@ def _figures(estimate: Estimate) -> tuple[list[str], list[list[str]]]:
         ["output tokens", *(_number(value) for value in (tokens.low, tokens.expected, tokens.high))],
         ["cost", *_amounts(estimate.cost, currency)],
     ]
-    if estimate.batch_cost is not None:
+    if estimate.batch_cost is not None and not any(lane.lane == "batch" for lane in estimate.lanes):
         rows.append(["in file batches", *_amounts(estimate.batch_cost, currency)])
     if estimate.cost is not None and estimate.rows > estimate.reused:
         rows.append(
@@ -115,10 +116,19 @@ def _figures(estimate: Estimate) -> tuple[list[str], list[list[str]]]:
 def _lanes(estimate: Estimate) -> Table:
     currency = estimate.currency or ""
     rows = [
-        [lane.lane, *_amounts(lane.cost, currency), "; ".join(filter(None, ("cheapest" * lane.cheapest, lane.note)))]
+        [lane.lane, *_amounts(lane.cost, currency), "; ".join(filter(None, (*_marks(lane), lane.note)))]
         for lane in estimate.lanes
     ]
     return Table("The same rows in each lane (model.lane)", ["", "low", "expected", "high", ""], rows, words=1)
+
+
+def _marks(lane: LaneCost) -> Iterator[str]:
+    if lane.cheapest_in_time:
+        yield "cheapest by the deadline"
+    elif lane.cheapest:
+        yield "cheapest"
+    if lane.in_time is False:
+        yield "too late for the deadline"
 
 
 def _compared(estimate: Estimate) -> Table:

@@ -49,11 +49,17 @@ class Offer(Struct, frozen=True, kw_only=True):
 
 
 class LaneCost(Struct, frozen=True, kw_only=True):
-    """What the rows cost in one lane; `note` says what else tells it from the others. `cheapest`: of all of them."""
+    """What the rows cost in one lane; `note` says what else tells it from the others. `cheapest`: of all of them.
+
+    Where a deadline is given, `in_time` says whether all rows are answered by then, None where that is not known, and
+    `cheapest_in_time` names the cheapest of those that are.
+    """
 
     lane: str
     cost: Span[Decimal] | None
     cheapest: bool = False
+    in_time: bool | None = None
+    cheapest_in_time: bool = False
     note: str | None = None
 
 

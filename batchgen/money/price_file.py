@@ -26,7 +26,7 @@ _PRICE_KEYS = ("input", "output", "thinking_output", "cached_input", "cache_writ
 _UNKNOWN_KEY = re.compile(r"unknown field `(.*)`")
 
 Tokens = Annotated[int, Meta(gt=0)]
-Lane = Literal["flex", "batch-chat"]
+Lane = Literal["flex", "batch-chat", "batch"]
 """The lanes of `model.lane` that have a price of their own."""
 
 _T = TypeVar("_T", bound=Struct)
@@ -53,6 +53,7 @@ class RegionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     cache_write: Decimal | None = None
     tiers: list[TierEntry] | None = None
     batch: bool = True
+    batch_cache: bool = False
     currency: str | None = None
     source: str | None = None
     date: dt.date | None = None

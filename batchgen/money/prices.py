@@ -71,8 +71,9 @@ class ModelPrice(Struct, frozen=True):
     """What one model costs in one region, and the limits that bound the cost of one request.
 
     `tiers` are in ascending order of `up_to`. `price_date` is the day on which the price was read at `price_source`;
-    None for a job's own price. `batch_factor` is the price of a file batch as a share of the ordinary one; None if the
-    model has no file batches. `extra_thinking` and the limits are those of `prices.toml`; None where not known.
+    None for a job's own price. `batch_factor` is the price of a batch as a share of the ordinary one; None if the
+    model has no batches; `batch_cache`: the prices of the cache hold inside of them, too. `extra_thinking` and the
+    limits are those of `prices.toml`; None where not known.
     """
 
     model: str
@@ -90,6 +91,7 @@ class ModelPrice(Struct, frozen=True):
     extra_thinking: str | None = None
     service_tiers: Mapping[str, Decimal] = {}
     lanes: Mapping[str, Decimal] = {}
+    batch_cache: bool = False
 
     def tier(self, input_tokens: int) -> Price:
         """Return the tier of a request with this many input tokens; the last tier beyond the last bound."""
@@ -186,23 +188,21 @@ class ModelPrice(Struct, frozen=True):
         return None if bound is None else bound + _choices(parameters) * OUTPUT_SLACK
 
     def batch(self, factor: Decimal | None = None) -> ModelPrice | None:
-        """Return the price inside a file batch: `batch_factor` of input and output, no cache discount."""
+        """Return the price inside a batch: `batch_factor` of input and output, mostly without a cache discount."""
         factor = factor or self.batch_factor
-        if factor is None:
-            return None
+        if self.free or factor is None:
+            return self if self.free else None
+        tiers = self.tiers
+        if not self.batch_cache:
+            tiers = tuple(structs.replace(tier, cached_input=tier.input, cache_write=tier.input) for tier in tiers)
         return structs.replace(
-            self,
-            batch_factor=None,
-            tiers=tuple(
-                structs.replace(tier, cached_input=tier.input, cache_write=tier.input).times(factor)
-                for tier in self.tiers
-            ),
+            self, batch_factor=None, service_tiers={}, tiers=tuple(tier.times(factor) for tier in tiers)
         )
 
     def in_lane(self, lane: str) -> ModelPrice | None:
         """Return the price in a lane (`model.lane`), None where none is known; prices of its own come first.
 
-        Flex keeps the cache discount; Batch Chat has the price of a file batch ("batch").
+        Flex keeps the cache discount; Batch Chat has the price of a batch.
         """
         if lane in ("batch", "batch-chat"):
             return self.batch(self.lanes.get(lane))
@@ -213,7 +213,10 @@ class ModelPrice(Struct, frozen=True):
         return structs.replace(self, service_tiers={}, tiers=tuple(tier.times(factor) for tier in self.tiers))
 
     def billed_in(self, lane: str) -> ModelPrice | None:
-        """Return the price that replies are billed at in a lane: those of flex name their own class of service."""
+        """Return the price that replies are billed at in a lane, where they do not name it as their class of service.
+
+        Those of flex and of batches do: in these lanes rows may also be answered by ordinary calls.
+        """
         return self.in_lane(lane) if lane == "batch-chat" else self
 
     def describe(self) -> str:
@@ -363,6 +366,7 @@ def _model_price(name: str, region: str, model: ModelEntry, price: RegionEntry) 
         price_date=price.date,
         price_source=str(price.source),
         batch_factor=_BATCH if price.batch else None,
+        batch_cache=price.batch_cache,
         note="; ".join(note for note in (model.note, price.note) if note) or None,
         max_input=model.max_input,
         max_output=model.max_output,

@@ -16,6 +16,7 @@ from batchgen.providers.batch_api import ResultLine
 from batchgen.providers.error_body import VendorError, read_error
 from batchgen.providers.error_catalogue import find_rule
 from batchgen.providers.error_rule import Rule
+from batchgen.providers.lane import BATCH
 from batchgen.providers.protocol import Provider
 from batchgen.providers.wire import UnreadableError, decode_json, printable, word_or_none
 from batchgen.values import Completion, Failure, FailureKind, Request, Response, Verdict
@@ -161,6 +162,7 @@ class LineReader:
     def _judged(self, custom_id: str | None, outcome: Completion | Failure, *, ran: bool) -> ResultLine:
         """Return a line with what holds for all of them: an error is not billed, one row tells nothing of
         key and model, and what never ran is sent again."""
+        outcome = structs.replace(outcome, service_tier=BATCH)  # which decides on the price
         if isinstance(outcome, Completion):
             return ResultLine(custom_id, outcome)
         if not ran:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.errors import JobError
-from batchgen.money.prices import OUTPUT_SLACK, load_prices
+from batchgen.money.prices import OUTPUT_SLACK, PriceTable, load_prices
 from batchgen.values import Cost, Usage
 
 TABLE = load_prices()
@@ -104,6 +104,28 @@ def test_batches_cost_half():
     assert price("qwen4-max").batch_factor is None
     assert price("qwen4-max").batch() is None
     assert {entry.model for entry in TABLE if entry.batch_factor is None} == {"qwen4-max"}
+
+
+def test_the_cache_inside_of_batches():
+    """At Anthropic its prices hold there too, times the batch's own factor; elsewhere all input costs the same."""
+    claude = price("claude-haiku-4-5-20251001").in_lane("batch").tiers[0]
+    assert (claude.input, claude.cached_input, claude.cache_write) == (
+        Decimal("0.5"),
+        Decimal("0.05"),
+        Decimal("0.625"),
+    )
+    other = price("gpt-4o").in_lane("batch").tiers[0]
+    assert other.input == other.cached_input == other.cache_write == Decimal("1.25")
+
+
+def test_a_job_may_say_what_a_batch_costs():
+    """Also for a model whose list price says that there are none, and of a server of one's own it stays nothing."""
+    own = {"qwen4-max": {"lanes": {"batch": Decimal("0.4")}}, "gpt-4o": {"lanes": {"batch": Decimal("0.8")}}}
+    table = load_prices(None, own)
+    assert table.find("qwen4-max", "international").in_lane("batch").tiers[0].input == Decimal("0.6")
+    assert table.find("gpt-4o", "international").in_lane("batch").tiers[0].output == 8
+    free = PriceTable({}, free=True).find("m", "international")
+    assert free.in_lane("batch").free
 
 
 PRICES = list(TABLE) + [batch for entry in TABLE if (batch := entry.batch()) is not None]
