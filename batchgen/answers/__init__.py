@@ -11,7 +11,7 @@ from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.answers.settings import OnLength, ResponseSettings
 from batchgen.answers.structured import Done, GiveUp, Longer, Next, Repair, StructuredAnswers, TurnsUsed
 from batchgen.answers.votes import Label, Vote
-from batchgen.prompts.duplicates import RepeatFilter, dedupe_default
+from batchgen.prompts.duplicates import RepeatCount, dedupe_default
 
 __all__ = [
     "Answer",
@@ -24,7 +24,7 @@ __all__ = [
     "Next",
     "OnLength",
     "Repair",
-    "RepeatFilter",
+    "RepeatCount",
     "ResponseSettings",
     "Shaping",
     "Stage",

@@ -1,8 +1,8 @@
 """Rows whose requests are the same: the first is asked, the others wait for its result, which they share.
 
-A pass over all rendered prompts, before anything is sent, finds which come more than once; only those are looked at
-again. A row that waits is a number in a list: it holds no worker and no permit. What was answered earlier, in this run
-or one before, is found in `SharedAnswers`.
+`repeat_search` finds the rows whose requests come more than once; only those are looked at here. A row that waits is a
+number in a list: it holds no worker and no permit. What was answered earlier, in this run or one before, is found in
+`SharedAnswers`.
 
 A sharing row has the result of the row that was asked, with 0 attempts, a cost of 0, no tokens and no latency: all
 sums stay those of the requests sent. If the request fails in a way that another try could mend, the next of the rows
@@ -15,19 +15,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
-from batchgen.answers import RepeatFilter
 from batchgen.engine.protocol import Outlet
+from batchgen.engine.repeat_search import WAIT_S, RepeatSearch
 from batchgen.engine.work import RowInProgress
-from batchgen.job.parts import JobParts
-from batchgen.job.render import prompt_columns, rendered
 from batchgen.money.ledger import Charges
 from batchgen.pace.retry import AttemptCounts
-from batchgen.storage.journal import Journal
+from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shared_answers import SharedAnswers
 from batchgen.values import FailureKind, Prompt, Result, Status
 
@@ -45,41 +41,27 @@ _MENDABLE = frozenset(
 """Failures that say nothing of the request itself: another try may end well."""
 
 
-class Repeats(Struct, frozen=True):
-    """Which prompts come more than once, and what is known of their answers."""
+def shared_answers(directory: RunDirectory, search: RepeatSearch) -> SharedAnswers | None:
+    """Open the answers that rows share; None once it is known that no row has another one's request.
 
-    filter: RepeatFilter
-    store: SharedAnswers
-
-
-def find_repeats(parts: JobParts, rows: int, journal: Journal, store_path: Path) -> Repeats | None:
-    """Render every row and find which prompts come more than once; None if none does.
-
-    Answers that an earlier run has left in the journal are put into the store, at `store_path`: what it holds is what
-    was committed, but the last of that may not have reached the store before a kill.
+    Those that an earlier session has left in the journal are put in, as far as their rows may be repeated: the
+    store holds what was committed, but the last of that may not have reached it before a kill.
     """
-    found = RepeatFilter(rows)
-    open_rows = [range(record.first_row, record.end_row) for record in journal.shards() if not record.sealed]
-    open_keys: dict[int, bytes] = {}
-    for batch in parts.source.batches(0, prompt_columns(parts)):
-        for row, prompt in rendered(parts, batch):
-            if isinstance(prompt, str):
-                continue
-            key = parts.keys.of(prompt)
-            found.add(key)
-            if any(row in some for some in open_rows):
-                open_keys[row] = key
-    if not found.repeats:
+    if search.wait(WAIT_S) is False:
         return None
-    store = SharedAnswers(store_path, journal.identity.run)
-    for some in open_rows:
-        store.put(
-            (known, result)
-            for result in journal.results(some.start, some.stop)
-            if result.status is Status.SUCCEEDED and result.attempts
-            if (known := open_keys.get(result.row)) is not None and known in found
-        )
-    return Repeats(found, store)
+    journal = directory.journal
+    store = SharedAnswers(directory.shared_path, journal.identity.run)
+    for record in journal.shards():
+        if not record.sealed:
+            store.put(
+                (bytes.fromhex(result.request_key), result)
+                for result in journal.results(record.first_row, record.end_row)
+                if result.status is Status.SUCCEEDED
+                and result.attempts
+                and result.request_key is not None
+                and search.may_repeat(result.row)
+            )
+    return store
 
 
 class Sharing:
@@ -90,12 +72,13 @@ class Sharing:
 
     def __init__(
         self,
-        repeats: Repeats,
+        may_repeat: Callable[[int], bool],
+        store: SharedAnswers,
         writer: Outlet,
         wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
-        self._repeats = repeats.filter
-        self._store = repeats.store
+        self._may_repeat = may_repeat
+        self._store = store
         self._writer = writer
         self._wall_us = wall_us
         self._asked: dict[int, tuple[bytes, Prompt]] = {}  # row in hand → key, and what the rows of that key ask
@@ -106,7 +89,7 @@ class Sharing:
     def admit(self, work: RowInProgress) -> RowInProgress | Result | None:
         """Return the row to be asked, its result if that is known, or None if it will come with another row's."""
         key = work.key
-        if key is None or key not in self._repeats:
+        if key is None or not self._may_repeat(work.row):
             return work
         waiting = self._waiting.get(key)
         if waiting is not None:

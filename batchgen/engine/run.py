@@ -15,10 +15,11 @@ import pyarrow as pa
 from batchgen.engine.admission import RowAdmission
 from batchgen.engine.books import Books, error_text
 from batchgen.engine.control import Control
-from batchgen.engine.deduplication import Sharing, find_repeats
+from batchgen.engine.deduplication import Sharing, shared_answers
 from batchgen.engine.masking import Masker
 from batchgen.engine.protocol import BuildEngine, Engine, EngineParts, Outlet
 from batchgen.engine.refresh import KeepEarlier, compare_answers
+from batchgen.engine.repeat_search import RepeatSearch
 from batchgen.engine.reporter import Reporter
 from batchgen.engine.row_feed import Feed, InputRows
 from batchgen.engine.row_result import RowResults
@@ -100,18 +101,18 @@ async def run_job(
             if reuse is not None:
                 stack.callback(reuse.close)
                 stack.push_async_callback(anyio.to_thread.run_sync, _end_reuse, parts, directory, books, reuse)
-            repeats = None
+            answers = None
             if parts.dedupe:
-                repeats = await anyio.to_thread.run_sync(
-                    find_repeats, parts, scan.rows, directory.journal, directory.shared_path
-                )
-            if repeats is not None:
-                stack.callback(repeats.store.close)
+                search = RepeatSearch(parts, scan.rows, directory)
+                stack.callback(search.close)
+                answers = await anyio.to_thread.run_sync(shared_answers, directory, search)
+                if answers is not None:
+                    stack.callback(answers.close)
             most = engine.most_in_flight
             writer = await stack.enter_async_context(
                 Writer(directory, parts.layout, concurrency=most, on_commit=committed, only=only)
             )
-            sharing = Sharing(repeats, writer) if repeats is not None else None
+            sharing = None if answers is None else Sharing(search.may_repeat, answers, writer)
             problems: dict[int, str] = {}
             known = directory.journal.shards()
             feed = stack.enter_context(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchgen.answers import RepeatFilter, StructuredAnswers
+from batchgen.answers import RepeatCount, StructuredAnswers
 from batchgen.job.endpoint import Endpoint, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import prompt_columns, rendered
@@ -52,7 +52,7 @@ class ResponseShape(Struct, frozen=True):
 class Checked(Struct, frozen=True):
     """What `check` found. `unaskable` rows will fail with `error_kind` `prompt`; `problem` is what `run` would refuse.
 
-    `repeats` is about the number of rows with the same request as an earlier one, which are not sent; None if duplicate
+    `repeats` is the number of rows with the same request as an earlier one, which are not sent; None if duplicate
     requests are not looked for. `reuse` says what earlier answers leave to be asked.
     """
 
@@ -95,8 +95,7 @@ def _checked(
     job: Job, parts: JobParts, problem: str | None, show: int, reuse: Reuse | None, *, update: bool
 ) -> Checked:
     scan = parts.source.scan()
-    repeats = RepeatFilter(scan.rows) if parts.dedupe else None
-    requests, unaskable, examples, over_budget, plan = _render(parts, show, repeats, reuse)
+    requests, unaskable, examples, over_budget, plan, repeats = _render(parts, show, reuse)
     if scan.rows and unaskable == scan.rows:
         first = next(iter(examples.items()))
         problem = f"None of the {scan.rows:,} rows can be asked; row {first[0]}: {first[1]}"
@@ -126,7 +125,7 @@ def _checked(
         notes=parts.notes,
         problem=problem,
         response=_response(parts.answers) if parts.answers is not None else None,
-        repeats=repeats.repeats if repeats is not None else None,
+        repeats=repeats,
         reuse=plan,
     )
 
@@ -138,10 +137,11 @@ def _response(answers: StructuredAnswers) -> ResponseShape:
 
 
 def _render(
-    parts: JobParts, show: int, repeats: RepeatFilter | None, reuse: Reuse | None
-) -> tuple[list[Shown], int, dict[int, str], str | None, ReusePlan | None]:
+    parts: JobParts, show: int, reuse: Reuse | None
+) -> tuple[list[Shown], int, dict[int, str], str | None, ReusePlan | None, int | None]:
     """Render all rows. Return the first requests, the number of rows without a prompt and the reasons for the first of
-    those, and the first request that exceeds the budget (None if all fit)."""
+    those, the first request that exceeds the budget (None if all fit), what is reused, and the number of repeats."""
+    repeated = RepeatCount() if parts.dedupe else None
     shown: list[Shown] = []
     unaskable = reused = asked = 0
     examples: dict[int, str] = {}
@@ -155,14 +155,14 @@ def _render(
                 if len(examples) < UNASKABLE_SHOWN:
                     examples[row] = prompt
                 continue
-            if repeats is not None or reuse is not None:
+            if repeated is not None or reuse is not None:
                 key = parts.keys.of(prompt)
                 if reuse is not None and reuse.result(row, key, prompt) is not None:
                     reused += 1
                 else:
                     asked += 1
-                    if repeats is not None:
-                        repeats.add(key)
+                    if repeated is not None:
+                        repeated.add(key)
             if len(shown) < show:
                 shown.append(_shown(parts, row, prompt))
             if budget is not None and over_budget is None:
@@ -174,12 +174,16 @@ def _render(
                         f"Row {row} alone could cost {money(worst, parts.currency or '')}, more than limits.budget "
                         f"({budget}). {worst_case.advice(prompt)}"
                     )
+    repeats = None
+    if repeated is not None:
+        repeats = repeated.repeats()
+        repeated.close()
     plan = None
     if reuse is not None:
-        asked -= 0 if repeats is None else repeats.repeats
+        asked -= repeats or 0
         each = reuse.mean_cost()
         plan = ReusePlan(asked, reused, reuse.saved if reused else None, None if each is None else each * asked)
-    return shown, unaskable, examples, over_budget, plan
+    return shown, unaskable, examples, over_budget, plan, repeats
 
 
 def _request(parts: JobParts, prompt: Prompt) -> Request:

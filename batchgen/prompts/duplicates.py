@@ -1,44 +1,40 @@
-"""Duplicate requests: which keys occur more than once, and when rows may share an answer."""
+"""Duplicate requests: how many keys occur again, and when rows may share an answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+
+from batchgen.files.hashes import RowHashes
 from batchgen.tokens.parameters import effective_parameters
 
-_LEAST_BITS, _MOST_BITS = 20, 27  # size of each of the filter's two tables: 128 KB to 16 MB
-_BITS_A_ROW = 256  # in a full table about one in so many keys is wrongly taken for a repeated one
 
+class RepeatCount:
+    """Counts the keys of 16 bytes that are the same as an earlier one: exact, in bounded memory."""
 
-class RepeatFilter:
-    """A Bloom filter for keys that occur more than once, in at most 32 MB for any number of keys.
-
-    It finds every repeated key, and now and then takes a key for repeated that is not. `repeats` counts the keys that
-    had occurred before, with the same error.
-    """
-
-    def __init__(self, rows: int) -> None:
-        """`rows` is about the number of keys that will be added."""
-        bits = min(max((rows * _BITS_A_ROW).bit_length(), _LEAST_BITS), _MOST_BITS)
-        self._mask = (1 << bits) - 1
-        self._once = bytearray(1 << (bits - 3))
-        self._twice = bytearray(1 << (bits - 3))
-        self.repeats = 0
+    def __init__(self) -> None:
+        self._first = RowHashes()
+        self._second = RowHashes()
 
     def add(self, key: bytes) -> None:
         """Add a key."""
-        place = int.from_bytes(key[:8]) & self._mask
-        byte, bit = place >> 3, 1 << (place & 7)
-        if self._once[byte] & bit:
-            self._twice[byte] |= bit
-            self.repeats += 1
-        else:
-            self._once[byte] |= bit
+        self._first.extend((int.from_bytes(key[:8], signed=True),))
+        self._second.extend((int.from_bytes(key[8:16], signed=True),))
 
-    def __contains__(self, key: bytes) -> bool:
-        place = int.from_bytes(key[:8]) & self._mask
-        return bool(self._twice[place >> 3] & (1 << (place & 7)))
+    def close(self) -> None:
+        """Let go of the keys."""
+        self._first.close()
+        self._second.close()
+
+    def repeats(self) -> int:
+        """Return how many keys had been added before."""
+        repeats = 0
+        for alike in self._first.alike():
+            keys = pa.table({"first": alike.hashes, "second": self._second.take(alike.rows)})
+            repeats += keys.num_rows - keys.group_by(["first", "second"]).aggregate([]).num_rows
+        return repeats
 
 
 def dedupe_default(parameters: Mapping[str, Any]) -> bool:

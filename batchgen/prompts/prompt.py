@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.errors import InputError, JobError
@@ -117,6 +118,20 @@ class PromptTemplate:
         """Return the prompt of a row that has at least `columns`, or a failure of kind `prompt` with the reason."""
         prompt = self._render(values)
         return prompt if self._finish is None or isinstance(prompt, Failure) else self._finish(prompt)
+
+    def row_hashes(self, table: pa.RecordBatch) -> list[int] | None:
+        """Return a hash for each row, the same where the prompts are, in a tenth of the time of rendering them; None
+        where that cannot be told from the columns alone. It is of this process only."""
+        if self._parameters or self._model is not None or self._settings.messages or self._settings.history:
+            return None
+        if self._system is not None and self._system.columns and not self._system.has_fixed_text:
+            return None  # a blank one is left off, whatever it is made of
+        templates = [each for each in (self._system, self._user, self._prompt) if each is not None and each.columns]
+        texts = [each.differing(table) for each in templates]
+        if not texts or any(text is None for text in texts):
+            return None
+        values = [text.to_pylist() for text in texts if text is not None]
+        return list(map(hash, values[0] if len(values) == 1 else zip(*values, strict=True)))
 
     def _render(self, values: Mapping[str, Any]) -> Prompt | Failure:
         exact: Collection[str] = ()

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import jinja2
 import jinja2.meta
+import pyarrow as pa
+import pyarrow.compute as pc
 from jinja2 import nodes
 
 from batchgen.errors import JobError
@@ -64,6 +66,27 @@ class Template:
         if len(text) > TEXT_CAP:
             raise PromptError(f"{self.key}: the text is longer than {TEXT_CAP} characters")
         return text
+
+    @property
+    def has_fixed_text(self) -> bool:
+        """Whether every text has letters of the template itself, so that none is blank."""
+        return self._plain is not None and any(piece.strip() for piece in self._plain.pieces)
+
+    def differing(self, table: pa.RecordBatch) -> pa.Array | None:
+        """Return for each row of a table what its text has between the same beginning and end as all others; null
+        where a column is. None for templates and columns of which only `render` knows the text."""
+        if self._plain is None or not self._plain.columns:
+            return None
+        columns = dict(self._plain.columns)
+        kinds = [table.column(name).type for name in columns.values()]
+        if not all(pa.types.is_string(kind) or pa.types.is_integer(kind) for kind in kinds):
+            return None
+        inner = range(min(columns), max(columns) + 1)
+        parts = [
+            table.column(columns[place]).cast(pa.string()) if place in columns else self._plain.pieces[place]
+            for place in inner
+        ]
+        return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, "")
 
     def _expanded(self, values: Mapping[str, Any]) -> str:
         variables = {name: _present(values[name], name) for name in self._names}

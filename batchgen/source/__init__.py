@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Self
 
 import pyarrow as pa
@@ -148,7 +149,8 @@ class Source:
         duplicate ids, naming file and rows.
         """
         if self._scan is None:
-            self._scan = self._read_everything()
+            with closing(IdCheck()) as check:
+                self._scan = self._read_everything(check)
         return self._scan
 
     def batches(self, start_row: int = 0, columns: Sequence[str] | None = None) -> Iterator[Batch]:
@@ -211,8 +213,7 @@ class Source:
                 yield Piece(cut.table.select(columns), cut.problems)
             skip = max(0, skip - count)
 
-    def _read_everything(self) -> Scan:
-        check = IdCheck()
+    def _read_everything(self, check: IdCheck) -> Scan:
         kept: dict[str, list[Piece]] = {}
         room = KEPT_BYTES
         ids = [] if self._id_column is None else [self._id_column]

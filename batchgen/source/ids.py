@@ -1,4 +1,4 @@
-"""Whether the ids of all rows differ: exact, at 8 bytes a row plus a bounded share for the check."""
+"""Whether the ids of all rows differ: exact, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from array import array
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-_SHARE_ROWS = 1 << 21  # sorted at a time: 50 MB beside the 8 bytes a row
-_SLICE_ROWS = 1 << 20
+from batchgen.files.hashes import RowHashes
+
 _SUSPECTS = 1_000  # looked at in one re-reading
 
 Chunks = Iterator[tuple[int, pa.Array]]
@@ -20,7 +19,7 @@ class IdCheck:
     """Collects a 64-bit hash of each id; equal hashes are then looked up again, so that a collision is no duplicate."""
 
     def __init__(self) -> None:
-        self._hashes = array("q")
+        self._hashes = RowHashes()
 
     def add(self, ids: pa.Array) -> None:
         """Take the next ids, without nulls."""
@@ -28,7 +27,7 @@ class IdCheck:
 
     def duplicate(self, reread: Callable[[], Chunks]) -> tuple[str, list[int]] | None:
         """Return one id that more than one row has, with those rows, or None. `reread` gives all ids once more."""
-        suspects = self._suspects()
+        suspects = (hashed for alike in self._hashes.alike() for hashed in alike.hashes.unique().to_pylist())
         while suspect := {hashed for hashed, _ in zip(suspects, range(_SUSPECTS), strict=False)}:
             rows: dict[str | int, list[int]] = {}
             for first, ids in reread():
@@ -40,23 +39,9 @@ class IdCheck:
                     return str(value), places
         return None
 
-    def _suspects(self) -> Iterator[int]:
-        """Yield each hash that occurs more than once."""
-        if not self._hashes:
-            return
-        hashes = pa.Array.from_buffers(pa.int64(), len(self._hashes), [None, pa.py_buffer(self._hashes)])
-        shares = 1 << max(0, (len(self._hashes) // _SHARE_ROWS).bit_length())
-        for share in range(shares):
-            parts = []
-            for start in range(0, len(hashes), _SLICE_ROWS):
-                part = hashes.slice(start, _SLICE_ROWS)
-                if shares > 1:
-                    part = part.filter(pc.equal(pc.bit_wise_and(part, pa.scalar(shares - 1, pa.int64())), share))
-                parts.append(part)
-            joined = pa.concat_arrays(parts)
-            ordered = joined.take(pc.sort_indices(joined))
-            again = ordered.slice(1).filter(pc.equal(ordered.slice(1), ordered.slice(0, max(0, len(ordered) - 1))))
-            yield from again.unique().to_pylist()
+    def close(self) -> None:
+        """Let go of the hashes."""
+        self._hashes.close()
 
 
 def _hashes(ids: pa.Array) -> array[int]:

@@ -12,6 +12,9 @@ STATE_FILE = "run.json"
 JOURNAL_FILE = "journal.sqlite"
 SPILL_FILE = "journal.spill"
 SHARED_FILE = "shared.sqlite"
+REPEATED_FILE = "repeated-rows.bin"
+SCAN_FILE = "input-scan.json"
+"""What reading the whole input has shown, for as long as its files stay the same."""
 EARLIER_FILE = "earlier.sqlite"
 COST_SUMMARY_FILE = "cost_summary.parquet"
 PACE_FILE = "pace.parquet"
@@ -47,6 +50,8 @@ _OWN = (
     ESTIMATE_FILE,
     JOB_FILE,
     JOINED_FILE,
+    REPEATED_FILE,
+    SCAN_FILE,
     REVIEW_FILE,
     REVIEW_LOCK_FILE,
     SHARD_INPUTS,
@@ -55,6 +60,7 @@ _OWN = (
     ".*.parquet.partial",
     ".*.json.partial",
     ".*.arrow.partial",
+    f".{REPEATED_FILE}.partial",
     SPOOLED_INPUT,
     EXAMPLES_FILE,
     ".*input-*.partial",

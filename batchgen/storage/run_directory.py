@@ -29,6 +29,7 @@ from batchgen.storage.own_files import (
     COST_SUMMARY_FILE,
     EARLIER_FILE,
     JOURNAL_FILE,
+    REPEATED_FILE,
     RESULTS,
     SHARD_INPUTS,
     SHARED_FILE,
@@ -293,7 +294,7 @@ class RunDirectory:
         )
 
     def _remove_journal(self) -> None:
-        names = (f"{JOURNAL_FILE}-*", f"{SHARED_FILE}*", f"{EARLIER_FILE}*", SHARD_INPUTS)
+        names = (f"{JOURNAL_FILE}-*", f"{SHARED_FILE}*", f"{EARLIER_FILE}*", REPEATED_FILE, SHARD_INPUTS)
         companions = [path for name in names for path in self.path.glob(name)]
         for path in (*companions, self.path / JOURNAL_FILE, self.spill_path):
             path.unlink(missing_ok=True)

@@ -1,10 +1,12 @@
 """Which keys come twice, and when sharing an answer is right by default."""
 
 import hashlib
+from contextlib import closing
 
 import pytest
 
-from batchgen.answers import RepeatFilter, dedupe_default
+from batchgen.answers import RepeatCount, dedupe_default
+from batchgen.files import hashes
 
 
 def keys(first, last):
@@ -12,20 +14,26 @@ def keys(first, last):
     return [hashlib.blake2b(b"%d" % n, digest_size=16).digest() for n in range(first, last)]
 
 
-def test_a_filter_misses_no_repeat():
-    """Every key that came twice is in it; of 20,000 that came once hardly any."""
-    seen = RepeatFilter(25_000)
-    for key in keys(0, 25_000) + keys(0, 5_000):
-        seen.add(key)
-    assert all(key in seen for key in keys(0, 5_000))
-    assert sum(key in seen for key in keys(5_000, 25_000)) < 200
-    assert 5_000 <= seen.repeats < 5_100
+def test_repeats_are_counted_exactly():
+    """Each key that had been added before, once for each time; not one that only begins like another."""
+    with closing(RepeatCount()) as count:
+        for key in keys(0, 25_000) + keys(0, 5_000) + keys(0, 2):
+            count.add(key)
+        assert count.repeats() == 5_002
+        count.add(keys(0, 1)[0][:8] + b"another.")
+        assert count.repeats() == 5_002
+        count.add(keys(0, 1)[0][:8] + b"another.")
+        assert count.repeats() == 5_003
 
 
-def test_a_filter_has_a_bounded_size():
-    """However many rows: two tables of 16 MB."""
-    huge = RepeatFilter(10**12)
-    assert len(huge._once) + len(huge._twice) == 32 * 2**20
+def test_the_count_stays_exact_beyond_what_is_held_in_memory(monkeypatch):
+    """With hashes in a file, compared share by share."""
+    monkeypatch.setattr(hashes, "_HELD_ROWS", 1_000)
+    monkeypatch.setattr(hashes, "_SHARE_ROWS", 3_000)
+    with closing(RepeatCount()) as count:
+        for key in [*keys(0, 25_500), *keys(100, 400)]:
+            count.add(key)
+        assert count.repeats() == 300
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """From a row to a prompt: keys, columns, messages, parameters, failures."""
 
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchgen.errors import InputError, JobError
 from batchgen.prompts.prompt import PromptSettings, PromptTemplate
@@ -143,3 +146,64 @@ def test_columns_that_are_there():
         "model.parameters.seed": "column s",
         "model.name": "column m",
     }
+
+
+SIMILAR = st.sampled_from(["", " ", "a", "b", "ab", "a b", "1", "11", "0", "\x00", "é", "e\u0301", None])
+
+
+@given(
+    st.lists(st.tuples(SIMILAR, SIMILAR, st.none() | st.integers(0, 12)), min_size=1, max_size=30),
+    st.sampled_from(
+        [
+            {"user": "{{ a }}"},
+            {"user": "{{ a }}{{ b }}"},
+            {"user": "Say {{ a }}{{ n }}{{ row['b'] }}!"},
+            {"user": "{{ n }}{{ n }}"},
+            {"system": "S {{ b }}", "user": "{{ a }}"},
+            {"system": "{{ b }}", "user": "{{ a }}"},
+            {"system": "Always.", "user": "{{ n }}"},
+            {"prompt": "{{ a }} {{ b }}"},
+            {"user": "{{ a | trim }}"},
+        ]
+    ),
+)
+def test_hashes_of_rows_are_the_same_where_the_prompts_are(rows, keys):
+    """Also where different columns make the same text; where that cannot be told from the columns there is none."""
+    template = build(**keys)
+    table = pa.table(
+        {
+            "a": pa.array([row[0] for row in rows], pa.string()),
+            "b": pa.array([row[1] for row in rows], pa.string()),
+            "n": pa.array([row[2] for row in rows], pa.int64()),
+        }
+    )
+    found = template.row_hashes(table.combine_chunks().to_batches()[0])
+    if keys.get("system") == "{{ b }}" or "trim" in keys.get("user", ""):
+        assert found is None
+        return
+    prompts = [template.render(row) for row in table.to_pylist()]
+    of = {}
+    for prompt, hashed in zip(prompts, found, strict=True):
+        if isinstance(prompt, Prompt):
+            of.setdefault(repr(prompt), set()).add(hashed)
+    assert all(len(hashes) == 1 for hashes in of.values())
+    assert len(set.union(set(), *of.values())) == len(of)
+
+
+@pytest.mark.parametrize(
+    ("keys", "more"),
+    [
+        ({"user": "{{ f }}"}, {}),
+        ({"user": "{{ a }}{{ t }}"}, {}),
+        ({"user": "{% if a %}{{ a }}{% endif %}"}, {}),
+        ({"messages": "a"}, {}),
+        ({"prompt": "{{ a }}", "history": "a"}, {}),
+        ({"user": "{{ a }}"}, {"model": "a"}),
+        ({"user": "{{ a }}"}, {"parameters": {"max_tokens": "a"}}),
+        ({"user": "No column."}, {}),
+    ],
+)
+def test_rows_have_no_hash_where_only_rendering_shows_the_prompt(keys, more):
+    """Such rows are rendered to be compared."""
+    columns = {"a": ["x"], "f": [1.0], "t": pa.array([0], pa.timestamp("us"))}
+    assert build(**keys, **more).row_hashes(pa.RecordBatch.from_pydict(columns)) is None

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -262,13 +263,13 @@ def test_equal_hashes_are_no_duplicates():
 @pytest.mark.slow
 def test_many_ids():
     """One duplicate among five million integers is found, in shares."""
-    check = IdCheck()
     rows = 5_000_000
     ids = pa.array(range(rows))
-    check.add(ids)
-    assert check.duplicate(lambda: iter(())) is None
-    check.add(pa.array([4_999_998]))
-    found = check.duplicate(lambda: iter([(0, ids), (rows, pa.array([4_999_998]))]))
+    with closing(IdCheck()) as check:
+        check.add(ids)
+        assert check.duplicate(lambda: iter(())) is None
+        check.add(pa.array([4_999_998]))
+        found = check.duplicate(lambda: iter([(0, ids), (rows, pa.array([4_999_998]))]))
     assert found == ("4999998", [4_999_998, rows])
 
 
