@@ -30,6 +30,7 @@ from batchgen.job.spooled_input import input_for_run
 from batchgen.job.stored import store_job
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, run_fingerprints
+from batchgen.storage.set_aside import lost_run_hint
 from batchgen.transport import open_transport
 from batchgen.transport.event_loop import loop_options
 
@@ -70,7 +71,10 @@ async def arun(
             concurrency=job.limits.concurrency,
         )
         transport = open_workers(job, parts.endpoint, parts.secrets, transport, reporter.note)
-        for note in (*parts.notes, *transport.notes):
+        hint = None
+        if not (fresh or named):
+            hint = lost_run_hint(Path(job.output.path), simulated=parts.endpoint.simulated)
+        for note in (*parts.notes, *transport.notes, *([hint] if hint else [])):
             reporter.note(note)
         scan = await anyio.to_thread.run_sync(parts.source.scan)
         price = parts.price_of(parts.model) if parts.model else None

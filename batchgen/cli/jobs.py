@@ -90,6 +90,7 @@ def run_command(
     from batchgen.report.samples import first_failed
     from batchgen.results.committed import Committed
     from batchgen.storage.own_files import COST_SUMMARY_FILE
+    from batchgen.storage.set_aside import set_aside_text
     from batchgen.text.terminal import harmless
     from batchgen.transport.event_loop import loop_options
     from batchgen.transport.reply_memory import call_at_first_large
@@ -132,6 +133,8 @@ def run_command(
     if joined is not None and not quiet:
         lacking = f", {joined.without:,} of them without the new fields" if joined.without else ""
         click.echo(f"All fields together: {joined.path}, {joined.rows:,} rows{lacking}", err=True)
+    if not quiet and (beside := set_aside_text(Path(summary.output), complete=summary.state == "complete")):
+        click.echo(harmless(f"note: {beside}."), err=True)
     if not quiet and (summary.succeeded or summary.failed):
         path = Path(job.output.path)
         name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
@@ -253,8 +256,9 @@ def estimate(
 
     Every row is counted. Without --pilot nothing is sent: answers are bounded by max_tokens, so that only a range can
     be given, or taken from an earlier run of the job. Rows that alone hold more than 1/N of the input are always in a
-    pilot of N. --output DIR writes DIR/estimate.parquet, a line per row; the pilot's answers go where the job's own
-    output.path says.
+    pilot of N. With --update or --reuse only rows without an earlier answer are counted, and sent by a pilot, which
+    moves the earlier run aside as the update would. --output DIR writes DIR/estimate.parquet, a line per row; the
+    pilot's answers go where the job's own output.path says.
 
     \b
     Example:
@@ -276,8 +280,6 @@ def estimate(
         return load_from({**options, "output": None})
 
     job = load()
-    if (pilot or sample) and (options["update"] or options["reuse"]):
-        raise UsageError("--pilot and --sample draw from the whole job: they go with neither --update nor --reuse.")
     with (
         endpoint_for(job, options["simulate"]) as endpoint,
         reporters(progress=not no_progress, brief=True) as reporter,
@@ -286,7 +288,7 @@ def estimate(
         def send(job: Job, rows: AbstractSet[int]) -> Summary:
             async def main() -> Summary:
                 below = PilotReporter(reporter, len(rows))
-                return await _run_under_signals(job, load, endpoint, below, only=rows)
+                return await _run_under_signals(job, load, endpoint, below, only=rows, update=options["update"])
 
             summary = anyio.run(main, backend_options=loop_options())
             if summary.state == "interrupted":

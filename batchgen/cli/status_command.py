@@ -16,6 +16,7 @@ import msgspec
 from batchgen.errors import OutputError
 from batchgen.storage.own_files import is_run
 from batchgen.storage.run_state import RunState, read_state
+from batchgen.storage.set_aside import set_aside_text
 from batchgen.text.figures import amount, duration, figure, money, plain
 from batchgen.text.sections import Document, Fact, Facts, Section, Table, sections_text
 from batchgen.text.storable import json_bytes
@@ -82,6 +83,8 @@ def status_text(states: dict[str, tuple[RunState, str | None]], now: datetime) -
     if len(states) == 1:
         [(directory, (state, holder))] = states.items()
         facts = _facts(state, holder, now)
+        beside = set_aside_text(Path(directory), complete=state.state == "complete")
+        facts += [Fact("beside it", plain(beside, 600))] if beside else []
         marks = [_what(state, holder), *(["simulated"] if state.simulated else [])]
         return sections_text(
             Document(f"{plain(directory, 300)}: {plain(state.job)}", marks, [Section("", [Facts(facts)])])

@@ -17,7 +17,8 @@ from batchgen.estimating.cost import (
     predicted_cost,
     sampled_bill,
 )
-from batchgen.estimating.count import Asked, Census, CountedRow
+from batchgen.estimating.count import Census
+from batchgen.estimating.histogram import Asked, CountedRow
 from batchgen.estimating.intervals import CONFIDENCE, Interval
 from batchgen.estimating.observed import Observations
 from batchgen.estimating.values import Span

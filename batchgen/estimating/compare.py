@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from batchgen.estimating.cost import Answers, bounded_answers, input_cost, predicted_answers
-from batchgen.estimating.count import Census, Histogram, Ruler, thinks
+from batchgen.estimating.count import Census, Ruler, thinks
+from batchgen.estimating.histogram import Histogram
 from batchgen.estimating.intervals import Interval
 from batchgen.estimating.values import Offer, Span
 from batchgen.money.ledger import MONEY

@@ -15,7 +15,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from batchgen.estimating.count import Asked, Census, CountedRow, Histogram
+from batchgen.estimating.count import Census
+from batchgen.estimating.histogram import Asked, CountedRow, Histogram
 from batchgen.estimating.intervals import Interval, mean_interval
 from batchgen.estimating.observed import Observed
 from batchgen.money.prices import ModelPrice, Price

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import os
-from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -27,6 +26,8 @@ import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.engine.reporter import Progress, Reporter
+from batchgen.estimating.draw import Draw
+from batchgen.estimating.histogram import Asked, CountedRow, Histogram
 from batchgen.estimating.intervals import mean_interval
 from batchgen.job.parts import JobParts
 from batchgen.job.render import rendered
@@ -49,76 +50,6 @@ EXAMPLES = 5
 
 _REMEMBERED = 256  # texts whose count is cached: a system prompt is the same in every row
 _REMEMBERED_CHARACTERS = 32_768
-
-
-class Histogram:
-    """Rows and tokens by input length. The bins are divided at `edges`; an edge belongs to the bin below it.
-
-    For each bin: `answers` are the most output tokens of its rows together, as far as they are bounded; `unbounded` is
-    the number of rows whose answers nothing bounds.
-    """
-
-    __slots__ = ("answers", "edges", "rows", "tokens", "unbounded")
-
-    def __init__(self, edges: Iterable[int]) -> None:
-        self.edges = sorted(set(edges))
-        self.rows = [0] * (len(self.edges) + 1)
-        self.tokens = [0] * (len(self.edges) + 1)
-        self.answers = [0] * (len(self.edges) + 1)
-        self.unbounded = [0] * (len(self.edges) + 1)
-
-    def add(self, tokens: int, answer: int | None) -> None:
-        """Add a row with this many input tokens and at most this many output tokens (None: unbounded)."""
-        place = bisect_left(self.edges, tokens)
-        self.rows[place] += 1
-        self.tokens[place] += tokens
-        if answer is None:
-            self.unbounded[place] += 1
-        else:
-            self.answers[place] += answer
-
-    def merge(self, other: Histogram) -> None:
-        """Add the counts of a histogram with the same edges."""
-        for mine, theirs in (
-            (self.rows, other.rows),
-            (self.tokens, other.tokens),
-            (self.answers, other.answers),
-            (self.unbounded, other.unbounded),
-        ):
-            for place, value in enumerate(theirs):
-                mine[place] += value
-
-    def scaled(self, factor: float) -> Histogram:
-        """Return the counts times a factor: those of a sample, for all rows."""
-        other = Histogram(self.edges)
-        for name in ("rows", "tokens", "answers", "unbounded"):
-            setattr(other, name, [round(value * factor) for value in getattr(self, name)])
-        return other
-
-    def places(self) -> Iterator[tuple[int, int]]:
-        """Yield the number of each bin that has rows, with an input length in it."""
-        for place, rows in enumerate(self.rows):
-            if rows:
-                last = self.edges[-1] + 1 if self.edges else 0
-                yield place, self.edges[place] if place < len(self.edges) else last
-
-
-class Asked(Struct, frozen=True):
-    """What decides the price of a row besides its length: the model, whether it thinks, what the provider adds."""
-
-    model: str
-    thinks: bool
-    added: str | None = None
-
-
-class CountedRow(Struct, frozen=True, gc=False):
-    """A row that has a prompt. `answer` is the most output tokens it can get, None if unbounded; `media` are the kinds
-    of content in its messages that are not counted."""
-
-    asked: Asked
-    tokens: int
-    answer: int | None
-    media: tuple[str, ...] = ()
 
 
 class Census:
@@ -154,7 +85,8 @@ class Census:
         factor = rows / counted
         self.groups = {asked: histogram.scaled(factor) for asked, histogram in self.groups.items()}
         self.others = {model: histogram.scaled(factor) for model, histogram in self.others.items()}
-        self.unaskable, self.too_long = round(self.unaskable * factor), round(self.too_long * factor)
+        for name in ("unaskable", "too_long", "reused"):
+            setattr(self, name, round(getattr(self, name) * factor))
         self.media = Counter({kind: round(number * factor) for kind, number in self.media.items()})
         mean = mean_interval([*self.sampled, *[0] * (counted - len(self.sampled))], rows)
         if mean.expected:
@@ -236,10 +168,12 @@ def count_rows(
     each: Callable[[pa.Array, list[CountedRow | str | None]], None] | None = None,
     sample: AbstractSet[int] | None = None,
     reuse: Reuse | None = None,
+    draw: Draw | None = None,
 ) -> Census:
-    """Render and count every row.
+    """Render and count every row, or those of `sample`.
 
-    `others` maps a model of each further counter to the edges of its histogram. `wanted` rows are kept in the census.
+    `others` maps a model of each further counter to the edges of its histogram. `wanted` rows are kept in the census,
+    and those that `draw` draws among the rows that would be asked.
     `each` is called with the ids and counts of consecutive rows, in input order (a string says why a row has no
     prompt; None: it takes an answer of `reuse`).
     """
@@ -257,18 +191,22 @@ def count_rows(
             return False
         key = parts.keys.of(prompt)
         with lock:
+            if sample is not None and row not in sample:
+                return reuse.has_answer(key)  # the row counts for nothing but its answer in an earlier run
             return reuse.result(row, key, prompt) is not None
 
     def measure(batch: Batch) -> _Slice:
         return _measure(parts, ruler, others, batch, sample, answered=answered)
 
     for found in _in_order(measure, slices, threads):
-        _take(census, found, parts, ruler, wanted, sample=sample)
+        _take(census, found, parts, ruler, wanted, sample=sample, draw=draw)
         if each is not None:
             each(parts.source.row_ids(found.batch), found.rows)
         standing.settled += len(found.rows)
         reporter.moved(standing)
     reporter.finished(standing)
+    if draw is not None:
+        census.wanted |= draw.rows()
     if sample is not None:
         census.extrapolate(every, len(sample))
     for asked in census.groups:
@@ -348,6 +286,7 @@ def _take(
     wanted: AbstractSet[int],
     *,
     sample: AbstractSet[int] | None,
+    draw: Draw | None,
 ) -> None:
     ids: pa.Array | None = None
     for model, histogram in found.others.items():
@@ -368,6 +307,8 @@ def _take(
             continue
         if number in wanted:
             census.wanted[number] = row
+        if draw is not None:
+            draw.consider(number, row)
         if sample is not None:
             census.sampled.append(row.tokens)
         if row.media:

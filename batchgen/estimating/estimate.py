@@ -6,10 +6,10 @@ their answers are kept for the run), from an earlier run of the job, or bounded 
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,7 @@ from batchgen.errors import InputError, OutputError, StoppedError, UsageError
 from batchgen.estimating.basis import Basis, basis_of
 from batchgen.estimating.compare import Comparison
 from batchgen.estimating.count import Ruler, count_rows
+from batchgen.estimating.draw import Draw, drawn_rows, pilot_rows
 from batchgen.estimating.duration import duration
 from batchgen.estimating.lanes import lanes_of
 from batchgen.estimating.observed import Observations, observe
@@ -72,7 +73,8 @@ def estimate(
     price file that replaces the job's. `output`: a directory for `estimate.parquet`. `endpoint` replaces the job's
     endpoint, `send` the function that runs the pilot. `sample`: count this many random rows only, of a very large
     input; the interval then holds what that leaves open too. `update`: rows that have an answer in the output directory
-    are not counted. `memory`: rows that are read instead of `input.path`. Raises `UsageError` if job, input or
+    are neither counted nor sent; a pilot then moves an earlier run aside, as the update itself would. `memory`: rows
+    that are read instead of `input.path`. Raises `UsageError` if job, input or
     directories are wrong, `StoppedError` if the pilot was stopped.
     """
     reporter = reporter or Reporter()
@@ -118,16 +120,22 @@ def estimate(
             TemporaryDirectory(prefix="batchgen-") if simulated else nullcontext(job.output.path) as place,
             planned_reuse(parts, update=update) as reuse,
         ):
+            draw = Draw(pilot, seed) if pilot and reuse is not None else None
             census = count_rows(
                 parts,
                 ruler,
                 others=comparison.edges,
-                wanted=frozenset(drawn),
+                wanted=frozenset(drawn if draw is None else ()),
                 reporter=reporter,
                 each=rows.add if rows is not None else None,
                 sample=counted,
                 reuse=reuse,
+                draw=draw,
             )
+            if draw is not None:
+                drawn = [*draw.rows()]
+                if not drawn:
+                    notes.append("Every row has an earlier answer: the pilot sent nothing.")
             if scan.rows and census.unaskable == scan.rows:
                 row, reason = next(iter(census.unaskable_examples.items()))
                 raise InputError(f"None of the {scan.rows:,} rows can be asked; row {row}: {reason}")
@@ -135,7 +143,7 @@ def estimate(
             if pilot and drawn:
                 chosen = pilot_rows(drawn, dominating)
                 sent = msgspec.structs.replace(read, output=msgspec.structs.replace(job.output, path=place))
-                _run_pilot(send or partial(_send, parts.endpoint, reporter), sent, chosen)
+                _run_pilot(send or partial(_send, parts.endpoint, reporter, update), sent, chosen)
                 observations = observe(parts, scan.fingerprint, Path(place), only=chosen, seed=seed)
                 if simulated:
                     notes.append("The pilot was simulated: its answers are made up and are not kept for a run.")
@@ -147,7 +155,8 @@ def estimate(
                 rule = f"{made.input_rule}, {len(counted):,} of {scan.rows:,} rows counted"
                 made = msgspec.structs.replace(made, input_method="rule", input_rule=rule)
             if reuse is not None:
-                made = msgspec.structs.replace(made, reused=census.reused, saved=reuse.saved if census.reused else None)
+                saved = reuse.saved if counted is None else _scaled(reuse.saved, scan.rows, len(counted))
+                made = msgspec.structs.replace(made, reused=census.reused, saved=saved if census.reused else None)
             if rows is not None:
                 rows.write(made, basis.expected)
     try:
@@ -159,6 +168,11 @@ def estimate(
     return made
 
 
+def _scaled(amount: Decimal, rows: int, counted: int) -> Decimal:
+    """Return what an amount for `counted` rows is for all rows."""
+    return (amount * rows / counted).quantize(Decimal("1e-12"))
+
+
 def load_estimate(output_dir: str | Path) -> Estimate | None:
     """Return the estimate that is kept with a run or was written to `output_dir`; None if there is none.
 
@@ -167,23 +181,6 @@ def load_estimate(output_dir: str | Path) -> Estimate | None:
     directory = Path(output_dir)
     state = read_run_json(directory)
     return read_estimate(state.estimate if state is not None else None) or read_table_estimate(directory)
-
-
-def drawn_rows(rows: int, count: int, seed: int) -> list[int]:
-    """Return `count` random row numbers, or all if there are fewer. With the same seed a larger draw begins with a
-    smaller."""
-    if count >= rows:
-        return list(range(rows))
-    rng = random.Random(seed)
-    drawn: dict[int, None] = {}
-    while len(drawn) < count:
-        drawn[rng.randrange(rows)] = None
-    return list(drawn)
-
-
-def pilot_rows(drawn: Sequence[int], dominating: Collection[int]) -> frozenset[int]:
-    """Return as many rows as were drawn: the dominating ones, then the first of the others that were drawn."""
-    return frozenset([*dominating, *(row for row in drawn if row not in dominating)][: len(drawn)])
 
 
 def _earlier_run(parts: JobParts, input_fingerprint: str, notes: list[str], seed: int) -> Observations | None:
@@ -201,9 +198,10 @@ def _run_pilot(send: Send, job: Job, rows: AbstractSet[int]) -> None:
         raise StoppedError(f"The pilot was stopped: {summary.error['message']}")
 
 
-def _send(endpoint: Endpoint, reporter: Reporter, job: Job, rows: AbstractSet[int]) -> Summary:
+def _send(endpoint: Endpoint, reporter: Reporter, update: bool, job: Job, rows: AbstractSet[int]) -> Summary:
     async def main() -> Summary:
-        return await arun(job, endpoint=endpoint, reporter=PilotReporter(reporter, len(rows)), only=rows)
+        below = PilotReporter(reporter, len(rows))
+        return await arun(job, endpoint=endpoint, reporter=below, only=rows, update=update)
 
     return anyio.run(main, backend_options=loop_options())
 

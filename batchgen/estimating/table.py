@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchgen.errors import OutputError
-from batchgen.estimating.count import Asked, CountedRow
+from batchgen.estimating.histogram import Asked, CountedRow
 from batchgen.estimating.values import Estimate
 from batchgen.files.arrow import arrow_file
 from batchgen.files.modes import make_directory

@@ -73,6 +73,10 @@ class Reuse:
         self.saved += self._cost(prompt.model or self._parts.model, answer) or _NOTHING
         return self.as_result(row, key, answer)
 
+    def has_answer(self, key: bytes) -> bool:
+        """Whether a row would take an earlier answer; nothing counts as taken by this."""
+        return self._index.find(key, partial(self._fits, key)) is not None
+
     def mean_cost(self) -> Decimal | None:
         """Return what an answer costs now, at the mean of some of the earlier ones; None where no price is known."""
         costs = [self._cost(self._parts.model or answer.model or "", answer) for answer in self._index.some()]

@@ -1,6 +1,7 @@
 """What check, estimate and the messages say of rows that have an answer already."""
 
 import json
+import shutil
 from decimal import Decimal
 
 import pytest
@@ -51,8 +52,44 @@ def test_estimate_counts_what_is_new(command, grown):
     assert new["input_tokens"] * 4 < whole["input_tokens"]
     assert Decimal(new["saved"]) > 0
     assert "12 rows take an earlier answer" in command("estimate", path, "--update", "--no-progress").stdout
-    told = command("estimate", path, "--update", "--pilot", "2")
-    assert (told.returncode, "--pilot" in told.stderr) == (2, True)
+
+
+def test_a_pilot_of_an_update_sends_new_rows_alone(command, grown, tmp_path):
+    """As many as there are; the update then takes them too, and the earlier run stays whole beside it."""
+    path, server = grown
+    told = command("estimate", path, "--update", "--pilot", "2", "--json", "--no-progress")
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    assert (found["reused"], found["output_method"], server.stats()["served"]) == (OLD, "pilot", OLD + 2)
+    [aside] = tmp_path.glob("out.old-*")
+    assert len(results_of(aside)[0]) == OLD
+    code, summary = command.summary(path, "--update")
+    assert (code, summary["succeeded"], server.stats()["served"]) == (0, OLD + NEW, OLD + NEW)
+    assert sum(row["reused"] for row in results_of(tmp_path / "out")[0]) == OLD
+    told = command("estimate", path, "--update", "--pilot", "2", "--no-progress")
+    assert (told.returncode, "the pilot sent nothing" in told.stdout) == (0, True), told.stderr
+    assert server.stats()["served"] == OLD + NEW
+    more = ["--output", str(tmp_path / "table"), "--set", f"output.path={tmp_path / 'more'}", "--reuse", "out"]
+    told = command(
+        "estimate", path, *more, "--set", "model.parameters.seed=1", "--pilot", "4", "--json", "--no-progress"
+    )
+    assert told.returncode == 0, told.stderr
+    assert (json.loads(told.stdout)["reused"], server.stats()["served"]) == (0, OLD + NEW + 4)
+
+
+def test_a_sample_of_an_update_stands_for_all_rows(command, simulator, job, tmp_path):
+    """Rows with an earlier answer, and what they save, are counted in the sample and stand for their share of all."""
+    server = simulator()
+    texts = [f"row {n}" for n in range(400)]
+    path = job(write_csv(tmp_path / "in.csv", texts), server.url)
+    assert command.summary(path, "--limit", "300")[0] == 0
+    asked = ["--update", "--json", "--no-progress"]
+    whole, some = (json.loads(command("estimate", path, *asked, *more).stdout) for more in ([], ["--sample", "200"]))
+    assert (whole["reused"], abs(some["reused"] - 300) < 40) == (300, True)
+    assert abs(Decimal(some["saved"]) / Decimal(whole["saved"]) - 1) < Decimal("0.15")
+    assert abs(some["input_tokens"] / whole["input_tokens"] - 1) < 0.3
+    told = command("estimate", path, *asked, "--sample", "200", "--pilot", "20")
+    assert (told.returncode, server.stats()["served"]) == (0, 320), told.stderr
 
 
 def test_a_raised_limit_asks_what_was_cut(command, simulator, job, tmp_path):
@@ -93,6 +130,34 @@ def test_the_summary_says_what_was_saved(command, grown, tmp_path):
     assert f"{OLD} answers of earlier runs" in command("report", tmp_path / "out").stdout
     told = command("run", path, "--update", "--fresh")
     assert (told.returncode, "give one of them" in told.stderr) == (2, True)
+
+
+def test_runs_that_lie_beside_are_said(command, grown, tmp_path):
+    """How many there are, how large, and that they may go once the run is complete; nothing of them is deleted."""
+    path, server = grown
+    assert "beside it" not in command("status", tmp_path / "out").stdout
+    for number in range(5):
+        told = command(
+            "run", path, "--update", "--no-progress", "--set", f"prompt.system=Say {number}.", "--limit", "2"
+        )
+        assert told.returncode == 0, told.stderr
+    names = sorted(found.name for found in tmp_path.glob("out.old-*"))
+    end = f"{names[2]}, {names[3]}, {names[4]}, and 2 older"
+    assert "note: 5 earlier runs (1 MB) may be deleted: what this run could take of them is in it." in told.stderr
+    assert end in told.stderr
+    assert end in " ".join(command("status", tmp_path / "out").stdout.split())
+    assert command("run", path, "--update", "--quiet", "--set", "prompt.system=Say 4.", "--limit", "2").stderr == ""
+    served = server.stats()["served"]
+    shutil.rmtree(tmp_path / "out")
+    told = command("run", path, "--no-progress", "--set", "prompt.system=Say 3.", "--limit", "2")
+    hint = f"beside it 5 earlier runs ({end}): to pay nothing twice, take the answers of the latest with --reuse "
+    assert hint in " ".join(told.stderr.split())
+    assert server.stats()["served"] == served + 2
+    shutil.rmtree(tmp_path / "out")
+    more = [word for name in names for word in ("--reuse", str(tmp_path / name))]
+    told = command("run", path, "--no-progress", *more, "--set", "prompt.system=Say 3.", "--limit", "2")
+    assert (told.returncode, "No run is in" in told.stderr) == (0, False)
+    assert server.stats()["served"] == served + 2
 
 
 def test_simulated_answers_stay_apart(command, grown, tmp_path):

@@ -14,7 +14,7 @@ import batchgen
 from batchgen.engine.reporter import Reporter
 from batchgen.estimating.basis import basis_of
 from batchgen.estimating.count import Ruler, count_rows
-from batchgen.estimating.estimate import drawn_rows, pilot_rows
+from batchgen.estimating.draw import drawn_rows, pilot_rows
 from batchgen.estimating.observed import Observations, Observed, observe
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.parts import assemble

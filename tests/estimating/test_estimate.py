@@ -11,7 +11,7 @@ import pytest
 import batchgen
 from batchgen.errors import InputError, OutputError, UsageError
 from batchgen.estimating.cost import Answers, Sampled, calibration_of, fit_answers
-from batchgen.estimating.count import Asked, CountedRow, Histogram
+from batchgen.estimating.histogram import Asked, CountedRow, Histogram
 from batchgen.estimating.observed import Observed
 from batchgen.job.settings import parse_job
 from batchgen.pace.rate_limit import SAFETY
