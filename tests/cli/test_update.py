@@ -149,6 +149,8 @@ def test_runs_that_lie_beside_are_said(command, grown, tmp_path):
     assert command("run", path, "--update", "--quiet", "--set", "prompt.system=Say 4.", "--limit", "2").stderr == ""
     served = server.stats()["served"]
     shutil.rmtree(tmp_path / "out")
+    assert "No run is in" not in command("run", path, "--no-progress", "--simulate", "--limit", "2").stderr
+    shutil.rmtree(tmp_path / "out")
     told = command("run", path, "--no-progress", "--set", "prompt.system=Say 3.", "--limit", "2")
     hint = f"beside it 5 earlier runs ({end}): to pay nothing twice, take the answers of the latest with --reuse "
     assert hint in " ".join(told.stderr.split())
