@@ -114,8 +114,9 @@ class BatchApi(Protocol):
     """The batch API of one vendor, bound to one model's settings.
 
     A `Failure` of a reading says what a live call's would: with the verdict STOP no other call can succeed, with WAIT
-    and RETRY the same call may later. `maybe_billed`: a call that creates may have done so all the same. After a call
-    that names a file or a batch, `http_status` 404 or 410 says that there is none such (any more).
+    and RETRY the same call may later, with FAIL (kind TOO_LONG) it was too large. `maybe_billed`: a call that creates
+    may have done so all the same. After a call that names a file or a batch, `http_status` 404 or 410 says that there
+    is none such (any more).
     """
 
     @property

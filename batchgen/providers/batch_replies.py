@@ -38,6 +38,7 @@ _EARLIEST_S = 1_262_304_000.0  # 2010: no vendor is older, and some write an ear
 _LATEST_S = 32_503_680_000.0
 _MILLISECONDS = 1e11
 _TIME_FIELDS = ("seconds", "$date", "value", "time", "timestamp")
+_GOOD_WORDS = re.compile(r"success|complete|finished|\bok\b", re.IGNORECASE)
 _NOT_READY = frozenset({"pending", "uploaded", "uploading", "running", "processing", "validating", "notrunning"})
 _FILE_FAILED = frozenset({"error", "failed", "deleted", "deleting", "expired", "rejected"})
 _LISTS = ("data", "value", "batches", "jobs", "files", "items", "results")
@@ -139,8 +140,14 @@ def batch_errors(given: Mapping[str, Any], errors: Sequence[Rule]) -> tuple[Batc
     if isinstance(found, dict):
         found = found["data"] if isinstance(found.get("data"), list) else [found]
     entries = found if isinstance(found, list) else [found]
-    entries = [*entries, given.get("error"), given.get("cancel_by_xai_message")]
+    entries = [*entries, given.get("error"), *(text for name, text in given.items() if _is_reason(name, text))]
     return tuple(batch_error(entry, 0, errors) for entry in entries[:1_000] if entry)
+
+
+def _is_reason(name: str, text: Any) -> bool:
+    """Whether a field of a vendor's own says why a batch has ended (xAI's `cancel_by_xai_message`)."""
+    named = name.endswith(("_message", "_reason"))
+    return named and isinstance(text, str) and bool(text) and _GOOD_WORDS.search(text) is None
 
 
 def batch_error(entry: Any, status: int, errors: Sequence[Rule]) -> BatchError:
@@ -221,41 +228,66 @@ def whole(value: Any) -> int | None:
     return int(value)
 
 
-def refused(response: Response, errors: Sequence[Rule]) -> BatchError | None:
-    """Return why a batch was refused when it was to be created; None where the reply does not say that it was.
+class ReplyReader:
+    """Says why a reply is not what was asked for. `url` is where the requests themselves would go; `errors` is the
+    vendor's table, `model` the job's own."""
 
-    What stops the run, and what may pass, is a `Failure`: see `unusable`.
-    """
-    if not 400 <= response.status < 500:
+    def __init__(self, provider: Provider, url: str, errors: Sequence[Rule], model: str) -> None:
+        self._provider = provider
+        self._request = Request(url, b"", {}, model=model)
+        self.errors = errors
+
+    def refused(self, response: Response) -> BatchError | None:
+        """Return why a batch was refused when it was to be created; None where the reply does not say that it was.
+
+        What stops the run, and what may pass, is a `Failure`: see `unusable`.
+        """
+        if not 400 <= response.status < 500:
+            return None
+        try:
+            given = decode_json(response.body)
+        except UnreadableError:
+            return None
+        rule = find_batch_rule(self.errors, response.status, read_error(given))
+        final = rule.verdict is Verdict.FAIL and response.status not in _PERHAPS_DONE
+        if final or rule.throttle is Throttle.QUEUE or rule.kind is FailureKind.MODEL_UNAVAILABLE:
+            return batch_error(given, response.status, self.errors)
         return None
-    try:
-        given = decode_json(response.body)
-    except UnreadableError:
-        return None
-    rule = find_batch_rule(errors, response.status, read_error(given))
-    full = rule.throttle is Throttle.QUEUE
-    if full or (rule.verdict is Verdict.FAIL and response.status not in _PERHAPS_DONE):
-        return batch_error(given, response.status, errors)
-    return None
 
+    def unusable(self, response: Response) -> Failure:
+        """Return what a reply means that is an error, or something that cannot be read.
 
-def unusable(response: Response, provider: Provider, url: str) -> Failure:
-    """Return what a reply means that is not what was asked for: an error, or something that cannot be read.
+        Whatever was to be created may have been, unless the status says that it was not. A call that is refused for
+        good stops the run, as all others would be refused, too; but a smaller file may be taken.
+        """
+        status = response.status
+        if not 200 <= status < 300 or find_error(document(response)) is not None:
+            outcome = self._provider.read_response(self._request, response)
+            if isinstance(outcome, Failure):
+                return self._judged(outcome, response)
+        said = printable(response.body[:200].decode("utf-8", "replace"))
+        return Failure(
+            FailureKind.UNREADABLE,
+            Verdict.RETRY,
+            f"HTTP {status} without the object that was asked for: {said}",
+            http_status=status,
+            request_id=response.headers.get("x-request-id"),
+            maybe_billed=True,
+        )
 
-    Whatever was to be created may have been, unless the status says that it was not.
-    """
-    status = response.status
-    if not 200 <= status < 300 or find_error(document(response)) is not None:
-        outcome = provider.read_response(Request(url, b"", {}), response)
-        if isinstance(outcome, Failure):
-            perhaps = status in _PERHAPS_DONE or status < 300 or status >= 500
-            return structs.replace(outcome, maybe_billed=outcome.maybe_billed or perhaps, usage=None)
-    said = printable(response.body[:200].decode("utf-8", "replace"))
-    return Failure(
-        FailureKind.UNREADABLE,
-        Verdict.RETRY,
-        f"HTTP {status} without the object that was asked for: {said}",
-        http_status=status,
-        request_id=response.headers.get("x-request-id"),
-        maybe_billed=True,
-    )
+    def _judged(self, failure: Failure, response: Response) -> Failure:
+        status = response.status
+        try:
+            said = read_error(decode_json(response.body))
+        except UnreadableError:
+            said = None
+        rule = None if said is None or 300 <= status < 400 else find_batch_rule(self.errors, status, said)
+        kind, verdict = (failure.kind, failure.verdict) if rule is None else (rule.kind, rule.verdict)
+        if verdict is Verdict.WAIT and status >= 500:
+            kind = FailureKind.SERVER_ERROR
+        if verdict is Verdict.FAIL and kind is not FailureKind.TOO_LONG:
+            verdict = Verdict.STOP
+        perhaps = status in _PERHAPS_DONE or status < 300 or status >= 500
+        return structs.replace(
+            failure, kind=kind, verdict=verdict, maybe_billed=failure.maybe_billed or perhaps, usage=None
+        )

@@ -32,6 +32,11 @@ _QUEUED = (
     r"(?: \w+)? (?:limit|quota)|"
     r"batch contains [\d,]+ (?:tokens|requests) but only"
 )
+_NOT_READY = (
+    r"\bfiles?\b.{0,80}(?:not (?:yet )?(?:ready|processed|been processed|in (?:a |the )?processed)|"
+    r"still (?:being |not )|is (?:currently )?(?:being |un)?(?:processed|processing|pending)\b)|"
+    r"not (?:yet )?ready to be used"
+)
 _TOO_LARGE = (
     r"(?:file|batch|payload|body)\b.{0,60}(?:too large|too big|too many|exceed\w* .{0,40}(?:size|limit|maximum|lines|"
     r"requests|number))|too many (?:lines|tasks|rows|requests in)|(?:maximum|max) (?:file|batch) size"
@@ -72,6 +77,7 @@ CHAT_COMPLETIONS: tuple[Rule, ...] = (
 BATCHES: tuple[Rule, ...] = (
     limit("token_limit_exceeded enqueued_token_limit_exceeded batch_queue_full", Throttle.QUEUE, BATCH),
     limit("", Throttle.QUEUE, BATCH, message=_QUEUED),
+    rule("", _K.SERVER_ERROR, _RETRY, BATCH, status="0 400 404 409 422", message=_NOT_READY),
     rule("too_many_tasks file_too_large batch_too_large request_too_large", _K.TOO_LONG, _FAIL, BATCH),
     rule("", _K.TOO_LONG, _FAIL, BATCH, status="413"),
     rule("", _K.TOO_LONG, _FAIL, BATCH, status="0 400 422", message=_TOO_LARGE),

@@ -26,13 +26,12 @@ from batchgen.providers.batch_api import (
 )
 from batchgen.providers.batch_lines import LineReader, json_line
 from batchgen.providers.batch_replies import (
+    ReplyReader,
     listed,
     next_after,
     one_object,
     read_file_object,
     read_status,
-    refused,
-    unusable,
 )
 from batchgen.providers.batch_terms import BatchTerms
 from batchgen.providers.openai_chat import endpoint
@@ -69,8 +68,6 @@ class FileBatches:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._terms = terms
-        self._vendor = vendor
-        self._provider = wire_format
         self._parts = urlsplit(endpoint(settings.base_url, vendor))
         root = self._parts.path.removesuffix(_CHAT)
         deployment = _DEPLOYMENT.search(root)
@@ -79,6 +76,7 @@ class FileBatches:
         version = _VERSION.search(self._root)
         self._request_path = terms.request_path or (version[0] if version else "/v1") + _CHAT
         self._headers = with_user_headers({"Accept": "application/json"}, settings.headers)
+        self._replies = ReplyReader(wire_format, self._url(_CHAT), vendor.errors, settings.name)
         self._lines = LineReader(wire_format, self._url(_CHAT), vendor.errors, settings.name)
 
     @property
@@ -132,7 +130,7 @@ class FileBatches:
     def read_file(self, response: Response) -> BatchFile | Failure:
         given = one_object(response)
         if given is None:
-            return unusable(response, self._provider, self._url(_CHAT))
+            return self._replies.unusable(response)
         return read_file_object(given, needs_ready=self._terms.limits.needs_file_ready)
 
     def list_files(self) -> ApiCall:
@@ -175,25 +173,25 @@ class FileBatches:
     def read_batch(self, response: Response) -> BatchStatus | BatchError | Failure:
         given = one_object(response)
         if given is not None:
-            return read_status(given, self._vendor.errors)
-        return refused(response, self._vendor.errors) or unusable(response, self._provider, self._url(_CHAT))
+            return read_status(given, self._replies.errors)
+        return self._replies.refused(response) or self._replies.unusable(response)
 
     def read_page(self, response: Response) -> BatchPage | Failure:
         items = listed(response)
         if items is None:
-            return unusable(response, self._provider, self._url(_CHAT))
+            return self._replies.unusable(response)
         if all("filename" in item or item.get("object") == "file" for item in items):
             ready = self._terms.limits.needs_file_ready
             path, query = "/files", {"purpose": self._terms.purpose, **self._terms.list_files}
             page = BatchPage(files=[read_file_object(item, needs_ready=ready) for item in items])
         else:
             path, query = self._terms.batches, dict(self._terms.list_batches)
-            page = BatchPage(batches=[read_status(item, self._vendor.errors) for item in items])
+            page = BatchPage(batches=[read_status(item, self._replies.errors) for item in items])
         last = next_after(response)
         return page if last is None else msgspec.structs.replace(page, next=self._get(path, {**query, "after": last}))
 
     def refusal(self, response: Response) -> Failure | None:
-        return None if 200 <= response.status < 300 else unusable(response, self._provider, self._url(_CHAT))
+        return None if 200 <= response.status < 300 else self._replies.unusable(response)
 
     # ---- results
 

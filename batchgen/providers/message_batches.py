@@ -23,7 +23,7 @@ from batchgen.providers.batch_api import (
     ResultLine,
 )
 from batchgen.providers.batch_lines import LineReader, json_line
-from batchgen.providers.batch_replies import listed, next_after, one_object, phase_of, refused, time_s, unusable, whole
+from batchgen.providers.batch_replies import ReplyReader, listed, next_after, one_object, phase_of, time_s, whole
 from batchgen.providers.batch_terms import BatchTerms
 from batchgen.providers.protocol import ModelSettings, Provider
 from batchgen.providers.request_parts import with_user_headers
@@ -52,12 +52,11 @@ class MessageBatches:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._terms = terms
-        self._vendor = vendor
-        self._provider = wire_format
         self._parts = urlsplit(endpoint(settings.base_url))
         self._headers = with_user_headers(
             {"Accept": "application/json", "anthropic-version": VERSION}, settings.headers
         )
+        self._replies = ReplyReader(wire_format, self._parts.geturl(), vendor.errors, settings.name)
         self._lines = LineReader(wire_format, self._parts.geturl(), vendor.errors, settings.name)
 
     @property
@@ -124,19 +123,19 @@ class MessageBatches:
         given = one_object(response)
         if given is not None:
             return self._status(given)
-        return refused(response, self._vendor.errors) or unusable(response, self._provider, self._parts.geturl())
+        return self._replies.refused(response) or self._replies.unusable(response)
 
     def read_page(self, response: Response) -> BatchPage | Failure:
         items = listed(response)
         if items is None:
-            return unusable(response, self._provider, self._parts.geturl())
+            return self._replies.unusable(response)
         last = next_after(response)
         query = {"limit": _PAGE, "after_id": last or ""}
         following = None if last is None else ApiCall("GET", self._url(_PATH, query), self._headers)
         return BatchPage(batches=[self._status(item) for item in items], next=following)
 
     def refusal(self, response: Response) -> Failure | None:
-        return None if 200 <= response.status < 300 else unusable(response, self._provider, self._parts.geturl())
+        return None if 200 <= response.status < 300 else self._replies.unusable(response)
 
     def _status(self, given: Mapping[str, Any]) -> BatchStatus:
         word = word_or_none(given.get("processing_status")) or ""

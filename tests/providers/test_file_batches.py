@@ -354,7 +354,10 @@ def test_a_batch_that_failed_without_a_reason(errors):
 def test_a_batch_that_ended_with_a_reason_alone():
     """As xAI writes it: no row ran, and why stands elsewhere. An expired one's rows are asked again."""
     said = "model x is not supported for batch processing"
-    assert seen(status="cancelled", cancel_by_xai_message=said).phase == "refused"
+    for name in ("cancel_by_xai_message", "cancel_by_vendor_message", "failure_reason"):
+        status = seen(status="cancelled", **{name: said})
+        assert (status.phase, status.errors[0].stops) == ("refused", True)
+    assert seen(status="completed", status_message="Batch completed successfully").phase == "ended"
     assert seen(status="cancelled", errors=["something"], output_file_id="o").phase == "ended"
     assert seen(status="expired", errors=["too slow"]).phase == "ended"
 
@@ -399,6 +402,35 @@ def test_a_reply_that_tells_nothing_of_a_batch(status, error, verdict, perhaps):
     failure = refusal(status, error)
     assert isinstance(failure, Failure)
     assert (failure.verdict, failure.maybe_billed, failure.http_status) == (verdict, perhaps, status)
+
+
+def test_a_model_that_has_no_batches():
+    """Is refused when the batch is created or after; either way it is the same refusal."""
+    error = {"message": "The model does not exist or does not support the Batch API.", "code": "model_not_found"}
+    for found in (refusal(404, error), seen(status="failed", errors=[error]).errors[0]):
+        assert (found.stops, found.kind, found.code) == (True, FailureKind.MODEL_UNAVAILABLE, "model_not_found")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The file file-1 is not ready to be used.",
+        "File file-1 is still being processed.",
+        "Input file has not yet been processed",
+    ],
+)
+def test_a_file_that_is_not_ready_yet(said):
+    """Is no refusal: the batch is created later, and nothing was created now."""
+    failure = refusal(400, {"message": said, "type": "invalid_request_error"})
+    assert (failure.verdict, failure.maybe_billed) == (Verdict.RETRY, False)
+
+
+def test_an_upload_that_is_refused():
+    """For good, which all others would be too; but a smaller file may be taken."""
+    wrong = API.read_file(shown({"error": {"message": "Invalid file format: must be .jsonl"}}, 400))
+    large = API.read_file(shown({"error": {"message": "Payload too large"}}, 413))
+    assert (wrong.verdict, wrong.kind) == (Verdict.STOP, FailureKind.INVALID_REQUEST)
+    assert (large.verdict, large.kind) == (Verdict.FAIL, FailureKind.TOO_LONG)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"<html>", b"null", json.dumps(answer()).encode(), b'{"id":""}'])
