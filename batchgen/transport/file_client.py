@@ -43,7 +43,7 @@ _SLOWEST = 100_000
 
 _KEEP_METHOD = frozenset({307, 308})
 _REDIRECTS = _KEEP_METHOD | {301, 302, 303}
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 Receive = Callable[[httpx.Response, Callable[[], None]], Awaitable[Response | Failure]]
 """Takes the body of a reply; the second argument says that something has come."""
@@ -108,8 +108,8 @@ class FileClient:
         """Make a call and write the body of its reply to a file, which appears whole or not at all.
 
         Return the reply without its body, or as `call` does what came in its place: an error's status with its body, or
-        a failure. A download that was cut is resumed, as long as each attempt brings something. Raises `OSError` if the
-        file cannot be written.
+        a failure. A download that was cut is resumed, as long as each attempt brings something; one whose length the
+        server does not say is whole when nothing comes behind its end. Raises `OSError` if the file cannot be written.
         """
         outcome: Response | Failure | None = None
         try:
@@ -124,6 +124,8 @@ class FileClient:
                     if content.whole:
                         await to_thread.run_sync(file.sync)
                         return outcome
+                    if content.unsure:
+                        continue
                     if isinstance(outcome, Response) or outcome.unsent or content.changed:
                         break
                     fruitless = 0 if file.size > before else fruitless + 1
@@ -248,7 +250,8 @@ class _Content:
     """The content of a file that is downloaded in one or more attempts.
 
     A server that does not resume sends it from the beginning: then what is there already is skipped, and must be the
-    same. `whole`: the end has come; `changed`: it was not the same.
+    same. `whole`: the end has come; `changed`: it was not the same; `unsure`: an end came that no length confirms, as
+    it would if the connection had been closed too soon in an orderly way.
     """
 
     def __init__(self, file: ReplacementFile, gather: Receive) -> None:
@@ -256,7 +259,8 @@ class _Content:
         self._gather = gather
         self._etag: str | None = None
         self._packed = False  # then a range would be one of the packed bytes
-        self.whole = self.changed = False
+        self.whole = self.changed = self.unsure = False
+        self._ended_at: int | None = None
 
     def range(self) -> dict[str, str]:
         """Return the headers that ask for the rest."""
@@ -266,15 +270,19 @@ class _Content:
 
     async def receive(self, reply: httpx.Response, progressed: Callable[[], None]) -> Response | Failure:
         """Write the body to the file; the body of an error is returned."""
+        if reply.status_code == 416 and self._ended_at == self._file.size:  # there is nothing behind it
+            self.whole = True
+            return Response(200, _kept(reply), b"")
+        self.unsure = False
         if reply.status_code not in (200, 206):
             return await self._gather(reply, progressed)
-        skip = self._file.size
+        skip, total = self._file.size, None
         if reply.status_code == 206:
             found = _CONTENT_RANGE.match(reply.headers.get("content-range", ""))
             if found is None or int(found[1]) != skip:
                 self.changed = True
                 raise _TroubleError(failures.BAD_HTTP, "another part of the file was sent than was asked for")
-            skip = 0
+            skip, total = 0, found[2]
         etag = reply.headers.get("etag", "")
         self._etag = etag if etag.startswith('"') else None
         self._packed = reply.headers.get("content-encoding", "identity").lower() != "identity"
@@ -292,8 +300,10 @@ class _Content:
         if skip:
             self.changed = True
             raise _TroubleError(failures.CUT, "the file is shorter than its first part was")
-        self.whole = True
-        return Response(reply.status_code, _kept(reply), b"")
+        known = self._packed or "content-length" in reply.headers or total == str(self._file.size)
+        self.whole = known or self._ended_at == self._file.size
+        self.unsure, self._ended_at = not self.whole, self._file.size
+        return Response(200, _kept(reply), b"")
 
 
 async def _decoded(reply: httpx.Response, progressed: Callable[[], None]) -> AsyncIterator[bytes]:
