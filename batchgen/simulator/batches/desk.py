@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from math import inf, isfinite
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from batchgen.simulator.batches.build import ResultBuilder
 from batchgen.simulator.batches.life import ENDED, LAG_S, BatchLife, life_of, plan_of
@@ -174,9 +175,15 @@ class BatchDesk:
         return sorted(found, key=lambda stored: -stored.number)
 
     def delete_file(self, stored: StoredFile) -> None:
-        """Delete a file. An open batch that reads it still can."""
-        used = any(batch.input_file == stored.id and batch.id in self._open for batch in self.records.batches.values())
-        self.records.delete(stored.id, keep_bytes=used)
+        """Delete a file. A batch that is still validating fails for want of it; one that runs goes on."""
+        users = [batch for batch in self.open_batches(stored.account) if batch.input_file == stored.id]
+        for batch in users:
+            if self.life(batch).word == "validating":
+                self._jobs.pop(batch.id, None)
+                batch.failure = [_unreadable(batch)]
+                batch.scanned = True
+                self.records.save(batch)
+        self.records.delete(stored.id, keep_bytes=bool(users))
 
     # Batches
 
@@ -334,7 +341,7 @@ class BatchDesk:
         if path.exists():
             yield from scan(batch, path, self.settings)
         else:
-            batch.failure = [failure("invalid_request", f"The file {batch.input_file} cannot be read.")]
+            batch.failure = [_unreadable(batch)]
         for name, (code, message) in _WHOLE.items():
             if name in batch.odd:
                 batch.failure = [failure(code, message or self._limit_text(batch))] if code else [{}]
@@ -362,3 +369,7 @@ class BatchDesk:
             f"Enqueued token limit reached for {batch.model} in organization org-simulated. Limit: {limit:,} enqueued "
             "tokens. Please try again once some in_progress batches have been completed."
         )
+
+
+def _unreadable(batch: StoredBatch) -> dict[str, Any]:
+    return failure("invalid_request", f"The file {batch.input_file} cannot be read.")

@@ -152,11 +152,20 @@ def test_compatible_mode_finds_batches_by_their_files_and_names(vendor):
     assert vendor.get("/batches?create_after=20990101000000")["data"] == []
 
 
-def test_a_deleted_file_is_gone_but_its_batch_goes_on(vendor):
-    """The input of an open batch may be deleted; it is used to its end."""
+def test_a_batch_fails_if_its_file_is_deleted_before_it_is_read(vendor):
+    """So that a batch nobody knows of can be made harmless."""
     vendor = vendor()
     batch = vendor.create(LINES)
-    name = batch["input_file_id"]
+    vendor.call("DELETE", f"/files/{batch['input_file_id']}")
+    batch = vendor.later(batch)
+    assert (batch["status"], batch["errors"]["data"][0]["code"]) == ("failed", "invalid_request")
+
+
+def test_a_deleted_file_is_gone_but_its_batch_goes_on(vendor):
+    """The input of a batch that runs may be deleted; it is used to its end."""
+    vendor = vendor()
+    batch = vendor.create(LINES)
+    name = vendor.later(batch, 0.1)["input_file_id"]
     assert json.loads(vendor.call("DELETE", f"/files/{name}").body)["deleted"]
     assert vendor.call("GET", f"/files/{name}").status == 404
     assert len(vendor.results(vendor.later(batch))[0]) == 40
