@@ -24,7 +24,7 @@ from batchgen.simulator.settings import Settings
 from batchgen.simulator.stats import digest_of
 
 _HOUR_S = 3600.0
-_GONE_S = 3600.0
+_GONE_S = 24 * 3600.0
 SLICE_S = 0.003
 """Seconds of work on batches between two looks at the sockets."""
 
@@ -202,7 +202,7 @@ class BatchDesk:
     ) -> StoredBatch:
         """Create a batch. `total`: how many rows it has, where that is known already."""
         number = self.records.next_number()
-        odd = self.odd_ones(BATCHES, number)
+        odd = [name for name in self.odd_ones(BATCHES, number) if dialect != "anthropic" or name not in _WHOLE]
         prefix = "msgbatch_" if dialect == "anthropic" else "batch_"
         batch = StoredBatch(
             id=f"{prefix}{digest_of(f'batch {self.settings.seed} {number} {account}'.encode()):016x}",

@@ -79,7 +79,7 @@ BATCHES = {
     "expires_null": "expires_at is null",
     "metadata_null": "the metadata is not kept",
     "list_lag": "the batch is in no list for five virtual minutes",
-    "gone": "an ended batch and its files are gone a virtual hour later",
+    "gone": "an ended batch and its files are gone a virtual day later",
     "shuffled": "the results are in another order than the requests",
     "bom": "the results begin with a byte order mark",
     "crlf": "the lines of the results end with CR LF",

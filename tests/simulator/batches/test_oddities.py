@@ -257,7 +257,7 @@ def test_odd_moments(vendor, name, expected):
         assert vendor.later(batch, 0.2)["output_file_id"]
     else:
         name = vendor.later(batch, 1.5)["output_file_id"]
-        vendor.now += 3600
+        vendor.now += 24 * 3600
         for path in (f"/batches/{batch['id']}", f"/files/{name}/content"):
             assert vendor.call("GET", path).status == 404
 
