@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 EXTRAS = {
+    "azure": {"obstore": "obstore>=0.8,<1"},
     "estimate": {"tiktoken": "tiktoken>=0.8,<1", "dashscope": "dashscope>=2.0.2,<3"},
+    "gcs": {"obstore": "obstore>=0.8,<1"},
     "mail": {"charset_normalizer": "charset-normalizer>=3.4,<4", "selectolax": "selectolax>=1,<2"},
     "evaluate": {"numpy": "numpy>=1.26"},
     "ray": {"ray": "ray>=2.40,<3"},
+    "s3": {"boto3": "boto3>=1.35", "obstore": "obstore>=0.8,<1"},
     "view": {"duckdb": "duckdb>=1.3,<3", "starlette": "starlette>=0.45,<2", "uvicorn": "uvicorn>=0.34,<1"},
     "xlsx": {"python_calamine": "python-calamine>=0.4,<1", "xlsxwriter": "xlsxwriter>=3.2.9,<4"},
 }

@@ -32,3 +32,28 @@ def browser():
         started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """One S3 server for the whole session: it takes seconds to start."""
+    from tests.stores.s3_server import S3Server
+
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """The S3 server without faults, with the empty buckets `rows` and `out`, and the environment of its user."""
+    from batchgen.stores import opening, protocol
+
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(protocol, "sleep", lambda seconds: None)
+    s3_server.fault = lambda method, path: None
+    s3_server.bucket("rows")
+    s3_server.bucket("out")
+    opening._opened.cache_clear()
+    yield s3_server
+    s3_server.fault = lambda method, path: None

@@ -18,14 +18,14 @@ FLOORS = (
     ("answers",),
     ("providers", "storage", "mail"),
     ("prompts", "money", "source", "transport"),
-    ("text", "files", "tokens", "pace", "simulator"),
+    ("text", "files", "stores", "tokens", "pace", "simulator"),
     ("values", "errors", "secret", "version", "extras"),
 )
 """The rooms of the package from the top floor down. A room knows rooms of lower floors only."""
 
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 OWNED = {
-    "httpx": {"transport.httpx_client", "transport.file_client"},
+    "httpx": {"transport.httpx_client", "transport.file_client", "stores.web"},
     "httptools": {"transport.http1"},
     "aiohappyeyeballs": {"transport.dial"},
     "tenacity": {"pace.retry"},

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import click
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from batchgen.cli.main import cli
@@ -141,6 +143,25 @@ def test_what_a_page_shows_runs(folder, page):
             _shell(body)
 
 
+@pytest.fixture
+def buckets(s3, folder):
+    """The folder beside a bucket of mails."""
+    s3.bucket("mails")
+    body = pa.BufferOutputStream()
+    pq.write_table(pa.table({"mail_id": ["a", "b"], "body": ["Late again!", "Thank you."], "raw": ["", ""]}), body)
+    s3.put("mails", "2026/january.parquet", body.getvalue().to_pybytes())
+    return folder
+
+
+def test_what_is_said_of_buckets_runs(buckets):
+    """Block after block, with the bucket that the page names."""
+    for mark, _, body in BLOCKS["buckets.md"]:
+        if mark.startswith("file: "):
+            (buckets / mark.removeprefix("file: ")).write_text(body, encoding="utf-8")
+        elif mark == "bucket":
+            _shell(body)
+
+
 def _block(mark):
     """Return the only block with a mark."""
     [body] = [body for blocks in BLOCKS.values() for found, _, body in blocks if found == mark]
@@ -149,7 +170,7 @@ def _block(mark):
 
 def test_every_command_is_run_by_a_test():
     """A block of commands without a mark would only be parsed; so is what installs the extras in a checkout."""
-    marks = {"runs", "run", "test", "cron", "background", "server", "client", "image", "container"}
+    marks = {"runs", "bucket", "run", "test", "cron", "background", "server", "client", "image", "container"}
     bare = [body for blocks in BLOCKS.values() for mark, kind, body in blocks if kind in SHELLS and mark not in marks]
     [install] = bare
     named = re.fullmatch(r"\.venv/bin/pip install -e '\.\[([\w,]+)\]'\n", install)[1].split(",")

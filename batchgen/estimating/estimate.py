@@ -42,6 +42,7 @@ from batchgen.job.spooled_input import input_for_reading
 from batchgen.providers.lane import BATCH
 from batchgen.providers.vendors import region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
+from batchgen.stores.address import shown
 from batchgen.text.figures import money
 from batchgen.tokens.parameters import effective_parameters
 from batchgen.transport.event_loop import loop_options
@@ -271,7 +272,7 @@ def _put_together(
         unaskable=census.unaskable,
         unaskable_examples=census.unaskable_examples,
         job=job.name,
-        input=job.input.path,
+        input=shown(job.input.path),
         input_rule=", ".join(sorted({counter.name for counter in census.counters.values()})),
         input_band=basis.band,
         sampled=len(known.known),

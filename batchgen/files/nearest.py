@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 _MOST_LOOKED_AT = 10_000  # names of one folder
@@ -30,8 +31,14 @@ def _nearest(path: Path, suffix: str) -> Path | None:
             names = [entry.name for entry, _ in zip(entries, range(_MOST_LOOKED_AT), strict=False)]
     except OSError:
         return None
-    folded = {name.casefold(): name for name in names if name.endswith(suffix)}
-    wanted = path.name.casefold()
+    near = nearest(path.name, [name for name in names if name.endswith(suffix)])
+    return folder / near if near is not None else None
+
+
+def nearest(wanted: str, names: Iterable[str]) -> str | None:
+    """Return the name that was probably meant, or None."""
+    folded = {name.casefold(): name for name in names}
+    wanted = wanted.casefold()
     near = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)
     near = near or [name for name in folded if wanted and name.startswith(wanted + ".")]
-    return folder / folded[near[0]] if near else None
+    return folded[near[0]] if near else None

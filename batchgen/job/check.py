@@ -21,6 +21,7 @@ from batchgen.providers.auth import public_url
 from batchgen.providers.request_parts import with_user_headers
 from batchgen.storage.move_aside import needs_new_directory
 from batchgen.storage.run_state import fingerprints, problem_with, run_fingerprints
+from batchgen.stores.address import shown
 from batchgen.text.figures import money
 from batchgen.text.storable import json_bytes
 from batchgen.transport import preflight
@@ -109,7 +110,7 @@ def _checked(
     price = parts.price_of(parts.model) if parts.model else None
     return Checked(
         job=job.name,
-        input=job.input.path,
+        input=shown(job.input.path),
         rows=scan.rows,
         columns=list(parts.source.columns),
         provider=job.model.provider,

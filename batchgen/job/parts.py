@@ -16,6 +16,7 @@ from batchgen.job.requests import RequestParts, request_parts
 from batchgen.job.settings import Job, answer_parts
 from batchgen.source import Reading, Source
 from batchgen.storage.result_schema import OWN_COLUMNS, Layout, Parsed
+from batchgen.stores.address import shown
 from batchgen.values import Result, Usage
 
 _PLACES = Decimal("1e-12")
@@ -41,15 +42,17 @@ def assemble(job: Job, endpoint: Endpoint) -> JobParts:
     source = Source.open(job.input.path, id_column=job.input.id, limit=job.input.limit, reading=reading)
     if set(source.columns) >= _REQUEST_FILE and "body" not in requests.template.columns:
         raise InputError(
-            f"{job.input.path} is a file of requests for a batch API: its messages are in the column body. Make "
+            f"{shown(job.input.path)} is a file of requests for a batch API: its messages are in the column body. Make "
             'rows of them, jq -c "{custom_id} + .body" FILE > rows.jsonl, and set messages = "messages" under [prompt].'
         )
-    requests.template.check_columns(source.columns, job.input.path)
+    requests.template.check_columns(source.columns, shown(job.input.path))
     source.check_readable(requests.template.columns)
+    layout = _layout(job, source, requests.answers)
+    source.use_only([*requests.template.columns, *layout.carried.names])
     return JobParts(
         **structs.asdict(requests),
         source=source,
-        layout=_layout(job, source, requests.answers),
+        layout=layout,
         fingerprint=_fingerprint(requests),
         dedupe=_dedupe(job, requests.answers),
     )
@@ -78,23 +81,24 @@ def _dedupe(job: Job, answers: StructuredAnswers | None) -> bool:
 def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layout:
     wanted = source.columns if job.output.columns == "all" else tuple(job.output.columns)
     missing = [column for column in wanted if column not in source.columns]
+    path = shown(job.input.path)
     if missing:
         raise InputError(
-            f"output.columns names {missing[0]!r}, which {job.input.path} does not have; "
+            f"output.columns names {missing[0]!r}, which {path} does not have; "
             f"it has {', '.join(source.columns)}."
         )
     if job.evaluate is not None:
         left_out = [column for column in job.evaluate.columns if column not in wanted]
         if left_out:
             raise InputError(
-                f"evaluate.gold needs column {left_out[0]!r} in the results: it has to be in {job.input.path} and in "
+                f"evaluate.gold needs column {left_out[0]!r} in the results: it has to be in {path} and in "
                 "output.columns."
             )
     clash = [column for column in wanted if column in OWN_COLUMNS]
     if clash:
         others = ", ".join(repr(column) for column in wanted if column not in OWN_COLUMNS)
         raise InputError(
-            f"The input column {clash[0]!r} of {job.input.path} has the name of a result column; rename it, or leave "
+            f"The input column {clash[0]!r} of {path} has the name of a result column; rename it, or leave "
             f"it out of the results with output.columns = [{others}]."
         )
     parsed = None if answers is None else Parsed(answers.type, answers.column)

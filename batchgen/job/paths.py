@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from batchgen.stores.address import is_address
 
 PATH_KEYS = (
     "input.path",
@@ -17,8 +18,6 @@ PATH_KEYS = (
     "pricing.file",
     "output.path",
 )
-
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def resolve_paths(table: dict[str, Any], folder: Path) -> None:
@@ -31,7 +30,7 @@ def resolve_paths(table: dict[str, Any], folder: Path) -> None:
 
 
 def _resolved(path: str, folder: Path) -> str:
-    if path in ("", "-") or path.lstrip().startswith("{") or _ADDRESS.match(path):  # the schema itself begins so
+    if path in ("", "-") or path.lstrip().startswith("{") or is_address(path):  # the schema itself begins so
         return path
     joined = os.path.join(folder, os.path.expanduser(path))
     tidy = os.path.normpath(joined)

@@ -24,6 +24,7 @@ from batchgen.prompts.prompt import PromptSettings, PromptTemplate
 from batchgen.providers.request_parts import from_column
 from batchgen.storage.own_files import JOB_FILE
 from batchgen.storage.result_schema import Parsed
+from batchgen.stores.address import is_address, shown
 from batchgen.text.storable import json_bytes
 from batchgen.values import Message
 
@@ -85,7 +86,7 @@ def store_job(directory: Path, parts: JobParts) -> None:
     body = json_bytes(
         StoredJob(
             prompt=prompt,
-            input=msgspec.structs.replace(parts.job.input, path=os.path.abspath(parts.job.input.path)),
+            input=msgspec.structs.replace(parts.job.input, path=_lasting(parts.job.input.path)),
             input_stamps=parts.source.stamps,
             provider=parts.job.model.provider,
             model=parts.job.model.name,
@@ -100,6 +101,11 @@ def store_job(directory: Path, parts: JobParts) -> None:
     path = directory / JOB_FILE
     if not path.is_file() or path.read_bytes() != body:
         replace_file(path, body)
+
+
+def _lasting(path: str) -> str:
+    """Return a path that means the same from any working directory."""
+    return shown(path) if is_address(path) else os.path.abspath(path)
 
 
 def read_stored_job(directory: Path) -> StoredJob | None:

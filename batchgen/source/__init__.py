@@ -18,13 +18,15 @@ from msgspec import Struct
 
 from batchgen.errors import InputError
 from batchgen.source.delimited import DelimitedReader
-from batchgen.source.files import File, Format, Reading, check_unchanged, find_files
+from batchgen.source.file import File, Format, Reading, check_unchanged, content_digest
 from batchgen.source.ids import Chunks, IdCheck
 from batchgen.source.jsonl import JsonlReader
 from batchgen.source.parquet import ParquetReader
 from batchgen.source.partitions import PartitionedReader
 from batchgen.source.reader import Piece, Reader
+from batchgen.source.remote import find_input
 from batchgen.source.row_values import WholeNumbers, mark_whole, row_values, with_known_zones
+from batchgen.stores.address import shown
 from batchgen.text.columns import missing_column
 
 __all__ = ["Batch", "Reading", "Scan", "ScannedFile", "Source", "row_values"]
@@ -80,6 +82,7 @@ class Source:
         self._reader = reader
         self._id_column = id_column
         self._limit = sys.maxsize if limit is None else limit
+        self._used = set(reader.schema.names)
         self._rows: dict[str, int] = {}  # of files that were read to their end
         self._kept: dict[str, list[Piece]] = {}  # by file; all files that were scanned, or none
         self._whole = set(reader.whole)
@@ -94,7 +97,7 @@ class Source:
         `limit`: the first so many rows are the whole input. `reading`: what is known of delimited files. Raises
         `InputError` naming file, column and fix.
         """
-        files = find_files(path, reading or Reading())
+        files = find_input(path, reading or Reading())
         reader: Reader
         if files[0].format is Format.PARQUET:
             reader = ParquetReader(files)
@@ -113,7 +116,7 @@ class Source:
                 raise InputError(f"input.id: {found}; an id is a text or a number.")
             if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
                 raise InputError(f'input.id: column "{id_column}" of {path} is {kind}; an id is a text or a number.')
-        return cls(path, files, reader, id_column, limit)
+        return cls(shown(path), files, reader, id_column, limit)
 
     @property
     def schema(self) -> pa.Schema:
@@ -141,6 +144,11 @@ class Source:
         for name, reason in self._reader.unreadable.items():
             if name in columns:
                 raise InputError(f"{reason}, which only its own program can read. Write it with a plain type.")
+
+    def use_only(self, columns: Collection[str]) -> None:
+        """Say which columns will be asked for: `scan` does not fetch the others of a Parquet file in a store."""
+        if all(file.remote is not None for file in self._files):
+            self._used &= {*columns, *([] if self._id_column is None else [self._id_column])}
 
     def scan(self) -> Scan:
         """Read everything once: count the rows, prove them readable, check the ids, take the fingerprint.
@@ -203,7 +211,7 @@ class Source:
     def _read(self, file: File, skip: int, most: int, columns: Sequence[str]) -> Iterator[Piece]:
         """As `Reader.read`, from memory where the scan has kept the file."""
         kept = self._kept.get(file.name)
-        if kept is None:
+        if kept is None or not self._used.issuperset(columns):
             yield from self._reader.read(file, skip, most, columns)
             return
         for piece in kept:
@@ -217,9 +225,9 @@ class Source:
         kept: dict[str, list[Piece]] = {}
         room = KEPT_BYTES
         ids = [] if self._id_column is None else [self._id_column]
-        columns = ids if self._reader.proven else self.columns
+        columns = ids if self._reader.proven else [name for name in self.columns if name in self._used]
         files: list[ScannedFile] = []
-        whole = WholeNumbers(self.schema)
+        whole = WholeNumbers(pa.schema([self.schema.field(name) for name in columns]))
         row = 0
         for file in self._files:
             left = self._limit - row
@@ -239,8 +247,7 @@ class Source:
                         kept.setdefault(file.name, []).append(piece)
                     else:
                         kept.clear()
-            with open(file.path, "rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = content_digest(file)
             check_unchanged(file)
             files.append(ScannedFile(file.name, known, file.size, digest))
             self._rows[file.name] = known

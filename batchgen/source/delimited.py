@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from batchgen.errors import InputError
 from batchgen.source.dialect import LINE_BREAK, Dialect, check_encoding, find_dialect, swallowed
-from batchgen.source.files import File, UnpackedBytes, open_bytes
+from batchgen.source.file import File, UnpackedBytes, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece, check_agreement, check_names
 
 _RULE = re.compile(r"(?::?-{2,}:?)?")  # a cell of the line under a header

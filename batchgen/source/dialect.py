@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from batchgen.errors import InputError
-from batchgen.source.files import File, Format, open_bytes
+from batchgen.source.file import File, Format, open_bytes
 
 _CANDIDATES = (",", ";", "\t", "|")
 _DEFAULTS = {Format.CSV: ",", Format.TSV: "\t"}

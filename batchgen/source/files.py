@@ -1,44 +1,21 @@
-"""Which files an input path means, what format they have, and their bytes, unpacked and bounded."""
+"""Which files an input path means, and what format and encoding they have."""
 
 from __future__ import annotations
 
 import codecs
 import glob
-import io
 import os
 import re
-from enum import StrEnum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-from msgspec import Struct, structs
+from msgspec import structs
 
 from batchgen.errors import InputError
-from batchgen.files.arrow import arrow_file
 from batchgen.files.nearest import did_you_mean
+from batchgen.source.file import File, Format, Reading, open_bytes
 
-EXPANSION_CAP = 200
-"""Most bytes that one byte of a .gz or .zst file may become, once `EXPANSION_FLOOR` is passed: text packs 3 to 20
-times, repetitive text 100 times, a bomb 1,000 times and more."""
-
-EXPANSION_FLOOR = 256 * 1024 * 1024
-"""Unpacked bytes below which nothing is called a bomb."""
-
-_BUFFER_BYTES = 1 << 18
-_PIECE_BYTES = 1 << 16
 _HEAD_BYTES = 4096
-
-
-class Format(StrEnum):
-    """How a file holds its table."""
-
-    PARQUET = "Parquet"
-    CSV = "CSV"
-    TSV = "TSV"
-    JSONL = "JSONL"
-    XLSX = "Excel"
-
 
 _EXTENSIONS = {
     ".parquet": Format.PARQUET,
@@ -56,30 +33,6 @@ _KNOWN = (
     "known are .parquet, .csv, .tsv, .txt, .jsonl, .ndjson, .json and .xlsx, the text formats also with .gz, .bz2 or "
     ".zst; a delimited file of another name needs input.delimiter"
 )
-
-
-class Reading(Struct, frozen=True):
-    """What the job says about delimited files, None where it is to be found. `quotes`: "csv" or "text"."""
-
-    delimiter: str | None = None
-    encoding: str | None = None
-    quotes: str | None = None
-
-
-class File(Struct, frozen=True):
-    """One input file. `name` is relative to what all files of the input share; size and time are those at opening.
-
-    `encoding` is None for UTF-8; `open_bytes` gives UTF-8 whatever it is.
-    """
-
-    path: str
-    name: str
-    format: Format
-    compression: str | None
-    size: int
-    modified_ns: int
-    encoding: str | None = None
-    reading: Reading = Reading()
 
 
 def find_files(path: str, reading: Reading = Reading()) -> tuple[File, ...]:  # noqa: B008 (frozen)
@@ -116,6 +69,12 @@ def find_files(path: str, reading: Reading = Reading()) -> tuple[File, ...]:  # 
         ) from error
     except OSError as error:
         raise InputError(f"The input {path} cannot be read: {error.strerror}.") from error
+    check_together(path, files)
+    return files
+
+
+def check_together(path: str, files: Sequence[File]) -> None:
+    """Raise `InputError` for files of several formats, and for keys that say nothing about their format."""
     for file in files:
         if file.format is not files[0].format:
             raise InputError(
@@ -123,7 +82,6 @@ def find_files(path: str, reading: Reading = Reading()) -> tuple[File, ...]:  # 
                 "name the files of one format with a glob."
             )
     _check_reading(files[0])
-    return files
 
 
 def _check_reading(file: File) -> None:
@@ -183,10 +141,20 @@ def _directory(root: Path) -> list[Path]:
     found = []
     for folder, folders, names in os.walk(root, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        found += [Path(folder, name) for name in names if not name.startswith((".", "_")) and _format(name) is not None]
+        found += [Path(folder, name) for name in names]
+    return [root / name for name in data_files([str(path.relative_to(root)) for path in found], str(root))]
+
+
+def data_files(names: Sequence[str], root: str) -> list[str]:
+    """Return the names of input files among those in a directory. Raises `InputError` for none."""
+    found = [
+        name
+        for name in names
+        if not any(part.startswith((".", "_")) for part in name.split("/")) and _format(name) is not None
+    ]
     # A .json file is nearly always metadata, but Spark writes a table as nothing but such parts.
-    data = [path for path in found if path.suffix.lower() != ".json"] or [
-        path for path in found if path.name.startswith("part-")
+    data = [name for name in found if not name.lower().endswith(".json")] or [
+        name for name in found if os.path.basename(name).startswith("part-")
     ]
     if not data:
         raise InputError(f"The directory {root} holds no input file; {_KNOWN}.")
@@ -208,12 +176,19 @@ def _format(name: str) -> tuple[Format, str | None] | None:
     return found, compression
 
 
-def _file(path: Path, root: Path, reading: Reading) -> File:
-    found = _format(path.name)
-    if found is None and (reading.delimiter or path.suffix.lower() == ".txt"):
+def format_of(path: str, reading: Reading) -> tuple[Format, str | None]:
+    """Return format and compression of a file by its name. Raises `InputError`."""
+    found = _format(os.path.basename(path))
+    extension = os.path.splitext(path)[1]
+    if found is None and (reading.delimiter or extension.lower() == ".txt"):
         found = Format.CSV, None
     if found is None:
-        raise InputError(f'The format of {path} is not known by its extension "{path.suffix}"; {_KNOWN}.')
+        raise InputError(f'The format of {path} is not known by its extension "{extension}"; {_KNOWN}.')
+    return found
+
+
+def _file(path: Path, root: Path, reading: Reading) -> File:
+    found = format_of(str(path), reading)
     facts = path.stat()
     name = str(path.relative_to(root))
     file = File(str(path), name, *found, facts.st_size, facts.st_mtime_ns, None, reading)
@@ -221,23 +196,18 @@ def _file(path: Path, root: Path, reading: Reading) -> File:
         raise InputError(
             f"{path} is not a regular file: it is read more than once, so a pipe or a device cannot serve."
         )
+    return checked(file)
+
+
+def checked(file: File) -> File:
+    """Return a file with its encoding, found in its first bytes. Raises `InputError` if these contradict its name."""
     if file.size == 0:
-        raise InputError(f"{path} is empty (0 bytes).")
-    if file.format is Format.PARQUET:
+        raise InputError(f"{file.path} is empty (0 bytes).")
+    if file.format is Format.PARQUET and file.remote is None:
         _check_parquet(file)
     if file.format in (Format.PARQUET, Format.XLSX):
         return file
     return structs.replace(file, encoding=_encoding(file, _checked_head(file)))
-
-
-def check_unchanged(file: File) -> None:
-    """Raise `InputError` if the file is not the one that was opened (another size or time of change)."""
-    try:
-        facts = os.stat(file.path)
-    except OSError as error:
-        raise InputError(f"{file.path} was there when the run began and is not now: {error.strerror}.") from error
-    if (facts.st_size, facts.st_mtime_ns) != (file.size, file.modified_ns):
-        raise InputError(f"{file.path} was changed while it was being read: leave the input alone during a run.")
 
 
 def _check_parquet(file: File) -> None:
@@ -305,73 +275,3 @@ def _encoding(file: File, head: bytes) -> str | None:
         f"{file.path} has NUL bytes in its first line: it is no text, or in an encoding that has to be said "
         "under [input], as encoding."
     )
-
-
-class UnpackedBytes(io.RawIOBase):
-    """The bytes of a file after unpacking; `taken` counts those handed out so far, from which batches are bounded."""
-
-    def __init__(self, file: File) -> None:
-        self._file = file
-        self._inner: Any = (
-            pa.input_stream(arrow_file(file.path), compression=file.compression)
-            if file.compression
-            else open(file.path, "rb", buffering=0)  # noqa: SIM115 (closed with this object)
-        )
-        self.taken = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            count: int = self._inner.readinto(buffer)
-        except OSError as error:
-            raise InputError(f"{self._file.path} cannot be read after {self.taken} bytes: {error}.") from error
-        self.taken += count
-        if (
-            self._file.compression
-            and self.taken > EXPANSION_FLOOR
-            and self.taken > EXPANSION_CAP * max(1, self._file.size)
-        ):
-            raise InputError(
-                f"{self._file.path} unpacks to more than {EXPANSION_CAP} times its size, as a decompression bomb does: "
-                "if it is meant, unpack it yourself and name the unpacked file."
-            )
-        return count
-
-    def close(self) -> None:
-        self._inner.close()
-        super().close()
-
-
-class TranscodedBytes(UnpackedBytes):
-    """The same as UTF-8. What is no text in the file's encoding stays recognisable as bytes that are not UTF-8."""
-
-    def __init__(self, file: File) -> None:
-        super().__init__(file)
-        assert file.encoding is not None
-        self._errors = "surrogatepass" if file.encoding.startswith("utf-") else "surrogateescape"
-        self._decoder = codecs.getincrementaldecoder(file.encoding)(self._errors)
-        self._ready = b""
-        self._ended = False
-
-    def readinto(self, buffer: Any) -> int:
-        piece = bytearray(_PIECE_BYTES)
-        while not self._ready and not self._ended:
-            count = super().readinto(piece)
-            self._ended = count == 0
-            try:
-                text = self._decoder.decode(bytes(piece[:count]), final=self._ended)
-            except UnicodeDecodeError as error:
-                raise InputError(f"{self._file.path} is not {self._file.encoding}: {error.reason}.") from None
-            self._ready = text.encode("utf-8", self._errors)
-        count = min(len(buffer), len(self._ready))
-        buffer[:count] = self._ready[:count]
-        self._ready = self._ready[count:]
-        return count
-
-
-def open_bytes(file: File) -> io.BufferedReader:
-    """Open a file for reading, unpacked and as UTF-8; its `raw` is the `UnpackedBytes`."""
-    raw = UnpackedBytes(file) if file.encoding is None else TranscodedBytes(file)
-    return io.BufferedReader(raw, _BUFFER_BYTES)

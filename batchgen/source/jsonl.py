@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from batchgen.errors import InputError
 from batchgen.source.dialect import check_encoding
-from batchgen.source.files import File, Format, open_bytes
+from batchgen.source.file import File, Format, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece
 from batchgen.source.row_values import EXACT_IN_FLOAT, own_column
 from batchgen.source.xlsx import sheet_rows

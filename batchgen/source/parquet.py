@@ -20,11 +20,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from batchgen.errors import InputError
-from batchgen.files.arrow import arrow_file
-from batchgen.source.files import File, check_unchanged
+from batchgen.source.file import File, check_unchanged
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, Piece, check_agreement, check_names, map_type
+from batchgen.stores.remote_file import RemoteReadError
 
 _PAGE_BUFFER_BYTES = 1 << 20
+_REMOTE_BUFFER_BYTES = 4 << 20  # a request to a store takes as long as a few megabytes
 _DICTIONARY_BYTES = 8 * 1024 * 1024
 """A chunk with a dictionary and no more than this beside 4 bytes an index may be nothing but repetition."""
 
@@ -77,15 +78,19 @@ class ParquetReader:
                             f"{place - first:,} can be read. Write it anew."
                         )
                 first += rows
+        except RemoteReadError as error:
+            raise InputError(f"{error} Leave the input alone during a run." if error.changed else str(error)) from error
         except (pa.ArrowException, OSError) as error:
             check_unchanged(file)
             raise InputError(f"{file.path} is damaged: {_first_line(error)}. Write it anew.") from error
 
     def _open(self, file: File) -> pa.Schema:
         try:
-            with pq.ParquetFile(arrow_file(file.path)) as parquet:
+            with pq.ParquetFile(file.arrow()) as parquet:
                 self._metadata[file.name] = parquet.metadata
                 found = parquet.schema_arrow
+        except RemoteReadError as error:
+            raise InputError(str(error)) from error
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file.path} is not a readable Parquet file: {_first_line(error)}.") from error
         check_names(found.names, file.path)
@@ -203,10 +208,10 @@ def _group(
     batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES * facts.num_rows // max(1, size)))
     # pre_buffer would load the whole row group, and without a buffer size each column chunk would be loaded whole
     with pq.ParquetFile(
-        arrow_file(file.path),
+        file.arrow(),
         metadata=metadata,
         read_dictionary=repeated,
-        buffer_size=_PAGE_BUFFER_BYTES,
+        buffer_size=_PAGE_BUFFER_BYTES if file.remote is None else _REMOTE_BUFFER_BYTES,
         pre_buffer=False,
     ) as parquet:
         for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=list(columns), use_threads=False):
@@ -230,7 +235,9 @@ def _has_long_values(file: File, metadata: pq.FileMetaData, group: int, path: st
 
     Reading every dictionary column as such would do too, but costs 50 MB for a column of unique ids, measured.
     """
-    with pq.ParquetFile(arrow_file(file.path), metadata=metadata, read_dictionary=[path], pre_buffer=False) as parquet:
+    with pq.ParquetFile(
+        file.arrow(), metadata=metadata, read_dictionary=[path], buffer_size=_PAGE_BUFFER_BYTES, pre_buffer=False
+    ) as parquet:
         first = next(parquet.iter_batches(1, row_groups=[group], columns=[path], use_threads=False), None)
     return first is not None and any(
         _longest(dictionary) > _LONG_BYTES for array in first.columns for dictionary in _dictionaries(array)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from batchgen.errors import InputError
-from batchgen.source.files import File
+from batchgen.source.file import File
 from batchgen.source.reader import Piece, Reader
 from batchgen.text.storable import storable
 

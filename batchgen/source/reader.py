@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from batchgen.errors import InputError
-from batchgen.source.files import File
+from batchgen.source.file import File
 
 BATCH_ROWS = 2_000
 """Most rows of a batch."""

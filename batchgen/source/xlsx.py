@@ -13,7 +13,7 @@ import msgspec
 
 from batchgen.errors import InputError
 from batchgen.extras import missing
-from batchgen.source.files import File
+from batchgen.source.file import File
 from batchgen.source.reader import check_names
 
 
@@ -35,7 +35,7 @@ def _sheet(file: File) -> tuple[int, list[str], list[list[Any]]]:
             f"{missing('xlsx', 'python_calamine')}"
         ) from None
     try:
-        with CalamineWorkbook.from_path(file.path) as book:
+        with CalamineWorkbook.from_path(file.copy or file.path) as book:
             sheets = {name: book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in book.sheet_names}
     except (CalamineError, OSError, ValueError) as error:
         raise InputError(f"{file.path} is not a readable Excel workbook: {error}.") from error

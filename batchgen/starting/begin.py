@@ -9,7 +9,8 @@ from pathlib import Path
 from batchgen.errors import InputError, UsageError
 from batchgen.job.settings import parse_job
 from batchgen.mail.convert import convert_mails, summary_text
-from batchgen.source.files import find_files
+from batchgen.source import Reading
+from batchgen.source.remote import find_input
 from batchgen.starting.first_job import (
     JOB_FILE,
     MAILS_FILE,
@@ -22,6 +23,7 @@ from batchgen.starting.first_job import (
     schema_text,
 )
 from batchgen.starting.samples import make_folder, refuse_other_content, write_new
+from batchgen.stores.address import is_address
 
 
 def begin(folder: Path, input_path: str | None, wish: Wish) -> tuple[list[Path], list[str]]:
@@ -41,18 +43,18 @@ def begin(folder: Path, input_path: str | None, wish: Wish) -> tuple[list[Path],
         refuse_other_content(path, body)
     written = [job, *bodies]
     if input_path is None:
-        table = folder / ROWS_FILE
-        write_new(table, OWN_ROWS.encode())
+        table = str(folder / ROWS_FILE)
+        write_new(folder / ROWS_FILE, OWN_ROWS.encode())
     elif _is_table(input_path):
-        table = Path(input_path)
+        table = input_path
     else:
         refuse_other_content(mails, b"")
         make_folder(folder)
         said.append(summary_text(convert_mails([input_path], mails)))
         written.append(mails)
-        table = mails
-    named = str(table) if table.is_absolute() else os.path.relpath(table, folder)
-    text = job_text(look_at(str(table), named), wish)
+        table = str(mails)
+    named = table if is_address(table) or os.path.isabs(table) else os.path.relpath(table, folder)
+    text = job_text(look_at(table, named), wish)
     parse_job(tomllib.loads(text), str(job))  # a mistake of ours is found here, not by the user
     for path, body in {**bodies, job: text.encode()}.items():
         write_new(path, body)
@@ -62,9 +64,9 @@ def begin(folder: Path, input_path: str | None, wish: Wish) -> tuple[list[Path],
 def _is_table(path: str) -> bool:
     """Whether this is a table. Raises `InputError` for what is neither a table nor mails."""
     try:
-        find_files(path)
+        find_input(path, Reading())
     except InputError:
-        if Path(path).exists():
+        if os.path.exists(path):
             return False
         raise
     return True

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.errors import InputError
-from batchgen.source import Reading, Source, files
+from batchgen.source import Reading, Source, file
 
 DATA = Path(__file__).parent / "data" / "input"
 
@@ -149,7 +149,7 @@ def test_decompression_bomb(tmp_path, monkeypatch):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(b"id,body\n" + b"1,x\n" * 400_000))
     assert Source.open(str(path)).scan().rows == 400_000
-    monkeypatch.setattr(files, "EXPANSION_FLOOR", 1_000_000)
+    monkeypatch.setattr(file, "EXPANSION_FLOOR", 1_000_000)
     with pytest.raises(InputError, match="bomb"):
         Source.open(str(path)).scan()
 

@@ -1,0 +1,91 @@
+"""Addresses such as `s3://bucket/folder/file.parquet`, told from paths and taken apart."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from batchgen.errors import UsageError
+
+OBJECT_STORES = ("s3", "gs", "az", "oss")
+WRITABLE = (*OBJECT_STORES, "hf")
+SCHEMES = (*WRITABLE, "https", "http")
+_ALIASES = {
+    "s3a": "s3", "s3n": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az", "wasb": "az", "wasbs": "az",
+    "adl": "az", "huggingface": "hf", "htps": "https", "ftp": "https",
+}  # fmt: skip
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://?")
+
+
+class Address(Struct, frozen=True):
+    """A place: `bucket` is the bucket, container, repository or host, `key` what is in it, without a slash at the end.
+
+    `text` is how it may be shown and stored: without password and query, which may hold a signature.
+    """
+
+    scheme: str
+    bucket: str
+    key: str
+    text: str
+
+    def below(self, name: str) -> str:
+        """Return the key of a file under this place."""
+        return f"{self.key}/{name}" if self.key else name
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is meant as an address (`scheme://...`), also with a mistyped scheme."""
+    return _ADDRESS.match(text) is not None
+
+
+def shown(text: str) -> str:
+    """Return an address without what must not be shown; a path as it is."""
+    if not is_address(text):
+        return text
+    parts = urlsplit(text)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def parse_address(text: str, error: type[UsageError], *, writing: bool = False) -> Address:
+    """Take an address apart. Raises `error`, a sentence with the scheme that was probably meant."""
+    scheme, sign, rest = text.partition("://")
+    allowed = WRITABLE if writing else SCHEMES
+    if not sign:
+        scheme, _, rest = text.partition(":/")
+        raise error(f"{shown(text)}: an address has two slashes. Did you mean {scheme.lower()}://{rest}?")
+    scheme = scheme.lower()
+    if scheme == "file":
+        raise error(f"{text}: name a file on this machine by its path, without file://.")
+    if scheme not in SCHEMES:
+        near = _ALIASES.get(scheme) or next(iter(difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)), None)
+        meant = f"Did you mean {near}://{rest.partition('?')[0]}?" if near else f"Known are {_listed(allowed)}."
+        raise error(f"{shown(text)}: {scheme}:// is no kind of address that is known here. {meant}")
+    if scheme not in allowed:
+        raise error(f"{shown(text)}: results cannot be written to a web address; known are {_listed(allowed)}.")
+    if scheme in ("http", "https"):
+        return Address(scheme, urlsplit(text).netloc, text.partition("://")[2].partition("/")[2], shown(text))
+    bucket, _, key = rest.partition("/")
+    if scheme == "hf":
+        bucket, key = _repository(rest)
+    if not bucket:
+        example = "hf://datasets/OWNER/NAME/FOLDER" if scheme == "hf" else f"{scheme}://BUCKET/FOLDER"
+        raise error(f"{text}: the bucket's name is missing: write {example}.")
+    key = key.rstrip("/")
+    if writing and not key and scheme != "hf":
+        raise error(f"{text}: name a folder in it too, such as {scheme}://{bucket}/out: results get one of their own.")
+    return Address(scheme, bucket, key, f"{scheme}://{bucket}/{key}" if key else f"{scheme}://{bucket}")
+
+
+def _repository(rest: str) -> tuple[str, str]:
+    """Split `datasets/OWNER/NAME@REVISION/PATH` behind the name; a bare `OWNER/NAME` would be a model's repository."""
+    kind, _, below = rest.partition("/")
+    owner, _, below = below.partition("/")
+    name, _, key = below.partition("/")
+    return (f"{kind}/{owner}/{name}", key) if kind in ("datasets", "spaces") and owner and name else ("", "")
+
+
+def _listed(schemes: tuple[str, ...]) -> str:
+    return ", ".join(f"{scheme}://" for scheme in schemes if scheme != "http")

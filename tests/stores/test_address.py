@@ -1,0 +1,66 @@
+"""Addresses: told from paths, taken apart, and a mistyped one is met with what was meant."""
+
+import pytest
+
+from batchgen.errors import InputError, OutputError
+from batchgen.stores.address import is_address, parse_address, shown
+
+
+@pytest.mark.parametrize(
+    ("text", "bucket", "key"),
+    [
+        ("s3://mails/2026/", "mails", "2026"),
+        ("gs://mails/a b.csv", "mails", "a b.csv"),
+        ("az://container/x/y.parquet", "container", "x/y.parquet"),
+        ("hf://datasets/owner/name@v2/data/*.parquet", "datasets/owner/name@v2", "data/*.parquet"),
+        ("S3://mails/x", "mails", "x"),
+    ],
+)
+def test_an_address_names_a_bucket_and_what_is_in_it(text, bucket, key):
+    """The part before the first slash, in Hugging Face's case the repository with its revision."""
+    assert (lambda found: (found.bucket, found.key))(parse_address(text, InputError)) == (bucket, key)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("s4://rows/x.csv", "s3://rows/x.csv"),
+        ("s3a://rows/x.csv", "s3://rows/x.csv"),
+        ("gcs://rows/x.csv", "gs://rows/x.csv"),
+        ("abfss://rows/x.csv", "az://rows/x.csv"),
+        ("osss://rows/x.csv", "oss://rows/x.csv"),
+        ("htps://host/x.csv", "https://host/x.csv"),
+        ("s3:/rows/x.csv", "s3://rows/x.csv"),
+    ],
+)
+def test_a_mistyped_scheme_is_met_with_the_one_that_was_meant(text, meant):
+    """Also the names that other tools have for it."""
+    with pytest.raises(InputError, match=f"Did you mean {meant}"):
+        parse_address(text, InputError)
+
+
+@pytest.mark.parametrize("text", ["s3://", "s3:///x.csv", "hf://datasets/owner", "hf://models/x", "file:///tmp/x.csv"])
+def test_what_names_no_bucket_is_refused(text):
+    """With how it is written."""
+    with pytest.raises(InputError, match="://"):
+        parse_address(text, InputError)
+
+
+@pytest.mark.parametrize("text", ["https://host/x", "http://host/x", "s3://bucket", "s3://bucket/"])
+def test_results_go_into_a_folder_of_a_bucket(text):
+    """A web address takes none, and a whole bucket is not taken for them."""
+    with pytest.raises(OutputError):
+        parse_address(text, OutputError, writing=True)
+
+
+@pytest.mark.parametrize("text", ["rows.csv", "/tmp/s3/x.csv", "a:b", "C:/rows.csv", "*.csv", "-", ""])
+def test_a_path_is_no_address(text):
+    """Colons and slashes alone make none."""
+    assert not is_address(text)
+
+
+def test_a_signature_is_never_shown():
+    """What stands in the query of a signed address, and a password before the host, are secrets."""
+    signed = "https://user:pass@host/rows.csv?X-Amz-Signature=abc#f"
+    assert shown(signed) == parse_address(signed, InputError).text == "https://host/rows.csv"
+    assert shown("rows.csv?x") == "rows.csv?x"
