@@ -84,8 +84,7 @@ def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layo
     path = shown(job.input.path)
     if missing:
         raise InputError(
-            f"output.columns names {missing[0]!r}, which {path} does not have; "
-            f"it has {', '.join(source.columns)}."
+            f"output.columns names {missing[0]!r}, which {path} does not have; it has {', '.join(source.columns)}."
         )
     if job.evaluate is not None:
         left_out = [column for column in job.evaluate.columns if column not in wanted]
