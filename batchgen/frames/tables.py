@@ -15,11 +15,13 @@ import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.errors import InputError
+from batchgen.frames.refusals import check_names, unreadable
 
 _KINDS = (
     "a pandas or polars data frame, an Arrow table, a DuckDB relation, a Hugging Face dataset, a list of dicts or of "
     "texts, or the path of a file"
 )
+_REFUSED = (pa.ArrowException, ValueError, TypeError, OverflowError)  # what Arrow says of values that it cannot hold
 TEXT_COLUMN = "text"
 """The column that a list of texts becomes."""
 
@@ -48,6 +50,9 @@ def read_rows(rows: Any, index: str | None = None) -> Rows:
         if kind.__name__ == "LazyFrame":
             rows = rows.collect()
         if hasattr(rows, "hstack"):
+            objects = next((name for name, dtype in rows.schema.items() if str(dtype) == "Object"), None)
+            if objects is not None:  # Arrow would get their addresses
+                raise unreadable(objects, rows[objects], TypeError("these are Python objects"))
             oldest = sys.modules["polars"].CompatLevel.oldest()  # views of texts are more than files can hold
             try:
                 table = _checked(rows.to_arrow(compat_level=oldest))
@@ -70,14 +75,8 @@ def read_rows(rows: Any, index: str | None = None) -> Rows:
 
 
 def _checked(table: pa.Table) -> pa.Table:
-    _check_names(table.column_names)
+    check_names(table.column_names)
     return table.replace_schema_metadata(None)
-
-
-def _check_names(names: Sequence[str]) -> None:
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
-        raise InputError(f'The rows have two columns named "{twice}": rename one of them.')
 
 
 def _from_stream(rows: Any) -> pa.Table:
@@ -123,12 +122,22 @@ def _pandas(frame: Any, index: str | None) -> Rows:
     if index is not None and index not in frame.columns and index in frame.index.names:
         given = frame.reset_index(index)
     names = [str(name) for name in given.columns]
-    _check_names(names)
+    check_names(names)
     plain = given.set_axis(names, axis="columns")
+    sparse = next(
+        (name for name, dtype in plain.dtypes.items() if hasattr(dtype, "subtype") and "Sparse" in str(dtype)), None
+    )
+    if sparse is not None:
+        raise InputError(f'Column "{sparse}" is sparse: make it an ordinary one with .sparse.to_dense().')
     try:
         table = pa.Table.from_pandas(plain, preserve_index=False)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        raise InputError(f"The data frame cannot be read as a table: {error}. Give the column one type.") from None
+    except _REFUSED as whole:
+        for name in names:
+            try:
+                pa.Table.from_pandas(plain[[name]], preserve_index=False)
+            except _REFUSED as error:
+                raise unreadable(name, plain[name], error) from None
+        raise InputError(f"The data frame cannot be read as a table: {whole}.") from None
 
     def join(results: pa.Table, keep: Sequence[int] | None) -> Any:
         columns = results.to_pandas(types_mapper=_pandas_types(pandas))
@@ -201,14 +210,14 @@ def _list(items: list[Any]) -> Rows:
     if wrong is not None:
         raise InputError(f"Row {wrong} of the rows is a {type(rows[wrong]).__name__}; expected is {_KINDS}.")
     names = [*dict.fromkeys(str(name) for row in rows for name in row)]
+    check_names(names)
     columns = {}
     for name in names:
+        values = [row.get(name) for row in rows]
         try:
-            columns[name] = pa.array([row.get(name) for row in rows])
-        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-            raise InputError(
-                f'Column "{name}" of the rows cannot be read as a table: {error}. Give it one type.'
-            ) from None
+            columns[name] = pa.array(values)
+        except _REFUSED as error:
+            raise unreadable(name, values, error) from None
 
     def join(results: pa.Table, keep: Sequence[int] | None) -> list[dict[str, Any]]:
         answers = results.to_pylist()

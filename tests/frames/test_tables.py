@@ -139,7 +139,7 @@ def test_dicts_of_differing_keys_and_texts():
         ([{"a": 1}, 2], "Row 1 of the rows is a int"),
         ([{"a": 1}, {"a": "x"}], 'Column "a"'),
         (pd.DataFrame({"a": [1, "x"]}, dtype=object), "one type"),
-        (pd.DataFrame({"a": [2**80]}), "one type"),
+        (pd.DataFrame({"a": [2**80]}), "beyond 64 bits"),
         (pl.DataFrame({"a": [2**80]}, schema={"a": pl.Int128}), "Cast that column"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), 'two columns named "a"'),
         (np.zeros(3), "Row 0"),
@@ -172,3 +172,40 @@ def test_categories_of_polars_can_be_kept_in_files():
     sink = pa.BufferOutputStream()
     pq.write_table(read_rows(frame).table, sink)
     assert pq.read_table(pa.BufferReader(sink.getvalue())).to_pylist() == frame.to_dicts()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (pd.DataFrame, "The rows have no columns"),
+        (lambda: pd.DataFrame(index=[1, 2]), "The rows have no columns"),
+        (pl.DataFrame, "The rows have no columns"),
+        (lambda: pa.table({}), "The rows have no columns"),
+        (lambda: [{}, {}], "The rows have no columns"),
+        (lambda: datasets.Dataset.from_dict({}), "The rows have no columns"),
+        (lambda: ["fine", "\ud83d"], r"Column \"text\", row 1: .* lone surrogate '\\ud83d'"),
+        (lambda: [{"a": {"b": ["x", "y\udcff"]}}], r"Column \"a\", row 0: .* lone surrogate '\\udcff'"),
+        (lambda: [{"a\ud800": 1}], "column name .* lone surrogate"),
+        (
+            lambda: pd.DataFrame({"b": [1, 2], "a": np.array(["x", "\ud800"], dtype=object)}, dtype=object),
+            r"Column \"a\", row 1: .* lone surrogate",
+        ),
+        (lambda: [{"a": 1}, {"a": 1 + 2j}], 'Column "a" holds complex numbers: .* two columns'),
+        (lambda: pd.DataFrame({"a": np.array([1j, 2])}), 'Column "a" holds complex numbers'),
+        (lambda: pd.DataFrame({"b": [1], "a": pd.arrays.SparseArray([0])}), r"Column \"a\" is sparse: .*to_dense"),
+        (lambda: pd.DataFrame({"a": [1, "x"]}), 'Column "a" has values of several types: int in row 0, str in row 1'),
+        (lambda: [{"a": "x"}, {}, {"a": 2.5}], 'Column "a" has values of several types: str in row 0, float in row 2'),
+        (lambda: [{"a": 1}, {"a": 2**70}], 'Column "a", row 1: 1180591620717411303424 is beyond 64 bits'),
+        (lambda: pl.DataFrame({"a": [object()]}), 'Column "a" holds values that no table can hold'),
+        (lambda: pd.DataFrame({"a": [object()]}), r"Column \"a\" holds values that no table can hold \(object\)"),
+    ],
+)
+def test_a_column_that_no_table_can_hold_is_named_with_the_fix(given, said):
+    """With the row where it is one row's fault."""
+    with pytest.raises(InputError, match=said):
+        read_rows(given())
+
+
+def test_letters_of_two_surrogates_are_letters():
+    """A name and a text beyond the first 65,536 letters."""
+    assert read_rows([{"👍": "𝄞"}]).table.to_pylist() == [{"👍": "𝄞"}]
