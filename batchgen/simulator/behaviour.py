@@ -31,6 +31,7 @@ from batchgen.simulator.exchange import EVENTS, JSON, Admission, HttpRequest, Re
 from batchgen.simulator.faults import broken_frames, drawn, failed_reply, fallen_on
 from batchgen.simulator.limits import SimulatedLimits
 from batchgen.simulator.messages_api import message_body, message_frames, message_limit_headers
+from batchgen.simulator.prompt_cache import PromptCache
 from batchgen.simulator.rules import Problem, Wire
 from batchgen.simulator.settings import BLEMISHES, FAULTS, LOST, STREAM_FAULTS, TRAITS, Settings
 from batchgen.simulator.stats import Billed, Stats, digest_of
@@ -58,6 +59,7 @@ class Behaviour:
         self.wake_batches: Callable[[float], None] | None = None
         """Asks for `desk.step` after some seconds; None where batches go on when somebody looks at them."""
         self._limits = SimulatedLimits(settings, now)
+        self._cache = PromptCache(settings.cache_tokens)
         self._tries: Counter[int] = Counter()
         self._served = 0  # since the start, also over a reset: `fatal_after` refers to this number
 
@@ -65,6 +67,8 @@ class Behaviour:
         """Change the settings. Limits, faults and latencies change at once; the statistics stay."""
         if settings.fatal_after != self.settings.fatal_after:
             self._served = 0
+        if settings.cache_tokens != self.settings.cache_tokens:
+            self._cache = PromptCache(settings.cache_tokens)
         self.settings = settings
         self._limits.apply(settings, now)
         if self._desk is not None:
@@ -206,13 +210,27 @@ class Behaviour:
             )
         self._tries[digest] += 1
         reply = self._admitted(
-            wire, call, digest, attempt=self._tries[digest], input_tokens=input_tokens, request_id=request_id
+            wire,
+            call,
+            digest,
+            attempt=self._tries[digest],
+            input_tokens=input_tokens,
+            request_id=request_id,
+            now=now,
         )
         told = self._limit_headers(wire)
         return msgspec.structs.replace(reply, headers=(*reply.headers, *told)) if told else reply
 
     def _admitted(
-        self, wire: Wire, call: Call | Problem, digest: int, *, attempt: int, input_tokens: int, request_id: str
+        self,
+        wire: Wire,
+        call: Call | Problem,
+        digest: int,
+        *,
+        attempt: int,
+        input_tokens: int,
+        request_id: str,
+        now: float,
     ) -> Reply:
         settings, stats = self.settings, self.stats
         no_answer = Admission(digest, input_tokens, 0, answer=False, lost=False)
@@ -244,6 +262,8 @@ class Behaviour:
         answers = answers_to(call, settings, trait, fallen_on(settings, BLEMISHES, digest, attempt) or "")
         if answers[0].blemish:
             stats.faults[answers[0].blemish] += 1
+        cached = self._cache.cached_tokens(call, input_tokens, now, now + wait_s) if wire != "anthropic" else 0
+        stats.cached_tokens += cached
         good = Reply200(
             call,
             answers,
@@ -251,6 +271,7 @@ class Behaviour:
             request_id,
             with_usage=not settings.no_usage,
             null_content=fault == "null_content",
+            cached_tokens=cached,
         )
         output_tokens = good.output_tokens
         lane = "batch-chat" if settings.batch_chat else "flex" if call.service_tier == "flex" else "live"

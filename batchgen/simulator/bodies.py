@@ -32,6 +32,7 @@ class Reply200(Struct, frozen=True):
     request_id: str
     with_usage: bool = True
     null_content: bool = False
+    cached_tokens: int = 0
     service_tier: str = "standard"
 
     @property
@@ -93,7 +94,7 @@ def _native(reply: Reply200, choices: list[dict[str, Any]], output_tokens: int) 
             "input_tokens": reply.input_tokens,
             "output_tokens": output_tokens,
             "total_tokens": reply.input_tokens + output_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": reply.cached_tokens},
         }
         if reply.reasoning_tokens:
             reasoning = min(output_tokens, reply.reasoning_tokens)
@@ -119,7 +120,7 @@ def _completion(
             "prompt_tokens": reply.input_tokens,
             "completion_tokens": output_tokens,
             "total_tokens": reply.input_tokens + output_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": reply.cached_tokens},
         }
         if reply.reasoning_tokens:
             body["usage"]["completion_tokens_details"] = {"reasoning_tokens": reply.reasoning_tokens}

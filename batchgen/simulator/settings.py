@@ -73,6 +73,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         NotNegative | None, Meta(description="seconds that Retry-After names, instead of the true wait")
     ] = None
 
+    cache_tokens: Annotated[
+        Count, Meta(description="shortest beginning of a prompt that the prompt cache keeps, 0 for no cache")
+    ] = 0
     batch_chat: Annotated[
         bool, Meta(description="answer as DashScope's Batch Chat host: compatible mode only, requests held hold_s")
     ] = False

@@ -37,7 +37,8 @@ class Billed(Struct):
 class Stats(Struct):
     """Counters of the requests to chat paths since the start or the last reset. No key and no text is kept.
 
-    `served`: complete 200 answers that were written to the socket. `refused`: 429s by limit. `errors`: other refusals
+    `served`: complete 200 answers that were written to the socket. `cached_tokens`: tokens of prompts that the prompt
+    cache served. `refused`: 429s by limit. `errors`: other refusals
     by code (wrong key, invalid body, poison, content filter, fatal). `faults`: by the name in `Settings`.
     `billed_lanes`: all that was billed, by lane. `abandoned`:
     clients that left before the end of an answer. `tries` and `answered` are the admitted attempts and the complete
@@ -46,6 +47,7 @@ class Stats(Struct):
 
     requests: int = 0
     served: int = 0
+    cached_tokens: int = 0
     refused: Counter[str] = msgspec.field(default_factory=Counter)
     errors: Counter[str] = msgspec.field(default_factory=Counter)
     faults: Counter[str] = msgspec.field(default_factory=Counter)
@@ -65,6 +67,7 @@ class Stats(Struct):
         told: dict[str, Any] = {
             "requests": self.requests,
             "served": self.served,
+            "cached_tokens": self.cached_tokens,
             "refused": {"total": self.refused.total(), **self.refused},
             "errors": {"total": self.errors.total(), **self.errors},
             "faults": {"total": self.faults.total(), **self.faults},
