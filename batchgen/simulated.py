@@ -25,18 +25,19 @@ DEMONSTRATION = Settings(latency_ms=150, latency_sigma=0.4)
 
 
 @contextmanager
-def simulated_endpoint(job: Job) -> Iterator[Endpoint]:
+def simulated_endpoint(job: Job, *, keeps: bool = True) -> Iterator[Endpoint]:
     """Serve the simulator in a thread of this process and yield the endpoint that leads to it.
 
-    What its batch APIs keep is in the output directory until the run is complete, so that a later process finds its
-    batches again.
+    `keeps`: what its batch APIs keep is in the output directory until the run is complete, so that a later process
+    finds its batches again.
     """
     lane, wire = job.model.lane, wire_of(job.model.provider)
     path = BASE_PATHS["openai" if lane in ("batch-chat", "batch") and wire == "dashscope" else wire]
     if lane == "flex" or (lane == "batch" and wire == "openai"):
         path = "/v1"  # OpenAI's own form: compatible mode has one class of service
     directory = Path(job.output.path) / SIMULATED_BATCHES
-    handle = start_in_thread(structs.replace(DEMONSTRATION, batch_chat=lane == "batch-chat"), directory=directory)
+    settings = structs.replace(DEMONSTRATION, batch_chat=lane == "batch-chat")
+    handle = start_in_thread(settings, directory=directory if keeps else None)
     try:
         yield Endpoint(handle.url + path, Secret("simulated"), SIMULATOR)
     finally:

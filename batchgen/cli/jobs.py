@@ -206,14 +206,36 @@ async def _run_under_signals(
 @job_options
 @click.option("--show", metavar="N", default=1, show_default=True, help="Print the first N rendered requests.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(show: int, as_json: bool, **options: Any) -> int:
-    """Check job, input, templates and price; print the first request. Sends nothing.
+@click.option(
+    "--dry-run-batch", is_flag=True, help="Hand in a batch of three rows for the vendor's free test model (DashScope)."
+)
+def check(show: int, as_json: bool, dry_run_batch: bool, **options: Any) -> int:
+    """Check job, input, templates and price; print the first request. Sends nothing, except with --dry-run-batch.
 
     \b
     Example:
       batchgen check jobs/email_extraction.toml --show 2
     """
-    return _check(show, as_json, options)
+    if dry_run_batch:
+        options["lane"] = "batch"
+    code = _check(show, as_json, options)
+    if dry_run_batch:
+        _try_batch(options, as_json)
+    return code
+
+
+def _try_batch(options: dict[str, Any], as_json: bool) -> None:
+    """Try the vendor's batches with its test model, and say what came of it on stderr."""
+    import anyio
+
+    from batchgen.cli.messages import trial_text
+    from batchgen.engine.batch_trial import try_batch
+    from batchgen.job.endpoint import endpoint_of
+
+    job = load_from(options)
+    with endpoint_for(job, options["simulate"], keeps=False) as endpoint:
+        trial = anyio.run(try_batch, job, endpoint or endpoint_of(job))
+    click.echo(trial_text(trial), err=as_json)
 
 
 def _check(show: int, as_json: bool, options: dict[str, Any]) -> int:
@@ -221,7 +243,7 @@ def _check(show: int, as_json: bool, options: dict[str, Any]) -> int:
     from batchgen.job.check import check_job
 
     job = load_from(options)
-    with endpoint_for(job, options["simulate"]) as endpoint:
+    with endpoint_for(job, options["simulate"], keeps=False) as endpoint:
         checked = check_job(job, endpoint=endpoint, show=show, update=options["update"])
     click.echo(checked.to_json() if as_json else check_text(checked))
     if checked.problem is not None:
@@ -281,7 +303,7 @@ def estimate(
 
     job = load()
     with (
-        endpoint_for(job, options["simulate"]) as endpoint,
+        endpoint_for(job, options["simulate"], keeps=False) as endpoint,
         reporters(progress=not no_progress, brief=True) as reporter,
     ):
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from batchgen.engine.summary import Summary
 from batchgen.job.check import Checked
 from batchgen.job.reuse import ReusePlan
 from batchgen.text.figures import duration, money
 from batchgen.text.terminal import harmless
+
+if TYPE_CHECKING:
+    from batchgen.engine.batch_trial import BatchTrial
 
 
 def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequence[str] = ()) -> str:
@@ -92,6 +96,15 @@ def _saved(summary: Summary) -> str:
     if not summary.cost or asked <= 0:
         return ""
     return f": about {money(summary.cost / asked * summary.shared, summary.currency or '')} saved"
+
+
+def trial_text(trial: BatchTrial) -> str:
+    """Return what came of a trial of the vendor's batches."""
+    left = f" These files could not be deleted there: {', '.join(trial.left)}." if trial.left else ""
+    return harmless(
+        f"batches   tried at no cost: batch {trial.batch} of {trial.rows} rows has ended, {trial.answered} answered "
+        f"with {trial.text or 'no text'!r}.{left}"
+    )
 
 
 def check_text(checked: Checked) -> str:

@@ -102,10 +102,10 @@ def load_from(options: dict[str, Any]) -> Job:
     return job
 
 
-def endpoint_for(job: Job, wanted: bool) -> AbstractContextManager[Endpoint | None]:
-    """Yield the simulator's endpoint if it is wanted, else None."""
+def endpoint_for(job: Job, wanted: bool, *, keeps: bool = True) -> AbstractContextManager[Endpoint | None]:
+    """Yield the simulator's endpoint if it is wanted, else None; see `simulated_endpoint`."""
     if not wanted:
         return nullcontext()
     from batchgen.simulated import simulated_endpoint
 
-    return simulated_endpoint(job)
+    return simulated_endpoint(job, keeps=keeps)

@@ -107,7 +107,7 @@ def _checked(
     moves = update and needs_new_directory(path, found, published, parts.currency, again=False)
     if problem is None and not moves:
         problem = problem_with(path, found, published, parts.currency)
-    price = parts.price_of(parts.model) if parts.model else None
+    price = parts.price_of.in_lane(parts.model, job.model.lane) if parts.model else None
     return Checked(
         job=job.name,
         input=shown(job.input.path),
@@ -188,7 +188,8 @@ def _render(
 
 
 def _request(parts: JobParts, prompt: Prompt) -> Request:
-    stream = parts.job.model.stream or parts.provider.must_stream(prompt.model or parts.model)
+    batched = parts.lane is not None and parts.lane.batch is not None
+    stream = not batched and (parts.job.model.stream or parts.provider.must_stream(prompt.model or parts.model))
     return parts.provider.build_request(prompt, stream=stream)
 
 

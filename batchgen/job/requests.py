@@ -79,11 +79,11 @@ class RequestParts(Struct, frozen=True):
             return None
         return open_provider(self.job.model.provider, self.keys.settings)
 
-    def batch_api(self) -> BatchApi | None:
-        """Return the vendor's batch API; None in other lanes."""
+    def batch_api(self, *, trial: bool = False) -> BatchApi | None:
+        """Return the vendor's batch API, or that of its free trial; None in other lanes."""
         if self.lane is None or self.lane.batch is None:
             return None
-        return open_batches(self.job.model.provider, self.keys.settings, self.lane, self.provider)
+        return open_batches(self.job.model.provider, self.keys.settings, self.lane, self.provider, trial=trial)
 
     @property
     def currency(self) -> str | None:

@@ -68,13 +68,17 @@ def open_provider(
 
 
 def open_batches(
-    provider: str, settings: ModelSettings, lane: Lane, wire_format: Provider, clock: Callable[[], float] = time.time
+    provider: str, settings: ModelSettings, lane: Lane, wire_format: Provider, *, trial: bool = False
 ) -> BatchApi:
-    """Return the batch API of a lane that has one, for the requests that `wire_format` makes and reads in that lane."""
+    """Return the batch API of a lane that has one, for the requests that `wire_format` makes and reads in that lane.
+
+    `trial`: for a free trial without inference, where the vendor has one.
+    """
     vendor = vendor_of(provider, settings.base_url)
     assert lane.batch is not None
-    batches = MessageBatches if wire_of(provider) == "anthropic" else FileBatches
-    return batches(settings, vendor, lane.batch, wire_format, clock)
+    if wire_of(provider) == "anthropic":
+        return MessageBatches(settings, vendor, lane.batch, wire_format)
+    return FileBatches(settings, vendor, lane.batch, wire_format, trial=trial)
 
 
 __all__ = [

@@ -40,6 +40,7 @@ class BatchTerms(Struct, frozen=True, kw_only=True):
       one that ask for the batches of an input file, and for those created since a time.
     - `body`: makes the body of the call that creates a batch; its `metadata` names the batch in the list.
     - `bare_lines`: a line has an id and a body without a model, which stands in the call that creates the batch.
+    - `trial`: the model and the path of requests of a free trial without inference, None where there is none.
     - `thinks`: whether a model thinks unless told not to, where each request of a file has to say so; None for models
       that have no such switch.
     """
@@ -56,4 +57,5 @@ class BatchTerms(Struct, frozen=True, kw_only=True):
     since: str | None = None
     body: Callable[[BatchIntent, str], Mapping[str, Any]] = openai_body
     bare_lines: bool = False
+    trial: tuple[str, str] | None = None
     thinks: Callable[[str], bool | None] = _no_switch

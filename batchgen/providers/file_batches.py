@@ -7,8 +7,7 @@ when that has ended there are two files of results: of answers and of errors.
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -55,7 +54,10 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 
 
 class FileBatches:
-    """The batch API of one vendor of this form, bound to one model's settings; see `BatchApi`."""
+    """The batch API of one vendor of this form, bound to one model's settings; see `BatchApi`.
+
+    `trial` asks the model for free trials in place of the requests' own, where the vendor has one.
+    """
 
     inline = False
 
@@ -65,16 +67,19 @@ class FileBatches:
         vendor: Vendor,
         terms: BatchTerms,
         wire_format: Provider,
-        clock: Callable[[], float] = time.time,
+        *,
+        trial: bool = False,
     ) -> None:
         self._terms = terms
         self._parts = urlsplit(endpoint(settings.base_url, vendor))
         root = self._parts.path.removesuffix(_CHAT)
         deployment = _DEPLOYMENT.search(root)
-        self._deployment = deployment[1] if deployment else None  # Azure's older addresses name it in the path
+        self._named = deployment[1] if deployment else None  # Azure's older addresses name it in the path
         self._root = root[: deployment.start()] if deployment else root
         version = _VERSION.search(self._root)
         self._request_path = terms.request_path or (version[0] if version else "/v1") + _CHAT
+        if trial and terms.trial is not None:
+            self._named, self._request_path = terms.trial
         self._headers = with_user_headers({"Accept": "application/json"}, settings.headers)
         self._replies = ReplyReader(wire_format, self._url(_CHAT), vendor.errors, settings.name)
         self._lines = LineReader(wire_format, self._url(_CHAT), vendor.errors, settings.name)
@@ -102,8 +107,8 @@ class FileBatches:
         thinks = self._terms.thinks(request.model)
         if thinks is not None and (b'"enable_thinking":' not in body or _decode_body(body).enable_thinking is UNSET):
             body = body[:-1] + b',"enable_thinking":' + (b"true}" if thinks else b"false}")
-        if self._deployment is not None:
-            body = msgspec.json.encode({**msgspec.json.decode(body), "model": self._deployment})
+        if self._named is not None:
+            body = msgspec.json.encode({**msgspec.json.decode(body), "model": self._named})
         if self._terms.bare_lines:
             bare = msgspec.json.decode(body)
             bare.pop("model", None)
@@ -120,7 +125,7 @@ class FileBatches:
             upload=path,
             file_name=name,
             file_field="file",
-            form={"purpose": self._terms.purpose, **({} if self._deployment else self._terms.form)},
+            form={"purpose": self._terms.purpose, **({} if self._named else self._terms.form)},
             creates=True,
         )
 

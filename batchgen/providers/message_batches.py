@@ -7,8 +7,7 @@ lost reply only the ids in its results tell whose it is.
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -49,7 +48,6 @@ class MessageBatches:
         vendor: Vendor,
         terms: BatchTerms,
         wire_format: Provider,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._terms = terms
         self._parts = urlsplit(endpoint(settings.base_url))

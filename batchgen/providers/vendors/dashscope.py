@@ -298,6 +298,7 @@ BATCHES = BatchTerms(
     list_files={"limit": "100"},
     by_input="input_file_ids",
     body=_batch,
+    trial=("batch-test-model", "/v1/chat/ds-test"),
     thinks=switch_default,
 )
 """https://www.alibabacloud.com/help/en/model-studio/batch-interfaces-compatible-with-openai"""
