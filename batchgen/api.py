@@ -64,17 +64,21 @@ async def arun(
         read = await anyio.to_thread.run_sync(stack.enter_context, input_for_run(job, rows))
         parts = await anyio.to_thread.run_sync(assemble, read, endpoint or endpoint_of(job))
         named = named_runs(parts)
-        transport = open_transport(
-            job.model.transport,
-            base_url=parts.endpoint.base_url,
-            secrets=parts.secrets,
-            concurrency=job.limits.concurrency,
+        transport, *others = (
+            open_transport(
+                job.model.transport,
+                base_url=one.endpoint.base_url,
+                secrets=one.secrets,
+                concurrency=job.limits.concurrency,
+            )
+            for one in parts.sites or (parts,)
         )
         transport = open_workers(job, parts.endpoint, parts.secrets, transport, reporter.note)
         hint = None
         if not (fresh or named):
             hint = lost_run_hint(Path(job.output.path), simulated=parts.endpoint.simulated)
-        for note in (*parts.notes, *transport.notes, *([hint] if hint else [])):
+        told = dict.fromkeys(note for one in (transport, *others) for note in one.notes)
+        for note in (*parts.notes, *told, *([hint] if hint else [])):
             reporter.note(note)
         scan = await anyio.to_thread.run_sync(parts.source.scan)
         price = parts.price_of(parts.model) if parts.model else None
@@ -110,7 +114,7 @@ async def arun(
             reporter.note("This run was complete already; nothing was sent.")
             saved = msgspec.convert(directory.state.summary, Summary, from_attributes=True)
             return msgspec.structs.replace(saved, output=str(directory.path))
-        build = engine or partial(OnlineEngine, transport=transport)
+        build = engine or partial(OnlineEngine, transport=transport, others=others)
         return await run_job(
             parts,
             scan,

@@ -283,7 +283,7 @@ class Result(Struct, frozen=True, gc=False, array_like=True):
     when the model has no known price. `reported_cost` is what the replies themselves say that they cost. `confidence`
     and `agreement` (0 to 1) are a label's, if the job asks for them. `request_key` tells which requests are the same;
     a `reused` result has the answer that an earlier run got to it. `answer_turns` is a JSON list of all answers of a
-    row that took several: its votes, and those that were repaired.
+    row that took several: its votes, and those that were repaired. `endpoint` is who answered, where a job has several.
     Fields may be appended, never reordered: the journal stores them by position.
     """
 
@@ -315,6 +315,7 @@ class Result(Struct, frozen=True, gc=False, array_like=True):
     request_key: str | None = None
     reused: bool = False
     answer_turns: str | None = None
+    endpoint: str | None = None
 
     @property
     def cost(self) -> Decimal | None:

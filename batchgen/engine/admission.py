@@ -15,13 +15,17 @@ class RowAdmission:
 
     def __init__(self, keys: RequestKeys, sharing: Sharing | None = None, reuse: Reuse | None = None) -> None:
         self._key_of = keys.of
+        self._keys_of = keys.all
         self._reuse = reuse
         self._sharing = sharing
 
     def __call__(self, row: int, prompt: Prompt) -> RowInProgress | Result | None:
         """Return the row to be asked, its result where that is known, or None if it comes with another row's."""
         key = self._key_of(prompt)
-        if self._reuse is not None and (known := self._reuse.result(row, key, prompt)) is not None:
-            return known
+        if self._reuse is not None:
+            for each in self._keys_of(key):
+                known = self._reuse.result(row, each, prompt)
+                if known is not None:
+                    return known
         work = RowInProgress(row, prompt, AttemptCounts(), key=key)
         return work if self._sharing is None else self._sharing.admit(work)

@@ -6,13 +6,13 @@ A permit is held round one attempt only; a row that waits holds none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from decimal import Decimal
 
 import msgspec
 
-from batchgen.engine.model_requests import ModelRequests
+from batchgen.engine.endpoints import EndpointJudge, Site
 from batchgen.engine.provider_health import ProviderHealth
 from batchgen.engine.request_memory import RequestMemory
 from batchgen.engine.row_result import RowResults
@@ -20,10 +20,11 @@ from batchgen.engine.work import RowInProgress
 from batchgen.errors import ProviderStop, ResourceStop
 from batchgen.money.reservation import Reservations
 from batchgen.pace.limiter import Limiter
+from batchgen.pace.pacer import Pacer
 from batchgen.pace.retry import LAST_PATIENCE_S, RetrySettings, is_retryable
 from batchgen.pace.values import Ticket
 from batchgen.tokens.count import rough_tokens
-from batchgen.transport.protocol import WORKER_LOST, Transport
+from batchgen.transport.protocol import WORKER_LOST
 from batchgen.transport.reply_memory import SMALL_BYTES
 from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Request, Throttle, Verdict
 
@@ -36,22 +37,26 @@ LANE_FULL_S = 60.0
 
 
 class Attempts:
-    """Sends rows' requests and reads the replies. `note` takes a sentence for the user."""
+    """Sends rows' requests to `sites`, of which `judge` looks after several, and reads the replies.
+
+    `note` takes a sentence for the user.
+    """
 
     def __init__(
         self,
         *,
-        requests: ModelRequests,
-        transport: Transport,
+        sites: Sequence[Site],
         limiter: Limiter,
         reservations: Reservations,
         health: ProviderHealth,
         results: RowResults,
         retry: RetrySettings,
         note: Callable[[str], None] = lambda text: None,
+        judge: EndpointJudge | None = None,
     ) -> None:
-        self._requests = requests
-        self._transport = transport
+        self._sites = sites
+        self._judge = judge
+        self._numbers = 0
         self._limiter = limiter
         self._clock = limiter.clock
         self._reservations = reservations
@@ -64,7 +69,7 @@ class Attempts:
         self._short_of_files = self._noted_usage = self._noted_lane = False
         self._lane_full_until_s = -math.inf
         self.memory = RequestMemory()
-        self.replies = transport.room
+        self.replies = sites[0].transport.room
         self.refused = self.retried = 0
 
     async def send(self, row: RowInProgress, *, retry: bool = False) -> Outcome:
@@ -73,10 +78,11 @@ class Attempts:
         Raises `LimiterClosed` when the run stops before the request could go out, `BudgetStop` when it could pass the
         budget, `ProviderStop` when the server asks for a longer wait than a row's patience.
         """
-        request = row.request
+        request, site = row.request, self._sites[row.endpoint]
+        requests = site.requests
         if request is None:
-            row.live = self._requests.live is not None and self._clock() < self._lane_full_until_s
-            request = row.request = self._requests.build(row.prompt, live=row.live)
+            row.live = requests.live is not None and self._clock() < self._lane_full_until_s
+            request = row.request = requests.build(row.prompt, live=row.live)
             self.memory.weigh(row, len(request.body))
         held, ticket = None, None
         if not self._reservations.capped:
@@ -88,20 +94,27 @@ class Attempts:
             self._reservations.pass_unheld()
         outcome: Outcome | None = None
         short_of_files = lane_full = worker_lost = False
+        number = 0
         try:
-            if waited and not request.streamed and self._requests.streams(row.prompt):  # learnt meanwhile
-                request = row.request = self._requests.build(row.prompt, live=row.live)
+            if ticket.endpoint != row.endpoint:
+                row.endpoint = ticket.endpoint
+                site = self._sites[row.endpoint]
+                requests = site.requests
+                request = row.request = requests.build(row.prompt, live=row.live)
+            if waited and not request.streamed and requests.streams(row.prompt):  # learnt meanwhile
+                request = row.request = requests.build(row.prompt, live=row.live)
             if row.refused_at_s is not None:
                 row.tally.refused_s += self._clock() - row.refused_at_s
                 row.refused_at_s = None
             row.tally.requests += 1
-            row.number = ticket.number
-            self.health.sent(ticket.number)
+            number = self._numbers = self._numbers + 1
+            row.number = number
+            self.health.sent(number)
             started_s = self._clock()
             if row.failed_at_s is not None:
                 row.tally.waited_s = started_s - row.failed_at_s
                 row.failed_at_s = None
-            response = await self._transport.send(request, timeout_s=self._deadline_s(row))
+            response = await site.transport.send(request, timeout_s=self._deadline_s(row, site.pacer))
             answered_s = self._clock()
             row.latency_ms = (answered_s - started_s) * 1000
             if isinstance(response, Failure):
@@ -110,15 +123,21 @@ class Attempts:
                 worker_lost = outcome.code == WORKER_LOST  # which tells nothing of the provider
             else:
                 row.large = len(response.body) > SMALL_BYTES
-                outcome = self._requests.read(request, response)
-                lane_full = self._requests.live is not None and self._is_lane_full(row, outcome)
+                outcome = requests.read(request, response)
+                lane_full = requests.live is not None and self._is_lane_full(row, outcome)
         finally:
-            self.health.returned(ticket.number)
+            self.health.returned(number)
             row.tally.asked_s = self._limiter.settle(
                 ticket, None if short_of_files or lane_full or worker_lost else outcome
             )
             cost = None if outcome is None else self._results.cost(row, outcome)
             self._reservations.settle(held, request, row.prompt, outcome, cost)
+        if self._judge is not None and not short_of_files:
+            judged = self._judge.judge(row, outcome, started_s, answered_s)
+            if judged is not None and isinstance(outcome, Failure) and outcome.verdict is not Verdict.WAIT:
+                self._count(row, judged)
+                return judged
+            outcome = judged or outcome
         if isinstance(outcome, Failure):
             if short_of_files:
                 self._wait_for_files(row, outcome)
@@ -141,12 +160,12 @@ class Attempts:
         """Requests that wait for room in the budget."""
         return self._reservations.waiting
 
-    def _deadline_s(self, row: RowInProgress) -> float:
+    def _deadline_s(self, row: RowInProgress, pacer: Pacer) -> float:
         """Return how long the row's next attempt may take: what is learnt of the others, doubled for each of the row's
         own time-outs, at most `limits.timeout_s`. The last attempt has the whole of it: no row fails for what was
         learnt of others.
         """
-        pacer, tally = self._limiter.pacer, row.tally
+        tally = row.tally
         if tally.attempts + 1 >= self._max_attempts:
             return pacer.limits.timeout_s
         if not tally.timeouts:
@@ -270,9 +289,9 @@ class Attempts:
             if failure.kind is FailureKind.TIMEOUT and failure.http_status is None and failure.maybe_billed:
                 row.tally.timeouts += 1
             if failure.needs_stream:
-                self._requests.stream_from_now_on(row.prompt)
+                self._sites[row.endpoint].requests.stream_from_now_on(row.prompt)
                 row.request = None
-            row.tally.shared = self._limiter.pacer.is_down
+            row.tally.shared = self._sites[row.endpoint].pacer.is_down
             if row.tally.shared or failure.unsent:
                 row.tally.last = self._is_last
                 row.refused_at_s = self._clock()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -167,7 +167,7 @@ class Books:
         progress = self.progress
         progress.refused, progress.retried, progress.trouble = figures.refused, figures.retried, figures.trouble
         progress.waits_for, progress.limited_by = figures.waits_for, figures.limited_by
-        progress.in_flight = figures.in_flight
+        progress.in_flight, progress.left_out = figures.in_flight, figures.left_out
         self._most_out = max(self._most_out, figures.in_flight)
 
     def ended(self, figures: EngineFigures, error: StoppedError | None) -> None:
@@ -245,6 +245,7 @@ class Books:
             simulated=self._parts.endpoint.simulated,
             unknown_finish_reasons=_unknown_ends(sums),
             cut=sum(totals.rows for group, totals in sums if group.finish_reason == "length"),
+            endpoints=_by_endpoint(sums, figures.endpoints),
             error=error_text(error),
         )
 
@@ -296,6 +297,18 @@ class Books:
 
     def _rows_per_s(self, settled: int) -> float:
         return round((settled - self._settled_before) / (time.monotonic() - self._started_s), 3)
+
+
+def _by_endpoint(sums: Sums, figures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what each of several endpoints has done in this run, with the rows and the cost of all runs so far."""
+    found = []
+    for one in figures:
+        groups = [totals for group, totals in sums if group.endpoint == one["endpoint"]]
+        costs = [totals.cost for totals in groups if totals.cost is not None]
+        found.append(
+            {**one, "rows": sum(totals.rows for totals in groups), "cost": sum(costs, Decimal(0)) if costs else None}
+        )
+    return found
 
 
 def _unknown_ends(sums: Sums) -> dict[str, int]:

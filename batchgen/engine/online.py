@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from decimal import Decimal
 
 import anyio
 
 from batchgen.engine.attempt import Attempts
+from batchgen.engine.endpoints import DearestCase, EndpointJudge, Site
 from batchgen.engine.model_requests import ModelRequests
 from batchgen.engine.protocol import EngineFigures, EngineParts, Outlet, RowFeed
 from batchgen.engine.provider_health import ProviderHealth
 from batchgen.engine.workers import Workers
 from batchgen.errors import StoppedError
+from batchgen.job.endpoint_settings import EndpointSettings
 from batchgen.job.settings import LimitSettings
 from batchgen.money.reservation import Reservations
+from batchgen.money.worst_case import WorstCase
 from batchgen.pace.limiter import Limiter
 from batchgen.pace.pacer import Pacer
+from batchgen.pace.pacer_pool import PacerPool, PooledEndpoint
 from batchgen.pace.retry import RetryPolicy
 from batchgen.pace.values import Limits
 from batchgen.storage.pace_file import PaceRecord
@@ -28,39 +34,36 @@ LOOK_EVERY_S = 0.5
 
 
 class OnlineEngine:
-    """Brings rows to results over `transport`, which it opens and closes."""
+    """Brings rows to results over `transport`, which it opens and closes; with several endpoints, over one for each:
+    `others` are those after the first."""
 
-    def __init__(self, parts: EngineParts, transport: OpenTransport) -> None:
+    def __init__(self, parts: EngineParts, transport: OpenTransport, others: Sequence[OpenTransport] = ()) -> None:
         self._parts = parts
-        self._transport = transport
+        self._transports = [transport, *others]
+        self._most = min(one.concurrency for one in self._transports)
         requests, job = parts.requests, parts.requests.job
         self._limits = job.limits
-        self._held = requests.lane is not None and requests.lane.held
-        self._pacer = Pacer(self._pace_limits(), random.Random(), time.monotonic())
+        self._asked = requests.sites or (requests,)
+        self._sites = self._open_sites()
+        self._pacer = self._sites[0].pacer if not requests.sites else self._pool()
         self._limiter = Limiter(self._pacer)
+        self._judge: EndpointJudge | None = None
+        if isinstance(self._pacer, PacerPool):
+            patience_s, shown = job.retry.rate_limit_patience_s, parts.results.masker.message
+            self._judge = EndpointJudge(self._sites, self._pacer, patience_s, parts.reporter.note, shown)
         self._pace = PaceRecord(time.monotonic(), time.time_ns() // 1_000)
         self._health = ProviderHealth(
             requests.endpoint.host, job.limits, job.retry.rate_limit_patience_s, worked=parts.worked
         )
         self._attempts = Attempts(
-            requests=ModelRequests(
-                requests.provider, requests.model, stream=job.model.stream, live=requests.live_provider()
-            ),
-            transport=transport,
+            sites=self._sites,
             limiter=self._limiter,
-            reservations=Reservations(
-                parts.budget,
-                price_of=requests.price_of,
-                model=requests.model,
-                # A row of a full lane may end as an ordinary one, at whatever price that has.
-                parameters=requests.parameters if job.model.lane_fallback is None else job.model.parameters,
-                currency=requests.currency or "",
-                note=parts.reporter.note,
-            ),
+            reservations=self._reservations(),
             health=self._health,
             results=parts.results,
             retry=job.retry,
             note=parts.reporter.note,
+            judge=self._judge,
         )
         retry = RetryPolicy(job.retry, random.Random())
         self._workers = Workers(
@@ -73,16 +76,65 @@ class OnlineEngine:
             warm_up=parts.warm_up,
         )
 
+    def _open_sites(self) -> list[Site]:
+        """Return the endpoints, those of one account with one pacer."""
+        sites, of_account = [], dict[str, Pacer]()
+        for place, (one, transport) in enumerate(zip(self._asked, self._transports, strict=True)):
+            settings = self._parts.requests.job.model
+            account = settings.endpoints[place].account if self._parts.requests.sites else None
+            pacer = of_account.get(account or "")
+            if pacer is None:
+                pacer = Pacer(self._pace_limits(place), random.Random(), time.monotonic())
+                if account is not None:
+                    of_account[account] = pacer
+            requests = ModelRequests(one.provider, one.model, stream=settings.stream, live=one.live_provider())
+            sites.append(Site(requests, transport, pacer, one.name))
+        return sites
+
+    def _pool(self) -> PacerPool:
+        """Return the gate of several endpoints, which knows what they cost."""
+        prices = [one.price_of(one.model) for one in self._asked]
+        known = [None if price is None else price.tier(0).input + price.tier(0).output for price in prices]
+        dearest = max((price for price in known if price is not None), default=Decimal(0))
+        settings = self._parts.requests.job.model.endpoints
+        return PacerPool(
+            [
+                PooledEndpoint(site.name or "", site.pacer, float(dearest if price is None else price), endpoint.weight)
+                for site, price, endpoint in zip(self._sites, known, settings, strict=True)
+            ],
+            Limits(concurrency=self._workers_wanted(), timeout_s=self._limits.timeout_s),
+        )
+
+    def _reservations(self) -> Reservations:
+        parts, requests, model = self._parts, self._parts.requests, self._parts.requests.job.model
+        reservations = Reservations(
+            parts.budget,
+            price_of=requests.price_of,
+            model=requests.model,
+            # A row of a full lane may end as an ordinary one, at whatever price that has.
+            parameters=requests.parameters if model.lane_fallback is None else model.parameters,
+            currency=requests.currency or "",
+            note=parts.reporter.note,
+        )
+        if requests.sites:
+            cases = [
+                WorstCase(one.price_of, one.model, one.parameters if model.lane_fallback is None else model.parameters)
+                for one in requests.sites
+            ]
+            reservations.worst_case = DearestCase(cases)
+        return reservations
+
     @property
     def most_in_flight(self) -> int:
         """Most requests that can be out at a time."""
-        return self._transport.concurrency
+        return self._most
 
     async def run(self, rows: RowFeed, out: Outlet) -> None:
         """Work the rows off; return when there are none left, or after a stop or an interruption has drained."""
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(self._transport)
+                for transport in self._transports:
+                    await stack.enter_async_context(transport)
             except StoppedError as reason:  # nobody is there who could send
                 self.stop(reason)
                 return
@@ -103,12 +155,13 @@ class OnlineEngine:
 
     def change(self, limits: LimitSettings) -> None:
         """Go on with other limits from now on."""
-        if limits.concurrency is not None and limits.concurrency > self._transport.concurrency:
-            self._parts.reporter.note(
-                f"limits.concurrency is {self._transport.concurrency} at most until the next start."
-            )
+        if limits.concurrency is not None and limits.concurrency > self._most:
+            self._parts.reporter.note(f"limits.concurrency is {self._most} at most until the next start.")
         self._limits = self._health.limits = limits
-        self._pacer.change(self._pace_limits())
+        for place, site in enumerate(self._sites):
+            site.pacer.change(self._pace_limits(place))
+        if isinstance(self._pacer, PacerPool):
+            self._pacer.change(Limits(concurrency=self._workers_wanted(), timeout_s=limits.timeout_s))
         self._limiter.changed()
         self._workers.widen(self._workers_wanted())
 
@@ -126,11 +179,13 @@ class OnlineEngine:
             waits_for=self._waits_for(),
             retried=self._attempts.retried,
             trouble=None if trouble is None else self._parts.results.masker.message(trouble),
+            left_out=None if self._judge is None else self._judge.left_out,
+            endpoints=() if self._judge is None else self._judge.figures(),
         )
 
     def _waits_for(self) -> str | None:
         """Return why nothing more is sent at the moment, None while requests go out."""
-        paused = self._pacer.breaker.says(time.monotonic())
+        paused = self._pacer.waits_for(time.monotonic())
         if paused is not None:
             return paused
         if self._health.trouble is not None and not self._health.heard:
@@ -140,24 +195,29 @@ class OnlineEngine:
         return None
 
     def _workers_wanted(self) -> int:
-        most = self._transport.concurrency
+        most = self._most
         return most if self._limits.concurrency is None else min(self._limits.concurrency, most)
 
-    def _pace_limits(self) -> Limits:
-        limits = self._limits
+    def _pace_limits(self, place: int) -> Limits:
+        """Return the limits of an endpoint: its own where it has some, else those of the job."""
+        limits, lane = self._limits, self._asked[place].lane
+        own = self._parts.requests.job.model.endpoints[place] if self._parts.requests.sites else EndpointSettings()
+        most = self._workers_wanted()
         return Limits(
-            concurrency=self._workers_wanted(),
-            search_level=limits.concurrency is None,
-            requests_per_minute=limits.requests_per_minute,
-            tokens_per_minute=limits.tokens_per_minute,
+            concurrency=most if own.concurrency is None else min(own.concurrency, most),
+            search_level=limits.concurrency is None and own.concurrency is None,
+            requests_per_minute=own.requests_per_minute or limits.requests_per_minute,
+            tokens_per_minute=own.tokens_per_minute or limits.tokens_per_minute,
             timeout_s=limits.timeout_s,
-            held=self._held,
+            held=lane is not None and lane.held,
         )
 
     async def _look_at_health(self) -> None:
         while True:
             await anyio.sleep(LOOK_EVERY_S)
             self._workers.look()
+            if self._judge is not None:
+                self._judge.look(time.monotonic())
 
     async def _record_pace(self) -> None:
         while True:

@@ -6,8 +6,8 @@ batches of a vendor or workers on other machines are others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -57,7 +57,8 @@ class EngineFigures(Struct, frozen=True):
     `trouble` is the last error, while there has been no answer since; `refused` counts rate-limited answers;
     `limited_by` names what bounded the pace, None if nothing did; `error` is why the engine stopped early, None if it
     did not; `pace` is what the pacer did, None where nothing was paced; `waits_for` is why nothing is sent at the
-    moment, None while requests go out; `retried` counts attempts that failed and are tried again.
+    moment, None while requests go out; `retried` counts attempts that failed and are tried again. Of several endpoints,
+    `left_out` names those that get no rows now and why; `endpoints` has the counts of each.
     """
 
     refused: int
@@ -70,6 +71,8 @@ class EngineFigures(Struct, frozen=True):
     trouble: str | None = None
     waits_for: str | None = None
     retried: int = 0
+    left_out: str | None = None
+    endpoints: Sequence[Mapping[str, Any]] = ()
 
 
 class Engine(Protocol):

@@ -17,7 +17,7 @@ class Progress(Struct):
     `trouble` is the last error, while there has been no answer since; `waits_for` is why nothing is sent at the moment,
     `limited_by` what bounds the pace so far; `refused` counts rate-limited answers, `retried` failed attempts that are
     tried again. Of `input_tokens` so far, `cached_tokens` came from the provider's prompt cache. `kept` rows were
-    finished before this run; `stopped` is why it ended before its end.
+    finished before this run; `stopped` is why it ended before its end; `left_out` names endpoints that get no rows now.
     """
 
     rows: int = 0
@@ -37,6 +37,7 @@ class Progress(Struct):
     limited_by: str | None = None
     kept: int = 0
     stopped: str | None = None
+    left_out: str | None = None
 
     @property
     def asked(self) -> int:

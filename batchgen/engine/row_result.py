@@ -10,6 +10,7 @@ import msgspec
 
 from batchgen.engine.masking import Masker
 from batchgen.engine.work import RowInProgress
+from batchgen.job.requests import RequestParts
 from batchgen.money.ledger import Charges, charges_on, with_charges
 from batchgen.money.prices import ModelPrice
 from batchgen.pace.retry import AttemptCounts, is_retryable
@@ -24,7 +25,8 @@ class RowResults:
     """Makes results of outcomes. `model` and `service_tier` are those the job asks for, `price_of` finds a
     model's price.
 
-    `wall_us` gives the time of results, in microseconds since 1970, UTC.
+    `wall_us` gives the time of results, in microseconds since 1970, UTC. `endpoints` is given for a job with
+    several, each with its own name, and maybe its own model and prices.
     """
 
     def __init__(
@@ -33,8 +35,12 @@ class RowResults:
         price_of: Callable[[str], ModelPrice | None],
         masker: Masker,
         wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        *,
         service_tier: str | None = None,
+        endpoints: RequestParts | None = None,
     ) -> None:
+        self._sites = () if endpoints is None else endpoints.sites
+        self._keys = None if endpoints is None else endpoints.keys
         self._model = model
         self._price_of = price_of
         self.masker = masker
@@ -51,16 +57,22 @@ class RowResults:
         if usage is None:
             return None
         if row.priced is None or row.priced[0] is not usage:
-            row.priced = usage, self._priced(row.prompt.model or self._model, outcome, usage)
+            model, price_of = self._model, self._price_of
+            if self._sites:
+                site = self._sites[row.endpoint]
+                model, price_of = site.model, site.price_of
+            row.priced = usage, self._priced(row.prompt.model or model, price_of, outcome, usage)
         return row.priced[1]
 
     def has_price(self, outcome: Outcome) -> bool:
         """Whether the model has a price, at least for the ordinary class of service."""
         return self._price_of(outcome.model or self._model) is not None or self._price_of(self._model) is not None
 
-    def _priced(self, asked: str, outcome: Outcome, usage: Usage) -> Cost | None:
-        price = None if outcome.model is None or outcome.model == asked else self._price_of(outcome.model)
-        price = price or self._price_of(asked)
+    def _priced(
+        self, asked: str, price_of: Callable[[str], ModelPrice | None], outcome: Outcome, usage: Usage
+    ) -> Cost | None:
+        price = None if outcome.model is None or outcome.model == asked else price_of(outcome.model)
+        price = price or price_of(asked)
         if price is None:
             return None
         if outcome.service_tier == BATCH:
@@ -111,7 +123,15 @@ class RowResults:
     def result(self, row: RowInProgress, outcome: Outcome) -> Result:
         """Return what is recorded for the row."""
         result = self._completed(row, outcome) if isinstance(outcome, Completion) else self._failed(row, outcome)
+        if self._sites and row.tally.requests:
+            result = self._at_endpoint(row, result)
         return result if row.billed is None else with_charges(result, row.billed)
+
+    def _at_endpoint(self, row: RowInProgress, result: Result) -> Result:
+        """Return a result with the endpoint that it is from, and the key of the request as it was sent there."""
+        site = self._sites[row.endpoint]
+        key = None if row.key is None or self._keys is None else self._keys.at(row.key, site.model).hex()
+        return msgspec.structs.replace(result, endpoint=site.name, request_key=key)
 
     def _completed(self, row: RowInProgress, completion: Completion) -> Result:
         usage, masker = completion.usage, self.masker

@@ -71,6 +71,7 @@ async def run_job(
         parts.price_of,
         Masker(parts.secrets),
         service_tier=tier if isinstance(tier, str) else None,
+        endpoints=parts if parts.sites else None,
     )
     dialogue = PlainDialogue() if parts.answers is None else StructuredDialogue(parts.answers, results, books.begun)
     prefix = await anyio.to_thread.run_sync(shared_prefix, parts)

@@ -22,7 +22,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     input came from the provider's prompt cache, which has saved about `cached_saved`. A `simulated` run was answered by
     the built-in simulator: nothing was charged. `unknown_finish_reasons` are words for the end of answers that nobody
     knows, with the rows that have them: whether such answers are whole is for the user to see. `cut` answers
-    ended at their longest allowed length.
+    ended at their longest allowed length. `endpoints` has the figures of each of several endpoints.
     """
 
     state: str
@@ -52,6 +52,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     simulated: bool = False
     unknown_finish_reasons: dict[str, int] = {}
     cut: int = 0
+    endpoints: list[dict[str, Any]] = []
 
     def to_json(self) -> bytes:
         """Return the object of `run --json`; money as decimal strings."""

@@ -10,6 +10,7 @@ from batchgen.pace.retry import AttemptCounts
 from batchgen.values import (
     Completion,
     Cost,
+    Failure,
     Prompt,
     Request,
     Usage,
@@ -53,7 +54,8 @@ class RowInProgress(Struct):
     usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer; `size`
     counts the bytes of its request, see `request_memory`; `large`: its reply has a share of `Transport.room`; `key`
     tells which requests are the same as its first (`providers.request_key`).
-    `live`: it is asked in the ordinary way, as the lane of the job is full.
+    `live`: it is asked in the ordinary way, as the lane of the job is full. `endpoint` is the place of the endpoint
+    that its request is for; `refused_by` another that refused it for good, while it is asked elsewhere.
     """
 
     row: int
@@ -71,3 +73,5 @@ class RowInProgress(Struct):
     number: int = 0
     key: bytes | None = None
     live: bool = False
+    endpoint: int = 0
+    refused_by: tuple[int, Failure] | None = None

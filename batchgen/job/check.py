@@ -85,7 +85,8 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1, upda
     problem: str | None = None
     if endpoint is None:
         endpoint, problem = keyless_endpoint(job)
-    preflight(endpoint.base_url)
+    for one in (endpoint, *endpoint.more):
+        preflight(one.base_url)
     with input_for_reading(job) as read:
         parts = assemble(read, endpoint)
         with planned_reuse(parts, update=update) as reuse:
@@ -117,7 +118,7 @@ def _checked(
         model=parts.model or f"column {job.model.name.column}"
         if not isinstance(job.model.name, str)
         else job.model.name,
-        endpoint=public_url(parts.endpoint.base_url),
+        endpoint=", ".join(public_url(one.endpoint.base_url) for one in parts.sites or (parts,)),
         currency=parts.currency,
         price=price.describe() if price is not None else None,
         requests=requests,
@@ -158,7 +159,7 @@ def _render(
                 continue
             if repeated is not None or reuse is not None:
                 key = parts.keys.of(prompt)
-                if reuse is not None and reuse.result(row, key, prompt) is not None:
+                if reuse is not None and any(reuse.result(row, one, prompt) for one in parts.keys.all(key)):
                     reused += 1
                 else:
                     asked += 1
@@ -195,6 +196,6 @@ def _request(parts: JobParts, prompt: Prompt) -> Request:
 
 def _shown(parts: JobParts, row: int, prompt: Prompt) -> Shown:
     request = _request(parts, prompt)
-    secret = {header.name: str(header) for header in parts.secrets.headers}
+    secret = {header.name: str(header) for header in (*parts.sites, parts)[0].secrets.headers}
     headers = with_user_headers(request.headers, secret)
     return Shown(row, public_url(request.url), headers, msgspec.json.decode(request.body))

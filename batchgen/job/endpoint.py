@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchgen.errors import JobError, UsageError
+from batchgen.job.endpoint_settings import endpoint_jobs
 from batchgen.job.settings import Job, ModelJobSettings, Variable, holds_secret
 from batchgen.providers import VENDORS, default_base_url, lane_of, open_provider, vendor_of, wire_of
 from batchgen.providers.auth import key_header, public_url, query_secrets, secret_header
@@ -29,7 +30,8 @@ _KEY = "model.api_key_env"
 class Endpoint(Struct, frozen=True):
     """Where requests go and with which secrets. `identity` represents it in a run's fingerprint, whatever its lane.
 
-    `headers` are the job's own headers that hold secrets; `others` are secrets in the query of the address.
+    `headers` are the job's own headers that hold secrets; `others` are secrets in the query of the address. `more` are
+    the other endpoints of a job that has several (`[[model.endpoints]]`).
     """
 
     base_url: str
@@ -37,6 +39,7 @@ class Endpoint(Struct, frozen=True):
     identity: str
     headers: tuple[SecretHeader, ...] = ()
     others: tuple[Secret, ...] = ()
+    more: tuple[Endpoint, ...] = ()
 
     @property
     def simulated(self) -> bool:
@@ -56,7 +59,7 @@ def endpoint_of(job: Job, environ: Mapping[str, str] = os.environ) -> Endpoint:
     header that would hold it. Raises `JobError` for an address that cannot work, `UsageError` if a variable is unset.
     """
 
-    return _endpoint(job.model, _reader(environ))
+    return _endpoints(job, _reader(environ))
 
 
 def _reader(environ: Mapping[str, str]) -> Callable[[str, str], str]:
@@ -86,7 +89,20 @@ def keyless_endpoint(job: Job) -> tuple[Endpoint, str | None]:
     except JobError:
         raise
     except UsageError as error:
-        return _endpoint(job.model, lambda variable, job_key: "unset"), str(error)
+        return _endpoints(job, lambda variable, job_key: "unset"), str(error)
+
+
+def _endpoints(job: Job, read: Callable[[str, str], str]) -> Endpoint:
+    """Return the first of the job's endpoints, with the others in it."""
+    found = []
+    for place, one in enumerate(endpoint_jobs(job), 1):
+        try:
+            found.append(_endpoint(one.model, read))
+        except UsageError as error:
+            if not job.model.endpoints:
+                raise
+            raise type(error)(f"model.endpoints, number {place}: {error}") from None
+    return structs.replace(found[0], more=tuple(found[1:]))
 
 
 def secrets_from(model: ModelJobSettings, environ: Mapping[str, str] = os.environ) -> Secrets:

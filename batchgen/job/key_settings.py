@@ -31,6 +31,9 @@ def key_settings(job: Job) -> dict[str, Any]:
     table = {key: value for key, value in msgspec.to_builtins(job).items() if key not in _LEFT_OUT}
     if job.model.base_url is not None:
         table["model"]["base_url"] = _public(job.model.base_url)
+    for one in table["model"]["endpoints"]:
+        if one["base_url"] is not None:
+            one["base_url"] = _public(one["base_url"])
     for name, value in public_headers(job).items():
         if name.lower() == _WORKSPACE_HEADER:
             table["model"]["workspace"] = value

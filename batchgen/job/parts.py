@@ -15,7 +15,7 @@ from batchgen.job.endpoint import Endpoint
 from batchgen.job.requests import RequestParts, request_parts
 from batchgen.job.settings import Job, answer_parts
 from batchgen.source import Reading, Source
-from batchgen.storage.result_schema import OWN_COLUMNS, Layout, Parsed
+from batchgen.storage.result_schema import ENDPOINT_COLUMN, OWN_COLUMNS, Layout, Parsed
 from batchgen.stores.address import shown
 from batchgen.values import Result, Usage
 
@@ -23,7 +23,7 @@ _PLACES = Decimal("1e-12")
 _REQUEST_FILE = {"custom_id", "method", "url", "body"}
 
 
-class JobParts(RequestParts, frozen=True):
+class JobParts(RequestParts, frozen=True, kw_only=True):
     """What a run of a job needs: how requests are made, where rows come from, and what the results look like.
 
     `fingerprint` holds what an answer depends on, by job key. `dedupe`: rows with the same request share its answer.
@@ -61,7 +61,10 @@ def assemble(job: Job, endpoint: Endpoint) -> JobParts:
 def _fingerprint(requests: RequestParts) -> dict[str, Any]:
     """Return what an answer depends on, by dotted job key."""
     parts = answer_parts(requests.job, requests.template.fingerprint_parts())
-    parts["model"]["base_url"] = requests.endpoint.identity
+    # Several endpoints may come and go between two runs, as they answer the same; other models may not.
+    parts["model"]["base_url"] = "several endpoints" if requests.sites else requests.endpoint.identity
+    if requests.keys.other_models:
+        parts["model"]["other_names"] = requests.keys.other_models
     if requests.examples:
         parts["prompt.examples"] = requests.examples
     if requests.answers is not None:
@@ -93,16 +96,17 @@ def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layo
                 f"evaluate.gold needs column {left_out[0]!r} in the results: it has to be in {path} and in "
                 "output.columns."
             )
-    clash = [column for column in wanted if column in OWN_COLUMNS]
+    own = {*OWN_COLUMNS, ENDPOINT_COLUMN.name} if job.model.endpoints else OWN_COLUMNS
+    clash = [column for column in wanted if column in own]
     if clash:
-        others = ", ".join(repr(column) for column in wanted if column not in OWN_COLUMNS)
+        others = ", ".join(repr(column) for column in wanted if column not in own)
         raise InputError(
             f"The input column {clash[0]!r} of {path} has the name of a result column; rename it, or leave "
             f"it out of the results with output.columns = [{others}]."
         )
     parsed = None if answers is None else Parsed(answers.type, answers.column)
     carried = pa.schema([source.schema.field(name) for name in wanted])
-    return Layout(carried=carried, id=job.input.id, parsed=parsed)
+    return Layout(carried=carried, id=job.input.id, parsed=parsed, endpoints=bool(job.model.endpoints))
 
 
 def input_cost_of(parts: JobParts) -> Callable[[Result], Decimal | None]:

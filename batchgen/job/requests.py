@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, structs, to_builtins
 
 from batchgen.answers import StructuredAnswers, Target, instructed
 from batchgen.errors import JobError
 from batchgen.job.endpoint import Endpoint, secrets_of
+from batchgen.job.endpoint_settings import endpoint_jobs, endpoint_names
 from batchgen.job.examples import load_examples
 from batchgen.job.settings import ColumnReference, Job, holds_secret, public_headers
 from batchgen.money.job_prices import JobPrices
@@ -37,12 +38,13 @@ from batchgen.transport.route import check_url
 from batchgen.values import Message
 
 
-class RequestParts(Struct, frozen=True):
+class RequestParts(Struct, frozen=True, kw_only=True):
     """What makes the requests of a job and reads their replies. `notes` are warnings for the user.
 
     `model` is empty if each row names its own. `answers` validates answers against `[response]`; None if the job has
     none. `lane` is how requests travel, None for the ordinary calls.
-    `examples` are the messages that every prompt begins with. `keys` gives each request its key.
+    `examples` are the messages that every prompt begins with. `keys` gives each request its key. Of a job with several
+    endpoints, `sites` has the same for each of them, with its `name` in the results; the rest is the first one's.
     """
 
     job: Job
@@ -56,11 +58,16 @@ class RequestParts(Struct, frozen=True):
     examples: Sequence[Message]
     notes: list[str]
     lane: Lane | None
+    name: str | None = None
+    sites: tuple[RequestParts, ...] = ()
 
     @property
     def secrets(self) -> Secrets:
-        """The secrets of the run."""
-        return secrets_of(self.endpoint, self.provider)
+        """The secrets of the run, of all its endpoints."""
+        if not self.sites:
+            return secrets_of(self.endpoint, self.provider)
+        headers = [header for site in self.sites for header in site.secrets.headers]
+        return Secrets(headers, [secret for site in self.sites for secret in site.endpoint.others])
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -93,6 +100,38 @@ class RequestParts(Struct, frozen=True):
 
 def request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
     """Build what makes the requests of a job. Raises `UsageError` with one sentence for what is wrong."""
+    if not job.model.endpoints:
+        return _request_parts(job, endpoint)
+    jobs, endpoints = endpoint_jobs(job), (endpoint, *endpoint.more)
+    named = structs.replace(jobs[0], model=structs.replace(jobs[0].model, name=job.model.name))
+    parts = _request_parts(named, endpoint)
+    sites = []
+    if len(endpoints) > 1:  # the simulator stands for all of them
+        names = endpoint_names([one.host for one in endpoints], jobs)
+        for name, one, where in zip(names, jobs, endpoints, strict=True):
+            site = structs.replace(_request_parts(one, where), name=name)
+            _check_site(parts, site)
+            parts.notes.extend(f"{name}: {note}" for note in site.notes if note not in [*parts.notes])
+            sites.append(site)
+        parts.keys.other_models = tuple(sorted({site.model for site in sites} - {parts.model}))
+    return structs.replace(parts, job=job, sites=tuple(sites))
+
+
+def _check_site(parts: RequestParts, site: RequestParts) -> None:
+    """Refuse an endpoint that cannot share prompts and costs with the first one. Raises `JobError`."""
+    if parts.answers is not None and site.answers is not None and parts.answers.shaping != site.answers.shaping:
+        raise JobError(
+            f"model.endpoints: {site.name} is asked for JSON by {site.answers.shaping.means}, the first by "
+            f"{parts.answers.shaping.means}, so that they would not get the same prompt; set response.means."
+        )
+    if None not in (parts.currency, site.currency) and parts.currency != site.currency:
+        raise JobError(
+            f"model.endpoints: the price at {site.name} is in {site.currency}, that of the first in {parts.currency}, "
+            "and costs are in one currency: set pricing.currency and pricing.rate."
+        )
+
+
+def _request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
     if job.model.base_url is not None:
         check_url(job.model.base_url)  # also if the run is simulated
     for omitted in job.model.omit:

@@ -57,7 +57,7 @@ class Reuse:
         self._runs = runs
         self._refresh = refresh
         self._salt = run.encode()
-        here = fingerprints({"model.base_url": parts.endpoint.identity}).items()
+        here = fingerprints({"model.base_url": parts.fingerprint["model"]["base_url"]}).items()
         self._same_server = [here <= run.identity.fingerprints.items() for run in runs]
         self.saved = _NOTHING
 

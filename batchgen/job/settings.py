@@ -23,6 +23,7 @@ from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import JobError
 from batchgen.files.nearest import did_you_mean
 from batchgen.job.batch_settings import BatchSettings, check_batch
+from batchgen.job.endpoint_settings import EndpointSettings, endpoint_jobs
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.export import job_table, job_toml
 from batchgen.job.paths import resolve_paths
@@ -70,7 +71,8 @@ class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `api_key_header` is the header for the key, instead of the vendor's own. `omit` names fields of the request that
     would be sent by default and are left out. `lane` is how requests travel, and at which price (`providers.lane`);
-    `lane_fallback = "live"`: rows that a full lane refuses are asked in the ordinary way.
+    `lane_fallback = "live"`: rows that a full lane refuses are asked in the ordinary way. `endpoints` are several that
+    answer the job together; each takes from `[model]` what it leaves out.
     """
 
     provider: str
@@ -85,6 +87,7 @@ class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     headers: dict[str, str | Variable] = {}
     api_key_header: str | None = None
     omit: list[str] = []
+    endpoints: list[EndpointSettings] = []
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -245,8 +248,11 @@ def _in_lane(job: Job, table: Mapping[str, Any]) -> Job:
 
     The defaults are of times: a lane may take long for an answer, and a run must not stop for want of one before.
     """
-    lane = lane_of(job.model.lane, job.model.provider, job.model.base_url)
+    lanes = [lane_of(one.model.lane, one.model.provider, one.model.base_url) for one in endpoint_jobs(job)]
+    lane = max((one for one in lanes if one is not None), key=lambda one: one.timeout_s, default=None)
     terms = None if lane is None else lane.batch
+    if terms is not None and len(lanes) > 1:
+        raise JobError("model.endpoints: the lane of batches is for one endpoint; leave the others out, or the lane.")
     check_batch(job.batch, None if terms is None else terms.limits, job.model.provider)
     if job.model.lane_fallback is not None and not (lane is not None and lane.may_refuse):
         raise JobError(
@@ -328,6 +334,11 @@ def _refuse_unknown(table: Mapping[str, Any], kind: type[Struct], prefix: str, w
         inner = _struct_of(known[key])
         if inner is not None and isinstance(value, Mapping):
             _refuse_unknown(value, inner, f"{prefix}{key}.", where)
+        elif typing.get_origin(known[key]) is list and isinstance(value, list):
+            inner = _struct_of(typing.get_args(known[key])[0])
+            for item in value:
+                if inner is not None and isinstance(item, Mapping):
+                    _refuse_unknown(item, inner, f"{prefix}{key}.", where)
 
 
 def _nearest(prefix: str, key: str, known: list[str]) -> str:

@@ -80,6 +80,7 @@ class Group(NamedTuple):
     status: Status
     finish_reason: str | None
     error_kind: FailureKind | None
+    endpoint: str | None = None
 
 
 class Totals(Struct):
@@ -136,7 +137,7 @@ class Sums:
 
     def add(self, result: Result) -> None:
         """Add the result of one row."""
-        totals = self._totals((result.model, result.status, result.finish_reason, result.error_kind))
+        totals = self._totals((result.model, result.status, result.finish_reason, result.error_kind, result.endpoint))
         totals.rows += 1
         if result.reused:
             totals.reused += 1
@@ -191,7 +192,7 @@ class Sums:
         sums.groups = dict(msgspec.json.decode(text, type=list[tuple[Group, Totals]]))
         return sums
 
-    def _totals(self, group: tuple[str | None, Status, str | None, FailureKind | None]) -> Totals:
+    def _totals(self, group: tuple[str | None, Status, str | None, FailureKind | None, str | None]) -> Totals:
         """Return a group's totals. The key may be a plain tuple, which takes a tenth of the time to make that a `Group`
         takes."""
         totals: Totals | None = self.groups.get(group)  # type: ignore[call-overload]

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from batchgen.pace.pacer import Pacer
+from batchgen.pace.pacer_pool import PacerPool
 from batchgen.pace.values import Ticket
 from batchgen.values import Completion, FailureKind, Outcome, Throttle, Verdict
 
@@ -31,7 +32,7 @@ class _Waiter:
 class Limiter:
     """Hands out permits in the order of the calls, retries first, as fast as the pacer allows."""
 
-    def __init__(self, pacer: Pacer, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pacer: Pacer | PacerPool, clock: Callable[[], float] = time.monotonic) -> None:
         self.pacer = pacer
         self.clock = clock
         self._retries: deque[_Waiter] = deque()

@@ -376,6 +376,10 @@ class Pacer:
         self.limits = limits
         self._log.change_timeout(limits.timeout_s)
 
+    def waits_for(self, now_s: float) -> str | None:
+        """Return why nothing is sent at the moment, None while requests go out."""
+        return self.breaker.says(now_s)
+
     @property
     def is_down(self) -> bool:
         """Whether the circuit breaker is open after failures in a row: everything waits for one probe."""

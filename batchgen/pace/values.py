@@ -33,6 +33,7 @@ class Ticket(Struct, gc=False):
     retry: bool = False
     admitted: bool = False
     closed: bool = False
+    endpoint: int = 0  # its place among several
 
 
 REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SEARCH, SLOW, LEVEL = 1, 2, 4, 8, 16, 32, 64

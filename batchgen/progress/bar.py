@@ -113,6 +113,8 @@ def postfix(standing: Progress) -> str:
         parts.append(f"cached {standing.cached_tokens / max(1, standing.input_tokens):.0%}")
     if standing.refused:
         parts.append(f"429s {standing.refused:,}")
+    if standing.left_out is not None:
+        parts.append(f"left out: {harmless(standing.left_out)[:80]}")
     if standing.waits_for is not None:
         parts.append(f"waits: {harmless(standing.waits_for)[:100]}")
     if standing.trouble is not None:

@@ -75,6 +75,7 @@ class RequestKeys:
         self.settings = settings
         self._given = provider, response
         self._form = form
+        self.other_models: tuple[str, ...] = ()  # names that endpoints of the job ask for in place of its own
         omitted = {*settings.omit} - {"model"}  # Azure has the model in its path: it was asked all the same
         omit = omitted | CARRIERS | ({*LIMITS} if form > 1 else set())
         canonical = msgspec.structs.replace(
@@ -131,6 +132,17 @@ class RequestKeys:
         if len(values) == 1 and type(values[0]) is int and 0 < values[0] < 256**_LIMIT_BYTES:
             return values[0].to_bytes(_LIMIT_BYTES), b""
         return bytes(_LIMIT_BYTES), msgspec.json.encode(given, order="sorted") if given else b""
+
+    def at(self, key: bytes, model: str) -> bytes:
+        """Return the key of the request with this key where another model is asked."""
+        if model not in self.other_models:
+            return key
+        named = hashlib.blake2b(key[:KEY_HASH_BYTES] + model.encode(), digest_size=KEY_HASH_BYTES)
+        return named.digest() + key[KEY_HASH_BYTES:]
+
+    def all(self, key: bytes) -> list[bytes]:
+        """Return the key with those that the same request has at other endpoints."""
+        return [key, *(self.at(key, model) for model in self.other_models)]
 
 
 def limit_in(key: bytes) -> int | None:

@@ -22,6 +22,7 @@ def write_cost_summary(
 ) -> None:
     """Write the cost summary: a row per group, sorted; `label` gives currency, date and source of a model's price.
 
+    Where the job has several endpoints, the groups are divided by `endpoint`, in a last column.
     `simulated`: the built-in simulator answered, so that nothing was charged.
     """
     groups = sorted(sums, key=lambda pair: tuple(word or "" for word in pair[0]))
@@ -47,6 +48,8 @@ def write_cost_summary(
         "price_source": ([label.source for label in labels], pa.string()),
         "simulated": ([simulated] * len(groups), pa.bool_()),
     }
+    if any(group.endpoint is not None for group, _ in groups):
+        fields = {**fields, "endpoint": ([group.endpoint for group, _ in groups], pa.string())}
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({name: pa.array(values, kind) for name, (values, kind) in fields.items()}), sink)
     replace_file(path, sink.getvalue())

@@ -59,6 +59,11 @@ TURNS_COLUMN = pa.field("answer_turns", pa.string())
 """Comes after `parsed`: every answer of a row that took several, as a JSON list."""
 
 
+ENDPOINT_COLUMN = pa.field("endpoint", WORD)
+"""Comes last, where the job has several endpoints: the one that answered. In other jobs a carried column may be called
+so."""
+
+
 OWN_COLUMNS = frozenset({*RESULT_COLUMNS.names, "parsed", TURNS_COLUMN.name})
 """The names that no input column can have."""
 
@@ -88,11 +93,15 @@ class Parsed(Struct, frozen=True):
 
 
 class Layout(Struct, frozen=True):
-    """The columns of a part: `carried` input columns (names and types), `id` the column that gives `row_id`."""
+    """The columns of a part: `carried` input columns (names and types), `id` the column that gives `row_id`.
+
+    `endpoints`: results say which of several endpoints answered.
+    """
 
     carried: pa.Schema
     id: str | None = None
     parsed: Parsed | None = None
+    endpoints: bool = False
 
 
 class PriceLabel(Struct, frozen=True):
@@ -145,7 +154,7 @@ def part_schema(layout: Layout) -> pa.Schema:
         schema = schema.append(field)
         if field.name == _PARSED_AFTER and layout.parsed is not None:
             schema = schema.append(pa.field("parsed", portable(layout.parsed.type))).append(TURNS_COLUMN)
-    return schema
+    return schema.append(ENDPOINT_COLUMN) if layout.endpoints else schema
 
 
 def result_columns(rows: pa.Table, results: Sequence[Result], layout: Layout) -> dict[str, pa.Array]:
@@ -173,6 +182,8 @@ def result_columns(rows: pa.Table, results: Sequence[Result], layout: Layout) ->
     if layout.parsed is not None:
         columns["parsed"] = _parsed(results, layout.parsed)
         columns[TURNS_COLUMN.name] = column(TURNS_COLUMN)
+    if layout.endpoints:
+        columns[ENDPOINT_COLUMN.name] = column(ENDPOINT_COLUMN)
     return columns
 
 
@@ -210,7 +221,8 @@ def table_results(
     A part has only the row's cost: `input_cost` computes the input's share of it anew from the row's tokens; the rest
     is the output's, so that the total never changes. How sure a label is stands in `parsed`.
     """
-    names = [n for n in Result.__struct_fields__ if n in OWN_COLUMNS and n in table.column_names]
+    own = {*OWN_COLUMNS, *(ENDPOINT_COLUMN.name for name in table.column_names[-1:] if name == ENDPOINT_COLUMN.name)}
+    names = [n for n in Result.__struct_fields__ if n in own and n in table.column_names]
     columns = [table.column(name).to_pylist() for name in names]
     kinds = columns[names.index("error_kind")]
     costs = table.column("cost").to_pylist()

@@ -5,6 +5,7 @@ from functools import partial
 from types import SimpleNamespace
 
 from batchgen.engine.attempt import Attempts
+from batchgen.engine.endpoints import Site
 from batchgen.engine.masking import Masker
 from batchgen.engine.model_requests import ModelRequests
 from batchgen.engine.provider_health import ProviderHealth
@@ -81,8 +82,9 @@ def engine_of(transport, budget, limiter, *, retry=None, parameters=PARAMETERS, 
     retry = RetryPolicy(retry or RetrySettings(), random.Random(seed))
     settings = ModelSettings(name="qwen-plus", base_url=URL, parameters=parameters)
     attempts = Attempts(
-        requests=ModelRequests(open_provider("openai", settings), "qwen-plus", stream=False),
-        transport=transport,
+        sites=[
+            Site(ModelRequests(open_provider("openai", settings), "qwen-plus", stream=False), transport, limiter.pacer)
+        ],
         limiter=limiter,
         reservations=reservations,
         health=ProviderHealth("test", LimitSettings(), 900.0),
