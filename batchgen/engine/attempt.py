@@ -136,6 +136,7 @@ class Attempts:
             judged = self._judge.judge(row, outcome, started_s, answered_s)
             if judged is not None and isinstance(outcome, Failure) and outcome.verdict is not Verdict.WAIT:
                 self._count(row, judged)
+                self.refused -= judged.verdict is Verdict.WAIT  # no limit refused it
                 return judged
             outcome = judged or outcome
         if isinstance(outcome, Failure):

@@ -1,0 +1,265 @@
+"""Several endpoints answer one job: which are left out, what results say, what it costs. Over real sockets."""
+
+import json
+from collections import Counter
+from decimal import Decimal
+
+import pyarrow.parquet as pq
+import pytest
+
+import batchgen
+from batchgen.engine.reporter import Reporter
+from batchgen.errors import JobError, UsageError
+from batchgen.job.check import check_job
+from batchgen.job.settings import Job
+from batchgen.simulator import Settings, start_in_thread
+from tests.inputs import write_csv
+
+KEYS = {"FIRST_KEY": "sk-first-0123456789abcdef", "SECOND_KEY": "sk-second-0123456789abcdef"}
+PRICE = {"input": 2.0, "cached_input": 0.4, "output": 8.0, "currency": "USD"}
+PATH = "/compatible-mode/v1"
+
+
+class Notes(Reporter):
+    """Keeps what is said, and whether an endpoint was ever left out."""
+
+    def __init__(self):
+        self.said, self.out = [], set()
+
+    def note(self, text):
+        self.said.append(text)
+
+    def moved(self, standing):
+        self.out.add(standing.left_out)
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch):
+    """The keys of two accounts."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def servers():
+    """Start simulated providers; all end with the test."""
+    opened = []
+
+    def start(**settings):
+        opened.append(start_in_thread(Settings(**settings)))
+        return opened[-1]
+
+    yield start
+    for handle in opened:
+        handle.close()
+
+
+def job_of(tmp_path, servers, rows=60, endpoints=None, **tables):
+    """Return a job whose endpoints are the servers; `endpoints` are further keys of each."""
+    path = write_csv(tmp_path / "in.csv", [f"row {n}" for n in range(rows)])
+    model = {
+        "provider": "openai",
+        "name": "m",
+        "api_key_env": "FIRST_KEY",
+        "parameters": {"max_tokens": 1_000},
+        "endpoints": [
+            {"base_url": server.url + PATH, **more}
+            for server, more in zip(servers, endpoints or [{}] * len(servers), strict=True)
+        ],
+    }
+    return Job.from_dict(
+        {
+            "name": "several",
+            "input": {"path": str(path)},
+            "prompt": {"user": "{{ text }}"},
+            "output": {"path": str(tmp_path / "out")},
+            "pricing": {"models": {"m": PRICE}},
+            **tables,
+            "model": {**model, **tables.pop("model", {})},
+        }
+    )
+
+
+def host(server):
+    """What results call a server."""
+    return server.url.removeprefix("http://")
+
+
+def answered_by(job):
+    """Count the rows of each endpoint."""
+    return Counter(batchgen.read_results(job.output.path).column("endpoint").to_pylist())
+
+
+def test_both_answer_and_the_books_say_who(tmp_path, servers):
+    """Results, cost summary and summary agree with what each server has billed."""
+    both = servers(latency_ms=20), servers(latency_ms=20)
+    job = job_of(tmp_path, both)
+    summary = batchgen.run(job)
+    assert (summary.succeeded, summary.failed) == (60, 0)
+    rows = answered_by(job)
+    assert set(rows) == {host(one) for one in both}
+    assert sum(rows.values()) == 60
+    groups = pq.read_table(tmp_path / "out/cost_summary.parquet").to_pylist()
+    for server, figures in zip(both, summary.endpoints, strict=True):
+        billed = server.stats()["billed_delivered"]
+        cost = (2 * Decimal(billed["input_tokens"]) + 8 * Decimal(billed["output_tokens"])) / 1_000_000
+        assert figures["endpoint"] == host(server)
+        assert figures["rows"] == rows[host(server)] == billed["requests"]
+        assert figures["cost"] == cost == sum(g["cost"] for g in groups if g["endpoint"] == host(server))
+
+
+def test_a_job_with_one_endpoint_has_no_such_column(tmp_path, servers):
+    """And an input column may be called so."""
+    job = job_of(tmp_path, [servers()], rows=2, model={"endpoints": []})
+    job = Job.from_dict(job.to_dict() | {"model": job.to_dict()["model"] | {"base_url": servers().url + PATH}})
+    path = write_csv(tmp_path / "in.csv", ["a", "b"]).read_text().replace("text", "endpoint")
+    (tmp_path / "in.csv").write_text(path)
+    table = job.to_dict() | {"prompt": {"user": "{{ endpoint }}"}}
+    batchgen.run(Job.from_dict(table))
+    assert batchgen.read_results(job.output.path).column("endpoint").to_pylist() == ["a", "b"]
+    assert "endpoint" not in pq.read_table(tmp_path / "out/cost_summary.parquet").column_names
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"api_key": "sk-another-0123456789abcdef"}, "HTTP 401"),
+        ({"models": ("another",)}, "HTTP 404"),
+        ({"fatal_after": 0}, "HTTP"),
+    ],
+)
+def test_one_that_refuses_for_good_is_left_out_and_said(tmp_path, servers, fault, said):
+    """A wrong key, an unknown model, no balance: no row is lost, and few are asked there."""
+    bad, good = servers(**fault), servers(latency_ms=5)
+    job = job_of(tmp_path, [bad, good], limits={"concurrency": 8})
+    notes = Notes()
+    summary = batchgen.run(job, reporter=notes)
+    assert (summary.state, summary.succeeded) == ("complete", 60)
+    assert answered_by(job) == {host(good): 60}
+    told = [text for text in notes.said if text.startswith(f"Endpoint {host(bad)} is left out")]
+    assert len(told) == 1
+    assert said in told[0]
+    assert said in summary.endpoints[0]["left_out"]
+    assert summary.endpoints[1]["left_out"] is None
+    assert bad.stats()["requests"] <= 12
+    assert any(host(bad) in (out or "") for out in notes.out)
+
+
+def test_the_last_one_stops_the_run_as_the_only_one_does(tmp_path, servers):
+    """With the remedy, and without a failed row."""
+    both = servers(api_key="sk-another-0123456789abcdef"), servers(api_key="sk-another-0123456789abcdef")
+    summary = batchgen.run(job_of(tmp_path, both))
+    assert (summary.state, summary.failed, summary.pending) == ("stopped", 0, 60)
+    assert "refused for good" in summary.error["message"]
+    assert summary.error["remedy"]
+
+
+def test_a_bad_row_is_not_asked_elsewhere(tmp_path, servers):
+    """A 400 is the row's own fault."""
+    both = servers(poison="row 7"), servers(poison="row 7")
+    summary = batchgen.run(job_of(tmp_path, both, rows=9))
+    assert (summary.succeeded, summary.failed) == (8, 1)
+    assert sum(server.stats()["requests"] for server in both) == 9
+
+
+def test_an_endpoint_that_is_not_there_does_not_stop_the_run(tmp_path, servers):
+    """Nor does a login page in place of one."""
+    gone = servers()
+    gone.close()
+    good = servers(latency_ms=5)
+    summary = batchgen.run(job_of(tmp_path, [gone, good], rows=200))
+    assert (summary.state, summary.succeeded) == ("complete", 200)
+    assert summary.attempts <= 200 + 20
+
+
+def test_each_key_goes_to_its_own_host_and_none_is_shown(tmp_path, servers):
+    """Not in results, notes, `run.json` or the summary, though a server quotes it."""
+    first = servers(api_key=KEYS["FIRST_KEY"], latency_ms=5)
+    second = servers(api_key="sk-another-0123456789abcdef")
+    job = job_of(tmp_path, [first, second], endpoints=[{}, {"api_key_env": "SECOND_KEY"}])
+    notes = Notes()
+    summary = batchgen.run(job, reporter=notes)
+    assert (summary.succeeded, summary.refused) == (60, 0)
+    assert first.stats()["errors"]["total"] == 0
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    for text in (kept, summary.to_json(), "\n".join(notes.said).encode()):
+        for key in KEYS.values():
+            assert key[:20].encode() not in text
+
+
+def test_own_model_names_and_prices(tmp_path, servers):
+    """Each is asked for its own name and priced by it; a budget counts the dearest."""
+    both = servers(latency_ms=5, models=("m",)), servers(latency_ms=5, models=("n",))
+    prices = {"m": PRICE, "n": PRICE | {"input": 20.0, "output": 80.0}}
+    own = [{"concurrency": 1}, {"name": "n"}]
+    limits = {"concurrency": 4, "budget": 1.0}
+    job = job_of(tmp_path, both, endpoints=own, limits=limits, pricing={"models": prices})
+    summary = batchgen.run(job)
+    assert summary.succeeded == 60
+    for server, figures, factor in zip(both, summary.endpoints, (1, 10), strict=True):
+        billed = server.stats()["billed_delivered"]
+        assert billed["requests"]
+        cost = factor * (2 * Decimal(billed["input_tokens"]) + 8 * Decimal(billed["output_tokens"])) / 1_000_000
+        assert figures["cost"] == cost
+
+
+def test_an_update_takes_the_answers_of_all_endpoints(tmp_path, servers):
+    """Also of one that was asked for another model's name; nothing is paid twice."""
+    both = servers(latency_ms=5), servers(latency_ms=5)
+    job = job_of(tmp_path, both, endpoints=[{"concurrency": 2}, {"name": "n", "concurrency": 2}])
+    batchgen.run(job)
+    write_csv(tmp_path / "in.csv", [f"row {n}" for n in range(70)])
+    summary = batchgen.run(job, update=True)
+    assert (summary.reused, summary.succeeded) == (60, 70)
+    assert sum(server.stats()["requests"] for server in both) == 70
+
+
+def test_the_same_request_has_the_same_key_at_every_endpoint(tmp_path, servers):
+    """The key of the job with one endpoint, whichever that is."""
+    one, two = servers(), servers()
+    several = job_of(tmp_path, [one, two], rows=6)
+    batchgen.run(several)
+    table = several.to_dict()
+    table["model"] |= {"base_url": two.url + PATH}
+    del table["model"]["endpoints"]
+    summary = batchgen.run(Job.from_dict(table), update=True)
+    assert (summary.reused, summary.succeeded) == (6, 6)
+
+
+def test_endpoints_may_change_between_two_runs(tmp_path, servers):
+    """The run goes on with those that are named now."""
+    slow = servers(latency_ms=5), servers(latency_ms=5)
+    job = job_of(tmp_path, slow, limits={"max_failed": 1}, rows=30)
+    batchgen.run(job, only={1, 2})
+    more = servers(latency_ms=5)
+    summary = batchgen.run(job_of(tmp_path, (slow[1], more), rows=30))
+    assert (summary.state, summary.succeeded) == ("complete", 30)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "said"),
+    [
+        ([{"base_url": "ftp://x"}, {}], "model.endpoints, number 1"),
+        ([{}, {"api_key_env": "UNSET_KEY"}], "model.endpoints, number 2"),
+        ([{}, {"region": "beijing"}], "pricing.currency"),
+        ([{"wieght": 2}, {}], "model.endpoints.weight"),
+        ([{}, {"weight": -1}], "weight"),
+    ],
+)
+def test_what_is_wrong_with_an_endpoint_is_said_before_anything_is_sent(tmp_path, servers, endpoints, said):
+    """By its number and key."""
+    job = job_of(tmp_path, [servers()], rows=2).to_dict()
+    job["model"]["name"] = "qwen-plus"
+    job["pricing"] = {}
+    base = {"base_url": "https://dashscope-intl.aliyuncs.com" + PATH}
+    job["model"]["endpoints"] = [base | one for one in endpoints]
+    with pytest.raises((JobError, UsageError), match=said):
+        batchgen.run(Job.from_dict(job))
+
+
+def test_check_names_all_of_them(tmp_path, servers):
+    """And shows the first request as it is sent to the first."""
+    both = servers(), servers()
+    checked = check_job(job_of(tmp_path, both, rows=2))
+    assert all(server.url in checked.endpoint for server in both)
+    assert "***" in json.dumps(checked.requests[0].headers)
