@@ -14,7 +14,8 @@ from batchgen.errors import UsageError
 PAGES = Path(__file__).parents[1] / "manual"
 ORDER = (
     "commands", "job-file", "input", "buckets", "mail", "structured-answers", "results", "looking", "money", "update",
-    "running", "recipes", "vendors", "python", "pace", "reliability", "benchmarks", "architecture", "glossary",
+    "running", "recipes", "vendors", "endpoints", "python", "pace", "reliability", "benchmarks", "architecture",
+    "glossary",
 )  # fmt: skip
 """The topics in the order in which a user needs them; other pages are listed after them."""
 

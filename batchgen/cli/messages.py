@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from batchgen.engine.summary import Summary
 from batchgen.job.check import Checked
@@ -70,6 +70,7 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
             most = f", at most {money(summary.possibly_billed.cost, summary.currency or '')}"
         lines.append(f"            {summary.possibly_billed.requests:,} requests got no answer and may be billed{most}")
     lines.append(f"time        {duration(summary.wall_s)}, {summary.rows_per_s:,.1f} rows/s")
+    lines += [_endpoint_text(one, summary.currency or "") for one in summary.endpoints]
     if summary.limited_by:
         lines.append(f"limited by  {summary.limited_by}")
     if summary.cut:
@@ -88,6 +89,17 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
     elif summary.failed:
         lines.append("The same command with --retry-failed tries the failed rows again.")
     return harmless("\n".join(lines))
+
+
+def _endpoint_text(one: Mapping[str, Any], currency: str) -> str:
+    """Return what one of several endpoints has done."""
+    cost = "" if one["cost"] is None else f", {money(one['cost'], currency)}"
+    lost = f", {one['possibly_billed']:,} may be billed without an answer" if one["possibly_billed"] else ""
+    out = f"; left out: {one['left_out']}" if one["left_out"] else ""
+    return (
+        f"endpoint    {one['endpoint']}: {one['rows']:,} rows{cost}; in this run {one['requests']:,} requests, "
+        f"{one['rate_limited']:,} rate-limited, {one['failed']:,} failed{lost}{out}"
+    )
 
 
 def _saved(summary: Summary) -> str:

@@ -189,11 +189,11 @@ def count_rows(
     def answered(row: int, prompt: Prompt) -> bool:
         if reuse is None:
             return False
-        key = parts.keys.of(prompt)
+        keys = parts.keys.all(parts.keys.of(prompt))
         with lock:
             if sample is not None and row not in sample:
-                return reuse.has_answer(key)  # the row counts for nothing but its answer in an earlier run
-            return reuse.result(row, key, prompt) is not None
+                return any(map(reuse.has_answer, keys))  # the row counts for nothing but its answer in an earlier run
+            return any(reuse.result(row, key, prompt) is not None for key in keys)
 
     def measure(batch: Batch) -> _Slice:
         return _measure(parts, ruler, others, batch, sample, answered=answered)

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta, Struct, structs
 
+from batchgen.errors import JobError
+
 _Job = TypeVar("_Job", bound=Struct)
 _Positive = Annotated[float, Meta(gt=0)]
 
@@ -50,6 +52,18 @@ def _alone(job: Any, endpoint: EndpointSettings) -> Any:
         limits=structs.replace(job.limits, concurrency=endpoint.concurrency, **limits),
         pricing=structs.replace(job.pricing, **given("region")),
     )
+
+
+def check_endpoints(job: Any, *, batch: bool) -> None:
+    """Refuse what is for one endpoint only; `batch`: the lane is that of batches. Raises `JobError`."""
+    if not job.model.endpoints:
+        return
+    if batch:
+        raise JobError("model.endpoints: the lane of batches is for one endpoint; leave the others out, or the lane.")
+    if job.engine.kind != "local" or (job.engine.workers or 1) > 1:
+        raise JobError("model.endpoints: workers of other processes or nodes ask one endpoint; leave [engine] out.")
+    if not any(endpoint.weight for endpoint in job.model.endpoints):
+        raise JobError("model.endpoints: every weight is 0, but a spare is for others; give one a weight.")
 
 
 def endpoint_names(hosts: Sequence[str], jobs: Sequence[Any]) -> list[str]:

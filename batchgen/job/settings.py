@@ -23,7 +23,7 @@ from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import JobError
 from batchgen.files.nearest import did_you_mean
 from batchgen.job.batch_settings import BatchSettings, check_batch
-from batchgen.job.endpoint_settings import EndpointSettings, endpoint_jobs
+from batchgen.job.endpoint_settings import EndpointSettings, check_endpoints, endpoint_jobs
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.export import job_table, job_toml
 from batchgen.job.paths import resolve_paths
@@ -251,8 +251,7 @@ def _in_lane(job: Job, table: Mapping[str, Any]) -> Job:
     lanes = [lane_of(one.model.lane, one.model.provider, one.model.base_url) for one in endpoint_jobs(job)]
     lane = max((one for one in lanes if one is not None), key=lambda one: one.timeout_s, default=None)
     terms = None if lane is None else lane.batch
-    if terms is not None and len(lanes) > 1:
-        raise JobError("model.endpoints: the lane of batches is for one endpoint; leave the others out, or the lane.")
+    check_endpoints(job, batch=terms is not None)
     check_batch(job.batch, None if terms is None else terms.limits, job.model.provider)
     if job.model.lane_fallback is not None and not (lane is not None and lane.may_refuse):
         raise JobError(

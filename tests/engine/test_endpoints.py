@@ -244,6 +244,7 @@ def test_endpoints_may_change_between_two_runs(tmp_path, servers):
         ([{}, {"region": "beijing"}], "pricing.currency"),
         ([{"wieght": 2}, {}], "model.endpoints.weight"),
         ([{}, {"weight": -1}], "weight"),
+        ([{"weight": 0}, {"weight": 0}], "every weight is 0"),
     ],
 )
 def test_what_is_wrong_with_an_endpoint_is_said_before_anything_is_sent(tmp_path, servers, endpoints, said):

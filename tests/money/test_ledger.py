@@ -61,7 +61,7 @@ def test_sums_are_exact_and_mergeable(rows, at):
     assert totals.cost == sql_sum(None if r.input_cost is None else r.input_cost + r.output_cost for r in rows)
     assert whole.rows(Status.FAILED) == sum(row.status is Status.FAILED for row in rows)
     for group, sums in whole:
-        assert sums.rows == sum((r.model, r.status, r.finish_reason, r.error_kind) == group for r in rows)
+        assert sums.rows == sum((r.model, r.status, r.finish_reason, r.error_kind, r.endpoint) == group for r in rows)
 
 
 @given(results(), results())
@@ -124,6 +124,7 @@ def test_summary_json():
         "refreshed": None,
         "unknown_finish_reasons": {},
         "cut": 0,
+        "endpoints": [],
         "simulated": False,
     }
 
@@ -132,3 +133,10 @@ def test_no_rows_have_no_sums():
     """Nothing reported is null, not zero."""
     assert Sums().totals() == Totals()
     assert Totals().cost is None
+
+
+def test_sums_that_an_earlier_version_stored_are_read():
+    """They know no endpoint."""
+    sums = Sums.from_json(b'[[["m","succeeded","stop",null],{"rows":2,"attempts":3}]]')
+    assert sums.totals().rows == 2
+    assert next(iter(sums.groups)).endpoint is None
