@@ -18,7 +18,8 @@ MONEY = Decimal("1e-12")
 class Charges(Struct, frozen=True, gc=False, array_like=True):
     """What a row without a result has cost in all runs so far: requests sent, tokens and money billed.
 
-    `turns` are the answers that it has got, in order. Fields may be appended, but never reordered: they are stored.
+    `turns` are the answers that it has got, in order; `batch` is the last batch of the vendor's queue whose line is in
+    here. Fields may be appended, but never reordered: they are stored.
     """
 
     row: int
@@ -32,6 +33,7 @@ class Charges(Struct, frozen=True, gc=False, array_like=True):
     output_cost: Decimal | None = None
     turns: tuple[Turn, ...] = ()
     reported_cost: Decimal | None = None
+    batch: int = 0
 
 
 def with_charges(result: Result, spent: Charges) -> Result:
@@ -70,6 +72,7 @@ def charges_on(row: int, *parts: Result | Charges) -> Charges:
         sums.output_cost,
         tuple(turn for part in parts if isinstance(part, Charges) for turn in part.turns),
         sums.reported_cost,
+        max((part.batch for part in parts if isinstance(part, Charges)), default=0),
     )
 
 

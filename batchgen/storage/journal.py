@@ -84,7 +84,7 @@ class Journal:
         db.executescript(PRAGMAS)
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0 and db.execute("PRAGMA schema_version").fetchone() == (0,):
-            with self._transaction():
+            with self.transaction():
                 for statement in SCHEMA:
                     db.execute(statement)
                 words = {"version": str(VERSION), "batchgen": __version__, IDENTITY_KEY: identity_text(self.identity)}
@@ -107,7 +107,7 @@ class Journal:
     def keep_identity(self, identity: RunIdentity) -> None:
         """Say from now on that the file belongs to `identity`: the same run, some of whose settings have changed."""
         if identity != self.identity:
-            with self._transaction() as db:
+            with self.transaction() as db:
                 db.execute("UPDATE meta SET value = ? WHERE key = ?", (identity_text(identity), IDENTITY_KEY))
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # as for a new file
             self.identity = identity
@@ -129,7 +129,8 @@ class Journal:
             self._unsure = None
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Do all of this or nothing; durable at the end."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield self._connection
@@ -154,7 +155,7 @@ class Journal:
 
     def record(self, records: Iterable[ShardRecord]) -> None:
         """Write shard records over what was there for their numbers, in one transaction."""
-        with self._transaction():
+        with self.transaction():
             for record in records:
                 self._write_record(record)
 
@@ -173,7 +174,7 @@ class Journal:
 
     def seal(self, record: ShardRecord) -> None:
         """Record that the shard's part is published and delete its rows, in one transaction."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             self._write_record(record)
             self._delete_results(record.first_row, record.end_row)
             db.execute("DELETE FROM spent WHERE row >= ? AND row < ?", (record.first_row, record.end_row))
@@ -195,7 +196,7 @@ class Journal:
 
     def unseal(self, record: ShardRecord, results: Iterable[Result], spent: Iterable[Charges] = ()) -> None:
         """Make a shard open again, with these of its rows settled unless they are so already, in one transaction."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             self._write_record(ShardRecord(record.number, record.first_row, record.rows))
             db.executemany(_INSERT_RESULT, ((r.row, body, row_crc(r.row, body)) for r, body in map(storable, results)))
             for item in spent:
@@ -218,7 +219,7 @@ class Journal:
             self._commits += 1
             return stored
         stored = []
-        with self._transaction() as db:
+        with self.transaction() as db:
             for item in spent:
                 self._add_spent(item)
             db.executemany(_INSERT_RESULT, self._rows(results, stored))
@@ -226,7 +227,8 @@ class Journal:
                 db.executemany("DELETE FROM spent WHERE row = ?", [(result.row,) for result in stored])
             if spill is not None:
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('spill', ?)", (spill,))
-            db.execute(_COUNT_COMMIT, (self._concurrency + 2 * (len(stored) + len(spent)), self._session))
+            at_risk = self._concurrency + 2 * (len(stored) + len(spent)) if self._concurrency else 0
+            db.execute(_COUNT_COMMIT, (at_risk, self._session))
             self._unsure = stored
         self._unsure = None
         self._commits += 1
@@ -271,7 +273,7 @@ class Journal:
             else:
                 yield result
         if bad:
-            with self._transaction() as db:
+            with self.transaction() as db:
                 db.executemany("DELETE FROM results WHERE row = ?", [(row,) for row in bad])
             self.damage.append(f"{len(bad)} damaged rows in the journal are done again (the first is row {bad[0]})")
 
@@ -282,7 +284,7 @@ class Journal:
     def forget_failed(self) -> int:
         """Make the failed rows pending again, keeping what they have cost; return how many there were."""
         failed = [charges_on(r.row, r) for r in self.unpublished() if r.status is Status.FAILED]
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany("DELETE FROM results WHERE row = ?", [(item.row,) for item in failed])
             for item in failed:
                 self._add_spent(item)
@@ -332,19 +334,25 @@ class Journal:
         """Record that a run begins; it counts as killed until `end_session`.
 
         What a kill can cost twice is what is in flight (`concurrency`), a group on its way to the disk, and one being
-        gathered: the largest commit so far, twice.
+        gathered: the largest commit so far, twice. With nothing in flight it is nothing: answers can be fetched again.
         """
         self._concurrency = concurrency
-        with self._transaction() as db:
+        with self.transaction() as db:
             cursor = db.execute(
                 "INSERT INTO sessions (started_us, clean, at_risk, commits) VALUES (?, 0, ?, 0)",
                 (started_us, concurrency),
             )
         self._session, self._commits = cursor.lastrowid or 0, 0
 
+    def raise_concurrency(self, concurrency: int) -> None:
+        """Record that from now on so many requests can be in flight."""
+        with self.transaction() as db:
+            db.execute("UPDATE sessions SET at_risk = max(at_risk, ?) WHERE number = ?", (concurrency, self._session))
+        self._concurrency = concurrency
+
     def end_session(self) -> None:
         """Record that this run ended by itself."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("UPDATE sessions SET clean = 1 WHERE number = ?", (self._session,))
 
     def sessions(self) -> list[Session]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batchgen.errors import OutputError
+from batchgen.storage.batch_table import read_line, write_batch
 from batchgen.storage.identity import RunIdentity, read_identity
 from batchgen.storage.journal import Journal, companions
 from batchgen.storage.journal_rows import StoredRow, read_record, read_spent, readable_text, sound_result
@@ -129,6 +130,9 @@ def _copy(old: sqlite3.Connection, journal: Journal) -> int:
         kept += len(journal.append(group))
     spent = {item.row: item for line in _Readable(old, "spent", "row, body, crc") if (item := read_spent(*line))}
     journal.append([], list(spent.values()), spill=_taken_spill(old))
+    for line in _Readable(old, "batches", "number, body, members, crc"):
+        if (batch := read_line(line)) is not None:
+            write_batch(journal, *batch)
     return kept
 
 

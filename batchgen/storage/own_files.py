@@ -28,6 +28,9 @@ REVIEW_LOCK_FILE = "review.lock"
 SHARD_INPUTS = "open-*.arrow"
 """The input columns of shards that are not finished, by the shard's number."""
 
+BATCH_FILES = "batch-[0-9]*.*"
+"""What is staged for the vendor's batch queue, and results on their way back: gone when a batch is collected."""
+
 ERROR_FILE = "batchgen-error-*.txt"
 RESULTS = "results"
 SIMULATED_BATCHES = "simulated-batches"
@@ -55,6 +58,7 @@ _OWN = (
     REVIEW_FILE,
     REVIEW_LOCK_FILE,
     SHARD_INPUTS,
+    BATCH_FILES,
     ERROR_FILE,
     "part-*.parquet.damaged-*",
     ".*.parquet.partial",

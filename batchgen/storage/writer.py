@@ -11,21 +11,31 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from sys import getsizeof
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import anyio
 
 from batchgen.errors import InternalStop, StoppedError, StorageStop
 from batchgen.money.ledger import Charges
+from batchgen.storage.journal import Journal
 from batchgen.storage.journal_rows import ROW_BYTES, result_bytes
 from batchgen.storage.overflow import SPILL_BYTES, Spill
 from batchgen.storage.result_schema import Layout
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard
-from batchgen.storage.writer_thread import DISK_ERRORS, RETRY_WAITS_S, Close, CommitGroup, Committer, Opening, megabytes
+from batchgen.storage.writer_thread import (
+    DISK_ERRORS,
+    RETRY_WAITS_S,
+    Close,
+    CommitGroup,
+    Committer,
+    JournalCall,
+    Opening,
+    megabytes,
+)
 from batchgen.values import Result
 
 GROUP_ROWS = 1_000
@@ -38,13 +48,17 @@ MOST_UNCOMMITTED_BYTES = 32 * 1024 * 1024
 """Beyond either, dispatch stops until a commit is through: a slow disk stops the run, not memory."""
 
 
+T = TypeVar("T")
+
+
 class Writer:
     """`async with Writer(directory, layout, concurrency=64, on_commit=f) as writer:`; called on the loop's thread only.
 
     `on_commit` gets the results of each commit as stored, on the loop: only then do they count. `concurrency` is the
-    most requests in flight: it bounds what a kill can cost twice, and the room that is kept for a full disk. `only` are
-    the rows that a pilot asks: all results stay in the journal and no shard is held in memory, as a pilot opens nearly
-    all of them.
+    most requests in flight: it bounds what a kill can cost twice, and the room that is kept for a full disk; with 0
+    rows wait for their answers elsewhere, and there may be any number of open shards, whose columns are on disk alone.
+    `only` are the rows that a pilot asks: all results stay in the journal and no shard is held in memory, as a pilot
+    opens nearly all of them.
     """
 
     def __init__(
@@ -160,6 +174,24 @@ class Writer:
         self._uncommitted_bytes += size
         if self._timer is None:
             self._timer = self.loop.call_later(self._group_wait_s, self._hand_over)
+
+    async def on_journal(self, call: Callable[[Journal], T]) -> T:
+        """Return what a call with the journal gives, made when everything that was handed over before is durable.
+
+        It may be made again after an error of the disk. Raises `StorageStop`.
+        """
+        self._raise_failure()
+        self._hand_over()
+        answer: Future[T] = Future()
+        self._committer.queue.put(JournalCall(call, answer))
+        done = asyncio.wrap_future(answer)
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([done])
+        if done.cancelled():
+            await asyncio.wait([self._thread])
+            await asyncio.sleep(0)  # let `_thread_ended` run
+            self._raise_failure()
+        return done.result()
 
     async def wait_for_room(self, open_shards: int | None = None) -> None:
         """Return when results are being taken (and at most `open_shards` shards are open). Raises `StorageStop`."""

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -20,6 +20,7 @@ from batchgen.errors import StorageStop
 from batchgen.money.ledger import Charges
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_rows import StoredRow, decode_results, in_slices
+from batchgen.storage.open_shard import OpenShard
 from batchgen.storage.overflow import Spill
 from batchgen.storage.parts import write_part
 from batchgen.storage.result_schema import Layout
@@ -29,10 +30,6 @@ from batchgen.values import Result
 
 COMMIT_ROWS = 4_000
 """What has queued up while the disk was busy goes into one commit, up to about this many rows."""
-
-KEPT_BYTES = 24 * 1024 * 1024
-"""A shard whose answers come to no more than this is written from memory, a larger one from the journal: reading
-10,000 rows back and decoding them costs 5 µs of CPU a row."""
 
 SLICE_BYTES = 16 * 1024 * 1024
 """A larger shard is written in slices of about so many bytes of answers, a row group each: 10,000 long answers would
@@ -78,8 +75,18 @@ class Wanted(Struct, frozen=True):
     answer: Future[list[StoredRow]]
 
 
+class JournalCall(Struct, frozen=True):
+    """Something else to be done with the journal, after all that was handed over before."""
+
+    call: Callable[[Journal], Any]
+    answer: Future[Any]
+
+
 class Close(Struct, frozen=True):
     """Nothing more comes."""
+
+
+Item = Opening | Written | Wanted | JournalCall | Close
 
 
 class Listener(Protocol):
@@ -98,44 +105,6 @@ class Listener(Protocol):
         """The disk has begun, or stopped, refusing `journal` or `part`."""
 
 
-class _OpenShard:
-    """Which rows of a shard are settled, and their results: as stored, while all are of this run and few bytes."""
-
-    def __init__(self, shard: Shard, settled: set[int]) -> None:
-        self.shard = shard
-        self.missing = shard.rows - len(settled)
-        self._first_row, self._rows = shard.first_row, shard.rows
-        self._flags = bytearray(shard.rows)
-        for row in settled:
-            self._flags[row - shard.first_row] = 1
-        self._results: list[Result | None] = [] if settled else [None] * shard.rows
-        self._left_bytes = float(KEPT_BYTES)
-
-    def settle(self, results: list[Result], size: float) -> list[Result]:
-        """Take note of results of about `size` bytes each; return those whose rows are in other shards."""
-        others: list[Result] = []
-        first_row, rows, flags, kept = self._first_row, self._rows, self._flags, self._results
-        before = self.missing
-        for result in results:
-            place = result.row - first_row
-            if not 0 <= place < rows:
-                others.append(result)
-            elif not flags[place]:
-                flags[place] = 1
-                self.missing -= 1
-                if kept:
-                    kept[place] = result
-        self._left_bytes -= size * (before - self.missing)
-        if self._left_bytes < 0:
-            self._results = []
-        return others
-
-    def results(self) -> list[Result] | None:
-        """Return the results of a whole shard in order; None if only the journal has them all."""
-        results = [result for result in self._results if result is not None]
-        return results if len(results) == self._rows else None
-
-
 class Committer:
     """Serves its queue until `Close`; `run` raises `StorageStop` when the disk refuses for good."""
 
@@ -151,7 +120,7 @@ class Committer:
         retry_waits_s: Sequence[float] = RETRY_WAITS_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.queue: SimpleQueue[CommitGroup | Opening | Written | Wanted | Close] = SimpleQueue()
+        self.queue: SimpleQueue[CommitGroup | Item] = SimpleQueue()
         self._journal = journal
         self._results_path = results_path
         self._layout = layout
@@ -161,7 +130,7 @@ class Committer:
         self._publishes = only is None
         self._retry_waits_s = retry_waits_s
         self._sleep = sleep
-        self._shards: dict[int, _OpenShard] = {}
+        self._shards: dict[int, OpenShard] = {}
         self._publishing = 0
         self._rows = self._bytes = 0
         self._broken = False
@@ -186,6 +155,8 @@ class Committer:
                     self._seal(item)
                 elif isinstance(item, Wanted):
                     self._answer(item)
+                elif isinstance(item, JournalCall):
+                    self._call(item)
                 elif isinstance(item, Close):
                     closed = True
             self._publish_unfinished()
@@ -200,7 +171,7 @@ class Committer:
             self._ended = True
             while not self.queue.empty():
                 item = self.queue.get()
-                if isinstance(item, Wanted):
+                if isinstance(item, (Wanted, JournalCall)):
                     item.answer.cancel()
 
     def _answer(self, wanted: Wanted) -> None:
@@ -212,7 +183,13 @@ class Committer:
         finally:
             wanted.answer.cancel()  # changes nothing once it is answered
 
-    def _next(self) -> tuple[list[CommitGroup], Opening | Written | Wanted | Close | None]:
+    def _call(self, item: JournalCall) -> None:
+        try:
+            item.answer.set_result(self._insist(lambda: item.call(self._journal)))
+        finally:
+            item.answer.cancel()
+
+    def _next(self) -> tuple[list[CommitGroup], Item | None]:
         """Return the groups that are waiting, and the first thing after them that is not a group."""
         groups: list[CommitGroup] = []
         rows = 0
@@ -255,10 +232,12 @@ class Committer:
         record = ShardRecord(shard.number, shard.first_row, shard.rows)
         self._insist(lambda: self._journal.record([record]))
         settled = self._insist(lambda: self._journal.settled(shard.first_row, shard.end_row))
+        directory, parked = self._results_path.parent, False
         with suppress(OSError):  # who cannot have them reads these answers only once their part is out
-            keep_inputs(self._results_path.parent, shard, self._layout, self._only)
+            keep_inputs(directory, shard, self._layout, self._only)
+            parked = not self._concurrency
         if self._publishes:
-            self._shards[shard.number] = _OpenShard(shard, settled)
+            self._shards[shard.number] = OpenShard(shard, settled, directory, parked=parked)
         self._listener.opened(shard.number, settled)
         if self._publishes:
             self._publish_if_whole(shard.number)
@@ -267,14 +246,13 @@ class Committer:
         open_shard = self._shards[number]
         if open_shard.missing:
             return
-        shard, kept = open_shard.shard, open_shard.results()
         self._publishing += 1
-        future = self._publisher.submit(self._publish, shard, kept)
+        future = self._publisher.submit(self._publish, open_shard)
         future.add_done_callback(lambda part: self.queue.put(Written(number, part)))
 
     def _seal(self, written: Written) -> None:
-        shard = self._shards[written.number].shard
-        record = ShardRecord(shard.number, shard.first_row, shard.rows, written.part.result())
+        known = self._shards[written.number].record
+        record = ShardRecord(known.number, known.first_row, known.rows, written.part.result())
         self._insist(lambda: self._journal.seal(record))
         forget_inputs(self._results_path.parent, record.number)
         del self._shards[written.number]
@@ -287,10 +265,11 @@ class Committer:
         The journal keeps their rows, so that nothing is lost where the disk refuses.
         """
         for open_shard in self._shards.values():
-            shard = open_shard.shard
-            slices = in_slices(self._journal.results(shard.first_row, shard.end_row), SLICE_BYTES)
-            if open_shard.missing < shard.rows:
-                with suppress(*DISK_ERRORS):
+            known = open_shard.record
+            slices = in_slices(self._journal.results(known.first_row, known.end_row), SLICE_BYTES)
+            if open_shard.missing < known.rows:
+                with suppress(*DISK_ERRORS, StorageStop):
+                    shard = open_shard.shard()
                     write_part(self._results_path, shard, slices, self._layout, self._journal.identity, unfinished=True)
 
     def _insist(self, call: Callable[[], T]) -> T:
@@ -310,7 +289,9 @@ class Committer:
 
     # On the other thread
 
-    def _publish(self, shard: Shard, kept: list[Result] | None) -> PartRecord:
+    def _publish(self, open_shard: OpenShard) -> PartRecord:
+        shard, kept = open_shard.shard(), open_shard.results()
+
         def attempt() -> PartRecord:
             slices = self._slices(shard) if kept is None else [kept]
             return write_part(self._results_path, shard, slices, self._layout, self._journal.identity)
@@ -366,8 +347,8 @@ class Committer:
     def _needed_bytes(self) -> int:
         """Return about what the open shards still take: their rows in the journal, and once more in their parts."""
         row_bytes = self._bytes / self._rows if self._rows else 2_000
-        rows = sum(open_shard.shard.rows for open_shard in list(self._shards.values()))
-        carried = sum(open_shard.shard.table.nbytes for open_shard in list(self._shards.values()))
+        rows = sum(open_shard.record.rows for open_shard in list(self._shards.values()))
+        carried = sum(open_shard.bytes for open_shard in list(self._shards.values()))
         return int(2 * rows * row_bytes + carried) + 16 * 2**20
 
 

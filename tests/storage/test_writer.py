@@ -168,7 +168,7 @@ async def test_a_part_is_what_was_stored(directory, monkeypatch, length, slices)
 async def test_long_answers_that_the_journal_has_lost(directory, monkeypatch, rows, said):
     """The run stops and says so; nobody waits for a slice that does not come, and no part is published."""
     stored_rows = Journal.stored_rows
-    monkeypatch.setattr(committer, "KEPT_BYTES", 0)
+    monkeypatch.setattr("batchgen.storage.open_shard.KEPT_BYTES", 0)
     monkeypatch.setattr(Journal, "stored_rows", lambda self, *arguments: rows(stored_rows(self, *arguments)))
     with anyio.fail_after(10), pytest.raises(StoppedError, match=said):  # noqa: PT012
         async with make(directory, []) as out:
