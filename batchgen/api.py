@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -14,6 +15,8 @@ import msgspec
 import pyarrow as pa
 
 from batchgen.cluster import open_workers
+from batchgen.engine.batches.build import build_batch_engine
+from batchgen.engine.batches.engine import Mode
 from batchgen.engine.control import Control
 from batchgen.engine.online import OnlineEngine
 from batchgen.engine.protocol import BuildEngine
@@ -23,7 +26,7 @@ from batchgen.engine.summary import Summary
 from batchgen.files.modes import GROUP, PRIVATE
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.key_settings import key_settings
-from batchgen.job.parts import assemble, input_cost_of
+from batchgen.job.parts import JobParts, assemble, input_cost_of
 from batchgen.job.reuse import named_runs, open_reuse
 from batchgen.job.settings import Job
 from batchgen.job.spooled_input import input_for_run
@@ -33,6 +36,7 @@ from batchgen.storage.run_state import fingerprints, run_fingerprints
 from batchgen.storage.set_aside import lost_run_hint
 from batchgen.transport import open_transport
 from batchgen.transport.event_loop import loop_options
+from batchgen.transport.protocol import OpenTransport
 
 
 async def arun(
@@ -48,6 +52,7 @@ async def arun(
     update: bool = False,
     refresh: float = 0.0,
     rows: pa.Table | None = None,
+    mode: Mode = "finish",
 ) -> Summary:
     """Run a job, or go on with an unfinished run of it in the same output directory.
 
@@ -56,8 +61,9 @@ async def arun(
     its answers to the same requests; a share `refresh` of these is asked again all the same. `only` (row numbers from
     0) makes it a pilot: no other rows are sent, no part is published, and the run ends as `stopped`, its answers kept
     for the next one. `engine` builds another engine than the workers of this process. `rows` are a table in memory,
-    which is read instead of `input.path`. Raises `UsageError` before anything is sent; a run that stops early is a
-    `Summary` with state `stopped` or `interrupted`.
+    which is read instead of `input.path`. With the lane `batch`, `mode` says whether the run ends once everything is
+    handed in (`detach`), or ends its batches and collects what they have (`cancel`). Raises `UsageError` before
+    anything is sent; a run that stops early is a `Summary` with state `stopped` or `interrupted`.
     """
     reporter = reporter or Reporter()
     with ExitStack() as stack:
@@ -114,7 +120,7 @@ async def arun(
             reporter.note("This run was complete already; nothing was sent.")
             saved = msgspec.convert(directory.state.summary, Summary, from_attributes=True)
             return msgspec.structs.replace(saved, output=str(directory.path))
-        build = engine or partial(OnlineEngine, transport=transport, others=others)
+        build = engine or _engine(parts, directory, transport, others, mode, pilot=only is not None)
         return await run_job(
             parts,
             scan,
@@ -125,6 +131,22 @@ async def arun(
             only=only,
             open_reuse=partial(open_reuse, parts, directory, named, refresh, reporter.note),
         )
+
+
+def _engine(
+    parts: JobParts,
+    directory: RunDirectory,
+    transport: OpenTransport,
+    others: Sequence[OpenTransport],
+    mode: Mode,
+    *,
+    pilot: bool,
+) -> BuildEngine:
+    """Return what builds the engine of the job's lane. The few rows of a pilot are asked live."""
+    live = partial(OnlineEngine, transport=transport, others=others)
+    if parts.lane is None or parts.lane.batch is None or pilot:
+        return live
+    return partial(build_batch_engine, directory=directory.path, live=live, mode=mode)
 
 
 def run(job: Job, *, endpoint: Endpoint | None = None, **options: Any) -> Summary:

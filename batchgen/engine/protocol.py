@@ -20,6 +20,7 @@ from batchgen.job.requests import RequestParts
 from batchgen.job.settings import LimitSettings
 from batchgen.money.budget import Budget, PossiblyBilled
 from batchgen.money.ledger import Charges
+from batchgen.storage.batch_table import BatchShown, BatchTable
 from batchgen.storage.pace_file import PaceRecord
 from batchgen.values import Result
 
@@ -58,7 +59,8 @@ class EngineFigures(Struct, frozen=True):
     `limited_by` names what bounded the pace, None if nothing did; `error` is why the engine stopped early, None if it
     did not; `pace` is what the pacer did, None where nothing was paced; `waits_for` is why nothing is sent at the
     moment, None while requests go out; `retried` counts attempts that failed and are tried again. Of several endpoints,
-    `left_out` names those that get no rows now and why; `endpoints` has the counts of each.
+    `left_out` names those that get no rows now and why; `endpoints` has the counts of each. `batches` are those of the
+    vendor's queue; `handed_in`: the engine has ended although they are open.
     """
 
     refused: int
@@ -73,6 +75,8 @@ class EngineFigures(Struct, frozen=True):
     retried: int = 0
     left_out: str | None = None
     endpoints: Sequence[Mapping[str, Any]] = ()
+    batches: Sequence[BatchShown] = ()
+    handed_in: bool = False
 
 
 class Engine(Protocol):
@@ -80,7 +84,8 @@ class Engine(Protocol):
 
     @property
     def most_in_flight(self) -> int:
-        """Most requests that can be out at a time: it bounds what a kill can cost."""
+        """Most requests that can be out at a time: it bounds what a kill can cost. With 0 any number of rows wait
+        elsewhere."""
 
     async def run(self, rows: RowFeed, out: Outlet) -> None:
         """Work the rows off; return when there are none left, or after a stop or an interruption has drained."""
@@ -103,7 +108,7 @@ class EngineParts(Struct, frozen=True):
 
     `requests` makes requests and reads replies, `results` makes results of outcomes, `dialogue` says whether a
     completion ends its row, `budget` counts what may be spent. `worked`: an earlier run of the job had answers.
-    `warm_up`: the requests begin with a long text that is the same in all.
+    `warm_up`: the requests begin with a long text that is the same in all. `batches` is the journal's table of batches.
     """
 
     requests: RequestParts
@@ -111,6 +116,7 @@ class EngineParts(Struct, frozen=True):
     dialogue: Dialogue
     budget: Budget
     reporter: Reporter
+    batches: BatchTable
     worked: bool = False
     warm_up: bool = False
 

@@ -32,6 +32,7 @@ from batchgen.job.reuse import Reuse
 from batchgen.job.settings import LimitSettings
 from batchgen.job.shared_prefix import shared_prefix
 from batchgen.source import Scan
+from batchgen.storage.batch_table import BatchTable
 from batchgen.storage.earlier_runs import stored_path
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import SHARD_ROWS, cut, first_needed_row
@@ -40,6 +41,9 @@ from batchgen.values import Result
 
 OPEN_SHARDS = 2
 """Shards that may be unfinished at a time: one being worked off, one waiting for its slowest rows. Each is 20 MB."""
+
+ANY_SHARDS = 1_000_000
+"""Where rows wait elsewhere, nothing of their shards is in memory."""
 
 STATE_EVERY_S = 2.0
 """How often a running process rewrites `run.json`, which is what `status` shows."""
@@ -73,11 +77,12 @@ async def run_job(
         service_tier=tier if isinstance(tier, str) else None,
         endpoints=parts if parts.sites else None,
     )
+    batches = await anyio.to_thread.run_sync(BatchTable, directory.journal)
     dialogue = PlainDialogue() if parts.answers is None else StructuredDialogue(parts.answers, results, books.begun)
     prefix = await anyio.to_thread.run_sync(shared_prefix, parts)
     warm_up = prefix is not None and books.progress.pending > 1
     engine = build_engine(
-        EngineParts(parts, results, dialogue, books.budget, reporter, worked=books.worked, warm_up=warm_up)
+        EngineParts(parts, results, dialogue, books.budget, reporter, batches, worked=books.worked, warm_up=warm_up)
     )
     sharing: Sharing | None = None
     error: StoppedError | None = None
@@ -113,6 +118,7 @@ async def run_job(
             writer = await stack.enter_async_context(
                 Writer(directory, parts.layout, concurrency=most, on_commit=committed, only=only)
             )
+            batches.attach(writer)
             sharing = None if answers is None else Sharing(search.may_repeat, answers, writer)
             problems: dict[int, str] = {}
             known = directory.journal.shards()
@@ -122,7 +128,7 @@ async def run_job(
                     parts.template,
                     writer,
                     carried=_kept_columns(parts),
-                    open_shards=OPEN_SHARDS + 2 * most // SHARD_ROWS,
+                    open_shards=OPEN_SHARDS + 2 * most // SHARD_ROWS if most else ANY_SHARDS,
                     failed=results.unasked,
                     admit=RowAdmission(parts.keys, sharing, reuse),
                     only=only,

@@ -24,8 +24,11 @@ from batchgen.values import Completion, Failure, Outcome, Prompt, Result, Turn
 class Dialogue(Protocol):
     """Says what follows a completion."""
 
-    def resume(self, row: RowInProgress) -> None:
-        """Go on where an earlier run left the row; called before each of its attempts."""
+    def resume(self, row: RowInProgress) -> tuple[Turn, ...]:
+        """Go on where an earlier run left the row, and return the turns it has had; called before each attempt."""
+
+    def replay(self, row: RowInProgress, turns: tuple[Turn, ...]) -> None:
+        """Read turns again: they lead to the same next turn as they did then."""
 
     def next(self, row: RowInProgress, completion: Completion) -> Outcome | Charges:
         """Return the row's outcome; or, where another turn has been made ready, the charges to put on record."""
@@ -37,8 +40,12 @@ class Dialogue(Protocol):
 class PlainDialogue:
     """The first completion ends its row."""
 
-    def resume(self, row: RowInProgress) -> None:
+    def resume(self, row: RowInProgress) -> tuple[Turn, ...]:
         """Nothing is ever left from earlier."""
+        return ()
+
+    def replay(self, row: RowInProgress, turns: tuple[Turn, ...]) -> None:
+        """There are no turns."""
 
     def next(self, row: RowInProgress, completion: Completion) -> Outcome | Charges:
         """Return the completion."""
@@ -60,9 +67,15 @@ class StructuredDialogue:
         self._results = results
         self._begun = begun
 
-    def resume(self, row: RowInProgress) -> None:
-        """Read the recorded turns again: they lead to the same next turn as they did then."""
-        for turn in self._begun.pop(row.row, ()) if self._begun else ():
+    def resume(self, row: RowInProgress) -> tuple[Turn, ...]:
+        """Read the recorded turns of a row again."""
+        turns = self._begun.pop(row.row, ()) if self._begun else ()
+        self.replay(row, turns)
+        return turns
+
+    def replay(self, row: RowInProgress, turns: tuple[Turn, ...]) -> None:
+        """Read turns again."""
+        for turn in turns:
             row.latency_ms = turn.latency_ms
             self._read(row, turn.completion)
 

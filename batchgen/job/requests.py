@@ -80,8 +80,6 @@ class RequestParts(Struct, frozen=True, kw_only=True):
 
         In the lane of batches the requests have the form of ordinary calls already.
         """
-        if self.lane is not None and self.lane.batch is not None:
-            return self.provider
         if self.job.model.lane_fallback is None:
             return None
         return open_provider(self.job.model.provider, self.keys.settings)

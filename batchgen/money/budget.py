@@ -50,6 +50,10 @@ class Budget:
         self._reserved += worst
         return True
 
+    def hold(self, worst: Decimal) -> None:
+        """Reserve what an earlier run has reserved for requests that are still out, whatever the cap is now."""
+        self._reserved += worst
+
     def settle(self, reserved: Decimal, actual: Decimal) -> None:
         """Replace a reservation by what the request really cost: 0 if it was refused and not billed."""
         self._reserved -= reserved

@@ -84,7 +84,7 @@ class Reservations:
         while self._unheld or (not retry and self._retries_first) or not self.budget.reserve(worst):
             if not self.budget.fits_later(worst):
                 self._wake()
-                raise BudgetStop(self._exhausted(worst, prompt))
+                raise BudgetStop(self.exhausted(worst, prompt))
             self._say_waiting(worst)
             await self._wait_for_turn(retry=retry)
             waited = True
@@ -104,7 +104,8 @@ class Reservations:
             "max_tokens under model.parameters, or a higher limits.budget, lets more out at a time."
         )
 
-    def _exhausted(self, worst: Decimal, prompt: Prompt) -> str:
+    def exhausted(self, worst: Decimal, prompt: Prompt) -> str:
+        """Return why the run stops when a request of this worst case does not fit."""
         budget, unit = self.budget, self._currency
         lost = budget.possibly_billed
         counted = f"{money(budget.spent, unit)} is spent"

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class BatchRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A batch. Times are seconds since 1970.
+    """A batch. Times are seconds since 1970; from `begun_s` on its run's deadline counts.
 
     `name` is that of its file at the vendor; `sha` begins the SHA-256 of the file. `tokens` are about the input tokens
     that it takes in the vendor's queue; `held` is the most that its rows can cost. `intent_s` is when it was to be
@@ -50,6 +50,7 @@ class BatchRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sha: str
     window: str
     planned_s: float
+    begun_s: float = 0.0
     held: Decimal = Decimal(0)
     input_file: str | None = None
     intent_s: float | None = None
@@ -75,6 +76,23 @@ class BatchRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def at_vendor(self) -> bool:
         """Whether the vendor may be working on it."""
         return self.state in ("creating", "open", "ended")
+
+
+class BatchShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is shown of a batch; see `BatchRecord`."""
+
+    number: int
+    state: BatchState
+    rows: int
+    model: str = ""
+    id: str | None = None
+    word: str = ""
+    done: int | None = None
+    answered: int = 0
+    created_s: float | None = None
+    ended_s: float | None = None
+    cancelled: bool = False
+    reason: str | None = None
 
 
 def read_batches(journal: Journal) -> list[tuple[BatchRecord, array[int]]]:

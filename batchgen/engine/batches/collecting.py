@@ -1,0 +1,238 @@
+"""Results of a batch that has ended → results of its rows, in the same way as live answers.
+
+Both files of every end are read, and lines are joined to rows by their ids alone. What a line brings is durable before
+the batch counts as collected, and each line counts once: a row that has its result, or whose turn is on record, is
+passed over when a batch is read again after a kill.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from decimal import Decimal
+from pathlib import Path
+
+import anyio.lowlevel
+import msgspec
+from msgspec import Struct
+
+from batchgen.engine.batches.fates import MISSING, NOT_RUN, fate_of
+from batchgen.engine.batches.live_rows import LiveRows
+from batchgen.engine.batches.result_lines import common_refusal, result_lines
+from batchgen.engine.batches.returning import work_of
+from batchgen.engine.batches.staging import Staging
+from batchgen.engine.batches.tools import CALL_TIMEOUT_S, RowPlaces, Tools
+from batchgen.engine.protocol import Outlet
+from batchgen.engine.provider_health import REMEDIES
+from batchgen.engine.work import RowInProgress
+from batchgen.money.ledger import Charges
+from batchgen.pace.retry import is_retryable
+from batchgen.providers.batch_api import BatchStatus, ResultLine
+from batchgen.storage.batch_files import StagedRow, StagedRows, results_path
+from batchgen.storage.batch_table import BatchRecord
+from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Turn
+
+YIELD_ROWS = 200
+"""Lines between two looks at what else is to be done."""
+
+_NOTHING = Decimal(0)
+
+
+class LineCounts(Struct):
+    """What there was to say of the lines of a batch."""
+
+    answered: int = 0
+    twice: int = 0
+    unknown: int = 0
+    broken: int = 0
+    missing: int = 0
+    again: int = 0
+
+
+class Collecting:
+    """Reads the results of batches. `places` says which rows are still in them."""
+
+    def __init__(self, tools: Tools, staging: Staging, live: LiveRows, places: RowPlaces) -> None:
+        self._tools = tools
+        self._staging = staging
+        self._live = live
+        self._places = places
+        self._parts = tools.parts
+        self._budget = tools.parts.budget
+        self._worked = tools.parts.worked
+        self.out: Outlet
+
+    async def download(self, record: BatchRecord, status: BatchStatus) -> list[Path] | Failure:
+        """Fetch the files of results; return where they are, or why one could not be had."""
+        tools, paths = self._tools, []
+        for place, call in enumerate(tools.api.results(status)):
+            path = results_path(tools.directory, record.number, place)
+            response = await tools.client.download(call, path, timeout_s=CALL_TIMEOUT_S)
+            refused = response if isinstance(response, Failure) else tools.api.refusal(response)
+            if refused is not None:
+                return refused
+            paths.append(path)
+        return paths
+
+    async def collect(self, record: BatchRecord, status: BatchStatus, paths: list[Path]) -> BatchRecord:
+        """Bring every row of a batch further and return the batch as collected.
+
+        Raises `ProviderStop` for an answer that no other row can survive.
+        """
+        tools, number = self._tools, record.number
+        members = tools.table.members(number)
+        seen, counts = bytearray(len(members)), LineCounts()
+        fatal: Failure | None = None
+        common = None if self._worked else common_refusal(result_lines(tools, record, paths))
+        with ExitStack() as stack:
+            rows = self._rows(stack, number)
+            for place, found in enumerate(result_lines(tools, record, paths)):
+                line = None if found.custom_id is None else tools.line_of(found.custom_id, number)
+                if found.custom_id is None:
+                    counts.broken += 1
+                elif line is None or line >= len(members):
+                    counts.unknown += 1
+                elif seen[line]:
+                    counts.twice += 1
+                else:
+                    seen[line] = 1
+                    staged = self._staged(rows, line, members[line])
+                    if common is not None:
+                        self._leave(number, staged)
+                    else:
+                        fatal = await self._line(number, staged, found, counts) or fatal
+                if place % YIELD_ROWS == YIELD_ROWS - 1:
+                    await self._breathe()
+            missing = MISSING if status.phase == "ended" and _is_whole(status.word) else NOT_RUN
+            broken = counts.broken
+            for line, row in enumerate(members):
+                if not seen[line]:
+                    counts.missing += 1
+                    failure, broken = (MISSING if broken > 0 else missing), broken - 1
+                    absent = ResultLine(None, failure, again=failure is NOT_RUN)
+                    await self._line(number, self._staged(rows, line, row), absent, counts)
+                    if line % YIELD_ROWS == 0:
+                        await self._breathe()
+        self._say(record, counts)
+        collected = msgspec.structs.replace(
+            record, state="collected", answered=counts.answered, word=status.word, ended_s=status.ended_s
+        )
+        await tools.table.put(collected)
+        if fatal is not None or common is not None:
+            cause = fatal or common
+            assert cause is not None
+            remedy = REMEDIES.get(cause.kind if fatal is not None else FailureKind.INVALID_REQUEST)
+            raise tools.stopped(f"The rows of batch {number} were refused: {cause.message}", remedy)
+        return collected
+
+    def _rows(self, stack: ExitStack, number: int) -> StagedRows | None:
+        try:
+            return stack.enter_context(StagedRows(self._tools.directory, number))
+        except OSError as error:
+            self._tools.tell(f"The rows of batch {number} cannot be read back ({error}); their results can.")
+            return None
+
+    def _staged(self, rows: StagedRows | None, line: int, row: int) -> StagedRow:
+        if rows is None or line >= len(rows):
+            return StagedRow(row, None, Prompt())
+        return rows[line]
+
+    async def _breathe(self) -> None:
+        """Let others go on, and the disk catch up."""
+        await anyio.lowlevel.checkpoint()
+        if self.out.congested:
+            await self.out.wait_for_room()
+
+    def _leave(self, number: int, staged: StagedRow) -> None:
+        """Let a row stay pending."""
+        self._budget.settle(staged.held, _NOTHING)
+        if self._places.of(staged.row) == number:
+            self._places.put(staged.row, 0)
+
+    async def _line(self, number: int, staged: StagedRow, found: ResultLine, counts: LineCounts) -> Failure | None:
+        """Do with a row what its line says; return the failure where no other row can survive it."""
+        if self._places.of(staged.row) != number:
+            self._budget.settle(staged.held, _NOTHING)  # it was counted before a kill
+            return None
+        work, outcome = work_of(self._tools, staged), found.outcome
+        if not found.again:
+            work.tally.requests = 1
+            work.tally.attempts += isinstance(outcome, Failure)
+        fate = fate_of(found, staged.rounds, work.tally.attempts, self._parts.requests.job.retry.max_attempts)
+        if fate == "stop":
+            assert isinstance(outcome, Failure)
+            self._leave(number, staged)
+            return outcome
+        self._settle(staged.held, work, outcome)
+        self._places.put(staged.row, 0)
+        if isinstance(outcome, Completion):
+            self._worked = True
+            counts.answered += 1
+            step = self._parts.dialogue.next(work, outcome)
+            if isinstance(step, Charges):
+                self.out.spend(msgspec.structs.replace(step, batch=number))
+                await self._again(work, (*staged.turns, *step.turns), rounds=0)
+            else:
+                await self._end(work, step)
+        elif fate == "failed":
+            counts.answered += 1
+            if isinstance(outcome, Failure) and outcome.usage is not None and is_retryable(outcome):
+                self._parts.results.bill(work, outcome)
+            await self._end(work, outcome)
+        else:
+            counts.again += 1
+            self._charge(number, work, outcome)
+            if fate == "batch":
+                await self._again(work, staged.turns, rounds=staged.rounds + 1)
+            else:
+                self._live.add([work])
+        return None
+
+    def _settle(self, held: Decimal, work: RowInProgress, outcome: Outcome) -> None:
+        """Replace what was reserved for a row by what it cost."""
+        cost = self._parts.results.cost(work, outcome)
+        if cost is not None:
+            self._budget.settle(held, cost.input + cost.output)
+        elif isinstance(outcome, Completion) or outcome.usage is not None:
+            self._budget.settle_unreported(held, held)
+        elif outcome.maybe_billed:
+            self._budget.abandon(held)
+        else:
+            self._budget.settle(held, _NOTHING)
+
+    def _charge(self, number: int, work: RowInProgress, failure: Failure) -> None:
+        """Put on record what a try has cost that does not end its row."""
+        if failure.usage is not None:
+            self._parts.results.bill(work, failure)
+        charges = self._parts.results.unfinished(work)
+        if charges is not None:
+            self.out.spend(msgspec.structs.replace(charges, batch=number))
+        work.billed, work.tally.requests = None, 0
+
+    async def _end(self, work: RowInProgress, outcome: Outcome) -> None:
+        result = self._parts.results.result(work, outcome)
+        instead = self.out.emit(self._parts.dialogue.finish(work, outcome, result))
+        if instead is not None:
+            await self._again(instead, (), rounds=0)
+
+    async def _again(self, work: RowInProgress, turns: tuple[Turn, ...], *, rounds: int) -> None:
+        work.latency_ms = None
+        await self._staging.add(work, turns=turns, rounds=rounds)
+
+    def _say(self, record: BatchRecord, counts: LineCounts) -> None:
+        said = [
+            f"{number:,} {what}"
+            for number, what in (
+                (counts.twice, "lines came twice, the first counts"),
+                (counts.unknown, "lines have an id that nobody sent"),
+                (counts.broken, "lines cannot be read"),
+                (counts.missing, "rows have no line"),
+            )
+            if number
+        ]
+        if said:
+            self._tools.tell(f"Batch {record.number}: {'; '.join(said)}. Rows without an answer are asked again.")
+
+
+def _is_whole(word: str) -> bool:
+    """Whether a vendor says that it has asked every row of a batch."""
+    return not any(part in word.lower() for part in ("expire", "timeout", "cancel"))

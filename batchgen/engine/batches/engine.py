@@ -1,0 +1,405 @@
+"""The engine of the vendor's batch queue: hands rows in as batches, waits for these, and brings the results back.
+
+One loop does one thing at a time: takes rows from the feed until a file is full, brings every batch a step further that
+is due, waits. All that lasts is in the journal and in files of the output directory; a run that is started again goes
+on with the batches that it finds there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Literal
+
+import anyio
+import anyio.abc
+import msgspec
+
+from batchgen.engine.batches.collecting import Collecting
+from batchgen.engine.batches.deadline import Deadline
+from batchgen.engine.batches.handing_in import HandingIn
+from batchgen.engine.batches.live_rows import LiveRows
+from batchgen.engine.batches.queue_room import QueueRoom
+from batchgen.engine.batches.returning import Returning, work_of
+from batchgen.engine.batches.showing import shown, waits_text
+from batchgen.engine.batches.staging import Staging
+from batchgen.engine.batches.tools import RowPlaces, Tools
+from batchgen.engine.batches.watching import Watching
+from batchgen.engine.protocol import Engine, EngineFigures, EngineParts, Outlet, RowFeed
+from batchgen.engine.work import RowInProgress
+from batchgen.errors import BudgetStop, StoppedError
+from batchgen.job.settings import LimitSettings
+from batchgen.money.reservation import Reservations
+from batchgen.providers.lane import BATCH
+from batchgen.storage.batch_files import StagedRows, batch_files
+from batchgen.storage.batch_table import BatchRecord
+from batchgen.values import Result
+
+Mode = Literal["finish", "detach", "cancel"]
+"""`detach` ends when everything is handed in; `cancel` ends all batches and collects what they have."""
+
+PLANNED_AHEAD = 2
+"""Files on disk that wait to be handed in before the feed waits too."""
+
+GATHER_S = 3600.0
+"""How long rows that came back wait for others before they are handed in again while other batches are open."""
+
+FEW_ROWS, FEW_SHARE, FEW_MOST = 10, 0.01, 1_000
+"""A rest of no more rows than this, or this share of the run's, is asked live: it would take another day."""
+
+LEAST_WAIT_S = 0.02
+
+_NOTHING = Decimal(0)
+
+
+class BatchEngine:
+    """Brings rows to results by batches; `live` builds the engine for rows that are asked live."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        room: QueueRoom,
+        live: Callable[[EngineParts], Engine],
+        deadline: Deadline,
+        mode: Mode = "finish",
+    ) -> None:
+        parts = tools.parts
+        self._tools = tools
+        self._mode = mode
+        self._deadline = deadline
+        self._times = tools.times
+        self._places = RowPlaces()
+        self._found = RowPlaces()  # where rows were when the run began
+        self._last_found = -1
+        self._earlier: set[int] = set()
+        requests = parts.requests
+        reservations = Reservations(
+            parts.budget,
+            price_of=lambda name: requests.price_of.in_lane(name, BATCH) or requests.price_of(name),
+            model=requests.model,
+            parameters=requests.parameters,
+            currency=requests.currency or "",
+        )
+        self._reservations = reservations
+        self._live = LiveRows(live, parts, tools.table)
+        self._staging = Staging(tools, self._places, self._live, room, reservations)
+        self._returning = Returning(tools, self._staging, self._live, room, self._places)
+        self._collecting = Collecting(tools, self._staging, self._live, self._places)
+        self._handing_in = HandingIn(tools, room, self._returning)
+        self._watching = Watching(tools, room, self._returning, self._collecting)
+        self._kept_back: RowInProgress | None = None
+        self._fed_row = -1
+        self._rows_seen = 0
+        self._drained = self._sealed_at_end = False
+        self._halted = False
+        self._abort = anyio.CancelScope()
+        self._sleeping: anyio.CancelScope | None = None
+        self._error: StoppedError | None = None
+        self._interrupted = self._handed_in = False
+
+    @property
+    def most_in_flight(self) -> int:
+        """A kill loses nothing, a batch is found again; rows that are asked live are counted once there are any."""
+        return 0
+
+    async def run(self, rows: RowFeed, out: Outlet) -> None:
+        """Work the rows off; return when there are none left, when all are handed in, or after a stop."""
+        self._collecting.out = self._returning.out = out
+        self._take_up()
+        with self._abort:
+            async with self._tools.client, anyio.create_task_group() as side:
+                side.start_soon(self._run_live, out)
+                try:
+                    await self._work(rows, out)
+                except StoppedError as error:
+                    self.stop(error)
+                finally:
+                    self._live.close()
+        self._staging.discard()
+
+    async def _run_live(self, out: Outlet) -> None:
+        await self._live.run(out)
+        engine = self._live.engine
+        if engine is not None and (error := engine.figures().error) is not None:
+            self.stop(error)
+
+    def _take_up(self) -> None:
+        """Find the batches of earlier runs: their rows, and what is reserved for them."""
+        table = self._tools.table
+        for record in table.unfinished:
+            self._earlier.add(record.number)
+            self._tools.parts.budget.hold(record.held)
+            for row in table.members(record.number):
+                self._found.put(row, record.number)
+                self._last_found = max(self._last_found, row)
+        for number, path in batch_files(self._tools.directory):
+            if number not in self._earlier:
+                path.unlink(missing_ok=True)
+
+    # ---- the loop
+
+    async def _work(self, rows: RowFeed, out: Outlet) -> None:
+        table = self._tools.table
+        while not self._halted:
+            await self._feed(rows, out)
+            for record in list(table.records.values()):
+                if self._halted:
+                    return
+                await self._step(table.records[record.number])
+            await self._look_at_deadline()
+            await self._hand_in_rest()
+            if self._mode == "detach" and self._all_handed_in():
+                self._handed_in = True
+                return
+            if self._is_done():
+                return
+            await self._pause()
+
+    async def _step(self, record: BatchRecord) -> None:
+        """Bring a batch one step further, if it is due."""
+        now_s = self._times.clock()
+        if record.state == "cleaned":
+            return
+        if record.state == "collected":
+            if self._watching.due_s(record) <= now_s:
+                await self._watching.clean(record)
+        elif record.state in ("open", "ended"):
+            if self._watching.due_s(record) <= now_s and self._is_fed(record):
+                if self._mode == "cancel" and record.state == "open" and not record.cancelled:
+                    await self._watching.cancel(record)
+                elif await self._watching.look(record):
+                    self._handing_in.room_may_be_there()
+        elif self._mode == "cancel" and record.state != "creating":
+            await self._returning.whole(record, "cancelled before it was handed in", counts=False)
+        elif self._handing_in.due_s(record) <= now_s and self._is_fed(record):
+            await self._handing_in.advance(record)
+
+    def _is_fed(self, record: BatchRecord) -> bool:
+        """Whether the feed has come past the rows of a batch: only then is it known which have a result already."""
+        if self._drained or record.number not in self._earlier:
+            return True
+        return max(self._tools.table.members(record.number), default=-1) <= self._fed_row
+
+    # ---- rows in
+
+    async def _feed(self, rows: RowFeed, out: Outlet) -> None:
+        """Take rows until something is to be handed in, or there is no room for more."""
+        if self._kept_back is not None:
+            work, self._kept_back = self._kept_back, None
+            if not await self._take(work):
+                return
+        while not self._drained and not self._halted and self._may_feed():
+            before = len(self._tools.table.records)
+            for item in rows:
+                if out.congested:
+                    await out.wait_for_room()
+                if isinstance(item, Result):
+                    self._fed_row = max(self._fed_row, item.row)
+                    out.emit(item)
+                elif not await self._take(item):
+                    return
+                if self._halted or len(self._tools.table.records) > before:
+                    return
+            if not await rows.more():
+                self._drained = True
+
+    def _may_feed(self) -> bool:
+        if self._fed_row < self._last_found:
+            return True
+        waiting = sum(record.state in ("planned", "uploading", "uploaded") for record in self._tools.table.unfinished)
+        return waiting < PLANNED_AHEAD
+
+    async def _take(self, work: RowInProgress) -> bool:
+        """Take a row of the feed; False if the budget has no room for it now."""
+        self._fed_row = max(self._fed_row, work.row)
+        number = self._found.of(work.row)
+        if number and self._tools.table.counted.get(work.row, 0) < number:
+            self._places.put(work.row, number)
+            return True
+        turns = self._tools.parts.dialogue.resume(work)
+        if self._mode == "cancel":
+            return True
+        self._rows_seen += 1
+        if await self._staging.add(work, turns=turns) == "no budget":
+            self._kept_back = work
+            return False
+        return True
+
+    async def _hand_in_rest(self) -> None:
+        """Plan batches of files that are not full: at the end of the feed, when the budget has no room for more, and
+        when no other rows are to be waited for; or have a small rest asked live."""
+        staging = self._staging
+        if not staging.rows or not (self._drained or self._kept_back is not None):
+            return
+        open_ones = bool(self._tools.table.unfinished)
+        now_s = self._times.clock()
+        first = not self._sealed_at_end and not staging.all_returned
+        gathered = (staging.oldest_s or now_s) + GATHER_S <= now_s
+        if not (first or not open_ones or gathered or self._mode == "detach"):
+            return
+        self._sealed_at_end = self._drained
+        few = min(FEW_MOST, max(FEW_ROWS, int(FEW_SHARE * self._rows_seen)))
+        late = not self._deadline.has_time(now_s, staging.rows, self._watching.longest_s)
+        small = staging.all_returned and staging.rows <= few and not open_ones
+        if late or (small and self._mode != "detach"):
+            before = set(self._tools.table.records)
+            await staging.seal_all()
+            for number in set(self._tools.table.records) - before:
+                await self._ask_live(self._tools.table.records[number], "asked live", counts=False)
+        else:
+            await staging.seal_all()
+
+    # ---- the deadline
+
+    async def _look_at_deadline(self) -> None:
+        """Cancel what is open when the rest has to be asked live, and do so."""
+        records = self._tools.table.unfinished
+        rows = sum(record.rows for record in records) + self._staging.rows
+        cancel_s = self._deadline.cancel_s(rows)
+        now_s = self._times.clock()
+        if cancel_s is None or now_s < cancel_s or not rows or self._mode == "cancel":
+            return
+        last_s = self._deadline.last_call_s(rows)
+        for record in records:
+            if not self._is_fed(record):
+                continue
+            if record.state in ("planned", "uploading", "uploaded"):
+                await self._ask_live(record, "its deadline had come", counts=False)
+            elif record.state == "open" and not record.cancelled:
+                self._tools.tell(f"The deadline is near: batch {record.number} is cancelled, its rest is asked live.")
+                await self._watching.cancel(record)
+            elif last_s is not None and now_s >= last_s:
+                self._tools.tell(f"Batch {record.number} has not ended in time: its rows are asked live.")
+                await self._ask_live(record, "it had not ended by the deadline", counts=True)
+
+    async def _ask_live(self, record: BatchRecord, reason: str, *, counts: bool) -> None:
+        """Have the rows of a batch asked live. `counts`: it may be billed for them too."""
+        parts, tools = self._tools.parts, self._tools
+        rows = [row for row in tools.table.members(record.number) if self._places.of(row) == record.number]
+        self._live.add(self._drawn(record.number, set(rows)))
+        if counts:
+            for _ in rows:
+                parts.budget.abandon(record.held / max(1, record.rows))
+            parts.budget.settle(record.held - record.held / max(1, record.rows) * len(rows), _NOTHING)
+        else:
+            parts.budget.settle(record.held, _NOTHING)
+        for row in rows:
+            self._places.put(row, 0)
+        await tools.table.put(msgspec.structs.replace(record, state="collected", reason=reason))
+
+    def _drawn(self, number: int, wanted: set[int]) -> Iterator[RowInProgress]:
+        """Return the rows of a batch, read from its file when it is their turn; the file is opened now."""
+        rows = StagedRows(self._tools.directory, number)
+
+        def draw() -> Iterator[RowInProgress]:
+            with rows:
+                for line in range(len(rows)):
+                    staged = rows[line]
+                    if staged.row in wanted:
+                        yield work_of(self._tools, staged)
+
+        return draw()
+
+    # ---- the end
+
+    def _all_handed_in(self) -> bool:
+        """Whether there is nothing that could be handed in now: what waits for room in the queue waits for results."""
+        if not self._drained or self._staging.rows or self._live.wanted:
+            return False
+        now_s = self._times.clock()
+        states = [r for r in self._tools.table.unfinished if r.state not in ("open", "ended")]
+        return bool(self._tools.table.unfinished) and all(
+            self._handing_in.due_s(record) > now_s and self._handing_in.waits_for_room for record in states
+        )
+
+    def _is_done(self) -> bool:
+        if self._tools.table.unfinished:
+            return False
+        if any(record.state == "collected" for record in self._tools.table.records.values()):
+            return False
+        if self._kept_back is not None and not self._live.wanted:
+            worst, prompt = self._staging.refused_row or (_NOTHING, self._kept_back.prompt)
+            raise BudgetStop(self._reservations.exhausted(worst, prompt))
+        return self._drained and not self._staging.rows
+
+    async def _pause(self) -> None:
+        """Wait until something is due."""
+        now_s = self._times.clock()
+        due = [self._next_s(record) for record in self._tools.table.records.values() if record.state != "cleaned"]
+        rows = sum(record.rows for record in self._tools.table.unfinished)
+        due += [at for at in (self._deadline.cancel_s(rows), self._deadline.last_call_s(rows)) if at and at > now_s]
+        wait_s = max(LEAST_WAIT_S, min(due, default=now_s + 1.0) - now_s)
+        if self._kept_back is None and not self._drained and self._may_feed():
+            wait_s = 0.0
+        with anyio.CancelScope() as self._sleeping:
+            if not self._halted:
+                await self._times.sleep(wait_s)
+        self._sleeping = None
+
+    def _next_s(self, record: BatchRecord) -> float:
+        if record.state in ("open", "ended", "collected"):
+            return self._watching.due_s(record)
+        return self._handing_in.due_s(record)
+
+    # ---- from outside
+
+    def stop(self, reason: StoppedError) -> None:
+        """Hand nothing more in; batches stay open for the next run."""
+        if self._error is None and not self._interrupted:
+            self._error = reason
+        self._halt()
+        if self._live.engine is not None:
+            self._live.engine.stop(reason)
+
+    def interrupt(self) -> None:
+        """Leave the batches open; rows in flight live may finish. A second call cancels these."""
+        if self._interrupted:
+            self._abort.cancel()
+            return
+        self._interrupted = True
+        self._halt()
+        if self._live.engine is not None:
+            self._live.engine.interrupt()
+
+    def _halt(self) -> None:
+        self._halted = True
+        self._live.close()
+        if self._sleeping is not None:
+            self._sleeping.cancel()
+
+    def change(self, limits: LimitSettings) -> None:
+        """Go on with other limits; only rows that are asked live have any."""
+        if self._live.engine is not None:
+            self._live.engine.change(limits)
+
+    def figures(self) -> EngineFigures:
+        """Return what there is to say now."""
+        live = None if self._live.engine is None else self._live.engine.figures()
+        records = list(self._tools.table.records.values())
+        trouble = self._handing_in.trouble or self._watching.trouble
+        masked = None if trouble is None else self._tools.parts.results.masker.message(trouble.message)
+        figures = EngineFigures(
+            refused=self._returning.refusals,
+            limited_by=None,
+            possibly_billed=self._tools.parts.budget.possibly_billed,
+            error=self._error,
+            interrupted=self._interrupted,
+            trouble=masked,
+            waits_for=waits_text(
+                records, self._times.clock(), min(map(self._next_s, self._tools.table.unfinished), default=None)
+            ),
+            batches=[shown(record) for record in records],
+            handed_in=self._handed_in,
+        )
+        if live is None:
+            return figures
+        return msgspec.structs.replace(
+            figures,
+            refused=figures.refused + live.refused,
+            limited_by=live.limited_by,
+            pace=live.pace,
+            in_flight=live.in_flight,
+            retried=live.retried,
+            trouble=masked or live.trouble,
+            waits_for=None if live.in_flight else figures.waits_for,
+        )

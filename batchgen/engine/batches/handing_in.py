@@ -1,0 +1,281 @@
+"""From a planned batch to an open one: upload its file, create it, and find it again where the reply was lost.
+
+Calls that create something are never sent again blindly. Before each its state is on disk; when the reply is lost, or
+the process died, the vendor's lists are searched for what may be there: a file by its name, which is unique, a batch by
+its file, its metadata or the ids in its results. Only what is in no list, a minute later either, is created anew; and
+as the file of a batch is deleted first, a late creation would fail for want of it. Where there is no file that could be
+deleted, such a batch counts as possibly billed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from batchgen.engine.batches.identity import is_ours
+from batchgen.engine.batches.queue_room import QueueRoom
+from batchgen.engine.batches.returning import Returning
+from batchgen.engine.batches.tools import Tools
+from batchgen.providers.batch_api import BatchError, BatchFile, BatchIntent, BatchPage, BatchStatus
+from batchgen.storage.batch_files import lines_path
+from batchgen.storage.batch_table import BatchRecord
+from batchgen.values import ApiCall, Failure
+
+BEFORE_S = 300.0
+"""A vendor's clock may be so far behind: a batch created that much before its call is looked at too."""
+
+MOST_PAGES = 500
+MOST_UPLOADS = 3
+
+SOON_S = 1.0
+"""Seconds until a call is tried again that failed for the moment; doubled each time."""
+
+LONGEST_S = 300.0
+
+
+class HandingIn:
+    """Brings batches one step further at a time. Methods return the record as it is then."""
+
+    def __init__(self, tools: Tools, room: QueueRoom, returning: Returning) -> None:
+        self._tools = tools
+        self._room = room
+        self._returning = returning
+        self._due: dict[int, float] = {}
+        self._tries: dict[int, int] = {}
+        self._uploads: dict[int, int] = {}
+        self._waiting_for_room: set[int] = set()
+        self.trouble: Failure | None = None
+
+    def due_s(self, record: BatchRecord) -> float:
+        """Return when there is something to do for a batch."""
+        return self._due.get(record.number, 0.0)
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether batches wait for room in the vendor's queue."""
+        return bool(self._waiting_for_room)
+
+    def room_may_be_there(self) -> None:
+        """A batch has left the queue: those that wait for room are tried again."""
+        for number in self._waiting_for_room:
+            self._due.pop(number, None)
+        self._waiting_for_room.clear()
+
+    async def advance(self, record: BatchRecord) -> None:
+        """Do the next step of a batch that is not open yet."""
+        if record.state == "uploading" and not self._tools.api.inline:
+            await self._find_file(record)
+        elif record.state == "planned" and not self._tools.api.inline:
+            await self._upload(record)
+        elif record.state == "creating":
+            await self._find_batch(record)
+        else:
+            await self._create(record)
+
+    # ---- the file
+
+    async def _upload(self, record: BatchRecord) -> None:
+        tools = self._tools
+        if not self._fits(record):
+            return
+        record = await self._put(record, state="uploading")
+        try:
+            response = await tools.call(tools.api.upload(lines_path(tools.directory, record.number), record.name))
+        except FileNotFoundError:
+            await self._returning.whole(record, "its file is gone from the output directory", counts=False)
+            return
+        found = response if isinstance(response, Failure) else tools.api.read_file(response)
+        if isinstance(found, Failure):
+            await self._failed(record, found)
+            return
+        await self._uploaded(record, found)
+
+    async def _uploaded(self, record: BatchRecord, file: BatchFile) -> None:
+        self._uploads[record.number] = self._uploads.get(record.number, 0) + 1
+        self._settled(record)
+        await self._put(record, state="uploaded", input_file=file.id)
+
+    async def _find_file(self, record: BatchRecord) -> None:
+        """Look for a file whose upload had no reply; without one it is uploaded again, which costs nothing."""
+        async for page in self._pages(self._tools.api.list_files()):
+            if page is None:
+                return self._later(record)
+            for file in page.files:
+                if file.name == record.name and file.bytes in (None, record.bytes) and file.failed is None:
+                    return await self._uploaded(record, file)
+            if page.files and all((file.created_s or 0) < record.planned_s - BEFORE_S for file in page.files):
+                break
+        await self._put(record, state="planned")
+        return None
+
+    async def _ready(self, record: BatchRecord) -> bool:
+        """Whether the vendor has checked the file. One that can never be used is uploaded anew."""
+        tools = self._tools
+        assert record.input_file is not None
+        response = await tools.call(tools.api.file(record.input_file))
+        found = response if isinstance(response, Failure) else tools.api.read_file(response)
+        if isinstance(found, Failure):
+            if found.http_status in (404, 410):
+                await self._put(record, state="planned", input_file=None)
+            else:
+                await self._failed(record, found)
+            return False
+        if found.failed is not None:
+            if self._uploads.get(record.number, 0) >= MOST_UPLOADS:
+                raise tools.stopped(f"The vendor cannot use the file of a batch: {found.failed}")
+            await self._delete_file(record)
+            await self._put(record, state="planned", input_file=None)
+            return False
+        if not found.ready:
+            self._later(record)
+        return found.ready
+
+    async def _delete_file(self, record: BatchRecord) -> bool:
+        """Delete the input file; return whether it is gone for sure."""
+        if record.input_file is None:
+            return False
+        response = await self._tools.call(self._tools.api.delete_file(record.input_file))
+        refused = response if isinstance(response, Failure) else self._tools.api.refusal(response)
+        return refused is None or refused.http_status in (404, 410)
+
+    # ---- the batch
+
+    def _fits(self, record: BatchRecord) -> bool:
+        """Whether the queue has room; else the batch waits until another has left it."""
+        if self._room.may_take(record.number, record.model, record.tokens):
+            return True
+        self._waiting_for_room.add(record.number)
+        self._later(record, least_s=self._tools.settings.poll_s)
+        return False
+
+    async def _create(self, record: BatchRecord) -> None:
+        tools = self._tools
+        if tools.api.limits.needs_file_ready and record.input_file is not None and not await self._ready(record):
+            return
+        if not self._fits(record):
+            return
+        record = await self._put(record, state="creating", intent_s=tools.times.clock(), lost=False, looked=0)
+        try:
+            response = await tools.call(tools.api.create(self._intent(record)))
+        except FileNotFoundError:
+            await self._returning.whole(record, "its file is gone from the output directory", counts=False)
+            return
+        found = response if isinstance(response, Failure) else tools.api.read_batch(response)
+        if isinstance(found, BatchStatus):
+            await self.opened(record, found)
+        elif isinstance(found, BatchError):
+            await self._returning.refused(record, found)
+        elif found.maybe_billed:
+            self.trouble = found
+            self._later(await self._put(record, lost=True))
+        else:
+            record = await self._put(record, state="planned" if tools.api.inline else "uploaded")
+            await self._failed(record, found)
+
+    async def opened(self, record: BatchRecord, found: BatchStatus) -> None:
+        """Take over a batch that the vendor shows."""
+        self._settled(record)
+        self._room.may_take(record.number, record.model, record.tokens)
+        record = await self._put(
+            record,
+            state="open",
+            id=found.id,
+            input_file=found.input_file or record.input_file,
+            created_s=found.created_s or self._tools.times.clock(),
+            phase=found.phase,
+            word=found.word,
+        )
+        if found.phase == "refused":
+            await self._returning.refused(record, found.errors[0] if found.errors else BatchError("no reason given"))
+
+    def _intent(self, record: BatchRecord) -> BatchIntent:
+        tools = self._tools
+        return BatchIntent(
+            run=tools.run_name(),
+            part=record.number,
+            sha=record.sha,
+            path=lines_path(tools.directory, record.number),
+            rows=record.rows,
+            window=record.window,
+            input_file=record.input_file,
+            model=record.model,
+        )
+
+    async def _find_batch(self, record: BatchRecord) -> None:
+        """Look for a batch whose creation had no reply."""
+        tools, now_s = self._tools, self._tools.times.clock()
+        intent, since_s = self._intent(record), (record.intent_s or now_s) - BEFORE_S
+        taken = {other.id for other in tools.table.records.values() if other.id is not None}
+        undecided = False
+        async for page in self._pages(tools.api.list_batches(since_s, record.input_file)):
+            if page is None:
+                return self._later(record)
+            for status in page.batches:
+                if status.id in taken or (status.created_s is not None and status.created_s < since_s):
+                    continue
+                ours = tools.api.is_of(status, intent)
+                if ours is None:
+                    ours = await is_ours(tools, record, status)
+                if ours:
+                    return await self.opened(record, status)
+                undecided = undecided or ours is None
+            if page.batches and all((status.created_s or now_s) < since_s for status in page.batches):
+                break
+        if undecided:
+            return self._later(record, least_s=tools.settings.poll_s)
+        if not record.looked or now_s < (record.intent_s or 0) + tools.times.look_again_s:
+            await self._put(record, looked=record.looked + 1)
+            self._due[record.number] = max(now_s + SOON_S, (record.intent_s or 0) + tools.times.look_again_s)
+            return None
+        return await self._not_there(record)
+
+    async def _not_there(self, record: BatchRecord) -> None:
+        """No list has the batch: hand its rows in anew, in another file."""
+        if self._tools.api.inline:
+            await self._returning.whole(record, "the vendor never confirmed it", counts=True)
+        elif await self._delete_file(record):
+            self._settled(record)
+            await self._put(record, state="planned", input_file=None, intent_s=None, lost=False, looked=0)
+        else:
+            self._later(record)
+
+    async def _pages(self, call: ApiCall) -> AsyncIterator[BatchPage | None]:
+        """Yield the pages of a list; None where one cannot be had now."""
+        following: ApiCall | None = call
+        for _ in range(MOST_PAGES):
+            if following is None:
+                return
+            response = await self._tools.call(following)
+            page = response if isinstance(response, Failure) else self._tools.api.read_page(response)
+            if isinstance(page, Failure):
+                self.trouble = page
+                self._tools.stop_for(page)
+                yield None
+                return
+            yield page
+            following = page.next
+
+    # ---- what all of them do
+
+    async def _failed(self, record: BatchRecord, failure: Failure) -> None:
+        """Try again later, unless nothing else can succeed either."""
+        self.trouble = failure
+        self._tools.stop_for(failure)
+        self._later(record, least_s=failure.retry_after_s or 0.0)
+
+    def _later(self, record: BatchRecord, *, least_s: float = 0.0) -> None:
+        tries = self._tries[record.number] = self._tries.get(record.number, 0) + 1
+        pause_s = max(least_s, min(LONGEST_S, SOON_S * 2.0 ** min(tries - 1, 20)))
+        self._due[record.number] = self._tools.times.clock() + pause_s
+
+    def _settled(self, record: BatchRecord) -> None:
+        self.trouble = None
+        self._due.pop(record.number, None)
+        self._tries.pop(record.number, None)
+        self._waiting_for_room.discard(record.number)
+
+    async def _put(self, record: BatchRecord, **changes: object) -> BatchRecord:
+        changed = msgspec.structs.replace(record, **changes)
+        await self._tools.table.put(changed)
+        return changed

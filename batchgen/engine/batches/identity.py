@@ -1,0 +1,42 @@
+"""Whose batch it is where nothing but the ids in its results tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchgen.engine.batches.tools import CALL_TIMEOUT_S, Tools
+from batchgen.providers.batch_api import BatchStatus
+from batchgen.storage.batch_files import results_path
+from batchgen.storage.batch_table import BatchRecord
+from batchgen.values import Response
+
+MOST_LINES = 20
+"""Lines looked at: the first may be one that cannot be read."""
+
+
+async def is_ours(tools: Tools, record: BatchRecord, status: BatchStatus) -> bool | None:
+    """Return whether the results of a batch are those of `record`; None as long as it has none that can be had."""
+    if status.phase not in ("ended", "refused"):
+        return None
+    for place, call in enumerate(tools.api.results(status)):
+        path = results_path(tools.directory, record.number, place)
+        response = await tools.client.download(call, path, timeout_s=CALL_TIMEOUT_S)
+        if not isinstance(response, Response) or tools.api.refusal(response) is not None:
+            return None
+        found = _names(tools, record, path)
+        if found is not None:
+            return found
+    return False
+
+
+def _names(tools: Tools, record: BatchRecord, path: Path) -> bool | None:
+    """Return whether the ids in a file of results are the record's; None where it has no ids."""
+    with open(path, "rb") as file:
+        for _ in range(MOST_LINES):
+            line = file.readline()
+            if not line:
+                return None
+            custom_id = tools.api.read_line(line).custom_id
+            if custom_id is not None:
+                return tools.line_of(custom_id, record.number) is not None
+    return None

@@ -1,0 +1,160 @@
+"""Rows that come back from a batch that was refused, or that is gone: into other files, without an attempt used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import msgspec
+
+from batchgen.engine.batches.live_rows import LiveRows
+from batchgen.engine.batches.queue_room import QueueRoom
+from batchgen.engine.batches.staging import Staging
+from batchgen.engine.batches.tools import RowPlaces, Tools
+from batchgen.engine.protocol import Outlet
+from batchgen.engine.work import RowInProgress
+from batchgen.errors import ProviderStop
+from batchgen.pace.retry import AttemptCounts
+from batchgen.providers.batch_api import BatchError
+from batchgen.storage.batch_files import StagedRow, StagedRows
+from batchgen.storage.batch_table import BatchRecord
+from batchgen.values import Failure, Verdict
+
+MOST_REFUSED = 24
+"""So many batches refused one after the other, with none taken between, stop the run: halving 16 million rows finds the
+one that is at fault in as many."""
+
+_NOTHING = Decimal(0)
+
+
+def work_of(tools: Tools, staged: StagedRow) -> RowInProgress:
+    """Return a row as it was when it was put into its batch."""
+    work = RowInProgress(staged.row, staged.prompt, AttemptCounts(attempts=staged.attempts), key=staged.key)
+    tools.parts.dialogue.replay(work, staged.turns)
+    work.tally.attempts = staged.attempts
+    return work
+
+
+class Returning:
+    """Brings back the rows of whole batches."""
+
+    def __init__(self, tools: Tools, staging: Staging, live: LiveRows, room: QueueRoom, places: RowPlaces) -> None:
+        self._tools = tools
+        self._staging = staging
+        self._live = live
+        self._room = room
+        self._places = places
+        self._budget = tools.parts.budget
+        self._refused = 0
+        self.out: Outlet
+        self.refusals = 0
+        self.seen_any = False
+        """Whether the vendor has shown a batch of this run."""
+
+    def taken(self) -> None:
+        """A batch was taken: refusals before it were of single ones."""
+        self._refused = 0
+
+    async def refused(self, record: BatchRecord, error: BatchError) -> None:
+        """Decide on a batch that was refused as a whole: no row of it ran."""
+        self.refusals += 1
+        reason = f"refused: {error.message}"
+        if error.stops:
+            await self._finish(record, reason)
+            raise self._stop(record, error)
+        if error.queue_full:
+            if not self._room.refused(record.number, record.model, record.tokens, error.queue_limit):
+                await self._again(record)
+                return
+            self._tools.tell(f"The vendor's queue takes smaller batches only, {error.message}: files are halved.")
+            await self.whole(record, reason, counts=False)
+            return
+        self._refused += 1
+        if self._refused >= MOST_REFUSED:
+            await self._finish(record, reason)
+            raise self._stop(record, error)
+        if error.too_large:
+            self._staging.most_rows = max(1, min(self._staging.most_rows, record.rows // 2))
+            self._staging.most_bytes = max(1_000, min(self._staging.most_bytes, record.bytes // 2 + 1_000))
+            await self.whole(record, reason, counts=False)
+        elif record.rows == 1:
+            await self._fail(record, error)
+        else:
+            await self._without_bad_row(record, error, reason)
+
+    def _stop(self, record: BatchRecord, error: BatchError) -> ProviderStop:
+        return self._tools.stopped(f"The vendor refused batch {record.number}: {error.message}")
+
+    async def _again(self, record: BatchRecord) -> None:
+        """Let the batch wait until another has left the queue; it is handed in again as another file."""
+        if record.input_file is not None:
+            await self._tools.call(self._tools.api.delete_file(record.input_file))
+        await self._tools.table.put(
+            msgspec.structs.replace(
+                record, state="planned", input_file=None, id=None, intent_s=None, phase="", word="", created_s=None
+            )
+        )
+
+    async def _fail(self, record: BatchRecord, error: BatchError) -> None:
+        """End the only row of a batch with the vendor's reason."""
+        failure = Failure(error.kind, Verdict.FAIL, error.message, code=error.code)
+        for _, staged in self._rows(record):
+            self._budget.settle(staged.held, _NOTHING)
+            self._places.put(staged.row, 0)
+            work = work_of(self._tools, staged)
+            work.tally.requests = 1
+            result = self._tools.parts.results.result(work, failure)
+            instead = self.out.emit(self._tools.parts.dialogue.finish(work, failure, result))
+            if instead is not None:
+                await self._staging.add(instead)
+        await self._finish(record, f"refused: {error.message}")
+
+    async def _without_bad_row(self, record: BatchRecord, error: BatchError, reason: str) -> None:
+        """Ask the row live that is named; where none is, make two batches of this one."""
+        await self._staging.seal_all()
+        for line, staged in self._rows(record):
+            if error.line is not None and line == error.line - 1:
+                self._budget.settle(staged.held, _NOTHING)
+                self._places.put(staged.row, 0)
+                self._live.add([work_of(self._tools, staged)])
+                continue
+            if error.line is None and line == record.rows // 2:
+                await self._staging.seal_all()
+            await self._back(record, staged, counts=False, rounds=staged.rounds)
+        await self._staging.seal_all()
+        await self._finish(record, reason)
+
+    async def whole(self, record: BatchRecord, reason: str, *, counts: bool) -> None:
+        """Bring all rows of a batch back. `counts`: it may have been billed all the same."""
+        returned = 0
+        for _, staged in self._rows(record):
+            await self._back(record, staged, counts=counts, rounds=staged.rounds)
+            returned += 1
+        if not returned:
+            self._budget.settle(record.held, _NOTHING)
+        await self._finish(record, reason)
+
+    async def _back(self, record: BatchRecord, staged: StagedRow, *, counts: bool, rounds: int) -> None:
+        if counts:
+            self._budget.abandon(staged.held)
+        else:
+            self._budget.settle(staged.held, _NOTHING)
+        self._places.put(staged.row, 0)
+        await self._staging.add(work_of(self._tools, staged), turns=staged.turns, rounds=rounds)
+
+    def _rows(self, record: BatchRecord) -> Iterator[tuple[int, StagedRow]]:
+        """Yield the rows that are still in a batch, with their lines; none where their file is gone."""
+        try:
+            with StagedRows(self._tools.directory, record.number) as rows:
+                for line, row in enumerate(self._tools.table.members(record.number)):
+                    if self._places.of(row) == record.number and line < len(rows):
+                        yield line, rows[line]
+        except OSError as error:
+            self._tools.tell(f"The rows of batch {record.number} cannot be read back ({error}): run again to ask them.")
+
+    async def _finish(self, record: BatchRecord, reason: str) -> None:
+        for row in self._tools.table.members(record.number):
+            if self._places.of(row) == record.number:
+                self._places.put(row, 0)
+        self._room.leave(record.number, record.model)
+        await self._tools.table.put(msgspec.structs.replace(record, state="collected", reason=reason))

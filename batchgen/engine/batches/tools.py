@@ -1,0 +1,112 @@
+"""What the parts of the batch engine share."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from msgspec import Struct
+
+from batchgen.engine.protocol import EngineParts
+from batchgen.errors import ProviderStop
+from batchgen.job.batch_settings import BatchSettings
+from batchgen.providers.batch_api import BatchApi
+from batchgen.storage.batch_table import BatchTable
+from batchgen.values import ApiCall, Failure, Response, Verdict
+
+CALL_TIMEOUT_S = 120.0
+"""The longest silence of a call: vendors check whole files before they answer."""
+
+GROWTH_ROWS = 100_000
+
+
+class Client(Protocol):
+    """Makes calls of files and batches; see `transport.file_client`."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def call(self, call: ApiCall, *, timeout_s: float) -> Response | Failure:
+        """Make a call and return the whole reply, or a failure."""
+
+    async def download(self, call: ApiCall, path: Path, *, timeout_s: float) -> Response | Failure:
+        """Write the body of a reply to a file, which appears whole or not at all."""
+
+
+class Times(Struct, frozen=True):
+    """`clock` is the wall clock, in seconds since 1970: a monotonic one stands still while a laptop sleeps.
+
+    `sleep` waits so many seconds at the most. `look_again_s`: how long a batch whose creation had no reply is looked
+    for, as lists of vendors lag.
+    """
+
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    look_again_s: float = 60.0
+
+
+class Tools(Struct, frozen=True):
+    """What all parts of the engine work with. `began_s` is when the run began to hand in what is open."""
+
+    api: BatchApi
+    client: Client
+    table: BatchTable
+    directory: Path
+    settings: BatchSettings
+    times: Times
+    parts: EngineParts
+    began_s: float = 0.0
+
+    def tell(self, text: str) -> None:
+        """Say a sentence to the user."""
+        self.parts.reporter.note(self.parts.results.masker.message(text))
+
+    async def call(self, call: ApiCall) -> Response | Failure:
+        """Make a call."""
+        return await self.client.call(call, timeout_s=CALL_TIMEOUT_S)
+
+    def stop_for(self, failure: Failure) -> None:
+        """Raise `ProviderStop` where no other call can succeed either."""
+        if failure.verdict is Verdict.STOP:
+            raise self.stopped(f"The vendor's batch API refused: {failure.message}")
+
+    def stopped(self, text: str, remedy: str | None = None) -> ProviderStop:
+        """Return the stop for a reason."""
+        return ProviderStop(self.parts.results.masker.message(text), remedy)
+
+    def run_name(self) -> str:
+        """Return the beginning of every id and file name of this run."""
+        return self.table.run[:10]
+
+    def custom_id(self, number: int, line: int) -> str:
+        """Return the id of a line: the run, the batch, the place."""
+        return f"{self.run_name()}-{number}-{line}"
+
+    def line_of(self, custom_id: str, number: int) -> int | None:
+        """Return which line of a batch an id names; None if it names none."""
+        begin = f"{self.run_name()}-{number}-"
+        place = custom_id.removeprefix(begin)
+        return int(place) if custom_id.startswith(begin) and place.isdecimal() and len(place) < 10 else None
+
+
+class RowPlaces:
+    """Which batch each row is in: 4 bytes a row."""
+
+    def __init__(self) -> None:
+        self._batches = array("i")
+
+    def of(self, row: int) -> int:
+        """Return the number of the batch that a row is in; 0 if it is in none."""
+        return self._batches[row] if row < len(self._batches) else 0
+
+    def put(self, row: int, number: int) -> None:
+        """Say which batch a row is in now."""
+        if row >= len(self._batches):
+            self._batches.frombytes(bytes(4 * (row + 1 + GROWTH_ROWS - len(self._batches))))
+        self._batches[row] = number

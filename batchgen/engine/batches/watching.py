@@ -1,0 +1,176 @@
+"""Open batches: looked at by the wall clock until they end, then collected; cancelled when it is time."""
+
+from __future__ import annotations
+
+import msgspec
+
+from batchgen.engine.batches.collecting import Collecting
+from batchgen.engine.batches.queue_room import QueueRoom
+from batchgen.engine.batches.returning import Returning
+from batchgen.engine.batches.tools import Tools
+from batchgen.providers.batch_api import BatchError, BatchStatus
+from batchgen.storage.batch_files import forget_batch
+from batchgen.storage.batch_table import BatchRecord
+from batchgen.values import Failure, Verdict
+
+LONGEST_POLL_S = 300.0
+SLOWER = 1.5
+"""Each look at a batch that has not moved is so many times later than the one before, up to `LONGEST_POLL_S`."""
+
+MOST_MISSES = 3
+"""So many looks in a row that find no such batch, or no results of an ended one, before it counts as gone."""
+
+MOST_CLEANINGS = 3
+
+
+class Watching:
+    """Looks at batches that are at the vendor, one step at a time."""
+
+    def __init__(self, tools: Tools, room: QueueRoom, returning: Returning, collecting: Collecting) -> None:
+        self._tools = tools
+        self._room = room
+        self._returning = returning
+        self._collecting = collecting
+        self._due: dict[int, float] = {}
+        self._pause: dict[int, float] = {}
+        self._misses: dict[int, int] = {}
+        self._cleanings: dict[int, int] = {}
+        self.trouble: Failure | None = None
+        self.longest_s = 0.0
+        """The longest that a batch has taken so far."""
+
+    def due_s(self, record: BatchRecord) -> float:
+        """Return when to look at a batch next; at a new one after `poll_s`."""
+        if record.number not in self._due:
+            fresh = record.created_s is not None and record.state == "open" and not record.cancelled
+            self._due[record.number] = (record.created_s or 0.0) + self._tools.settings.poll_s if fresh else 0.0
+        return self._due[record.number]
+
+    async def look(self, record: BatchRecord) -> bool:
+        """Look at a batch, and collect it if it has ended; return whether it was collected."""
+        tools = self._tools
+        assert record.id is not None
+        response = await tools.call(tools.api.retrieve(record.id))
+        found = response if isinstance(response, Failure) else tools.api.read_batch(response)
+        if isinstance(found, BatchError):
+            found = Failure(found.kind, Verdict.RETRY, found.message)
+        if isinstance(found, Failure):
+            await self._unseen(record, found)
+            return False
+        self._misses.pop(record.number, None)
+        self.trouble = None
+        record = await self._seen(record, found)
+        if found.phase == "refused":
+            await self._returning.refused(record, found.errors[0] if found.errors else BatchError("no reason given"))
+            return True
+        if found.phase != "ended":
+            self._later(record)
+            return False
+        return await self._collect(record, found)
+
+    async def _unseen(self, record: BatchRecord, failure: Failure) -> None:
+        self.trouble = failure
+        if failure.http_status not in (404, 410):
+            self._tools.stop_for(failure)
+        elif self._miss(record) >= MOST_MISSES:
+            if not self._returning.seen_any:
+                raise self._tools.stopped(
+                    f"The vendor knows nothing of batch {record.id}, which this run has open there: {failure.message}",
+                    "Run it with the key and the address that it was begun with; batches belong to a project.",
+                )
+            self._tools.tell(f"Batch {record.id} is gone at the vendor: its rows are asked again.")
+            await self._returning.whole(record, "gone at the vendor", counts=True)
+        self._later(record)
+
+    def _miss(self, record: BatchRecord) -> int:
+        misses = self._misses[record.number] = self._misses.get(record.number, 0) + 1
+        return misses
+
+    async def _seen(self, record: BatchRecord, found: BatchStatus) -> BatchRecord:
+        """Take over what the vendor says of a batch."""
+        self._returning.seen_any = True
+        if found.phase in ("queued", "running", "closing", "ended"):
+            self._returning.taken()
+        now = msgspec.structs.replace(
+            record,
+            phase=found.phase,
+            word=found.word,
+            done=found.completed,
+            state="ended" if found.phase == "ended" else record.state,
+            results=tuple(found.results),
+            input_file=record.input_file or found.input_file,
+        )
+        if now != record:
+            self._pause.pop(record.number, None)
+            await self._tools.table.put(now)
+        return now
+
+    async def _collect(self, record: BatchRecord, found: BatchStatus) -> bool:
+        tools = self._tools
+        expected = not found.results and (found.completed or found.total is None or found.total > 0)
+        if expected and found.word.lower() in ("completed", "success") and self._miss(record) <= MOST_MISSES + 2:
+            self._later(record)  # the files of results may be named later than the end
+            return False
+        paths = await self._collecting.download(record, found)
+        if isinstance(paths, Failure):
+            self.trouble = paths
+            if paths.http_status not in (404, 410):
+                tools.stop_for(paths)
+            elif self._miss(record) > MOST_MISSES + 2:
+                tools.tell(f"The results of batch {record.id} are gone at the vendor: its rows are asked again.")
+                await self._returning.whole(record, "its results are gone", counts=True)
+            self._later(record)
+            return False
+        self._room.leave(record.number, record.model)
+        if record.created_s is not None and not record.cancelled:
+            self.longest_s = max(self.longest_s, tools.times.clock() - record.created_s)
+        record = await self._collecting.collect(record, found, paths)
+        await self.clean(record, found)
+        return True
+
+    async def clean(self, record: BatchRecord, found: BatchStatus | None = None) -> None:
+        """Delete what a collected batch has left, here and at the vendor; what cannot be deleted is said."""
+        tools = self._tools
+        forget_batch(tools.directory, record.number)
+        if found is None:
+            found = BatchStatus(
+                id=record.id or "",
+                phase="ended",
+                word=record.word,
+                input_file=record.input_file,
+                results=record.results,
+            )
+        calls = list(tools.api.clean_up(found)) if record.id is not None else []
+        if record.id is None and record.input_file is not None:
+            calls = [tools.api.delete_file(record.input_file)]
+        left: Failure | None = None
+        for call in calls:
+            response = await tools.call(call)
+            refused = response if isinstance(response, Failure) else tools.api.refusal(response)
+            if refused is not None and refused.http_status not in (404, 410):
+                left = refused
+        if left is not None:
+            tries = self._cleanings[record.number] = self._cleanings.get(record.number, 0) + 1
+            if tries < MOST_CLEANINGS:
+                self._due[record.number] = tools.times.clock() + min(tools.settings.poll_s, LONGEST_POLL_S)
+                return
+            tools.tell(f"The files of batch {record.id or record.number} stay at the vendor: {left.message}")
+        await tools.table.put(msgspec.structs.replace(record, state="cleaned"))
+
+    async def cancel(self, record: BatchRecord) -> None:
+        """Ask the vendor to end a batch; what is finished by then is collected as at any other end."""
+        tools, batch_id = self._tools, record.id
+        assert batch_id is not None
+        if not record.cancelled:
+            record = msgspec.structs.replace(record, cancelled=True)
+            await tools.table.put(record)
+        response = await tools.call(tools.api.cancel(batch_id))
+        if isinstance(response, Failure):
+            self.trouble = response
+        self._pause.pop(record.number, None)
+        self._due[record.number] = tools.times.clock() + min(tools.settings.poll_s, 60.0)
+
+    def _later(self, record: BatchRecord) -> None:
+        pause_s = self._pause.get(record.number, self._tools.settings.poll_s)
+        self._due[record.number] = self._tools.times.clock() + pause_s
+        self._pause[record.number] = min(max(LONGEST_POLL_S, self._tools.settings.poll_s), pause_s * SLOWER)
