@@ -24,6 +24,7 @@ from batchgen.engine.reporter import Reporter
 from batchgen.engine.run import run_job
 from batchgen.engine.summary import Summary
 from batchgen.files.modes import GROUP, PRIVATE
+from batchgen.job.batch_job import store_batch_job
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import JobParts, assemble, input_cost_of
@@ -108,6 +109,8 @@ async def arun(
     with directory:
         with suppress(OSError):  # a disk that refuses it refuses the journal too, and that is told
             await anyio.to_thread.run_sync(store_job, directory.path, parts)
+            if parts.lane is not None and parts.lane.batch is not None and not directory.complete:
+                await anyio.to_thread.run_sync(store_batch_job, directory.path, read)
         if directory.state is not None:
             parts.price_of.keep_currency(directory.state.summary.currency)
         for damage in directory.damage:

@@ -15,6 +15,7 @@ import click
 
 from batchgen.cli.options import (
     EXIT_COMPLETE,
+    EXIT_HANDED_IN,
     EXIT_INTERRUPTED,
     EXIT_ROWS_FAILED,
     EXIT_STOPPED,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     default=0.0,
     help="With --update or --reuse: ask a random share of the reused rows again, and say how many answers moved.",
 )
+@click.option("--detach", is_flag=True, help="With --lane batch: end once all is handed in; the same command goes on.")
 @click.option("--no-progress", is_flag=True, help="Show no progress: no bar, and no lines where there is no terminal.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing, unless rows failed or the run stopped.")
 @click.option("--log", metavar="FILE", type=click.Path(dir_okay=False), help="Add events and progress as JSON lines.")
@@ -53,6 +55,7 @@ def run_command(
     retry_failed: bool,
     fresh: bool,
     refresh: float,
+    detach: bool,
     no_progress: bool,
     quiet: bool,
     log: str | None,
@@ -98,13 +101,15 @@ def run_command(
     if sys.platform == "linux":
         call_at_first_large(_give_large_blocks_back)
     job = load_from(options)
+    if detach and job.model.lane != "batch":
+        raise UsageError(f"--detach is for the lane batch, in which rows wait at the vendor; this is {job.model.lane}.")
     with (
         endpoint_for(job, options["simulate"]) as endpoint,
         reporters(progress=not no_progress, quiet=quiet, log=log) as reporter,
     ):
 
         async def main() -> Summary:
-            return await _run_under_signals(
+            return await run_under_signals(
                 job,
                 lambda: load_from(options),
                 endpoint,
@@ -113,6 +118,7 @@ def run_command(
                 retry_failed=retry_failed,
                 update=options["update"],
                 refresh=refresh,
+                mode="detach" if detach else "finish",
             )
 
         gc.freeze()  # the garbage collector would scan all modules again and again, which takes 3 % of a row's time
@@ -141,7 +147,7 @@ def run_command(
         click.echo(harmless(f"To see answers: batchgen show {shlex.quote(str(name))}"), err=True)
     if summary.state == "complete":
         return EXIT_ROWS_FAILED if summary.failed else EXIT_COMPLETE
-    return EXIT_INTERRUPTED if summary.state == "interrupted" else EXIT_STOPPED
+    return {"interrupted": EXIT_INTERRUPTED, "handed in": EXIT_HANDED_IN}.get(summary.state, EXIT_STOPPED)
 
 
 def _give_large_blocks_back() -> None:
@@ -157,7 +163,7 @@ def _give_large_blocks_back() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1024 * 1024)
 
 
-async def _run_under_signals(
+async def run_under_signals(
     job: Job, reload: Callable[[], Job], endpoint: Endpoint | None, reporter: Any, **options: Any
 ) -> Summary:
     """Run the job. SIGINT and SIGTERM interrupt it; SIGHUP applies the limits of the edited job file."""
@@ -310,7 +316,7 @@ def estimate(
         def send(job: Job, rows: AbstractSet[int]) -> Summary:
             async def main() -> Summary:
                 below = PilotReporter(reporter, len(rows))
-                return await _run_under_signals(job, load, endpoint, below, only=rows, update=options["update"])
+                return await run_under_signals(job, load, endpoint, below, only=rows, update=options["update"])
 
             summary = anyio.run(main, backend_options=loop_options())
             if summary.state == "interrupted":

@@ -12,6 +12,7 @@ from importlib.abc import MetaPathFinder
 import click
 
 from batchgen.cli.answers import export_command, show_command
+from batchgen.cli.batches_command import batches_command, cancel_command
 from batchgen.cli.init_command import init_command
 from batchgen.cli.jobs import check, estimate, run_command
 from batchgen.cli.manual_command import manual_command
@@ -49,6 +50,8 @@ for command in (
     estimate,
     status,
     report,
+    batches_command,
+    cancel_command,
     cost,
     evaluate_command,
     diff_command,

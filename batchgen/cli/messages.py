@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -84,8 +85,14 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
         if summary.failed > len(failed):
             lines.append(f"  and {summary.failed - len(failed):,} more: batchgen report {summary.output}")
     lines.append(f"results     {summary.output}/results")
+    there = [batch for batch in summary.batches if batch.state in ("creating", "open", "ended")]
+    if summary.state != "complete" and there:
+        batches = "1 batch is" if len(there) == 1 else f"{len(there):,} batches are"
+        lines.append(f"{batches} open at the vendor, with {sum(batch.rows for batch in there):,} rows")
     if summary.state != "complete":
         lines.append((summary.error or {}).get("remedy") or "Running the same command again goes on from here.")
+        if there:
+            lines.append(f"To end the batches and keep what they have: batchgen cancel {shlex.quote(summary.output)}")
     elif summary.failed:
         lines.append("The same command with --retry-failed tries the failed rows again.")
     return harmless("\n".join(lines))
@@ -155,7 +162,7 @@ def _plan_text(plan: ReusePlan, currency: str) -> str:
     return f"{reused}; {plan.asked:,} would be asked{cost}"
 
 
-_STATES = {"complete": "Complete", "stopped": "Stopped", "interrupted": "Interrupted"}
+_STATES = {"complete": "Complete", "stopped": "Stopped", "interrupted": "Interrupted", "handed in": "Handed in"}
 
 
 def _count(tokens: int | None) -> str:

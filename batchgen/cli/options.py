@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from batchgen.job.settings import Job
 
 EXIT_COMPLETE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_UNFORESEEN, EXIT_INTERRUPTED = 0, 1, 2, 3, 70, 130
+EXIT_HANDED_IN = 4
 
 
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from batchgen.errors import OutputError
+from batchgen.report.batches import batches_text
 from batchgen.storage.own_files import is_run
 from batchgen.storage.run_state import RunState, read_state
 from batchgen.storage.set_aside import set_aside_text
@@ -123,6 +124,7 @@ def _facts(state: RunState, holder: str | None, now: datetime) -> list[Fact]:
     facts.append(Fact("time left", _left(state, holder)))
     if holder:
         facts.append(Fact("in flight", f"{told.in_flight:,}", "requests"))
+    facts.append(Fact("batches", batches_text(told.batches)))
     facts += [
         Fact("limited by", plain(told.limited_by or "")),
         Fact("failures", ", ".join(f"{plain(kind)} {rows:,}" for kind, rows in told.failures.items())),

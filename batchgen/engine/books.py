@@ -18,6 +18,7 @@ from batchgen.money.budget import Budget
 from batchgen.money.ledger import Sums
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.providers.finish_reasons import OUR_WORDS
+from batchgen.storage.batch_table import BatchShown
 from batchgen.storage.killed_runs import Experience, possibly_billed, unclean_since
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_directory import RunDirectory
@@ -58,6 +59,7 @@ class Books:
         self._dearest = before.dearest
         self._saved_before = before.saved
         self._most_out = 0
+        self._batches: Sequence[BatchShown] = ()
         spent = everything.cost or Decimal(0)
         lost = before.possibly_billed
         if fresh := unclean_since(before, self._killed):
@@ -168,6 +170,7 @@ class Books:
         progress.refused, progress.retried, progress.trouble = figures.refused, figures.retried, figures.trouble
         progress.waits_for, progress.limited_by = figures.waits_for, figures.limited_by
         progress.in_flight, progress.left_out = figures.in_flight, figures.left_out
+        self._batches = figures.batches
         self._most_out = max(self._most_out, figures.in_flight)
 
     def ended(self, figures: EngineFigures, error: StoppedError | None) -> None:
@@ -198,6 +201,7 @@ class Books:
             "limited_by": progress.limited_by,
             "waits_for": progress.waits_for,
             "in_flight": progress.in_flight,
+            "batches": self._batches,
             "rows_per_s": self._recent.rows_per_s(time.monotonic(), progress.asked),
             **self.kept_aside(),
         }
@@ -216,6 +220,8 @@ class Books:
             state, error = "complete", None
         elif error is None and figures.interrupted:
             state = "interrupted"
+        elif error is None and figures.handed_in:
+            state = "handed in"
         else:
             state = "stopped"
         return Summary(
@@ -246,6 +252,7 @@ class Books:
             unknown_finish_reasons=_unknown_ends(sums),
             cut=sum(totals.rows for group, totals in sums if group.finish_reason == "length"),
             endpoints=_by_endpoint(sums, figures.endpoints),
+            batches=figures.batches,
             error=error_text(error),
         )
 

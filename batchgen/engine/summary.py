@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
 
 from batchgen.money.budget import PossiblyBilled
+from batchgen.storage.batch_table import BatchShown
 from batchgen.storage.run_state import Refreshed
 from batchgen.text.storable import json_bytes
 
@@ -22,7 +24,9 @@ class Summary(Struct, frozen=True, kw_only=True):
     input came from the provider's prompt cache, which has saved about `cached_saved`. A `simulated` run was answered by
     the built-in simulator: nothing was charged. `unknown_finish_reasons` are words for the end of answers that nobody
     knows, with the rows that have them: whether such answers are whole is for the user to see. `cut` answers
-    ended at their longest allowed length. `endpoints` has the figures of each of several endpoints.
+    ended at their longest allowed length. `endpoints` has the figures of each of several endpoints. `batches` are those
+    of the vendor's queue, in all sessions; a run whose state is `handed in` has some of them open, and goes on when it
+    is run again.
     """
 
     state: str
@@ -53,6 +57,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     unknown_finish_reasons: dict[str, int] = {}
     cut: int = 0
     endpoints: list[dict[str, Any]] = []
+    batches: Sequence[BatchShown] = ()
 
     def to_json(self) -> bytes:
         """Return the object of `run --json`; money as decimal strings."""

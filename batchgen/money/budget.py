@@ -64,11 +64,11 @@ class Budget:
         self.settle(reserved, worst)
         self.unreported += worst
 
-    def abandon(self, reserved: Decimal) -> None:
-        """Keep a reservation as possibly billed: the request was sent and got no answer."""
+    def abandon(self, reserved: Decimal, requests: int = 1) -> None:
+        """Keep a reservation as possibly billed: what it is for was sent and got no answer."""
         self._reserved -= reserved
         self._abandoned_cost += reserved
-        self._abandoned += 1
+        self._abandoned += requests
 
     def abandon_unheld(self, worst: Decimal) -> None:
         """Count a request that was sent without a reservation, when there was no cap, as possibly billed."""

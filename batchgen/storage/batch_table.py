@@ -6,16 +6,21 @@ again what the vendor may be working on.
 
 from __future__ import annotations
 
+import sqlite3
 import zlib
 from array import array
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from batchgen.errors import OutputError
 from batchgen.storage.journal import Journal
+from batchgen.storage.own_files import JOURNAL_FILE
 
 BatchState = Literal["planned", "uploading", "uploaded", "creating", "open", "ended", "collected", "cleaned"]
 """How far a batch is. `uploading` and `creating` are written before the call, whose reply may never come."""
@@ -134,6 +139,27 @@ def _crc(number: int, body: bytes, members: bytes) -> int:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(BatchRecord).decode
+
+
+def refuse_open_batches(directory: Path, *, moves: bool, lane: str) -> None:
+    """Raise `OutputError` where batches of a run are at the vendor and it would be moved aside, or go on in another
+    lane: their rows would be paid twice. Nobody else may be running there."""
+    path = directory / JOURNAL_FILE
+    if not path.is_file() or not (moves or lane != "batch"):
+        return
+    with closing(sqlite3.connect(path)) as db:
+        try:
+            lines = db.execute("SELECT number, body, members, crc FROM batches").fetchall()
+        except sqlite3.Error:
+            return
+    found = [one[0] for line in lines if (one := read_line(line)) is not None]
+    there = sum(record.at_vendor for record in found)
+    if there:
+        batches = "A batch of this run is" if there == 1 else f"{there:,} batches of this run are"
+        raise OutputError(
+            f"{batches} open at the vendor, and would be paid twice. Go on with --lane batch and without --fresh or "
+            f"--update, or end them first and collect what they have: batchgen cancel {directory}"
+        )
 
 
 class JournalThread(Protocol):

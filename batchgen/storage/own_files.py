@@ -31,6 +31,9 @@ SHARD_INPUTS = "open-*.arrow"
 BATCH_FILES = "batch-[0-9]*.*"
 """What is staged for the vendor's batch queue, and results on their way back: gone when a batch is collected."""
 
+BATCH_JOB_FILE = "batch-job.json"
+"""The job whose batches are open, for `batchgen cancel`; without secrets."""
+
 ERROR_FILE = "batchgen-error-*.txt"
 RESULTS = "results"
 SIMULATED_BATCHES = "simulated-batches"
@@ -59,6 +62,7 @@ _OWN = (
     REVIEW_LOCK_FILE,
     SHARD_INPUTS,
     BATCH_FILES,
+    BATCH_JOB_FILE,
     ERROR_FILE,
     "part-*.parquet.damaged-*",
     ".*.parquet.partial",

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from batchgen.errors import OutputError, StorageStop
 from batchgen.files.modes import GROUP, LOCK_FILE, file_mode, make_directory
+from batchgen.storage.batch_table import refuse_open_batches
 from batchgen.storage.cost_summary import write_cost_summary
 from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal import Journal
@@ -26,6 +27,7 @@ from batchgen.storage.journal_repair import open_journal, set_aside
 from batchgen.storage.lock import enter, refuse_network
 from batchgen.storage.move_aside import finish_move, move_aside, needs_new_directory, new_state
 from batchgen.storage.own_files import (
+    BATCH_JOB_FILE,
     COST_SUMMARY_FILE,
     EARLIER_FILE,
     JOURNAL_FILE,
@@ -114,6 +116,7 @@ class RunDirectory:
                     move = any(name.name != LOCK_FILE for name in path.iterdir())
                 else:
                     move = update and needs_new_directory(path, found, published or {}, currency, again=again)
+                refuse_open_batches(path, moves=move, lane=str((settings or {}).get("model.lane") or "live"))
                 if move:
                     begin = new_state(job, found)
                     directory._lock = move_aside(path, directory._lock, begin, spooled=spooled, keep_answers=not fresh)
@@ -294,7 +297,7 @@ class RunDirectory:
         )
 
     def _remove_journal(self) -> None:
-        names = (f"{JOURNAL_FILE}-*", f"{SHARED_FILE}*", f"{EARLIER_FILE}*", REPEATED_FILE, SHARD_INPUTS)
+        names = (f"{SHARED_FILE}*", f"{EARLIER_FILE}*", f"{JOURNAL_FILE}-*", REPEATED_FILE, SHARD_INPUTS, BATCH_JOB_FILE)
         companions = [path for name in names for path in self.path.glob(name)]
         for path in (*companions, self.path / JOURNAL_FILE, self.spill_path):
             path.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from msgspec import Struct
 from batchgen.errors import OutputError
 from batchgen.files.replace import replace_file
 from batchgen.money.budget import PossiblyBilled
+from batchgen.storage.batch_table import BatchShown
 from batchgen.storage.identity import RunIdentity, stored_identity
 from batchgen.storage.lock import enter, holder, refuse_foreign
 from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, STATE_FILE
@@ -37,8 +38,9 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     `killed_counted`, `most_out` (requests seen in flight at once) and `dearest` (cost of a row) are what the next run
     needs to know of one that is killed (`killed_runs`); `budget` is the one in force, and `unreported` what answers
     without usage are counted at in it.
-    `failures` are the failed rows by kind. While a run goes on, `last_error` is said if it has had no answer since,
-    `waits_for` while it sends nothing, `in_flight` are its requests and `rows_per_s` is of the last minute.
+    `batches` are those of the vendor's queue. `failures` are the failed rows by kind. While a run goes on, `last_error`
+    is said if it has had no answer since, `waits_for` while it sends nothing, `in_flight` are its requests and
+    `rows_per_s` is of the last minute.
     """
 
     state: str = "running"
@@ -73,13 +75,14 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     unreported: Decimal = Decimal(0)
     last_error: str | None = None
     cut: int = 0
+    batches: Sequence[BatchShown] = ()
     failures: Mapping[str, int] = {}
     waits_for: str | None = None
     in_flight: int = 0
 
 
 class RunState(Struct, frozen=True, kw_only=True):
-    """`run.json`. `state`: `running`, `stopped`, `interrupted` or `complete`; times are ISO 8601, UTC.
+    """`run.json`. `state`: `running`, `stopped`, `interrupted`, `handed in` or `complete`; times are ISO 8601, UTC.
 
     A run that was killed is left as `running`, with nobody holding the lock. `fingerprints` are digests by dotted key;
     `run` is its own name (`identity`); a `simulated` run was answered by the built-in simulator;

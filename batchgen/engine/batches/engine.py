@@ -7,7 +7,7 @@ on with the batches that it finds there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Literal
 
@@ -20,10 +20,11 @@ from batchgen.engine.batches.deadline import Deadline
 from batchgen.engine.batches.handing_in import HandingIn
 from batchgen.engine.batches.live_rows import LiveRows
 from batchgen.engine.batches.queue_room import QueueRoom
-from batchgen.engine.batches.returning import Returning, work_of
+from batchgen.engine.batches.returning import Returning
 from batchgen.engine.batches.showing import shown, waits_text
 from batchgen.engine.batches.staging import Staging
 from batchgen.engine.batches.tools import RowPlaces, Tools
+from batchgen.engine.batches.turning_live import TurningLive
 from batchgen.engine.batches.watching import Watching
 from batchgen.engine.protocol import Engine, EngineFigures, EngineParts, Outlet, RowFeed
 from batchgen.engine.work import RowInProgress
@@ -31,7 +32,7 @@ from batchgen.errors import BudgetStop, StoppedError
 from batchgen.job.settings import LimitSettings
 from batchgen.money.reservation import Reservations
 from batchgen.providers.lane import BATCH
-from batchgen.storage.batch_files import StagedRows, batch_files
+from batchgen.storage.batch_files import batch_files
 from batchgen.storage.batch_table import BatchRecord
 from batchgen.values import Result
 
@@ -87,6 +88,7 @@ class BatchEngine:
         self._collecting = Collecting(tools, self._staging, self._live, self._places)
         self._handing_in = HandingIn(tools, room, self._returning)
         self._watching = Watching(tools, room, self._returning, self._collecting)
+        self._turning_live = TurningLive(tools, self._live, self._places, self._watching, deadline)
         self._kept_back: RowInProgress | None = None
         self._fed_row = -1
         self._rows_seen = 0
@@ -245,60 +247,14 @@ class BatchEngine:
             before = set(self._tools.table.records)
             await staging.seal_all()
             for number in set(self._tools.table.records) - before:
-                await self._ask_live(self._tools.table.records[number], "asked live", counts=False)
+                await self._turning_live.ask(self._tools.table.records[number], "asked live", counts=False)
         else:
             await staging.seal_all()
 
-    # ---- the deadline
-
     async def _look_at_deadline(self) -> None:
-        """Cancel what is open when the rest has to be asked live, and do so."""
-        records = self._tools.table.unfinished
-        rows = sum(record.rows for record in records) + self._staging.rows
-        cancel_s = self._deadline.cancel_s(rows)
-        now_s = self._times.clock()
-        if cancel_s is None or now_s < cancel_s or not rows or self._mode == "cancel":
-            return
-        last_s = self._deadline.last_call_s(rows)
-        for record in records:
-            if not self._is_fed(record):
-                continue
-            if record.state in ("planned", "uploading", "uploaded"):
-                await self._ask_live(record, "its deadline had come", counts=False)
-            elif record.state == "open" and not record.cancelled:
-                self._tools.tell(f"The deadline is near: batch {record.number} is cancelled, its rest is asked live.")
-                await self._watching.cancel(record)
-            elif last_s is not None and now_s >= last_s:
-                self._tools.tell(f"Batch {record.number} has not ended in time: its rows are asked live.")
-                await self._ask_live(record, "it had not ended by the deadline", counts=True)
-
-    async def _ask_live(self, record: BatchRecord, reason: str, *, counts: bool) -> None:
-        """Have the rows of a batch asked live. `counts`: it may be billed for them too."""
-        parts, tools = self._tools.parts, self._tools
-        rows = [row for row in tools.table.members(record.number) if self._places.of(row) == record.number]
-        self._live.add(self._drawn(record.number, set(rows)))
-        if counts:
-            for _ in rows:
-                parts.budget.abandon(record.held / max(1, record.rows))
-            parts.budget.settle(record.held - record.held / max(1, record.rows) * len(rows), _NOTHING)
-        else:
-            parts.budget.settle(record.held, _NOTHING)
-        for row in rows:
-            self._places.put(row, 0)
-        await tools.table.put(msgspec.structs.replace(record, state="collected", reason=reason))
-
-    def _drawn(self, number: int, wanted: set[int]) -> Iterator[RowInProgress]:
-        """Return the rows of a batch, read from its file when it is their turn; the file is opened now."""
-        rows = StagedRows(self._tools.directory, number)
-
-        def draw() -> Iterator[RowInProgress]:
-            with rows:
-                for line in range(len(rows)):
-                    staged = rows[line]
-                    if staged.row in wanted:
-                        yield work_of(self._tools, staged)
-
-        return draw()
+        if self._mode != "cancel":
+            fed = [record for record in self._tools.table.unfinished if self._is_fed(record)]
+            await self._turning_live.look(fed, self._staging.rows)
 
     # ---- the end
 

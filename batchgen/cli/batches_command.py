@@ -1,0 +1,81 @@
+"""Commands for what is in a vendor's batch queue: `batches`, `cancel`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from batchgen.cli.options import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, endpoint_for
+from batchgen.cli.unforeseen import remember
+
+
+@click.command(name="batches")
+@click.argument("directory", metavar="DIR", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def batches_command(directory: str, as_json: bool) -> int:
+    """List the batches of a run, with how far they were when the run last looked.
+
+    \b
+    Example:
+      batchgen batches out/email-extraction
+    """
+    remember(directory)
+    from pathlib import Path
+
+    from batchgen.report.batches import batches_table
+    from batchgen.storage.run_state import read_state
+    from batchgen.text.sections import Document, Section, sections_text
+    from batchgen.text.storable import json_bytes
+
+    state, _ = read_state(Path(directory))
+    if as_json:
+        click.echo(json_bytes(state.summary.batches))
+    elif not state.summary.batches:
+        click.echo("No rows of this run were handed in as batches.")
+    else:
+        title = f"{len(state.summary.batches):,} batches, as of {state.updated_at}"
+        click.echo(sections_text(Document(title, [], [Section("", [batches_table(state.summary.batches)])])))
+    return EXIT_COMPLETE
+
+
+@click.command(name="cancel")
+@click.argument("directory", metavar="DIR", type=click.Path())
+@click.option("--no-progress", is_flag=True, help="Show no progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the summary.")
+def cancel_command(directory: str, no_progress: bool, as_json: bool) -> int:
+    """Cancel the open batches of a run at the vendor, and collect what was finished by then.
+
+    The other rows stay pending: running the job again asks them, in whatever lane.
+
+    \b
+    Example:
+      batchgen cancel out/email-extraction
+    """
+    remember(directory)
+    import os
+    from pathlib import Path
+
+    import anyio
+
+    from batchgen.api import loop_options
+    from batchgen.cli.jobs import run_under_signals
+    from batchgen.cli.messages import summary_text
+    from batchgen.job.batch_job import read_batch_job
+    from batchgen.progress.log import reporters
+    from batchgen.storage.run_state import read_state
+
+    path = Path(directory)
+    state, _ = read_state(path)
+    job = read_batch_job(path)
+    remember(directory, {**job.model.headers, "": os.environ.get(job.model.api_key_env or "", "")})
+    with endpoint_for(job, state.simulated) as endpoint, reporters(progress=not no_progress) as reporter:
+
+        async def main() -> Any:
+            return await run_under_signals(job, lambda: job, endpoint, reporter, mode="cancel")
+
+        summary = anyio.run(main, backend_options=loop_options())
+    click.echo(summary.to_json() if as_json else summary_text(summary))
+    if summary.state == "interrupted":
+        return EXIT_INTERRUPTED
+    return EXIT_STOPPED if summary.error is not None else EXIT_COMPLETE

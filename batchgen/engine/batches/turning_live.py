@@ -1,0 +1,74 @@
+"""Rows of batches that are asked live instead: a small rest, and what is open when the deadline is near."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from batchgen.engine.batches.deadline import Deadline
+from batchgen.engine.batches.live_rows import LiveRows
+from batchgen.engine.batches.returning import work_of
+from batchgen.engine.batches.tools import RowPlaces, Tools
+from batchgen.engine.batches.watching import Watching
+from batchgen.engine.work import RowInProgress
+from batchgen.storage.batch_files import StagedRows
+from batchgen.storage.batch_table import BatchRecord
+
+_NOTHING = Decimal(0)
+
+
+class TurningLive:
+    """Takes rows out of batches and has them asked live."""
+
+    def __init__(self, tools: Tools, live: LiveRows, places: RowPlaces, watching: Watching, deadline: Deadline) -> None:
+        self._tools = tools
+        self._live = live
+        self._places = places
+        self._watching = watching
+        self._deadline = deadline
+
+    async def look(self, records: Sequence[BatchRecord], staged: int) -> None:
+        """Cancel what is open when the rest has to be asked live, and have it asked. `staged` rows are in no batch."""
+        rows = sum(record.rows for record in records) + staged
+        cancel_s, last_s = self._deadline.cancel_s(rows), self._deadline.last_call_s(rows)
+        now_s = self._tools.times.clock()
+        if cancel_s is None or last_s is None or now_s < cancel_s:
+            return
+        for record in records:
+            if record.state in ("planned", "uploading", "uploaded"):
+                await self.ask(record, "the deadline was near", counts=False)
+            elif record.state == "open" and not record.cancelled:
+                self._tools.tell(f"The deadline is near: batch {record.number} is cancelled, its rest is asked live.")
+                await self._watching.cancel(record)
+            elif now_s >= last_s:
+                self._tools.tell(f"Batch {record.number} has not ended in time: its rows are asked live.")
+                await self.ask(record, "it had not ended by the deadline", counts=True)
+
+    async def ask(self, record: BatchRecord, reason: str, *, counts: bool) -> None:
+        """Have the rows of a batch asked live. `counts`: it may be billed for them too."""
+        budget, tools = self._tools.parts.budget, self._tools
+        rows = [row for row in tools.table.members(record.number) if self._places.of(row) == record.number]
+        if rows:
+            self._live.add(self._drawn(record.number, set(rows)))
+        if counts:
+            budget.abandon(record.held, len(rows))
+        else:
+            budget.settle(record.held, _NOTHING)
+        for row in rows:
+            self._places.put(row, 0)
+        await tools.table.put(msgspec.structs.replace(record, state="collected", reason=reason))
+
+    def _drawn(self, number: int, wanted: set[int]) -> Iterator[RowInProgress]:
+        """Return the rows of a batch, read from its file when it is their turn; the file is opened now."""
+        rows = StagedRows(self._tools.directory, number)
+
+        def draw() -> Iterator[RowInProgress]:
+            with rows:
+                for line in range(len(rows)):
+                    staged = rows[line]
+                    if staged.row in wanted:
+                        yield work_of(self._tools, staged)
+
+        return draw()
