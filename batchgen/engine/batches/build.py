@@ -17,6 +17,9 @@ from batchgen.engine.batches.tools import Times, Tools
 from batchgen.engine.protocol import BuildEngine, EngineParts
 from batchgen.transport import open_file_client
 
+LOOK_AGAIN_S = 60.0
+"""How long a batch whose creation had no reply is looked for: lists of vendors lag."""
+
 SIMULATED_PACE = 200.0
 """The simulator's hours are seconds: it is looked at so many times as often as a vendor."""
 
@@ -34,14 +37,14 @@ def build_batch_engine(
     requests = parts.requests
     api = requests.batch_api()
     assert api is not None
-    settings, times = requests.job.batch, Times(clock, sleep)
+    settings, look_again_s = requests.job.batch, LOOK_AGAIN_S
     endpoint = requests.endpoint
     if endpoint.simulated:
         settings = msgspec.structs.replace(settings, poll_s=settings.poll_s / SIMULATED_PACE)
-        times = Times(clock, sleep, times.look_again_s / SIMULATED_PACE)
+        look_again_s /= SIMULATED_PACE
     client = open_file_client(endpoint.base_url, requests.secrets)
     began_s = min((record.begun_s for record in parts.batches.unfinished if record.begun_s), default=clock())
-    tools = Tools(api, client, parts.batches, directory, settings, times, parts, began_s)
+    tools = Tools(api, client, parts.batches, directory, settings, Times(clock, sleep, look_again_s), parts, began_s)
     account = hashlib.sha256((endpoint.key.reveal() if endpoint.key is not None else "").encode()).hexdigest()
     room = QueueRoom(
         None if endpoint.simulated else queue_path(endpoint.host, account),

@@ -48,7 +48,7 @@ class Times(Struct, frozen=True):
 
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
-    look_again_s: float = 60.0
+    look_again_s: float
 
 
 class Tools(Struct, frozen=True):
