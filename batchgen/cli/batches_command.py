@@ -58,12 +58,12 @@ def cancel_command(directory: str, no_progress: bool, as_json: bool) -> int:
 
     import anyio
 
-    from batchgen.api import loop_options
     from batchgen.cli.jobs import run_under_signals
     from batchgen.cli.messages import summary_text
     from batchgen.job.batch_job import read_batch_job
     from batchgen.progress.log import reporters
     from batchgen.storage.run_state import read_state
+    from batchgen.transport.event_loop import loop_options
 
     path = Path(directory)
     state, _ = read_state(path)

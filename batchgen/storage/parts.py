@@ -94,6 +94,13 @@ def unfinished_parts(directory: Path) -> list[Path]:
     return found
 
 
+def are_whole(directory: Path, expected: Sequence[int]) -> bool:
+    """Whether a complete run's parts are all there as they were written; `expected` are their CRC-32."""
+    return part_numbers(directory) == list(range(len(expected))) and all(
+        zlib.crc32(part_path(directory, number).read_bytes()) == crc for number, crc in enumerate(expected)
+    )
+
+
 def part_numbers(directory: Path) -> list[int]:
     """Return the numbers of the parts published in a directory, in order."""
     names = (path.stem.removeprefix("part-") for path in directory.glob("part-*.parquet"))

@@ -6,7 +6,6 @@ import os
 import platform
 import sqlite3
 import stat
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -38,7 +37,7 @@ from batchgen.storage.own_files import (
     SPILL_FILE,
     SPOOLED_INPUT,
 )
-from batchgen.storage.parts import part_identity, part_numbers, part_path, unfinished_parts
+from batchgen.storage.parts import are_whole, part_identity, part_path, unfinished_parts
 from batchgen.storage.recovery import check_parts, reopen_failed, take_spill
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_state import (
@@ -189,7 +188,7 @@ class RunDirectory:
                 self._compare(known, fingerprints, published, currency)
             self.state = known if isinstance(known, RunState) or known is None else rebuilt_state(job, known)
             self._saved = self.state or new_state(job, fingerprints)
-        if self.state is not None and self.state.state == "complete" and self._parts_whole(self.state):
+        if self.state is not None and self.state.state == "complete" and are_whole(self.results_path, self.state.parts):
             self._remove_journal()
             return
         self._in_session = True
@@ -289,15 +288,15 @@ class RunDirectory:
         for path in sealed & {*self.path.glob(SHARD_INPUTS)}:
             path.unlink()
 
-    def _parts_whole(self, state: RunState) -> bool:
-        """Whether a complete run's parts are all there as they were written; else `check_parts` says what is wrong."""
-        return part_numbers(self.results_path) == list(range(len(state.parts))) and all(
-            zlib.crc32(part_path(self.results_path, number).read_bytes()) == crc
-            for number, crc in enumerate(state.parts)
-        )
-
     def _remove_journal(self) -> None:
-        names = (f"{SHARED_FILE}*", f"{EARLIER_FILE}*", f"{JOURNAL_FILE}-*", REPEATED_FILE, SHARD_INPUTS, BATCH_JOB_FILE)
+        names = (
+            f"{SHARED_FILE}*",
+            f"{EARLIER_FILE}*",
+            f"{JOURNAL_FILE}-*",
+            REPEATED_FILE,
+            SHARD_INPUTS,
+            BATCH_JOB_FILE,
+        )
         companions = [path for name in names for path in self.path.glob(name)]
         for path in (*companions, self.path / JOURNAL_FILE, self.spill_path):
             path.unlink(missing_ok=True)

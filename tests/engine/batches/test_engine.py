@@ -1,12 +1,8 @@
 """A run by batches from its first row to its books, against a simulated vendor with every oddity that users report."""
 
-import json
-from itertools import pairwise
-
 import pytest
 
 import batchgen
-from batchgen.engine.batches import staging
 from batchgen.simulator.batches.oddity_names import BATCHES, CALLS, FILES, ROWS
 from tests.engine.batches.conftest import answers, books_agree
 
