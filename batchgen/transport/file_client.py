@@ -8,13 +8,10 @@ is elsewhere (a redirect to a storage host) it is fetched without it.
 
 from __future__ import annotations
 
-import logging
 import re
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import urljoin, urlsplit
 
 import anyio
@@ -24,11 +21,11 @@ from msgspec import Struct
 
 from batchgen.errors import JobError
 from batchgen.files.replace import ReplacementFile, replacing
-from batchgen.secret import MaskingFilter, Secrets
+from batchgen.secret import Secrets
 from batchgen.transport import failures
 from batchgen.transport.failures import Trouble, failure
 from batchgen.transport.gunzip import Gunzip
-from batchgen.transport.httpx_client import LOGGERS, SendProgress, build_transport, read_error
+from batchgen.transport.httpx_client import HttpxClient, SendProgress, build_transport, read_error
 from batchgen.transport.protocol import BODY_CAP, STREAM_FACTOR
 from batchgen.transport.route import Route, route_to
 from batchgen.transport.upload import UploadBody, body_of
@@ -65,7 +62,7 @@ class _Line(Struct, frozen=True):
     inner: httpx.AsyncBaseTransport
 
 
-class FileClient:
+class FileClient(HttpxClient):
     """Makes the calls of one origin. Made by `open_file_client`; `inner` takes the place of httpx's own transport."""
 
     def __init__(
@@ -76,24 +73,9 @@ class FileClient:
         connect_timeout_s: float,
         inner: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        super().__init__(inner if inner is not None else build_transport(route, kept=0), secrets)
         self.route = route
-        self._secrets = secrets
-        self._inner = inner if inner is not None else build_transport(route, kept=0)
         self._connect_timeout_s = connect_timeout_s
-        self._masking = MaskingFilter(secrets)
-
-    async def __aenter__(self) -> Self:
-        for name in LOGGERS:
-            logging.getLogger(name).addFilter(self._masking)
-        await self._inner.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._inner.__aexit__(kind, error, trace)
-        for name in LOGGERS:
-            logging.getLogger(name).removeFilter(self._masking)
 
     async def call(self, call: ApiCall, *, timeout_s: float) -> Response | Failure:
         """Make a call and return the whole reply, or a failure that is described in `failures.py`.

@@ -53,30 +53,12 @@ LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpx")
 """The loggers that write headers at debug level. A logging filter works only on the logger that it is added to."""
 
 
-class PlainTransport:
-    """Sends over httpx. Made by `open_transport`; `inner` takes the place of httpx's own transport (tests)."""
+class HttpxClient:
+    """Opens and closes httpx's own transport, and masks secrets in what is logged meanwhile."""
 
-    kind: Literal["httpx"] = "httpx"
-
-    def __init__(
-        self,
-        route: Route,
-        secrets: Secrets,
-        concurrency: int,
-        notes: Sequence[str],
-        connect_timeout_s: float,
-        *,
-        inner: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self.route = route
-        self.concurrency = concurrency
-        self.notes = notes
+    def __init__(self, inner: httpx.AsyncBaseTransport, secrets: Secrets) -> None:
+        self._inner = inner
         self._secrets = secrets
-        self._prefix = f"{route.origin}/"
-        self._inner = inner if inner is not None else build_transport(route, concurrency)
-        self._connect_timeout_s = connect_timeout_s
-        self.room = Room()
-        self._untraced = inner is not None  # only httpcore reports how far a request has got
         self._masking = MaskingFilter(secrets)
 
     async def __aenter__(self) -> Self:
@@ -91,6 +73,31 @@ class PlainTransport:
         await self._inner.__aexit__(kind, error, trace)
         for name in LOGGERS:
             logging.getLogger(name).removeFilter(self._masking)
+
+
+class PlainTransport(HttpxClient):
+    """Sends over httpx. Made by `open_transport`; `inner` takes the place of httpx's own transport (tests)."""
+
+    kind: Literal["httpx"] = "httpx"
+
+    def __init__(
+        self,
+        route: Route,
+        secrets: Secrets,
+        concurrency: int,
+        notes: Sequence[str],
+        connect_timeout_s: float,
+        *,
+        inner: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(inner if inner is not None else build_transport(route, concurrency), secrets)
+        self.route = route
+        self.concurrency = concurrency
+        self.notes = notes
+        self._prefix = f"{route.origin}/"
+        self._connect_timeout_s = connect_timeout_s
+        self.room = Room()
+        self._untraced = inner is not None  # only httpcore reports how far a request has got
 
     async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
         """See `Transport.send`."""
