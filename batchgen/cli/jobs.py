@@ -339,9 +339,9 @@ def estimate(
         )
     if html is not None:
         from batchgen.cli.report_command import write_page
-        from batchgen.estimating.show import estimate_document
+        from batchgen.report.estimate import estimate_page
 
-        write_page(html, [estimate_document(made)])
+        write_page(html, [estimate_page(made)])
     if as_json:
         click.echo(made.to_json())
     elif html is None:

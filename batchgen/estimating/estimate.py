@@ -158,6 +158,8 @@ def estimate(
             if reuse is not None:
                 saved = reuse.saved if counted is None else _scaled(reuse.saved, scan.rows, len(counted))
                 made = msgspec.structs.replace(made, reused=census.reused, saved=saved if census.reused else None)
+            if simulated:
+                made = msgspec.structs.replace(made, paid=None)
             if rows is not None:
                 rows.write(made, basis.expected)
     try:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from typing import Any
 
 from batchgen.estimating.values import Estimate, LaneCost, Offer, Span
 from batchgen.text.figures import duration, money, plain
 from batchgen.text.sections import Block, Document, Fact, Facts, Note, Section, Table, sections_text
+
+Draw = Callable[[str, Span[Any] | None, Any], str | None]
+"""Draws a range by its name; the last argument is the end of a scale that others share, None for one of its own."""
 
 _METHODS = {"pilot": "pilot", "earlier run": "earlier run of this job"}
 
@@ -17,21 +21,27 @@ def estimate_text(estimate: Estimate) -> str:
     return sections_text(estimate_document(estimate))
 
 
-def estimate_document(estimate: Estimate) -> Document:
-    """Return what the job will take, what that rests on, and the comparison with other models."""
+def estimate_document(estimate: Estimate, draw: Draw | None = None) -> Document:
+    """Return what the job will take, what that rests on, and the comparison with other models.
+
+    `draw` draws the ranges, for a page.
+    """
     title = (
         f"{plain(estimate.job)}: {estimate.rows:,} rows of {plain(estimate.input, 300)} with {plain(estimate.model)}"
     )
     head: list[Block] = [
         Facts(_identity(estimate)),
-        Table("What it takes", *_figures(estimate), note=_assumption(estimate)),
+        _figures(estimate, draw),
         *(Note(note) for note in estimate.notes),
     ]
     if estimate.lanes:
-        head.insert(2, _lanes(estimate))
+        head.insert(2, _lanes(estimate, draw))
     sections = [Section("", head)]
     if estimate.compare:
-        compared: list[Block] = [_compared(estimate), *(Note(f"{one.model}: {one.note}") for one in _noted(estimate))]
+        compared: list[Block] = [
+            _compared(estimate, draw),
+            *(Note(f"{one.model}: {one.note}") for one in _noted(estimate)),
+        ]
         sections.append(Section("Other models and regions", compared))
     return Document(title, ["estimate"], sections)
 
@@ -95,31 +105,48 @@ def _named(estimate: Estimate) -> str:
     return ", ".join(plain(row_id, 60) for row_id in estimate.too_long_ids) + more
 
 
-def _figures(estimate: Estimate) -> tuple[list[str], list[list[str]]]:
+def _figures(estimate: Estimate, draw: Draw | None) -> Table:
     tokens, currency = estimate.output_tokens, estimate.currency or ""
+    spans: list[Span[Any] | None] = [tokens, estimate.cost]
     rows = [
         ["output tokens", *(_number(value) for value in (tokens.low, tokens.expected, tokens.high))],
         ["cost", *_amounts(estimate.cost, currency)],
     ]
     if estimate.batch_cost is not None and not any(lane.lane == "batch" for lane in estimate.lanes):
         rows.append(["in file batches", *_amounts(estimate.batch_cost, currency)])
+        spans.append(estimate.batch_cost)
     if estimate.cost is not None and estimate.rows > estimate.reused:
         rows.append(
             ["per 1,000 rows", *_amounts(estimate.cost, currency, Decimal(1000) / (estimate.rows - estimate.reused))]
         )
+        spans.append(estimate.cost)
     time = estimate.duration_s
     values = (None, None, None) if time is None else (time.low, time.expected, time.high)
     rows.append(["duration", *("unknown" if value is None else duration(value) for value in values)])
-    return ["", "low", "expected", "high"], rows
+    drawings = (
+        [] if draw is None else [draw(row[0], span, None) for row, span in zip(rows, [*spans, time], strict=True)]
+    )
+    head = ["", "low", "expected", "high"]
+    return Table("What it takes", head, rows, note=_assumption(estimate), drawings=drawings)
 
 
-def _lanes(estimate: Estimate) -> Table:
+def _lanes(estimate: Estimate, draw: Draw | None) -> Table:
     currency = estimate.currency or ""
     rows = [
-        [lane.lane, *_amounts(lane.cost, currency), "; ".join(filter(None, (*_marks(lane), lane.note)))]
+        [lane.lane, "; ".join(filter(None, (*_marks(lane), lane.note))), *_amounts(lane.cost, currency)]
         for lane in estimate.lanes
     ]
-    return Table("The same rows in each lane (model.lane)", ["", "low", "expected", "high", ""], rows, words=1)
+    drawings = _drawn(draw, [(lane.lane, lane.cost) for lane in estimate.lanes])
+    head = ["", "", "low", "expected", "high"]
+    return Table("The same rows in each lane (model.lane)", head, rows, words=2, drawings=drawings)
+
+
+def _drawn(draw: Draw | None, costs: list[tuple[str, Span[Decimal] | None]]) -> list[str | None]:
+    """Return the costs drawn on one scale."""
+    if draw is None:
+        return []
+    top = max((span.high for _, span in costs if span is not None and span.high is not None), default=None)
+    return [draw(name, span, top) for name, span in costs]
 
 
 def _marks(lane: LaneCost) -> Iterator[str]:
@@ -131,7 +158,7 @@ def _marks(lane: LaneCost) -> Iterator[str]:
         yield "too late for the deadline"
 
 
-def _compared(estimate: Estimate) -> Table:
+def _compared(estimate: Estimate, draw: Draw | None) -> Table:
     """Return the models by their highest cost, those in the estimate's currency first."""
     own = estimate.currency
 
@@ -163,7 +190,8 @@ def _compared(estimate: Estimate) -> Table:
             "pricing.rate put all in one currency."
         )
     head = ["model", "region", "input tokens", "low", "expected", "high", "in file batches", "too long"]
-    return Table("The same rows elsewhere", head, rows, words=2, note=note)
+    costs = [(offer.model, offer.cost if offer.currency == own else None) for offer in offers]
+    return Table("The same rows elsewhere", head, rows, words=2, note=note, drawings=_drawn(draw, costs))
 
 
 def _noted(estimate: Estimate) -> list[Offer]:

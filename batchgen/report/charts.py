@@ -129,10 +129,17 @@ def histogram(
 
 
 def range_chart(
-    chart_id: str, title: str, *, low: float, expected: float | None, high: float, actual: float | None
+    chart_id: str,
+    title: str,
+    *,
+    low: float,
+    expected: float | None,
+    high: float,
+    actual: float | None,
+    scale: tuple[float, float] | None = None,
 ) -> Markup:
-    """Draw an interval with its expected value, and the actual one against it."""
-    ends = [low, high] + ([actual] if actual is not None else [])
+    """Draw an interval with its expected value, and the actual one against it; on a `scale` that several share."""
+    ends: list[float] = [low, high, *(scale or ())] + ([actual] if actual is not None else [])
     start, end = min(ends), max(ends)
     room = (end - start or end or 1) * 0.08
     start, end = start - room, end + room
@@ -149,6 +156,8 @@ def range_chart(
         parts.append(Markup('<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="9" y2="31"/>').format(x(expected)))
     if actual is not None:
         parts.append(Markup('<path class="actual" d="M{0:.1f} 8l6 12l-6 12l-6-12z"/>').format(x(actual)))
+    if scale is not None:
+        parts.append(Markup('<line class="base" x1="{:.1f}" x2="{:.1f}" y1="34" y2="34"/>').format(x(start), x(end)))
     return _svg(chart_id, title, parts, height=40)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
 
+from batchgen.estimating.show import estimate_document
 from batchgen.estimating.values import Estimate, Span
 from batchgen.report.charts import range_chart
 from batchgen.report.values import Report
 from batchgen.text.figures import amount, count, duration, plain
-from batchgen.text.sections import Table
+from batchgen.text.sections import Document, Table
 
 INSIDE, BELOW, ABOVE = "inside", "below the estimate", "above the estimate"
 
@@ -74,6 +76,26 @@ def outcome_table(report: Report, prefix: str = "") -> list[Table]:
             drawings=[_drawn(line, prefix) for line in lines],
         )
     ]
+
+
+def estimate_page(estimate: Estimate) -> Document:
+    """Return an estimate as its page shows it: with each range drawn, those of one currency on one scale."""
+    numbers = itertools.count(1)
+
+    def draw(name: str, span: Span[Any] | None, top: Any) -> str | None:
+        if span is None or span.low is None or span.high is None:
+            return None
+        return range_chart(
+            f"estimate-{next(numbers)}",
+            f"Range of {name}",
+            low=float(span.low),
+            expected=None if span.expected is None else float(span.expected),
+            high=float(span.high),
+            actual=None,
+            scale=(0.0, float(top or span.high)),
+        )
+
+    return estimate_document(estimate, draw)
 
 
 def how_estimated(estimate: Estimate) -> str:

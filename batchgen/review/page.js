@@ -67,7 +67,7 @@ function marks(one) {
   const found = [];
   if (one.checked !== "no") found.push(one.checked === "accepted" ? "✓ accepted" : "✎ corrected");
   if (one.change && one.change !== "same") found.push(one.change);
-  if (one.sure !== null) found.push(figure(one.sure));
+  if (one.sure !== null) found.push(`${Math.round(100 * one.sure)} % sure`);
   if (one.attempts > 1) found.push(`${one.attempts} requests`);
   return found.join(" · ");
 }

@@ -5,6 +5,7 @@ import pytest
 from batchgen.evaluation.labels import Cell
 from batchgen.report import read_report
 from batchgen.report.against_gold import confusion_matrix
+from batchgen.report.estimate import estimate_page
 from batchgen.report.html import page
 from batchgen.report.sections import run_document, runs_document
 from batchgen.text.sections import Document, Section
@@ -35,6 +36,7 @@ def address(tmp_path_factory):
         runs_document([report, report]),
         run_document(report),
         Document("matrix", [], [Section("m", [matrix])]),
+        estimate_page(report.estimate),
     ]
     path = folder / "page.html"
     path.write_text(page(documents), encoding="utf-8")
