@@ -20,7 +20,7 @@ from batchgen.engine.batches.tools import Tools
 from batchgen.providers.batch_api import BatchError, BatchFile, BatchIntent, BatchPage, BatchStatus
 from batchgen.storage.batch_files import lines_path
 from batchgen.storage.batch_table import BatchRecord
-from batchgen.values import ApiCall, Failure
+from batchgen.values import ApiCall, Failure, FailureKind
 
 BEFORE_S = 300.0
 """A vendor's clock may be so far behind: a batch created that much before its call is looked at too."""
@@ -86,10 +86,12 @@ class HandingIn:
             await self._returning.whole(record, "its file is gone from the output directory", counts=False)
             return
         found = response if isinstance(response, Failure) else tools.api.read_file(response)
-        if isinstance(found, Failure):
+        if isinstance(found, BatchFile):
+            await self._uploaded(record, found)
+        elif found.kind is FailureKind.TOO_LONG:
+            await self._returning.refused(record, BatchError(found.message, found.code, too_large=True))
+        else:
             await self._failed(record, found)
-            return
-        await self._uploaded(record, found)
 
     async def _uploaded(self, record: BatchRecord, file: BatchFile) -> None:
         self._uploads[record.number] = self._uploads.get(record.number, 0) + 1
