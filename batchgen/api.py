@@ -31,7 +31,7 @@ from batchgen.job.parts import JobParts, assemble, input_cost_of
 from batchgen.job.reuse import named_runs, open_reuse
 from batchgen.job.settings import Job
 from batchgen.job.spooled_input import input_for_run
-from batchgen.job.stored import store_job
+from batchgen.job.stored import keep_scan, scanned, store_job
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, run_fingerprints
 from batchgen.storage.set_aside import lost_run_hint
@@ -87,7 +87,7 @@ async def arun(
         told = dict.fromkeys(note for one in (transport, *others) for note in one.notes)
         for note in (*parts.notes, *told, *([hint] if hint else [])):
             reporter.note(note)
-        scan = await anyio.to_thread.run_sync(parts.source.scan)
+        scan = await anyio.to_thread.run_sync(scanned, parts)
         price = parts.price_of(parts.model) if parts.model else None
         directory = await anyio.to_thread.run_sync(
             lambda: RunDirectory.open(
@@ -111,6 +111,7 @@ async def arun(
             await anyio.to_thread.run_sync(store_job, directory.path, parts)
             if parts.lane is not None and parts.lane.batch is not None and not directory.complete:
                 await anyio.to_thread.run_sync(store_batch_job, directory.path, read)
+            await anyio.to_thread.run_sync(keep_scan, directory.path, parts)
         if directory.state is not None:
             parts.price_of.keep_currency(directory.state.summary.currency)
         for damage in directory.damage:

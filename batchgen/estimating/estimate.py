@@ -39,6 +39,7 @@ from batchgen.job.reuse import planned_reuse
 from batchgen.job.settings import Job
 from batchgen.job.shared_prefix import shared_prefix
 from batchgen.job.spooled_input import input_for_reading
+from batchgen.job.stored import scanned
 from batchgen.providers.lane import BATCH
 from batchgen.providers.vendors import region_of
 from batchgen.storage.run_state import keep_estimate, read_run_json, run_fingerprints
@@ -94,7 +95,7 @@ def estimate(
         unlimited = msgspec.structs.replace(read, limits=msgspec.structs.replace(job.limits, budget=None))
         parts = assemble(unlimited, endpoint or keyless_endpoint(job)[0])
         table = price_table(job)
-        scan = parts.source.scan()
+        scan = scanned(parts)
         notes = list(parts.notes)
         if parts.answers is not None and parts.answers.settings.votes > 1 and not pilot:
             votes = parts.answers.settings.votes

@@ -16,6 +16,7 @@ from batchgen.job.render import prompt_columns, rendered
 from batchgen.job.reuse import Reuse, ReusePlan, planned_reuse
 from batchgen.job.settings import Job
 from batchgen.job.spooled_input import input_for_reading
+from batchgen.job.stored import scanned
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.providers.auth import public_url
 from batchgen.providers.request_parts import with_user_headers
@@ -96,7 +97,7 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1, upda
 def _checked(
     job: Job, parts: JobParts, problem: str | None, show: int, reuse: Reuse | None, *, update: bool
 ) -> Checked:
-    scan = parts.source.scan()
+    scan = scanned(parts)
     requests, unaskable, examples, over_budget, plan, repeats = _render(parts, show, reuse)
     if scan.rows and unaskable == scan.rows:
         first = next(iter(examples.items()))

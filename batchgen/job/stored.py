@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from batchgen.job.parts import JobParts
 from batchgen.job.settings import ColumnReference, InputSettings
 from batchgen.prompts.prompt import PromptSettings, PromptTemplate
 from batchgen.providers.request_parts import from_column
-from batchgen.storage.own_files import JOB_FILE
+from batchgen.source import Scan
+from batchgen.storage.own_files import JOB_FILE, SCAN_FILE
 from batchgen.storage.result_schema import Parsed
 from batchgen.stores.address import is_address, shown
 from batchgen.text.storable import json_bytes
@@ -106,6 +108,23 @@ def store_job(directory: Path, parts: JobParts) -> None:
 def _lasting(path: str) -> str:
     """Return a path that means the same from any working directory."""
     return shown(path) if is_address(path) else os.path.abspath(path)
+
+
+def scanned(parts: JobParts) -> Scan:
+    """Scan the input of a job; an output directory of it that knows the files already saves reading them."""
+    with suppress(OSError):
+        parts.source.take_scan((Path(parts.job.output.path) / SCAN_FILE).read_bytes())
+    return parts.source.scan()
+
+
+def keep_scan(directory: Path, parts: JobParts) -> None:
+    """Keep the scan of a job's input for the next start in its output directory. Raises `OSError`."""
+    kept = parts.source.kept_scan()
+    path = directory / SCAN_FILE
+    if kept is None:
+        path.unlink(missing_ok=True)
+    elif not path.is_file() or path.read_bytes() != kept:
+        replace_file(path, kept)
 
 
 def read_stored_job(directory: Path) -> StoredJob | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Self
@@ -21,6 +22,7 @@ from batchgen.source.delimited import DelimitedReader
 from batchgen.source.file import File, Format, Reading, check_unchanged, content_digest
 from batchgen.source.ids import Chunks, IdCheck
 from batchgen.source.jsonl import JsonlReader
+from batchgen.source.kept_scan import KeptScan, ScannedFile, as_bytes, from_bytes, stamps_of
 from batchgen.source.parquet import ParquetReader
 from batchgen.source.partitions import PartitionedReader
 from batchgen.source.reader import Piece, Reader
@@ -52,15 +54,6 @@ class Batch(Struct, frozen=True):
         return row_values(self.table, columns)
 
 
-class ScannedFile(Struct, frozen=True):
-    """One file of the input: its rows (up to the limit), its bytes and the SHA-256 of these."""
-
-    name: str
-    rows: int
-    size: int
-    sha256: str
-
-
 class Scan(Struct, frozen=True):
     """What reading everything once has shown. `fingerprint` changes with any byte or order of the files, and with the
     limit, but not with their names: the same bytes at another path are the same input."""
@@ -87,6 +80,7 @@ class Source:
         self._kept: dict[str, list[Piece]] = {}  # by file; all files that were scanned, or none
         self._whole = set(reader.whole)
         self._scan: Scan | None = None
+        self._opened_ns = time.time_ns()
 
     @classmethod
     def open(
@@ -160,6 +154,29 @@ class Source:
             with closing(IdCheck()) as check:
                 self._scan = self._read_everything(check)
         return self._scan
+
+    def take_scan(self, kept: bytes) -> None:
+        """Take what `kept_scan` gave for these files earlier instead of reading them, if they are still the same."""
+        found = from_bytes(kept)
+        if found is None or found.reading != self._how_scanned():
+            return
+        if found.stamps == stamps_of([file.path for file in self._files]):
+            self._rows = {file.name: file.rows for file in found.files}
+            self._whole = {*found.whole}
+            rows = sum(self._rows.values())
+            self._scan = Scan(rows, found.fingerprint, self.schema, found.files)
+
+    def kept_scan(self) -> bytes | None:
+        """Return the scan for `take_scan`; None where it is no use: the input is small, or was changed just now."""
+        stamps = stamps_of([file.path for file in self._files], self._opened_ns)
+        if self._scan is None or stamps is None:
+            return None
+        whole = self.whole_columns
+        return as_bytes(KeptScan(stamps, self._how_scanned(), self._scan.files, self._scan.fingerprint, whole))
+
+    def _how_scanned(self) -> str:
+        how = [(file.name, self._reader.how(file)) for file in self._files]
+        return repr((self._id_column, self._limit, how, str(self.schema)))
 
     def batches(self, start_row: int = 0, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """Yield the rows from `start_row` on, in input order; of `columns` (all by default) and always of the id.
