@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from batchgen.frames.run import Plan, Run, RunStopped, amap, map, plan, stream
     from batchgen.job.settings import Job, load_job
     from batchgen.results.committed import read_results
+    from batchgen.results.rows import iter_results
 
 from batchgen.version import __version__
 
@@ -31,6 +32,7 @@ _HOMES = {
     "amap": "batchgen.frames.run",
     "arun": "batchgen.api",
     "estimate": "batchgen.estimating.estimate",
+    "iter_results": "batchgen.results.rows",
     "load_estimate": "batchgen.estimating.estimate",
     "load_job": "batchgen.job.settings",
     "map": "batchgen.frames.run",
@@ -52,6 +54,7 @@ __all__ = [
     "amap",
     "arun",
     "estimate",
+    "iter_results",
     "load_estimate",
     "load_job",
     "map",

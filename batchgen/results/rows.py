@@ -131,6 +131,19 @@ class ResultRows:
                 start = end
 
 
+def iter_results(*named: Path | str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the committed rows of output directories in batches of about 16 MB, in memory that no number of rows needs.
+
+    Paths and globs may be given; `columns` are all by default. Raises `OutputError` when nothing is answered there yet
+    or a part is damaged, `InputError` for a column that there is not.
+    """
+    rows = ResultRows(*named)
+    for column in columns or ():
+        if column not in rows.schema.names:
+            raise InputError(f"{rows.name}: {missing_column(column, rows.schema.names)}")
+    return rows.batches(rows.schema.names if columns is None else columns)
+
+
 def _damage(part: Path, error: Exception) -> OutputError:
     return OutputError(f"{part} is damaged ({error}). Run the job again to do its rows anew.")
 

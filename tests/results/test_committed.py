@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batchgen.errors import OutputError
+from batchgen.errors import InputError, OutputError
 from batchgen.results.committed import Committed, read_results
+from batchgen.results.rows import iter_results
 from batchgen.storage import snapshot, writer_thread
 from batchgen.storage.journal import Journal
 from batchgen.storage.overflow import Spill
@@ -78,6 +79,9 @@ def told(path):
     rows = [int(key.removeprefix("k")) for key in table["row_id"].to_pylist()]
     assert table["text"].to_pylist() == [f"text {row}" for row in rows]
     assert table["completion"].to_pylist() == [f"answer {row}" for row in rows]
+    assert pa.Table.from_batches(iter_results(path)).cast(table.schema) == table
+    two = pa.Table.from_batches(iter_results(path, columns=["text", "row_id"]))
+    assert two == table.select(["text", "row_id"])
     return rows
 
 
@@ -402,3 +406,12 @@ def test_a_private_copy_is_gone_with_its_reader(tmp_path, monkeypatch):
     )
     assert said.stdout.startswith(b"0o700 " + bytes(tmp_path / "tmp"))
     assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_rows_are_not_given_without_what_was_asked_for(tmp_path):
+    """A column that there is not, or a run that has no answer, is said before the first batch is read."""
+    with pytest.raises(OutputError):
+        iter_results(tmp_path)
+    pq.write_table(pa.table({"row_id": ["a"], "status": ["succeeded"]}), tmp_path / "part-00000.parquet")
+    with pytest.raises(InputError, match='did you mean "status"'):
+        iter_results(tmp_path, columns=["state"])
