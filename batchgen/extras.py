@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 EXTRAS = {
+    "attach": {"PIL": "pillow>=10,<14", "pypdfium2": "pypdfium2>=4.30,<6"},
     "azure": {"obstore": "obstore>=0.8,<1"},
     "estimate": {"tiktoken": "tiktoken>=0.8,<1", "dashscope": "dashscope>=2.0.2,<3"},
     "gcs": {"obstore": "obstore>=0.8,<1"},

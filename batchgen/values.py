@@ -37,10 +37,27 @@ class Row(dict[str, Any]):
         self.problem = problem
 
 
+class Attachment(Struct, frozen=True, gc=False):
+    """A file that goes with a row, before it is made a part of a message.
+
+    Either `path`, `data` or `url` says where it is; `digest` stands for its bytes in the request's key (of a URL, for
+    its text). `kind` is image, pdf, audio, text or other, `form` the exact one (png, wav, ...).
+    """
+
+    name: str
+    kind: str
+    form: str
+    digest: bytes
+    path: str | None = None
+    data: bytes | None = None
+    url: str | None = None
+
+
 class Prompt(Struct, frozen=True, gc=False):
     """What a row asks. Either `messages`, or the older form `text` with optional `history` (DashScope native only).
 
-    `model` and `parameters` are the row's own, from columns; they win over the job's.
+    `model` and `parameters` are the row's own, from columns; they win over the job's. `attached` are files that are yet
+    to be put into the last message.
     """
 
     messages: Sequence[Message] = ()
@@ -48,6 +65,7 @@ class Prompt(Struct, frozen=True, gc=False):
     history: Sequence[Mapping[str, str]] = ()
     model: str | None = None
     parameters: Mapping[str, Any] | None = None
+    attached: tuple[Attachment, ...] = ()
 
 
 class Request(Struct, frozen=True, gc=False):
@@ -103,6 +121,7 @@ KEPT_HEADERS = (
     "request-id",
     "retry-after",
     "retry-after-ms",
+    "x-dashscope-partialresponse",
     "x-request-id",
     "x-should-retry",
     "anthropic-ratelimit-requests-limit",

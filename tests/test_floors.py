@@ -18,6 +18,7 @@ FLOORS = (
     ("answers",),
     ("providers", "storage", "mail"),
     ("prompts", "money", "source", "transport"),
+    ("attachments",),
     ("text", "files", "stores", "tokens", "pace", "simulator"),
     ("values", "errors", "secret", "version", "extras"),
 )
@@ -40,6 +41,8 @@ OWNED = {
     "starlette": {"review.server"},
     "uvicorn": {"review.server"},
     "h11": {"simulator.http1"},
+    "PIL": {"attachments.pictures"},
+    "pypdfium2": {"attachments.pdf"},
     "ray": {"cluster.ray_nodes"},
 }
 """Libraries that are imported in one place (None: see the journal's own modules)."""

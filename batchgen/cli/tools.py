@@ -14,9 +14,10 @@ from batchgen.text.terminal import harmless
 @click.command(name="mail")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
 @click.argument("output", metavar="OUT.parquet", type=click.Path())
+@click.option("--files", "with_files", is_flag=True, help="Keep attached files beside the table, see attach.column.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the counts.")
-def mail_command(paths: tuple[str, ...], output: str, no_progress: bool, as_json: bool) -> int:
+def mail_command(paths: tuple[str, ...], output: str, with_files: bool, no_progress: bool, as_json: bool) -> int:
     """Turn mails into a table that a job can read.
 
     PATH is a mail (.eml, .emlx or without an extension), an mbox, a Maildir or a folder of these, as mail programs
@@ -35,7 +36,7 @@ def mail_command(paths: tuple[str, ...], output: str, no_progress: bool, as_json
     from batchgen.progress.bar import bytes_bar
 
     with bytes_bar(input_size(paths), shown=not no_progress) as moved:
-        summary = convert_mails(paths, output, moved)
+        summary = convert_mails(paths, output, moved, with_files=with_files)
     click.echo(msgspec.json.encode(summary) if as_json else harmless(summary_text(summary)))
     return EXIT_ROWS_FAILED if summary.with_error or summary.left_out else EXIT_COMPLETE
 

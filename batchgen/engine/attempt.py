@@ -81,6 +81,11 @@ class Attempts:
         request, site = row.request, self._sites[row.endpoint]
         requests = site.requests
         if request is None:
+            if row.prompt.attached:
+                loaded = await requests.load(row.prompt)
+                if isinstance(loaded, Failure):
+                    return loaded
+                row.prompt = loaded
             row.live = requests.live is not None and self._clock() < self._lane_full_until_s
             request = row.request = requests.build(row.prompt, live=row.live)
             self.memory.weigh(row, len(request.body))

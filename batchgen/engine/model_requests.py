@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import anyio.to_thread
+
+from batchgen.attachments.load import Attachments
 from batchgen.providers.protocol import Provider
-from batchgen.values import Outcome, Prompt, Request, Response
+from batchgen.values import Failure, Outcome, Prompt, Request, Response
 
 
 class ModelRequests:
     """Builds requests and reads replies. `model` is the job's own; `stream` asks every model for a stream.
 
-    `live` builds requests for rows that the job's lane has refused; None if they wait for the lane.
+    `attachments` loads the files of rows, None if there are none. `live` builds requests for rows that the job's lane
+    has refused, None if they wait for the lane.
     """
 
-    def __init__(self, provider: Provider, model: str, *, stream: bool, live: Provider | None = None) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        model: str,
+        *,
+        stream: bool,
+        live: Provider | None = None,
+        attachments: Attachments | None = None,
+    ) -> None:
         self._provider = provider
         self.live = live
         self._model = model
+        self._attachments = attachments
         self._stream = stream
         self._streamed_models: dict[str, bool] = {}
 
@@ -23,6 +36,11 @@ class ModelRequests:
         """Return the request for a prompt, in the job's lane or `live`."""
         provider = self.live if live and self.live is not None else self._provider
         return provider.build_request(prompt, stream=self.streams(prompt))
+
+    async def load(self, prompt: Prompt) -> Prompt | Failure:
+        """Return a prompt with its files as parts of its messages, or why it cannot be asked."""
+        assert self._attachments is not None
+        return await anyio.to_thread.run_sync(self._attachments.load, prompt)
 
     def read(self, request: Request, response: Response) -> Outcome:
         """Return what a whole response means."""

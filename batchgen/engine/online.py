@@ -87,7 +87,13 @@ class OnlineEngine:
                 pacer = Pacer(self._pace_limits(place), random.Random(), time.monotonic())
                 if account is not None:
                     of_account[account] = pacer
-            requests = ModelRequests(one.provider, one.model, stream=settings.stream, live=one.live_provider())
+            requests = ModelRequests(
+                one.provider,
+                one.model,
+                stream=settings.stream,
+                live=one.live_provider(),
+                attachments=one.attachments,
+            )
             sites.append(Site(requests, transport, pacer, one.name))
         return sites
 

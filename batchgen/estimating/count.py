@@ -30,7 +30,7 @@ from batchgen.estimating.draw import Draw
 from batchgen.estimating.histogram import Asked, CountedRow, Histogram
 from batchgen.estimating.intervals import mean_interval
 from batchgen.job.parts import JobParts
-from batchgen.job.render import rendered
+from batchgen.job.render import loaded, rendered
 from batchgen.job.reuse import Reuse
 from batchgen.money.prices import ModelLimits, ModelPrice, answer_bound
 from batchgen.source import Batch
@@ -135,7 +135,13 @@ class Ruler:
         else:
             asked, answer = self._bounds_of(model, effective_parameters(self._parameters, prompt.parameters))
         tokens = self.counter(model).count(prompt, self._parameters)
-        return CountedRow(asked, tokens, answer, tuple(dict.fromkeys(part.kind for part in media_of(prompt))))
+        uncounted: dict[str, None] = {}
+        for part in media_of(prompt):
+            shown = part.tokens(model, effective_parameters(self._parameters, prompt.parameters))
+            tokens += shown or 0
+            if shown is None:
+                uncounted[part.kind] = None
+        return CountedRow(asked, tokens, answer, tuple(uncounted))
 
     def _bounds_of(self, model: str, parameters: Mapping[str, Any]) -> tuple[Asked, int | None]:
         price = self._parts.price_of(model) if model else None
@@ -267,13 +273,17 @@ def _measure(
         if answered(number, prompt):
             rows.append(None)
             continue
-        row = ruler.measure(prompt)
+        whole = loaded(parts, prompt)
+        if isinstance(whole, str):
+            rows.append(whole)
+            continue
+        row = ruler.measure(whole)
         rows.append(row)
         if sample is not None and number not in sample:
             continue
         for model, histogram in histograms.items():
             same = ruler.counter(model).name == ruler.counter(row.asked.model).name
-            tokens = row.tokens if same else ruler.counter(model).count(prompt, parts.job.model.parameters)
+            tokens = row.tokens if same else ruler.counter(model).count(whole, parts.job.model.parameters)
             histogram.add(tokens, row.answer)
     return _Slice(batch, rows, histograms)
 

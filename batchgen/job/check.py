@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from msgspec import Struct
 from batchgen.answers import RepeatCount, StructuredAnswers
 from batchgen.job.endpoint import Endpoint, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
-from batchgen.job.render import prompt_columns, rendered
+from batchgen.job.render import loaded, prompt_columns, rendered
 from batchgen.job.reuse import Reuse, ReusePlan, planned_reuse
 from batchgen.job.settings import Job
 from batchgen.job.spooled_input import input_for_reading
@@ -27,6 +28,11 @@ from batchgen.text.figures import money
 from batchgen.text.storable import json_bytes
 from batchgen.transport import preflight
 from batchgen.values import Prompt, Request
+
+DATA_SHOWN = 60
+"""Letters of a file's data that are shown."""
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{200,}={0,2}")
 
 UNASKABLE_SHOWN = 3
 """Rows that have no prompt are counted; for so many of them the reason is shown."""
@@ -166,16 +172,22 @@ def _render(
                     asked += 1
                     if repeated is not None:
                         repeated.add(key)
+            whole = loaded(parts, prompt)
+            if isinstance(whole, str):  # a file of the row cannot be sent
+                unaskable += 1
+                if len(examples) < UNASKABLE_SHOWN:
+                    examples[row] = whole
+                continue
             if len(shown) < show:
-                shown.append(_shown(parts, row, prompt))
+                shown.append(_shown(parts, row, whole))
             if budget is not None and over_budget is None:
-                worst = worst_case(_request(parts, prompt), prompt)
+                worst = worst_case(_request(parts, whole), whole)
                 if isinstance(worst, Unbounded):
                     over_budget = f"Row {row}: {worst.reason}"
                 elif worst > budget:
                     over_budget = (
                         f"Row {row} alone could cost {money(worst, parts.currency or '')}, more than limits.budget "
-                        f"({budget}). {worst_case.advice(prompt)}"
+                        f"({budget}). {worst_case.advice(whole)}"
                     )
     repeats = None
     if repeated is not None:
@@ -199,4 +211,15 @@ def _shown(parts: JobParts, row: int, prompt: Prompt) -> Shown:
     request = _request(parts, prompt)
     secret = {header.name: str(header) for header in (*parts.sites, parts)[0].secrets.headers}
     headers = with_user_headers(request.headers, secret)
-    return Shown(row, public_url(request.url), headers, msgspec.json.decode(request.body))
+    return Shown(row, public_url(request.url), headers, _shortened(msgspec.json.decode(request.body)))
+
+
+def _shortened(value: Any) -> Any:
+    """Return a body with the data of files cut to their beginning."""
+    if isinstance(value, dict):
+        return {name: _shortened(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_shortened(member) for member in value]
+    if isinstance(value, str) and len(value) > DATA_SHOWN and (value.startswith("data:") or _BASE64.fullmatch(value)):
+        return f"{value[:DATA_SHOWN]}… ({len(value):,} letters)"
+    return value

@@ -14,6 +14,7 @@ PATH_KEYS = (
     "prompt.system_file",
     "prompt.user_file",
     "prompt.examples",
+    "attach.folder",
     "response.schema",
     "pricing.file",
     "output.path",

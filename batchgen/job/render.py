@@ -14,6 +14,14 @@ def prompt_columns(parts: JobParts) -> list[str]:
     return [name for name in parts.source.columns if name in parts.template.columns]
 
 
+def loaded(parts: JobParts, prompt: Prompt) -> Prompt | str:
+    """Return a prompt with its files in its messages, or the reason why it cannot be asked."""
+    if not prompt.attached or parts.attachments is None:
+        return prompt
+    found = parts.attachments.load(prompt)
+    return found.message if isinstance(found, Failure) else found
+
+
 def rendered(parts: JobParts, batch: Batch) -> Iterator[tuple[int, Prompt | str]]:
     """Yield the number of each row with its prompt, or with the reason why it has none."""
     for row, values in enumerate(batch.values(prompt_columns(parts)), batch.first_row):

@@ -15,16 +15,17 @@ from typing import Any
 from msgspec import Struct, structs, to_builtins
 
 from batchgen.answers import StructuredAnswers, Target, instructed
+from batchgen.attachments.load import Attachments
 from batchgen.errors import JobError
 from batchgen.job.endpoint import Endpoint, secrets_of
 from batchgen.job.endpoint_settings import endpoint_jobs, endpoint_names
 from batchgen.job.examples import load_examples
-from batchgen.job.settings import ColumnReference, Job, holds_secret, public_headers
+from batchgen.job.settings import ColumnReference, Job, attach_parts, holds_secret, public_headers
 from batchgen.money.job_prices import JobPrices
 from batchgen.money.prices import PriceTable, load_prices
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.prompts.prompt import PromptTemplate
-from batchgen.providers import default_base_url, lane_of, open_batches, open_provider
+from batchgen.providers import default_base_url, lane_of, open_batches, open_provider, vendor_of
 from batchgen.providers.batch_api import BatchApi
 from batchgen.providers.lane import Lane
 from batchgen.providers.protocol import ModelSettings, Provider
@@ -58,6 +59,7 @@ class RequestParts(Struct, frozen=True, kw_only=True):
     examples: Sequence[Message]
     notes: list[str]
     lane: Lane | None
+    attachments: Attachments | None = None
     name: str | None = None
     sites: tuple[RequestParts, ...] = ()
 
@@ -142,6 +144,7 @@ def _request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
     template = PromptTemplate(job.prompt, columns, name.column if isinstance(name, ColumnReference) else None)
     answers = _answers(job, model)
     parameters = job.model.parameters if answers is None else {**job.model.parameters, **answers.shaping.parameters}
+    attachments = _attachments(job, endpoint, template)
     settings = ModelSettings(
         name=model,
         base_url=endpoint.base_url,
@@ -164,14 +167,36 @@ def _request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
         endpoint=endpoint,
         template=template,
         provider=provider,
-        keys=RequestKeys(job.model.provider, settings, _reading(answers)),
+        keys=RequestKeys(
+            job.model.provider,
+            settings,
+            _reading(answers),
+            attach=None if job.attach is None else attach_parts(job.attach),
+        ),
         model=model,
         price_of=_prices(job, endpoint, model, notes, lane),
         answers=answers,
         examples=_shape_prompts(job, template, answers),
         notes=notes,
         lane=lane,
+        attachments=attachments,
     )
+
+
+def _attachments(job: Job, endpoint: Endpoint, template: PromptTemplate) -> Attachments | None:
+    """Return what makes parts of messages of the rows' files, and have the template find them; None without any."""
+    if job.attach is None:
+        return None
+    if job.prompt.prompt is not None:
+        raise JobError("attach.column goes with chat messages: use prompt.user or prompt.messages.")
+    folder = job.attach.folder
+    if folder is None:
+        path = Path(job.input.path)
+        folder = str(path if path.is_dir() else path.parent)
+    limits = vendor_of(job.model.provider, endpoint.base_url).attachments
+    attachments = Attachments(job.attach, Path(folder), limits)
+    template.attach_with(job.attach.column, attachments.read)
+    return attachments
 
 
 def _answers(job: Job, model: str) -> StructuredAnswers | None:

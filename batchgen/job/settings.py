@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from batchgen.answers.settings import ResponseSettings
+from batchgen.attachments.settings import AttachSettings
 from batchgen.errors import JobError
 from batchgen.files.nearest import did_you_mean
 from batchgen.job.batch_settings import BatchSettings, check_batch
@@ -168,6 +169,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     response: ResponseSettings | None = None
     evaluate: EvaluationSettings | None = None
     engine: EngineSettings = EngineSettings()
+    attach: AttachSettings | None = None
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Job:
@@ -288,6 +290,7 @@ def answer_parts(job: Job, prompt_parts: Mapping[str, str]) -> dict[str, Any]:
     omitted = sorted({*job.model.omit} - {"stream_options", "incremental_output", "model"})
     return {
         **prompt_parts,
+        **({} if job.attach is None else {"attach": attach_parts(job.attach)}),
         "input": {"id": job.input.id},
         "model": {
             "provider": wire_of(job.model.provider),
@@ -297,6 +300,13 @@ def answer_parts(job: Job, prompt_parts: Mapping[str, str]) -> dict[str, Any]:
             **({"omit": omitted} if omitted else {}),
         },
     }
+
+
+def attach_parts(settings: AttachSettings) -> dict[str, Any]:
+    """Return the settings of `[attach]` that decide what is sent for a file."""
+    parts: dict[str, Any] = msgspec.to_builtins(settings)
+    del parts["folder"]
+    return parts
 
 
 def public_headers(job: Job) -> dict[str, str]:

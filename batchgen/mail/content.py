@@ -119,7 +119,8 @@ _TAG = re.compile(r"<[^<>]*>")
 class Content(Struct):
     """What has been found so far in the parts of a mail. `not_read`: (name, kind) of each part that was not opened.
 
-    `problems` are losses; `notes` tell what was decided.
+    `problems` are losses; `notes` tell what was decided. `files`, where they are wanted, are the names and contents of
+    the parts that were not opened.
     """
 
     attachments: list[str] = field(default_factory=list)
@@ -128,6 +129,7 @@ class Content(Struct):
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     parts: int = 0
+    files: list[tuple[str, bytes]] | None = None
 
 
 def body_text(mail: Part, content: Content) -> str | None:
@@ -174,6 +176,8 @@ def _text(part: Part, content: Content) -> str:
     content.attachments.append(name or part.kind)
     if part.kind not in _SIGNATURES:
         content.not_read.append((name or part.kind, _unread_kind(part, name)))
+        if content.files is not None:
+            content.files.append((name or part.kind.replace("/", "."), part.content()))
     return ""
 
 
@@ -226,7 +230,7 @@ def _first_text(forms: Iterable[Part], content: Content) -> tuple[str, Content]:
     """Return the first text that one of the forms has, and what was found with it, or with all if none has any."""
     taken, found = "", Content()
     for form in forms:
-        own = Content(content.attachments, content.not_read, parts=content.parts)
+        own = Content(content.attachments, content.not_read, parts=content.parts, files=content.files)
         text = _text(form, own)
         content.parts = own.parts
         if text and not taken:

@@ -16,6 +16,7 @@ from batchgen.files.table import table_file
 from batchgen.mail.decode import DELETED, Mail, decode_mail
 from batchgen.mail.files import LeftOut, raw_mails, size_of
 from batchgen.mail.ids import Identities, Identity
+from batchgen.mail.kept_files import KeptFiles
 from batchgen.text.storable import storable
 
 _LIST = pa.list_(pa.string())
@@ -56,8 +57,8 @@ class MailSummary(Struct, frozen=True, kw_only=True):
     """What was converted: `mails` rows, `with_error` of them with something missing or damaged.
 
     `not_read` counts what was not opened by its kind, `left_out` names the files that were passed over with the reason,
-    `own_files` those that mail programs keep for themselves. `copies` repeat another mail, `deleted` were marked so by
-    their program, `with_notes` have something to tell in the column `notes`.
+    `own_files` those that mail programs keep for themselves; `files` were kept beside the table. `copies` repeat
+    another mail, `deleted` were marked so by their program, `with_notes` have something to tell in the column `notes`.
     """
 
     mails: int
@@ -70,6 +71,7 @@ class MailSummary(Struct, frozen=True, kw_only=True):
     left_out: dict[str, str]
     own_files: int
     output: str
+    files: int = 0
 
 
 class ReadMail(Struct, frozen=True):
@@ -83,8 +85,10 @@ def read_mails(
     paths: Sequence[Path | str],
     tell: Callable[[LeftOut], None],
     moved: Callable[[int], None] | None = None,
+    *,
+    with_files: bool = False,
 ) -> Iterator[ReadMail]:
-    """Yield each mail under the paths, as `raw_mails` finds them; one mail is in memory.
+    """Yield each mail under the paths, as `raw_mails` finds them; one mail is in memory, `with_files` its files too.
 
     `tell` is told of each file that was passed over, `moved` how many bytes of the input have been read. Raises
     `InputError` when there is nothing to read, and `UsageError` without the packages of the extra `mail`.
@@ -96,7 +100,9 @@ def read_mails(
             if raw.problem is not None:
                 mail = Mail(source=raw.source, error=raw.problem)
             else:
-                mail = decode_mail(raw.body, raw.source, cut=raw.cut, deleted=raw.deleted, note=raw.note)
+                mail = decode_mail(
+                    raw.body, raw.source, cut=raw.cut, deleted=raw.deleted, note=raw.note, with_files=with_files
+                )
             identity = identities.identity(mail, raw.body or raw.source.encode())
             if identity.note:
                 mail = structs.replace(mail, notes="; ".join(filter(None, (mail.notes, identity.note))))
@@ -106,9 +112,16 @@ def read_mails(
 
 
 def convert_mails(
-    paths: Sequence[Path | str], output: Path | str, moved: Callable[[int], None] | None = None
+    paths: Sequence[Path | str],
+    output: Path | str,
+    moved: Callable[[int], None] | None = None,
+    *,
+    with_files: bool = False,
 ) -> MailSummary:
     """Write the mails under the paths to a Parquet file that appears whole or not at all.
+
+    `with_files` keeps the attached files that are not in the text of a mail beside the table, and adds a column `files`
+    with their paths, which `attach.column` takes.
 
     Raises `InputError` and `UsageError` as `read_mails`, and `OutputError` when the file cannot be written.
     """
@@ -121,10 +134,15 @@ def convert_mails(
         if name != storable(Path(output).name) and not name.startswith(".batchgen-"):
             left_out.append(file)  # all but an older table of this name, and the one being written
 
-    with table_file(Path(output), MAIL_COLUMNS) as add:
-        for read in read_mails(paths, tell, moved):
+    kept = KeptFiles(Path(output)) if with_files else None
+    columns = MAIL_COLUMNS if kept is None else MAIL_COLUMNS.append(pa.field("files", _LIST))
+    with table_file(Path(output), columns) as add:
+        for read in read_mails(paths, tell, moved, with_files=with_files):
             mail = read.mail
-            add(_row(read))
+            row = _row(read)
+            if kept is not None:
+                row["files"] = kept.keep(read.identity.id, mail.files)
+            add(row)
             counts["mails"] += 1
             counts["with_error"] += mail.error is not None
             counts["with_notes"] += mail.notes is not None
@@ -142,6 +160,7 @@ def convert_mails(
         left_out={file.name: file.reason for file in left_out if not file.own},
         own_files=sum(file.own for file in left_out),
         output=storable(str(output)),
+        files=0 if kept is None else kept.written,
     )
 
 
@@ -156,6 +175,8 @@ def summary_text(summary: MailSummary) -> str:
         f"{summary.mails:,} mail{'s' * (summary.mails != 1)}, {summary.attachments:,} "
         f"attachment{'s' * (summary.attachments != 1)} named, written to {summary.output}"
     ]
+    if summary.files:
+        lines.append(f"Files kept in {summary.output}.files: {summary.files:,}; the column `files` has their paths.")
     if summary.with_error:
         lines.append(f"Not whole: {summary.with_error:,}; the column `error` says why.")
     if summary.left_out:
@@ -183,5 +204,6 @@ def _listed(files: Sequence[LeftOut]) -> str:
 def _row(read: ReadMail) -> dict[str, Any]:
     row = structs.asdict(read.mail)
     row["from"] = row.pop("from_")
+    del row["files"]
     row["not_read"] = [f"{name} ({kind})" for name, kind in read.mail.not_read]
     return row | {"id": read.identity.id, "copy_of": read.identity.copy_of, "thread": read.identity.thread}

@@ -30,7 +30,8 @@ class Mail(Struct, frozen=True, kw_only=True):
     """A row. `date_text` keeps a Date header that is none, or has no known zone.
 
     `error` says what is missing or damaged, `notes` what was decided without a loss, `not_read` (name, kind) what was
-    not opened. `gmail_thread` is Gmail's own number of the conversation.
+    not opened, `files` (name, bytes) what of it is to be kept. `gmail_thread` is Gmail's own number of the
+    conversation.
     """
 
     source: str
@@ -54,15 +55,27 @@ class Mail(Struct, frozen=True, kw_only=True):
     list_id: str | None = None
     notes: str | None = None
     error: str | None = None
+    files: tuple[tuple[str, bytes], ...] = ()
 
 
-def decode_mail(raw: bytes, source: str, *, cut: bool = False, deleted: bool = False, note: str | None = None) -> Mail:
-    """Return the row of a mail. `cut`: it was longer than `LARGEST_MAIL`; `deleted`, `note`: what the mailbox says."""
+def decode_mail(
+    raw: bytes,
+    source: str,
+    *,
+    cut: bool = False,
+    deleted: bool = False,
+    note: str | None = None,
+    with_files: bool = False,
+) -> Mail:
+    """Return the row of a mail, `with_files` also the attached files that are not in its text.
+
+    `cut`: it was longer than `LARGEST_MAIL`; `deleted`, `note`: what the mailbox says.
+    """
     message = parse(raw)
     if not message.headers:
         text = decode_bytes(raw, None).text.strip() if b"\0" not in raw else ""
         return Mail(source=source, body=text or None, error="this is no mail: it has no headers", notes=note)
-    content = Content(notes=[note] if note else [])
+    content = Content(notes=[note] if note else [], files=[] if with_files else None)
     if (message.header("subject") or "").startswith(_FOLDER_ENTRY):
         content.notes.append("this is no mail but the mail program's own entry for the folder")
     if cut:
@@ -94,6 +107,7 @@ def decode_mail(raw: bytes, source: str, *, cut: bool = False, deleted: bool = F
         list_id=_list_id(headers.get("list-id")),
         notes="; ".join(dict.fromkeys(content.notes)) or None,
         error="; ".join(dict.fromkeys(content.problems)) or None,
+        files=tuple(content.files or ()),
     )
 
 

@@ -64,7 +64,8 @@ class WorstCase:
             return Decimal(0)
         tokens = text_bound(request.body, known.added)
         if media := media_of(prompt):
-            bound = _with_media(tokens, media, known.price)
+            parameters = effective_parameters(self._parameters, prompt.parameters)
+            bound = _with_media(tokens, media, known.price, model, parameters)
             if isinstance(bound, Unbounded):
                 return bound
             tokens = bound
@@ -112,15 +113,21 @@ class WorstCase:
         return _Known(price, longest, template_bound(parameters), price.worst_factor(parameters.get("service_tier")))
 
 
-def _with_media(tokens: int, media: list[Media], price: ModelPrice) -> int | Unbounded:
+def _with_media(
+    tokens: int, media: list[Media], price: ModelPrice, model: str, parameters: Mapping[str, Any]
+) -> int | Unbounded:
     """Return the bound of a request with images, video or files, whose size does not bound their tokens."""
     if any(part.kind == AUDIO for part in media):
         return Unbounded(
             "limits.budget cannot be kept where messages hold audio: it has a price of its own, which is not known "
             "here. Leave limits.budget out, and send few rows at a time with --limit."
         )
-    if price.max_media_tokens is not None:
-        return tokens + sum(price.max_media_tokens - part.size for part in media)
+    known = [part.tokens(model, parameters) for part in media]
+    if price.max_media_tokens is not None or None not in known:
+        most = price.max_media_tokens or 0
+        return tokens + sum(
+            (most if shown is None else shown) - part.size for part, shown in zip(media, known, strict=True)
+        )
     text = tokens - sum(part.size for part in media)
     if price.max_input is None:
         return Unbounded(

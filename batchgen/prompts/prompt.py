@@ -23,11 +23,12 @@ import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
+from batchgen.attachments.cells import AttachmentError
 from batchgen.errors import InputError, JobError
 from batchgen.prompts.messages import read_history, read_messages, without_nulls
 from batchgen.prompts.template import PromptError, Template
 from batchgen.text.columns import missing_column
-from batchgen.values import Failure, FailureKind, Message, Prompt, Row, Verdict
+from batchgen.values import Attachment, Failure, FailureKind, Message, Prompt, Row, Verdict
 
 _TEXT_PARAMETERS = frozenset({"stop", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
 """Parameters whose value is text, even if it looks like a number."""
@@ -76,6 +77,7 @@ class PromptTemplate:
         self._user = _template("user", settings.user, settings.user_file)
         self._prompt = _template("prompt", settings.prompt, None)
         self._finish: Callable[[Prompt], Prompt] | None = None
+        self._attach: tuple[str, Callable[[Any], tuple[Attachment, ...]]] | None = None
         self._asked: dict[str, str] = {}  # column → the key that asks for it
         for template in (self._system, self._user, self._prompt):
             if template is not None:
@@ -110,6 +112,12 @@ class PromptTemplate:
             parts["prompt.drop_last_answer"] = "true"
         return parts | {key: f"column {column}" for key, column in columns.items() if column is not None}
 
+    def attach_with(self, column: str, read: Callable[[Any], tuple[Attachment, ...]]) -> None:
+        """Give every prompt the files that `read` finds in a column; it raises `AttachmentError`."""
+        self._attach = column, read
+        self._asked[column] = "attach.column"
+        self.columns = frozenset(self._asked)
+
     def finish_with(self, finish: Callable[[Prompt], Prompt]) -> None:
         """Pass every prompt through `finish` from now on, which adds the instruction and the examples."""
         self._finish = finish
@@ -117,6 +125,12 @@ class PromptTemplate:
     def render(self, values: Mapping[str, Any]) -> Prompt | Failure:
         """Return the prompt of a row that has at least `columns`, or a failure of kind `prompt` with the reason."""
         prompt = self._render(values)
+        if self._attach is not None and not isinstance(prompt, Failure):
+            column, read = self._attach
+            try:
+                prompt = msgspec.structs.replace(prompt, attached=read(values[column]))
+            except AttachmentError as error:
+                return Failure(FailureKind.PROMPT, Verdict.FAIL, f'column "{column}": {error}')
         return prompt if self._finish is None or isinstance(prompt, Failure) else self._finish(prompt)
 
     def row_hashes(self, table: pa.RecordBatch) -> list[int] | None:

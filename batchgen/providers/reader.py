@@ -28,6 +28,10 @@ from batchgen.providers.usage import read_cost, read_usage
 from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s, word_or_none
 from batchgen.values import Completion, Failure, FailureKind, Request, Response, Throttle, Usage, Verdict
 
+PARTIAL = "x-dashscope-partialresponse"
+"""A reply with this header is an answer that DashScope has cut after 180 s: it looks like a finished one
+(https://docs.qwencloud.com/developer-guides/multimodal/vision)."""
+
 _WRAPPERS = ("data", "result", "response")
 
 DecodeUsual = Callable[[bytes], UsualReply]
@@ -82,7 +86,7 @@ def _read_usual(exchange: Exchange, decode: DecodeUsual) -> Completion | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     usage = usual_usage(reply)
-    if usage is None:
+    if usage is None or PARTIAL in response.headers:
         return None
     choice = reply.choice
     message = choice.message
@@ -131,6 +135,8 @@ def _read_documents(exchange: Exchange, shape: ReplyShape, answer: ReplyParts) -
         return _blank(exchange, answer)
     if answer.error is not None:
         return _failure(exchange, answer.error, answer.error.status or 0, answer)
+    if PARTIAL in exchange.response.headers:
+        return _cut(exchange, answer)
     if answer.ended is None:
         if streamed or not answer.has_words:
             return _unended(exchange, answer)
@@ -269,6 +275,20 @@ def _ended_badly(exchange: Exchange, answer: ReplyParts) -> Failure:
         maybe_billed=usage is None,
     )
     return msgspec.structs.replace(failure, code=answer.ended, finish_reason=answer.ended)
+
+
+def _cut(exchange: Exchange, answer: ReplyParts) -> Failure:
+    """Judge an answer that the provider itself calls partial: a stream has no such end."""
+    usage = _billed(exchange, answer)
+    failure = _lost(
+        exchange,
+        answer,
+        FailureKind.TIMEOUT,
+        "the provider has cut the answer after its longest time (x-dashscope-partialresponse)",
+        usage,
+        maybe_billed=usage is None,
+    )
+    return msgspec.structs.replace(failure, code="partial", needs_stream=not exchange.request.streamed)
 
 
 def _filtered(exchange: Exchange, answer: ReplyParts, message: str) -> Failure:

@@ -67,13 +67,19 @@ class RequestKeys:
     """Gives the keys of a job's requests, which are those of its ordinary calls in any lane.
 
     `settings` are for these calls; `response` are the settings that decide how answers are read; `form` is that of the
-    keys."""
+    keys, `attach` says how files are sent: they count by their bytes."""
 
     def __init__(
-        self, provider: str, settings: ModelSettings, response: Mapping[str, Any] | None = None, *, form: int = 2
+        self,
+        provider: str,
+        settings: ModelSettings,
+        response: Mapping[str, Any] | None = None,
+        *,
+        form: int = 2,
+        attach: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = settings
-        self._given = provider, response
+        self._given = provider, response, attach
         self._form = form
         self.other_models: tuple[str, ...] = ()  # names that endpoints of the job ask for in place of its own
         omitted = {*settings.omit} - {"model"}  # Azure has the model in its path: it was asked all the same
@@ -88,6 +94,7 @@ class RequestKeys:
             "path": _own_path(self._provider.build_request(Prompt(), stream=False).url),
             "headers": {name: value for name, value in headers.items() if name not in CARRYING_HEADERS},
             "response": response,
+            **({} if attach is None else {"attach": attach}),
         }
         first = _FORMS[form] + msgspec.json.encode(constant, order="sorted")
         self._base = hashlib.blake2b(first, digest_size=KEY_HASH_BYTES)
@@ -111,6 +118,8 @@ class RequestKeys:
             return key.digest() + self._limit
         key = self._base.copy()
         _feed(key, self._body(prompt))
+        for attachment in prompt.attached:
+            key.update(attachment.digest)
         limit, unusual = self._limit_of(prompt.parameters)
         key.update(unusual)
         return key.digest() + limit
@@ -118,8 +127,8 @@ class RequestKeys:
     @cached_property
     def before(self) -> RequestKeys:
         """The keys of the form before this one."""
-        provider, response = self._given
-        return RequestKeys(provider, self.settings, response, form=1)
+        provider, response, attach = self._given
+        return RequestKeys(provider, self.settings, response, form=1, attach=attach)
 
     def _limit_of(self, own: Mapping[str, Any] | None) -> tuple[bytes, bytes]:
         """Return the end of a key: the limit; and what is to be hashed where a limit is not one usual number."""
@@ -162,7 +171,7 @@ def _feed(key: hashlib.blake2b, body: bytes) -> None:
 
 def _is_plain(prompt: Prompt) -> bool:
     """Whether a prompt is only messages of text, so that its request is the job's constant bytes around these."""
-    if prompt.model is not None or prompt.parameters is not None or prompt.text is not None:
+    if prompt.model is not None or prompt.parameters is not None or prompt.text is not None or prompt.attached:
         return False
     for message in prompt.messages:  # noqa: SIM110 (in half the time of `all`)
         if type(message.get("content")) is not str:

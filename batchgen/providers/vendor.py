@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from batchgen.attachments.limits import AttachmentLimits
 from batchgen.money.price_file import REGIONS
 from batchgen.providers.error_catalogue import CHAT_COMPLETIONS
 from batchgen.providers.error_rule import Rule
@@ -118,6 +119,7 @@ class Vendor(Struct, frozen=True, kw_only=True):
     - `errors`: its table of errors, in which the first row that fits decides.
     - `means`: how its models are asked for JSON; the first row that fits decides, so the last one fits all.
     - `shows_schema`: whether the model reads a schema that it is held to, so that no instruction need repeat it.
+    - `attachments`: the pictures and recordings it takes.
     - `lanes`: its lanes beside the ordinary calls, by the word in `model.lane`.
     - `thinks`, `streams_only`: whether a model thinks before it answers, and whether it refuses requests that are not
       streamed, with these parameters.
@@ -140,6 +142,7 @@ class Vendor(Struct, frozen=True, kw_only=True):
     means: tuple[MeansRule, ...] = (means_rule("", "json_schema"),)
     shows_schema: bool = False
     lanes: tuple[Lane, ...] = ()
+    attachments: AttachmentLimits = AttachmentLimits()
     thinks: Callable[[str, Mapping[str, Any]], bool] = known_to_think
     streams_only: Callable[[str, Mapping[str, Any]], bool] = _never_streams_only
 

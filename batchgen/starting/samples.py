@@ -14,6 +14,13 @@ SAMPLES = {
     "email": ("jobs/email_extraction.toml", "jobs/email.schema.json", "sample_data/emails.csv"),
     "labelling": ("jobs/dataset_labelling.toml", "sample_data/texts.parquet"),
     "cost": ("jobs/cost_estimation.toml", "sample_data/emails.csv"),
+    "invoices": (
+        "jobs/invoices.toml",
+        "jobs/invoice.schema.json",
+        "sample_data/invoices.jsonl",
+        "sample_data/invoices/2041.pdf",
+        "sample_data/invoices/a-77.png",
+    ),
     "multi-turn": ("jobs/multi_turn.toml", "sample_data/questions.jsonl"),
 }
 """The files of each sample; the first is the job."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from batchgen.tokens.pictures import picture_in, picture_tokens
 from batchgen.values import Prompt
 
 IMAGES, VIDEO, FILES, AUDIO = "images", "video", "files", "audio"
@@ -21,6 +22,8 @@ _TEXT_KEYS = frozenset({"type", "text", "refusal", "cache_control", "annotations
 _FILE_ID = (
     "fileid://"  # how qwen-long is given documents: https://help.aliyun.com/zh/model-studio/long-context-qwen-long
 )
+
+_RESOLUTION = ("detail", "min_pixels", "max_pixels")
 
 _SEARCHING_MODEL = re.compile(r"(^|/)sonar\b|-search-(preview|api)\b|-deep-research\b|:online$")
 _SWITCHES = {
@@ -34,10 +37,17 @@ _SWITCHES = {
 
 
 class Media(Struct, frozen=True):
-    """A part of a message that is not text. `size` is the bytes of text in it: its address, or the data as base64."""
+    """A part of a message that is not text. `size` is the bytes of text in it: its address, or the data as base64;
+    `picture` is its size in pixels where the data show it, `settings` what the part itself says of its resolution."""
 
     kind: str
     size: int
+    picture: tuple[int, int] | None = None
+    settings: Mapping[str, Any] = {}
+
+    def tokens(self, model: str, parameters: Mapping[str, Any]) -> int | None:
+        """Return its input tokens, None where they are not known."""
+        return None if self.picture is None else picture_tokens(model, self.picture, {**parameters, **self.settings})
 
 
 def media_of(prompt: Prompt) -> list[Media]:
@@ -87,7 +97,22 @@ def _parts(content: Any) -> Iterator[Media]:
         if isinstance(inner, list):
             yield from _parts(inner)
         elif not isinstance(inner, str) or part.keys() - {"type", "content", "tool_use_id"}:
-            yield Media(_kind(part), _size(part))
+            kind = _kind(part)
+            size, settings = _picture(part) if kind == IMAGES else (None, {})
+            yield Media(kind, _size(part), size, settings)
+
+
+def _picture(part: Any) -> tuple[tuple[int, int] | None, Mapping[str, Any]]:
+    """Return the size of a part's picture in pixels, and what the part says of its resolution, in any wire format."""
+    shown = part.get("image_url", part.get("image"))
+    inner = shown if isinstance(shown, Mapping) else {}
+    url = inner.get("url") if inner else shown
+    source = part.get("source")
+    if url is None and isinstance(source, Mapping) and isinstance(source.get("data"), str):
+        url = f"data:;base64,{source['data']}"
+    found = picture_in(url) if isinstance(url, str) else None
+    said = {name: place[name] for name in _RESOLUTION for place in (part, inner) if name in place}
+    return None if found is None else found.size, said
 
 
 def _is_text(part: Any) -> bool:

@@ -46,7 +46,12 @@ class OneByOne:
     def __init__(self, parts):
         self.parts = parts
         requests = parts.requests
-        self.requests = ModelRequests(requests.provider, requests.model, stream=requests.job.model.stream)
+        self.requests = ModelRequests(
+            requests.provider,
+            requests.model,
+            stream=requests.job.model.stream,
+            attachments=requests.attachments,
+        )
         self.transport = open_transport(
             "fast", base_url=requests.endpoint.base_url, secrets=requests.secrets, concurrency=1
         )
@@ -87,6 +92,8 @@ class OneByOne:
     async def tries(self, row):
         for _ in range(6):
             row.tally.requests += 1
+            if row.prompt.attached:
+                row.prompt = await self.requests.load(row.prompt)
             request = self.requests.build(row.prompt)
             response = await self.transport.send(request, timeout_s=60)
             outcome = response if isinstance(response, Failure) else self.requests.read(request, response)

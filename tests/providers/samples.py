@@ -69,8 +69,9 @@ class Sample(NamedTuple):
     def streamed(self):
         return self.file.endswith(".sse")
 
-    def read(self, body=None):
-        return read(self.server, self.body if body is None else body, self.status, stream=self.streamed)
+    def read(self, body=None, headers=None):
+        whole = self.body if body is None else body
+        return read(self.server, whole, self.status, stream=self.streamed, headers=headers)
 
 
 def done(text, used, **more):

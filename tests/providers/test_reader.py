@@ -176,3 +176,14 @@ def test_messages_are_cut_and_cannot_drive_a_terminal():
     assert isinstance(outcome, Failure)
     assert outcome.message.startswith("[31mredxxx")
     assert len(outcome.message) == 2000
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@sample
+def test_an_answer_that_dashscope_calls_partial_is_asked_again(sample, streamed):
+    """It looks like a success; whole answers are asked for again as a stream, which is not cut."""
+    headers = {"x-dashscope-partialresponse": "true"}
+    if sample.streamed is streamed and isinstance(sample.read(), Completion):
+        outcome = sample.read(headers=headers)
+        assert isinstance(outcome, Failure)
+        assert (outcome.verdict, outcome.needs_stream) == (Verdict.RETRY, not streamed)

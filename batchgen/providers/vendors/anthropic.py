@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from batchgen.attachments.limits import AttachmentLimits
 from batchgen.providers.batch_api import BatchLimits
 from batchgen.providers.batch_terms import BatchTerms
 from batchgen.providers.error_rule import Rule, limit, rule
@@ -124,6 +125,8 @@ BATCHES = BatchTerms(limits=BatchLimits(rows=100_000, file_bytes=256_000_000))
 """https://platform.claude.com/docs/en/build-with-claude/batch-processing"""
 
 ANTHROPIC = Vendor(
+    # https://platform.claude.com/docs/en/build-with-claude/vision
+    attachments=AttachmentLimits(audio=frozenset(), bytes=5_000_000 * 3 // 4, longest=8_000, most=100),
     name="anthropic",
     wires=("anthropic",),
     base_url="https://api.anthropic.com",

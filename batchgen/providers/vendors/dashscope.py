@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from batchgen.attachments.limits import AttachmentLimits
 from batchgen.errors import JobError
 from batchgen.providers.batch_api import BatchIntent, BatchLimits
 from batchgen.providers.batch_terms import BatchTerms, openai_body
@@ -305,6 +306,15 @@ BATCHES = BatchTerms(
 
 DASHSCOPE = Vendor(
     name="dashscope",
+    # https://docs.qwencloud.com/developer-guides/multimodal/vision
+    attachments=AttachmentLimits(
+        pictures=frozenset({"jpeg", "png", "webp", "bmp", "tiff"}),
+        bytes=7_000_000,
+        shortest=11,
+        longest=8_192,
+        ratio=200,
+        most=250,
+    ),
     wires=("dashscope", "openai"),
     base_url="https://dashscope-intl.aliyuncs.com",
     api_key_env="DASHSCOPE_API_KEY",

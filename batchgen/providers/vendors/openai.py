@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from batchgen.attachments.limits import AttachmentLimits
 from batchgen.providers.batch_api import BatchLimits
 from batchgen.providers.batch_terms import BatchTerms
 from batchgen.providers.lane import FLEX, batch_lane
@@ -45,6 +46,7 @@ BATCHES = BatchTerms(limits=BatchLimits(rows=50_000, file_bytes=200_000_000))
 """https://platform.openai.com/docs/guides/batch"""
 
 OPENAI = Vendor(
+    attachments=AttachmentLimits(bytes=35_000_000),  # 50 MB a request, as base64
     name="openai",
     base_url="https://api.openai.com/v1",
     api_key_env="OPENAI_API_KEY",

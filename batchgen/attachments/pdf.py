@@ -1,0 +1,75 @@
+"""PDF files as text or as pictures of their pages, by pypdfium2 (extra `attach`)."""
+
+from __future__ import annotations
+
+import threading
+
+from batchgen.attachments.cells import AttachmentError
+from batchgen.attachments.limits import AttachmentLimits
+from batchgen.attachments.pictures import encode
+from batchgen.attachments.settings import AttachSettings
+from batchgen.extras import missing
+
+DOTS_PER_INCH = 150
+"""Resolution of the pictures of pages: small print stays readable, and a page of A4 has 1,240 x 1,754 pixels."""
+
+LEAST_LETTERS = 30
+"""A page with fewer letters than this (spaces aside) has no text worth reading: it is a scan, perhaps with a stamp."""
+
+_one_at_a_time = threading.Lock()  # PDFium is not made for threads
+
+
+def read_pdf(
+    data: bytes, name: str, settings: AttachSettings, limits: AttachmentLimits
+) -> tuple[str | None, list[bytes]]:
+    """Return the text of a file, or None and its pages as JPEG. Raises `AttachmentError`.
+
+    With `auto` it is the text if most pages have one, with the pictures of the pages that have none.
+    """
+    if (lacking := missing("attach")) is not None:
+        raise AttachmentError(f"{name}: reading PDF files needs {lacking}")
+    import pypdfium2
+
+    with _one_at_a_time:
+        try:
+            document = pypdfium2.PdfDocument(data)
+        except pypdfium2.PdfiumError as error:
+            why = "it is protected by a password" if "password" in str(error).lower() else "it is damaged"
+            raise AttachmentError(f"{name}: the PDF cannot be opened, {why}") from error
+        try:
+            return _read(document, name, settings, limits)
+        except pypdfium2.PdfiumError as error:
+            raise AttachmentError(f"{name}: a page of the PDF cannot be read ({error})") from error
+        finally:
+            document.close()
+
+
+def _read(
+    document: object, name: str, settings: AttachSettings, limits: AttachmentLimits
+) -> tuple[str | None, list[bytes]]:
+    import pypdfium2
+
+    assert isinstance(document, pypdfium2.PdfDocument)
+    number = len(document)
+    if number > settings.max_pages:
+        raise AttachmentError(f"{name}: {number:,} pages are more than attach.max_pages ({settings.max_pages:,})")
+    texts: dict[int, str] = {}
+    if settings.pages != "images":
+        for place in range(number):
+            text = document[place].get_textpage().get_text_bounded().replace("\r\n", "\n").strip()
+            if len("".join(text.split())) >= LEAST_LETTERS:
+                texts[place] = text
+    if settings.pages == "text" and not texts:
+        raise AttachmentError(f'{name}: the PDF has no text; attach.pages = "auto" sends pictures of its pages')
+    if len(texts) * 2 <= number and settings.pages == "auto":
+        texts = {}
+    drawn = [] if settings.pages == "text" else [place for place in range(number) if place not in texts]
+    longest = min(limits.longest, settings.max_side or limits.longest)
+    pages: list[bytes] = []
+    jpeg = AttachmentLimits(pictures=frozenset({"jpeg"}), bytes=limits.bytes)
+    for place in drawn:
+        page = document[place]
+        scale = min(DOTS_PER_INCH / 72, longest / max(1.0, *page.get_size()))
+        pages.append(encode(page.render(scale=scale).to_pil(), name, jpeg, longest)[1])
+    whole = "\n\n".join(f"[page {place + 1}]\n{text}" if number > 1 else text for place, text in texts.items())
+    return (whole or None), pages

@@ -1,0 +1,97 @@
+"""Pictures brought within a provider's limits, by Pillow (extra `attach`) and only where they are not already."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from batchgen.attachments.cells import AttachmentError
+from batchgen.attachments.limits import AttachmentLimits
+from batchgen.attachments.settings import AttachSettings
+from batchgen.extras import missing
+from batchgen.tokens.pictures import read_picture
+from batchgen.values import Attachment
+
+MOST_PIXELS = 120_000_000
+"""A picture with more is refused unread: opened it would take half a gigabyte."""
+
+QUALITY = 90
+"""JPEG quality of pictures that are made smaller."""
+
+
+def fitting(
+    data: bytes, attachment: Attachment, limits: AttachmentLimits, settings: AttachSettings
+) -> Iterator[tuple[str, bytes]]:
+    """Yield a file's pictures as (form, bytes) that the provider takes: mostly the file as it is.
+
+    A picture is converted if the provider does not take its form, and made smaller (sides in proportion, JPEG, or PNG
+    where it is transparent) if it has too many bytes or too long a side. Each page of a TIFF file is a picture. Raises
+    `AttachmentError`.
+    """
+    picture = read_picture(data)
+    size = None if picture is None else picture.size
+    if size is None or picture is None:
+        if attachment.form == "heic":
+            raise AttachmentError(f"{attachment.name}: HEIC pictures cannot be read here; convert it to JPEG")
+        raise AttachmentError(f"{attachment.name}: the picture is damaged, its size cannot be read")
+    check_shape(attachment.name, size, limits)
+    longest = min(limits.longest, settings.max_side or limits.longest)
+    if picture.kind in limits.pictures and len(data) <= limits.bytes and max(size) <= longest:
+        yield picture.kind, data
+        return
+    if (lacking := missing("attach", "PIL")) is not None:
+        raise AttachmentError(f"{attachment.name}: making a picture smaller or converting it needs {lacking}")
+    yield from _converted(data, attachment.name, limits, longest, settings.max_pages)
+
+
+def check_shape(name: str, size: tuple[int, int], limits: AttachmentLimits) -> None:
+    """Raise `AttachmentError` for a picture that no change of its size makes acceptable."""
+    shown = f"{name}: the picture has {size[0]:,} x {size[1]:,} pixels"
+    if min(size) < limits.shortest:
+        raise AttachmentError(f"{shown}; the provider wants {limits.shortest} on each side at least")
+    if max(size) > limits.ratio * min(size):
+        raise AttachmentError(f"{shown}; the provider takes no side more than {limits.ratio:g} times the other")
+    if size[0] * size[1] > MOST_PIXELS:
+        raise AttachmentError(f"{shown}, more than {MOST_PIXELS:,}")
+
+
+def _converted(
+    data: bytes, name: str, limits: AttachmentLimits, longest: int, most: int
+) -> Iterator[tuple[str, bytes]]:
+    from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            frames = getattr(opened, "n_frames", 1) if opened.format == "TIFF" else 1
+            if frames > most:
+                raise AttachmentError(f"{name}: {frames:,} pages are more than attach.max_pages ({most:,})")
+            for number, frame in enumerate(ImageSequence.Iterator(opened)):
+                if number == frames:
+                    break
+                picture = ImageOps.exif_transpose(frame) or frame
+                yield encode(picture, name, limits, longest)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise AttachmentError(f"{name}: the picture is damaged ({error})") from error
+
+
+def encode(picture: object, name: str, limits: AttachmentLimits, longest: int) -> tuple[str, bytes]:
+    """Return a picture of Pillow's as (form, bytes), small enough. Raises `AttachmentError`."""
+    from PIL import Image
+
+    assert isinstance(picture, Image.Image)
+    clear = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
+    form = "png" if clear and "png" in limits.pictures else "jpeg"
+    shown = picture.convert("RGBA" if form == "png" else "RGB")
+    for _ in range(12):
+        if max(shown.size) > longest:
+            share = longest / max(shown.size)
+            shown = shown.resize([max(1, round(side * share)) for side in shown.size], Image.Resampling.LANCZOS)
+        out = io.BytesIO()
+        if form == "png":
+            shown.save(out, "PNG", optimize=True)
+        else:
+            shown.save(out, "JPEG", quality=QUALITY)
+        if out.tell() <= limits.bytes:
+            return form, out.getvalue()
+        longest = max(shown.size) * 3 // 4
+    raise AttachmentError(f"{name}: the picture cannot be made small enough")

@@ -1,0 +1,172 @@
+"""Jobs with files, as the command runs them: answers, keys, budget, mails with their attachments."""
+
+import base64
+import json
+from email.message import EmailMessage
+from pathlib import Path
+
+import anyio
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import batchgen
+from batchgen.api import arun
+from batchgen.cli.main import main
+from batchgen.job.check import check_job
+from batchgen.job.endpoint import Endpoint, endpoint_of
+from batchgen.job.parts import assemble
+from batchgen.job.render import loaded, rendered
+from batchgen.money.worst_case import WorstCase
+from batchgen.secret import Secret
+from batchgen.simulator import Settings, start_in_thread
+from tests.attachments.making import noise, pdf, picture
+
+PARAMETERS = {"max_tokens": 64, "enable_thinking": False, "temperature": 0}
+
+
+@pytest.fixture
+def simulator():
+    """A simulated provider."""
+    handle = start_in_thread(Settings(seed=2))
+    yield handle
+    handle.close()
+
+
+def make_job(folder, rows, provider="dashscope", **more):
+    """Return a job over rows with a column `files`."""
+    pq.write_table(pa.Table.from_pylist(rows), folder / "in.parquet")
+    return batchgen.Job.from_dict(
+        {
+            "name": "files",
+            "input": {"path": str(folder / "in.parquet"), **more.pop("input", {})},
+            "prompt": {"user": "What is on it?"},
+            "attach": {"column": "files", **more.pop("attach", {})},
+            "model": {"provider": provider, "name": "qwen3.6-plus", "parameters": PARAMETERS},
+            "output": {"path": str(folder / "out"), "columns": ["n"]},
+            **more,
+        }
+    )
+
+
+def run(job, simulator, **options):
+    """Run a job against the simulator; return the summary and the rows."""
+    endpoint = Endpoint(simulator.url, Secret("sk-test-0123456789abcdef"), "http://simulator")
+    summary = anyio.run(lambda: arun(job, endpoint=endpoint, **options))
+    return summary, batchgen.read_results(job.output.path).to_pylist()
+
+
+def test_a_row_that_cannot_be_sent_fails_alone_and_costs_nothing(tmp_path, simulator):
+    (tmp_path / "a.png").write_bytes(picture())
+    rows = [{"n": 1, "files": ["a.png"]}, {"n": 2, "files": ["b.png"]}, {"n": 3, "files": []}]
+    summary, results = run(make_job(tmp_path, rows), simulator)
+    assert [row["status"] for row in results] == ["succeeded", "failed", "succeeded"]
+    assert results[1]["error_kind"] == "prompt"
+    assert "b.png" in results[1]["error_message"]
+    assert simulator.stats()["requests"] == 2
+    assert summary.failed == 1
+
+
+def test_binary_columns_and_lists_of_them_are_files(tmp_path, simulator):
+    rows = [{"n": 1, "files": [picture()]}, {"n": 2, "files": [picture((9, 9)), picture((70, 70))]}]
+    _, results = run(make_job(tmp_path, rows), simulator)
+    assert [row["status"] for row in results] == ["succeeded", "failed"]  # 9 pixels are too few
+    (tmp_path / "flat").mkdir()
+    _, results = run(make_job(tmp_path / "flat", [{"n": 1, "files": picture()}]), simulator)
+    assert results[0]["status"] == "succeeded"
+
+
+def test_a_changed_file_is_another_request_and_the_same_bytes_are_not(tmp_path, simulator):
+    """Files count by their bytes: an update asks what has changed and nothing else."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(picture((len(name) * 10 + ord(name[0]), 64)))
+    rows = [{"n": 1, "files": ["a.png"]}, {"n": 2, "files": ["b.png"]}]
+    job = make_job(tmp_path, rows)
+    run(job, simulator)
+    assert simulator.stats()["requests"] == 2
+    (tmp_path / "b.png").write_bytes(picture((90, 90)))
+    (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes())
+    job = make_job(tmp_path, [{"n": 1, "files": ["c.png"]}, {"n": 2, "files": ["b.png"]}])
+    _, results = run(job, simulator, update=True)
+    assert [row["reused"] for row in results] == [True, False]
+    assert simulator.stats()["requests"] == 3
+
+
+def test_rows_with_the_same_file_are_asked_once(tmp_path, simulator):
+    (tmp_path / "a.png").write_bytes(picture())
+    summary, results = run(make_job(tmp_path, [{"n": n, "files": ["a.png"]} for n in range(5)]), simulator)
+    assert (summary.shared, simulator.stats()["requests"]) == (4, 1)
+    assert {row["status"] for row in results} == {"succeeded"}
+
+
+def test_the_bound_of_a_budget_holds_for_pictures_and_does_not_count_their_letters(tmp_path, monkeypatch):
+    """2,562 tokens at most for the largest picture, not its megabytes of base64."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-0123456789abcdef0123")
+    (tmp_path / "a.jpg").write_bytes(noise((3000, 2000), quality=95))
+    job = make_job(tmp_path, [{"n": 1, "files": ["a.jpg"]}], limits={"budget": "0.01"})
+    parts = assemble(job, endpoint_of(job))
+    ((_, prompt),) = rendered(parts, next(iter(parts.source.batches(0, ["files"]))))
+    whole = loaded(parts, prompt)
+    request = parts.provider.build_request(whole, stream=False)
+    assert len(request.body) > 2_000_000
+    worst = WorstCase(parts.price_of, parts.model, PARAMETERS)(request, whole)
+    assert 0.5 * 2_000 / 1e6 < float(worst) < 0.01
+    assert check_job(job).unaskable == 0
+
+
+def test_check_says_before_what_cannot_be_sent(tmp_path):
+    rows = [
+        {"n": 1, "files": [picture((5, 100))]},
+        {"n": 2, "files": [pdf("A page that has some words on it to read.")]},
+    ]
+    report = check_job(make_job(tmp_path, rows))
+    assert report.unaskable == 1
+    assert "11 on each side" in next(iter(report.unaskable_examples.values()))
+
+
+def test_mails_keep_their_files_for_a_job(tmp_path, capsys, simulator):
+    """From a mailbox to answers: the table names the files, also two of one name and one with a bad name."""
+    mails = tmp_path / "mails"
+    mails.mkdir()
+    for number in range(2):
+        mail = EmailMessage()
+        mail["From"], mail["To"], mail["Subject"] = "a@example.org", "b@example.org", f"invoice {number}"
+        mail["Message-ID"] = f"<{number}@example.org>"
+        mail.set_content("The invoice is attached.")
+        if number == 0:
+            body = pdf("Invoice 7 of the fifth of May: 40.00 EUR in total.")
+            mail.add_attachment(body, maintype="application", subtype="pdf", filename="invoice.pdf")
+            mail.add_attachment(picture(), maintype="image", subtype="png", filename="../../scan.png")
+            mail.add_attachment(picture((80, 80)), maintype="image", subtype="png", filename="SCAN.png")
+        (mails / f"{number}.eml").write_bytes(mail.as_bytes())
+    table = tmp_path / "mails.parquet"
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["mail", str(mails), str(table), "--files", "--no-progress"])
+    assert "Files kept" in capsys.readouterr().out
+    rows = {row["subject"]: row for row in pq.read_table(table).to_pylist()}
+    files = rows["invoice 0"]["files"]
+    assert rows["invoice 1"]["files"] == []
+    assert [Path(name).name for name in files] == ["invoice.pdf", "scan.png", "SCAN (2).png"]
+    assert all((tmp_path / name).is_file() and name.startswith("mails.parquet.files/") for name in files)
+    assert (tmp_path / files[1]).read_bytes() == picture()
+    assert (tmp_path / files[0]).stat().st_mode & 0o777 == 0o600
+    job = batchgen.Job.from_dict(
+        {
+            "name": "mails",
+            "input": {"path": str(table), "id": "id"},
+            "prompt": {"user": "{{ body }}"},
+            "attach": {"column": "files"},
+            "model": {"provider": "dashscope", "name": "qwen3.6-plus", "parameters": PARAMETERS},
+            "output": {"path": str(tmp_path / "out"), "columns": ["subject"]},
+        }
+    )
+    _, results = run(job, simulator)
+    assert {row["status"] for row in results} == {"succeeded"}
+
+
+def test_the_data_of_files_is_cut_where_check_shows_a_request(tmp_path):
+    report = check_job(make_job(tmp_path, [{"n": 1, "files": [noise((300, 300), "PNG")]}]), show=1)
+    text = json.dumps(report.requests[0].body)
+    assert "letters)" in text
+    assert len(text) < 2_000
+    assert base64.b64encode(b"\x89PNG").decode()[:5] in text
