@@ -21,7 +21,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "sample_data"
 JOBS = sorted((ROOT / "jobs").glob("*.toml"))
-CORRIDOR = ["name", "input", "prompt", "model", "limits", "retry", "pricing", "response", "evaluate", "output"]
+CORRIDOR = [
+    "name",
+    "input",
+    "prompt",
+    "attach",
+    "model",
+    "limits",
+    "retry",
+    "pricing",
+    "response",
+    "evaluate",
+    "output",
+]
 RESULT_COLUMNS = {
     "row_id", "status", "completion", "reasoning", "tool_calls", "parsed", "finish_reason", "input_tokens",
     "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens", "cost", "model", "request_id", "attempts",

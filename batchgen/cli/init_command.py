@@ -8,7 +8,7 @@ from batchgen.cli.options import EXIT_COMPLETE
 from batchgen.errors import UsageError
 from batchgen.text.terminal import harmless
 
-_SAMPLES = ("email", "labelling", "cost", "multi-turn")
+_SAMPLES = ("email", "labelling", "cost", "invoices", "multi-turn")
 
 
 @click.command(name="init")

@@ -17,6 +17,7 @@ from batchgen.job.check import check_job
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.parts import assemble
 from batchgen.job.render import loaded, rendered
+from batchgen.mail.kept_files import KeptFiles
 from batchgen.money.worst_case import WorstCase
 from batchgen.secret import Secret
 from batchgen.simulator import Settings, start_in_thread
@@ -136,7 +137,7 @@ def test_mails_keep_their_files_for_a_job(tmp_path, capsys, simulator):
         if number == 0:
             body = pdf("Invoice 7 of the fifth of May: 40.00 EUR in total.")
             mail.add_attachment(body, maintype="application", subtype="pdf", filename="invoice.pdf")
-            mail.add_attachment(picture(), maintype="image", subtype="png", filename="../../scan.png")
+            mail.add_attachment(picture(), maintype="image", subtype="png", filename="scan.png")
             mail.add_attachment(picture((80, 80)), maintype="image", subtype="png", filename="SCAN.png")
         (mails / f"{number}.eml").write_bytes(mail.as_bytes())
     table = tmp_path / "mails.parquet"
@@ -170,3 +171,14 @@ def test_the_data_of_files_is_cut_where_check_shows_a_request(tmp_path):
     assert "letters)" in text
     assert len(text) < 2_000
     assert base64.b64encode(b"\x89PNG").decode()[:5] in text
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x.png", "/etc/passwd", "a\\b.png", "..", "", "x" * 300 + ".png", "n\0ul.png", "CON"]
+)
+def test_no_name_of_an_attachment_leads_elsewhere(tmp_path, name):
+    """Names come from the sender."""
+    kept = KeptFiles(tmp_path / "t.parquet")
+    (path,) = kept.keep("<1@example.org>", [(name, b"1")])
+    assert (tmp_path / path).resolve().parent.parent == (tmp_path / "t.parquet.files").resolve()
+    assert (tmp_path / path).read_bytes() == b"1"

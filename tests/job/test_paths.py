@@ -23,6 +23,9 @@ path = "data/in.csv"
 user_file = "prompts/user.txt"
 system_file = "prompts/system.txt"
 examples = "../shots.csv"
+[attach]
+column = "files"
+folder = "../scans"
 [model]
 provider = "dashscope"
 name = "qwen-plus"
@@ -55,6 +58,7 @@ def test_paths_count_from_the_folder_of_the_job_file(place):
         "prompt.system_file": "jobs/prompts/system.txt",
         "prompt.user_file": "jobs/prompts/user.txt",
         "prompt.examples": "shots.csv",
+        "attach.folder": "scans",
         "response.schema": "jobs/answer.schema.json",
         "pricing.file": "jobs/prices.toml",
         "output.path": "out",
@@ -113,7 +117,11 @@ def test_a_value_of_another_type_is_left_to_the_check_of_types(place, table):
 
 def test_every_key_that_names_a_file_is_known():
     """A new key with a path in it has to be in the table."""
-    keys = {key for key in all_keys(Job, "") if key.rpartition(".")[2].endswith(("path", "file", "schema", "examples"))}
+    keys = {
+        key
+        for key in all_keys(Job, "")
+        if key.rpartition(".")[2].endswith(("path", "file", "schema", "examples", "folder"))
+    }
     assert keys == set(PATH_KEYS)
 
 
@@ -124,6 +132,7 @@ def test_a_run_goes_on_from_any_directory(place, monkeypatch):
     (place / "jobs" / "user.txt").write_text("{{ text }}")
     (place / "jobs" / "answer.schema.json").write_text('{"type": "object", "properties": {"a": {"type": "string"}}}')
     job = JOB.replace("prompts/user.txt", "user.txt").replace('system_file = "prompts/system.txt"\n', "")
+    job = job.replace('[attach]\ncolumn = "files"\nfolder = "../scans"\n', "")
     job = job.replace('examples = "../shots.csv"\n', "").replace('[pricing]\nfile = "./prices.toml"\n', "")
     (place / "jobs" / "job.toml").write_text(job, encoding="utf-8")
     with closing(start_in_thread(Settings())) as simulator:
