@@ -182,3 +182,18 @@ def test_no_name_of_an_attachment_leads_elsewhere(tmp_path, name):
     (path,) = kept.keep("<1@example.org>", [(name, b"1")])
     assert (tmp_path / path).resolve().parent.parent == (tmp_path / "t.parquet.files").resolve()
     assert (tmp_path / path).read_bytes() == b"1"
+
+
+def test_the_vendors_batches_take_files_too(tmp_path, capsys):
+    """A row whose file cannot be sent fails alone, and the others come back from their batch."""
+    (tmp_path / "a.png").write_bytes(picture())
+    (tmp_path / "thin.png").write_bytes(picture((5, 99)))
+    job = make_job(tmp_path, [{"n": 1, "files": "a.png"}, {"n": 2, "files": "thin.png"}, {"n": 3, "files": None}])
+    (tmp_path / "job.toml").write_text(job.to_toml())
+    with pytest.raises(SystemExit, match=r"^1$"):
+        main(["run", str(tmp_path / "job.toml"), "--simulate", "--lane", "batch", "--json", "--quiet"])
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["succeeded"], summary["failed"]) == (2, 1)
+    results = batchgen.read_results(tmp_path / "out").to_pylist()
+    assert [row["status"] for row in results] == ["succeeded", "failed", "succeeded"]
+    assert "11 on each side" in results[1]["error_message"]

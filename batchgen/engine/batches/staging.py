@@ -22,7 +22,7 @@ from batchgen.money.worst_case import Unbounded
 from batchgen.storage.batch_files import StagedFiles, StagedRow, encode_row
 from batchgen.storage.batch_table import BatchRecord
 from batchgen.tokens.count import rough_tokens
-from batchgen.values import Prompt, Request, Turn
+from batchgen.values import Failure, Prompt, Request, Turn
 
 MOST_GROUPS = 8
 """Files that are written at a time: one for each model and setting of its thinking."""
@@ -81,6 +81,13 @@ class Staging:
     async def add(self, work: RowInProgress, *, turns: tuple[Turn, ...] = (), rounds: int = 0) -> Placed:
         """Take a row in. Raises `BudgetStop` where nothing bounds its cost, `StorageStop` when the disk refuses."""
         tools = self._tools
+        attachments = tools.parts.requests.attachments
+        if work.prompt.attached and attachments is not None:
+            loaded = await anyio.to_thread.run_sync(attachments.load, work.prompt)
+            if isinstance(loaded, Failure):
+                self._live.add([work])  # which fails it with the reason
+                return "live"
+            work.prompt = loaded
         request = tools.parts.requests.provider.build_request(work.prompt, stream=False)
         tokens = int(rough_tokens(len(request.body)) * TOKEN_MARGIN)
         first = work.prompt if work.dialogue is None else work.dialogue.first
