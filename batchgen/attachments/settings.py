@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, to_builtins
 
 
 class AttachSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,3 +23,9 @@ class AttachSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_side: Annotated[int, Meta(ge=64)] | None = None
     detail: Literal["low", "high", "auto", "original"] | None = None
     unreadable: Literal["fail", "name"] = "fail"
+
+    def parts(self) -> dict[str, Any]:
+        """Return the settings that decide what is sent for a file."""
+        found: dict[str, Any] = to_builtins(self)
+        del found["folder"]
+        return found

@@ -20,7 +20,7 @@ from batchgen.errors import JobError
 from batchgen.job.endpoint import Endpoint, secrets_of
 from batchgen.job.endpoint_settings import endpoint_jobs, endpoint_names
 from batchgen.job.examples import load_examples
-from batchgen.job.settings import ColumnReference, Job, attach_parts, holds_secret, public_headers
+from batchgen.job.settings import ColumnReference, Job, holds_secret, public_headers
 from batchgen.money.job_prices import JobPrices
 from batchgen.money.prices import PriceTable, load_prices
 from batchgen.money.worst_case import Unbounded, WorstCase
@@ -171,7 +171,7 @@ def _request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
             job.model.provider,
             settings,
             _reading(answers),
-            attach=None if job.attach is None else attach_parts(job.attach),
+            attach=None if job.attach is None else job.attach.parts(),
         ),
         model=model,
         price_of=_prices(job, endpoint, model, notes, lane),

@@ -25,6 +25,7 @@ from batchgen.errors import JobError
 from batchgen.files.nearest import did_you_mean
 from batchgen.job.batch_settings import BatchSettings, check_batch
 from batchgen.job.endpoint_settings import EndpointSettings, check_endpoints, endpoint_jobs
+from batchgen.job.engine_settings import EngineSettings
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.export import job_table, job_toml
 from batchgen.job.paths import resolve_paths
@@ -138,15 +139,6 @@ class OutputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     path: str
     columns: Literal["all"] | list[str] = "all"
     mode: Literal["private", "group"] = "private"
-
-
-class EngineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[engine]`: which processes send the requests: this one and `workers` of its own, or actors on the nodes of the
-    Ray cluster at `address`."""
-
-    kind: Literal["local", "ray"] = "local"
-    workers: Annotated[int, Meta(ge=1, le=1_000)] | None = None
-    address: str | None = None
 
 
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -290,7 +282,7 @@ def answer_parts(job: Job, prompt_parts: Mapping[str, str]) -> dict[str, Any]:
     omitted = sorted({*job.model.omit} - {"stream_options", "incremental_output", "model"})
     return {
         **prompt_parts,
-        **({} if job.attach is None else {"attach": attach_parts(job.attach)}),
+        **({} if job.attach is None else {"attach": job.attach.parts()}),
         "input": {"id": job.input.id},
         "model": {
             "provider": wire_of(job.model.provider),
@@ -300,13 +292,6 @@ def answer_parts(job: Job, prompt_parts: Mapping[str, str]) -> dict[str, Any]:
             **({"omit": omitted} if omitted else {}),
         },
     }
-
-
-def attach_parts(settings: AttachSettings) -> dict[str, Any]:
-    """Return the settings of `[attach]` that decide what is sent for a file."""
-    parts: dict[str, Any] = msgspec.to_builtins(settings)
-    del parts["folder"]
-    return parts
 
 
 def public_headers(job: Job) -> dict[str, str]:
