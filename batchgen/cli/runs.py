@@ -150,7 +150,7 @@ def evaluate_command(
     import msgspec
 
     from batchgen.evaluation.evaluate import evaluate, gold_of, write_measures
-    from batchgen.evaluation.text import evaluation_text
+    from batchgen.evaluation.sections import evaluation_text
 
     settings, rows = gold_of(directories, gold, reviewed)
     if seed is not None:

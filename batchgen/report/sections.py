@@ -43,7 +43,7 @@ def run_document(
     `prefix` makes the names of its charts differ from those of another run in the same page.
     """
     if evaluation is not None:
-        from batchgen.report.against_gold import gold_blocks
+        from batchgen.evaluation.sections import gold_blocks
 
         against_gold: list[Block] = gold_blocks(evaluation, texts or {})
     else:

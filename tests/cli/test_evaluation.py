@@ -31,8 +31,8 @@ def test_evaluate_prints_writes_and_tells_as_json(command, run, tmp_path):
         "evaluate", "out", "--gold", "gold", "--rows", "3", "--parquet", "m.parquet", "--compared", "c.parquet"
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "accuracy  75.0 % [" in done.stdout
-    assert done.stdout.count('gold "another", predicted') == 3
+    assert "accuracy               75.0 % (" in done.stdout
+    assert done.stdout.count("    gold: another\n    answer: ") == 3
     told = json.loads(command("evaluate", "out", "--gold", "gold", "--json").stdout)
     assert (told["rows"], told["accuracy"]["value"]) == (40, 0.75)
     measures = pq.read_table(tmp_path / "m.parquet").to_pylist()

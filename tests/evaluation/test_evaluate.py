@@ -18,7 +18,8 @@ from batchgen.evaluation.evaluate import (
     settings_of_run,
     write_measures,
 )
-from batchgen.evaluation.text import evaluation_text, plain
+from batchgen.evaluation.sections import evaluation_text
+from batchgen.evaluation.text import plain
 from batchgen.simulator import Settings, expected_answer, start_in_thread
 from tests.evaluation.publishing import publish
 
@@ -57,7 +58,7 @@ def test_failed_rows_count_as_wrong(tmp_path):
     found = evaluate(run, LABELS)
     assert (found.rows, found.unanswered, found.accuracy.value) == (4, 1, 3 / 4)
     assert ("b", "(no answer)", 1) in [(c.gold, c.predicted, c.rows) for c in found.labels.confusion]
-    assert "no answer: the row failed" in evaluation_text(found)
+    assert "answer: none: the row failed" in evaluation_text(found)
 
 
 def test_labels_that_are_called_like_no_label(tmp_path):
@@ -173,7 +174,7 @@ def test_gold_spellings_that_fall_together_are_said(tmp_path):
     gold = ["Cat", "cat", "dog", "CAT.", None, "dog"]
     found = evaluate(publish(tmp_path / "run", {"label": gold}, ["cat"] * 6), LABELS)
     assert [(one.column, one.spellings) for one in found.same_gold] == [("label", ["Cat", "cat", "CAT."])]
-    assert 'label: "Cat", "cat", "CAT."' in evaluation_text(found)
+    assert 'label\n    "Cat", "cat", "CAT."' in evaluation_text(found)
     fields = evaluate(tmp_path / "run", EvaluationSettings(gold={"x": "label"}))
     assert fields.same_gold == found.same_gold
 
@@ -358,4 +359,4 @@ def test_a_run_of_the_simulator_is_evaluated(tmp_path):
     found = evaluate(tmp_path / "out", EvaluationSettings(gold="gold"))
     assert (found.rows, found.accuracy.value) == (40, 0.5)
     assert len(found.disagreements) == 10
-    assert "accuracy  50.0 %" in evaluation_text(found)
+    assert "accuracy               50.0 % (" in evaluation_text(found)

@@ -3,8 +3,8 @@
 import pytest
 
 from batchgen.evaluation.labels import Cell
+from batchgen.evaluation.sections import confusion_matrix
 from batchgen.report import read_report
-from batchgen.report.against_gold import confusion_matrix
 from batchgen.report.estimate import estimate_page
 from batchgen.report.html import page
 from batchgen.report.sections import run_document, runs_document

@@ -6,8 +6,8 @@ from html import unescape
 import pytest
 
 from batchgen.evaluation.labels import Cell
+from batchgen.evaluation.sections import confusion_matrix
 from batchgen.report import read_report
-from batchgen.report.against_gold import confusion_matrix
 from batchgen.report.html import page
 from batchgen.report.sections import run_document, runs_document
 from batchgen.text.sections import Chart, Facts, Note, Passages, Table, sections_text

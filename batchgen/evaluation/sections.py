@@ -1,4 +1,4 @@
-"""Answers against gold, as a part of the report's page: the measures, a confusion matrix, and the rows to look at."""
+"""An evaluation as sections, for the terminal and for the report's page: measures, confusions, rows to look at."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from collections.abc import Mapping, Sequence
 from batchgen.evaluation.comparison import Compared
 from batchgen.evaluation.evaluate import Evaluation
 from batchgen.evaluation.labels import Cell
-from batchgen.evaluation.statistics import Measure
+from batchgen.evaluation.statistics import LEVEL, Measure
 from batchgen.text.figures import count, plain, plain_lines
-from batchgen.text.sections import Block, Fact, Facts, Passage, Passages, Table
+from batchgen.text.sections import Block, Document, Fact, Facts, Passage, Passages, Section, Table, sections_text
 
 _MOST_ON_A_PHONE = 7
 _MOST_MEASURES, _MOST_ROWS, _MOST_LABELS = 40, 20, 12
 
 
+def evaluation_text(evaluation: Evaluation) -> str:
+    """Return an evaluation for a terminal."""
+    blocks = gold_blocks(evaluation, {})
+    return sections_text(Document(plain(evaluation.directory, 300), [], [Section("", blocks)]))
+
+
 def gold_blocks(evaluation: Evaluation, texts: Mapping[str, str]) -> list[Block]:
     """Return what an evaluation found; `texts` are what was asked, by row."""
     what = "accuracy" if evaluation.labels is not None else "all fields right"
-    facts = [
-        Fact(
-            what,
-            _value(evaluation.accuracy),
-            f"{_interval(evaluation.accuracy)}, {count(evaluation.rows)} rows with gold",
-        )
-    ]
+    based = f"{count(evaluation.rows)} rows with gold"
+    if evaluation.without_gold:
+        based += f", {count(evaluation.without_gold)} without are left out"
+    facts = [Fact(what, _value(evaluation.accuracy), f"{_interval(evaluation.accuracy)}; {based}")]
+    if evaluation.unanswered:
+        facts.append(Fact("no answer", count(evaluation.unanswered), "rows with gold, which count as wrong"))
     if evaluation.labels is not None:
         labels = evaluation.labels
         facts.append(Fact("mean F1 of the labels", _value(labels.macro_f1), _interval(labels.macro_f1)))
@@ -40,15 +45,34 @@ def gold_blocks(evaluation: Evaluation, texts: Mapping[str, str]) -> list[Block]
             for one in labels.labels[:_MOST_MEASURES]
         ]
     else:
-        head = ["field", "exact", "normalised match", "precision", "recall"]
+        head = ["field", "exact", "normalised", "precision", "recall", "F1", "missed", "invented", "wrong"]
         rows = [
-            [plain(one.field, 60), *map(_both, (one.exact, one.match, one.precision, one.recall))]
+            [
+                plain(one.field, 60),
+                _value(one.exact),
+                _both(one.match),
+                _value(one.precision),
+                _value(one.recall),
+                _both(one.f1),
+                *map(count, (one.missed, one.invented, one.wrong)),
+            ]
             for one in evaluation.fields
         ]
-    note = "Intervals at 95 %, bootstrap over rows."
+    note = (
+        f"Intervals at {100 * LEVEL:.0f} %, bootstrap over rows, {count(evaluation.resamples)} resamples, seed "
+        f"{evaluation.seed}."
+    )
     blocks: list[Block] = [Facts(facts, large=True), Table("Measures", head, rows, note=note)]
     if evaluation.labels is not None and evaluation.labels.confusion:
         blocks.append(confusion_matrix(evaluation.labels.confusion))
+    if evaluation.same_gold:
+        same = [
+            Passage(plain(one.column, 60), ", ".join(f'"{plain(text, 60)}"' for text in one.spellings))
+            for one in evaluation.same_gold[:_MOST_ROWS]
+        ]
+        more = f"the first {_MOST_ROWS} of {count(len(evaluation.same_gold))}"
+        note = more if len(evaluation.same_gold) > _MOST_ROWS else ""
+        blocks.append(Passages("Gold values that are spelled differently and count as one", same, note))
     for title, found in (
         ("Disagreements, the surest answers first", evaluation.disagreements),
         ("Right answers that were unsure", evaluation.unsure),
