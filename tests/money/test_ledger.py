@@ -125,6 +125,7 @@ def test_summary_json():
         "unknown_finish_reasons": {},
         "cut": 0,
         "endpoints": [],
+        "batches": [],
         "simulated": False,
     }
 
