@@ -7,11 +7,13 @@ passed over when a batch is read again after a kill.
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 
 import anyio.lowlevel
+import anyio.to_thread
 import msgspec
 from msgspec import Struct
 
@@ -29,10 +31,13 @@ from batchgen.pace.retry import is_retryable
 from batchgen.providers.batch_api import BatchStatus, ResultLine
 from batchgen.storage.batch_files import StagedRow, StagedRows, results_path
 from batchgen.storage.batch_table import BatchRecord
-from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Turn
+from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Turn, Verdict
 
 YIELD_ROWS = 200
 """Lines between two looks at what else is to be done."""
+
+MOST_SHORT = 3
+"""So many downloads of the same results may come short before they count as all there is."""
 
 _NOTHING = Decimal(0)
 
@@ -59,6 +64,7 @@ class Collecting:
         self._parts = tools.parts
         self._budget = tools.parts.budget
         self._worked = tools.parts.worked
+        self._short: dict[Path, int] = {}
         self.out: Outlet
 
     async def download(self, record: BatchRecord, status: BatchStatus) -> list[Path] | Failure:
@@ -70,8 +76,33 @@ class Collecting:
             refused = response if isinstance(response, Failure) else tools.api.refusal(response)
             if refused is not None:
                 return refused
+            cut = await self._cut_short(record, status.results[place], path)
+            if cut is not None:
+                return cut
             paths.append(path)
         return paths
+
+    async def _cut_short(self, record: BatchRecord, name: str, path: Path) -> Failure | None:
+        """Return a failure for a download that ended in order, but too soon; after a few of them it is believed.
+
+        Vendors with files say how long one is; the others have a line for every row.
+        """
+        tools = self._tools
+        if tools.api.inline:
+            came, whole = await anyio.to_thread.run_sync(_lines_of, path), record.rows
+        else:
+            response = await tools.call(tools.api.file(name))
+            file = response if isinstance(response, Failure) else tools.api.read_file(response)
+            if isinstance(file, Failure) or file.bytes is None:
+                return None
+            came, whole = os.stat(path).st_size, file.bytes
+        if came >= whole:
+            return None
+        self._short[path] = self._short.get(path, 0) + 1
+        if self._short[path] > MOST_SHORT:
+            return None
+        told = f"{came:,} of {whole:,} {'lines' if tools.api.inline else 'bytes'} of results came"
+        return Failure(FailureKind.NETWORK, Verdict.RETRY, told)
 
     async def collect(self, record: BatchRecord, status: BatchStatus, paths: list[Path]) -> BatchRecord:
         """Bring every row of a batch further and return the batch as collected.
@@ -236,3 +267,9 @@ class Collecting:
 def _is_whole(word: str) -> bool:
     """Whether a vendor says that it has asked every row of a batch."""
     return not any(part in word.lower() for part in ("expire", "timeout", "cancel"))
+
+
+def _lines_of(path: Path) -> int:
+    """Return how many lines a file has; blank ones are none."""
+    with path.open("rb") as file:
+        return sum(bool(line.strip()) for line in file)

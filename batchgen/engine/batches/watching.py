@@ -34,6 +34,7 @@ class Watching:
         self._due: dict[int, float] = {}
         self._pause: dict[int, float] = {}
         self._misses: dict[int, int] = {}
+        self._fruitless: dict[int, int] = {}
         self._cleanings: dict[int, int] = {}
         self.trouble: Failure | None = None
         self.longest_s = 0.0
@@ -72,7 +73,7 @@ class Watching:
         self.trouble = failure
         if failure.http_status not in (404, 410):
             self._tools.stop_for(failure)
-        elif self._miss(record) >= MOST_MISSES:
+        elif _counted(self._misses, record) >= MOST_MISSES:
             if not self._returning.seen_any:
                 raise self._tools.stopped(
                     f"The vendor knows nothing of batch {record.id}, which this run has open there: {failure.message}",
@@ -81,10 +82,6 @@ class Watching:
             self._tools.tell(f"Batch {record.id} is gone at the vendor: its rows are asked again.")
             await self._returning.whole(record, "gone at the vendor", counts=True)
         self._later(record)
-
-    def _miss(self, record: BatchRecord) -> int:
-        misses = self._misses[record.number] = self._misses.get(record.number, 0) + 1
-        return misses
 
     async def _seen(self, record: BatchRecord, found: BatchStatus) -> BatchRecord:
         """Take over what the vendor says of a batch."""
@@ -108,7 +105,8 @@ class Watching:
     async def _collect(self, record: BatchRecord, found: BatchStatus) -> bool:
         tools = self._tools
         expected = not found.results and (found.completed or found.total is None or found.total > 0)
-        if expected and found.word.lower() in ("completed", "success") and self._miss(record) <= MOST_MISSES + 2:
+        late = expected and found.word.lower() in ("completed", "success")
+        if late and _counted(self._fruitless, record) <= MOST_MISSES + 2:
             self._later(record)  # the files of results may be named later than the end
             return False
         paths = await self._collecting.download(record, found)
@@ -116,7 +114,7 @@ class Watching:
             self.trouble = paths
             if paths.http_status not in (404, 410):
                 tools.stop_for(paths)
-            elif self._miss(record) > MOST_MISSES + 2:
+            elif _counted(self._fruitless, record) > MOST_MISSES + 2:
                 tools.tell(f"The results of batch {record.id} are gone at the vendor: its rows are asked again.")
                 await self._returning.whole(record, "its results are gone", counts=True)
             self._later(record)
@@ -174,3 +172,9 @@ class Watching:
         pause_s = self._pause.get(record.number, self._tools.settings.poll_s)
         self._due[record.number] = self._tools.times.clock() + pause_s
         self._pause[record.number] = min(max(LONGEST_POLL_S, self._tools.settings.poll_s), pause_s * SLOWER)
+
+
+def _counted(counts: dict[int, int], record: BatchRecord) -> int:
+    """Count one more of a batch, and return how many there are."""
+    counts[record.number] = counts.get(record.number, 0) + 1
+    return counts[record.number]

@@ -1,0 +1,168 @@
+"""Jobs in the batch lane against a vendor that does everything oddly: each row once, right, and bought once.
+
+The books of the simulator are compared with those of the run to the token, whatever set of oddities was drawn and
+whenever the run is killed.
+"""
+
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+import tomli_w
+
+import batchgen
+from batchgen.job.endpoint import Endpoint
+from batchgen.job.settings import Job
+from batchgen.results.committed import read_results
+from batchgen.secret import Secret
+from batchgen.simulator import Settings, expected_answer, start_in_thread
+from batchgen.simulator.batches.oddity_names import ODDITIES
+from batchgen.storage.run_state import SIMULATOR
+from tests.inputs import write_csv
+from tests.survival.harness import ROOT
+
+PATHS = {"openai": "/v1", "dashscope": "/compatible-mode/v1", "anthropic": ""}
+STOPS = {"failed_billing", "credit_low", "failed_model", "create_refused", "ended_empty"}
+"""The vendor says that nothing can succeed: the run stops, and says why."""
+
+APART = {"row_starved", "gone", "create_hang"}
+"""Answers are others than live, or are paid and lost, or take their time: compared elsewhere."""
+
+RANDOM = sorted({*ODDITIES} - STOPS - APART)
+FOR_ALL = {"status_case", "counts_zero", "counts_null", "counts_absent", "error_id_empty", "times_iso", "times_ms"}
+FOR_ALL |= {"times_placeholder", "expires_null", "metadata_null", "shuffled", "bom", "crlf", "blank_lines", "no_role"}
+FOR_ALL |= {"no_final_newline", "one_file", "error_file_empty", "body_string", "error_code_name", "line_separators"}
+FOR_ALL |= {"output_id_early", "output_id_late", "unknown_word", "rest_left_out", "file_slow", "file_lag", "list_lag"}
+"""What may be so every time; other oddities meet a part."""
+
+
+def drawn(seed):
+    """Return a set of oddities, each with its share or its number of times."""
+    chance = random.Random(seed)
+    names = chance.sample(RANDOM, chance.randint(1, 7))
+    return tuple(name if name in FOR_ALL else f"{name}={chance.choice(['1x', '2x', '0.1', '0.3'])}" for name in names)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Return a job in the batch lane, and the texts of its rows."""
+
+    def make(provider, rows, seed=0):
+        texts = [f"text {n} of {seed}" for n in range(rows)]
+        return texts, {
+            "name": "odd",
+            "input": {"path": str(write_csv(tmp_path / "in.csv", texts))},
+            "prompt": {"user": "{{ text }}"},
+            "model": {"provider": provider, "name": "m", "lane": "batch", "parameters": {"max_tokens": 300}},
+            "output": {"path": str(tmp_path / "out")},
+            "batch": {"rows": 25, "poll_s": 1},
+            "pricing": {"models": {"m": {"input": 2, "output": 8, "currency": "USD"}}},
+            "retry": {"max_attempts": 8},
+        }
+
+    return make
+
+
+@pytest.fixture
+def trial(table, tmp_path):
+    """Run a job against a vendor with these oddities; return what the run says, the vendor's books, and its rows."""
+
+    def run(oddities, provider="openai", rows=60, seed=0):
+        settings = Settings(seed=seed, batch_speed=1_000_000, oddities=tuple(oddities), hang_s=0.2)
+        texts, tables = table(provider, rows, seed)
+        with start_in_thread(settings, directory=tmp_path / "vendor") as server:
+            endpoint = Endpoint(server.url + PATHS[provider], Secret("k"), SIMULATOR)
+            done = batchgen.run(Job.from_dict(tables), endpoint=endpoint)
+            return done, server.stats(), server.batch_rows(), texts
+
+    return run
+
+
+def judge(summary, stats, rows, texts, path, seed=0):
+    """Each row is there once with its answer, and both sides' books are the same."""
+    found = read_results(path)
+    assert found["row_id"].to_pylist() == [str(n) for n in range(len(texts))]
+    for text, answer, status in zip(texts, found["completion"].to_pylist(), found["status"].to_pylist(), strict=True):
+        assert (status, answer) == ("succeeded", expected_answer(text, seed=seed))
+    names = ("input_tokens", "output_tokens")
+    assert {name: summary[name] for name in names} == {name: stats["billed_delivered"][name] for name in names}
+    bought = [row.digest for row in rows if not row.lost]
+    assert len({*bought}) == len(bought)
+
+
+@pytest.mark.parametrize("provider", PATHS)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 200))])
+def test_any_set_of_oddities(trial, tmp_path, provider, seed):
+    """A draw in the usual suite, hundreds by hand."""
+    odd = drawn(f"{provider} {seed}")
+    done, stats, rows, texts = trial(odd, provider, seed=seed)
+    assert done.state == "complete", odd
+    judge(
+        {"input_tokens": done.input_tokens, "output_tokens": done.output_tokens},
+        stats,
+        rows,
+        texts,
+        tmp_path / "out",
+        seed,
+    )
+
+
+def test_results_that_never_come_are_given_up(trial):
+    """A batch that has ended without results is not looked at for ever: its rows are asked again."""
+    done, _, _, _ = trial(("ended_empty=1x",), "anthropic")
+    assert (done.state, done.succeeded) == ("complete", 60)
+
+
+@pytest.mark.parametrize("provider", PATHS)
+def test_a_download_that_ends_too_soon_is_made_again(trial, tmp_path, provider):
+    """Also if the server says that it was all of it: the file's size, or the number of lines, tells otherwise."""
+    done, stats, rows, texts = trial(("download_chunked_short=2x",), provider)
+    judge(
+        {"input_tokens": done.input_tokens, "output_tokens": done.output_tokens}, stats, rows, texts, tmp_path / "out"
+    )
+
+
+@pytest.mark.parametrize("oddity", sorted(STOPS))
+def test_after_a_stop_the_run_goes_on(trial, tmp_path, oddity):
+    """The reason has gone, the same command again answers the rest, and nothing was bought twice."""
+    done, _, _, _ = trial((f"{oddity}=1x",))
+    assert done.state == "stopped"
+    assert done.error
+    done, stats, rows, texts = trial(())
+    assert done.state == "complete"
+    judge(
+        {"input_tokens": done.input_tokens, "output_tokens": done.output_tokens}, stats, rows, texts, tmp_path / "out"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("provider", PATHS)
+@pytest.mark.parametrize("seed", range(30))
+def test_a_run_that_is_killed_again_and_again(table, tmp_path, provider, seed):
+    """Before or after any state of a batch is recorded, the vendor's process with it, oddities or none."""
+    chance = random.Random(seed)
+    texts, tables = table(provider, 60)
+    path = tmp_path / "job.toml"
+    path.write_text(tomli_w.dumps(tables))
+    odd = drawn(f"killed {provider} {seed}") if seed % 2 else ("create_lost=0.3",)
+    for kill in (*(chance.randint(1, 12) for _ in range(4)), 0):
+        order = json.dumps({"oddities": odd, "vendor": str(tmp_path / "vendor"), "kill": kill})
+        command = [
+            sys.executable,
+            "-m",
+            "tests.survival.killed_batches",
+            order,
+            "run",
+            str(path),
+            "--simulate",
+            "--json",
+        ]
+        done = subprocess.run(
+            [*command, "--no-progress"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode in ((-9, 0) if kill else (0,)), done.stderr
+    summary = json.loads(done.stdout)
+    with start_in_thread(Settings(), directory=tmp_path / "vendor") as server:
+        judge(summary, server.stats(), server.batch_rows(), texts, tmp_path / "out")
