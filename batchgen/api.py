@@ -23,6 +23,7 @@ from batchgen.engine.protocol import BuildEngine
 from batchgen.engine.reporter import Reporter
 from batchgen.engine.run import run_job
 from batchgen.engine.summary import Summary
+from batchgen.errors import OutputError
 from batchgen.files.modes import GROUP, PRIVATE
 from batchgen.job.batch_job import store_batch_job
 from batchgen.job.endpoint import Endpoint, endpoint_of
@@ -32,6 +33,9 @@ from batchgen.job.reuse import named_runs, open_reuse
 from batchgen.job.settings import Job
 from batchgen.job.spooled_input import input_for_run
 from batchgen.job.stored import keep_scan, scanned, store_job
+from batchgen.results.carried_review import carry_review
+from batchgen.storage.earlier_runs import stored_runs
+from batchgen.storage.own_files import REVIEW_FILE
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, run_fingerprints
 from batchgen.storage.set_aside import lost_run_hint
@@ -125,7 +129,8 @@ async def arun(
             saved = msgspec.convert(directory.state.summary, Summary, from_attributes=True)
             return msgspec.structs.replace(saved, output=str(directory.path))
         build = engine or _engine(parts, directory, transport, others, mode, pilot=only is not None)
-        return await run_job(
+        sources = [run.path for run in (*stored_runs(directory.reuse, directory.path, lambda text: None), *named)]
+        summary = await run_job(
             parts,
             scan,
             directory,
@@ -135,6 +140,15 @@ async def arun(
             only=only,
             open_reuse=partial(open_reuse, parts, directory, named, refresh, reporter.note),
         )
+        if sources and summary.state == "complete":
+            try:
+                kept = await anyio.to_thread.run_sync(carry_review, directory.path, sources)
+            except OutputError as error:
+                reporter.note(f"What was checked in earlier runs is not kept here: {error}")
+            else:
+                if kept:
+                    reporter.note(f"{kept:,} checked values of earlier runs are kept in {REVIEW_FILE}.")
+        return summary
 
 
 def _engine(

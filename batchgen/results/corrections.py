@@ -85,6 +85,20 @@ class ReviewFile:
         self._change(with_more)
         return moment
 
+    def add_earlier(self, corrections: Sequence[Correction]) -> int:
+        """Keep what was said of earlier runs, before all else; what is there already of a row and field stays. Return
+        how many were added."""
+        added: list[Correction] = []
+
+        def with_earlier(before: list[Correction]) -> list[Correction]:
+            known = {(one.row, one.field) for one in before}
+            added[:] = sorted((c for c in corrections if (c.row, c.field) not in known), key=lambda one: one.when)
+            return [*added, *before]
+
+        if corrections:
+            self._change(with_earlier)
+        return len(added)
+
     def take_back(self, row: str, when: datetime) -> None:
         """Remove what was kept of a row at a time."""
         self._change(lambda before: [one for one in before if (one.row, one.when) != (row, when)])

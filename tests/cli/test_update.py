@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from batchgen.results.corrections import ReviewFile
 from tests.cli.conftest import results_of
 from tests.inputs import write_csv
 
@@ -130,6 +131,56 @@ def test_the_summary_says_what_was_saved(command, grown, tmp_path):
     assert f"{OLD} answers of earlier runs" in command("report", tmp_path / "out").stdout
     told = command("run", path, "--update", "--fresh")
     assert (told.returncode, "give one of them" in told.stderr) == (2, True)
+
+
+def test_what_people_checked_stays_with_its_rows(command, grown, tmp_path):
+    """By the very answer, in any order and under any id; under another prompt by id, where the row is the same."""
+    path, _ = grown
+
+    def update(*more):
+        told = command("run", path, "--update", "--no-progress", "--set", "input.id=id", *more)
+        assert told.returncode == 0, told.stderr
+        return told
+
+    texts = [f"row {n}" for n in range(OLD + NEW)]
+    write_csv(tmp_path / "in.csv", texts[:OLD])
+    update()
+    write_csv(tmp_path / "in.csv", texts)
+    file = ReviewFile(tmp_path / "out")
+    before = {row["row_id"]: row["completion"] for row in results_of(tmp_path / "out")[0]}
+    for row, value in (("r1", "better"), ("r2", before["r2"]), ("r3", "gone")):
+        file.add(row, [("completion", value, before[row])], "me")
+    file.add("r1", [("completion", "best", before["r1"])], "you")
+    told = update()
+    assert "3 checked values of earlier runs are kept in review.parquet" in told.stderr
+    found = ReviewFile(tmp_path / "out").read()
+    assert [(one.row, one.value, one.was, one.by) for one in found] == [
+        ("r2", before["r2"], before["r2"], "me"),
+        ("r3", "gone", before["r3"], "me"),
+        ("r1", "best", before["r1"], "you"),
+    ]
+    texts = [f"row {n}" for n in reversed(range(OLD))]  # `r1` is another row now: its answer has moved to `r10`
+    write_csv(tmp_path / "in.csv", [text for text in texts if text != "row 3"])
+    update()
+    kept = ReviewFile(tmp_path / "out").latest()
+    rows = {row["row_id"]: row["text"] for row in results_of(tmp_path / "out")[0]}
+    assert {rows[row]: fields["completion"].value for row, fields in kept.items()} == {
+        "row 2": before["r2"],
+        "row 1": "best",
+    }
+    ReviewFile(tmp_path / "out").add("r0", [("completion", "mine", "x")], "me")
+    update("--set", "prompt.system=Say it otherwise.")
+    new = {row["row_id"]: row["completion"] for row in results_of(tmp_path / "out")[0]}
+    kept = {row: fields["completion"] for row, fields in ReviewFile(tmp_path / "out").latest().items()}
+    assert {rows[row]: one.value for row, one in kept.items()} == {
+        "row 2": before["r2"],
+        "row 1": "best",
+        "row 11": "mine",
+    }
+    assert all(one.was == new[row] for row, one in kept.items())
+    write_csv(tmp_path / "in.csv", [f"other {n}" for n in range(OLD)])
+    update()
+    assert ReviewFile(tmp_path / "out").read() == []
 
 
 def test_runs_that_lie_beside_are_said(command, grown, tmp_path):
