@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import anyio
 
+from batchgen.engine.account import Account
 from batchgen.engine.attempt import Attempts
 from batchgen.engine.endpoints import DearestCase, EndpointJudge, Site
 from batchgen.engine.model_requests import ModelRequests
@@ -25,6 +26,7 @@ from batchgen.pace.limiter import Limiter
 from batchgen.pace.pacer import Pacer
 from batchgen.pace.pacer_pool import PacerPool, PooledEndpoint
 from batchgen.pace.retry import RetryPolicy
+from batchgen.pace.shared_pacer import SharedPacer
 from batchgen.pace.values import Limits
 from batchgen.storage.pace_file import PaceRecord
 from batchgen.transport.protocol import OpenTransport
@@ -44,6 +46,7 @@ class OnlineEngine:
         requests, job = parts.requests, parts.requests.job
         self._limits = job.limits
         self._asked = requests.sites or (requests,)
+        self._shared: dict[str, SharedPacer] = {}
         self._sites = self._open_sites()
         self._pacer = self._sites[0].pacer if not requests.sites else self._pool()
         self._limiter = Limiter(self._pacer)
@@ -78,15 +81,15 @@ class OnlineEngine:
 
     def _open_sites(self) -> list[Site]:
         """Return the endpoints, those of one account with one pacer."""
-        sites, of_account = [], dict[str, Pacer]()
+        sites = []
         for place, (one, transport) in enumerate(zip(self._asked, self._transports, strict=True)):
             settings = self._parts.requests.job.model
-            account = settings.endpoints[place].account if self._parts.requests.sites else None
-            pacer = of_account.get(account or "")
-            if pacer is None:
+            account = settings.endpoints[place].account if self._parts.requests.sites else self._limits.account
+            pacer: Pacer | None = self._shared.get(account or "")
+            if pacer is None and account is not None:
+                pacer = self._shared[account] = SharedPacer(self._pace_limits(place), random.Random(), time.monotonic())
+            elif pacer is None:
                 pacer = Pacer(self._pace_limits(place), random.Random(), time.monotonic())
-                if account is not None:
-                    of_account[account] = pacer
             requests = ModelRequests(
                 one.provider,
                 one.model,
@@ -147,6 +150,8 @@ class OnlineEngine:
             side = await stack.enter_async_context(anyio.create_task_group())
             side.start_soon(self._record_pace)
             side.start_soon(self._look_at_health)
+            for name, pacer in self._shared.items():
+                side.start_soon(Account(name, pacer, self._limiter, self._parts.reporter.note).keep)
             await self._workers.run(rows, out, self._workers_wanted())
             side.cancel_scope.cancel()
         self._pace.add(self._pacer.snapshot(time.monotonic()))

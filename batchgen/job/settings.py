@@ -95,7 +95,7 @@ class ModelJobSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[limits]`: `timeout_s` bounds one attempt in seconds (streamed: the time without a byte); `budget` is an amount.
 
-    `concurrency` is the most requests in flight; if it is left out, the level is found during the run.
+    `concurrency` is the most requests in flight, found if it is left out. Runs here of one `account` share a pace.
 
     A run stops by itself after: `max_failed` failed rows (a number, or a share below 1); `max_alike_at_first` rows at
     the beginning that all fail alike, and `max_failed_in_a_row` failed rows without an answer between them (0 turns
@@ -112,6 +112,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_failed_in_a_row: Annotated[int, Meta(ge=0)] = 50
     stalled_s: _Positive = 300.0
     startup_wait_s: _Positive = 60.0
+    account: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class PricingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from batchgen.pace.pacer import Pacer
 from batchgen.pace.pacer_pool import PacerPool
+from batchgen.pace.shared_pacer import SharedPacer
 from batchgen.pace.values import Ticket
 from batchgen.values import Completion, FailureKind, Outcome, Throttle, Verdict
 
@@ -54,7 +55,8 @@ class Limiter:
     @property
     def in_flight(self) -> int:
         """Permits that are out."""
-        return self.pacer.in_flight
+        pacer = self.pacer
+        return pacer.mine if isinstance(pacer, SharedPacer) else pacer.in_flight
 
     def try_acquire(self, tokens: float, *, retry: bool = False) -> Ticket | None:
         """Return a permit if one is free and nobody waits for it; `tokens` estimates the prompt.
