@@ -13,8 +13,8 @@ import fcntl
 import hashlib
 import os
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -63,6 +63,11 @@ def _line(message: Message) -> bytes:
     return msgspec.json.encode(message) + b"\n"
 
 
+async def _next_line(reader: asyncio.StreamReader, timeout_s: float) -> bytes:
+    async with asyncio.timeout(timeout_s):
+        return await reader.readline()
+
+
 def account_directory() -> Path:
     """Return where accounts have their files: in the user's state directory."""
     state = os.environ.get("XDG_STATE_HOME") or ""
@@ -82,6 +87,7 @@ class Account:
         key = hashlib.blake2b(f"{socket.gethostname()}\0{name}".encode(), digest_size=10).hexdigest()
         self._lock_path = account_directory() / f"{key}.lock"
         self._socket_path = account_directory() / f"{key}.sock"
+        self._address = ""
         self._changed = asyncio.Event()
         self._terms = count(1)
         self._granted = 0  # permits that have come from this leader
@@ -92,24 +98,42 @@ class Account:
         """Lead or follow until cancelled; where neither can be, say so and go on alone."""
         try:
             self._lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if len(os.fsencode(self._socket_path)) > _LONGEST_SOCKET:
-                raise OSError(errno.ENAMETOOLONG, "the path is too long for a socket", str(self._socket_path))
-            while True:
-                lock = self._try_lock()
-                if lock is not None:
-                    try:
-                        await self._lead(lock)
-                    finally:
-                        os.close(lock)
-                else:
-                    await self._follow()
-                self._pacer.step_down()
+            with self._socket_address() as self._address:
+                await self._take_part()
         except OSError as error:
             self._pacer.step_down(Role.ALONE)
             self._note(
                 f"limits.account: runs that share {self._name!r} cannot be found ({error}); this run goes on alone, "
                 "and finds its pace beside them as beside strangers."
             )
+
+    @contextmanager
+    def _socket_address(self) -> Iterator[str]:
+        """Yield the path of the socket in a form that is short enough for one."""
+        if len(os.fsencode(self._socket_path)) <= _LONGEST_SOCKET:
+            yield str(self._socket_path)
+            return
+        folder = os.open(self._socket_path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            short = Path(f"/proc/self/fd/{folder}")
+            if not short.is_dir():
+                raise OSError(errno.ENAMETOOLONG, "the path is too long for a socket", str(self._socket_path))
+            yield str(short / self._socket_path.name)
+        finally:
+            os.close(folder)
+
+    async def _take_part(self) -> None:
+        """Lead where nobody does, else follow."""
+        while True:
+            lock = self._try_lock()
+            if lock is not None:
+                try:
+                    await self._lead(lock)
+                finally:
+                    os.close(lock)
+            else:
+                await self._follow()
+            self._pacer.step_down()
 
     # ---- leading
 
@@ -138,7 +162,7 @@ class Account:
         """Grant permits until another process has taken over."""
         pacer, clock = self._pacer, self._limiter.clock
         self._socket_path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._serve, self._socket_path)
+        server = await asyncio.start_unix_server(self._serve, self._address)
         os.chmod(self._socket_path, 0o600)
         try:
             pacer.lead()
@@ -149,7 +173,8 @@ class Account:
                     self._writers[number].write(_line(Message(leases=granted)))
                 self._changed.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), max(0.0, min(wait_s, told_s + BEAT_S - clock())))
+                    async with asyncio.timeout(max(0.0, min(wait_s, told_s + BEAT_S - clock()))):
+                        await self._changed.wait()
                 now_s = clock()
                 if now_s - told_s >= BEAT_S:
                     if not self._is_current(lock):
@@ -170,7 +195,7 @@ class Account:
         """Hear one follower until it is gone."""
         pacer, number = self._pacer, next(self._terms)
         try:
-            while line := await asyncio.wait_for(reader.readline(), LOST_S):
+            while line := await _next_line(reader, LOST_S):
                 message, now_s = _decode(line), self._limiter.clock()
                 if pacer.role is not Role.LEADER:
                     return
@@ -199,7 +224,7 @@ class Account:
         until_s = loop.time() + SILENT_S
         while True:
             try:
-                reader, writer = await asyncio.open_unix_connection(self._socket_path)
+                reader, writer = await asyncio.open_unix_connection(self._address)
                 break
             except OSError:
                 if self._lock_stamp() != found:
@@ -239,7 +264,7 @@ class Account:
     async def _hear(self, reader: asyncio.StreamReader) -> None:
         """Take permits and news until the leader is gone. Raises TimeoutError if it is silent."""
         pacer = self._pacer
-        while line := await asyncio.wait_for(reader.readline(), SILENT_S):
+        while line := await _next_line(reader, SILENT_S):
             message = _decode(line)
             if message.state is not None:
                 pacer.state = message.state
