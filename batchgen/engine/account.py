@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.pace.limiter import Limiter
-from batchgen.pace.shared_pacer import Done, Role, SharedPacer, State
+from batchgen.pace.shared_pacer import AccountState, LeaseOutcome, Role, SharedPacer
 from batchgen.pace.values import Limits
 
 BEAT_S = 0.2
@@ -51,9 +51,9 @@ class Message(Struct, array_like=True):
     waiting: int = 0
     tokens: float = 0.0
     seen: int = 0
-    done: list[Done] = []
+    done: list[LeaseOutcome] = []
     leases: list[int] = []
-    state: State | None = None
+    state: AccountState | None = None
 
 
 _decode = msgspec.json.Decoder(Message).decode

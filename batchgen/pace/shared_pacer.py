@@ -48,7 +48,7 @@ class LeasedTicket(Ticket, gc=False):
     term: int = 0
 
 
-class Done(Struct, array_like=True):
+class LeaseOutcome(Struct, array_like=True):
     """What came of a leased permit, as the leader is told: `how` is the name of a method of the pacer."""
 
     lease: int
@@ -60,7 +60,7 @@ class Done(Struct, array_like=True):
     late: bool = False
 
 
-class State(Struct, array_like=True):
+class AccountState(Struct, array_like=True):
     """What the leader tells of the account: the paces in force (None: none), and why nothing is sent."""
 
     requests_per_s: float | None
@@ -92,10 +92,10 @@ class SharedPacer(Pacer):
         self.role = Role.NONE
         self.mine = 0  # requests of this process in flight
         self.term = 0
-        self.state: State | None = None
+        self.state: AccountState | None = None
         self.wake: Callable[[], None] = lambda: None
         self.changed: Callable[[], None] = lambda: None  # there is something to tell or to grant
-        self.outbox: list[Done] = []
+        self.outbox: list[LeaseOutcome] = []
         self.wanted = False  # this process waits for a permit
         self.typical_tokens = 0.0
         self._permits: deque[tuple[int, float]] = deque()
@@ -151,7 +151,7 @@ class SharedPacer(Pacer):
                 self.changed()
             return False
         if self.role is Role.FOLLOWER and ticket.term == self.term:
-            self.outbox.append(Done(ticket.lease, how, **what))
+            self.outbox.append(LeaseOutcome(ticket.lease, how, **what))
             self.changed()
         return True
 
@@ -203,7 +203,7 @@ class SharedPacer(Pacer):
 
     def _give_back(self, now_s: float) -> None:
         while self._permits and self._permits[0][1] <= now_s:
-            self.outbox.append(Done(self._permits.popleft()[0], "abandoned"))
+            self.outbox.append(LeaseOutcome(self._permits.popleft()[0], "abandoned"))
             self.changed()
 
     def give_back_unused(self, now_s: float, *, waiting: int) -> None:
@@ -306,7 +306,7 @@ class SharedPacer(Pacer):
             found.setdefault(numbers[id(member)], []).append(self._leases)
         return found, math.inf
 
-    def heard(self, now_s: float, number: int, done: Done) -> None:
+    def heard(self, now_s: float, number: int, done: LeaseOutcome) -> None:
         """A process tells what came of a permit."""
         ticket = self._members[number].tickets.pop(done.lease, None)
         if ticket is None:
@@ -321,10 +321,10 @@ class SharedPacer(Pacer):
         else:
             super().abandoned(ticket)
 
-    def told(self, now_s: float) -> State:
+    def told(self, now_s: float) -> AccountState:
         """Return what followers are told."""
         requests, tokens = (None if math.isinf(rate.pace) else rate.pace for rate in (self._requests, self._tokens))
-        return State(requests, tokens, super().is_down, super().waits_for(now_s), super().limited_by())
+        return AccountState(requests, tokens, super().is_down, super().waits_for(now_s), super().limited_by())
 
     # ---- settings and what is seen from outside
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from batchgen.pace.shared_pacer import KEPT_S, UNSEEN, Done, LeasedTicket, Role, SharedPacer, State
+from batchgen.pace.shared_pacer import KEPT_S, UNSEEN, AccountState, LeasedTicket, LeaseOutcome, Role, SharedPacer
 from batchgen.pace.values import Limits
 from batchgen.values import Throttle
 
@@ -73,7 +73,7 @@ def test_permits_go_round():
         for number, leases in found.items():
             had[number] += len(leases)
             for lease in leases:
-                pacer.heard(now_s, number, Done(lease, "succeeded"))
+                pacer.heard(now_s, number, LeaseOutcome(lease, "succeeded"))
         while woken and pacer.mine:
             pacer.succeeded(now_s, woken[-pacer.mine], None, None)
     counts = [*had.values(), len(woken)]
@@ -170,7 +170,7 @@ def test_what_an_earlier_leader_granted_is_not_told_to_the_next():
 def test_the_next_leader_goes_on_at_the_pace_of_the_last():
     """And does not search again."""
     pacer, _ = following()
-    pacer.state = State(50.0, None, down=True, waits_for="a probe", limited_by="requests")
+    pacer.state = AccountState(50.0, None, down=True, waits_for="a probe", limited_by="requests")
     assert pacer.is_down
     assert pacer.waits_for(0.0) == "a probe"
     assert "shared" in pacer.limited_by()
