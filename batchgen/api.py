@@ -17,20 +17,21 @@ import pyarrow as pa
 from batchgen.cluster import open_workers
 from batchgen.engine.batches.build import build_batch_engine
 from batchgen.engine.batches.engine import Mode
+from batchgen.engine.books import error_text
 from batchgen.engine.control import Control
 from batchgen.engine.online import OnlineEngine
 from batchgen.engine.protocol import BuildEngine
 from batchgen.engine.reporter import Reporter
 from batchgen.engine.run import run_job
 from batchgen.engine.summary import Summary
-from batchgen.errors import OutputError
+from batchgen.errors import OutputError, StorageStop
 from batchgen.files.modes import GROUP, PRIVATE
 from batchgen.job.batch_job import store_batch_job
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import JobParts, assemble, input_cost_of
 from batchgen.job.reuse import named_runs, open_reuse
-from batchgen.job.settings import Job
+from batchgen.job.settings import Job, LimitSettings
 from batchgen.job.spooled_input import input_for_run
 from batchgen.job.stored import keep_scan, scanned, store_job
 from batchgen.results.carried_review import carry_review
@@ -39,6 +40,7 @@ from batchgen.storage.own_files import REVIEW_FILE
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, run_fingerprints
 from batchgen.storage.set_aside import lost_run_hint
+from batchgen.storage.target import Target
 from batchgen.transport import open_transport
 from batchgen.transport.event_loop import loop_options
 from batchgen.transport.protocol import OpenTransport
@@ -87,15 +89,19 @@ async def arun(
         transport = open_workers(job, parts.endpoint, parts.secrets, transport, reporter.note)
         hint = None
         if not (fresh or named):
-            hint = lost_run_hint(Path(job.output.path), simulated=parts.endpoint.simulated)
+            hint = lost_run_hint(job.output.directory, simulated=parts.endpoint.simulated)
         told = dict.fromkeys(note for one in (transport, *others) for note in one.notes)
         for note in (*parts.notes, *told, *([hint] if hint else [])):
             reporter.note(note)
         scan = await anyio.to_thread.run_sync(scanned, parts)
         price = parts.price_of(parts.model) if parts.model else None
+        target = None
+        if job.output.address is not None:
+            target = Target(job.output.address, job.output.directory.absolute(), job.name)
+            await anyio.to_thread.run_sync(stack.enter_context, target.claimed(fresh=fresh))
         directory = await anyio.to_thread.run_sync(
             lambda: RunDirectory.open(
-                Path(job.output.path),
+                job.output.directory,
                 job=job.name,
                 fingerprints=run_fingerprints(parts.fingerprint, scan.fingerprint),
                 published=fingerprints({"output": {"columns": job.output.columns}}),
@@ -110,6 +116,8 @@ async def arun(
                 mode=GROUP if job.output.mode == "group" else PRIVATE,
             )
         )
+    directory.target = target
+    control = control or Control()
     with directory:
         with suppress(OSError):  # a disk that refuses it refuses the journal too, and that is told
             await anyio.to_thread.run_sync(store_job, directory.path, parts)
@@ -127,7 +135,8 @@ async def arun(
             assert directory.state is not None
             reporter.note("This run was complete already; nothing was sent.")
             saved = msgspec.convert(directory.state.summary, Summary, from_attributes=True)
-            return msgspec.structs.replace(saved, output=str(directory.path))
+            saved = msgspec.structs.replace(saved, output=str(directory.path))
+            return await _published(saved, target, reporter, control)
         build = engine or _engine(parts, directory, transport, others, mode, pilot=only is not None)
         sources = [run.path for run in (*stored_runs(directory.reuse, directory.path, lambda text: None), *named)]
         summary = await run_job(
@@ -136,7 +145,7 @@ async def arun(
             directory,
             build,
             reporter=reporter,
-            control=control or Control(),
+            control=control,
             only=only,
             open_reuse=partial(open_reuse, parts, directory, named, refresh, reporter.note),
         )
@@ -148,7 +157,43 @@ async def arun(
             else:
                 if kept:
                     reporter.note(f"{kept:,} checked values of earlier runs are kept in {REVIEW_FILE}.")
+        return await _published(summary, target, reporter, control)
+
+
+class _Publishing:
+    """What is left of a run that is being published, as its `Control` sees it."""
+
+    def __init__(self, target: Target) -> None:
+        self.interrupt = target.interrupt
+
+    def change_limits(self, limits: LimitSettings) -> None:
+        """Nothing is sent any more."""
+
+
+async def _published(summary: Summary, target: Target | None, reporter: Reporter, control: Control) -> Summary:
+    """Publish a complete run where its output is in a store; one that cannot be ends as stopped."""
+    if target is None or summary.state != "complete":
         return summary
+    control.attach(_Publishing(target))
+    stopped: StorageStop | None = None
+    async with anyio.create_task_group() as side:
+        side.start_soon(_tell, target, reporter)
+        try:
+            results = await anyio.to_thread.run_sync(target.publish)
+        except StorageStop as error:
+            stopped = error
+        side.cancel_scope.cancel()
+    if stopped is not None:
+        return msgspec.structs.replace(summary, state="stopped", error=error_text(stopped))
+    reporter.note(f"The results are in {results}.")
+    return summary
+
+
+async def _tell(target: Target, reporter: Reporter) -> None:
+    while True:
+        while not target.news.empty():
+            reporter.note(target.news.get())
+        await anyio.sleep(0.2)
 
 
 def _engine(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from msgspec import structs
 
@@ -35,7 +34,7 @@ def simulated_endpoint(job: Job, *, keeps: bool = True) -> Iterator[Endpoint]:
     path = BASE_PATHS["openai" if lane in ("batch-chat", "batch") and wire == "dashscope" else wire]
     if lane == "flex" or (lane == "batch" and wire == "openai"):
         path = "/v1"  # OpenAI's own form: compatible mode has one class of service
-    directory = Path(job.output.path) / SIMULATED_BATCHES
+    directory = job.output.directory / SIMULATED_BATCHES
     settings = structs.replace(DEMONSTRATION, batch_chat=lane == "batch-chat")
     handle = start_in_thread(settings, directory=directory if keeps else None)
     try:

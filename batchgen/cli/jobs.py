@@ -142,8 +142,9 @@ def run_command(
     if not quiet and (beside := set_aside_text(Path(summary.output), complete=summary.state == "complete")):
         click.echo(harmless(f"note: {beside}."), err=True)
     if not quiet and (summary.succeeded or summary.failed):
-        path = Path(job.output.path)
-        name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        path, address = job.output.directory, job.output.address
+        short = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        name = short if address is None else address.text
         click.echo(harmless(f"To see answers: batchgen show {shlex.quote(str(name))}"), err=True)
     if summary.state == "complete":
         return EXIT_ROWS_FAILED if summary.failed else EXIT_COMPLETE

@@ -99,7 +99,7 @@ def load_from(options: dict[str, Any]) -> Job:
 
         job = narrowed(job, options["add_to"])
     key = os.environ.get(job.model.api_key_env or "", "")
-    remember(job.output.path, {**job.model.headers, "": key})
+    remember(str(job.output.directory), {**job.model.headers, "": key})
     return job
 
 

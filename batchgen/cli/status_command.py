@@ -15,9 +15,11 @@ import msgspec
 
 from batchgen.errors import OutputError
 from batchgen.report.batches import batches_text
+from batchgen.storage.mirror import local_directory
 from batchgen.storage.own_files import is_run
 from batchgen.storage.run_state import RunState, read_state
 from batchgen.storage.set_aside import set_aside_text
+from batchgen.stores.address import is_address
 from batchgen.text.figures import amount, duration, figure, money, plain
 from batchgen.text.sections import Document, Fact, Facts, Section, Table, sections_text
 from batchgen.text.storable import json_bytes
@@ -58,9 +60,9 @@ def directories_named(named: Sequence[str]) -> list[Path]:
     Raises `UsageError`.
     """
     paths = [
-        Path(path)
+        local_directory(path, state_only=True)
         for name in named
-        for path in (sorted(glob(name)) if has_magic(name) and not Path(name).exists() else [name])
+        for path in (sorted(glob(name)) if _is_glob(name) else [name])
     ]
     found = [_directory_of(path) for path in paths]
     if len(named) == 1 and not has_magic(named[0]):
@@ -71,12 +73,16 @@ def directories_named(named: Sequence[str]) -> list[Path]:
     return runs
 
 
+def _is_glob(name: str) -> bool:
+    return has_magic(name) and not is_address(name) and not Path(name).exists()
+
+
 def _directory_of(path: Path) -> Path:
     if path.suffix.lower() != ".toml" or not path.is_file():
         return path
     from batchgen.job.settings import load_job
 
-    return Path(load_job(path).output.path)
+    return load_job(path).output.directory
 
 
 def status_text(states: dict[str, tuple[RunState, str | None]], now: datetime) -> str:

@@ -41,8 +41,13 @@ def view_command(
     if lacking := missing("view"):
         raise UsageError(f"The page needs {lacking}")
     from batchgen.review.room import ReviewRoom
+    from batchgen.storage.mirror import local_directory
+    from batchgen.stores.address import is_address
 
-    room = ReviewRoom(Path(directory), None if other is None else Path(other), by or _user())
+    places = [local_directory(name) for name in (directory, other) if name is not None]
+    if is_address(directory) and html is None:
+        click.echo(f"Corrections are kept in {places[0]} on this machine.", err=True)
+    room = ReviewRoom(places[0], places[1] if other is not None else None, by or _user())
     if html is not None:
         from batchgen.review.static_page import write_static_page
 

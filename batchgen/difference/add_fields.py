@@ -21,6 +21,7 @@ from batchgen.errors import JobError
 from batchgen.files.table import parquet_file
 from batchgen.job.settings import Job
 from batchgen.results.rows import ResultRows
+from batchgen.storage.mirror import local_directory
 from batchgen.storage.own_files import JOINED_FILE
 from batchgen.storage.result_schema import portable
 
@@ -42,7 +43,7 @@ def narrowed(job: Job, directory: str) -> Job:
     """
     if job.response is None or job.response.schema is None:
         raise JobError("--add-to asks for the fields that a schema adds: the job needs response.schema.")
-    if Path(directory).resolve() == Path(job.output.path).resolve():
+    if local_directory(directory).resolve() == job.output.directory.resolve():
         raise JobError(
             f"--add-to {directory}: the run needs an output directory of its own; name another one with --output."
         )

@@ -36,6 +36,7 @@ from batchgen.storage.batch_table import BatchTable
 from batchgen.storage.earlier_runs import stored_path
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import SHARD_ROWS, cut, first_needed_row
+from batchgen.storage.target import Target
 from batchgen.storage.writer import Writer
 from batchgen.values import Result
 
@@ -149,6 +150,9 @@ async def run_job(
         error = stopped
     except Exception as unforeseen:
         error = InternalStop.of(unforeseen)
+    if directory.target is not None:
+        await anyio.to_thread.run_sync(directory.target.pause)
+        error = error or directory.target.failure
     books.ended(engine.figures(), error)
     reporter.finished(books.progress)
     if isinstance(error, InternalStop):
@@ -210,6 +214,8 @@ async def _save_state(directory: RunDirectory, books: Books, engine: Engine, rep
     while True:
         books.heard(engine.figures())
         reporter.moved(books.progress)
+        if directory.target is not None:
+            _follow(directory.target, engine, reporter)
         try:
             await anyio.to_thread.run_sync(directory.save, "running", msgspec.to_builtins(books.state()))
         except StorageStop as error:
@@ -219,6 +225,14 @@ async def _save_state(directory: RunDirectory, books: Books, engine: Engine, rep
                 engine.stop(error)
         await anyio.sleep(pause_s)
         pause_s = min(2 * pause_s, STATE_EVERY_S)
+
+
+def _follow(target: Target, engine: Engine, reporter: Reporter) -> None:
+    """Pass on what is new of publishing, and stop the engine when it has failed for good."""
+    while not target.news.empty():
+        reporter.note(target.news.get())
+    if target.failure is not None:
+        engine.stop(target.failure)
 
 
 def _end_reuse(parts: JobParts, directory: RunDirectory, books: Books, reuse: Reuse) -> None:

@@ -119,7 +119,7 @@ def estimate(
         simulated = pilot and parts.endpoint.simulated
         with (
             EstimateTable(Path(output)) if output is not None else nullcontext() as rows,
-            TemporaryDirectory(prefix="batchgen-") if simulated else nullcontext(job.output.path) as place,
+            TemporaryDirectory(prefix="batchgen-") if simulated else nullcontext(str(job.output.directory)) as place,
             planned_reuse(parts, update=update) as reuse,
         ):
             draw = Draw(pilot, seed) if pilot and reuse is not None else None
@@ -165,7 +165,7 @@ def estimate(
                 rows.write(made, basis.expected)
     try:
         keep_estimate(
-            Path(job.output.path), msgspec.to_builtins(made), run_fingerprints(parts.fingerprint, scan.fingerprint)
+            job.output.directory, msgspec.to_builtins(made), run_fingerprints(parts.fingerprint, scan.fingerprint)
         )
     except (OutputError, OSError) as error:
         reporter.note(f"The estimate is not kept for the run's report. {error}")
@@ -189,7 +189,7 @@ def load_estimate(output_dir: str | Path) -> Estimate | None:
 
 def _earlier_run(parts: JobParts, input_fingerprint: str, notes: list[str], seed: int) -> Observations | None:
     try:
-        return observe(parts, input_fingerprint, Path(parts.job.output.path), seed=seed)
+        return observe(parts, input_fingerprint, parts.job.output.directory, seed=seed)
     except OutputError as error:
         notes.append(f"No earlier run is used. {error}")
         return None

@@ -223,7 +223,7 @@ async def stream(rows: Any, user: str | None = None, **arguments: Unpack[Argumen
         ...     print(row["row"], row["status"], row["completion"])
     """
     call = _Call(rows, user, arguments)
-    answers = StoredAnswers(Path(call.job.output.path), call.rows.table)
+    answers = StoredAnswers(call.job.output.directory, call.rows.table)
     loop = asyncio.get_running_loop()
     arrived: asyncio.Queue[Sequence[Result] | None] = asyncio.Queue()
     call.reporter = _Forwarding(call.reporter, lambda results: loop.call_soon_threadsafe(arrived.put_nowait, results))

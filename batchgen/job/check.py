@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -109,7 +108,7 @@ def _checked(
         first = next(iter(examples.items()))
         problem = f"None of the {scan.rows:,} rows can be asked; row {first[0]}: {first[1]}"
     problem = problem or over_budget
-    path = Path(job.output.path).absolute()
+    path = job.output.directory.absolute()
     found = run_fingerprints(parts.fingerprint, scan.fingerprint)
     published = fingerprints({"output": {"columns": job.output.columns}})
     moves = update and needs_new_directory(path, found, published, parts.currency, again=False)

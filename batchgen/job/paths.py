@@ -18,6 +18,7 @@ PATH_KEYS = (
     "response.schema",
     "pricing.file",
     "output.path",
+    "output.state",
 )
 
 

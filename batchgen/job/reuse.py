@@ -25,6 +25,7 @@ from batchgen.job.parts import JobParts
 from batchgen.providers.request_key import limit_in
 from batchgen.storage.answer_index import AnswerIndex
 from batchgen.storage.earlier_runs import EarlierAnswer, EarlierRun, earlier_run, stored_path, stored_runs
+from batchgen.storage.mirror import local_directory
 from batchgen.storage.move_aside import begun_state
 from batchgen.storage.own_files import EARLIER_FILE, is_run
 from batchgen.storage.run_directory import RunDirectory
@@ -38,7 +39,7 @@ _CUT_TURN = '"finish_reason":"length"'  # in `answer_turns`
 
 def named_runs(parts: JobParts) -> list[EarlierRun]:
     """Return the runs of `input.reuse`. Raises `UsageError` where there is none, or one of the other kind."""
-    found = [earlier_run(Path(name).absolute()) for name in parts.job.input.reuse]
+    found = [earlier_run(local_directory(name).absolute()) for name in parts.job.input.reuse]
     for run in found:
         if run.simulated != parts.endpoint.simulated:
             kind, other = ("simulated", "real") if run.simulated else ("real", "simulated")
@@ -231,7 +232,7 @@ class ReusePlan(Struct, frozen=True):
 def planned_reuse(parts: JobParts, *, update: bool) -> Iterator[Reuse | None]:
     """Give the answers that a run of the job would find, with `update` those in its output directory too; None if it
     would look for none. Nothing is changed there: the index is a temporary file. Raises `UsageError`."""
-    path = Path(parts.job.output.path).absolute()
+    path = parts.job.output.directory.absolute()
     notes = parts.notes.append
     state = begun_state(path)
     runs = []

@@ -28,6 +28,7 @@ from batchgen.job.endpoint_settings import EndpointSettings, check_endpoints, en
 from batchgen.job.engine_settings import EngineSettings
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.export import job_table, job_toml
+from batchgen.job.output_settings import OutputSettings
 from batchgen.job.paths import resolve_paths
 from batchgen.money.terms import PriceTerms, price_terms
 from batchgen.pace.retry import RetrySettings
@@ -134,14 +135,6 @@ class PricingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return price_terms(self.factor, self.currency, self.rate)
 
 
-class OutputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[output]`: the directory, the input columns that are carried into the results, and the files' permissions."""
-
-    path: str
-    columns: Literal["all"] | list[str] = "all"
-    mode: Literal["private", "group"] = "private"
-
-
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A job file that has been checked.
 
@@ -234,6 +227,8 @@ def parse_job(table: Mapping[str, Any], where: str) -> Job:
         raise JobError(f"{where}: pricing.free says that answers cost nothing; leave out the prices, or pricing.free.")
     if job.limits.budget is not None and not (job.limits.budget.is_finite() and job.limits.budget > 0):
         raise JobError(f"{where}: limits.budget must be an amount above 0.")
+    if job.output.address is None and job.output.state is not None:
+        raise JobError(f"{where}: output.state is for an output in an object store; leave it out.")
     job.pricing.terms  # noqa: B018 - raises for what cannot be meant
     return job
 

@@ -43,7 +43,7 @@ def input_for_run(job: Job, rows: pa.Table | None = None) -> Iterator[Job]:
     if rows is None and job.input.path != STANDARD_INPUT:
         yield job
         return
-    output = Path(job.output.path).absolute()
+    output = job.output.directory.absolute()
     refuse_foreign(output)
     existed = output.exists()
     found = spooled_input(output)
@@ -77,7 +77,7 @@ def input_for_reading(job: Job, rows: pa.Table | None = None) -> Iterator[Job]:
             path, _ = _spool(Path(folder), job) if rows is None else _spool_rows(Path(folder), rows)
         except OSError as error:
             raise InputError(f"The rows cannot be copied to a temporary file: {error}.") from error
-        yield _reading(job, path or spooled_input(Path(job.output.path)))
+        yield _reading(job, path or spooled_input(job.output.directory))
 
 
 def spooled_input(directory: Path) -> Path | None:

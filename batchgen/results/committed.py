@@ -23,6 +23,7 @@ from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal
 from batchgen.storage.journal_rows import in_slices
+from batchgen.storage.mirror import local_directory
 from batchgen.storage.overflow import read_spill
 from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, SPILL_FILE, is_run
 from batchgen.storage.parts import DamagedPartError, part_path, published_parts, read_part, write_part
@@ -44,7 +45,7 @@ class Committed:
 
     def __init__(self, directory: Path | str) -> None:
         """Raise `OutputError` where the directory holds parts of several runs or cannot be read."""
-        path = Path(directory)
+        path = local_directory(directory)
         self.directory = path.parent if path.name == RESULTS and is_run(path.parent) else path
         folder = self.directory / RESULTS
         self._results = folder if folder.is_dir() else self.directory  # a copy of the results alone

@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 from batchgen.errors import InputError, OutputError
 from batchgen.files.arrow import arrow_file
 from batchgen.results.committed import Committed
+from batchgen.storage.mirror import local_directory
 from batchgen.storage.parts import row_numbers
 from batchgen.storage.result_schema import OWN_COLUMNS
+from batchgen.stores.address import is_address
 from batchgen.text.columns import missing_column
 
 _BATCH_ROWS = 20_000
@@ -30,8 +32,8 @@ def directories_of(*named: Path | str) -> list[Path]:
     """Return the output directories that paths and globs name, in order. Raises `OutputError` for none."""
     found: list[Path] = []
     for name in named:
-        if Path(name).exists() or not has_magic(str(name)):
-            found.append(Path(name))
+        if is_address(str(name)) or Path(name).exists() or not has_magic(str(name)):
+            found.append(local_directory(name))
             continue
         matching = sorted(path for path in map(Path, glob(str(name))) if path.is_dir())
         if not matching:

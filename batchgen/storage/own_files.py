@@ -20,6 +20,8 @@ COST_SUMMARY_FILE = "cost_summary.parquet"
 PACE_FILE = "pace.parquet"
 ESTIMATE_FILE = "estimate.parquet"
 JOB_FILE = "job.json"
+TARGET_FILE = "target.json"
+"""What is published of the run, where its output is in an object store."""
 JOINED_FILE = "joined.parquet"
 """All fields of the answers that `--add-to` has added some to."""
 REVIEW_FILE = "review.parquet"
@@ -55,6 +57,7 @@ _OWN = (
     PACE_FILE,
     ESTIMATE_FILE,
     JOB_FILE,
+    TARGET_FILE,
     JOINED_FILE,
     REPEATED_FILE,
     SCAN_FILE,

@@ -192,7 +192,7 @@ def read_part_slices(path: Path) -> PartContent:
 
     Every page is checked. Raises `DamagedPartError` (the iterator too), `FileNotFoundError`.
     """
-    size, crc = _checksum(path)
+    size, crc = checksum(path)
     with _as_damage(path), pq.ParquetFile(arrow_file(path)) as file:
         record, rows = _record(file, size, crc)
         if file.metadata.num_rows != len(rows) or not has_result_columns(file.schema_arrow):
@@ -210,14 +210,14 @@ def _row_groups(path: Path) -> Iterator[pa.Table]:
 
 def read_part_record(path: Path, crc: int) -> ShardRecord:
     """Return what a part is, the whole file being checked by its CRC-32. Raises `DamagedPartError`."""
-    size, found = _checksum(path)
+    size, found = checksum(path)
     if found != crc:
         raise DamagedPartError(f"{path.name} has changed since it was written")
     with _as_damage(path), pq.ParquetFile(arrow_file(path)) as file:
         return _record(file, size, crc)[0]
 
 
-def _checksum(path: Path) -> tuple[int, int]:
+def checksum(path: Path) -> tuple[int, int]:
     """Return a file's size and CRC-32."""
     size = crc = 0
     with open(path, "rb") as stream:

@@ -52,6 +52,7 @@ from batchgen.storage.run_state import (
     write_run_json,
 )
 from batchgen.storage.shard_inputs import inputs_path
+from batchgen.storage.target import Target
 from batchgen.values import Result
 from batchgen.version import __version__
 
@@ -59,7 +60,8 @@ from batchgen.version import __version__
 class RunDirectory:
     """A locked output directory; `with RunDirectory.open(...) as directory:`.
 
-    `state` is what the run before left, None for a new one; `damage` says what was found damaged and is done again.
+    `state` is what the run before left, None for a new one; `damage` says what was found damaged and is done again;
+    `target` is where the run is published, if it is.
     """
 
     def __init__(self, path: Path, lock: int) -> None:
@@ -69,6 +71,7 @@ class RunDirectory:
         self.shared_path = path / SHARED_FILE
         self.state: RunState | None = None
         self.damage: list[str] = []
+        self.target: Target | None = None
         self._lock = lock
         self._journal: Journal | None = None
         self._saved: RunState | None = None

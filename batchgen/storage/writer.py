@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from sys import getsizeof
 from types import TracebackType
 from typing import Self, TypeVar
@@ -26,6 +27,7 @@ from batchgen.storage.overflow import SPILL_BYTES, Spill
 from batchgen.storage.result_schema import Layout
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard
+from batchgen.storage.target import Target
 from batchgen.storage.writer_thread import (
     DISK_ERRORS,
     RETRY_WAITS_S,
@@ -82,7 +84,7 @@ class Writer:
             directory.journal,
             directory.results_path,
             layout,
-            _OnLoop(self),
+            _OnLoop(self, directory.target),
             concurrency=concurrency,
             only=only,
             retry_waits_s=retry_waits_s,
@@ -306,10 +308,11 @@ class Writer:
 
 
 class _OnLoop:
-    """Carries the threads' news to the loop."""
+    """Carries the threads' news to the loop. A part that is to be published in a store counts once it is there."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, target: Target | None) -> None:
         self._writer = writer
+        self._target = target
 
     def committed(self, groups: int, stored: list[Result]) -> None:
         self._writer.loop.call_soon_threadsafe(self._writer.take_commit, groups, stored)
@@ -318,7 +321,14 @@ class _OnLoop:
         self._writer.loop.call_soon_threadsafe(self._writer.take_opening, number, settled)
 
     def published(self, number: int) -> None:
-        self._writer.loop.call_soon_threadsafe(self._writer.take_part, number)
+        def out() -> None:
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                self._writer.loop.call_soon_threadsafe(self._writer.take_part, number)
+
+        if self._target is None:
+            out()
+        else:
+            self._target.submit(number, out)
 
     def troubled(self, what: str, refusing: bool) -> None:
         self._writer.loop.call_soon_threadsafe(self._writer.take_trouble, what, refusing)

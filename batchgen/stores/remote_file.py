@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,21 +84,24 @@ class RemoteFile(io.RawIOBase):
         return len(data)
 
 
+def pieces(store: Store, found: StoredObject) -> Iterator[bytes]:
+    """Yield an object piece by piece, all of one version. Raises `StoreError`."""
+    for start in range(0, found.size, _PIECE_BYTES):
+        length = min(_PIECE_BYTES, found.size - start)
+        data = again(partial(store.read, found.key, start, length, found.version), PATIENT_WAITS_S)
+        if len(data) != length:
+            raise StoreError(f"{found.key} is shorter than its store says.")
+        yield data
+
+
 def copy_object(store: Store, found: StoredObject, target: Path) -> None:
-    """Copy an object to a new file, piece by piece, all of one version. Raises `StoreError`, `OSError`."""
+    """Copy an object to a new file. Raises `StoreError`, `OSError`."""
     with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        for start in range(0, found.size, _PIECE_BYTES):
-            length = min(_PIECE_BYTES, found.size - start)
-            try:
-                data = again(partial(store.read, found.key, start, length, found.version), PATIENT_WAITS_S)
-            except NoRangesError:
-                if found.size > _WHOLE_BYTES:
-                    raise
-                file.seek(0)
-                start, length = 0, found.size  # noqa: PLW2901
-                data = again(partial(store.read, found.key, 0, length, found.version), PATIENT_WAITS_S)
-            if len(data) != length:
-                raise StoreError(f"{found.key} is shorter than its store says.")
-            file.write(data)
-            if start + length == found.size:
-                return
+        try:
+            for data in pieces(store, found):
+                file.write(data)
+        except NoRangesError:
+            if found.size > _WHOLE_BYTES:
+                raise
+            file.seek(0)
+            file.write(again(partial(store.read, found.key, 0, found.size, found.version), PATIENT_WAITS_S))
