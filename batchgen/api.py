@@ -40,7 +40,7 @@ from batchgen.storage.own_files import REVIEW_FILE
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, run_fingerprints
 from batchgen.storage.set_aside import lost_run_hint
-from batchgen.storage.target import Target
+from batchgen.storage.target import OutputTarget
 from batchgen.transport import open_transport
 from batchgen.transport.event_loop import loop_options
 from batchgen.transport.protocol import OpenTransport
@@ -97,7 +97,7 @@ async def arun(
         price = parts.price_of(parts.model) if parts.model else None
         target = None
         if job.output.address is not None:
-            target = Target(job.output.address, job.output.directory.absolute(), job.name)
+            target = OutputTarget(job.output.address, job.output.directory.absolute(), job.name)
             await anyio.to_thread.run_sync(stack.enter_context, target.claimed(fresh=fresh))
         directory = await anyio.to_thread.run_sync(
             lambda: RunDirectory.open(
@@ -163,14 +163,14 @@ async def arun(
 class _Publishing:
     """What is left of a run that is being published, as its `Control` sees it."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: OutputTarget) -> None:
         self.interrupt = target.interrupt
 
     def change_limits(self, limits: LimitSettings) -> None:
         """Nothing is sent any more."""
 
 
-async def _published(summary: Summary, target: Target | None, reporter: Reporter, control: Control) -> Summary:
+async def _published(summary: Summary, target: OutputTarget | None, reporter: Reporter, control: Control) -> Summary:
     """Publish a complete run where its output is in a store; one that cannot be ends as stopped."""
     if target is None or summary.state != "complete":
         return summary
@@ -189,7 +189,7 @@ async def _published(summary: Summary, target: Target | None, reporter: Reporter
     return summary
 
 
-async def _tell(target: Target, reporter: Reporter) -> None:
+async def _tell(target: OutputTarget, reporter: Reporter) -> None:
     while True:
         while not target.news.empty():
             reporter.note(target.news.get())

@@ -36,7 +36,7 @@ from batchgen.storage.batch_table import BatchTable
 from batchgen.storage.earlier_runs import stored_path
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import SHARD_ROWS, cut, first_needed_row
-from batchgen.storage.target import Target
+from batchgen.storage.target import OutputTarget
 from batchgen.storage.writer import Writer
 from batchgen.values import Result
 
@@ -227,7 +227,7 @@ async def _save_state(directory: RunDirectory, books: Books, engine: Engine, rep
         pause_s = min(2 * pause_s, STATE_EVERY_S)
 
 
-def _follow(target: Target, engine: Engine, reporter: Reporter) -> None:
+def _follow(target: OutputTarget, engine: Engine, reporter: Reporter) -> None:
     """Pass on what is new of publishing, and stop the engine when it has failed for good."""
     while not target.news.empty():
         reporter.note(target.news.get())

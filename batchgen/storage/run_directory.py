@@ -52,7 +52,7 @@ from batchgen.storage.run_state import (
     write_run_json,
 )
 from batchgen.storage.shard_inputs import inputs_path
-from batchgen.storage.target import Target
+from batchgen.storage.target import OutputTarget
 from batchgen.values import Result
 from batchgen.version import __version__
 
@@ -71,7 +71,7 @@ class RunDirectory:
         self.shared_path = path / SHARED_FILE
         self.state: RunState | None = None
         self.damage: list[str] = []
-        self.target: Target | None = None
+        self.target: OutputTarget | None = None
         self._lock = lock
         self._journal: Journal | None = None
         self._saved: RunState | None = None

@@ -46,7 +46,7 @@ class _Ledger(Struct):
     parts: dict[int, int] = {}
 
 
-class Target:
+class OutputTarget:
     """Where a run in `directory` publishes. `failure` is why it can no longer; `news` are sentences for the user."""
 
     def __init__(self, address: Address, directory: Path, job: str) -> None:

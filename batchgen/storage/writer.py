@@ -27,7 +27,7 @@ from batchgen.storage.overflow import SPILL_BYTES, Spill
 from batchgen.storage.result_schema import Layout
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard
-from batchgen.storage.target import Target
+from batchgen.storage.target import OutputTarget
 from batchgen.storage.writer_thread import (
     DISK_ERRORS,
     RETRY_WAITS_S,
@@ -310,7 +310,7 @@ class Writer:
 class _OnLoop:
     """Carries the threads' news to the loop. A part that is to be published in a store counts once it is there."""
 
-    def __init__(self, writer: Writer, target: Target | None) -> None:
+    def __init__(self, writer: Writer, target: OutputTarget | None) -> None:
         self._writer = writer
         self._target = target
 

@@ -83,7 +83,7 @@ class ObjectStore:
             found = self._obstore.head(self._store, key)
             if _object(found).version != version:
                 raise ChangedError(f"{self._name}/{key} has been replaced by somebody else.")
-            condition = {"e_tag": found["e_tag"], "version": found["version"]}
+            condition = {name: found[name] for name in ("e_tag", "version") if found[name] is not None}
             self._obstore.put(self._store, key, body, mode=condition, use_multipart=False)
 
     def put_all(self, files: Mapping[str, bytes | Path]) -> None:
