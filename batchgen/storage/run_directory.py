@@ -60,8 +60,7 @@ from batchgen.version import __version__
 class RunDirectory:
     """A locked output directory; `with RunDirectory.open(...) as directory:`.
 
-    `state` is what the run before left, None for a new one; `damage` says what was found damaged and is done again;
-    `target` is where the run is published, if it is.
+    `state` is what the run before left, None for a new one; `damage` is done again; `target` is where it is published.
     """
 
     def __init__(self, path: Path, lock: int) -> None:
