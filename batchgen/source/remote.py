@@ -59,7 +59,7 @@ def _objects(store: Store, address: Address) -> list[StoredObject]:
     except MissingError:
         pass
     folder = literal.rpartition("/")[0] if literal != address.key else address.key
-    entries = {entry.key: entry for entry in again(lambda: store.list(folder)) if not entry.key.endswith("/")}
+    entries = {entry.key: entry for entry in again(lambda: store.listing(folder)) if not entry.key.endswith("/")}
     if literal != address.key:
         pattern = re.compile(_pattern(address.key))
         names = [key for key in entries if pattern.fullmatch(key) and not key.rpartition("/")[2].startswith(".")]
@@ -89,7 +89,7 @@ def _pattern(glob: str) -> str:
 
 def _did_you_mean(store: Store, address: Address) -> str:
     folder, _, name = address.key.rpartition("/")
-    keys = [entry.key for entry in again(lambda: store.list(folder))]
+    keys = [entry.key for entry in again(lambda: store.listing(folder))]
     below = len(folder) + 1 if folder else 0
     near = nearest(name, {key[below:].partition("/")[0] for key in keys})
     if near is None:

@@ -252,12 +252,18 @@ class OutputTarget:
         if before is not None and (before.run, before.files) == (pointer.run, files) and before.state == pointer.state:
             self._end_claim(found.run)
             return None
-        for name in [*names, STATE_FILE]:
-            try:
-                create(self._store, self.address.below(f"{ledger.generation}/{name}"), self._directory / name)
-            except ExistsError:  # an earlier publication of the same parts, with another cost summary or state
-                self._next_generation()
-                return self._publish()
+        below = f"{ledger.generation}/"
+        if self._store.together:
+            bodies: dict[str, bytes | Path] = {self.address.below(below + name): path for name, path in paths.items()}
+            bodies[self.address.below(below + STATE_FILE)] = self._directory / STATE_FILE
+            again(lambda: self._store.put_all(bodies))
+        else:
+            for name in [*names, STATE_FILE]:
+                try:
+                    create(self._store, self.address.below(below + name), self._directory / name)
+                except ExistsError:  # an earlier publication of the same parts, with another cost summary or state
+                    self._next_generation()
+                    return self._publish()
         self._point(pointer)
         self._end_claim(found.run)
         return None

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from batchgen.errors import UsageError
 
-WRITABLE = ("s3", "gs", "az")
+WRITABLE = ("s3", "gs", "az", "oss", "hf")
 SCHEMES = (*WRITABLE, "https", "http")
 _ALIASES = {
     "s3a": "s3", "s3n": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az", "wasb": "az", "wasbs": "az",
@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://?")
 
 
 class Address(Struct, frozen=True):
-    """A place: `bucket` is the bucket, container or host, `key` what is in it, without a slash at the end.
+    """A place: `bucket` is the bucket, container, repository or host, `key` what is in it, without a slash at the end.
 
     `text` is how it may be shown and stored: without password and query, which may hold a signature.
     """
@@ -67,12 +67,21 @@ def parse_address(text: str, error: type[UsageError], *, writing: bool = False) 
     if scheme in ("http", "https"):
         return Address(scheme, urlsplit(text).netloc, text.partition("://")[2].partition("/")[2], shown(text))
     bucket, _, key = rest.partition("/")
+    if scheme == "hf":
+        bucket, key = _repository(rest)
     if not bucket:
-        raise error(f"{text}: the bucket's name is missing: write {scheme}://BUCKET/FOLDER.")
+        example = "datasets/OWNER/NAME" if scheme == "hf" else "BUCKET"
+        raise error(f"{text}: the bucket's name is missing: write {scheme}://{example}/FOLDER.")
     key = key.rstrip("/")
     if writing and not key:
         raise error(f"{text}: name a folder in it too, such as {scheme}://{bucket}/out: results get one of their own.")
     return Address(scheme, bucket, key, f"{scheme}://{bucket}/{key}" if key else f"{scheme}://{bucket}")
+
+
+def _repository(rest: str) -> tuple[str, str]:
+    """Split `datasets/OWNER/NAME@REVISION/PATH` behind the name."""
+    kind, owner, name, key = [*rest.split("/", 3), "", "", "", ""][:4]
+    return (f"{kind}/{owner}/{name}", key) if kind in ("datasets", "spaces", "models") and owner and name else ("", "")
 
 
 def _listed(schemes: tuple[str, ...]) -> str:

@@ -54,7 +54,7 @@ class ObjectStore:
         with self._worded(""):
             self._store = kind(bucket, client_options=options, retry_config={"max_retries": 0}, **given)
 
-    def list(self, prefix: str) -> list[StoredObject]:
+    def listing(self, prefix: str) -> list[StoredObject]:
         with self._worded(prefix):
             found = [entry for page in self._obstore.list(self._store, prefix or None) for entry in page]
         return sorted((_object(entry) for entry in found), key=lambda entry: entry.key)

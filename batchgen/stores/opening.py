@@ -14,6 +14,8 @@ _HOMES = {
     "s3": ("objects", "ObjectStore", "obstore", "s3"),
     "gs": ("objects", "ObjectStore", "obstore", "gcs"),
     "az": ("objects", "ObjectStore", "obstore", "azure"),
+    "oss": ("aliyun", "AliyunStore", "alibabacloud_oss_v2", "oss"),
+    "hf": ("hub", "HubRepository", "huggingface_hub", "hf"),
     "https": ("web", "WebFiles", "", ""),
     "http": ("web", "WebFiles", "", ""),
 }

@@ -57,7 +57,7 @@ class Store(Protocol):
     together: bool
     """Whether files are better put all at once at the end than one by one (a commit each)."""
 
-    def list(self, prefix: str) -> list[StoredObject]:
+    def listing(self, prefix: str) -> list[StoredObject]:
         """Return the objects whose keys begin with `prefix/`, all if it is empty, in the order of their keys."""
 
     def head(self, key: str) -> StoredObject:

@@ -21,7 +21,7 @@ class WebFiles:
         self._base = f"{scheme}://{host}/"
         self._client = httpx.Client(follow_redirects=True, timeout=httpx.Timeout(60, connect=10))
 
-    def list(self, prefix: str) -> list[StoredObject]:
+    def listing(self, prefix: str) -> list[StoredObject]:
         raise StoreError(
             f"{self._base}{prefix.partition('?')[0]}: a web server does not list its files; name one file."
         )
