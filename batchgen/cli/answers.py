@@ -99,11 +99,15 @@ def export_command(
     import csv
     from pathlib import Path
 
+    from batchgen.errors import UsageError
     from batchgen.results.export import export
     from batchgen.results.flat import FlatRows
     from batchgen.results.reviewed import ReviewedRows
     from batchgen.results.rows import ResultRows
+    from batchgen.stores.address import is_address
 
+    if is_address(file):
+        raise UsageError(f"{file}: export writes on this machine; name a file, and copy it from there.")
     rows = ReviewedRows(*directories) if reviewed else ResultRows(*directories)
     names = next(csv.reader([columns], skipinitialspace=True)) if columns else []
     exported = export(FlatRows(rows, columns=names, failed=failed, where=where), Path(file))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from batchgen.stores.protocol import (
     ChangedError,
@@ -65,7 +64,7 @@ class HubRepository:
         with self._worded(key):
             reply = self._hub.utils.get_session().get(url, headers=headers, follow_redirects=True, timeout=60)
             self._hub.utils.hf_raise_for_status(reply)
-            if reply.status_code == httpx.codes.OK and start:
+            if reply.status_code != HTTPStatus.PARTIAL_CONTENT and start:
                 raise NoRangesError(f"{self._name}/{key}: the server sends the file only whole.")
             return bytes(reply.content[:length])
 
@@ -144,5 +143,5 @@ class HubRepository:
             if status in (408, 409, 412, 429) or status >= 500:
                 raise OutageError(f"{place} cannot be reached or changed now ({said}).") from None
             raise StoreError(f"{place}: the server refuses ({said}).") from None
-        except httpx.HTTPError as error:
+        except (errors.HTTPError, OSError) as error:  # what the library's own client raises
             raise OutageError(f"{place} cannot be reached now ({type(error).__name__}).") from None

@@ -1,4 +1,4 @@
-"""Two small servers of our own, where no emulator can be had: what OSS and Hugging Face are asked for, from memory."""
+"""Small servers of our own, where no emulator can be had: what OSS, Google and Hugging Face are asked for here."""
 
 import base64
 import contextlib
@@ -63,14 +63,15 @@ class OssStub(Stub):
         elif not key:
             prefix = parse_qs(query).get("prefix", [""])[0]
             entries = "".join(
-                f"<Contents><Key>{name}</Key><Size>{len(content)}</Size><ETag>&quot;{tag(content)}&quot;</ETag></Contents>"
+                f"<Contents><Key>{name}</Key><Size>{len(content)}</Size><ETag>&quot;{tag(content)}&quot;</ETag>"
+                "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
                 for name, content in sorted(self.files.items())
                 if name.startswith(prefix)
             )
             self.answer(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode())
         elif self.command == "PUT":
-            if found is not None and self.headers.get("x-oss-forbid-overwrite") == "true":
-                self.error(409, "FileAlreadyExists")
+            if self.refused(found):
+                self.error(*self.exists)
             else:
                 self.files[key] = body
                 self.answer(200, ETag=f'"{tag(body)}"')
@@ -87,9 +88,35 @@ class OssStub(Stub):
             self.ranged(found, ETag=f'"{tag(found)}"')
 
     do_GET = do_PUT = do_HEAD = do_DELETE = serve
+    exists = 409, "FileAlreadyExists"
+
+    def refused(self, found):
+        return found is not None and self.headers.get("x-oss-forbid-overwrite") == "true"
 
     def error(self, status, code):
         self.answer(status, f"<Error><Code>{code}</Code><Message>as told</Message></Error>".encode())
+
+
+class GoogleStub(OssStub):
+    """The same of Google Cloud Storage, in its XML form: conditions are on generations."""
+
+    exists = 412, "PreconditionFailed"
+
+    def refused(self, found):
+        wanted = self.headers.get("x-goog-if-generation-match")
+        return wanted is not None and wanted != ("0" if found is None else generation(found))
+
+    def answer(self, status, body=b"", **headers):
+        key = unquote(self.path.partition("?")[0]).lstrip("/").partition("/")[2]
+        if key in self.files:
+            headers["x-goog-generation"] = generation(self.files[key])
+        headers.setdefault("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        super().answer(status, body, **headers)
+
+
+def generation(body):
+    """Return a number that is another one whenever the content is."""
+    return str(int(tag(body)[:12], 16))
 
 
 class HubStub(Stub):
@@ -137,7 +164,13 @@ class HubStub(Stub):
                 else:
                     files.pop(line["value"]["path"], None)
             self.commits.append(files)
-            return self.say({"success": True, "commitOid": f"{len(self.commits) - 1:040x}", "commitUrl": "http://x/"})
+            return self.say(
+                {
+                    "success": True,
+                    "commitOid": f"{len(self.commits) - 1:040x}",
+                    "commitUrl": "https://huggingface.co/datasets/owner/rows/commit/1",
+                }
+            )
         return self.answer(404, b"{}", X_Error_Code="RepoNotFound")
 
     do_GET = do_POST = do_HEAD = serve

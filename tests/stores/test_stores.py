@@ -1,4 +1,6 @@
-"""Every store keeps what the protocol promises. S3 is moto; OSS and Hugging Face are stubs of our own (`stubs`)."""
+"""Every store keeps what the protocol promises. S3 is moto; OSS, Google and Hugging Face are stubs of our own (`stubs`)."""
+
+import json
 
 import pytest
 
@@ -7,11 +9,19 @@ from batchgen.results.committed import read_results
 from batchgen.source import Source
 from batchgen.stores import opening
 from batchgen.stores.address import parse_address
-from batchgen.stores.protocol import ChangedError, ExistsError, MissingError, StoreError, create, read_whole
+from batchgen.stores.protocol import (
+    ChangedError,
+    ExistsError,
+    MissingError,
+    OutageError,
+    StoreError,
+    create,
+    read_whole,
+)
 from tests.storage.test_target import job, run
-from tests.stores.stubs import HubStub, OssStub, serving
+from tests.stores.stubs import GoogleStub, HubStub, OssStub, serving
 
-ROOTS = {"s3": "s3://rows", "oss": "oss://rows", "hf": "hf://datasets/owner/rows"}
+ROOTS = {"s3": "s3://rows", "gs": "gs://rows", "oss": "oss://rows", "hf": "hf://datasets/owner/rows"}
 
 
 @pytest.fixture(params=ROOTS)
@@ -22,18 +32,23 @@ def root(request, monkeypatch):
         request.getfixturevalue("s3")
         yield ROOTS["s3"]
         return
-    with serving({"oss": OssStub, "hf": HubStub}[request.param]) as (url, _):
+    with serving({"gs": GoogleStub, "oss": OssStub, "hf": HubStub}[request.param]) as (url, _):
         settings = {"OSS_ENDPOINT": url, "OSS_REGION": "cn-hangzhou", "OSS_ACCESS_KEY_ID": "a"}
         settings |= {"OSS_ACCESS_KEY_SECRET": "b", "HF_TOKEN": "hf_x"}
+        account = {
+            "gcs_base_url": url,
+            "disable_oauth": True,
+            "client_email": "",
+            "private_key": "",
+            "private_key_id": "",
+        }
+        settings["GOOGLE_SERVICE_ACCOUNT_KEY"] = json.dumps(account)
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
         if request.param == "hf":
-            import huggingface_hub
-
-            monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
-            monkeypatch.setattr(
-                huggingface_hub.HfApi.__init__, "__defaults__", huggingface_hub.HfApi.__init__.__defaults__
-            )
+            template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+            monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+            monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield ROOTS[request.param]
     opening._opened.cache_clear()
 
@@ -106,6 +121,19 @@ def test_what_is_missing_is_told_from_what_is_wrong(root):
         store.head("a/x")
     with pytest.raises(StoreError, match="there is no such"):
         opened(f"{root}-not").listing("a")
+
+
+@pytest.mark.parametrize("kind", ["oss", "hf"])
+def test_a_server_that_cannot_be_reached_is_an_outage(monkeypatch, kind):
+    """Whatever the library below it calls that: it is tried again, and the run waits."""
+    url = "http://127.0.0.1:9"
+    for name, value in {"ENDPOINT": url, "REGION": "x", "ACCESS_KEY_ID": "a", "ACCESS_KEY_SECRET": "b"}.items():
+        monkeypatch.setenv(f"OSS_{name}", value)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+    opening._opened.cache_clear()
+    with pytest.raises(OutageError):
+        opened(ROOTS[kind]).head("x")
+    opening._opened.cache_clear()
 
 
 def test_a_job_runs_from_it_and_to_it(root, tmp_path, monkeypatch):
