@@ -1,4 +1,4 @@
-"""Every store keeps what the protocol promises. S3 is moto; OSS, Google and Hugging Face are stubs of our own (`stubs`)."""
+"""Every store keeps what the protocol promises. S3 is moto; OSS, Google and Hugging Face are stubs (`stubs`)."""
 
 import json
 
