@@ -300,6 +300,7 @@ def estimate(
     from batchgen.estimating.estimate import estimate as estimate_job
     from batchgen.estimating.show import estimate_text
     from batchgen.progress.log import reporters
+    from batchgen.stores.address import is_address
     from batchgen.transport.event_loop import loop_options
 
     if deadline is not None:
@@ -308,6 +309,8 @@ def estimate(
     def load() -> Job:
         return load_from({**options, "output": None})
 
+    if is_address(options["output"] or ""):
+        raise UsageError("--output of estimate is a folder on this machine, for a table with a line per row.")
     job = load()
     with (
         endpoint_for(job, options["simulate"], keeps=False) as endpoint,

@@ -213,9 +213,10 @@ async def _save_state(directory: RunDirectory, books: Books, engine: Engine, rep
     pause_s = STATE_SOON_S
     while True:
         books.heard(engine.figures())
-        reporter.moved(books.progress)
         if directory.target is not None:
             _follow(directory.target, engine, reporter)
+            books.progress.waits_for = books.progress.waits_for or directory.target.waits_for
+        reporter.moved(books.progress)
         try:
             await anyio.to_thread.run_sync(directory.save, "running", msgspec.to_builtins(books.state()))
         except StorageStop as error:

@@ -35,7 +35,7 @@ from batchgen.stores.protocol import ChangedError, ExistsError, MissingError, Ou
 from batchgen.text.storable import json_bytes
 
 _PATIENCE_S = 3600.0
-_LONGEST_WAIT_S = 30.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
 
 
 class _Ledger(Struct):
@@ -47,12 +47,16 @@ class _Ledger(Struct):
 
 
 class OutputTarget:
-    """Where a run in `directory` publishes. `failure` is why it can no longer; `news` are sentences for the user."""
+    """Where a run in `directory` publishes.
+
+    `failure` is why it can no longer, `waits_for` why not now; `news` are sentences for the user.
+    """
 
     def __init__(self, address: Address, directory: Path, job: str) -> None:
         """Raises `OutputError` where the store cannot be opened."""
         self.address = address
         self.failure: StorageStop | None = None
+        self.waits_for: str | None = None
         self.news: SimpleQueue[str] = SimpleQueue()
         self._directory = directory
         self._job = job
@@ -166,7 +170,8 @@ class OutputTarget:
                 if not self._ending.is_set() and self.failure is None and not self._store.together:
                     self._insist(lambda number=number: self._put_part(number))  # type: ignore[misc]
             except StorageStop as error:
-                self.failure = error
+                if not self._ending.is_set():  # else it comes at the next `publish`
+                    self.failure = error
             except OSError as error:
                 self.failure = StorageStop(f"{self._directory} cannot be read or written ({error}).")
             finally:
@@ -174,7 +179,7 @@ class OutputTarget:
 
     def _insist(self, call: Callable[[], None]) -> None:
         """Do it; while the store is out of order wait for it, up to an hour. Raises `StorageStop`."""
-        waited, wait_s = 0.0, 1.0
+        waited, wait_s = 0.0, _FIRST_WAIT_S
         while True:
             try:
                 call()
@@ -183,11 +188,13 @@ class OutputTarget:
                     raise self._stop(error) from None
                 if not waited:
                     self.news.put(f"{error} The run pauses until it can be; the answers are kept in {self._directory}.")
+                self.waits_for = str(error)
                 self._ending.wait(wait_s)
                 waited, wait_s = waited + wait_s, min(2 * wait_s, _LONGEST_WAIT_S)
             except StoreError as error:
                 raise self._stop(error) from None
             else:
+                self.waits_for = None
                 if waited:
                     self.news.put(f"{self.address.text} can be written again.")
                 return
@@ -207,10 +214,10 @@ class OutputTarget:
         if number in ledger.parts:  # failed rows of a part that is out were tried again: a new set begins
             ledger = self._next_generation()
         try:
-            create(self._store, self.address.below(f"{ledger.generation}/{RESULTS}/{path.name}"), path)
+            create(self._store, self.address.below(f"{ledger.generation}/{RESULTS}/{path.name}"), path, waits_s=())
         except ExistsError:  # the same, and a kill has come between the put and the ledger
             ledger = self._next_generation()
-            create(self._store, self.address.below(f"{ledger.generation}/{RESULTS}/{path.name}"), path)
+            create(self._store, self.address.below(f"{ledger.generation}/{RESULTS}/{path.name}"), path, waits_s=())
         self._write_ledger(msgspec.structs.replace(ledger, parts={**ledger.parts, number: crc}))
 
     # At the end

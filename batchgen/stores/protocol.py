@@ -99,7 +99,7 @@ def read_whole(store: Store, key: str) -> bytes:
     return again(attempt)
 
 
-def create(store: Store, key: str, body: bytes | Path) -> None:
+def create(store: Store, key: str, body: bytes | Path, waits_s: Sequence[float] = RETRY_WAITS_S) -> None:
     """Create an object; where an object of that name is there already, it has to be the very same.
 
     So a reply that was lost on the way does no harm: what the lost request has put is found. Raises `ExistsError`.
@@ -115,7 +115,7 @@ def create(store: Store, key: str, body: bytes | Path) -> None:
             except MissingError:  # another request for this name was under way and has come to nothing
                 raise OutageError(f"{key} was refused as existing, and is not there.") from None
 
-    again(attempt)
+    again(attempt, waits_s)
 
 
 def holds(store: Store, key: str, body: bytes | Path) -> bool:
