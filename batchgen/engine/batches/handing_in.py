@@ -77,7 +77,7 @@ class HandingIn:
 
     async def _upload(self, record: BatchRecord) -> None:
         tools = self._tools
-        if not self._fits(record):
+        if not await self._fits(record):
             return
         record = await self._put(record, state="uploading")
         try:
@@ -143,19 +143,34 @@ class HandingIn:
 
     # ---- the batch
 
-    def _fits(self, record: BatchRecord) -> bool:
-        """Whether the queue has room; else the batch waits until another has left it."""
-        if self._room.may_take(record.number, record.model, record.tokens):
+    async def _fits(self, record: BatchRecord) -> bool:
+        """Whether the queue has room; else the batch waits until another has left it, or is made into smaller ones."""
+        if record.rows > 1 and record.tokens > self._room.limit(record.model):
+            await self._returning.whole(record, "too many tokens for the vendor's queue", counts=False)
+            return False
+        if self._proven(record) and self._room.may_take(record.number, record.model, record.tokens):
             return True
         self._waiting_for_room.add(record.number)
         self._later(record, least_s=self._tools.settings.poll_s)
         return False
 
+    def _proven(self, record: BatchRecord) -> bool:
+        """Whether the queue has taken enough batches for one more to be tried.
+
+        As long as nobody says how much it takes, few are handed in at a time, so that few are refused.
+        """
+        if self._room.given:
+            return True
+        others = [one for one in self._tools.table.records.values() if one.number != record.number and one.id]
+        taken = sum(one.phase not in ("", "checking", "refused") for one in others)
+        at_a_time = 0 if self._returning.refusals else taken // 4
+        return sum(one.state == "open" and one.phase == "checking" for one in others) <= at_a_time
+
     async def _create(self, record: BatchRecord) -> None:
         tools = self._tools
         if tools.api.limits.needs_file_ready and record.input_file is not None and not await self._ready(record):
             return
-        if not self._fits(record):
+        if not await self._fits(record):
             return
         record = await self._put(record, state="creating", intent_s=tools.times.clock(), lost=False, looked=0)
         try:

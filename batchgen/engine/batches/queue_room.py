@@ -35,11 +35,10 @@ class Waiting(Struct):
 
 
 class Learnt(Struct):
-    """What was refused: a batch that would have made `tokens` wait in all. `told`: the vendor named the limit."""
+    """The most tokens that may wait, as a refusal showed it: as told, or less than what was refused."""
 
     tokens: int
     at_s: float
-    told: bool = False
 
 
 class QueueFile(Struct):
@@ -64,12 +63,12 @@ class QueueRoom:
         learnt = self._state.learnt.get(model)
         if learnt is not None and self._clock() - learnt.at_s > KEPT_S:
             learnt = None
-        known = _NO_LIMIT if learnt is None else learnt.tokens if learnt.told else learnt.tokens - 1
-        return min(known, self._given or _NO_LIMIT)
+        return min(_NO_LIMIT if learnt is None else learnt.tokens, self._given or _NO_LIMIT)
 
-    def largest(self, model: str) -> int:
-        """Return how many tokens one batch may have: with a learnt limit half of what was refused at the least."""
-        return self.limit(model)
+    @property
+    def given(self) -> bool:
+        """Whether the job says how much may wait."""
+        return self._given is not None
 
     def others(self, model: str) -> int:
         """Return the tokens of a model that wait now."""
@@ -98,11 +97,9 @@ class QueueRoom:
         with self._shared():
             self._state.waiting.get(model, {}).pop(self._name(number), None)
             others = self.others(model)
-            if told:
-                self._state.learnt[model] = Learnt(told, self._clock(), told=True)
-            else:
-                refused = min(others + tokens, self.limit(model))
-                self._state.learnt[model] = Learnt(refused if others else tokens // 2 + 1, self._clock())
+            fits = others + tokens - 1 if others else tokens // 2
+            most = min(fits, self.limit(model), told or _NO_LIMIT)  # the vendor counts tokens in its own way
+            self._state.learnt[model] = Learnt(max(1, most), self._clock())
             return not others
 
     def _name(self, number: int) -> str:

@@ -143,7 +143,7 @@ class Staging:
         file = self._open.get(group)
         if file is not None:
             full = file.files.bytes + size + 1_000 > self.most_bytes
-            if full or (file.files.members and file.tokens + tokens > self._room.largest(file.model)):
+            if full or (file.files.members and file.tokens + tokens > self._room.limit(file.model)):
                 await self.seal(group)
         elif len(self._open) >= MOST_GROUPS:
             await self.seal(max(self._open, key=lambda name: len(self._open[name].files.members)))

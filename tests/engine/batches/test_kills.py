@@ -46,7 +46,13 @@ def server(tmp_path):
         yield handle
 
 
-QUICK = {("uploading", "after"), ("creating", "after"), ("open", "before"), ("a line", "after"), ("collected", "before")}
+QUICK = {
+    ("uploading", "after"),
+    ("creating", "after"),
+    ("open", "before"),
+    ("a line", "after"),
+    ("collected", "before"),
+}
 """What the usual suite tries."""
 
 
@@ -59,6 +65,7 @@ def test_a_killed_run_buys_nothing_twice(job, server, tmp_path, boundary):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("boundary", BOUNDARIES, ids="-".join)
 def test_a_hundred_killed_runs_buy_nothing_twice(job, server, tmp_path, boundary):
     """At each boundary a hundred times, at any batch or line."""

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 
 from batchgen.api import arun
 from batchgen.engine.batches import build
@@ -36,7 +37,7 @@ class Clock:
 
     async def sleep(self, seconds):
         self.now_s += seconds
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
 
 
 class Client:
@@ -53,7 +54,7 @@ class Client:
         return None
 
     async def _reply(self, call):
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         self._clock.now_s += 0.2
         headers = {name.lower(): value for name, value in call.headers.items()} | {"authorization": "Bearer k"}
         body = b""
@@ -177,7 +178,15 @@ def random_history(rng: random.Random):
     """Return the settings of a vendor whose batches are slow, stuck, cancelled or expired at random."""
     shares = {
         name: round(rng.choice([0, 0, rng.random()]), 2)
-        for name in ("stuck", "slow", "half_cancelled", "cancel_slow", "cancel_ignored", "long_validating", "row_missing")
+        for name in (
+            "stuck",
+            "slow",
+            "half_cancelled",
+            "cancel_slow",
+            "cancel_ignored",
+            "long_validating",
+            "row_missing",
+        )
     }
     shares |= {name: rng.choice([0, 0.2]) for name in ("create_lost", "retrieve_500", "cancel_500", "list_lag")}
     return {
