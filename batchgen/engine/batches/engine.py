@@ -84,6 +84,7 @@ class BatchEngine:
         self._reservations = reservations
         self._live = LiveRows(live, parts, tools.table)
         self._staging = Staging(tools, self._places, self._live, room, reservations)
+        self._staging.closed = mode == "cancel"
         self._returning = Returning(tools, self._staging, self._live, room, self._places)
         self._collecting = Collecting(tools, self._staging, self._live, self._places)
         self._handing_in = HandingIn(tools, room, self._returning)
@@ -169,7 +170,9 @@ class BatchEngine:
             if self._watching.due_s(record) <= now_s and self._is_fed(record):
                 if self._mode == "cancel" and record.state == "open" and not record.cancelled:
                     await self._watching.cancel(record)
-                elif await self._watching.look(record):
+                elif (
+                    await self._watching.look(record) or self._tools.table.records[record.number].phase != record.phase
+                ):
                     self._handing_in.room_may_be_there()
         elif self._mode == "cancel" and record.state != "creating":
             await self._returning.whole(record, "cancelled before it was handed in", counts=False)
@@ -262,10 +265,9 @@ class BatchEngine:
         """Whether there is nothing that could be handed in now: what waits for room in the queue waits for results."""
         if not self._drained or self._staging.rows or self._live.wanted:
             return False
-        now_s = self._times.clock()
-        states = [r for r in self._tools.table.unfinished if r.state not in ("open", "ended")]
-        return bool(self._tools.table.unfinished) and all(
-            self._handing_in.due_s(record) > now_s and self._handing_in.waits_for_room for record in states
+        unfinished = self._tools.table.unfinished
+        return bool(unfinished) and all(
+            record.state in ("open", "ended") or self._handing_in.waits_for_room(record) for record in unfinished
         )
 
     def _is_done(self) -> bool:
@@ -275,6 +277,8 @@ class BatchEngine:
             return False
         if self._kept_back is not None and not self._live.wanted:
             worst, prompt = self._staging.refused_row or (_NOTHING, self._kept_back.prompt)
+            if self._staging.rows or self._tools.parts.budget.fits_later(worst):
+                return False
             raise BudgetStop(self._reservations.exhausted(worst, prompt))
         return self._drained and not self._staging.rows
 
@@ -284,8 +288,8 @@ class BatchEngine:
         due = [self._next_s(record) for record in self._tools.table.records.values() if record.state != "cleaned"]
         rows = sum(record.rows for record in self._tools.table.unfinished)
         due += [at for at in (self._deadline.cancel_s(rows), self._deadline.last_call_s(rows)) if at and at > now_s]
-        wait_s = max(LEAST_WAIT_S, min(due, default=now_s + 1.0) - now_s)
-        if self._kept_back is None and not self._drained and self._may_feed():
+        wait_s = max(LEAST_WAIT_S, min(due, default=now_s) - now_s)
+        if (self._kept_back is None and not self._drained and self._may_feed()) or not due:
             wait_s = 0.0
         with anyio.CancelScope() as self._sleeping:
             if not self._halted:

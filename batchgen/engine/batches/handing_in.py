@@ -45,22 +45,23 @@ class HandingIn:
         self._tries: dict[int, int] = {}
         self._uploads: dict[int, int] = {}
         self._waiting_for_room: set[int] = set()
+        self._unproven: set[int] = set()
         self.trouble: Failure | None = None
 
     def due_s(self, record: BatchRecord) -> float:
         """Return when there is something to do for a batch."""
         return self._due.get(record.number, 0.0)
 
-    @property
-    def waits_for_room(self) -> bool:
-        """Whether batches wait for room in the vendor's queue."""
-        return bool(self._waiting_for_room)
+    def waits_for_room(self, record: BatchRecord) -> bool:
+        """Whether a batch waits for room in the vendor's queue."""
+        return record.number in self._waiting_for_room
 
     def room_may_be_there(self) -> None:
-        """A batch has left the queue: those that wait for room are tried again."""
-        for number in self._waiting_for_room:
+        """A batch has moved on in the queue: those that wait for it are tried again."""
+        for number in self._waiting_for_room | self._unproven:
             self._due.pop(number, None)
         self._waiting_for_room.clear()
+        self._unproven.clear()
 
     async def advance(self, record: BatchRecord) -> None:
         """Do the next step of a batch that is not open yet."""
@@ -148,10 +149,11 @@ class HandingIn:
         if record.rows > 1 and record.tokens > self._room.limit(record.model):
             await self._returning.whole(record, "too many tokens for the vendor's queue", counts=False)
             return False
-        if self._proven(record) and self._room.may_take(record.number, record.model, record.tokens):
+        proven = self._proven(record)
+        if proven and self._room.may_take(record.number, record.model, record.tokens):
             return True
-        self._waiting_for_room.add(record.number)
-        self._later(record, least_s=self._tools.settings.poll_s)
+        (self._waiting_for_room if proven else self._unproven).add(record.number)
+        self._due[record.number] = self._tools.times.clock() + self._tools.settings.poll_s
         return False
 
     def _proven(self, record: BatchRecord) -> bool:

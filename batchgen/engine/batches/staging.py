@@ -30,7 +30,7 @@ MOST_GROUPS = 8
 TOKEN_MARGIN = 1.1
 """The vendor may count more input tokens than the estimate; a queue that is too full is refused."""
 
-Placed = Literal["staged", "live", "no budget"]
+Placed = Literal["staged", "live", "no budget", "left"]
 
 
 class StagingFile(Struct):
@@ -62,6 +62,8 @@ class Staging:
         self.most_rows, self.most_bytes = tools.settings.largest_file(tools.api.limits)
         self.refused_row: tuple[Decimal, Prompt] | None = None
         self._noted_long = False
+        self.closed = False
+        """Whether no more rows are handed in: they stay pending."""
 
     @property
     def rows(self) -> int:
@@ -80,6 +82,8 @@ class Staging:
 
     async def add(self, work: RowInProgress, *, turns: tuple[Turn, ...] = (), rounds: int = 0) -> Placed:
         """Take a row in. Raises `BudgetStop` where nothing bounds its cost, `StorageStop` when the disk refuses."""
+        if self.closed:
+            return "left"
         tools = self._tools
         attachments = tools.parts.requests.attachments
         if work.prompt.attached and attachments is not None:

@@ -1,0 +1,199 @@
+"""What a run does live it does by batches: repairs, votes, duplicates, budget, updates, retries, pilots, ends."""
+
+import json
+
+import anyio
+import pytest
+
+import batchgen
+from batchgen.api import arun
+from batchgen.engine.control import Control
+from batchgen.errors import OutputError
+from tests.engine.batches.conftest import answers, books_agree, price_of
+from tests.engine.batches.virtual import Live, VirtualVendor
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "count": {"type": "integer"}},
+    "required": ["name", "count"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def schema(tmp_path):
+    """A schema on disk."""
+    path = tmp_path / "schema.json"
+    path.write_text(json.dumps(SCHEMA))
+    return str(path)
+
+
+def test_repairs_go_into_the_next_batch(job, server, schema):
+    """An answer that does not fit is asked again with the error told; what both cost is the row's."""
+    server.change(wrong_type=0.5)
+    done = batchgen.run(job(60, batch={"rows": 20}, response={"schema": schema, "max_repairs": 4}))
+    assert (done.state, done.succeeded + done.failed) == ("complete", 60), done.error
+    assert done.succeeded >= 55
+    assert done.attempts > 70
+    assert server.stats()["billed_lanes"]["batch"]["requests"] > 70
+    tokens = server.stats()["billed_delivered"]
+    assert (done.input_tokens, done.output_tokens) == (tokens["input_tokens"], tokens["output_tokens"])
+
+
+def test_votes_are_taken_batch_by_batch(job, server):
+    """Three samples of each row, in three rounds."""
+    labels = {"labels": ["red", "green", "blue"], "votes": 3, "confidence": "votes"}
+    done = batchgen.run(job(20, batch={"rows": 10}, response=labels))
+    assert (done.state, done.succeeded, done.attempts) == ("complete", 20, 60)
+    books_agree(server, done)
+    rows = batchgen.read_results(done.output).to_pylist()
+    assert {len(json.loads(row["answer_turns"])) for row in rows} == {3}
+
+
+def test_duplicates_are_asked_once(job, server):
+    """Rows with the request of another one wait for its answer, in batches too."""
+    done = batchgen.run(job(texts=["a", "b", "a", "c", "b", "a"] * 5, input={"dedupe": True}))
+    assert (done.state, done.succeeded, done.attempts, done.shared) == ("complete", 30, 3, 27)
+    books_agree(server, done)
+
+
+def test_a_duplicate_is_asked_in_place_of_one_that_failed(job, tmp_path, monkeypatch):
+    """The next of them takes its turn, with its own attempts."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, oddities=("row_500=1x",))
+    done = vendor.run(
+        job(texts=["a", "b"] * 5, input={"dedupe": True}, retry={"max_attempts": 1}, batch={"poll_s": 60})
+    )
+    assert (done.state, done.succeeded + done.failed) == ("complete", 10)
+    assert done.failed <= 1
+
+
+def test_failed_rows_are_tried_again(job, server):
+    """`retry_failed` opens new batches for them alone."""
+    server.change(poison="row 1")
+    first = batchgen.run(job(20))
+    assert (first.state, first.failed) == ("complete", 11)
+    server.change(poison=None)
+    done = batchgen.run(job(20), retry_failed=True)
+    assert (done.state, done.succeeded, done.failed) == ("complete", 20, 0)
+    assert server.stats()["billed_lanes"]["batch"]["requests"] == 20
+
+
+def test_an_update_hands_in_only_what_is_new(job, server):
+    """Answers of the earlier run are taken over."""
+    path = job(20).input.path
+    batchgen.run(job(20, input={"path": path, "limit": 8}))
+    done = batchgen.run(job(20, input={"path": path}), update=True)
+    assert (done.state, done.succeeded, done.reused) == ("complete", 20, 8)
+    assert server.stats()["billed_lanes"]["batch"]["requests"] == 20
+
+
+def test_a_pilot_is_asked_live(job, server):
+    """Its few rows are not worth a day; the run keeps them."""
+    pilot = batchgen.run(job(20), only={3, 7})
+    assert pilot.succeeded == 2
+    done = batchgen.run(job(20))
+    assert (done.state, done.succeeded) == ("complete", 20)
+    lanes = server.stats()["billed_lanes"]
+    assert (lanes["live"]["requests"], lanes["batch"]["requests"]) == (2, 18)
+    assert done.cost == price_of(lanes["live"], "1") + price_of(lanes["batch"], "0.5")
+
+
+def test_a_budget_is_never_passed(job, tmp_path, monkeypatch):
+    """As many rows as fit are handed in at a time; what they really cost frees the rest; then the run stops."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0)
+    done = vendor.run(job(60, batch={"poll_s": 60}, limits={"budget": 0.005}))
+    assert done.cost <= 0.005
+    assert len(done.batches) > 1
+    assert done.state == "complete" or done.error["kind"] == "BudgetStop"
+    again = VirtualVendor(tmp_path / "b", monkeypatch, batch_sigma=0)
+    small = again.run(job(60, name="small", batch={"poll_s": 60}, limits={"budget": 0.001}))
+    assert small.error["kind"] == "BudgetStop"
+    assert 0 < small.cost <= 0.001
+
+
+def test_reservations_of_open_batches_survive(job, tmp_path, monkeypatch):
+    """A run that goes on counts what waits at the vendor against its budget."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0)
+    first = vendor.run(job(60, batch={"poll_s": 60, "rows": 5}, limits={"budget": 0.004}), mode="detach")
+    assert first.state in ("handed in", "stopped")
+    handed = sum(batch.rows for batch in first.batches)
+    assert 0 < handed < 60
+    second = vendor.run(job(60, batch={"poll_s": 60, "rows": 5}, limits={"budget": 0.004}), mode="detach")
+    assert sum(batch.rows for batch in second.batches if batch.state == "open") <= handed + 5
+
+
+def test_detached_runs_go_on(job, server, tmp_path):
+    """Handed in, then collected by the same call."""
+
+    async def detach():
+        return await arun(job(30, batch={"rows": 10}), mode="detach")
+
+    first = anyio.run(detach)
+    assert (first.state, first.succeeded) == ("handed in", 0)
+    assert [batch.state for batch in first.batches] == ["open"] * 3
+    with pytest.raises(OutputError, match="cancel"):
+        batchgen.run(job(30, batch={"rows": 10}), fresh=True)
+    with pytest.raises(OutputError, match="--lane batch"):
+        batchgen.run(job(30, lane="live"))
+    done = batchgen.run(job(30, batch={"rows": 10}))
+    assert (done.state, done.succeeded) == ("complete", 30)
+    books_agree(server, done)
+    assert len(answers(tmp_path / "out")) == 30
+
+
+def test_cancelled_batches_keep_what_is_finished(job, tmp_path, monkeypatch):
+    """Half of the rows are done: they are collected, the others stay pending and are asked later, once."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, batch_hours=2)
+    made = job(40, batch={"rows": 20, "poll_s": 60})
+    assert vendor.run(made, mode="detach").state == "handed in"
+    vendor.clock.now_s += 3700
+    cancelled = vendor.run(made, mode="cancel")
+    assert 10 < cancelled.succeeded < 30, vendor.notes.said
+    assert cancelled.pending == 40 - cancelled.succeeded
+    assert not [batch for batch in cancelled.batches if batch.state != "cleaned"]
+    done = vendor.run(job(40, batch={"rows": 20, "poll_s": 60}))
+    assert (done.state, done.succeeded) == ("complete", 40)
+    assert vendor.books()["billed_lanes"]["batch"]["requests"] + Live.asked == 40
+
+
+def test_an_interrupted_run_leaves_its_batches_open(job, server):
+    """They are collected by the next."""
+    server.change(batch_hours=100)
+    control = Control()
+
+    async def main():
+        async with anyio.create_task_group() as tasks:
+
+            async def interrupt():
+                while not server.stats().get("batches"):  # noqa: ASYNC110 - the vendor has no event for it
+                    await anyio.sleep(0.05)
+                control.interrupt()
+
+            tasks.start_soon(interrupt)
+            return await arun(job(10), control=control)
+
+    first = anyio.run(main)
+    assert (first.state, first.pending) == ("interrupted", 10)
+    server.change(batch_hours=0.1, batch_speed=200_000)
+    done = batchgen.run(job(10))
+    assert (done.state, done.succeeded) == ("complete", 10)
+    books_agree(server, done)
+
+
+def test_what_no_row_can_survive_stops_the_run(job, tmp_path, monkeypatch):
+    """No balance, an unknown model, settings that are refused in every row: rows stay pending, nothing is lost."""
+    for oddity in ("failed_billing", "failed_model", "create_refused", "credit_low"):
+        vendor = VirtualVendor(tmp_path / oddity, monkeypatch, batch_sigma=0, oddities=(f"{oddity}=1x",))
+        made = job(12, name=oddity, batch={"poll_s": 60})
+        stopped = vendor.run(made)
+        assert (stopped.state, stopped.pending, stopped.error["kind"]) == ("stopped", 12, "ProviderStop"), oddity
+        done = vendor.run(made)
+        assert (done.state, done.succeeded) == ("complete", 12), (oddity, done.error)
+
+
+def test_a_line_that_is_too_long_is_asked_live(job, server):
+    """The others go as a batch."""
+    done = batchgen.run(job(texts=["x" * 2000, *[f"row {n}" for n in range(9)]], batch={"megabytes": 0.0015}))
+    assert (done.state, done.succeeded) == ("complete", 10)
+    lanes = server.stats()["billed_lanes"]
+    assert (lanes["live"]["requests"], lanes["batch"]["requests"]) == (1, 9)
