@@ -18,6 +18,7 @@ from batchgen.files.hashes import RowHashes
 from batchgen.job.parts import JobParts
 from batchgen.job.render import prompt_columns, rendered
 from batchgen.source import Batch
+from batchgen.source.row_values import own_column
 from batchgen.storage.own_files import REPEATED_FILE
 from batchgen.storage.repeated_rows import RepeatedRows, kept_rows
 from batchgen.storage.run_directory import RunDirectory
@@ -75,9 +76,11 @@ class RepeatSearch:
         """Return what was found; None where the input cannot be read: who reads it for the run says so."""
         with closing(RowHashes()) as hashes:
             try:
-                for batch in self._parts.source.batches(0, prompt_columns(self._parts)):
+                columns = prompt_columns(self._parts)
+                for batch in self._parts.source.batches(0, columns):
                     begun_s = time.perf_counter()
-                    found = self._parts.template.row_hashes(batch.table)
+                    as_stored = {own_column(name) for name in columns}.isdisjoint(batch.table.schema.names)
+                    found = self._parts.template.row_hashes(batch.table) if as_stored else None
                     if found is None:
                         hashes.extend(self._rendered_hashes(batch))
                     else:

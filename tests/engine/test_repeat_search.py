@@ -85,6 +85,28 @@ def test_the_rows_of_a_repeated_request_are_found_exactly(job, tmp_path, templat
         found.close()
 
 
+def test_values_of_different_kinds_may_make_the_same_text(tmp_path):
+    """Such as an object, and a text that looks as objects do in a prompt: the column alone does not tell."""
+    (tmp_path / "in.jsonl").write_text(
+        '{"t": {"a": 1}}\n{"t": "{\\"a\\": 1}"}\n{"t": true}\n{"t": "True"}\n{"t": "x"}\n'
+    )
+    table = {
+        "name": "kinds",
+        "input": {"path": str(tmp_path / "in.jsonl"), "dedupe": True},
+        "prompt": {"user": "{{ t }}"},
+        "model": {"provider": "openai", "name": "qwen-plus"},
+        "output": {"path": str(tmp_path / "out")},
+    }
+    parts = assemble(Job.from_dict(table), Endpoint("http://127.0.0.1:9/v1", Secret("sk-test"), identity="nowhere"))
+    prompts = [parts.template.render(row) for batch in parts.source.batches() for row in batch.values(["t"])]
+    assert prompts[0] == prompts[1]
+    assert prompts[2] == prompts[3]
+    search = RepeatSearch(parts, 5, Directory(tmp_path))
+    assert search.wait(60) is True
+    assert [search.may_repeat(row) for row in range(5)] == [True] * 4 + [False]
+    search.close()
+
+
 def test_what_changes_meanwhile_leaves_it_open(job, tmp_path):
     """Whoever reads the input for the run says what is wrong with it; until then every row may be repeated."""
     made = job("{{ text }}")
