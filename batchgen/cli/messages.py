@@ -142,7 +142,7 @@ def check_text(checked: Checked) -> str:
     if checked.reuse is not None:
         lines.append(f"reuse     {_plan_text(checked.reuse, checked.currency or '')}")
     if checked.repeats:
-        lines.append(f"repeats   about {checked.repeats:,} requests are duplicates of others and are not sent")
+        lines.append(f"repeats   {checked.repeats:,} of the requests are duplicates and are not sent")
     if checked.unaskable:
         lines.append(f"rows that cannot be asked: {checked.unaskable:,}; they will fail with error_kind prompt")
         lines += [f"  row {row}: {reason}" for row, reason in checked.unaskable_examples.items()]
