@@ -17,6 +17,7 @@ from batchgen.files.arrow import arrow_file
 from batchgen.report.distribution import Distribution
 from batchgen.report.timeline import Timeline
 from batchgen.report.values import AttemptFigures, ErrorLine, Line, RowLine, Truncated
+from batchgen.storage.result_schema import ENDPOINT_COLUMN
 
 _GROUP = ["model", "status", "finish_reason", "error_kind"]
 _TOKENS = ["input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens"]
@@ -48,7 +49,9 @@ def part_batches(paths: Iterable[Path]) -> Iterator[pa.Table]:
     for path in paths:
         try:
             with pq.ParquetFile(arrow_file(path)) as file:
-                for batch in file.iter_batches(_BATCH_ROWS, columns=COLUMNS):
+                own = file.schema_arrow.names[-1:] == [ENDPOINT_COLUMN.name]  # else it is a column of the input
+                columns = [*COLUMNS, ENDPOINT_COLUMN.name] if own else COLUMNS
+                for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
                     yield _plain(pa.Table.from_batches([batch]))
         except FileNotFoundError:
             continue  # taken back by a run that goes on
@@ -111,14 +114,15 @@ class Fold:
             self._by_attempts[pair["values"]] = self._by_attempts.get(pair["values"], 0) + pair["counts"]
 
     def _add_lines(self, batch: pa.Table) -> None:
-        sums = batch.group_by(_GROUP).aggregate([([], "count_all"), *((name, "sum") for name in _SUMMED)])
+        group = [*_GROUP, ENDPOINT_COLUMN.name] if batch.column_names[-1] == ENDPOINT_COLUMN.name else _GROUP
+        sums = batch.group_by(group).aggregate([([], "count_all"), *((name, "sum") for name in _SUMMED)])
         for found in sums.to_pylist():
             line = Line(
-                **{name: found[name] for name in _GROUP},
+                **{name: found[name] for name in group},
                 **{name: found[f"{name}_sum"] for name in _SUMMED},
                 rows=found["count_all"],
             )
-            key = (line.model, line.status, line.finish_reason, line.error_kind)
+            key = (line.model, line.status, line.finish_reason, line.error_kind, line.endpoint)
             self._lines[key] = added(self._lines[key], line) if key in self._lines else line
 
     def _add_errors(self, failed: pa.Table) -> None:
@@ -193,7 +197,7 @@ def added(one: Line, other: Line) -> Line:
         return b if a is None else a if b is None else a + b
 
     sums = {name: plus(getattr(one, name), getattr(other, name)) for name in (*_SUMMED, "rows")}
-    return Line(**{name: getattr(one, name) for name in _GROUP}, **sums)
+    return msgspec.structs.replace(one, **sums)
 
 
 def _top(

@@ -360,9 +360,13 @@ def _lines(report: Report) -> list[Block]:
         return []
     cost = f"cost ({plain(report.currency)})" if report.currency else "cost"
     head = ["model", "status", "finish", "error", "rows", "requests", "tokens in", "tokens out", cost]
+    if any(line.endpoint for line in report.lines):
+        head.insert(1, "endpoint")
+        for row, line in zip(rows, report.lines, strict=False):
+            row.insert(1, plain(line.endpoint or UNKNOWN))
     more = len(report.lines) - len(rows)
     note = f"and {more:,} more groups" if more > 0 else ""
-    return [Table("Rows, tokens and cost by model and end", head, rows, words=4, note=note)]
+    return [Table("Rows, tokens and cost by model and end", head, rows, words=len(head) - 5, note=note)]
 
 
 def _job_and_run(report: Report) -> list[Block]:

@@ -15,7 +15,10 @@ from batchgen.estimating.values import Estimate
 
 
 class Line(Struct, frozen=True):
-    """The sums of one group of rows: a line of `cost_summary.parquet`. Sums are None where no row reported any."""
+    """The sums of one group of rows: a line of `cost_summary.parquet`. Sums are None where no row reported any.
+
+    `endpoint` is who answered, where the job has several.
+    """
 
     model: str | None
     status: str
@@ -30,6 +33,7 @@ class Line(Struct, frozen=True):
     reasoning_tokens: int | None
     cost: Decimal | None
     reported_cost: Decimal | None = None
+    endpoint: str | None = None
 
 
 class Count(Struct, frozen=True):

@@ -12,6 +12,8 @@ from batchgen.engine.reporter import Reporter
 from batchgen.errors import JobError, UsageError
 from batchgen.job.check import check_job
 from batchgen.job.settings import Job
+from batchgen.report.read import read_report
+from batchgen.report.sections import report_text
 from batchgen.simulator import Settings, start_in_thread
 from tests.inputs import write_csv
 
@@ -264,3 +266,19 @@ def test_check_names_all_of_them(tmp_path, servers):
     checked = check_job(job_of(tmp_path, both, rows=2))
     assert all(server.url in checked.endpoint for server in both)
     assert "***" in json.dumps(checked.requests[0].headers)
+
+
+def test_the_report_divides_rows_and_cost_by_endpoint(tmp_path, servers):
+    """Its table says who answered; that of a job with one endpoint has no such column."""
+    both = servers(latency_ms=20), servers(latency_ms=20)
+    job = job_of(tmp_path, both)
+    summary = batchgen.run(job)
+    for summed_up in (True, False):
+        if not summed_up:
+            (tmp_path / "out/cost_summary.parquet").unlink()  # then the parts are read
+        report = read_report(tmp_path / "out")
+        costs = {}
+        for line in report.lines:
+            costs[line.endpoint] = costs.get(line.endpoint, 0) + line.cost
+        assert costs == {one["endpoint"]: one["cost"] for one in summary.endpoints}
+        assert all(host(server) in report_text(report) for server in both)
