@@ -23,6 +23,7 @@ from batchgen.storage import mirror, target
 from batchgen.storage.shards import cut
 from batchgen.stores.address import parse_address
 from batchgen.stores.protocol import StoreError
+from batchgen.text.storable import json_bytes
 
 ADDRESS = "s3://out/run"
 PUBLISH = """
@@ -163,6 +164,28 @@ def test_every_request_may_fail_twice(s3, home, fault):
     s3.fault = lambda method, path: None
     assert len(published(home)) == 35
     assert "run/claim.json" not in s3.keys("out")
+
+
+def test_a_lost_reply_to_the_last_write_is_settled_by_reading(s3, home):
+    """`run.json` is replaced once, and the run is complete."""
+    run(job(home, 5))
+    left = ["lost"]
+    s3.fault = lambda method, path: left.pop() if left and method == "PUT" and path.endswith("/run/run.json") else None
+    assert run(job(home, 8), update=True).state == "complete"
+    assert (left, len(published(home))) == ([], 8)
+
+
+def test_a_claim_that_is_overwritten_at_once_is_given_up(s3, home):
+    """As on a server that forgets conditions, when two runs begin in the same moment."""
+    other = json_bytes(mirror.Claim("other", "host", 1, "/state", "their job", "now"))
+
+    def overwrite(method, path):
+        if "claim" in path and method != "PUT" and s3.served("PUT", "claim"):
+            s3.put("out", "run/claim.json", other)
+
+    s3.fault = overwrite
+    with pytest.raises(OutputError, match="claimed by the run of their job on host"):
+        run(job(home, 5))
 
 
 def test_an_outage_pauses_the_run_and_loses_nothing(s3, home, monkeypatch):
