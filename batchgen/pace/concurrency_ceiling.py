@@ -23,6 +23,8 @@ class ConcurrencyCeiling:
         "_turned_s", "bound", "found", "limit",
     )  # fmt: skip
 
+    shared = given = slow = False  # as of a rate limit: not known here
+
     def __init__(self, bound: int) -> None:
         self.bound = bound
         self.limit = bound
@@ -92,9 +94,9 @@ class ConcurrencyCeiling:
         """Whether the limit is known to be admitted."""
         return self.found is None or self.limit <= self.found
 
-    def restore(self, _now_s: float, top: float, _held: int) -> None:
+    def restore(self, _now_s: float, top: float, _held: float) -> None:
         """The refusals came at random: go back to the limit `top`, and up from there."""
-        self.limit = int(min(top, self.bound))
+        self.limit = max(1, int(min(top, self.bound)))
         self.found = None if self.limit == self.bound else self.limit
         self._hold, self._patience = 8, 20
         self._drop, self._step = 1, max(1, self.limit // 4)

@@ -20,7 +20,7 @@ from batchgen.pace.in_flight import InFlight
 from batchgen.pace.limit_headers import LimitHeaders
 from batchgen.pace.observations import PaceObservations
 from batchgen.pace.random_refusals import RandomRefusals
-from batchgen.pace.rate_limit import RateLimit, per_s
+from batchgen.pace.rate_limit import ENOUGH, RateLimit, per_s
 from batchgen.pace.token_cost import TokenCost
 from batchgen.pace.values import REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
@@ -152,6 +152,7 @@ class Pacer:
         limits: RateLimits | None = None,
     ) -> float:
         """The request was rate-limited. Return the seconds that its row should wait besides waiting for its permit."""
+        self._random_refusals.overloaded = throttle is Throttle.OVERLOAD
         if throttle is Throttle.OVERLOAD:
             throttle = Throttle.UNKNOWN  # "I am full" may be any limit, or chance
         self._lose(ticket)
@@ -190,7 +191,7 @@ class Pacer:
         else:
             fell = self._refused_rate(now_s, ticket, what, retry_after_s)
         if fell is not None and self._random_refusals.fell(ticket.number, self._log.refused, what, load, fell=fell):
-            what.restore(now_s, self._random_refusals.top, self._random_refusals.held)
+            self._follow_trial(now_s)
         return 0.0
 
     def broken(self, now_s: float, ticket: Ticket, *, late: bool = False) -> None:
@@ -237,7 +238,8 @@ class Pacer:
         if ticket is self.breaker.probe and self.breaker.why is Reason.REFUSALS:
             self._resume(now_s)
         if (self._requests.safe or self._tokens.safe) and self._ceiling.safe:
-            self._random_refusals.saw(refused=False)
+            self._random_refusals.saw(ticket.number, refused=False)
+            self._follow_trial(now_s)
         self._count_sample(now_s, ticket, refused=False)
 
     def _passed(self, now_s: float, ticket: Ticket) -> None:
@@ -289,7 +291,9 @@ class Pacer:
     def _is_random(self, now_s: float, ticket: Ticket, what: RateLimit | ConcurrencyCeiling, *, named: bool) -> bool:
         """Whether a rate-limited answer came at random, and is no reason to slow down."""
         chance, number = self._random_refusals, ticket.number
-        if not self._count_sample(now_s, ticket, refused=True) and not chance.expects(self._sent, safe=what.safe):
+        if not self._count_sample(now_s, ticket, refused=True) and not chance.expects(
+            number, self._sent, safe=what.safe
+        ):
             if chance.share or not math.isinf(self._requests.pace) or not math.isinf(what.load):
                 return False
             if not chance.is_open:
@@ -300,7 +304,19 @@ class Pacer:
         if not ticket.admitted:  # as good as an admission
             self._search_allowance -= 1
             self._passed(now_s, ticket)
+        self._follow_trial(now_s)
         return True
+
+    def _follow_trial(self, now_s: float) -> None:
+        """Go to the load that a trial of random refusals asks for, if it asks for one."""
+        chance = self._random_refusals
+        load, what = chance.trial.load, chance.what
+        if load is None or what is None:
+            return
+        what.restore(now_s, load, math.inf if chance.trial.is_on else ENOUGH)
+        if isinstance(what, RateLimit) and not chance.share:
+            what.neighbours.set(True)  # the refusals went away with the load
+        chance.moved(self._sent)
 
     def _all_rejected(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
         """Nothing was ever admitted. Wait 1 s, doubling to 15 s, and search again."""
@@ -344,7 +360,7 @@ class Pacer:
         if ticket.sent_s > rate.cut_s:
             fell = rate.refused(
                 now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
-                noisy=self._random_refusals.share > 0,
+                noisy=self._random_refusals.share > 0, overloaded=self._random_refusals.overloaded,
             )  # fmt: skip
             if rate is self._tokens and fell is not None:
                 rate.cut_s += self._log.typical_s  # what is in flight is charged in full only when it is answered

@@ -1,71 +1,87 @@
 """Tells random refusals, which come at any load, from those of a limit, whatever the answers call them.
 
-A limit refuses nearly everything of a search that runs into it, and each measurement of it gives the same value. Random
-refusals (from a busy pool behind the API, say) keep their share at any load. So a search goes on while most requests
-are still admitted, and a "limit" that measures lower each time while few are refused is none: the load before is
-restored. From then on only refusals beyond the random share are taken for those of a limit. Pure arithmetic.
+A limit refuses nearly everything of a search that runs into it. Random refusals (from a busy pool behind the API, say)
+keep their share at any load. So a search goes on while most requests are still admitted, and where a load falls again
+and again while few are refused, a trial decides. From then on only refusals beyond the random share are taken for those
+of a limit. Pure arithmetic.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Protocol
+
+from batchgen.pace.trial import Trial
 
 SMALLEST_SAMPLE = 3
 """With so many requests out after the first refusal of a search, it can be judged by them."""
 EARLY, EARLY_UNNAMED, MORE = 12, 30, 6
 """With fewer out, `MORE` are sent once to judge by, if the refusal came among the run's first `EARLY` requests
 (`EARLY_UNNAMED` if the answer named no limit). Later it would not pay: if it is a limit, they are refused too."""
-FALLS, MORE_FALLS, LEAST_ASKED, KEPT = 4, 3, 60, 0.8
-"""So many cuts, each to below the one before, over at least so many requests, suggest random refusals; after each time
-that this was wrong, `MORE_FALLS` times as many are needed. Above `KEPT` of the first load they are counted anew."""
-MOST = 0.35
-"""Greatest share that is taken for random: a limit that halves the pace refuses more."""
+FALLS, MORE_FALLS, LEAST_ASKED, KEPT = 4, 4, 60, 0.8
+"""So many cuts, each to below the one before, over at least so many requests, suggest random refusals; after each trial
+that failed, `MORE_FALLS` more are needed. Above `KEPT` of the first load they are counted anew."""
+FELL_TO = 0.5
+"""The load must have fallen so far: jobs that share a limit come down to their shares like this, too, but seldom."""
+MOST, LEAST_SUSPECT, LONG, LEAST_LONG = 0.35, 0.045, 400, 0.015
+"""Greatest share that is taken for random: a limit that halves the pace refuses more. The least share that is worth a
+trial, as jobs that share a limit have up to 4 % refused; after `LONG` requests the last value ("3 % at 600")."""
+STUCK = 120
+"""Requests at a pace that is slow already, after which their share alone suggests random refusals ("15 %, 1 s")."""
 SUM = 4.0
 """How far refusals may run ahead of their share before a limit is taken for the cause."""
-LEEWAY = 0.02
-"""Tolerance besides the share: so large a share of a limit's refusals goes unnoticed."""
-HELD, PROOF = 40, 150
-"""Requests at the restored load before it rises, and those that confirm a share: if refusals run ahead of it earlier,
-it was found wrongly. The rise is part of the test: a limit that is shared gives way to whoever only holds his load."""
-LOWER = 0.8
-"""Share of a load that failed the test that is tried next, without a rise: a limit may be near beside the chance."""
-MEAN_OVER, DOUBTED = 400.0, 100.0
-"""Requests over which the share is averaged; the second value once a limit was met, which may have caused them."""
+LEEWAY, PROVED_LEEWAY = 0.02, 0.04
+"""Tolerance besides the share: so large a share of a limit's refusals goes unnoticed. The second after a trial."""
+ROUNDS = 2
+"""So many times a trial raises and lowers the load ("8 at 1,200 RPM")."""
+DOUBTS = 2
+"""So many times a share that a trial has confirmed is tried again when it is exceeded: whoever has a large part of a
+limit sees best whether others make room for him."""
+MEAN_OVER, DOUBTED, PROVED = 400.0, 100.0, 150.0
+"""Requests over which the share is averaged; the second value once a limit was met, which may have caused them; the
+third after a trial."""
 LEAST = 0.002
 """A smaller share counts as none."""
+
+
+class Load(Protocol):
+    """What refusals lower: a pace or a number in flight."""
+
+    @property
+    def load(self) -> float:
+        """The pace, or the most in flight."""
+
+    @property
+    def given(self) -> bool:
+        """Whether the job names the limit."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether others seem to use the limit."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether it is so low that a trial costs nobody anything."""
+
+    def restore(self, now_s: float, top: float, held: float, /) -> None:
+        """Go to this load."""
 
 
 class RandomRefusals:
     """The share of requests that is refused at random, 0 until found. Requests are identified by their number."""
 
     __slots__ = (
-        "_admitted",
-        "_before",
-        "_cut",
-        "_excess",
-        "_failed_at",
-        "_falls",
-        "_first",
-        "_last",
-        "_may_wait",
-        "_most",
-        "_needed",
-        "_refused",
-        "_seen",
-        "_since",
-        "_unproved",
-        "_weight",
-        "_what",
-        "share",
-        "top",
-        "waits",
+        "_admitted", "_before", "_cut", "_doubts", "_excess", "_falls", "_first", "_last", "_may_wait", "_most",
+        "_needed", "_proved", "_refused", "_seen", "_since", "_slow_since", "_top", "_weight", "overloaded", "share",
+        "trial", "waits", "what",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.share = self._most = 0.0
         self._weight = 0.0  # requests that it was learned from
-        self._unproved: float = 0
+        self._proved = False  # by a trial; else it is one of a search, whose load is never steady
+        self._doubts = 0
         self._excess, self._seen = 0.0, 0  # the running sum of `expects`, and the requests already counted in it
         # The sample: its first and last request, none while 0; what became of them; the refusals before it.
         self._first = self._last = 0
@@ -73,14 +89,16 @@ class RandomRefusals:
         self.waits = False  # the pace is not lowered while the sample is open
         self._may_wait = True  # once
         # Falls in a row of what was measured: of which load, from which height, after which request and refusals.
+        self.trial = Trial()
+        self.overloaded = False  # the last refusal said so, not that a limit was met
         self._falls, self._needed = 0, FALLS
-        self._what: object = None
-        self.top = self._failed_at = math.inf
-        self._cut = self._since = (0, 0)
+        self.what: Load | None = None
+        self._top = math.inf
+        self._cut = self._since = self._slow_since = (0, 0)
 
     # ---- a known share
 
-    def expects(self, last: int, *, safe: bool) -> bool:
+    def expects(self, number: int, last: int, *, safe: bool) -> bool:
         """Whether a refusal is no more than was to be expected; `last` requests were sent so far.
 
         Each refusal counts one and each request takes a little more than the share off; the sum stays small while the
@@ -88,42 +106,56 @@ class RandomRefusals:
         """
         if not self.share:
             return False
+        if self.trial.is_on:
+            self._try(number, refused=True)
+            return True
         spread = self.share * (1 - self.share)
-        paid = 1.25 * self.share + LEEWAY + math.sqrt(spread / self._weight)
-        self._excess, self._seen = max(0.0, self._excess - paid * (last - self._seen)) + 1.0, last
+        leeway = PROVED_LEEWAY if self._proved else LEEWAY + math.sqrt(spread / self._weight)
+        ahead = self._excess - (1.25 * self.share + leeway) * (last - self._seen)
+        self._excess, self._seen = max(0.0, ahead) + 1.0, last
         if self._excess <= SUM + 20 * spread:
             if safe:
-                self.saw(refused=True)
+                self.saw(number, refused=True)
             return True
         self._excess = 0.0
-        if self._unproved > 0:
+        if not self._proved:
             self.share = 0.0
-            if math.isfinite(self._unproved):
-                self._needed *= MORE_FALLS
-                self._failed_at = self.top
+        elif self._doubts < DOUBTS and self.what is not None:
+            self._doubts += 1
+            half = self.what.load / 2
+            self.trial.begin(self.share, lowered=half, passed=1.5 * half, failed=half)
+            return True
         self._weight = min(self._weight, DOUBTED)
         return False
 
-    def saw(self, *, refused: bool) -> None:
-        """Update the share by a request that was sent at a load as it was measured."""
-        if self.share:
+    def saw(self, number: int, *, refused: bool) -> None:
+        """Count a request that was sent at a load as it was measured."""
+        if self.trial.is_on:
+            self._try(number, refused=refused)
+        elif self.share:
             self._weight = min(MEAN_OVER, self._weight + 1)
-            self._unproved -= 1
             self.share = min(self._most, self.share + (refused - self.share) / self._weight)
             if self.share < LEAST:
                 self.share = 0.0
 
-    def _found(self, refused: int, asked: int, proof: float) -> None:
+    def _try(self, number: int, *, refused: bool) -> None:
+        passed = self.trial.count(number, refused=refused)
+        if passed:
+            self._excess, self._proved, self._weight = 0.0, True, PROVED
+        elif passed is not None:
+            self._needed += MORE_FALLS
+            self.share = 0.0
+
+    def moved(self, last: int) -> None:
+        """The load is the one that the trial asked for, from the requests after `last` on."""
+        self.trial.moved(last)
+        self._seen = last
+
+    def _found(self, refused: int, asked: int) -> None:
         self.share = min(MOST, refused / asked)
         self._most = min(MOST, self.share + math.sqrt(self.share * (1 - self.share) / asked))
-        self._weight, self._unproved = min(float(asked), MEAN_OVER / 2), proof
-        self._falls = 0
+        self._weight, self._proved = min(float(asked), MEAN_OVER / 2), False
         self.close()
-
-    @property
-    def held(self) -> int:
-        """Requests admitted at a restored load before it rises."""
-        return PROOF if self._needed > FALLS else HELD
 
     # ---- a search judged by a sample
 
@@ -160,8 +192,7 @@ class RandomRefusals:
         self._admitted += not refused
         out = self._last - self._first
         if 5 * self._admitted >= 3 * out:
-            # The load of a search is never steady, so it proves nothing.
-            self._found(self._before + self._refused, self._admitted + self._refused + self._first, math.inf)
+            self._found(self._before + self._refused, self._admitted + self._refused + self._first)
             return True
         if 5 * self._refused > 2 * out:
             self.close()
@@ -169,27 +200,51 @@ class RandomRefusals:
         return None
 
     def close(self) -> None:
-        """End the sample without a verdict."""
-        self._first = self._last = 0
+        """End the sample without a verdict, and forget the falls."""
+        self._first = self._last = self._falls = 0
 
     # ---- what was measured falls again and again
 
-    def fell(self, number: int, refused: int, what: object, load: float, *, fell: bool) -> bool:
-        """Record a measurement of `what` below `load`; return True if it shows that refusals come at random.
+    def fell(self, number: int, refused: int, what: Load, load: float, *, fell: bool) -> bool:
+        """Record a cut of `what` from `load`; return True if a trial begins of whether refusals come at random.
 
-        `fell`: the measurement is below the one before; `refused` counts the run's refusals up to request `number`.
+        `fell`: to below the cut before; `refused` counts the run's refusals up to request `number`.
         """
-        if what is not self._what or (not fell and load > KEPT * self.top):
-            self._what, self._falls = what, 0
+        if what is not self.what or (not fell and load > KEPT * self._top):
+            self.what, self._falls = what, 0
         if fell:
             if not self._falls:
-                self._since, self.top = self._cut, load
-                if self._needed > FALLS:
-                    self.top = min(load, LOWER * self._failed_at)
+                self._since, self._top = self._cut, load
             self._falls += 1
         self._cut = (number, refused)
+        if self.share:
+            self._slow_since = self._cut
+            return False
+        share = self._suspect(number, refused, what)
+        if not share:
+            return False
+        now, top = what.load, self._top
+        self._found(*share)
+        self._doubts = 0
+        if self.overloaded:
+            self.trial.begin(self.share, raised=top, passed=top, failed=now)
+        elif what.given and not what.shared:  # hardly lowered yet
+            self.trial.begin(self.share, raised=1.1 * top, lowered=top / 2, passed=1.1 * top, failed=top / 2)
+        else:
+            self.trial.begin(self.share, raised=2 * now, lowered=now, passed=2 * now, failed=now, rounds=1 if what.given else ROUNDS)
+        return True
+
+    def _suspect(self, number: int, refused: int, what: Load) -> tuple[int, int] | None:
+        """Return refusals and requests that look like random ones, None if they do not."""
+        asked, met = number - self._slow_since[0], refused - self._slow_since[1]
+        if asked >= STUCK:
+            self._slow_since = (number, refused)
+            if what.slow and LEAST_SUSPECT * asked <= met <= MOST * asked:
+                return met, asked
         asked, met = number - self._since[0], refused - self._since[1]
         if self._falls < self._needed or asked < LEAST_ASKED or met > MOST * asked:
-            return False
-        self._found(met, asked, PROOF)
-        return True
+            return None
+        if self.overloaded or (what.given and not what.shared):
+            return met, asked
+        least = LEAST_SUSPECT if asked < LONG else LEAST_LONG
+        return (met, asked) if met >= least * asked and what.load <= FELL_TO * self._top else None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from batchgen.pace.neighbours import CUT, SLOW_PER_S, Neighbours
+
 SAFETY = 0.985
 """Share of a measured rate that is used: the rest allows for the error of the measurement."""
 NAMED = 0.99
@@ -43,6 +45,7 @@ breaker instead."""
 LIGHT, LIGHT_CUT = 0.3, 0.25
 """Up to this share refused since the last measurement, too early for another one, the pace is cut by the second over
 the requests admitted: a greater cut compounds where several jobs share a limit."""
+LONG_ENOUGH = 120
 EATEN = 0.5
 """Share of refused requests that counts as admitted: with some vendors they use up quota, with others they do not."""
 
@@ -56,39 +59,10 @@ class RateLimit:
     """
 
     __slots__ = (
-        "_before",
-        "_caution",
-        "_clean",
-        "_cut_admitted",
-        "_eats",
-        "_exact",
-        "_first_s",
-        "_floor",
-        "_grown_s",
-        "_hold_s",
-        "_in_bucket",
-        "_last",
-        "_least",
-        "_least_slack_s",
-        "_mark_admitted",
-        "_mark_s",
-        "_mark_sent",
-        "_measured",
-        "_most_left",
-        "_opened_s",
-        "_refused_at",
-        "_refused_s",
-        "_resting_s",
-        "_slack_s",
-        "_step",
-        "_sure",
-        "_top",
-        "_top_step",
-        "brake",
-        "ceiling",
-        "cut_s",
-        "named",
-        "next_s",
+        "_before", "_caution", "_clean", "_cut_admitted", "_eats", "_exact", "_first_s", "_floor", "_grown_s",
+        "_hold_s", "_in_bucket", "_last", "_least", "_least_slack_s", "_mark_admitted", "_mark_s", "_mark_sent",
+        "_measured", "_most_left", "_opened_s", "_refused_at", "_refused_s", "_resting_s", "_slack_s", "_step",
+        "_sure", "_top", "_top_step", "_unit", "brake", "ceiling", "cut_s", "given", "named", "neighbours", "next_s",
         "pace",
     )  # fmt: skip
 
@@ -96,6 +70,7 @@ class RateLimit:
         self.named = math.inf if limit_per_s is None else limit_per_s
         self.ceiling = NAMED * self.named
         self.pace = self._top = self.ceiling
+        self.given = limit_per_s is not None  # by the job
         self._in_bucket = False  # whether what the provider says that remains may be sent at once
         self.brake = 1.0  # > 1 while the provider says that hardly anything remains
         self.next_s = now_s  # when the schedule allows the next request
@@ -111,11 +86,14 @@ class RateLimit:
         # How it may rise: after `_least` requests and `_hold_s` seconds, by `_step`.
         self._caution = caution
         self._top_step = TOP_STEP / caution
-        self._clean, self._least, self._hold_s, self._step, self._grown_s = 0, ENOUGH, 0.0, 0.0, now_s
+        self._least: float = ENOUGH
+        self._clean, self._hold_s, self._step, self._grown_s = 0, 0.0, 0.0, now_s
         self._resting_s = -math.inf
         self._floor = 0.0
         self._opened_s = -math.inf
         self._before, self._cut_admitted = math.inf, -math.inf
+        self.neighbours = Neighbours()
+        self._unit = 1.0  # mean size of a request
         self._sure = 0  # measurements in a row that gave the same
         # Whether refused requests use up quota; the last refusal, and what was admitted until then.
         self._eats = False
@@ -142,6 +120,7 @@ class RateLimit:
         self.ceiling = NAMED * self.named
         self._top = self.ceiling if most_per_s is None else NAMED * most_per_s
         self._in_bucket = most_per_s is not None
+        self.given = limit_per_s is not None and most_per_s is None
         if limit_per_s is not None or self._mark_s is None:
             self.pace = self.ceiling
             self._mark_s, self._measured, self._last, self._exact = None, limit_per_s, limit_per_s, True
@@ -173,6 +152,16 @@ class RateLimit:
         """Whether the pace is what was measured, or below."""
         return self._measured is not None and self._exact and self.pace <= 1.001 * NAMED * self._measured
 
+    @property
+    def shared(self) -> bool:
+        """Whether others use the limit too."""
+        return self.neighbours.present
+
+    @property
+    def slow(self) -> bool:
+        """Whether others use the limit too, and have left so little of it that trying more costs nobody anything."""
+        return self.neighbours.present and self.pace <= SLOW_PER_S * self._unit
+
     def held(self, now_s: float, sent_s: float) -> None:
         """Count an admitted request that this pace had delayed; after enough of them the pace rises.
 
@@ -185,6 +174,11 @@ class RateLimit:
         if self._clean < self._least or now_s - self._grown_s < self._hold_s:
             return
         if now_s < self._resting_s or (self.pace >= self.ceiling and self.ceiling >= self._top):
+            return
+        if self.neighbours.present:
+            step = self.neighbours.step(now_s - self._grown_s, now_s - self.cut_s, self.pace / self._unit)
+            self.pace = min(self.ceiling, self.pace * (1 + step))
+            self._clean, self._grown_s = 0, now_s
             return
         if self.pace >= self.ceiling:
             self.ceiling = min(self._top, self.ceiling * (1 + max(FIRST_STEP, self._step)))
@@ -201,12 +195,21 @@ class RateLimit:
             self._least = FEW
 
     def refused(
-        self, now_s: float, sent_s: float, *, admitted: float, sent: float, unit: float, stop_s: float, noisy: bool
+        self,
+        now_s: float,
+        sent_s: float,
+        *,
+        admitted: float,
+        sent: float,
+        unit: float,
+        stop_s: float,
+        noisy: bool,
+        overloaded: bool = False,
     ) -> bool | None:
         """Learn from the first refusal since the last cut; return whether the measurement is lower, None if it is none.
 
         `unit` is the mean size of a request, `stop_s` the pause that this refusal causes (a `Retry-After`);
-        `noisy`: some requests are refused at random.
+        `noisy`: some requests are refused at random. `overloaded`: the provider called itself so.
         """
         self.cut_s = now_s
         self._in_bucket, self._slack_s = False, self._least_slack_s
@@ -219,9 +222,13 @@ class RateLimit:
                     self.ceiling = self.pace = self._top
                     self._settle(now_s, True)
                     return None
-        self._floor = LEAST_PER_S * unit
-        if admitted - self._cut_admitted >= unit:
+        self._floor, self._unit = LEAST_PER_S * unit, unit
+        fresh = admitted - self._cut_admitted >= unit  # else the limit is closed, and the pace says nothing
+        if fresh:
             self._before = self.pace
+            safe = self._measured is not None and self.pace <= 1.005 * SAFETY * self._measured
+            tells = self._caution == 1 and admitted >= LONG_ENOUGH and not (self.given or overloaded or stop_s)
+            self.neighbours.refused(self.pace / unit, safe=safe, tells=tells)
         self._cut_admitted = admitted
         if self._mark_s is None:
             self._begin(now_s, sent_s, max(admitted, unit))
@@ -231,6 +238,10 @@ class RateLimit:
         span_s, tried, got = sent_s - self._mark_s, sent - self._mark_sent, admitted - self._mark_admitted
         if got < ENOUGH * unit or span_s <= 0:  # too early to know; keep the mark, so that the count grows
             light = self._measured is not None and tried - got <= LIGHT * tried
+            if self.neighbours.present:
+                if got < unit:
+                    self._mark(sent_s, admitted, sent)
+                return self._give_way(now_s, fresh)
             if light:
                 # The measurement was too high by its error, or others are at the same limit: their refusals come so.
                 self.pace *= 1 - LIGHT_CUT / (1 + got / unit)
@@ -253,11 +264,21 @@ class RateLimit:
         self._measured = self._last = seen
         if abs(seen / self.named - 1) <= WRONG - 1:  # what was named is in force after all
             self._top = self.ceiling = min(self._top, NAMED * self.named)
-        self.pace = min(SAFETY * seen, 0.99 * self.pace)
         self._mark(sent_s, admitted, sent)
+        if self.neighbours.present:
+            self.neighbours.measured(same=same)
+            return self._give_way(now_s, fresh)
+        self.pace = min(SAFETY * seen, 0.99 * self.pace)
         self._settle(now_s, True)
         self._hold_s = max(self._hold_s * (1 + self._sure), DEAR * stop_s)
         return fell
+
+    def _give_way(self, now_s: float, fresh: bool) -> bool | None:
+        """Leave others some of the limit; return whether the pace fell below the cut before."""
+        if fresh:
+            self.pace *= 1 - CUT
+        self._settle(now_s, False)
+        return self.neighbours.fell(self.pace) if fresh else None
 
     def uses_up(self, now_s: float, sent_s: float, admitted: float, unit: float) -> bool:
         """Note a refusal; return whether it costs a slot.
@@ -320,14 +341,15 @@ class RateLimit:
         self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s
         self._settle(now_s, True)
 
-    def restore(self, now_s: float, top: float, held: int) -> None:
+    def restore(self, now_s: float, top: float, held: float) -> None:
         """Restore the pace `top`, as the refusals came at random; it climbs after `held` admitted requests."""
         self.pace = min(top, self.ceiling)
         self._exact = True
+        self.neighbours.set(False)
         if math.isinf(top):
             self._measured = self._mark_s = None
         else:
-            self._measured = top / SAFETY
+            self._measured = self.pace / SAFETY
         self.next_s = min(self.next_s, now_s)
         self._settle(now_s, False)
         self._step, self._least = self._top_step, held
