@@ -316,9 +316,13 @@ class RateLimit:
         if math.isinf(self.pace):
             return
         self.next_s = self.cut_s = now_s
+        self.neighbours.set(False)  # what is refused meanwhile says nothing about others either
         if closed_s < SHUT_S:
-            self.pace *= 0.5
-            self._settle(now_s, False)
+            if self._measured is None:
+                self.pace *= 0.5
+            else:
+                self.pace = min(self._before, SAFETY * self._measured)
+            self._settle(now_s, self._measured is not None)
             return
         again = now_s - closed_s - self._opened_s < DEAR * closed_s
         self._opened_s = now_s
