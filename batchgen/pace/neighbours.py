@@ -17,7 +17,7 @@ DOUBLES_S, DOUBLES_AFTER = 20.0, 5.0
 """The rise is twice as steep after so many seconds without a refusal, or requests where that takes longer: it reaches
 what others have left ("8 at 1,200 RPM")."""
 MOST_S, MOST_STEP = 3.0, 0.25
-"""Seconds that one step makes up for, and the greatest step."""
+"""Seconds that one step makes up for, unless requests are rarer, and the greatest step."""
 REFUSED_AT_SAFE = 2
 """Refusals in a row at a pace that was measured as safe which show that there are others ("600 RPM, strict seconds" has
 one now and then)."""
@@ -41,9 +41,7 @@ class Neighbours:
     def refused(self, per_s: float, *, safe: bool, tells: bool) -> None:
         """Count a refusal; `safe`: the pace was measured as safe. `tells`: the refusal says something about others."""
         self._refused = self._refused + 1 if safe else 0
-        if per_s < LEAST_PER_S:
-            self.set(False)
-        elif tells and self._refused >= REFUSED_AT_SAFE:
+        if tells and per_s >= LEAST_PER_S and self._refused >= REFUSED_AT_SAFE:
             self.present, self._same = True, 0
 
     def set(self, present: bool) -> None:
@@ -65,4 +63,4 @@ class Neighbours:
     def step(step_s: float, since_s: float, per_s: float) -> float:
         """Share by which the pace rises, `step_s` seconds after the last step and `since_s` after the last refusal."""
         doubled = since_s / max(DOUBLES_S, DOUBLES_AFTER / per_s)
-        return min(MOST_STEP, RISE * min(step_s, MOST_S) * (1 + doubled))
+        return min(MOST_STEP, RISE * min(step_s, max(MOST_S, 1 / per_s)) * (1 + doubled))
