@@ -18,6 +18,8 @@ LEAST = 0.4
 room for whoever holds his load, but not all of it)."""
 RAISED_WEIGHT = 0.7
 """Weight of the share seen at the raised load, where it is greater than the one before the trial."""
+NONE = 3.0
+"""So many refusals that were expected at the raised load and did not come end the trial ("8 at 1,200 RPM")."""
 SKIPPED = 5
 """Requests after a change of the load that are not counted: the limit still feels those before it."""
 
@@ -33,14 +35,14 @@ class Phase(Enum):
 class Trial:
     """One trial at a time. `load` is the load to go to next, until `moved` says that it is in force."""
 
-    __slots__ = ("_failed", "_from", "_lowered", "_met", "_passed", "_raised_share","_raise_to","_rounds_left", "_seen", "_share", "load", "phase")
+    __slots__ = ("_failed", "_from", "_lowered", "_met", "_passed", "_raised_share","_raised","_rounds_left", "_seen", "_share", "load", "phase")
 
     def __init__(self) -> None:
         self.phase = Phase.OFF
         self.load: float | None = None
         self._share = self._passed = self._failed = self._raised_share = 0.0
         self._lowered: float | None = None
-        self._raise_to: float | None = None
+        self._raised = 0.0
         self._rounds_left = 0
         self._from = self._seen = self._met = 0
 
@@ -49,7 +51,7 @@ class Trial:
     ) -> None:
         """Try the load `raised`, then `lowered`, where given; then go on at the load `passed` or `failed`."""
         self._share, self._raised_share = share, 0.0
-        self._raise_to, self._rounds_left = raised, rounds - 1
+        self._raised, self._rounds_left = raised or 0.0, rounds - 1
         self._lowered, self._passed, self._failed = lowered, passed, failed
         self.phase = Phase.LOWERED if raised is None else Phase.RAISED
         self.load = lowered if raised is None else raised
@@ -69,6 +71,9 @@ class Trial:
         if self.phase is Phase.RAISED:
             if met > share * RAISED + 1.5 * math.sqrt(share * RAISED) + 1:
                 return self._end(False)
+            if not met and share * seen > NONE:  # whatever it was is over
+                self._failed = self._raised
+                return self._end(False)
             if seen < RAISED:
                 return None
             self._raised_share = met / seen
@@ -87,7 +92,7 @@ class Trial:
         ok = met >= max(1.0, LEAST * max(share, RAISED_WEIGHT * self._raised_share) * among)
         if ok and self._rounds_left:
             self._rounds_left -= 1
-            self.phase, self.load = Phase.RAISED, self._raise_to
+            self.phase, self.load = Phase.RAISED, self._raised
             return None
         return self._end(ok)
 
