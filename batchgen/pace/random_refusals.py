@@ -231,7 +231,9 @@ class RandomRefusals:
         elif what.given and not what.shared:  # hardly lowered yet
             self.trial.begin(self.share, raised=1.1 * top, lowered=top / 2, passed=1.1 * top, failed=top / 2)
         else:
-            self.trial.begin(self.share, raised=2 * now, lowered=now, passed=2 * now, failed=now, rounds=1 if what.given else ROUNDS)
+            self.trial.begin(
+                self.share, raised=2 * now, lowered=now, passed=2 * now, failed=now, rounds=1 if what.given else ROUNDS
+            )
         return True
 
     def _suspect(self, number: int, refused: int, what: Load) -> tuple[int, int] | None:

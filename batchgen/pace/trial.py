@@ -35,7 +35,20 @@ class Phase(Enum):
 class Trial:
     """One trial at a time. `load` is the load to go to next, until `moved` says that it is in force."""
 
-    __slots__ = ("_failed", "_from", "_lowered", "_met", "_passed", "_raised_share","_raised","_rounds_left", "_seen", "_share", "load", "phase")
+    __slots__ = (
+        "_failed",
+        "_from",
+        "_lowered",
+        "_met",
+        "_passed",
+        "_raised",
+        "_raised_share",
+        "_rounds_left",
+        "_seen",
+        "_share",
+        "load",
+        "phase",
+    )
 
     def __init__(self) -> None:
         self.phase = Phase.OFF
@@ -47,7 +60,14 @@ class Trial:
         self._from = self._seen = self._met = 0
 
     def begin(
-        self, share: float, *, raised: float | None = None, lowered: float | None = None, passed: float, failed: float, rounds: int = 1
+        self,
+        share: float,
+        *,
+        raised: float | None = None,
+        lowered: float | None = None,
+        passed: float,
+        failed: float,
+        rounds: int = 1,
     ) -> None:
         """Try the load `raised`, then `lowered`, where given; then go on at the load `passed` or `failed`."""
         self._share, self._raised_share = share, 0.0

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from batchgen.pace.pacer import Pacer
-from batchgen.pace.random_refusals import FALLS, PROOF, RandomRefusals
+from batchgen.pace.random_refusals import FALLS, STUCK, RandomRefusals
 from batchgen.pace.values import Limits
 from batchgen.values import Throttle
 from tests.pace.provider import Scene
@@ -143,77 +143,114 @@ class TestRefusedForNoReasonOfLoad:
         assert pacer.snapshot(0.3).requests_per_s is not None
 
 
+class Pace:
+    """A load as `RandomRefusals` sees one."""
+
+    def __init__(self, load: float = 100.0) -> None:
+        self.load = load
+        self.given = self.shared = self.slow = False
+
+
 class TestChance:
     """The arithmetic on its own."""
 
-    def falls(self, chance, measured, *, every=20, refused_each=1):
-        """Measurements of one load, `-` for one below the one before."""
-        return [
-            chance.fell(n * every, n * refused_each, "pace", 100.0 - n, fell=m == "-")
-            for n, m in enumerate(measured, 1)
-        ]
+    def falls(self, chance, measured, *, every=20, refused_each=1, what=None):
+        """Cuts of one load by a sixth, `-` for one below the one before."""
+        what = what or Pace()
+        begun = []
+        for n, m in enumerate(measured, 1):
+            before, what.load = what.load, what.load * 0.84
+            begun.append(chance.fell(n * every, n * refused_each, what, before, fell=m == "-"))
+        return begun
 
     @pytest.mark.parametrize("measured", ["---=---", "--=--=", "---"])
     def test_a_limit_measures_the_same_again(self, measured):
         """However often it is met: fewer than four falls in a row are a limit that was overrun, or that fell."""
-        assert not any(self.falls(RandomRefusals(), "=" + measured))
-
-    def test_what_falls_again_and_again_is_chance(self):
-        """The fourth fall tells: what was before the first is restored, and the share is one of all since then."""
         chance = RandomRefusals()
-        assert self.falls(chance, "=" + FALLS * "-") == FALLS * [False] + [True]
+        what = Pace()
+        for n, m in enumerate("=" + measured, 1):
+            assert not chance.fell(n * 20, n, what, 100.0, fell=m == "-")
+
+    def test_what_falls_again_and_again_is_tried(self):
+        """The fourth fall below half tells: the load is doubled, and the share is one of all since the first."""
+        chance, what = RandomRefusals(), Pace()
+        assert self.falls(chance, "=" + FALLS * "-", what=what) == FALLS * [False] + [True]
         assert chance.share == pytest.approx(1 / 20)
-        assert chance.top == 98.0
+        assert chance.trial.load == pytest.approx(2 * what.load)
+
+    def test_overload_is_tried_where_the_fall_began(self):
+        """What calls itself overloaded is seldom a limit, or others at it: back to the load before the first cut."""
+        chance = RandomRefusals()
+        chance.overloaded = True
+        assert any(self.falls(chance, "=" + FALLS * "-"))
+        assert chance.trial.load == pytest.approx(84.0)
+
+    def test_a_fall_that_is_not_deep_is_none(self):
+        """Jobs that share a limit have one in fifty refused while they come to rest: not even a half was lost."""
+        chance = RandomRefusals()
+        what = Pace()
+        assert not any(chance.fell(n * 40, n, what, 100.0 - n, fell=True) for n in range(1, 9))
 
     def test_falls_of_another_load_are_no_sequel(self):
         """Two of the pace and two of the cap are neither's fourth."""
-        chance = RandomRefusals()
-        for n, what in enumerate(("pace", "pace", "cap", "cap"), 1):
-            assert not chance.fell(n * 20, n, what, 10.0, fell=True)
+        chance, pace, cap = RandomRefusals(), Pace(), Pace()
+        for n, what in enumerate((pace, pace, cap, cap), 1):
+            what.load *= 0.6
+            assert not chance.fell(n * 20, n, what, what.load / 0.6, fell=True)
 
     def test_a_limit_refuses_more_while_the_pace_falls_so_far(self):
         """Half of the requests refused on the way down: a limit that fell; and a few requests prove nothing."""
         assert not any(self.falls(RandomRefusals(), "=------", refused_each=10))
         assert not any(self.falls(RandomRefusals(), "=----", every=6))
 
-    def found(self):
-        """One in twenty, found from eighty requests."""
+    def test_a_slow_job_tries_for_its_share_alone(self):
+        """A pace at rest does not fall: one in ten refused of many is enough where the pace is low already."""
+        chance, what = RandomRefusals(), Pace(1.0)
+        what.shared = what.slow = True
+        assert chance.fell(STUCK, STUCK // 10, what, 1.0, fell=False)
+
+    def proved(self):
+        """One in twenty, found from eighty requests and confirmed by the trial; the number of the last request."""
+        chance, last = RandomRefusals(), 100
+        self.falls(chance, "=----")
+        chance.moved(last)
+        while chance.trial.is_on:
+            last += 1
+            if last % 20 == 0:
+                assert chance.expects(last, last, safe=True)
+            else:
+                chance.saw(last, refused=False)
+            if chance.trial.load is not None:
+                chance.moved(last)
+        return chance, last
+
+    def test_a_share_that_the_trial_refutes_is_given_up(self):
+        """Refused at each request of the raised load where one in twenty was expected: a limit."""
         chance = RandomRefusals()
         self.falls(chance, "=----")
-        return chance
-
-    def test_a_share_that_is_not_proved_is_given_up(self):
-        """Refused at each request where one in twenty was expected: a limit, and the share was wrong."""
-        chance = self.found()
-        assert [chance.expects(100 + n, safe=True) for n in range(8)].count(True) >= 4
+        low = chance.trial.load / 2
+        chance.moved(100)
+        for number in range(106, 112):
+            chance.expects(number, number, safe=True)
         assert chance.share == 0
+        assert chance.trial.load == pytest.approx(low)
 
-    def test_a_share_that_is_proved_outlives_a_limit(self):
-        """The same after some requests at the restored load: what exceeds the share is a limit's, the share stays."""
-        chance = self.found()
-        for n in range(PROOF):
-            chance.saw(refused=n % 20 == 19)
-        assert not all(chance.expects(100 + n, safe=False) for n in range(8))
+    def test_a_share_that_is_proved_is_tried_again_when_it_is_exceeded(self):
+        """Half of the load shows whether others make room; the share outlives a limit beside it."""
+        chance, last = self.proved()
         assert chance.share == pytest.approx(0.05, abs=0.02)
-
-    def test_a_share_is_doubted_once_a_limit_was_met(self):
-        """The limit may have been behind it all along: 200 requests without a refusal leave a third of it."""
-        chance = self.found()
-        for n in range(400):
-            chance.saw(refused=n % 20 == 19)
-        before = chance.share
-        assert not all(chance.expects(1000 + n, safe=False) for n in range(8))
-        for _ in range(200):
-            chance.saw(refused=False)
-        assert 0 < chance.share < 0.4 * before
+        while not chance.trial.is_on:
+            last += 1
+            assert chance.expects(last, last, safe=False)
+        assert chance.trial.load == pytest.approx(chance.what.load / 2)
 
     def test_a_share_that_has_gone_is_forgotten(self):
         """At a steady load without refusals nothing is left of it."""
-        chance = self.found()
-        for _ in range(3000):
-            chance.saw(refused=False)
+        chance, last = self.proved()
+        for n in range(3000):
+            chance.saw(last + n, refused=False)
         assert chance.share == 0
-        assert not chance.expects(3010, safe=True)
+        assert not chance.expects(last + 3010, last + 3010, safe=True)
 
     def test_a_share_found_in_the_search_is_one_of_all_that_was_asked(self):
         """One refused of 42, two more of three admitted: one in 44, not one in three."""

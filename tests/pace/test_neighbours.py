@@ -1,0 +1,86 @@
+"""Other jobs at the same limit: noticed, and given way to."""
+
+from __future__ import annotations
+
+import pytest
+
+from batchgen.pace.neighbours import CUT, Neighbours
+from batchgen.pace.values import Limits
+from tests.pace.judge import judge
+from tests.pace.provider import Scene
+from tests.pace.world import run
+
+
+def test_a_safe_pace_that_is_refused_twice_is_shared():
+    """Once may be the error of the measurement; a refusal above it tells nothing."""
+    others = Neighbours()
+    for safe in (True, False, True):
+        others.refused(5.0, safe=safe, tells=True)
+    assert not others.present
+    others.refused(5.0, safe=True, tells=True)
+    assert others.present
+
+
+def test_what_tells_nothing_is_no_sign():
+    """Such as "overloaded", or a job that is too short, or a pace at which a measurement is too coarse."""
+    others = Neighbours()
+    for _ in range(9):
+        others.refused(5.0, safe=True, tells=False)
+        others.refused(0.1, safe=True, tells=True)
+    assert not others.present
+
+
+def test_a_limit_that_measures_the_same_again_is_our_own():
+    """The others have gone."""
+    others = Neighbours()
+    others.set(True)
+    for same in (True, True, True, False, True, True, True):
+        others.measured(same=same)
+    assert others.present
+    others.measured(same=True)
+    assert not others.present
+
+
+def test_the_larger_share_falls():
+    """Two jobs, one in fifty refused: the one with nine tenths of the limit loses what the other one gains."""
+    paces = [9.0, 1.0]
+    since = [0.0, 0.0]
+    for _ in range(600):
+        for n, pace in enumerate(paces):
+            since[n] += 1.0
+            paces[n] *= 1 + Neighbours.step(1.0, since[n], pace)
+            if since[n] * pace >= 50 * sum(paces) / 10:
+                paces[n] *= 1 - CUT
+                since[n] = 0.0
+    assert max(paces) < 1.5 * min(paces)
+
+
+@pytest.mark.parametrize(
+    ("scene", "least", "most"),
+    [
+        pytest.param(Scene(6_000, rpm=[(0, 1_200)], burst_s=2, jobs=4, tells=False), 0.92, 0.05, id="4 at 1,200"),
+        pytest.param(
+            Scene(
+                6_000, rpm=[(0, 1_200)], burst_s=2, jobs=4, tells=False,
+                limits=Limits(concurrency=100_000, requests_per_minute=1_200),
+            ),
+            0.85,
+            0.06,
+            id="each told that it has 1,200",
+        ),
+        pytest.param(Scene(4_000, rpm=[(0, 600)], jobs=2), 0.92, 0.05, id="2 at 600"),
+    ],
+)  # fmt: skip
+def test_jobs_at_one_limit_use_it_up_and_leave_each_other_some(scene, least, most):
+    """They took each other for chance: one held most of the limit, and the others went down to a crawl."""
+    found = judge(scene, seeds=(21, 22))
+    assert found.util >= least
+    assert found.refused <= most
+    assert found.spread <= 3.0
+
+
+def test_who_is_left_comes_back():
+    """Three of four jobs end early: the last one has the whole limit within half a minute."""
+    seen = run(Scene(6_000, rpm=[(0, 1_200)], burst_s=2, jobs=4, tells=False), 23)
+    last = max(seen.jobs, key=lambda job: job.end_s)
+    assert last.end_s <= 1.2 * 6_000 / 20
