@@ -23,7 +23,7 @@ class ConcurrencyCeiling:
         "_turned_s", "bound", "found", "limit",
     )  # fmt: skip
 
-    shared = given = slow = False  # as of a rate limit: not known here
+    shared = given = slow = small = False  # as of a rate limit: not known here
 
     def __init__(self, bound: int) -> None:
         self.bound = bound

@@ -28,6 +28,10 @@ LEAST_PER_S, SLOW_PER_S = 0.25, 1.5
 may try whether its refusals are random: it takes little from others ("15 %, 1 s")."""
 
 
+SMALL_PER_S = 5.0
+"""Requests a second of a job up to which others hardly notice a trial, so that it is repeated."""
+
+
 class Neighbours:
     """`present` while others seem to use the limit; paces are in requests per second."""
 

@@ -61,6 +61,10 @@ class Load(Protocol):
         """Whether others seem to use the limit."""
 
     @property
+    def small(self) -> bool:
+        """Whether it is so low that others hardly notice a trial, which must be repeated then."""
+
+    @property
     def slow(self) -> bool:
         """Whether it is so low that a trial costs nobody anything."""
 
@@ -232,7 +236,12 @@ class RandomRefusals:
             self.trial.begin(self.share, raised=1.1 * top, lowered=top / 2, passed=1.1 * top, failed=top / 2)
         else:
             self.trial.begin(
-                self.share, raised=2 * now, lowered=now, passed=2 * now, failed=now, rounds=1 if what.given else ROUNDS
+                self.share,
+                raised=2 * now,
+                lowered=now,
+                passed=2 * now,
+                failed=now,
+                rounds=ROUNDS if what.small and not what.given else 1,
             )
         return True
 

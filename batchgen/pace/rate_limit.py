@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from batchgen.pace.neighbours import CUT, SLOW_PER_S, Neighbours
+from batchgen.pace.neighbours import CUT, SLOW_PER_S, SMALL_PER_S, Neighbours
 
 SAFETY = 0.985
 """Share of a measured rate that is used: the rest allows for the error of the measurement."""
@@ -156,6 +156,11 @@ class RateLimit:
     def shared(self) -> bool:
         """Whether others use the limit too."""
         return self.neighbours.present
+
+    @property
+    def small(self) -> bool:
+        """Whether the pace is so low that others at the limit hardly notice it doubled."""
+        return self.pace <= SMALL_PER_S * self._unit
 
     @property
     def slow(self) -> bool:

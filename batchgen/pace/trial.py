@@ -109,7 +109,7 @@ class Trial:
             return None
         if seen < among:
             return None
-        ok = met >= max(1.0, LEAST * max(share, RAISED_WEIGHT * self._raised_share) * among)
+        ok = met >= max(1, int(LEAST * max(share, RAISED_WEIGHT * self._raised_share) * among))
         if ok and self._rounds_left:
             self._rounds_left -= 1
             self.phase, self.load = Phase.RAISED, self._raised

@@ -148,7 +148,7 @@ class Pace:
 
     def __init__(self, load: float = 100.0) -> None:
         self.load = load
-        self.given = self.shared = self.slow = False
+        self.given = self.shared = self.slow = self.small = False
 
 
 class TestChance:
