@@ -321,8 +321,8 @@ class RateLimit:
         if math.isinf(self.pace):
             return
         self.next_s = self.cut_s = now_s
-        self.neighbours.set(False)  # what is refused meanwhile says nothing about others either
-        if closed_s < SHUT_S:
+        if closed_s < SHUT_S:  # a short window was used up: no sign of others
+            self.neighbours.set(False)
             if self._measured is None:
                 self.pace *= 0.5
             else:

@@ -11,6 +11,8 @@ from enum import Enum
 
 RAISED = 40
 """Requests at the raised load ("6 % at 600": fewer tell no limit from ill luck)."""
+LEAST_SHARE = 0.05
+"""A smaller one is too uncertain to be exceeded ("5 %, 0.5 s")."""
 EXPECTED, FEWEST, MOST = 2.5, 30, 150
 """Refusals expected at the lowered load, and the fewest and the most requests that they are looked for among."""
 LEAST = 0.4
@@ -89,7 +91,8 @@ class Trial:
         self._met += refused
         seen, met, share = self._seen, self._met, self._share
         if self.phase is Phase.RAISED:
-            if met > share * RAISED + 1.5 * math.sqrt(share * RAISED) + 1:
+            expected = max(share, LEAST_SHARE) * RAISED
+            if met > expected + 1.5 * math.sqrt(expected) + 1:
                 return self._end(False)
             if not met and share * seen > NONE:  # whatever it was is over
                 self._failed = self._raised
