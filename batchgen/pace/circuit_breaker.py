@@ -40,7 +40,18 @@ class CircuitBreaker:
     A probe that fails doubles the pause. A pause that a `Retry-After` asks for (`wait`) needs no probe.
     """
 
-    __slots__ = ("_failed", "_opened_s", "_rng", "_stop_s", "began_s", "patience_s", "probe", "until_s", "why")
+    __slots__ = (
+        "_failed",
+        "_opened_s",
+        "_rng",
+        "_stop_s",
+        "_worked_s",
+        "began_s",
+        "patience_s",
+        "probe",
+        "until_s",
+        "why",
+    )
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -51,12 +62,15 @@ class CircuitBreaker:
         self._stop_s = 1.0
         self._failed = 0
         self._opened_s = 0.0
+        self._worked_s = 0.0  # the pause after which a lasting refusal was over
 
     def begin(self, now_s: float, why: Reason, stop_s: float, patience_s: float) -> None:
         """Pause all requests for `stop_s` seconds, with jitter, so that several clients do not come back together."""
         if self.why is None:
             self._opened_s = now_s
-        lasting = why is Reason.REFUSALS and now_s - self._opened_s > LASTING_S
+            if why is Reason.REFUSALS:
+                stop_s = max(stop_s, self._worked_s)
+        lasting = why is Reason.REFUSALS and (now_s - self._opened_s > LASTING_S or self._worked_s > 0)
         self.why, self.probe, self.began_s = why, None, now_s
         self._stop_s = min(stop_s, LONGEST_LASTING_S if lasting else LONGEST_S)
         self.patience_s = patience_s
@@ -81,7 +95,9 @@ class CircuitBreaker:
         return retry_after_s
 
     def end(self) -> None:
-        """The probe passed."""
+        """The probe passed. What refused probes prolonged for long is waited out at once the next time."""
+        if self.why is Reason.REFUSALS and self._stop_s > 2 * LONGEST_S:  # a used-up minute is over by then
+            self._worked_s = self._stop_s
         self.why = self.probe = None
         self._failed = 0
 

@@ -94,7 +94,7 @@ class ConcurrencyCeiling:
         """Whether the limit is known to be admitted."""
         return self.found is None or self.limit <= self.found
 
-    def restore(self, _now_s: float, top: float, _held: float) -> None:
+    def restore(self, _now_s: float, top: float, _held: float, *, shared: bool = False) -> None:
         """The refusals came at random: go back to the limit `top`, and up from there."""
         self.limit = max(1, int(min(top, self.bound)))
         self.found = None if self.limit == self.bound else self.limit

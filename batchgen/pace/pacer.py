@@ -20,7 +20,7 @@ from batchgen.pace.in_flight import InFlight
 from batchgen.pace.limit_headers import LimitHeaders
 from batchgen.pace.observations import PaceObservations
 from batchgen.pace.random_refusals import RandomRefusals
-from batchgen.pace.rate_limit import ENOUGH, RateLimit, per_s
+from batchgen.pace.rate_limit import RateLimit, per_s
 from batchgen.pace.token_cost import TokenCost
 from batchgen.pace.values import REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
 from batchgen.values import RateLimits, Throttle, Usage
@@ -191,7 +191,7 @@ class Pacer:
         else:
             fell = self._refused_rate(now_s, ticket, what, retry_after_s)
         if fell is not None and self._random_refusals.fell(ticket.number, self._log.refused, what, load, fell=fell):
-            self._follow_trial(now_s)
+            self._random_refusals.follow_trial(now_s, self._sent)
         return 0.0
 
     def broken(self, now_s: float, ticket: Ticket, *, late: bool = False) -> None:
@@ -239,7 +239,7 @@ class Pacer:
             self._resume(now_s)
         if (self._requests.safe or self._tokens.safe) and self._ceiling.safe:
             self._random_refusals.saw(ticket.number, refused=False)
-            self._follow_trial(now_s)
+            self._random_refusals.follow_trial(now_s, self._sent)
         self._count_sample(now_s, ticket, refused=False)
 
     def _passed(self, now_s: float, ticket: Ticket) -> None:
@@ -304,19 +304,8 @@ class Pacer:
         if not ticket.admitted:  # as good as an admission
             self._search_allowance -= 1
             self._passed(now_s, ticket)
-        self._follow_trial(now_s)
+        self._random_refusals.follow_trial(now_s, self._sent)
         return True
-
-    def _follow_trial(self, now_s: float) -> None:
-        """Go to the load that a trial of random refusals asks for, if it asks for one."""
-        chance = self._random_refusals
-        load, what = chance.trial.load, chance.what
-        if load is None or what is None:
-            return
-        what.restore(now_s, load, math.inf if chance.trial.is_on else ENOUGH)
-        if isinstance(what, RateLimit) and not chance.share:
-            what.neighbours.set(True)  # the refusals went away with the load
-        chance.moved(self._sent)
 
     def _all_rejected(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
         """Nothing was ever admitted. Wait 1 s, doubling to 15 s, and search again."""

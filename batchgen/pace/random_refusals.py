@@ -38,6 +38,8 @@ ROUNDS = 2
 DOUBTS = 2
 """So many times a share that a trial has confirmed is tried again when it is exceeded: whoever has a large part of a
 limit sees best whether others make room for him."""
+HELD = 10
+"""Requests at a load that a trial has confirmed before it rises."""
 MEAN_OVER, DOUBTED, PROVED = 400.0, 100.0, 150.0
 """Requests over which the share is averaged; the second value once a limit was met, which may have caused them; the
 third after a trial."""
@@ -68,8 +70,8 @@ class Load(Protocol):
     def slow(self) -> bool:
         """Whether it is so low that a trial costs nobody anything."""
 
-    def restore(self, now_s: float, top: float, held: float, /) -> None:
-        """Go to this load."""
+    def restore(self, now_s: float, top: float, held: float, /, *, shared: bool) -> None:
+        """Go to this load, and rise again after `held` requests."""
 
 
 class RandomRefusals:
@@ -150,8 +152,13 @@ class RandomRefusals:
             self._needed += MORE_FALLS
             self.share = 0.0
 
-    def moved(self, last: int) -> None:
-        """The load is the one that the trial asked for, from the requests after `last` on."""
+    def follow_trial(self, now_s: float, last: int) -> None:
+        """Go to the load that the trial asks for, if it asks for one; it holds for the requests after `last`."""
+        load = self.trial.load
+        if load is None or self.what is None:
+            return
+        # Where a trial has failed, the refusals went away with the load: others use the limit too.
+        self.what.restore(now_s, load, math.inf if self.trial.is_on else HELD, shared=not self.share)
         self.trial.moved(last)
         self._seen = last
 

@@ -350,11 +350,11 @@ class RateLimit:
         self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s
         self._settle(now_s, True)
 
-    def restore(self, now_s: float, top: float, held: float) -> None:
+    def restore(self, now_s: float, top: float, held: float, *, shared: bool = False) -> None:
         """Restore the pace `top`, as the refusals came at random; it climbs after `held` admitted requests."""
         self.pace = min(top, self.ceiling)
         self._exact = True
-        self.neighbours.set(False)
+        self.neighbours.set(shared)
         if math.isinf(top):
             self._measured = self._mark_s = None
         else:

@@ -36,6 +36,23 @@ def test_a_door_is_shut_once_probes_have_failed_in_this_stop():
     assert stop.is_shut
 
 
+def test_what_refused_probes_prolonged_is_waited_out_at_once_the_next_time():
+    """A ban of a minute that each probe prolongs cost four minutes each time; a used-up minute is over before that."""
+    stop = CircuitBreaker(random.Random(1))
+    now_s = 0.0
+    for _ in range(2):
+        stop.begin(now_s, Reason.REFUSALS, 1.0, 0.5)
+        first_s = stop.until_s - now_s
+        while stop.until_s - now_s < 60.0:
+            now_s = stop.until_s
+            stop.again(now_s)
+        now_s = stop.until_s
+        stop.end()
+    assert 60.0 <= first_s <= 94.0
+    stop.begin(now_s, Reason.FAILURES, 1.0, 0.5)
+    assert stop.until_s - now_s <= 1.25
+
+
 def test_it_says_why_nothing_is_sent():
     """Refusals, failures or a pause that the provider asked for; nothing while requests go out."""
     breaker = CircuitBreaker(random.Random(1))

@@ -150,6 +150,10 @@ class Pace:
         self.load = load
         self.given = self.shared = self.slow = self.small = False
 
+    def restore(self, _now_s, top, _held, *, shared):
+        """Go to this load."""
+        self.load, self.shared = top, shared
+
 
 class TestChance:
     """The arithmetic on its own."""
@@ -213,7 +217,7 @@ class TestChance:
         """One in twenty, found from eighty requests and confirmed by the trial; the number of the last request."""
         chance, last = RandomRefusals(), 100
         self.falls(chance, "=----")
-        chance.moved(last)
+        chance.follow_trial(0.0, last)
         while chance.trial.is_on:
             last += 1
             if last % 20 == 0:
@@ -221,7 +225,7 @@ class TestChance:
             else:
                 chance.saw(last, refused=False)
             if chance.trial.load is not None:
-                chance.moved(last)
+                chance.follow_trial(0.0, last)
         return chance, last
 
     def test_a_share_that_the_trial_refutes_is_given_up(self):
@@ -229,7 +233,7 @@ class TestChance:
         chance = RandomRefusals()
         self.falls(chance, "=----")
         low = chance.trial.load / 2
-        chance.moved(100)
+        chance.follow_trial(0.0, 100)
         for number in range(106, 112):
             chance.expects(number, number, safe=True)
         assert chance.share == 0
