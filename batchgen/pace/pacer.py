@@ -291,9 +291,7 @@ class Pacer:
     def _is_random(self, now_s: float, ticket: Ticket, what: RateLimit | ConcurrencyCeiling, *, named: bool) -> bool:
         """Whether a rate-limited answer came at random, and is no reason to slow down."""
         chance, number = self._random_refusals, ticket.number
-        if not self._count_sample(now_s, ticket, refused=True) and not chance.expects(
-            number, self._sent, safe=what.safe
-        ):
+        if not self._count_sample(now_s, ticket, refused=True) and not chance.expects(number, self._sent, what.safe):
             if chance.share or not math.isinf(self._requests.pace) or not math.isinf(what.load):
                 return False
             if not chance.is_open:
@@ -358,15 +356,13 @@ class Pacer:
             rate.next_s = max(rate.next_s, now_s) + slot / rate.pace
         return fell
 
-    def _stop_if_mostly_refused(
-        self, now_s: float, ticket: Ticket, stop_s: float, rate: RateLimit | None = None
-    ) -> None:
+    def _stop_if_mostly_refused(self, now_s: float, ticket: Ticket, stop_s: float, rate: RateLimit) -> None:
         """Open the circuit breaker when, after a first cut, most requests are still refused."""
         if self._refusal_streak.mostly_refused(ticket.number, self._sent) and self.breaker.why is None:
             self.breaker.begin(now_s, Reason.REFUSALS, stop_s, self._refusal_s)
             self._random_refusals.close()
             self._closed_s = now_s if self._refusal_streak.all_refused else None
-            if rate and self._closed_s is None:
+            if self._closed_s is None:
                 rate.restart_at_half(self.breaker.until_s)
 
     # ---- settings and what is seen from outside

@@ -104,7 +104,7 @@ class RandomRefusals:
 
     # ---- a known share
 
-    def expects(self, number: int, last: int, *, safe: bool) -> bool:
+    def expects(self, number: int, last: int, safe: bool) -> bool:
         """Whether a refusal is no more than was to be expected; `last` requests were sent so far.
 
         Each refusal counts one and each request takes a little more than the share off; the sum stays small while the
