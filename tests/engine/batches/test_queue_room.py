@@ -7,8 +7,13 @@ import pytest
 from batchgen.engine.batches.queue_room import KEPT_S, QueueRoom
 from tests.engine.batches.virtual import Live, VirtualVendor
 
+SHARES = [
+    pytest.param(share, marks=() if share in (0.6, 1.5) else pytest.mark.slow) for share in (0.02, 0.15, 0.6, 1.5, 3.5)
+]
+"""The queue's limit as a share of a file's tokens; the very small ones make a batch of every row."""
 
-@pytest.mark.parametrize("share", [0.02, 0.15, 0.6, 1.5, 3.5])
+
+@pytest.mark.parametrize("share", SHARES)
 def test_a_limit_that_nobody_told(job, tmp_path, monkeypatch, share):
     """The job ends, few files are refused, no attempt is used, nothing is asked live."""
     rows, each = 64, 16
