@@ -104,9 +104,9 @@ class Account:
             account = "" if self.alone else 'account = "shared"'
             job.write_text(JOB.format(url=self.counter.url, account=account, output=name))
             environment = os.environ | {"SHARED_KEY": f"sk-{name}-0123456789", "XDG_STATE_HOME": str(self._state)}
-            log = (self.folder / f"{name}.log").open("wb")
             command = [sys.executable, "-m", "batchgen", "run", str(job), "--no-progress"]
-            self.processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+            with (self.folder / f"{name}.log").open("wb") as log:
+                self.processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
 
     def leader(self):
         """Return the process that holds the lock."""
