@@ -253,7 +253,7 @@ def test_nonsense_on_the_socket_harms_nobody():
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_four_processes_share_a_limit_and_outlive_their_leader(tmp_path, number):
-    """95 % of it together, few refused, fair shares, and no gap over 2 s when the leader dies or is suspended."""
+    """95 % of it together, about 1 % refused, fair shares, no gap over 2 s when the leader dies or is suspended."""
     with Processes(tmp_path) as processes:
         processes.start(4)
         for _ in range(3_000):
@@ -265,10 +265,10 @@ def test_four_processes_share_a_limit_and_outlive_their_leader(tmp_path, number)
         killed = processes.leader()
         os.kill(killed, number)
         at_s = time.time() - processes.counter.seen[0][0]
-        time.sleep(20)
+        time.sleep(45)
         share, refused, rows, gap_s = processes.figures(began_s, at_s)
         assert share >= 0.95
-        assert refused <= 0.025  # 1 % over the minute of the benchmark; these seconds have the end of the search
+        assert refused <= 0.015  # 1 % is the aim; over a minute .0110 was measured with a leader that is killed
         assert max(rows.values()) <= 1.5 * min(rows.values())
         *_, gap_s = processes.figures(at_s - 1)
         assert gap_s <= 2.0
