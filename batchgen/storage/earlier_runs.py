@@ -29,7 +29,7 @@ from batchgen.storage.snapshot import copy_journal
 from batchgen.values import Result, Status
 
 MOST_SOURCES = 8
-"""Earlier directories that an updated run keeps looking into, the latest first."""
+"""Earlier directories that an updated run keeps looking into, the latest first, if one of them is complete."""
 
 _LABEL_MEASURES = ("confidence", "agreement")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from batchgen.errors import OutputError
 from batchgen.files.modes import LOCK_FILE, file_mode
 from batchgen.files.replace import sync_directory
 from batchgen.storage.earlier_runs import MOST_SOURCES, stored_path
@@ -73,10 +74,12 @@ def move_aside(path: Path, lock: int, begin: RunState, *, spooled: Path | None, 
     the old one, and of those that the old one has taken answers from.
     """
     target, successor = _aside(path), _next(path)
+    _refuse_standing_in(path)
     if keep_answers:
         before = read_run_json(path)
         sources = [stored_path(target, path), *(before.reuse if before is not None else ())]
-        begin = msgspec.structs.replace(begin, reuse=list(dict.fromkeys(sources))[:MOST_SOURCES])
+        complete = before is not None and before.state == "complete"
+        begin = msgspec.structs.replace(begin, reuse=_sources(path, [*dict.fromkeys(sources)], complete=complete))
     if successor.exists():
         os.close(enter(successor))  # not in use
         shutil.rmtree(successor)
@@ -96,6 +99,20 @@ def move_aside(path: Path, lock: int, begin: RunState, *, spooled: Path | None, 
         raise
     os.close(lock)
     return new_lock
+
+
+def _sources(path: Path, sources: list[str], *, complete: bool) -> list[str]:
+    """Return which earlier runs a new one looks into: the latest, and in any case all back to one that is complete.
+
+    Updates that stopped early, one after the other, have taken only a few of the answers of the run before them.
+    `complete`: whether the first of `sources`, not yet in its place, is.
+    """
+    needed = 1
+    while not complete and needed < len(sources):
+        state = read_run_json(path.parent / sources[needed])
+        complete = state is not None and state.state == "complete"
+        needed += 1
+    return sources[: max(MOST_SOURCES, needed)]
 
 
 def finish_move(path: Path) -> None:
@@ -125,7 +142,18 @@ def begun_state(path: Path) -> RunState | None:
 
 
 def _next(path: Path) -> Path:
-    return path.with_name(f".{path.name}.next")
+    path = Path(os.path.abspath(path))  # "." has no name
+    return path.parent / f".{path.name}.next"
+
+
+def _refuse_standing_in(path: Path) -> None:
+    """Raise `OutputError` where the working directory is moved along: the next command there would miss the new run."""
+    here = Path(os.path.realpath(os.curdir))
+    if here.is_relative_to(os.path.realpath(path)):
+        raise OutputError(
+            f"The working directory {here} lies in the output directory, which is to be moved aside: run the command "
+            "from another one (cd ..), with the path of the output directory in place of a dot."
+        )
 
 
 def _aside(path: Path) -> Path:

@@ -15,6 +15,7 @@ _MEGABYTE = 10**6
 
 def set_aside(path: Path) -> list[Path]:
     """Return the runs that were moved aside from an output directory, the oldest first."""
+    path = Path(os.path.abspath(path))
     try:
         return sorted(one for one in path.parent.iterdir() if one.name.startswith(f"{path.name}.old-") and is_run(one))
     except OSError:
@@ -29,7 +30,7 @@ def set_aside_text(path: Path, *, complete: bool) -> str | None:
     if complete:
         advice = (
             "may be deleted: what this run could take of them is in it. They would save money again only if the job "
-            "went back to what it was"
+            "or its input (also --limit) went back to what it was"
         )
     else:
         advice = "are to be kept until this run is complete, since it takes answers from them"

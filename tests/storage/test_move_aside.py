@@ -2,12 +2,13 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from batchgen.errors import OutputError
-from batchgen.storage.earlier_runs import earlier_run
+from batchgen.storage.earlier_runs import MOST_SOURCES, earlier_run
 from batchgen.storage.lock import enter
 from batchgen.storage.move_aside import begun_state, finish_move
 from batchgen.storage.own_files import JOURNAL_FILE
@@ -15,6 +16,7 @@ from batchgen.storage.parts import write_part
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, read_run_json
+from batchgen.storage.set_aside import lost_run_hint, set_aside
 from batchgen.storage.shards import Shard, ShardRecord
 from tests.storage.example_shard import LAYOUT, failed, succeeded
 
@@ -67,6 +69,42 @@ def test_an_update_takes_the_place_and_names_the_old_run(tmp_path, complete):
     assert out.stat().st_mode == old_of(out).stat().st_mode
     found = {answer.key.hex() for answer in earlier_run(old_of(out)).answers(0, pytest.fail)}
     assert found == {*KEYS[: 4 if complete else 7]} - {KEYS[4]}
+
+
+def test_many_unfinished_updates_do_not_hide_the_last_complete_run(tmp_path):
+    """An update that stops early has taken nothing or little of it, however many of them follow each other."""
+    out = tmp_path / "out"
+    leave_a_run(out)
+    for number in range(2 * MOST_SOURCES):
+        with opened(out, f"job {number}", update=True) as directory:
+            directory.finish({"rows": 5}, lambda model: PriceLabel(), state="stopped")
+    with opened(out, "last", update=True) as directory:
+        assert len(directory.reuse) == 2 * MOST_SOURCES + 1
+        assert earlier_run(tmp_path / directory.reuse[-1]).state.state == "complete"
+        directory.finish({"rows": 5}, lambda model: PriceLabel(), state="complete")
+    with opened(out, "one more", update=True) as directory:
+        assert len(directory.reuse) == MOST_SOURCES
+
+
+def test_a_run_in_the_working_directory_is_not_moved_away_under_the_shell(tmp_path, monkeypatch):
+    """The shell would go on in the old one. Everything else works there, and from elsewhere the move too."""
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    here = Path()
+    assert (begun_state(here), lost_run_hint(here, simulated=False)) == (None, None)
+    leave_a_run(here)
+    before = contents(out)
+    for how in ({"update": True}, {"fresh": True}):
+        with pytest.raises(OutputError, match="working directory .* lies in the output directory"):
+            opened(here, "b", **how)
+    assert contents(out) == before
+    monkeypatch.chdir(tmp_path)
+    with opened(out, "b", update=True) as directory:
+        assert directory.reuse == [old_of(out).name]
+    assert set_aside(out) == [old_of(out)]
+    monkeypatch.chdir(out)
+    assert set_aside(here) == [old_of(out)]
 
 
 def test_the_same_job_goes_on_where_it_is(tmp_path):
@@ -144,10 +182,6 @@ def test_sources_are_kept_through_several_changes(tmp_path):
         opened(out, job, update=True).close()
     with opened(out, "e", update=True) as directory:
         assert len(directory.reuse) == 4
-    for number in range(12):
-        opened(out, f"f{number}", update=True).close()
-    with opened(out, "g", update=True) as directory:
-        assert len(directory.reuse) == 8
 
 
 @pytest.mark.parametrize("simulated", [True, False])
