@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -19,6 +20,7 @@ from batchgen.tokens.pictures import read_picture
 from batchgen.values import Attachment
 
 _URL = re.compile(r"https?://|oss://", re.IGNORECASE)
+_FILE_URL = re.compile(r"file://(?:localhost)?(?=/)", re.IGNORECASE)
 _DATA = re.compile(r"data:(?P<type>[^;,]*)(?:;[^,]*)?;base64,", re.IGNORECASE)
 _ENDINGS = {
     "png": "image",
@@ -51,7 +53,7 @@ class AttachmentError(Exception):
 def read_cell(value: Any, folder: Path) -> tuple[Attachment, ...]:
     """Return the files in a cell; null, empty text and empty lists are none. Raises `AttachmentError`."""
     if isinstance(value, str) and value.lstrip().startswith("["):
-        with suppress(msgspec.DecodeError):  # a file may be named so
+        with suppress(msgspec.DecodeError, RecursionError):  # a file may be named so
             value = msgspec.json.decode(value)
     if _is_nothing(value):
         return ()
@@ -68,15 +70,20 @@ def _read_one(value: Any, folder: Path, number: int) -> tuple[Attachment, ...]:
         if data is not None:
             return (_of_bytes(data, os.path.basename(path) if isinstance(path, str) else f"file {number}"),)
         value = path if path is not None else value.get("url")
+        if _is_nothing(value):
+            return ()
     if isinstance(value, bytes | bytearray | memoryview):
         return (_of_bytes(bytes(value), f"file {number}"),)
     if not isinstance(value, str):
         raise AttachmentError(f"file {number} is neither a path nor a URL nor bytes, but {type(value).__name__}")
     if (match := _DATA.match(value)) is not None:
         try:
-            return (_of_bytes(msgspec.convert(value[match.end() :], bytes), f"file {number}"),)
+            text = "".join(value[match.end() :].split())  # mail and some libraries break its lines
+            return (_of_bytes(msgspec.convert(text, bytes), f"file {number}"),)
         except msgspec.ValidationError as error:
             raise AttachmentError(f"file {number} is a data: URL whose base64 is damaged") from error
+    if value[:5].lower() == "data:":
+        raise AttachmentError(f"file {number} is a data: URL without base64, as in data:image/png;base64,iVBORw0K...")
     if _URL.match(value):
         return (_of_url(value),)
     return (_of_path(value, folder),)
@@ -87,6 +94,8 @@ def _is_nothing(value: Any) -> bool:
 
 
 def _of_bytes(data: bytes, name: str) -> Attachment:
+    if not data:
+        raise AttachmentError(f"{name}: the file is empty")
     kind, form = kind_of(data)
     return Attachment(name, kind, form, hashlib.sha256(data).digest(), data=data)
 
@@ -101,13 +110,18 @@ def _of_url(url: str) -> Attachment:
 
 
 def _of_path(text: str, folder: Path) -> Attachment:
-    text = text.removeprefix("file://")
+    if (match := _FILE_URL.match(text)) is not None:
+        text = unquote(text[match.end() :])
+    if "\0" in text:
+        raise AttachmentError(f"{text!r}: a path cannot hold a null character")
     path = folder / text
     name = path.name
     real = os.path.realpath(path)
     root = os.path.realpath(folder)
     if os.path.commonpath((real, root)) != root:
         raise AttachmentError(f"{text}: the file does not lie below {folder} (attach.folder)")
+    if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe would never end
+        raise AttachmentError(f"{text}: the file cannot be read (it is {'a folder' if path.is_dir() else 'no file'})")
     try:
         with open(path, "rb") as file:
             head = file.read(1 << 20)

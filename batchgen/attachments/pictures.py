@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from batchgen.attachments.cells import AttachmentError
 from batchgen.attachments.limits import AttachmentLimits
@@ -11,6 +13,9 @@ from batchgen.attachments.settings import AttachSettings
 from batchgen.extras import missing
 from batchgen.tokens.pictures import read_picture
 from batchgen.values import Attachment
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MOST_PIXELS = 120_000_000
 """A picture with more is refused unread: opened it would take half a gigabyte."""
@@ -60,6 +65,7 @@ def _converted(
 ) -> Iterator[tuple[str, bytes]]:
     from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `MOST_PIXELS` has been looked at
     try:
         with Image.open(io.BytesIO(data)) as opened:
             frames = getattr(opened, "n_frames", 1) if opened.format == "TIFF" else 1
@@ -81,7 +87,7 @@ def encode(picture: object, name: str, limits: AttachmentLimits, longest: int) -
     assert isinstance(picture, Image.Image)
     clear = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
     form = "png" if clear and "png" in limits.pictures else "jpeg"
-    shown = picture.convert("RGBA" if form == "png" else "RGB")
+    shown = _eight_bits(picture).convert("RGBA" if form == "png" else "RGB")
     for _ in range(12):
         if max(shown.size) > longest:
             share = longest / max(shown.size)
@@ -95,3 +101,16 @@ def encode(picture: object, name: str, limits: AttachmentLimits, longest: int) -
             return form, out.getvalue()
         longest = max(shown.size) * 3 // 4
     raise AttachmentError(f"{name}: the picture cannot be made small enough")
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Return a grey picture of more than 8 bits with its whole range of brightness, which Pillow's `convert` cuts."""
+    if picture.mode.startswith("I;16"):
+        low, high = 0.0, 65_535.0
+    elif picture.mode in ("I", "F"):  # of no range of its own
+        low, high = (float(end) for end in picture.getextrema())
+        low, high = (0.0, 65_535.0) if picture.mode == "I" and 0 <= low and high <= 65_535 else (low, high)
+    else:
+        return picture
+    span = high - low or 1.0
+    return picture.convert("F").point(lambda value: value * (255 / span) - low * 255 / span).convert("L")

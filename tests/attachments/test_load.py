@@ -1,7 +1,9 @@
 """Files in cells become parts of a message within the limits, or a reason why the row cannot be asked."""
 
 import base64
+import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -45,7 +47,10 @@ def reason(value, folder=Path(), **more):
     return failure.message
 
 
-@pytest.mark.parametrize("nothing", [None, "", [], b"", [None, ""], "[]"])
+NOTHING_IN_A_STRUCT = {"bytes": None, "path": None}
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], b"", [None, ""], "[]", NOTHING_IN_A_STRUCT, [NOTHING_IN_A_STRUCT]])
 def test_no_file_leaves_the_prompt_as_it_is(nothing):
     assert parts(nothing) == "What is it?"
 
@@ -63,6 +68,9 @@ def test_no_file_leaves_the_prompt_as_it_is(nothing):
         lambda path, data: {"bytes": data, "path": None},
         lambda path, data: {"bytes": None, "path": path.name},
         lambda path, data: f"data:image/png;base64,{base64.b64encode(data).decode()}",
+        lambda path, data: f"data:image/png;base64,{base64.encodebytes(data).decode()}",
+        lambda path, data: f"file://localhost{path}",
+        lambda path, data: path.as_uri().replace("a.png", "%61.png"),
     ],
 )
 def test_a_picture_is_the_same_part_however_the_cell_gives_it(tmp_path, shape):
@@ -97,6 +105,23 @@ def test_a_missing_or_empty_file_is_named(tmp_path):
     assert "missing.png" in reason("missing.png", tmp_path)
     assert "empty" in reason("empty.png", tmp_path)
     assert "cannot be read" in reason(".", tmp_path)
+    for empty in ({"bytes": b"", "path": "scan.png"}, "data:image/png;base64,"):
+        assert "the file is empty" in reason(empty)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a\0b.png", "null"),
+        ("[" * 5_000, "cannot be read"),
+        ("a" * 5_000, "cannot be read"),
+        ("data:image/svg+xml,%3Csvg/%3E", "without base64"),
+        ("pipe", "no file"),
+    ],
+)
+def test_text_that_is_no_path_is_a_reason(tmp_path, text, said):
+    os.mkfifo(tmp_path / "pipe")
+    assert said in reason(text, tmp_path)
 
 
 def test_a_picture_over_the_limits_is_made_smaller_and_one_within_them_is_not_touched(tmp_path):
@@ -115,6 +140,22 @@ def test_a_form_that_the_provider_does_not_take_is_converted(form):
     url = parts(picture(form=form), limits=AttachmentLimits(pictures=frozenset({"jpeg", "png"})))[0]["image_url"]["url"]
     assert picture_in(url).kind in ("jpeg", "png")
     assert picture_in(url).size == (64, 48)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I", "F"])
+def test_a_grey_picture_of_many_bits_keeps_its_brightness(mode):
+    """Scans and X-rays have 16 bits: cut instead of scaled they would be all white, and paid for."""
+    from PIL import Image
+
+    half = Image.new("I", (64, 48), 30_000)
+    half.paste(0, (0, 0, 32, 48))
+    half.putpixel((63, 47), 65_535)
+    out = io.BytesIO()
+    (half.convert(mode)).save(out, "TIFF")
+    url = parts(out.getvalue(), limits=AttachmentLimits(pictures=frozenset({"png", "jpeg"})))[0]["image_url"]["url"]
+    shown = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("L")
+    assert shown.getpixel((8, 24)) < 10
+    assert 107 <= shown.getpixel((48, 24)) <= 127
 
 
 def test_transparency_and_turned_photographs_survive_a_conversion():
