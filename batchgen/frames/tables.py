@@ -177,6 +177,9 @@ def _duckdb(relation: Any) -> Rows:
 
 def _dataset(dataset: Any) -> Rows:
     datasets = sys.modules["datasets"]
+    if isinstance(dataset, Mapping):
+        names = ", ".join(map(str, dataset))
+        raise InputError(f"The rows are a dictionary of datasets ({names}): give one of them, as in dataset[NAME].")
     if not hasattr(dataset, "select"):
         raise InputError(
             "A streamed dataset has no end that is known: take the rows first, for example with .take(1000)."

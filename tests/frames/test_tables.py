@@ -183,6 +183,7 @@ def test_categories_of_polars_can_be_kept_in_files():
         (lambda: pa.table({}), "The rows have no columns"),
         (lambda: [{}, {}], "The rows have no columns"),
         (lambda: datasets.Dataset.from_dict({}), "The rows have no columns"),
+        (lambda: datasets.DatasetDict(train=datasets.Dataset(TABLE)), r"datasets \(train\): give one of them"),
         (lambda: ["fine", "\ud83d"], r"Column \"text\", row 1: .* lone surrogate '\\ud83d'"),
         (lambda: [{"a": {"b": ["x", "y\udcff"]}}], r"Column \"a\", row 0: .* lone surrogate '\\udcff'"),
         (lambda: [{"a\ud800": 1}], "column name .* lone surrogate"),
