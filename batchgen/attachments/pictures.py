@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from batchgen.attachments.cells import AttachmentError
 from batchgen.attachments.limits import AttachmentLimits
@@ -108,8 +108,8 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I;16"):
         low, high = 0.0, 65_535.0
     elif picture.mode in ("I", "F"):  # of no range of its own
-        low, high = (float(end) for end in picture.getextrema())
-        low, high = (0.0, 65_535.0) if picture.mode == "I" and 0 <= low and high <= 65_535 else (low, high)
+        low, high = cast("tuple[float, float]", picture.getextrema())
+        low, high = (0.0, 65_535.0) if picture.mode == "I" and low >= 0 and high <= 65_535 else (low, high)
     else:
         return picture
     span = high - low or 1.0
