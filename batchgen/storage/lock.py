@@ -29,8 +29,6 @@ def enter(path: Path, mode: int | None = None) -> int:
     while True:
         if path.is_symlink():
             raise OutputError(f"{path} is a symbolic link; name the directory itself as --output.")
-        if path.exists() and not path.is_dir():
-            raise OutputError(f"{path} is not a directory.")
         refuse_foreign(path)
         make_directory(path, mode or PRIVATE)
         lock = open_file(path / LOCK_FILE, os.O_RDWR)
@@ -71,7 +69,10 @@ def _holder(lock: int) -> str:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Refuse a directory that holds something and was not made by batchgen."""
+    """Refuse a directory that holds something and was not made by batchgen, and what is none or lies below none."""
+    there = next((place for place in (path, *path.parents) if place.exists()), path)
+    if there.exists() and not there.is_dir():
+        raise OutputError(f"{there} is a file, not a directory; choose another --output.")
     foreign = foreign_names(path)
     if foreign:
         raise OutputError(

@@ -260,7 +260,7 @@ def read_run_json(directory: Path) -> RunState | None:
     path = directory / STATE_FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunState)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (msgspec.MsgspecError, ValueError, OSError) as error:
         raise OutputError(

@@ -9,7 +9,7 @@ import pytest
 
 from batchgen.errors import OutputError
 from batchgen.storage.earlier_runs import MOST_SOURCES, earlier_run
-from batchgen.storage.lock import enter
+from batchgen.storage.lock import enter, refuse_foreign
 from batchgen.storage.move_aside import begun_state, finish_move
 from batchgen.storage.own_files import JOURNAL_FILE
 from batchgen.storage.parts import write_part
@@ -96,7 +96,7 @@ def test_a_run_in_the_working_directory_is_not_moved_away_under_the_shell(tmp_pa
     leave_a_run(here)
     before = contents(out)
     for how in ({"update": True}, {"fresh": True}):
-        with pytest.raises(OutputError, match="working directory .* lies in the output directory"):
+        with pytest.raises(OutputError, match=r"working directory .* lies in the output directory"):
             opened(here, "b", **how)
     assert contents(out) == before
     monkeypatch.chdir(tmp_path)
@@ -105,6 +105,16 @@ def test_a_run_in_the_working_directory_is_not_moved_away_under_the_shell(tmp_pa
     assert set_aside(out) == [old_of(out)]
     monkeypatch.chdir(out)
     assert set_aside(here) == [old_of(out)]
+
+
+@pytest.mark.parametrize("below", ["", "sub", "sub/sub"])
+def test_a_file_is_no_place_for_a_run(tmp_path, below):
+    (tmp_path / "notes.txt").write_text("mine")
+    place = tmp_path / "notes.txt" / below
+    assert begun_state(place) is None
+    for refused in (lambda: opened(place), lambda: refuse_foreign(place)):
+        with pytest.raises(OutputError, match=r"notes\.txt is a file, not a directory"):
+            refused()
 
 
 def test_the_same_job_goes_on_where_it_is(tmp_path):
