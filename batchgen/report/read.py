@@ -107,6 +107,7 @@ def read_report(
         latency_ms=fold.latency_ms.spread(),
         cost=fold.cost.spread(),
         price=state.price if anew is None else None,
+        batches=state.summary.batches,
         samples=[*first_answers(committed.parts, without=_gold(state.evaluate))],
         slowest=fold.slowest,
         most_expensive=fold.most_expensive,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from batchgen.report.batches import batches_table
 from batchgen.report.estimate import outcome_table
 from batchgen.report.figures import pace_charts, progress_charts, spread_charts
 from batchgen.report.read import KILLED, RUNNING, counts
@@ -57,6 +58,7 @@ def run_document(
         ("Over time", [*progress_charts(report, prefix)]),
         ("Tokens and latency", [*spread_charts(report, prefix), *_spreads(report)]),
         ("Pace and rate limits", [*pace_charts(report, prefix)]),
+        ("Batches", [batches_table(report.batches)] if report.batches else []),
         ("Estimate against actual", [*outcome_table(report, prefix)]),
         ("Rows that stand out", _rows_that_stand_out(report)),
         ("Rows by group", _lines(report)),

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from batchgen.estimating.values import Estimate
+from batchgen.storage.batch_table import BatchShown
 
 
 class Line(Struct, frozen=True):
@@ -215,3 +216,4 @@ class Report(Struct, frozen=True, kw_only=True):
     cached_saved: Decimal | None = None
     reused: int = 0
     saved: Decimal | None = None
+    batches: Sequence[BatchShown] = ()

@@ -3,6 +3,7 @@
 import re
 from html import unescape
 
+import msgspec
 import pytest
 
 from batchgen.evaluation.labels import Cell
@@ -10,6 +11,7 @@ from batchgen.evaluation.sections import confusion_matrix
 from batchgen.report import read_report
 from batchgen.report.html import page
 from batchgen.report.sections import run_document, runs_document
+from batchgen.storage.batch_table import BatchShown
 from batchgen.text.sections import Chart, Facts, Note, Passages, Table, sections_text
 from tests.report.runs import failed_row, hand_made, real_run, row
 
@@ -90,3 +92,13 @@ def test_confusion_is_a_matrix():
     assert shown == sum(cell.rows for cell in cells)
     small = confusion_matrix([Cell("a", "b", 3), Cell("a", "a", 1)])
     assert small.rows == [["1 a", "1", "3"], ["2 b", "·", "·"]]
+
+
+def test_batches_are_a_section_of_text_and_page(run):
+    """As `batchgen batches` lists them; a run without any has no such section."""
+    plain = read_report(run)
+    shown = BatchShown(number=1, state="cleaned", rows=300, id="batch_7", word="completed", answered=298)
+    document = run_document(msgspec.structs.replace(plain, batches=[shown]))
+    [section] = [one for one in document.sections if one.title == "Batches"]
+    assert {"batch_7", "298", "cleaned"} <= {word for block in section.blocks for word in words(block)}
+    assert "Batches" not in [one.title for one in run_document(plain).sections]
