@@ -262,13 +262,20 @@ class BatchEngine:
     # ---- the end
 
     def _all_handed_in(self) -> bool:
-        """Whether there is nothing that could be handed in now: what waits for room in the queue waits for results."""
-        if not self._drained or self._staging.rows or self._live.wanted:
+        """Whether nothing could be handed in now: what waits for room in the queue or the budget waits for results."""
+        if self._staging.rows or self._live.wanted:
+            return False
+        if not (self._drained if self._kept_back is None else self._waits_for_budget()):
             return False
         unfinished = self._tools.table.unfinished
         return bool(unfinished) and all(
             record.state in ("open", "ended") or self._handing_in.waits_for_room(record) for record in unfinished
         )
+
+    def _waits_for_budget(self) -> bool:
+        """Whether the row that was kept back has no room still, after what was collected since."""
+        left = self._tools.parts.budget.left
+        return left is not None and self._staging.refused_row is not None and self._staging.refused_row[0] > left
 
     def _is_done(self) -> bool:
         if self._tools.table.unfinished:

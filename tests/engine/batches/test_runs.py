@@ -122,6 +122,22 @@ def test_reservations_of_open_batches_survive(job, tmp_path, monkeypatch):
     assert sum(batch.rows for batch in second.batches if batch.state == "open") <= handed + 5
 
 
+def test_a_detached_run_does_not_wait_for_the_budget(job, tmp_path, monkeypatch):
+    """Rows that the budget has room for only once open batches are paid are the next call's, which hands them in."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, batch_hours=5)
+    made = job(60, batch={"poll_s": 60}, limits={"budget": 0.005})
+    began_s = vendor.clock.now_s
+    first = vendor.run(made, mode="detach")
+    assert first.state == "handed in"
+    assert 0 < sum(batch.rows for batch in first.batches) < 60
+    assert vendor.clock.now_s - began_s < 3600
+    vendor.clock.now_s += 6 * 3600
+    second = vendor.run(made, mode="detach")
+    assert second.state == "handed in"
+    assert second.succeeded > 0
+    assert any(batch.state == "open" for batch in second.batches)
+
+
 def test_detached_runs_go_on(job, server, tmp_path):
     """Handed in, then collected by the same call."""
 
