@@ -30,7 +30,7 @@ from batchgen.job.batch_job import store_batch_job
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import JobParts, assemble, input_cost_of
-from batchgen.job.reuse import named_runs, open_reuse
+from batchgen.job.reuse import files_changed, named_runs, open_reuse
 from batchgen.job.settings import Job, LimitSettings
 from batchgen.job.spooled_input import input_for_run
 from batchgen.job.stored import keep_scan, scanned, store_job
@@ -112,7 +112,7 @@ async def arun(
                 spooled=Path(read.input.path) if read is not job else None,
                 fresh=fresh,
                 update=update,
-                again=refresh > 0,
+                again=refresh > 0 or (update and files_changed(parts)),
                 mode=GROUP if job.output.mode == "group" else PRIVATE,
             )
         )

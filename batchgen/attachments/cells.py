@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -52,14 +52,32 @@ class AttachmentError(Exception):
 
 def read_cell(value: Any, folder: Path) -> tuple[Attachment, ...]:
     """Return the files in a cell; null, empty text and empty lists are none. Raises `AttachmentError`."""
+    return tuple(found for number, one in enumerate(_items(value), 1) for found in _read_one(one, folder, number))
+
+
+def changed_since(value: Any, folder: Path, time_s: float) -> bool:
+    """Whether a file that a cell names by its path has been written, moved or copied there after a time."""
+    for one in _items(value):
+        path = one.get("path") if isinstance(one, Mapping) and one.get("bytes") is None else one
+        if isinstance(path, str) and not _URL.match(path) and path[:5].lower() != "data:":
+            with suppress(OSError, ValueError):  # a missing one is said when its row is asked
+                found = os.stat(folder / _plain(path))
+                if max(found.st_mtime, found.st_ctime) > time_s:
+                    return True
+    return False
+
+
+def _items(value: Any) -> Sequence[Any]:
     if isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(msgspec.DecodeError, RecursionError):  # a file may be named so
             value = msgspec.json.decode(value)
-    if _is_nothing(value):
-        return ()
-    if isinstance(value, list | tuple):
-        return tuple(found for number, one in enumerate(value, 1) for found in _read_one(one, folder, number))
-    return _read_one(value, folder, 1)
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _plain(text: str) -> str:
+    """Return a path or a file: URL as a path."""
+    match = _FILE_URL.match(text)
+    return text if match is None else unquote(text[match.end() :])
 
 
 def _read_one(value: Any, folder: Path, number: int) -> tuple[Attachment, ...]:
@@ -110,8 +128,7 @@ def _of_url(url: str) -> Attachment:
 
 
 def _of_path(text: str, folder: Path) -> Attachment:
-    if (match := _FILE_URL.match(text)) is not None:
-        text = unquote(text[match.end() :])
+    text = _plain(text)
     if "\0" in text:
         raise AttachmentError(f"{text!r}: a path cannot hold a null character")
     path = folder / text

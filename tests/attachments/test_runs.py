@@ -93,6 +93,20 @@ def test_a_changed_file_is_another_request_and_the_same_bytes_are_not(tmp_path, 
     assert simulator.stats()["requests"] == 3
 
 
+def test_a_file_that_changes_under_the_same_table_is_asked_again_by_an_update(tmp_path, simulator):
+    """The table names it only; and once asked, the same update sends nothing and moves nothing."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(picture((ord(name[0]), 64)))
+    job = make_job(tmp_path, [{"n": 1, "files": ["a.png"]}, {"n": 2, "files": ["b.png"]}])
+    run(job, simulator)
+    (tmp_path / "b.png").write_bytes(picture((90, 90)))
+    for _ in range(2):
+        _, results = run(job, simulator, update=True)
+        assert [row["reused"] for row in results] == [True, False]
+        assert simulator.stats()["requests"] == 3
+    assert len([*tmp_path.glob("out.old-*")]) == 1
+
+
 def test_rows_with_the_same_file_are_asked_once(tmp_path, simulator):
     (tmp_path / "a.png").write_bytes(picture())
     summary, results = run(make_job(tmp_path, [{"n": n, "files": ["a.png"]} for n in range(5)]), simulator)
