@@ -74,7 +74,7 @@ def move_aside(path: Path, lock: int, begin: RunState, *, spooled: Path | None, 
     the old one, and of those that the old one has taken answers from.
     """
     target, successor = _aside(path), _next(path)
-    _refuse_standing_in(path)
+    _refuse_immovable(path)
     if keep_answers:
         before = read_run_json(path)
         sources = [stored_path(target, path), *(before.reuse if before is not None else ())]
@@ -146,8 +146,14 @@ def _next(path: Path) -> Path:
     return path.parent / f".{path.name}.next"
 
 
-def _refuse_standing_in(path: Path) -> None:
-    """Raise `OutputError` where the working directory is moved along: the next command there would miss the new run."""
+def _refuse_immovable(path: Path) -> None:
+    """Raise `OutputError` for a mounted directory, as containers have, which the system does not rename, and where the
+    working directory is moved along: the next command there would miss the new run."""
+    if os.path.ismount(path):
+        raise OutputError(
+            f"{path} is a mount, which cannot be moved aside: name a new directory as --output, and take the answers "
+            f"of this one with --reuse {path}. A directory below the mount can be updated."
+        )
     here = Path(os.path.realpath(os.curdir))
     if here.is_relative_to(os.path.realpath(path)):
         raise OutputError(

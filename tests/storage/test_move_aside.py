@@ -107,6 +107,17 @@ def test_a_run_in_the_working_directory_is_not_moved_away_under_the_shell(tmp_pa
     assert set_aside(here) == [old_of(out)]
 
 
+def test_a_mounted_directory_stays_and_the_way_on_is_said(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    leave_a_run(out)
+    before = contents(out)
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == out)
+    with pytest.raises(OutputError, match=r"is a mount.* --reuse .*out"):
+        opened(out, "b", update=True)
+    assert contents(out) == before
+    assert not list(tmp_path.glob("*out.*"))
+
+
 @pytest.mark.parametrize("below", ["", "sub", "sub/sub"])
 def test_a_file_is_no_place_for_a_run(tmp_path, below):
     (tmp_path / "notes.txt").write_text("mine")
