@@ -7,6 +7,7 @@ on with the batches that it finds there.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Literal
@@ -90,7 +91,7 @@ class BatchEngine:
         self._handing_in = HandingIn(tools, room, self._returning)
         self._watching = Watching(tools, room, self._returning, self._collecting)
         self._turning_live = TurningLive(tools, self._live, self._places, self._watching, deadline)
-        self._kept_back: RowInProgress | None = None
+        self._kept_back: deque[RowInProgress] = deque()
         self._fed_row = -1
         self._rows_seen = 0
         self._drained = self._sealed_at_end = False
@@ -189,10 +190,12 @@ class BatchEngine:
 
     async def _feed(self, rows: RowFeed, out: Outlet) -> None:
         """Take rows until something is to be handed in, or there is no room for more."""
-        if self._kept_back is not None:
-            work, self._kept_back = self._kept_back, None
-            if not await self._take(work):
-                return
+        while self._kept_back:
+            if not await self._take(self._kept_back[0]):
+                break
+            self._kept_back.popleft()
+        if self._kept_back and self._fed_row >= self._last_found:
+            return
         while not self._drained and not self._halted and self._may_feed():
             before = len(self._tools.table.records)
             for item in rows:
@@ -202,7 +205,9 @@ class BatchEngine:
                     self._fed_row = max(self._fed_row, item.row)
                     out.emit(item)
                 elif not await self._take(item):
-                    return
+                    self._kept_back.append(item)
+                    if self._fed_row >= self._last_found:  # else batches of earlier runs wait for their rows
+                        return
                 if self._halted or len(self._tools.table.records) > before:
                     return
             if not await rows.more():
@@ -225,16 +230,13 @@ class BatchEngine:
         if self._mode == "cancel":
             return True
         self._rows_seen += 1
-        if await self._staging.add(work, turns=turns) == "no budget":
-            self._kept_back = work
-            return False
-        return True
+        return await self._staging.add(work, turns=turns) != "no budget"
 
     async def _hand_in_rest(self) -> None:
         """Plan batches of files that are not full: at the end of the feed, when the budget has no room for more, and
         when no other rows are to be waited for; or have a small rest asked live."""
         staging = self._staging
-        if not staging.rows or not (self._drained or self._kept_back is not None):
+        if not staging.rows or not (self._drained or self._kept_back):
             return
         open_ones = bool(self._tools.table.unfinished)
         now_s = self._times.clock()
@@ -265,7 +267,7 @@ class BatchEngine:
         """Whether nothing could be handed in now: what waits for room in the queue or the budget waits for results."""
         if self._staging.rows or self._live.wanted:
             return False
-        if not (self._drained if self._kept_back is None else self._waits_for_budget()):
+        if not (self._drained if not self._kept_back else self._waits_for_budget()):
             return False
         unfinished = self._tools.table.unfinished
         return bool(unfinished) and all(
@@ -282,8 +284,8 @@ class BatchEngine:
             return False
         if any(record.state == "collected" for record in self._tools.table.records.values()):
             return False
-        if self._kept_back is not None and not self._live.wanted:
-            worst, prompt = self._staging.refused_row or (_NOTHING, self._kept_back.prompt)
+        if self._kept_back and not self._live.wanted:
+            worst, prompt = self._staging.refused_row or (_NOTHING, self._kept_back[0].prompt)
             if self._staging.rows or self._tools.parts.budget.fits_later(worst):
                 return False
             raise BudgetStop(self._reservations.exhausted(worst, prompt))
@@ -296,7 +298,7 @@ class BatchEngine:
         rows = sum(record.rows for record in self._tools.table.unfinished)
         due += [at for at in (self._deadline.cancel_s(rows), self._deadline.last_call_s(rows)) if at and at > now_s]
         wait_s = max(LEAST_WAIT_S, min(due, default=now_s) - now_s)
-        if (self._kept_back is None and not self._drained and self._may_feed()) or not due:
+        if (not self._kept_back and not self._drained and self._may_feed()) or not due:
             wait_s = 0.0
         with anyio.CancelScope() as self._sleeping:
             if not self._halted:

@@ -138,6 +138,17 @@ def test_a_detached_run_does_not_wait_for_the_budget(job, tmp_path, monkeypatch)
     assert any(batch.state == "open" for batch in second.batches)
 
 
+def test_rows_without_budget_do_not_keep_open_batches_from_being_collected(job, tmp_path, monkeypatch):
+    """Rows that come before those of open batches, and have no room in a smaller budget, are passed over."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, batch_hours=2)
+    shape = {"poll_s": 60, "rows": 10}
+    vendor.run(job(30, batch=shape), mode="detach", only=set(range(10, 30)))
+    vendor.clock.now_s += 3 * 3600
+    done = vendor.run(job(30, batch=shape, limits={"budget": 0.0001}))
+    assert done.error["kind"] == "BudgetStop"
+    assert done.succeeded == 20
+
+
 def test_detached_runs_go_on(job, server, tmp_path):
     """Handed in, then collected by the same call."""
 
