@@ -2,7 +2,7 @@
 
 Ray places the actors and tells when one is gone. None of its retries is used: an error may come although a call ran, so
 only this program knows what may be sent again. The replies come as a stream of groups; an end of that stream, however
-it looks, is the loss of the worker.
+it looks, is the loss of the worker. Ray itself is imported by what calls it: its import alone opens a socket.
 """
 
 from __future__ import annotations
@@ -16,10 +16,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, redirect_stdout, suppress
 from itertools import islice
 from typing import Any
-
-import ray
-from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from batchgen.cluster.link import Link, LinkLost
 from batchgen.cluster.sender import Sender
@@ -65,22 +61,28 @@ class RayLink:
 
     def push(self, group: bytes) -> None:
         """Hand messages over; never blocks."""
-        with suppress(RayError):  # `pull` tells it
+        import ray
+
+        with suppress(ray.exceptions.RayError):  # `pull` tells it
             self._actor.take.remote(group)
 
     async def pull(self) -> bytes:
         """Return the worker's next messages. Raises `LinkLost`."""
+        import ray
+
         try:
             group: bytes = await (await anext(self._replies))
         except StopAsyncIteration:
             raise LinkLost("it has ended") from None
-        except RayError as error:
+        except ray.exceptions.RayError as error:
             raise LinkLost(_first_line(error)) from error
         return group
 
     async def close(self) -> None:
         """End the actor, at once."""
-        with suppress(RayError, RuntimeError):
+        import ray
+
+        with suppress(ray.exceptions.RayError, RuntimeError):
             await asyncio.to_thread(ray.kill, self._actor)
 
 
@@ -104,6 +106,8 @@ class RayNodes:
         await asyncio.to_thread(self._connect)
 
     def _connect(self) -> None:
+        import ray
+
         if ray.is_initialized():
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
@@ -120,7 +124,7 @@ class RayNodes:
             else:
                 _check_reachable(address)
                 ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
+        except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
             where = f"the Ray cluster at {address}" if address else "Ray"
             raise ResourceStop(
                 f"There is no connection to {where}: {_first_line(error)}",
@@ -131,9 +135,11 @@ class RayNodes:
 
     async def places(self) -> Sequence[str]:
         """Return the places on the nodes that are alive and have a processor for a worker."""
+        import ray
+
         try:
             nodes = await asyncio.to_thread(ray.nodes)
-        except (RayError, RuntimeError, OSError):  # the head is away: workers may still be there
+        except (ray.exceptions.RayError, RuntimeError, OSError):  # the head is away: workers may still be there
             return list(self._nodes)
         alive = sorted(
             (n["NodeManagerAddress"], n["NodeID"]) for n in nodes if n["Alive"] and n["Resources"].get("CPU")
@@ -149,6 +155,9 @@ class RayNodes:
 
     async def open(self, place: str, start: bytes) -> Link:
         """Start the actor of a place. Raises `LinkLost`."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
         actor = ray.remote(RemoteSender).options(
             num_cpus=0.5,
             max_restarts=0,
@@ -158,11 +167,13 @@ class RayNodes:
         )
         try:
             return RayLink(await asyncio.to_thread(actor.remote, start))
-        except (RayError, RuntimeError, ValueError) as error:
+        except (ray.exceptions.RayError, RuntimeError, ValueError) as error:
             raise LinkLost(_first_line(error)) from error
 
     async def close(self) -> None:
         """Leave the cluster, if this run has joined it."""
+        import ray
+
         if self._ours:
             await asyncio.to_thread(ray.shutdown)
         self._stack.close()

@@ -59,7 +59,7 @@ class Books:
         self._dearest = before.dearest
         self._saved_before = before.saved
         self._most_out = 0
-        self._batches: Sequence[BatchShown] = ()
+        self._batches: tuple[BatchShown, ...] = ()
         spent = everything.cost or Decimal(0)
         lost = before.possibly_billed
         if fresh := unclean_since(before, self._killed):

@@ -75,7 +75,7 @@ class EngineFigures(Struct, frozen=True):
     retried: int = 0
     left_out: str | None = None
     endpoints: Sequence[Mapping[str, Any]] = ()
-    batches: Sequence[BatchShown] = ()
+    batches: tuple[BatchShown, ...] = ()
     handed_in: bool = False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -57,7 +56,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     unknown_finish_reasons: dict[str, int] = {}
     cut: int = 0
     endpoints: list[dict[str, Any]] = []
-    batches: Sequence[BatchShown] = ()
+    batches: tuple[BatchShown, ...] = ()
 
     def to_json(self) -> bytes:
         """Return the object of `run --json`; money as decimal strings."""

@@ -75,7 +75,7 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     unreported: Decimal = Decimal(0)
     last_error: str | None = None
     cut: int = 0
-    batches: Sequence[BatchShown] = ()
+    batches: tuple[BatchShown, ...] = ()
     failures: Mapping[str, int] = {}
     waits_for: str | None = None
     in_flight: int = 0

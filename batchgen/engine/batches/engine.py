@@ -357,7 +357,7 @@ class BatchEngine:
             waits_for=waits_text(
                 records, self._times.clock(), min(map(self._next_s, self._tools.table.unfinished), default=None)
             ),
-            batches=[shown(record) for record in records],
+            batches=tuple(shown(record) for record in records),
             handed_in=self._handed_in,
         )
         if live is None:
