@@ -34,7 +34,8 @@ def batches_command(directory: str, as_json: bool) -> int:
     elif not state.summary.batches:
         click.echo("No rows of this run were handed in as batches.")
     else:
-        title = f"{len(state.summary.batches):,} batches, as of {state.updated_at}"
+        number = len(state.summary.batches)
+        title = f"{number:,} batch{'es' * (number != 1)}, as of {state.updated_at}"
         click.echo(sections_text(Document(title, [], [Section("", [batches_table(state.summary.batches)])])))
     return EXIT_COMPLETE
 
