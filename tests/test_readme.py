@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import batchgen
 from batchgen.cli.main import cli
 from batchgen.cli.manual_command import PAGES, topics
 from batchgen.extras import EXTRAS
@@ -153,6 +154,17 @@ def buckets(s3, folder):
     return folder
 
 
+def test_what_is_said_of_batches_runs(folder):
+    """Line by line: a detached run ends with 4, everything else with 0, and at the end all rows have their answers."""
+    lines = [line for mark, _, body in BLOCKS["batch.md"] if mark == "batch" for line in body.splitlines()]
+    for line in lines:
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        assert done.returncode == (4 if "--detach" in line else 0), f"{line}\n{done.stdout}\n{done.stderr}"
+    one, two = (batchgen.read_results(folder / "out" / name) for name in ("in-one-go", "by-batches"))
+    assert one.num_rows == two.num_rows == 300
+    assert one.column("completion") == two.column("completion")
+
+
 def test_what_is_said_of_buckets_runs(buckets):
     """Block after block, with the bucket that the page names."""
     for mark, _, body in BLOCKS["buckets.md"]:
@@ -170,7 +182,7 @@ def _block(mark):
 
 def test_every_command_is_run_by_a_test():
     """A block of commands without a mark would only be parsed; so is what installs the extras in a checkout."""
-    marks = {"runs", "bucket", "run", "test", "cron", "background", "server", "client", "image", "container"}
+    marks = {"runs", "bucket", "run", "test", "cron", "background", "server", "client", "image", "container", "batch"}
     bare = [body for blocks in BLOCKS.values() for mark, kind, body in blocks if kind in SHELLS and mark not in marks]
     [install] = bare
     named = re.fullmatch(r"\.venv/bin/pip install -e '\.\[([\w,]+)\]'\n", install)[1].split(",")

@@ -109,6 +109,8 @@ class PaceObservations:
 
 
 def _phrase(name: str, rate: RateLimit, given: float | None) -> str:
+    if math.isinf(rate.found()):  # a limit that was taken for one, and was none
+        return f"{name} for a while"
     if rate.pace < 0.95 * rate.ceiling or math.isinf(rate.named):
         return f"{name}, about {_three_digits(60 * rate.found()):,} found"
     if given is not None and math.isclose(rate.named * 60, given):

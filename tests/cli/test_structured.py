@@ -383,7 +383,7 @@ def test_check_shows_what_is_asked_for(command, simulator, job, tmp_path, schema
         "asked for by json_object",
         "count int64",
         "Answer with one JSON object and nothing else",
-        "repeats   about 3 requests",
+        "repeats   3 of the requests are duplicates",
         '"type": "json_object"',
     ):
         assert words in done.stdout

@@ -1,6 +1,7 @@
 """Rows that are asked again although they have an answer: what they keep, and what is counted as moved."""
 
 from decimal import Decimal
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -28,6 +29,7 @@ class Parts:
     currency = "USD"
     model = "m"
     endpoint = Endpoint(HERE, None, HERE)
+    fingerprint: ClassVar = {"model": {"base_url": HERE}}
 
     def __init__(self, answers=None):
         self.answers = answers

@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -137,6 +138,7 @@ class NoRules:
     currency = None
     model = "m"
     endpoint = Endpoint("https://a.test", None, "here")
+    fingerprint: ClassVar = {"model": {"base_url": "here"}}
 
     @staticmethod
     def price_of(model):
