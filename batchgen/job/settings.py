@@ -7,9 +7,7 @@ errors. The keys are described in the README, "The job file".
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
-import types
 import typing
 from collections.abc import Mapping
 from decimal import Decimal
@@ -30,6 +28,7 @@ from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.export import job_table, job_toml
 from batchgen.job.output_settings import OutputSettings
 from batchgen.job.paths import resolve_paths
+from batchgen.job.type_errors import reworded, struct_of
 from batchgen.money.terms import PriceTerms, price_terms
 from batchgen.pace.retry import RetrySettings
 from batchgen.prompts.prompt import PromptSettings
@@ -217,7 +216,7 @@ def parse_job(table: Mapping[str, Any], where: str) -> Job:
     try:
         job = msgspec.convert(table, Job, strict=True)
     except msgspec.ValidationError as error:
-        raise JobError(f"{where}: {_reworded(str(error))}.") from error
+        raise JobError(f"{where}: {reworded(str(error), Job)}.") from error
     try:
         wire_of(job.model.provider)
         job = _in_lane(job, table)
@@ -321,11 +320,11 @@ def _refuse_unknown(table: Mapping[str, Any], kind: type[Struct], prefix: str, w
     for key, value in table.items():
         if key not in known:
             raise JobError(f"{where}: unknown key {prefix}{key}; {_nearest(prefix, key, list(known))}")
-        inner = _struct_of(known[key])
+        inner = struct_of(known[key])
         if inner is not None and isinstance(value, Mapping):
             _refuse_unknown(value, inner, f"{prefix}{key}.", where)
         elif typing.get_origin(known[key]) is list and isinstance(value, list):
-            inner = _struct_of(typing.get_args(known[key])[0])
+            inner = struct_of(typing.get_args(known[key])[0])
             for item in value:
                 if inner is not None and isinstance(item, Mapping):
                     _refuse_unknown(item, inner, f"{prefix}{key}.", where)
@@ -346,45 +345,10 @@ def _nearest(prefix: str, key: str, known: list[str]) -> str:
 def _all_keys(kind: type[Struct], prefix: str) -> list[str]:
     keys = []
     for name, hint in typing.get_type_hints(kind).items():
-        inner = _struct_of(hint)
+        inner = struct_of(hint)
         keys += _all_keys(inner, f"{prefix}{name}.") if inner else [prefix + name]
     return keys
 
 
-def _struct_of(hint: Any) -> type[Struct] | None:
-    """Return the settings table that a type hint stands for; None for a union of more than a table and None."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        options = [option for option in typing.get_args(hint) if option is not types.NoneType]
-        return _struct_of(options[0]) if len(options) == 1 else None
-    return hint if isinstance(hint, type) and issubclass(hint, Struct) else None
-
-
 JOB_KEYS = tuple(_all_keys(Job, ""))
 """Return the dotted path of every key of a job file."""
-
-_PLAIN_TYPES = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text in quotes",
-    "bool": "true or false",
-    "object": "a table",
-    "array": "a list",
-    "decimal": "a number",
-    "null": "nothing",
-}
-
-
-def _reworded(message: str) -> str:
-    """Turn msgspec's words ("Expected `int`, got `str` - at `$.limits.concurrency`") into a sentence about a key."""
-    text, _, path = message.partition(" - at `")
-    key = path.rstrip("`").removeprefix("$").lstrip(".")
-    missing = re.match(r"Object missing required field `(\w+)`", text)
-    if missing:
-        return f"{key + '.' if key else ''}{missing[1]} is missing"
-    text = re.sub(
-        r"`([a-z]+(?: \| [a-z]+)*)`",
-        lambda found: " or ".join(_PLAIN_TYPES.get(word, word) for word in found[1].split(" | ") if word != "null"),
-        text,
-    )
-    text = text[0].lower() + text[1:].replace("`", "")
-    return f"{key}: {text}" if key else text

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from batchgen.errors import JobError
-from batchgen.job.settings import ColumnReference, answer_parts, load_job, parse_assignment
+from batchgen.job.settings import ColumnReference, Job, answer_parts, load_job, parse_assignment
 from batchgen.providers import lane_of
 
 JOB = """
@@ -180,3 +180,22 @@ def test_a_batch_as_the_job_has_it(write):
     assert job.batch.deadline_s == 26.5 * 3600
     assert job.batch.largest_file(limits) == (10, 190_000_000)
     assert msgspec.structs.replace(job.batch, megabytes=1.5).largest_file(limits) == (10, 1_500_000)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('[engine]\nkind = "rays"', ["engine.kind: 'rays' is not one of 'local', 'ray' (did you mean 'ray'?)."]),
+        ('[batch]\nafter_deadline = "never"', ["batch.after_deadline: 'never' is not one of 'live', 'wait'."]),
+        (
+            '[[model.endpoints]]\nbase_url = "http://x"\nlane = "btch"',
+            ["[0].lane: 'btch' is not one of 'live', 'flex', 'batch-chat'"],
+        ),
+    ],
+)
+def test_a_wrong_word_is_told_with_those_that_are_known(table, words):
+    """Also in lists of tables and behind an optional key."""
+    text = 'name = "x"\n[input]\npath = "a.csv"\n[prompt]\nuser = "u"\n[model]\nprovider = "openai"\nname = "m"\n'
+    with pytest.raises(JobError) as caught:
+        Job.from_toml(f'{text}{table}\n[output]\npath = "out"\n')
+    assert all(word in str(caught.value) for word in words)

@@ -1,0 +1,65 @@
+"""Errors of a job's types in whole sentences: which key, what is expected, what may have been meant."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from typing import Any
+
+from msgspec import Struct
+
+from batchgen.files.nearest import nearest
+
+_PLAIN_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text in quotes",
+    "bool": "true or false",
+    "object": "a table",
+    "array": "a list",
+    "decimal": "a number",
+    "null": "nothing",
+}
+
+
+def struct_of(hint: Any) -> type[Struct] | None:
+    """Return the settings table that a type hint stands for; None for a union of more than a table and None."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        options = [option for option in typing.get_args(hint) if option is not types.NoneType]
+        return struct_of(options[0]) if len(options) == 1 else None
+    return hint if isinstance(hint, type) and issubclass(hint, Struct) else None
+
+
+def _choices(kind: type[Struct], key: str) -> list[str]:
+    """Return the words that a key may have, none if it takes others too."""
+    hint: Any = kind
+    for name in re.sub(r"\[[^\]]*\]", "", key).split("."):
+        inner = typing.get_args(hint)[0] if typing.get_origin(hint) is list else hint
+        table = struct_of(inner)
+        hint = typing.get_type_hints(table).get(name) if table is not None else None
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    literals = [option for option in options if typing.get_origin(option) is typing.Literal]
+    return [word for literal in literals for word in typing.get_args(literal) if isinstance(word, str)]
+
+
+def reworded(message: str, kind: type[Struct]) -> str:
+    """Turn msgspec's words ("Expected `int`, got `str` - at `$.limits.concurrency`") into a sentence about a key
+    of `kind`."""
+    text, _, path = message.partition(" - at `")
+    key = path.rstrip("`").removeprefix("$").lstrip(".")
+    missing = re.match(r"Object missing required field `(\w+)`", text)
+    if missing:
+        return f"{key + '.' if key else ''}{missing[1]} is missing"
+    wrong = re.fullmatch(r"Invalid enum value (.*)", text)
+    if wrong and (choices := _choices(kind, key)):
+        meant = nearest(wrong[1].strip("'"), choices)
+        hint = f" (did you mean {meant!r}?)" if meant is not None else ""
+        return f"{key}: {wrong[1]} is not one of {', '.join(map(repr, choices))}{hint}"
+    text = re.sub(
+        r"`([a-z]+(?: \| [a-z]+)*)`",
+        lambda found: " or ".join(_PLAIN_TYPES.get(word, word) for word in found[1].split(" | ") if word != "null"),
+        text,
+    )
+    text = text[0].lower() + text[1:].replace("`", "")
+    return f"{key}: {text}" if key else text
