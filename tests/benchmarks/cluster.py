@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,6 +40,21 @@ def start_cluster(stack, nodes):
     for _ in range(nodes):
         cluster.add_node(num_cpus=1, object_store_memory=STORE)
     return cluster.address
+
+
+def sample(simulator, ended, seen):
+    """Append the time and the number of answers about once a second, until the run has ended."""
+    while not ended.wait(1):
+        seen.append((time.monotonic(), simulator.stats()["served"]))
+
+
+def pace_after_start(seen):
+    """Return the answers per second from ten seconds after the first answer to the last second that had any."""
+    first_s = next(at_s for at_s, served in seen if served)
+    last = seen[-1][1]
+    steady = [(at_s, served) for at_s, served in seen if at_s >= first_s + 10 and served < last]
+    (start_s, start), (end_s, end) = steady[0], steady[-1]
+    return (end - start) / (end_s - start_s)
 
 
 def main():
@@ -76,7 +92,12 @@ def main():
         command = [sys.executable, "-m", "batchgen", "run", str(job), "--json", "--quiet"]
         # wait4 counts the driver alone: the workers are nobody's children that it has waited for
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        ended = threading.Event()
+        sampler = threading.Thread(target=sample, args=(simulator, ended, seen := []))
+        sampler.start()
         out = process.stdout.read()
+        ended.set()
+        sampler.join()
         _, _, used = os.wait4(process.pid, 0)
         wall_s = time.monotonic() - began_s
         summary, served = json.loads(out), simulator.stats()
@@ -87,6 +108,7 @@ def main():
                     "succeeded": summary["succeeded"],
                     "seconds": round(wall_s, 1),
                     "share_of_limit": round(summary["rows_per_s"] * 60 / arguments.rpm, 3),
+                    "share_after_start": round(pace_after_start(seen) * 60 / arguments.rpm, 3),
                     "refused_share": round(summary["refused"] / max(1, summary["attempts"]), 4),
                     "driver_cpu_us_per_row": round((used.ru_utime + used.ru_stime) / rows * 1e6, 1),
                     "driver_peak_mb": round(used.ru_maxrss / 1024),
