@@ -1,6 +1,6 @@
 """Structured answers: what is asked for, how it is read, what comes next, and the column it becomes.
 
-`StructuredAnswers` is all a completer and a sink need; the modules below it are pure and can be used alone.
+The engine and the writer use `StructuredAnswers` alone. The other modules are pure functions of texts and values.
 """
 
 from batchgen.answers.conversation import example_turns, instructed

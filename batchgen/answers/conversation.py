@@ -1,4 +1,4 @@
-"""Messages round an answer: the instruction before it, examples, and the turns that ask for a better one."""
+"""The messages around an answer: the instruction before it, examples, and the turns that ask for a better answer."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 - OpenAI's `response_format`, and what it wraps, and the tools of vendors give the schema inside.
 - `definitions`, `components`, a list under `items`, `nullable`, `example`, `exclusiveMinimum: true` (older drafts,
-  OpenAPI) and types in capital letters (Gemini) are written in today's words; an `allOf` of objects becomes one.
+  OpenAPI) and types in capital letters (Gemini) are rewritten in the terms of draft 2020-12; an `allOf` of objects
+  becomes one object.
 - A list or a map at the top (pydantic's root models) becomes the only property of an object, since providers ask for an
   object there and a table needs a name for the column.
 """
@@ -23,7 +24,7 @@ _DEEPEST = 200
 
 
 def adapted(document: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Return the schema in today's words, and the name of the property for what stood at its top, if it needs one."""
+    """Return the schema in draft 2020-12, and the name of the property for what stood at its top, if it needs one."""
     for _ in range(4):
         inner = next((document[name] for name in _WRAPPERS if isinstance(document.get(name), Mapping)), None)
         if inner is None or "properties" in document or "$ref" in document:
@@ -33,7 +34,7 @@ def adapted(document: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     if isinstance(components, Mapping) and isinstance(components.get("schemas"), Mapping):
         document = {**document, "$defs": {**components["schemas"], **document.get("$defs", {})}}
         document.pop("components")
-    schema = _today(document, 0)
+    schema = _upgraded(document, 0)
     if "properties" in schema and not _TYPED & schema.keys():
         schema["type"] = "object"
     schema = _merged(schema, schema, 0)
@@ -61,8 +62,8 @@ def _wrapper(schema: Mapping[str, Any]) -> str | None:
     return "values" if top.get("type") == "object" and not top.get("properties") and free else None
 
 
-def _today(schema: Any, depth: int) -> Any:
-    """Return a schema, with all below it, in the words of draft 2020-12."""
+def _upgraded(schema: Any, depth: int) -> Any:
+    """Return a schema, with all below it, in the terms of draft 2020-12."""
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return schema
     found = {name: value for name, value in schema.items() if name not in ("example", "nullable", "definitions")}
@@ -85,13 +86,13 @@ def _today(schema: Any, depth: int) -> Any:
         found.setdefault("additionalProperties", False)  # a column has one type, which other keys would not keep to
     for name in _MAPS:
         if isinstance(found.get(name), Mapping):
-            found[name] = {key: _today(value, depth + 1) for key, value in found[name].items()}
+            found[name] = {key: _upgraded(value, depth + 1) for key, value in found[name].items()}
     for name in _LISTS:
         if isinstance(found.get(name), list):
-            found[name] = [_today(value, depth + 1) for value in found[name]]
+            found[name] = [_upgraded(value, depth + 1) for value in found[name]]
     for name in _SCHEMAS:
         if name in found:
-            found[name] = _today(found[name], depth + 1)
+            found[name] = _upgraded(found[name], depth + 1)
     return _with_null(found) if schema.get("nullable") is True else found
 
 

@@ -27,7 +27,7 @@ TOOL = "answer"
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Who is asked, and with what: `[model]` of the job. `model` None: each row names its own."""
+    """The provider, model and parameters of `[model]` in the job. `model` None: each row names its own."""
 
     provider: str
     base_url: str

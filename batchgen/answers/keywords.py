@@ -1,4 +1,4 @@
-"""Which keywords of JSON Schema an answer's schema may use, and what to write instead of the others."""
+"""Which keywords of JSON Schema the schema of an answer may use, and what to write in place of the others."""
 
 from __future__ import annotations
 

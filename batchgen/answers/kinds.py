@@ -12,7 +12,7 @@ from batchgen.answers.labels import LabelSet, NoLabel
 from batchgen.answers.reading import NoObject, Stage, read_object, reread_object
 from batchgen.answers.schema import AnswerSchema
 from batchgen.answers.settings import ResponseSettings
-from batchgen.answers.shape import Misfit, Several, Shape, Word
+from batchgen.answers.shape import EnumShape, ListShape, Misfit, Shape
 from batchgen.answers.votes import Label
 from batchgen.providers.protocol import Remark
 from batchgen.values import Result
@@ -38,7 +38,7 @@ class Invalid(Struct, frozen=True):
 
 
 def invalid(message: str, *, cut: bool = False) -> Invalid:
-    """Return an answer's failing as a whole."""
+    """Return that an answer as a whole does not fit."""
     return Invalid("", message, (Misfit("", message),), cut)
 
 
@@ -99,7 +99,7 @@ class LabelAnswers:
         self.wanted = (
             f"Answer again with {form} {'a JSON list of' if self._multiple else 'one of'}: {', '.join(labels)}"
         )
-        self._shape: Shape = Several(Word(labels)) if self._multiple else Word(labels)
+        self._shape: Shape = ListShape(EnumShape(labels)) if self._multiple else EnumShape(labels)
         measures = {"confidence": settings.confidence is not None, "agreement": settings.votes > 1}
         self._measures = [name for name, asked in measures.items() if asked]
         self._fields = [pa.field(name, self._shape.type)]

@@ -46,8 +46,8 @@ _GOODBYE = re.compile(
 )
 
 
-class Beside(Enum):
-    """What a line is that gives no label."""
+class LineKind(Enum):
+    """The kinds of line that give no label themselves."""
 
     BLANK = "nothing, or signs without words"
     HEADING = "announces the label"
@@ -124,7 +124,7 @@ def mentions(rest: str, *, named: bool) -> Iterator[str]:
     words = known_words()
     if named or quoted(rest):
         yield rest
-        shorter = without_sureness(rest)
+        shorter = without_confidence(rest)
         if shorter != rest:
             yield shorter
             rest = shorter
@@ -165,7 +165,7 @@ def _counts(text: str) -> bool:
     return _COUNTING.fullmatch(text.strip()) is not None
 
 
-def without_sureness(rest: str) -> str:
+def without_confidence(rest: str) -> str:
     """Return a text without a remark at its end on how sure it is: `(95%)`, `- high confidence`."""
     trimmed = rest.rstrip(" .。")
     for opening in (" (", "(", "（", " [", " - ", " – ", " — ", ", ", "; "):
@@ -190,29 +190,29 @@ def is_sure(remark: str) -> bool:
     return seen
 
 
-def beside(line: str) -> Beside:
-    """Return what a line is that gives no label itself."""
+def line_kind(line: str) -> LineKind:
+    """Return the kind of a line that gives no label itself."""
     if _RULE.match(line) or is_fence(line) or is_known_tag(line):
-        return Beside.BLANK
+        return LineKind.BLANK
     words = known_words()
     tag = _TAG.match(line)
     if tag is not None and tag[1].casefold() in words.reasons:
-        return Beside.REASON
+        return LineKind.REASON
     start = _BULLET.match(line).end()  # type: ignore[union-attr]  # it matches always
     head = re.split(r"[:：]", line[start : start + 60], maxsplit=1)[0]
     names = [word.strip("*_.\"'`").casefold() for word in head.split()]
     known = words.reasons | words.neutral | words.nouns
     if names and len(names) <= _MOST_NAME_WORDS and names[-1] in words.reasons and known.issuperset(names):
-        return Beside.REASON
+        return LineKind.REASON
     if is_sure(line[start:].strip().rstrip(".")):
-        return Beside.SURENESS
+        return LineKind.SURENESS
     _, whole, named = _scan(line, words)
     announces = named or not _GREETINGS.isdisjoint(re.findall(r"\w+", line.casefold()))
-    return Beside.HEADING if whole and announces else Beside.OTHER
+    return LineKind.HEADING if whole and announces else LineKind.OTHER
 
 
-def leads_in(lines: Sequence[str], *, alone: bool) -> bool:
-    """Whether a frame may follow these lines: the last one announces it, or is a sentence that has ended.
+def may_precede(lines: Sequence[str], *, alone: bool) -> bool:
+    """Whether these lines may precede a frame: the last one announces it, or is a sentence that has ended.
 
     `alone`: the frame is a label alone, which must be a paragraph of its own then. Otherwise the last line may be the
     item of a list too, unless it points forward (`This is not:`).
@@ -222,18 +222,18 @@ def leads_in(lines: Sequence[str], *, alone: bool) -> bool:
         if not line.strip():
             apart = True
             continue
-        kind = beside(line)
-        if kind is Beside.BLANK:
+        kind = line_kind(line)
+        if kind is LineKind.BLANK:
             apart = True
             continue
-        if kind is Beside.HEADING:
+        if kind is LineKind.HEADING:
             return True
         text = line.rstrip()
         if alone:
             return apart and _is_sentence(text)
         if _OPEN.search(text):
             return False
-        return kind is not Beside.OTHER or _is_sentence(text) or _ITEM.match(text) is not None
+        return kind is not LineKind.OTHER or _is_sentence(text) or _ITEM.match(text) is not None
     return True
 
 
@@ -244,13 +244,13 @@ def _is_sentence(text: str) -> bool:
     )
 
 
-def follows(lines: Sequence[str]) -> bool:
+def may_follow(lines: Sequence[str]) -> bool:
     """Whether these lines may follow a label: how sure it is, and why."""
     for line in lines:
-        kind = beside(line) if line.strip() else Beside.BLANK
-        if kind is Beside.REASON:
+        kind = line_kind(line) if line.strip() else LineKind.BLANK
+        if kind is LineKind.REASON:
             return True
-        if kind not in (Beside.BLANK, Beside.SURENESS) and not _GOODBYE.match(line.strip()):
+        if kind not in (LineKind.BLANK, LineKind.SURENESS) and not _GOODBYE.match(line.strip()):
             return False
     return True
 

@@ -1,4 +1,4 @@
-"""What may stand round a label without saying anything about it: quotes, brackets, marks of Markdown, tags, tokens."""
+"""What may surround a label without saying anything about it: quotes, brackets, marks of Markdown, tags, tokens."""
 
 from __future__ import annotations
 

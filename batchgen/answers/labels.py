@@ -7,11 +7,11 @@ The rule, in its order; letters' case, and `_` or `-` for a space between words,
 2. The text holds one JSON object that gives a label (`label_objects`).
 3. A line gives a label in one of the frames of `label_frames`. A marker outweighs lines that hold a label alone.
 
-In steps 2 and 3 what stands beside must be known as well (`leads_in`, `follows`): it might take the label back.
-A label is never found inside other words, numbers or sentences. Two different labels are ambiguous: invalid. Thinking
-is looked at nowhere, and an answer that was cut at its limit counts by step 2 only, if the object is whole. Where a row
-may have several labels the answer is a list of them, in JSON or between commas or line breaks. The time is linear in
-the text's length.
+In steps 2 and 3 what stands beside must be known as well (`may_precede`, `may_follow`): it might take the label back.
+A label is never found inside other words, numbers or sentences. Two different labels are ambiguous: the answer is
+invalid. Thinking is never searched, and an answer that was cut at its limit counts by step 2 only, if the object is
+whole. Where a row may have several labels the answer is a list of them, in JSON or between commas or line breaks. The
+time is linear in the text's length.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any
 from msgspec import Struct
 
 from batchgen.answers.label_frames import (
-    Beside,
-    beside,
-    follows,
+    LineKind,
     frame,
     label_first,
     last_sentence,
-    leads_in,
+    line_kind,
+    may_follow,
+    may_precede,
     mentions,
-    without_sureness,
+    without_confidence,
 )
 from batchgen.answers.label_layers import in_answer_tag, layers, tags_apart, without_tokens
 from batchgen.answers.label_objects import given_labels, text_of
@@ -154,14 +154,14 @@ class LabelSet:
         for number, line in enumerate(lines):
             if not line.strip():
                 continue
-            label = self._whole(line) or self._whole(without_sureness(line))
+            label = self._whole(line) or self._whole(without_confidence(line))
             if label is not None:
                 (marked if in_answer_tag(line) else alone)[label] = number
                 continue
             label, marker = self._in_line(line)
             if label is not None:
                 marked[label] = number
-            elif marker and beside(line) is not Beside.SURENESS:
+            elif marker and line_kind(line) is not LineKind.SURENESS:
                 other = number
         named = marked or alone
         if marked and not alone.keys() <= marked.keys() and (first := self._whole(text.strip().splitlines()[0])):
@@ -171,7 +171,7 @@ class LabelSet:
         for label, number in named.items():
             before = lines[:number] if marked else [line for line in lines[:number] if self._whole(line) != label]
             last = other < number if marked else other < 0
-            if last and leads_in(before, alone=not marked) and follows(lines[number + 1 :]):
+            if last and may_precede(before, alone=not marked) and may_follow(lines[number + 1 :]):
                 return label
         return NoLabel(f"the answer is not just one of the labels {', '.join(self.labels)}")
 
@@ -209,7 +209,7 @@ class LabelSet:
         for line in text.splitlines():
             found = frame(line) if len(line) <= self._longest * (len(self.labels) + 1) else None
             rests = [rest for rest, named in found.rests if named] if found is not None else []
-            if rests or beside(line) is not Beside.HEADING:
+            if rests or line_kind(line) is not LineKind.HEADING:
                 listed = next((rest for rest in rests if self._known(rest)), rests[-1] if rests else line)
                 items += [listed] if self._whole(listed) is not None else _SEPARATORS.split(listed)
         return [item.strip() for item in items if item.strip(" .。")]
@@ -254,9 +254,9 @@ def _stands_free(text: str, opening: str, closing: str) -> bool:
     """Whether what stands round the objects of a text says nothing about them."""
     before, after = text[: text.find(opening)].rstrip("[( \t"), text[text.rfind(closing) + 1 :].lstrip("]) \t")
     lines = before.splitlines()
-    if lines and not before.endswith("\n") and not leads_in(["", lines[-1], ""], alone=True):
+    if lines and not before.endswith("\n") and not may_precede(["", lines[-1], ""], alone=True):
         return False  # the line in which the object begins
-    return leads_in(lines, alone=False) and follows(after.splitlines())
+    return may_precede(lines, alone=False) and may_follow(after.splitlines())
 
 
 def _listed(text: str, *, complete: bool) -> list[str | None] | None:

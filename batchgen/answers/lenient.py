@@ -1,4 +1,4 @@
-"""Almost-JSON → a value, without guessing: what Python and JavaScript print, and a few slips of the pen.
+"""Almost-JSON → a value, without guessing: what Python and JavaScript print, and a few small mistakes.
 
 Beyond JSON it takes Python's literals (single and triple quotes, escapes, tuples, True, None), bare keys, curly quotes,
 line breaks in strings, trailing commas, NaN (as null), and a missing comma before a quoted key. Each string ends at its

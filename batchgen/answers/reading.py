@@ -1,4 +1,4 @@
-"""Answer text → JSON object: the rule, in the order of its stages. Run and evaluation both read by it.
+"""Answer text → JSON object: the one rule of run and evaluation, in the order of its stages.
 
 1. `strict`: the whole text is one JSON object.
 2. `fenced`: the same, after thinking (`providers.thinking`) and a Markdown fence round all the rest are taken off.

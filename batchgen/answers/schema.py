@@ -1,9 +1,9 @@
 """JSON Schema (draft 2020-12) → the answer's shape and its validator.
 
-https://json-schema.org/draft/2020-12. What limits a value (ranges, lengths, patterns, `not`, ...) is the validator's
-business and may be anything; what decides a type is limited to `type`, `enum`, `const`, `properties`, `required`,
+https://json-schema.org/draft/2020-12. What limits a value (ranges, lengths, patterns, `not`, ...) is left to
+the validator and may be anything; what decides a type is limited to `type`, `enum`, `const`, `properties`, `required`,
 `additionalProperties`, `patternProperties`, `items`, `prefixItems`, `anyOf`, `oneOf`, `format`, local `$ref`, and an
-`allOf` of one. Other dialects are put into these words first (`dialects`). Keywords that change
+`allOf` of one. Other dialects are rewritten in these terms first (`dialects`). Keywords that change
 types in other ways are refused, so that no column is ever other than the schema says. Values without a single type are
 kept as JSON text, with a remark.
 
@@ -25,19 +25,19 @@ from batchgen.answers.dialects import adapted
 from batchgen.answers.keywords import MERGE, SHAPING, check_keywords
 from batchgen.answers.shape import (
     REST,
-    Day,
-    Figure,
-    JsonText,
+    DateShape,
+    EnumShape,
+    FloatShape,
+    IntegerShape,
+    JsonTextShape,
+    ListShape,
+    MapShape,
     Misfit,
-    Moment,
-    OpenMap,
-    Plain,
-    Real,
-    Record,
-    Several,
+    NumberTextShape,
+    ObjectShape,
+    PlainShape,
     Shape,
-    Whole,
-    Word,
+    TimestampShape,
     pointer,
 )
 from batchgen.errors import JobError
@@ -91,11 +91,11 @@ class AnswerSchema:
             raise self._refusal(path, f"not a valid JSON Schema: {str(error).partition(chr(10))[0]}") from None
         self.remarks: list[Remark] = []
         shape = self._shape(document, "", ("#",))
-        if not isinstance(shape, Record):
+        if not isinstance(shape, ObjectShape):
             raise self._refusal(
                 "", 'the answer must be an object ("type": "object" with "properties"), a list or a map'
             )
-        self.shape: Record = shape
+        self.shape: ObjectShape = shape
         self.type: pa.DataType = shape.type
 
     def problems(self, value: Any) -> Problems | None:
@@ -175,13 +175,13 @@ class AnswerSchema:
         if not kinds:
             return None
         if kinds == {str}:
-            return Word(list(dict.fromkeys(values)))
+            return EnumShape(list(dict.fromkeys(values)))
         if kinds == {bool}:
-            return Plain(pa.bool_())
+            return PlainShape(pa.bool_())
         if kinds == {int}:
-            return Whole()
+            return IntegerShape()
         if kinds <= {int, float}:
-            return Real()
+            return FloatShape()
         return self._json_text(path, "its values have several types")
 
     def _from_union(self, schema: Mapping[str, Any], union: str, path: str, refs: tuple[str, ...]) -> Shape | None:
@@ -195,35 +195,39 @@ class AnswerSchema:
         """Return the one shape that holds all of `shapes`."""
         if len(shapes) <= 1:
             return shapes[0] if shapes else None
-        if all(isinstance(shape, Word) for shape in shapes):
-            return Word(
-                list(dict.fromkeys(word for shape in shapes if isinstance(shape, Word) for word in shape.words))
+        if all(isinstance(shape, EnumShape) for shape in shapes):
+            return EnumShape(
+                list(dict.fromkeys(word for shape in shapes if isinstance(shape, EnumShape) for word in shape.words))
             )
-        if all(isinstance(shape, Whole | Real) for shape in shapes):
-            return Real() if any(isinstance(shape, Real) for shape in shapes) else Whole()
-        if all(isinstance(shape, Word) or shape.type == pa.string() for shape in shapes) and not any(
-            isinstance(shape, JsonText) for shape in shapes
+        if all(isinstance(shape, IntegerShape | FloatShape) for shape in shapes):
+            return FloatShape() if any(isinstance(shape, FloatShape) for shape in shapes) else IntegerShape()
+        if all(isinstance(shape, EnumShape) or shape.type == pa.string() for shape in shapes) and not any(
+            isinstance(shape, JsonTextShape) for shape in shapes
         ):
-            return Plain(pa.string())
-        if {type(shape) for shape in shapes} == {Real, Plain} and all(
-            isinstance(shape, Real) or shape.type == pa.string() for shape in shapes
+            return PlainShape(pa.string())
+        if {type(shape) for shape in shapes} == {FloatShape, PlainShape} and all(
+            isinstance(shape, FloatShape) or shape.type == pa.string() for shape in shapes
         ):
-            return Figure()
+            return NumberTextShape()
         first = shapes[0]
-        if isinstance(first, Plain | Day | Moment) and all(shape.type == first.type for shape in shapes):
+        if isinstance(first, PlainShape | DateShape | TimestampShape) and all(
+            shape.type == first.type for shape in shapes
+        ):
             return first
         return self._json_text(path, "it may have several types")
 
     def _from_type(self, word: str, schema: Mapping[str, Any], path: str, refs: tuple[str, ...]) -> Shape:
         if word == "string":
             kind = schema.get("format")
-            return Day() if kind == "date" else Moment() if kind == "date-time" else Plain(pa.string())
+            return (
+                DateShape() if kind == "date" else TimestampShape() if kind == "date-time" else PlainShape(pa.string())
+            )
         if word == "integer":
-            return Whole()
+            return IntegerShape()
         if word == "number":
-            return Real()
+            return FloatShape()
         if word == "boolean":
-            return Plain(pa.bool_())
+            return PlainShape(pa.bool_())
         if word == "array":
             return self._array(schema, path, refs)
         return self._object(schema, path, refs)
@@ -234,7 +238,7 @@ class AnswerSchema:
         if "items" not in schema:
             return self._json_text(path, "its items have no schema")
         item = self._shape(schema["items"], f"{path}/items", refs)
-        return self._json_text(path, "its items are all null") if item is None else Several(item)
+        return self._json_text(path, "its items are all null") if item is None else ListShape(item)
 
     def _tuple(self, schema: Mapping[str, Any], path: str, refs: tuple[str, ...]) -> Shape:
         """Return a list where all places of a tuple have one type, and no more may follow."""
@@ -242,7 +246,7 @@ class AnswerSchema:
         closed = schema.get("items") is False or schema.get("maxItems", len(places) + 1) <= len(places)
         known = [shape for shape in places if shape is not None]
         if closed and known and all(type(s) is type(known[0]) and s.type == known[0].type for s in known):
-            return Several(known[0])
+            return ListShape(known[0])
         return self._json_text(path, "its places have several types")
 
     def _object(self, schema: Mapping[str, Any], path: str, refs: tuple[str, ...]) -> Shape:
@@ -251,26 +255,26 @@ class AnswerSchema:
         for name, inner in properties.items():
             here = f"{path}/properties/{pointer(name)}"
             fields[name] = self._shape(inner, here, refs) or self._json_text(here, "only null fits")
-        rest: OpenMap | None = None
+        rest: MapShape | None = None
         if schema.get("additionalProperties", False) is not False:
             item = self._shape(schema["additionalProperties"], f"{path}/additionalProperties", refs)
-            rest = None if item is None else OpenMap(item)
+            rest = None if item is None else MapShape(item)
         elif schema.get("patternProperties"):
             kinds = [
                 self._shape(inner, f"{path}/patternProperties/{pointer(name)}", refs)
                 for name, inner in schema["patternProperties"].items()
             ]
             item = self._one_of([shape for shape in kinds if shape is not None], path)
-            rest = None if item is None else OpenMap(item)
+            rest = None if item is None else MapShape(item)
         if not fields:
             return rest or self._json_text(path, "it names no properties")
         if rest is not None and REST in fields:
             raise self._refusal(f"{path}/properties/{REST}", "the name is needed for additionalProperties: rename it")
-        return Record(fields, frozenset(fields) - frozenset(schema.get("required", ())), rest)
+        return ObjectShape(fields, frozenset(fields) - frozenset(schema.get("required", ())), rest)
 
-    def _json_text(self, path: str, why: str) -> JsonText:
+    def _json_text(self, path: str, why: str) -> JsonTextShape:
         self.remarks.append(Remark("response.schema", f"{path or '/'} is kept as JSON text: {why}", False))
-        return JsonText(why)
+        return JsonTextShape(why)
 
 
 def load_schema(path: str | Path) -> AnswerSchema:

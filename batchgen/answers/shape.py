@@ -1,4 +1,4 @@
-"""The shapes answers take: a JSON Schema's Arrow types, and the way of decoded JSON into columns of them.
+"""The Arrow types of answers with a JSON Schema, and how decoded JSON becomes columns of these types.
 
 Values are turned by column, not by row: `pa.array` over dicts costs 37 µs a row of six strings, this 0.4 µs.
 
@@ -46,8 +46,8 @@ class Shape(ABC):
         return value
 
 
-class Plain(Shape):
-    """Strings and booleans: what JSON decodes to is what Arrow takes."""
+class PlainShape(Shape):
+    """Strings and booleans, which Arrow takes as JSON decodes them."""
 
     def __init__(self, kind: pa.DataType) -> None:
         self.type = kind
@@ -56,7 +56,7 @@ class Plain(Shape):
         return pa.array(values, self.type)
 
 
-class Whole(Shape):
+class IntegerShape(Shape):
     """Integers as int64; 3.0 is an integer in JSON Schema."""
 
     type = pa.int64()
@@ -71,7 +71,7 @@ class Whole(Shape):
         return Misfit(path, "the number is beyond a 64-bit integer")
 
 
-class Real(Shape):
+class FloatShape(Shape):
     """Numbers as float64."""
 
     type = pa.float64()
@@ -88,7 +88,7 @@ class Real(Shape):
         return None
 
 
-class Day(Shape):
+class DateShape(Shape):
     """`format: date` as date32."""
 
     type = pa.date32()
@@ -110,7 +110,7 @@ def _moment(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-class Moment(Shape):
+class TimestampShape(Shape):
     """`format: date-time` as microseconds in UTC; further digits of a second are dropped.
 
     A time without a zone is kept as it is written, as if it were in UTC.
@@ -130,7 +130,7 @@ class Moment(Shape):
         return None
 
 
-class Word(Shape):
+class EnumShape(Shape):
     """String enums as a dictionary that holds all the schema's words in their order, the same in every part."""
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -144,7 +144,7 @@ class Word(Shape):
         return pa.DictionaryArray.from_arrays(indices, self._dictionary)
 
 
-class Figure(Shape):
+class NumberTextShape(Shape):
     """Numbers that may be written as text (pydantic's Decimal), as text: no digit is lost."""
 
     type = pa.string()
@@ -153,7 +153,7 @@ class Figure(Shape):
         return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], self.type)
 
 
-class JsonText(Shape):
+class JsonTextShape(Shape):
     """What has no single type: kept as compact JSON text. `why` is for the remark of `check`."""
 
     type = pa.string()
@@ -166,7 +166,7 @@ class JsonText(Shape):
         return pa.array(texts, self.type)
 
 
-class Several(Shape):
+class ListShape(Shape):
     """Arrays as lists."""
 
     def __init__(self, item: Shape) -> None:
@@ -188,7 +188,7 @@ class Several(Shape):
         return [self.item.without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-class OpenMap(Shape):
+class MapShape(Shape):
     """Objects with free keys and values of one schema (`additionalProperties`) as a map."""
 
     def __init__(self, item: Shape) -> None:
@@ -218,13 +218,13 @@ REST = "additional_properties"
 """The field that holds the free keys of an object which names others."""
 
 
-class Record(Shape):
+class ObjectShape(Shape):
     """Objects with named properties as a struct; `rest` is the shape of the free keys, if the schema gives them one.
 
     `optional` are the properties that may be absent: models write null for what they do not find, allowed or not.
     """
 
-    def __init__(self, fields: Mapping[str, Shape], optional: frozenset[str], rest: OpenMap | None) -> None:
+    def __init__(self, fields: Mapping[str, Shape], optional: frozenset[str], rest: MapShape | None) -> None:
         self.fields = dict(fields)
         self.optional = optional
         self.rest = rest

@@ -1,6 +1,6 @@
-"""One row's way to an answer that fits: what comes after a completion, and the `parsed` column of those that fit.
+"""What follows each completion of a row with a structured answer, and the `parsed` column of the accepted answers.
 
-Pure: a completer sends prompts and asks `next` what each completion means:
+Pure: the engine sends prompts and asks `next` what to do after each completion:
 
     first prompt ──> completion ──> Done | Repair(prompt) | Longer(prompt) | GiveUp(failure)
                         ^──────────────────┴───────────────┘
@@ -80,7 +80,7 @@ class StructuredAnswers:
     """A job's `[response]`, made ready: what is sent, how answers are read, what comes next, the `parsed` column.
 
     `shaping` has the parameters to merge into `model.parameters`, and the instruction; `document` is the schema in
-    today's words, `written` as its author wrote it, both None for labels.
+    draft 2020-12, `written` as its author wrote it, both None for labels.
     """
 
     def __init__(self, settings: ResponseSettings, target: Target, schema: AnswerSchema | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a column can hold: the last guard before a result is stored, after which no figure of a reply can end a run.
+"""The largest figures that the columns can hold: checked before a result is stored, so that no reply can end a run.
 
 Replies are read with bounds of their own (`providers`); what passes them all the same is kept as null here, since the
 journal, a part or the cost summary would refuse it at every further start.

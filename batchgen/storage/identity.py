@@ -1,6 +1,6 @@
 """Which run a file belongs to: `run.json`, journal, spill file, shared answers and every part say it of themselves.
 
-So that nothing is used that was copied here from another run, or was left behind by one of another job or input.
+Nothing is used that was copied here from another run, or was left behind by a run of another job or input.
 """
 
 from __future__ import annotations

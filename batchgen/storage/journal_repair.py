@@ -1,4 +1,4 @@
-"""Opening the journal whatever state it is in: out of a damaged one into a new one, what matches its checksum."""
+"""Opens the journal in any state: what matches its checksum in a damaged one is copied into a new one."""
 
 from __future__ import annotations
 

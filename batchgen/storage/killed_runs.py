@@ -1,4 +1,4 @@
-"""What a killed run may have been billed for that nobody has the answers of. Pure.
+"""Estimates what a killed run may have been billed for although the answers are lost. Pure.
 
 A kill loses the answers that were in flight or not committed yet; how many at most, the journal knows of each of its
 sessions. Each killed session is counted once, by the first run after it that lives long enough to say so.

@@ -1,4 +1,4 @@
-"""Entering the output directory: private, not somebody else's, on a disk to be relied on, one process at a time."""
+"""Locks the output directory for one process, after checks: it is ours, and on a file system with reliable locks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 
 
 def enter(path: Path, mode: int | None = None) -> int:
-    """Make the directory if need be, make sure that it is ours, and return the descriptor of the lock held on it.
+    """Create the directory if it is missing, check that it is ours, and return the descriptor of the lock held on it.
 
     `mode` is that of the files in it, those included that are there already; None leaves it. Nothing is changed in a
     directory that is refused, and one that somebody else has made keeps its mode.
@@ -69,7 +69,7 @@ def _holder(lock: int) -> str:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Refuse a directory that holds something and was not made by batchgen, and what is none or lies below none."""
+    """Refuse a directory with content that batchgen did not make, a path that is no directory, and one below a file."""
     there = next((place for place in (path, *path.parents) if place.exists()), path)
     if there.exists() and not there.is_dir():
         raise OutputError(f"{there} is a file, not a directory; choose another --output.")

@@ -1,4 +1,4 @@
-"""A shard that is being worked off: which of its rows have a result, and where its input columns are."""
+"""A shard whose rows are being answered: which of them have a result, and where its input columns are."""
 
 from __future__ import annotations
 

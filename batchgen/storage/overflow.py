@@ -1,4 +1,4 @@
-"""The spill file: where answers go when the journal cannot take them, on room set aside while the disk still had some.
+"""The spill file: takes answers when the journal cannot, in space that was reserved while the disk still had some.
 
 A header of a mark and a random name (8 bytes each) and of the run that it belongs to (16 bytes), then records of
 length (4 bytes), CRC-32 (4 bytes) and payload; the zeros of the unused room end it. By the name the journal knows

@@ -1,4 +1,4 @@
-"""The output directory's own files, by name: what makes a directory ours, and what is there to be kept private."""
+"""The names of batchgen's files in an output directory: they show that it is ours, and are kept private."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results into Parquet: the columns of the contract, a part per shard, the cost summary.
+"""Writes and reads parts: one Parquet file of results for each shard.
 
 A part is written aside under a name that no reader of `*.parquet` or of a directory takes up, synced, and renamed: it
 appears whole or not at all. Every page carries a checksum, and the footer what the part holds, so that a run can be

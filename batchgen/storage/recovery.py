@@ -1,4 +1,4 @@
-"""Making journal, parts and spill file agree when a run is taken up: whatever a crash or a damaged disk has left."""
+"""Makes journal, parts and spill file agree when a run is resumed, whatever a crash or a damaged disk has left."""
 
 from __future__ import annotations
 

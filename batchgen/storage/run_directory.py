@@ -1,4 +1,4 @@
-"""The output directory: whose it is, who has it open, and what state the run in it is in (`run.json`)."""
+"""The output directory: which run it belongs to, which process has it open, and the state of the run (`run.json`)."""
 
 from __future__ import annotations
 

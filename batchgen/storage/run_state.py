@@ -1,4 +1,4 @@
-"""`run.json`: what state a run is in, and of which job and input it is."""
+"""`run.json`: the state of a run, and the job and input that it belongs to."""
 
 from __future__ import annotations
 

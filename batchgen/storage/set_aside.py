@@ -1,4 +1,4 @@
-"""Runs that `--fresh` and `--update` have moved aside (`out.old-DATE`): never deleted, and what can be said of them."""
+"""Runs that `--fresh` and `--update` have moved aside (`out.old-DATE`): never deleted, and named in messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows into shards: contiguous ranges of the input, the unit of order, of memory and of publication. Pure.
+"""Cuts rows into shards: contiguous ranges of the input, the unit of order, memory and publication. Pure.
 
 The boundaries of a shard are recorded when it is opened and reused by every later run, so that a source that hands
 out batches of another size can never shift them.

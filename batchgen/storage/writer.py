@@ -1,7 +1,7 @@
-"""The writer's face on the event loop: results in, commits and published parts out; its threads are `committer`'s.
+"""Asynchronous handle on the storage threads (`writer_thread`): takes results, reports commits and published parts.
 
-Back-pressure, in the runner's dispatch loop: `if writer.congested: await writer.wait_for_room()`. When storage fails
-for good the run ends with `StorageStop`; what is not committed then, and what still comes, goes to the spill file.
+Back-pressure, for the loop that dispatches: `if writer.congested: await writer.wait_for_room()`. When storage fails for
+good, the run ends with `StorageStop`; what is not committed then, and what still comes, goes to the spill file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from batchgen.storage.writer_thread import (
     CommitGroup,
     Committer,
     JournalCall,
-    Opening,
+    OpenShardRequest,
     megabytes,
 )
 from batchgen.values import Result
@@ -137,7 +137,7 @@ class Writer:
         self._openings[shard.number] = answer
         if self._publishes:
             self._open_shards.add(shard.number)
-        self._committer.queue.put(Opening(shard))
+        self._committer.queue.put(OpenShardRequest(shard))
         return await answer
 
     @property
@@ -276,7 +276,7 @@ class Writer:
     # What `_OnLoop` calls, on the loop
 
     def take_commit(self, groups: int, stored: list[Result]) -> None:
-        """Let go of what is durable now, and pass it on."""
+        """Forget the groups that are durable now, and report them."""
         for _ in range(groups):
             group = self._uncommitted.popleft()
             self._uncommitted_rows -= len(group.results)
@@ -286,7 +286,7 @@ class Writer:
             self._on_commit(stored)
 
     def take_opening(self, number: int, settled: set[int]) -> None:
-        """Answer who waits in `open_shard`, unless cancelled."""
+        """Resume the caller that waits in `open_shard`, unless it was cancelled."""
         answer = self._openings.pop(number)
         if not answer.done():
             answer.set_result(settled)
@@ -297,18 +297,18 @@ class Writer:
         self.tell_change()
 
     def take_trouble(self, what: str, refusing: bool) -> None:
-        """Note what the disk refuses."""
+        """Record that the disk refuses something, or no longer does."""
         (self._refusing.add if refusing else self._refusing.discard)(what)
         self.tell_change()
 
     def tell_change(self) -> None:
-        """Wake everybody who waits for room or failure."""
+        """Wake all callers that wait for room or for a failure."""
         self._changed.set()
         self._changed = asyncio.Event()
 
 
 class _OnLoop:
-    """Carries the threads' news to the loop. A part that is to be published in a store counts once it is there."""
+    """Passes the news of the threads to the event loop. A part for a store counts once the store has it."""
 
     def __init__(self, writer: Writer, target: OutputTarget | None) -> None:
         self._writer = writer
@@ -330,5 +330,5 @@ class _OnLoop:
         else:
             self._target.submit(number, out)
 
-    def troubled(self, what: str, refusing: bool) -> None:
+    def disk_refusing(self, what: str, refusing: bool) -> None:
         self._writer.loop.call_soon_threadsafe(self._writer.take_trouble, what, refusing)

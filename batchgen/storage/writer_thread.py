@@ -1,4 +1,4 @@
-"""The writer's threads: one owns the journal and commits, one turns whole shards into parts. No event loop in here."""
+"""The two threads of the writer: one owns the journal and commits, one writes parts. Neither knows the event loop."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from batchgen.storage.shards import PartRecord, Shard, ShardRecord
 from batchgen.values import Result
 
 COMMIT_ROWS = 4_000
-"""What has queued up while the disk was busy goes into one commit, up to about this many rows."""
+"""Results that have queued up while the disk was busy are committed together, up to about this many rows."""
 
 SLICE_BYTES = 16 * 1024 * 1024
 """A larger shard is written in slices of about so many bytes of answers, a row group each: 10,000 long answers would
 take a gigabyte."""
 
 RETRY_WAITS_S = (0.1, 0.3, 1.0, 2.0, 4.0)
-"""Waits between the tries of a failed commit or part; after the last one storage has failed for good."""
+"""Seconds between the attempts at a commit or a part that failed; after the last attempt storage has failed."""
 
 DISK_ERRORS = (OSError, sqlite3.OperationalError)
-"""What a disk that is full, gone or broken raises; anything else is a mistake in the program."""
+"""Errors of a disk that is full, gone or broken; any other error is a fault of the program."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -47,28 +47,28 @@ T = TypeVar("T")
 
 
 class CommitGroup(Struct):
-    """What is committed together; `bytes` is its size, roughly."""
+    """Results and charges that are committed together; `bytes` is about their size."""
 
     results: list[Result]
     spent: list[Charges]
     bytes: int = 0
 
 
-class Opening(Struct, frozen=True):
-    """A shard to take in."""
+class OpenShardRequest(Struct, frozen=True):
+    """A request to open a shard."""
 
     shard: Shard
 
 
-class Written(Struct, frozen=True):
-    """The other thread has finished with a part: written, or failed for good."""
+class PartDone(Struct, frozen=True):
+    """The thread of parts has finished a part, or has failed to write it."""
 
     number: int
     part: Future[PartRecord]
 
 
-class Wanted(Struct, frozen=True):
-    """The other thread wants the stored rows of a range, from its beginning on: some `SLICE_BYTES` of them."""
+class RowsRequest(Struct, frozen=True):
+    """A request of the thread of parts for the stored rows of a range, about `SLICE_BYTES` from its beginning."""
 
     first_row: int
     end_row: int
@@ -76,21 +76,21 @@ class Wanted(Struct, frozen=True):
 
 
 class JournalCall(Struct, frozen=True):
-    """Something else to be done with the journal, after all that was handed over before."""
+    """Any other call with the journal, made after everything that was handed over before it."""
 
     call: Callable[[Journal], Any]
     answer: Future[Any]
 
 
 class Close(Struct, frozen=True):
-    """Nothing more comes."""
+    """The end of the queue."""
 
 
-Item = Opening | Written | Wanted | JournalCall | Close
+Item = OpenShardRequest | PartDone | RowsRequest | JournalCall | Close
 
 
 class Listener(Protocol):
-    """Who is told what happens; called on either thread."""
+    """Receives the news of the two threads; called on either of them."""
 
     def committed(self, groups: int, stored: list[Result]) -> None:
         """So many more groups are durable, oldest first."""
@@ -99,9 +99,9 @@ class Listener(Protocol):
         """A shard has been taken in; these rows have a result already."""
 
     def published(self, number: int) -> None:
-        """A shard's part is out and its rows have left the journal."""
+        """A shard's part is published, and its rows have left the journal."""
 
-    def troubled(self, what: str, refusing: bool) -> None:
+    def disk_refusing(self, what: str, refusing: bool) -> None:
         """The disk has begun, or stopped, refusing `journal` or `part`."""
 
 
@@ -149,11 +149,11 @@ class Committer:
                     self._commit(groups)
                     with suppress(OSError):
                         spill.reserve(self._in_flight_bytes(groups))
-                if isinstance(item, Opening):
+                if isinstance(item, OpenShardRequest):
                     self._open(item.shard)
-                elif isinstance(item, Written):
+                elif isinstance(item, PartDone):
                     self._seal(item)
-                elif isinstance(item, Wanted):
+                elif isinstance(item, RowsRequest):
                     self._answer(item)
                 elif isinstance(item, JournalCall):
                     self._call(item)
@@ -164,17 +164,17 @@ class Committer:
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
-        """At the end, however it comes, let the other thread wait for no more answers."""
+        """At the end, also after an error, answer whatever the other thread still waits for."""
         try:
             yield
         finally:
             self._ended = True
             while not self.queue.empty():
                 item = self.queue.get()
-                if isinstance(item, (Wanted, JournalCall)):
+                if isinstance(item, (RowsRequest, JournalCall)):
                     item.answer.cancel()
 
-    def _answer(self, wanted: Wanted) -> None:
+    def _answer(self, wanted: RowsRequest) -> None:
         def read() -> list[StoredRow]:
             return self._journal.stored_rows(wanted.first_row, wanted.end_row, SLICE_BYTES)
 
@@ -248,9 +248,9 @@ class Committer:
             return
         self._publishing += 1
         future = self._publisher.submit(self._publish, open_shard)
-        future.add_done_callback(lambda part: self.queue.put(Written(number, part)))
+        future.add_done_callback(lambda part: self.queue.put(PartDone(number, part)))
 
-    def _seal(self, written: Written) -> None:
+    def _seal(self, written: PartDone) -> None:
         known = self._shards[written.number].record
         record = ShardRecord(known.number, known.first_row, known.rows, written.part.result())
         self._insist(lambda: self._journal.seal(record))
@@ -260,7 +260,7 @@ class Committer:
         self._listener.published(written.number)
 
     def _publish_unfinished(self) -> None:
-        """Publish what there is of the shards that this run leaves open, to be read until a later one replaces it.
+        """Publish what is there of the shards that this run leaves open; a later run replaces these parts.
 
         The journal keeps their rows, so that nothing is lost where the disk refuses.
         """
@@ -273,7 +273,7 @@ class Committer:
                     write_part(self._results_path, shard, slices, self._layout, self._journal.identity, unfinished=True)
 
     def _insist(self, call: Callable[[], T]) -> T:
-        """Return what a journal call gives. While the disk refuses, reopen the journal and try again."""
+        """Return the result of a journal call. While the disk refuses, reopen the journal and try again."""
 
         def attempt() -> T:
             if self._broken:
@@ -287,7 +287,7 @@ class Committer:
 
         return self._again("journal", attempt)
 
-    # On the other thread
+    # On the thread of parts
 
     def _publish(self, open_shard: OpenShard) -> PartRecord:
         shard, kept = open_shard.shard(), open_shard.results()
@@ -302,7 +302,7 @@ class Committer:
         """Yield a shard's results as the journal has them, slice by slice; only its own thread may read it."""
         row = shard.first_row
         while row < shard.end_row:
-            wanted = Wanted(row, shard.end_row, Future())
+            wanted = RowsRequest(row, shard.end_row, Future())
             self.queue.put(wanted)
             if self._ended:
                 wanted.answer.cancel()
@@ -310,21 +310,21 @@ class Committer:
             row += len(results)
             yield results
 
-    # On both
+    # On both threads
 
     def _again(self, what: str, attempt: Callable[[], T]) -> T:
-        """Return what `attempt` gives, with waits between tries; then raise `StorageStop`."""
+        """Return the result of `attempt`, repeated after each of the waits; then raise `StorageStop`."""
         for number, wait_s in enumerate((*self._retry_waits_s, None)):
             try:
                 result = attempt()
             except DISK_ERRORS as error:
-                self._listener.troubled(what, True)
+                self._listener.disk_refusing(what, True)
                 if wait_s is None:
                     raise StorageStop(self._stop_text(what, error)) from error
                 self._sleep(wait_s)
             else:
                 if number:
-                    self._listener.troubled(what, False)
+                    self._listener.disk_refusing(what, False)
                 return result
         raise AssertionError("the last try returns or raises")
 

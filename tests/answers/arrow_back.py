@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchgen.answers.shape import REST, Day, JsonText, Moment, OpenMap, Record, Several
+from batchgen.answers.shape import REST, DateShape, JsonTextShape, ListShape, MapShape, ObjectShape, TimestampShape
 
 
 def parquet_round_trip(column):
@@ -24,22 +24,22 @@ def same_as_json(shape, arrow, value):
     if value is None or arrow is None:
         return value is None and arrow is None
     match shape:
-        case Record():
+        case ObjectShape():
             named = all(same_as_json(inner, arrow[name], value.get(name)) for name, inner in shape.fields.items())
             free = {name: item for name, item in value.items() if name not in shape.fields}
             return named and (shape.rest is None or same_as_json(shape.rest, arrow[REST], free))
-        case OpenMap():
+        case MapShape():
             pairs = list(value.items())
             return [key for key, _ in arrow] == [key for key, _ in pairs] and all(
                 same_as_json(shape.item, mine, theirs) for (_, mine), (_, theirs) in zip(arrow, pairs, strict=True)
             )
-        case Several():
+        case ListShape():
             return len(arrow) == len(value) and all(map(same_as_json, [shape.item] * len(value), arrow, value))
-        case JsonText():
+        case JsonTextShape():
             return json.loads(arrow) == value
-        case Day():
+        case DateShape():
             return arrow == date(*map(int, value.split("-")))
-        case Moment():
+        case TimestampShape():
             return arrow == datetime.fromisoformat(value.upper()).astimezone(UTC)
         case _:
             return arrow == value and type(arrow) in (type(value), int, float)
