@@ -1,4 +1,4 @@
-"""What a provider takes in a request, beside text."""
+"""The limits of a provider on pictures and recordings in a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a worker is reached: what `processes` and `ray_nodes` have to offer."""
+"""The connection to a worker: the protocols that `processes` and `ray_nodes` implement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class LinkLost(Exception):
 
 
 class Link(Protocol):
-    """The way to one worker. After a loss nothing of it comes any more, so that no late reply is taken for another."""
+    """The connection to one worker. After a loss it delivers nothing more: no late reply is taken for another."""
 
     def push(self, group: bytes) -> None:
         """Hand messages over; never blocks. A loss is told by `pull`."""

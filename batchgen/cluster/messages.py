@@ -1,4 +1,4 @@
-"""What driver and workers say to each other: groups of messages, as MessagePack."""
+"""The messages between driver and workers, sent in groups as MessagePack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs in a worker: it sends the requests that the driver hands over, and hands the replies back."""
+"""The code of a worker: it sends the requests of the driver, and returns the replies."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One attempt: request → permit → send → read → settle. The only meeting of provider, transport, limiter and budget.
 
-A permit is held round one attempt only; a row that waits holds none.
+A permit is held during one attempt only; a row that waits holds none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run has done and cost: read from the journal when it begins, kept while it goes, summed up at its end."""
+"""Counts and costs of a run: read from the journal when it begins, updated while it goes, summed up at its end."""
 
 from __future__ import annotations
 

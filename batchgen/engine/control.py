@@ -1,4 +1,4 @@
-"""A caller's hand on a run in progress."""
+"""Interrupts a running job, or changes its limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Controlled(Protocol):
 
 
 class Control:
-    """A caller's hand on a run in progress, from the same event loop (signal handlers, notebooks)."""
+    """Interrupts a running job or changes its limits, from the same event loop (signal handlers, notebooks)."""
 
     def __init__(self) -> None:
         self._run: Controlled | None = None
@@ -26,7 +26,7 @@ class Control:
         self._limits: LimitSettings | None = None
 
     def attach(self, run: Controlled) -> None:
-        """Connect to the run that has begun, and pass on what was asked for before it had."""
+        """Connect to the run that has begun, and pass on the calls that came before."""
         self._run = run
         if self._limits is not None:
             run.change_limits(self._limits)

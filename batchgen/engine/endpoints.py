@@ -111,7 +111,7 @@ class EndpointJudge:
             if pooled.retry_s is not None and sent_s >= pooled.retry_s:
                 self._take_back(site, pooled)
             if row.refused_by is not None:
-                self._strike(*row.refused_by, now_s)
+                self._count_refusal(*row.refused_by, now_s)
                 row.refused_by = None
             return None
         site.rate_limited += outcome.verdict is Verdict.WAIT
@@ -120,7 +120,7 @@ class EndpointJudge:
         if outcome.verdict is Verdict.STOP:
             return self._refused(row, outcome, now_s)
         if outcome.verdict is Verdict.FAIL:
-            self._acquit(row)
+            self._clear_endpoint(row)
             return None
         if site.out is not None:
             self._leave_out(place, site.out, now_s)
@@ -138,7 +138,7 @@ class EndpointJudge:
         place = row.endpoint
         if row.refused_by is not None:
             if row.refused_by[0] != place:
-                self._acquit(row)
+                self._clear_endpoint(row)
             return None
         if not self._pool.others_usable(place):
             return None
@@ -150,14 +150,14 @@ class EndpointJudge:
             pooled.retry_s = now_s + DOUBT_S
         return msgspec.structs.replace(failure, verdict=Verdict.WAIT, retry_after_s=None)
 
-    def _acquit(self, row: RowInProgress) -> None:
-        """It was the row: the endpoint that refused it first gets rows again."""
+    def _clear_endpoint(self, row: RowInProgress) -> None:
+        """The row itself was at fault: the endpoint that refused it first gets rows again."""
         if row.refused_by is not None and self._sites[row.refused_by[0]].out is None:
             self._pool.endpoints[row.refused_by[0]].retry_s = None
         row.refused_by = None
 
-    def _strike(self, place: int, failure: Failure, now_s: float) -> None:
-        """A row that an endpoint refused has been answered at another."""
+    def _count_refusal(self, place: int, failure: Failure, now_s: float) -> None:
+        """Count a row that this endpoint refused and another one answered."""
         site = self._sites[place]
         if site.out is not None:
             return

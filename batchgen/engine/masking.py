@@ -1,4 +1,4 @@
-"""A vendor's words and answers as they may be kept: without the key, which some vendors quote in any field."""
+"""Masks the key in a vendor's messages and answers before they are kept: some vendors quote it in any field."""
 
 from __future__ import annotations
 

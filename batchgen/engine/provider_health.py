@@ -1,4 +1,4 @@
-"""Whether the provider can still answer rows: what no row can survive, told from what is one row's own.
+"""Whether the provider can still answer rows: tells errors that concern every row from errors of a single one.
 
 No single answer decides. A wrong key looks like a row that a firewall blocks, an empty account like a request that is
 too dear, a wrong parameter like a bad row. So a row whose failure may be everybody's is held back without a result. An

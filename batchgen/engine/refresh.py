@@ -1,7 +1,7 @@
-"""`--refresh`: a share of the rows with an earlier answer is asked again, to see how many move by themselves.
+"""`--refresh`: asks a share of the rows with an earlier answer again, to see how many answers change by themselves.
 
-Answers move from one day to the next although nothing has changed, at temperature 0 too; what another prompt or model
-changes means something only beyond that.
+Answers of the same prompt differ from one day to the next, at temperature 0 too. The effect of another prompt or model
+is what goes beyond that.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class KeepEarlier:
 def compare_answers(reuse: Reuse, directory: RunDirectory, answers: StructuredAnswers | None) -> Refreshed | None:
     """Go through the rows that a finished run has asked: their earlier answers, if any, have been replaced.
 
-    Returns of how many that were asked again the answer has moved, None if none were to be asked again.
+    Return how many answers were asked for again and how many of them differ, None if none were to be asked again.
     """
     asked = moved = 0
     for text, completion, tool_calls in _answered(directory):
@@ -72,7 +72,7 @@ def compare_answers(reuse: Reuse, directory: RunDirectory, answers: StructuredAn
 
 
 def _meaning(answers: StructuredAnswers | None, completion: Completion) -> object:
-    """Return what two answers that say the same share: the label or the fields, else the text."""
+    """Return what is compared of an answer: its label or fields, else its text."""
     read = None if answers is None else answers.read(completion)
     if isinstance(read, Answer):
         return read.value.label if isinstance(read.value, Label) else read.value

@@ -1,4 +1,4 @@
-"""What a run tells while it goes: a reporter with empty methods, for a progress bar or a test to fill."""
+"""Receives the progress of a run: a class with empty methods, which a progress bar or a test overrides."""
 
 from __future__ import annotations
 

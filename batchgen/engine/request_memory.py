@@ -1,4 +1,4 @@
-"""Memory for requests: how much the rows on their way may hold together, those that wait for another attempt included.
+"""Bounds the memory of all requests in progress, those that wait for another attempt included.
 
 Without it 2,000 requests in flight and 4,000 rows waiting could each hold a prompt of 32 MB. A row is begun only
 while there is room, so the bound is `PROMPT_BYTES` and one row more.

@@ -1,4 +1,4 @@
-"""A row in progress: what it asks, and what it has used up in this run."""
+"""A row in progress: its request, and what it has used up in this run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class DialogueState(Struct):
 
 
 class RowInProgress(Struct):
-    """A row in progress: what it asks and what it has used up in this run.
+    """A row in progress: its request, and what it has used up in this run.
 
     `number` is the place of its last request in the order of sending.
     `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `priced` is the last

@@ -53,7 +53,7 @@ WAITING_ROWS = 4_000
 
 
 class Workers:
-    """Works a feed off. What ends early without a result is put on record, and its row stays pending.
+    """Asks the rows of a feed. A row that ends early stays pending, with what it has cost on record.
 
     `note` takes a sentence for the user. With `warm_up` one request is answered before the others are sent.
     """
@@ -117,7 +117,7 @@ class Workers:
         self._health.held = []
 
     def look(self) -> None:
-        """Have a look from time to time: stop a run that nobody answers, and say what it waits for."""
+        """Called from time to time: stops a run that gets no answers, and says what it waits for."""
         limiter, health = self._limiter, self._health
         now_s, timeout_s = limiter.clock(), limiter.pacer.limits.timeout_s
         reason = health.overdue(now_s, timeout_s, down=limiter.pacer.is_down)
@@ -260,7 +260,7 @@ class Workers:
         return False
 
     async def _see_through(self, row: RowInProgress, failure: Failure | None = None) -> None:
-        """Bring a row to its end, from its first attempt or from a failed one on; aside, if it has to wait.
+        """Attempt a row until it ends, from the first or after a failed attempt; in its own task if it has to wait.
 
         Whatever ends it without a result leaves the row pending and on record.
         """

@@ -1,4 +1,4 @@
-"""What every store can do, and what may go wrong there."""
+"""The protocol of a store, and its errors."""
 
 from __future__ import annotations
 

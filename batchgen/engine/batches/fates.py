@@ -1,4 +1,4 @@
-"""What becomes of a row for which a batch brought no answer. Pure.
+"""Decides what follows for a row for which a batch brought no answer. Pure.
 
 What the vendor decided for good ends the row. What never ran, and what may go better another time, goes into another
 batch; after that it is asked live, as a batch would bring the same once more.

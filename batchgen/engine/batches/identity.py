@@ -1,4 +1,4 @@
-"""Whose batch it is where nothing but the ids in its results tells."""
+"""Finds out which run a batch belongs to where only the ids in its results say so."""
 
 from __future__ import annotations
 

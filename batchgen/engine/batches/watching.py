@@ -1,4 +1,4 @@
-"""Open batches: looked at by the wall clock until they end, then collected; cancelled when it is time."""
+"""Polls open batches by the wall clock until they end, then collects them; cancels them when the deadline is near."""
 
 from __future__ import annotations
 
