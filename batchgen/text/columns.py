@@ -15,5 +15,5 @@ def missing_column(name: str, available: Collection[str]) -> str:
     ]
     listed = ", ".join(f'"{column}"' for column in list(available)[:_MOST_LISTED])
     more = f" and {len(available) - _MOST_LISTED} more" if len(available) > _MOST_LISTED else ""
-    hint = f'did you mean "{nearest[0]}"? ' if nearest else ""
-    return f'there is no column "{name}" in the input; {hint}The columns are {listed}{more}.'
+    hint = f'did you mean "{nearest[0]}"? The' if nearest else "the"
+    return f'there is no column "{name}" in the input; {hint} columns are {listed}{more}.'
