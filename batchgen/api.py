@@ -126,10 +126,12 @@ async def arun(
             await anyio.to_thread.run_sync(keep_scan, directory.path, parts)
         if directory.state is not None:
             parts.price_of.keep_currency(directory.state.summary.currency)
+        reopened = 0
+        if retry_failed:
+            reopened = await anyio.to_thread.run_sync(directory.reopen_failed, input_cost_of(parts))
         for damage in directory.damage:
             reporter.note(damage)
         if retry_failed:
-            reopened = await anyio.to_thread.run_sync(directory.reopen_failed, input_cost_of(parts))
             reporter.note(f"{reopened:,} failed rows are tried again.")
         if directory.complete:
             assert directory.state is not None

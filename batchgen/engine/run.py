@@ -251,6 +251,9 @@ def _conclude(
     error = error or figures.error
     try:
         summary = books.summary(figures, error, pilot=pilot)
+        if summary.state == "complete" and (damage := directory.verify_parts()):
+            error = StorageStop(f"{'; '.join(damage)}.", "The same command asks for these rows.")
+            summary = books.summary(figures, error, pilot=pilot)
     except (sqlite3.Error, OSError) as unreadable:
         stop = error or StorageStop(f"The journal cannot be read any more: {unreadable}.")
         return books.unread_summary(figures, stop)

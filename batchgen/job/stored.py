@@ -113,7 +113,7 @@ def _lasting(path: str) -> str:
 def scanned(parts: JobParts) -> Scan:
     """Scan the input of a job; an output directory of it that knows the files already saves reading them."""
     with suppress(OSError):
-        parts.source.take_scan((Path(parts.job.output.path) / SCAN_FILE).read_bytes())
+        parts.source.take_scan((parts.job.output.directory / SCAN_FILE).read_bytes())
     return parts.source.scan()
 
 

@@ -160,7 +160,7 @@ class Source:
         found = from_bytes(kept)
         if found is None or found.reading != self._how_scanned():
             return
-        if found.stamps == stamps_of([file.path for file in self._files]):
+        if found.stamps == stamps_of(self._files):
             self._rows = {file.name: file.rows for file in found.files}
             self._whole = {*found.whole}
             rows = sum(self._rows.values())
@@ -168,7 +168,7 @@ class Source:
 
     def kept_scan(self) -> bytes | None:
         """Return the scan for `take_scan`; None where it is no use: the input is small, or was changed just now."""
-        stamps = stamps_of([file.path for file in self._files], self._opened_ns)
+        stamps = stamps_of(self._files, self._opened_ns)
         if self._scan is None or stamps is None:
             return None
         whole = self.whole_columns
@@ -176,7 +176,7 @@ class Source:
 
     def _how_scanned(self) -> str:
         how = [(file.name, self._reader.how(file)) for file in self._files]
-        return repr((self._id_column, self._limit, how, str(self.schema)))
+        return repr((self._id_column, self._limit, how, sorted(self._used), str(self.schema)))
 
     def batches(self, start_row: int = 0, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """Yield the rows from `start_row` on, in input order; of `columns` (all by default) and always of the id.

@@ -1,25 +1,23 @@
 """What a scan has shown, as bytes to be kept: as long as the files stay the same, the next start need not read them.
 
-A file is the same if its size, its place on the disk and its times of change are. Times are as coarse as the file
-system has them, so a file that had been changed just before it was read is read again.
+A file is the same if its size, its place on the disk and its times of change are, or if it is the same version of an
+object in a store. One that had been changed in the moment before it was read is read again.
 """
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
 
+from batchgen.files.stamps import Stamp, stamp_of
+from batchgen.source.file import File
 from batchgen.version import __version__
 
 LEAST_BYTES = 64 * 1024 * 1024
 """Smaller inputs are always read again, which takes about a second."""
-
-SETTLED_NS = 2_000_000_000
-"""A change of a file that is younger than this may be followed by another one with the same time."""
 
 
 class ScannedFile(Struct, frozen=True):
@@ -29,16 +27,6 @@ class ScannedFile(Struct, frozen=True):
     rows: int
     size: int
     sha256: str
-
-
-class Stamp(Struct, frozen=True, array_like=True):
-    """What a file system says of a file, all of which changes with its bytes or is set to look as if it had not."""
-
-    size: int
-    modified_ns: int
-    changed_ns: int
-    device: int
-    inode: int
 
 
 class KeptScan(Struct, frozen=True):
@@ -51,17 +39,22 @@ class KeptScan(Struct, frozen=True):
     whole: Sequence[str]
 
 
-def stamps_of(paths: Sequence[str], settled_by_ns: int | None = None) -> list[Stamp] | None:
-    """Return the stamps of some files; None if one is none of this machine, or has changed since `settled_by_ns`."""
+def stamps_of(files: Sequence[File], settled_by_ns: int | None = None) -> list[Stamp] | None:
+    """Return the stamps of some files; None if one has none, or may have changed since `settled_by_ns`."""
     stamps = []
-    for path in paths:
+    for file in files:
+        if file.remote is not None:  # every request says of which version
+            if not file.remote.found.version:
+                return None
+            stamps.append(Stamp(file.size, file.modified_ns, 0))
+            continue
         try:
-            facts = os.stat(path)
+            stamp = stamp_of(file.path)
         except (OSError, ValueError):
             return None
-        if settled_by_ns is not None and max(facts.st_ctime_ns, facts.st_mtime_ns) > settled_by_ns - SETTLED_NS:
+        if settled_by_ns is not None and not stamp.settled(settled_by_ns):
             return None
-        stamps.append(Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_dev, facts.st_ino))
+        stamps.append(stamp)
     return stamps if sum(stamp.size for stamp in stamps) >= LEAST_BYTES else None
 
 

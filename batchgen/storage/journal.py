@@ -18,10 +18,12 @@ from msgspec import Struct
 
 from batchgen.errors import OutputError
 from batchgen.files.modes import open_file
+from batchgen.files.stamps import Stamp
 from batchgen.money.ledger import Charges, Sums, charges_on, with_charges
 from batchgen.storage.identity import IDENTITY_KEY, RunIdentity, identity_text, read_identity
 from batchgen.storage.journal_rows import (
     StoredRow,
+    keep_stamp,
     read_record,
     read_spent,
     readable_text,
@@ -31,7 +33,7 @@ from batchgen.storage.journal_rows import (
     spent_body,
     storable,
 )
-from batchgen.storage.journal_schema import PRAGMAS, SCHEMA, VERSION
+from batchgen.storage.journal_schema import PRAGMAS, SCHEMA, STAMPS, VERSION
 from batchgen.storage.shards import ShardRecord, without_gaps
 from batchgen.values import Result, Status
 from batchgen.version import __version__
@@ -76,6 +78,7 @@ class Journal:
         except BaseException:
             self._connection.close()
             raise
+        self._connection.execute(STAMPS)
         self._has_spent = self._connection.execute("SELECT 1 FROM spent LIMIT 1").fetchone() is not None
 
     def _check(self) -> None:
@@ -172,10 +175,12 @@ class Journal:
         if len(whole) != len(known):
             self.record(whole)
 
-    def seal(self, record: ShardRecord) -> None:
+    def seal(self, record: ShardRecord, stamp: Stamp | None = None) -> None:
         """Record that the shard's part is published and delete its rows, in one transaction."""
         with self.transaction() as db:
             self._write_record(record)
+            if stamp is not None:
+                keep_stamp(db, record, stamp)
             self._delete_results(record.first_row, record.end_row)
             db.execute("DELETE FROM spent WHERE row >= ? AND row < ?", (record.first_row, record.end_row))
 

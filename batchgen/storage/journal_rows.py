@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from sys import getsizeof
 from typing import Any
 
@@ -11,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.errors import StorageStop
+from batchgen.files.stamps import Stamp
 from batchgen.money.ledger import Charges, Sums
 from batchgen.storage.bounds import bounded
 from batchgen.storage.shards import PartRecord, ShardRecord
@@ -144,3 +147,19 @@ def spent_body(item: Charges) -> bytes:
         return _encode(item)
     except (UnicodeEncodeError, OverflowError):
         return _encode(msgspec.structs.replace(item, turns=()))
+
+
+def keep_stamp(db: sqlite3.Connection, record: ShardRecord, stamp: Stamp) -> None:
+    """Keep what the file system says of the part of a sealed shard."""
+    if record.part is not None:
+        line = (record.number, record.part.crc, msgspec.json.encode(stamp).decode())
+        db.execute("INSERT OR REPLACE INTO stamps VALUES (?, ?, ?)", line)
+
+
+def kept_stamps(db: sqlite3.Connection) -> dict[int, tuple[int, Stamp]]:
+    """Return the stamps that are kept of parts, each with the CRC-32 that its file had then, by number."""
+    found = {}
+    for number, crc, text in db.execute("SELECT number, file_crc, stamp FROM stamps"):
+        with suppress(msgspec.MsgspecError, TypeError):
+            found[number] = crc, msgspec.json.decode(text, type=Stamp)
+    return found

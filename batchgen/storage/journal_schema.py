@@ -36,6 +36,13 @@ SCHEMA = (
         commits INTEGER NOT NULL   -- tells after an error whether the transaction reached the disk all the same
     )""",
 )
+STAMPS = """CREATE TABLE IF NOT EXISTS stamps (  -- by which a part that has not been touched is known
+    number INTEGER PRIMARY KEY,
+    file_crc INTEGER NOT NULL,
+    stamp TEXT NOT NULL
+)"""
+"""A table that an earlier version neither makes nor misses."""
+
 PRAGMAS = """
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA page_size = 16384;

@@ -45,6 +45,16 @@ SPOOLED_INPUT = f"input-{'[0-9a-f]' * 32}.*"
 EXAMPLES_FILE = f"examples-{'[0-9a-f]' * 32}.parquet"
 """Few-shot examples that were given in memory."""
 
+WORKING_FILES = (
+    f"{SHARED_FILE}*",
+    f"{EARLIER_FILE}*",
+    f"{JOURNAL_FILE}-*",
+    REPEATED_FILE,
+    SHARD_INPUTS,
+    BATCH_JOB_FILE,
+)
+"""What is of use only until a run is complete, beside the journal and the spill file."""
+
 _SURE = frozenset({LOCK_FILE, STATE_FILE})
 """One of these makes a directory ours, whatever people put beside it later (a report, notes)."""
 

@@ -11,7 +11,7 @@ which replaces it later: whoever reads the directory finds every row once at any
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
@@ -84,10 +84,12 @@ def part_path(directory: Path, number: int) -> Path:
     return directory / f"part-{number:05d}.parquet"
 
 
-def unfinished_parts(directory: Path) -> list[Path]:
-    """Return the parts that lack rows of their shard; damaged ones are not among them."""
+def unfinished_parts(directory: Path, whole: Container[int] = ()) -> list[Path]:
+    """Return the parts that lack rows of their shard; damaged ones are not among them, nor those known as `whole`."""
     found = []
     for number in part_numbers(directory):
+        if number in whole:
+            continue
         with suppress(DamagedPartError, FileNotFoundError):
             if is_unfinished(part_path(directory, number)):
                 found.append(part_path(directory, number))

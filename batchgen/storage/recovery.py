@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -25,13 +25,15 @@ from batchgen.storage.shards import ShardRecord
 from batchgen.values import Result, Status
 
 
-def check_parts(journal: Journal, directory: Path, expected: Sequence[int]) -> list[str]:
+def check_parts(
+    journal: Journal, directory: Path, expected: Sequence[int], unchanged: Container[int] = ()
+) -> list[str]:
     """Make sure that every sealed shard has its part and every part its record; return what was found damaged.
 
     A part without record (the journal is new, or lost it) counts as published; `expected` are then the parts' CRC-32
     by number, as far as known. Of a part whose shard is open (it is unfinished, or the journal lost rows or was
     reopening failed ones) the succeeded rows count. A damaged part is set aside beside the directory and its rows are
-    done again.
+    done again. Those that are `unchanged` are not read.
     """
     damage = []
     records = {record.number: record for record in journal.shards()}
@@ -43,6 +45,8 @@ def check_parts(journal: Journal, directory: Path, expected: Sequence[int]) -> l
         if known is not None and known.sealed:
             journal.unseal(known, ())
     for number in numbers:
+        if number in unchanged:
+            continue
         path = part_path(directory, number)
         known = records.get(number)
         try:

@@ -26,19 +26,17 @@ from batchgen.storage.journal_repair import open_journal, set_aside
 from batchgen.storage.lock import enter, refuse_network
 from batchgen.storage.move_aside import finish_move, move_aside, needs_new_directory, new_state
 from batchgen.storage.own_files import (
-    BATCH_JOB_FILE,
     COST_SUMMARY_FILE,
-    EARLIER_FILE,
     JOURNAL_FILE,
-    REPEATED_FILE,
     RESULTS,
-    SHARD_INPUTS,
     SHARED_FILE,
     SPILL_FILE,
     SPOOLED_INPUT,
+    WORKING_FILES,
 )
+from batchgen.storage.part_check import PartCheck
 from batchgen.storage.parts import are_whole, part_identity, part_path, unfinished_parts
-from batchgen.storage.recovery import check_parts, reopen_failed, take_spill
+from batchgen.storage.recovery import reopen_failed, take_spill
 from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.run_state import (
     RunState,
@@ -51,7 +49,7 @@ from batchgen.storage.run_state import (
     rebuilt_state,
     write_run_json,
 )
-from batchgen.storage.shard_inputs import inputs_path
+from batchgen.storage.shard_inputs import forget_sealed
 from batchgen.storage.target import OutputTarget
 from batchgen.values import Result
 from batchgen.version import __version__
@@ -73,6 +71,7 @@ class RunDirectory:
         self.target: OutputTarget | None = None
         self._lock = lock
         self._journal: Journal | None = None
+        self._part_check: PartCheck | None = None
         self._saved: RunState | None = None
         self._in_session = False
         self._currency: str | None = None
@@ -275,31 +274,18 @@ class RunDirectory:
         self._journal = open_journal(self.path / JOURNAL_FILE, identity)
         self._journal.keep_identity(identity)
         expected = self.state.parts if self.state is not None else ()
-        self.damage += self._journal.damage + check_parts(self._journal, self.results_path, expected)
-        for path in unfinished_parts(self.results_path):
+        self._part_check = PartCheck(self._journal, self.results_path, expected)
+        self.damage += self._journal.damage + self._part_check.damage
+        for path in unfinished_parts(self.results_path, self._part_check.whole):
             if part_identity(path).published != identity.published:  # of other columns; the journal has their rows
                 path.unlink()
-        self._forget_inputs()
+        forget_sealed(self.path, self._part_check.whole)
         self._journal.damage.clear()
         self._saved = msgspec.structs.replace(self._saved, parts=())  # the journal has them now, and will be newer
         self.damage += take_spill(self._journal, self.spill_path)
 
-    def _forget_inputs(self) -> None:
-        """Remove the input columns of shards that are no longer open."""
-        sealed = {inputs_path(self.path, record.number) for record in self.journal.shards() if record.sealed}
-        for path in sealed & {*self.path.glob(SHARD_INPUTS)}:
-            path.unlink()
-
     def _remove_journal(self) -> None:
-        names = (
-            f"{SHARED_FILE}*",
-            f"{EARLIER_FILE}*",
-            f"{JOURNAL_FILE}-*",
-            REPEATED_FILE,
-            SHARD_INPUTS,
-            BATCH_JOB_FILE,
-        )
-        companions = [path for name in names for path in self.path.glob(name)]
+        companions = [path for name in WORKING_FILES for path in self.path.glob(name)]
         for path in (*companions, self.path / JOURNAL_FILE, self.spill_path):
             path.unlink(missing_ok=True)
 
@@ -322,12 +308,17 @@ class RunDirectory:
                     session_lanes=[*self._saved.session_lanes, self._lane],
                 )
                 self._open_journal()
+            self.damage += self.verify_parts()
             count = reopen_failed(self.journal, self.results_path, input_cost)
             assert self._saved is not None
             told = self._saved.summary
             again = msgspec.structs.replace(told, failed=max(0, told.failed - count), pending=told.pending + count)
             self._save(summary=again)  # so that after a kill `status` counts these rows as still to do
             return count
+
+    def verify_parts(self) -> list[str]:
+        """Read to the end what was taken as whole; return what was found damaged, whose rows are pending again."""
+        return [] if self._part_check is None else self._part_check.wait()
 
     def save(self, state: str, summary: Mapping[str, Any]) -> None:
         """Rewrite `run.json` atomically; `state` as in `RunState`. Raises `StorageStop`."""
@@ -384,6 +375,8 @@ class RunDirectory:
 
     def close(self) -> None:
         """Close the journal and let the lock go."""
+        if self._part_check is not None:
+            self._part_check.close()
         if self._journal is not None:
             self._journal.close()
             self._journal = None

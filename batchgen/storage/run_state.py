@@ -208,8 +208,9 @@ def mismatch(
     if is_simulated(state.fingerprints) != is_simulated(fingerprints):
         return _mixed(path, simulated=is_simulated(state.fingerprints))
     changed = _differences(state.fingerprints, fingerprints)
-    if len(part_numbers(path / RESULTS)) > len(unfinished_parts(path / RESULTS)):  # those are written anew
-        changed += _differences(state.published, published)
+    written = _differences(state.published, published)
+    if written and len(part_numbers(path / RESULTS)) > len(unfinished_parts(path / RESULTS)):  # those are written anew
+        changed += written
     if not changed:
         return _other_currency(path, state, currency)
     verb = "has" if len(changed) == 1 else "have"

@@ -94,3 +94,9 @@ def forget_inputs(directory: Path, number: int) -> None:
     """Remove the input columns of a shard whose part is out."""
     with suppress(FileNotFoundError):
         os.unlink(inputs_path(directory, number))
+
+
+def forget_sealed(directory: Path, numbers: AbstractSet[int]) -> None:
+    """Remove those of some shards, where a kill has left them behind."""
+    for path in {inputs_path(directory, number) for number in numbers} & {*directory.glob(SHARD_INPUTS)}:
+        path.unlink()

@@ -17,12 +17,13 @@ from typing import Any, Protocol, TypeVar
 from msgspec import Struct
 
 from batchgen.errors import StorageStop
+from batchgen.files.stamps import Stamp, stamp_of
 from batchgen.money.ledger import Charges
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_rows import StoredRow, decode_results, in_slices
 from batchgen.storage.open_shard import OpenShard
 from batchgen.storage.overflow import Spill
-from batchgen.storage.parts import write_part
+from batchgen.storage.parts import part_path, write_part
 from batchgen.storage.result_schema import Layout
 from batchgen.storage.shard_inputs import forget_inputs, keep_inputs
 from batchgen.storage.shards import PartRecord, Shard, ShardRecord
@@ -253,7 +254,10 @@ class Committer:
     def _seal(self, written: PartDone) -> None:
         known = self._shards[written.number].record
         record = ShardRecord(known.number, known.first_row, known.rows, written.part.result())
-        self._insist(lambda: self._journal.seal(record))
+        stamp: Stamp | None = None
+        with suppress(OSError):
+            stamp = stamp_of(part_path(self._results_path, record.number))
+        self._insist(lambda: self._journal.seal(record, stamp))
         forget_inputs(self._results_path.parent, record.number)
         del self._shards[written.number]
         self._publishing -= 1

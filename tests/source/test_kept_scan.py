@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from batchgen.files.stamps import Stamp
 from batchgen.source import Source, kept_scan
 
 
@@ -14,7 +15,7 @@ from batchgen.source import Source, kept_scan
 def folder(tmp_path, monkeypatch):
     """Two files; any size counts as large, and any change as one of long ago."""
     monkeypatch.setattr(kept_scan, "LEAST_BYTES", 0)
-    monkeypatch.setattr(kept_scan, "SETTLED_NS", -(10**15))
+    monkeypatch.setattr(Stamp, "settled", lambda stamp, at_ns: True)
     for number in range(2):
         table = {"id": [10 * number + row for row in range(10)], "x": [1.0, None] * 5, "text": ["a", "b"] * 5}
         pq.write_table(pa.table(table), tmp_path / f"{number}.parquet")
@@ -107,7 +108,7 @@ def test_nothing_is_kept_of_files_that_may_change_unseen(folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(kept_scan, "LEAST_BYTES", 10**9)
         assert source.kept_scan() is None
-    monkeypatch.setattr(kept_scan, "SETTLED_NS", 10**12)
+    monkeypatch.setattr(Stamp, "settled", lambda stamp, at_ns: False)
     assert source.kept_scan() is None
 
 

@@ -1,11 +1,16 @@
 """Flipped bits and cut files between two runs of the command: no silently wrong row, what is damaged is kept aside."""
 
+import json
 import random
 import shutil
 import signal
+import sqlite3
+from contextlib import closing
 
+import msgspec
 import pytest
 
+from batchgen.files.stamps import stamp_of
 from batchgen.simulator import Settings, start_in_thread
 from tests.cli.conftest import JOB
 from tests.inputs import write_csv
@@ -81,3 +86,28 @@ def test_no_silently_wrong_row(killed, tmp_path, tries):
         shutil.rmtree(out)
     print(f"{tries} damages: {aside} files kept aside, {refused} refused, rows asked again at most {max(asked_again)}")
     assert sum(asked_again) < tries * len(TEXTS) * 0.6
+
+
+def test_damage_that_the_file_system_does_not_show_is_found_before_the_end(killed, tmp_path):
+    """A part with the stamp it had is read while the run goes on; its rows are asked again by the next one."""
+    _, path, spare, place = killed
+    out = tmp_path / "out"
+    shutil.copytree(place / "interrupted", out)
+    part = out / "results" / "part-00000.parquet"
+    body = bytearray(part.read_bytes())
+    body[len(body) // 2] ^= 16
+    part.write_bytes(body)
+    with closing(sqlite3.connect(out / "journal.sqlite")) as journal, journal:
+        (crc,) = journal.execute("SELECT file_crc FROM shards WHERE number = 0").fetchone()
+        stamp = msgspec.json.encode(stamp_of(part)).decode()
+        journal.execute("INSERT OR REPLACE INTO stamps VALUES (0, ?, ?)", (crc, stamp))
+    run = spare.start("run", path, "--json", "--no-progress", "--output", out)
+    assert run.wait(60) == 3, run.err
+    told = json.loads(run.out)
+    assert "part-00000.parquet has changed since it was written" in told["error"]["message"]
+    assert (told["state"], told["pending"], told["succeeded"]) == ("stopped", 10_000, 2_000)
+    run = spare.start("run", path, "--no-progress", "--output", out)
+    assert run.wait(60) == 0, run.err
+    for file in out.glob("*.damaged-*"):
+        file.unlink()
+    assert_whole(out, TEXTS)
