@@ -44,6 +44,7 @@ from batchgen.storage.target import OutputTarget
 from batchgen.transport import open_transport
 from batchgen.transport.event_loop import loop_options
 from batchgen.transport.protocol import OpenTransport
+from batchgen.transport.reply_memory import Room
 
 
 async def arun(
@@ -77,20 +78,22 @@ async def arun(
         read = await anyio.to_thread.run_sync(stack.enter_context, input_for_run(job, rows))
         parts = await anyio.to_thread.run_sync(assemble, read, endpoint or endpoint_of(job))
         named = named_runs(parts)
-        transport, *others = (
+        room = Room()
+        transports: Sequence[OpenTransport] = [
             open_transport(
                 job.model.transport,
                 base_url=one.endpoint.base_url,
                 secrets=one.secrets,
                 concurrency=job.limits.concurrency,
+                room=room,
             )
             for one in parts.sites or (parts,)
-        )
-        transport = open_workers(job, parts.endpoint, parts.secrets, transport, reporter.note)
+        ]
+        transports = open_workers(job, parts, transports, reporter.note)
         hint = None
         if not (fresh or named):
             hint = lost_run_hint(job.output.directory, simulated=parts.endpoint.simulated)
-        told = dict.fromkeys(note for one in (transport, *others) for note in one.notes)
+        told = dict.fromkeys(note for one in transports for note in one.notes)
         for note in (*parts.notes, *told, *([hint] if hint else [])):
             reporter.note(note)
         scan = await anyio.to_thread.run_sync(scanned, parts)
@@ -139,7 +142,7 @@ async def arun(
             saved = msgspec.convert(directory.state.summary, Summary, from_attributes=True)
             saved = msgspec.structs.replace(saved, output=str(directory.path))
             return await _published(saved, target, reporter, control)
-        build = engine or _engine(parts, directory, transport, others, mode, pilot=only is not None)
+        build = engine or _engine(parts, directory, transports, mode, pilot=only is not None)
         sources = [run.path for run in (*stored_runs(directory.reuse, directory.path, lambda text: None), *named)]
         summary = await run_job(
             parts,
@@ -201,14 +204,13 @@ async def _tell(target: OutputTarget, reporter: Reporter) -> None:
 def _engine(
     parts: JobParts,
     directory: RunDirectory,
-    transport: OpenTransport,
-    others: Sequence[OpenTransport],
+    transports: Sequence[OpenTransport],
     mode: Mode,
     *,
     pilot: bool,
 ) -> BuildEngine:
     """Return what builds the engine of the job's lane. The few rows of a pilot are asked live."""
-    live = partial(OnlineEngine, transport=transport, others=others)
+    live = partial(OnlineEngine, transport=transports[0], others=transports[1:])
     if parts.lane is None or parts.lane.batch is None or pilot:
         return live
     return partial(build_batch_engine, directory=directory.path, live=live, mode=mode)

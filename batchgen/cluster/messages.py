@@ -10,15 +10,14 @@ from msgspec import Struct
 from batchgen.values import Failure
 
 
-class Start(Struct, frozen=True, kw_only=True):
-    """What a worker needs to begin. `version` is the driver's; the two must be the same.
+class Destination(Struct, frozen=True, kw_only=True):
+    """One of the endpoints that a worker sends to, over a transport of its own.
 
     The secrets are either given, to a process of the same user over its pipe, or read by the worker from its own
     environment, as the `[model]` table (JSON) in `model` says. `headers` are (name, scheme, secret); `others` are
     secrets that stand elsewhere and are to be masked. `client` is `model.transport`.
     """
 
-    version: str
     base_url: str
     client: str
     concurrency: int
@@ -27,12 +26,20 @@ class Start(Struct, frozen=True, kw_only=True):
     others: Sequence[str] = ()
 
 
+class Start(Struct, frozen=True, kw_only=True):
+    """What a worker needs to begin. `version` is the driver's; the two must be the same."""
+
+    version: str
+    destinations: Sequence[Destination]
+
+
 class Head(Struct, frozen=True, tag="h", array_like=True):
-    """What many requests share, sent once: `number` stands for it from then on."""
+    """What many requests share, sent once: `number` stands for it from then on. `destination` is a place in `Start`."""
 
     number: int
     url: str
     headers: dict[str, str]
+    destination: int = 0
 
 
 class Send(Struct, frozen=True, tag="s", array_like=True):

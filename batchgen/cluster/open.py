@@ -1,28 +1,29 @@
-"""From a job's `[engine]` to the transport of its workers."""
+"""From a job's `[engine]` to the transports of its workers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from batchgen.cluster.link import Supply
-from batchgen.cluster.messages import Start
+from batchgen.cluster.messages import Destination, Start
 from batchgen.cluster.processes import Processes
-from batchgen.cluster.transport import WorkersTransport
+from batchgen.cluster.transport import SharedWorkers, WorkersTransport
 from batchgen.errors import JobError, UsageError
 from batchgen.extras import missing
 from batchgen.job.endpoint import Endpoint
+from batchgen.job.requests import RequestParts
 from batchgen.job.settings import Job, holds_secret
-from batchgen.secret import Secrets
 from batchgen.transport.protocol import OpenTransport
 from batchgen.version import __version__
 
 
 def open_workers(
-    job: Job, endpoint: Endpoint, secrets: Secrets, own: OpenTransport, note: Callable[[str], None]
-) -> OpenTransport:
-    """Return `own`, the transport of this process, or one of workers where the job wants these.
+    job: Job, requests: RequestParts, own: Sequence[OpenTransport], note: Callable[[str], None]
+) -> Sequence[OpenTransport]:
+    """Return `own`, the transports of this process to the job's endpoints, or those of workers where the job wants
+    these.
 
     `note` takes a sentence for the user. Raises `UsageError` for a job whose workers could not have the secrets, or if
     Ray is not installed.
@@ -30,21 +31,12 @@ def open_workers(
     engine = job.engine
     if engine.kind == "local" and (engine.workers or 1) < 2:
         return own
+    sites = requests.sites or (requests,)
+    given = engine.kind == "local" or requests.endpoint.simulated
     start = Start(
         version=__version__,
-        base_url=endpoint.base_url,
-        client=own.kind,
-        concurrency=own.concurrency,
+        destinations=[_destination(site, transport, given=given) for site, transport in zip(sites, own, strict=True)],
     )
-    if engine.kind == "local" or endpoint.simulated:
-        start = msgspec.structs.replace(
-            start,
-            headers=[(header.name, header.scheme, header.secret.reveal()) for header in secrets.headers],
-            others=[secret.reveal() for secret in endpoint.others],
-        )
-    else:
-        _check_secrets(job, endpoint)
-        start = msgspec.structs.replace(start, model=msgspec.json.encode(job.model))
     supply: Supply
     if engine.kind == "ray":
         if (lacking := missing("ray")) is not None:
@@ -54,7 +46,21 @@ def open_workers(
         supply = RayNodes(engine.address, engine.workers)
     else:
         supply = Processes(engine.workers or 1)
-    return WorkersTransport(supply, msgspec.msgpack.encode(start), own, note)
+    workers = SharedWorkers(supply, msgspec.msgpack.encode(start), note)
+    return [WorkersTransport(workers, place, transport) for place, transport in enumerate(own)]
+
+
+def _destination(site: RequestParts, own: OpenTransport, *, given: bool) -> Destination:
+    """Return what workers need for an endpoint. `given`: its secrets with it, else they are read on each node."""
+    destination = Destination(base_url=site.endpoint.base_url, client=own.kind, concurrency=own.concurrency)
+    if not given:
+        _check_secrets(site.job, site.endpoint)
+        return msgspec.structs.replace(destination, model=msgspec.json.encode(site.job.model))
+    return msgspec.structs.replace(
+        destination,
+        headers=[(header.name, header.scheme, header.secret.reveal()) for header in site.secrets.headers],
+        others=[secret.reveal() for secret in site.endpoint.others],
+    )
 
 
 def _check_secrets(job: Job, endpoint: Endpoint) -> None:

@@ -59,7 +59,7 @@ class Worker:
         self._next = 0
         self._waiting: dict[int, asyncio.Future[Response | Failure]] = {}
         self._shares: dict[int, Share] = {}
-        self._heads: dict[tuple[str, bool], tuple[Head, object]] = {}
+        self._heads: dict[tuple[int, str, bool], tuple[Head, object]] = {}
         self._outgoing: list[ToWorker] = []
         self._given: set[int] = set()  # handed over, so that they may have been sent
         self.lost: str | None = None
@@ -69,12 +69,12 @@ class Worker:
         """Requests that it has."""
         return len(self._waiting)
 
-    async def send(self, request: Request, timeout_s: float) -> Response | Failure | None:
+    async def send(self, request: Request, destination: int, timeout_s: float) -> Response | Failure | None:
         """Have a request sent and return what came of it; None if the worker was lost before it could begin."""
         number, self._next = self._next, self._next + 1
         future: asyncio.Future[Response | Failure] = self._loop.create_future()
         self._waiting[number] = future
-        head = self._head(request)
+        head = self._head(request, destination)
         self._say(Send(number, head.number, request.body, request.streamed, timeout_s))
         try:
             outcome = await future
@@ -89,12 +89,13 @@ class Worker:
                 share.give_back()
         return None if unsent else outcome
 
-    def _head(self, request: Request) -> Head:
-        kept = self._heads.get((request.url, request.streamed))
+    def _head(self, request: Request, destination: int) -> Head:
+        shared = destination, request.url, request.streamed
+        kept = self._heads.get(shared)
         if kept is not None and kept[1] is request.headers:
             return kept[0]
-        head = Head(self._next, request.url, dict(request.headers))
-        self._heads[request.url, request.streamed] = head, request.headers
+        head = Head(self._next, request.url, dict(request.headers), destination)
+        self._heads[shared] = head, request.headers
         self._outgoing.append(head)
         return head
 

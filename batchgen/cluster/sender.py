@@ -14,6 +14,7 @@ from batchgen.cluster.messages import (
     Arrived,
     Beat,
     Cancel,
+    Destination,
     Failed,
     FromWorker,
     Head,
@@ -31,7 +32,7 @@ from batchgen.job.settings import ModelJobSettings
 from batchgen.secret import Secret, SecretHeader, Secrets
 from batchgen.transport import open_transport
 from batchgen.transport.protocol import OpenTransport
-from batchgen.transport.reply_memory import SMALL_BYTES
+from batchgen.transport.reply_memory import SMALL_BYTES, Room
 from batchgen.values import Failure, Request
 from batchgen.version import __version__
 
@@ -51,33 +52,36 @@ class Sender:
         self._offered: dict[int, Arrived] = {}
         self._outgoing: list[FromWorker] = []
         self._wakes = asyncio.Event()
-        self._transport: OpenTransport | None = None
+        self._transports: list[OpenTransport] = []
+        self._room = Room()
 
     async def open(self) -> None:
         """Get ready; the first message tells whether that has worked."""
+        version = self._start.version
         try:
-            self._transport = await self._stack.enter_async_context(self._open_transport())
+            if version != __version__:
+                raise BatchgenError(
+                    f"it has batchgen {__version__}, the run {version}: install the same version everywhere"
+                )
+            for destination in self._start.destinations:
+                self._transports.append(await self._stack.enter_async_context(self._open_transport(destination)))
         except BatchgenError as error:
             self._say(Hello(__version__, str(error)))
         else:
-            self._say(Hello(__version__, concurrency=self._transport.concurrency))
+            self._say(Hello(__version__))
 
-    def _open_transport(self) -> OpenTransport:
-        start = self._start
-        if start.version != __version__:
-            raise BatchgenError(
-                f"it has batchgen {__version__}, the run {start.version}: install the same version everywhere"
-            )
-        if start.model is None:
-            headers = [SecretHeader(name, Secret(value), scheme) for name, scheme, value in start.headers]
-            secrets = Secrets(headers, [Secret(value) for value in start.others])
+    def _open_transport(self, destination: Destination) -> OpenTransport:
+        if destination.model is None:
+            headers = [SecretHeader(name, Secret(value), scheme) for name, scheme, value in destination.headers]
+            secrets = Secrets(headers, [Secret(value) for value in destination.others])
         else:
-            secrets = secrets_from(msgspec.json.decode(start.model, type=ModelJobSettings), self._environ)
+            secrets = secrets_from(msgspec.json.decode(destination.model, type=ModelJobSettings), self._environ)
         return open_transport(
-            cast(Literal["fast", "httpx"], start.client),
-            base_url=start.base_url,
+            cast(Literal["fast", "httpx"], destination.client),
+            base_url=destination.base_url,
             secrets=secrets,
-            concurrency=start.concurrency,
+            concurrency=destination.concurrency,
+            room=self._room,
         )
 
     def take(self, group: bytes) -> None:
@@ -90,13 +94,13 @@ class Sender:
                     self._heads[message.number] = message
                 case Take():
                     if (reply := self._offered.pop(message.id, None)) is not None:
-                        self._release(reply)
+                        self._room.release(len(reply.body))
                         self._say(reply)
                 case Cancel():
                     if (task := self._tasks.get(message.id)) is not None:
                         task.cancel()
                     if (reply := self._offered.pop(message.id, None)) is not None:
-                        self._release(reply)
+                        self._room.release(len(reply.body))
 
     async def outgoing(self) -> bytes:
         """Return the next messages for the driver, a sign of life at least."""
@@ -117,11 +121,10 @@ class Sender:
         await self._stack.aclose()
 
     async def _send(self, message: Send) -> None:
-        assert self._transport is not None
         try:
             head = self._heads[message.head]
             request = Request(head.url, message.body, head.headers, message.streamed)
-            outcome = await self._transport.send(request, timeout_s=message.timeout_s)
+            outcome = await self._transports[head.destination].send(request, timeout_s=message.timeout_s)
         finally:
             del self._tasks[message.id]
         if isinstance(outcome, Failure):
@@ -129,15 +132,11 @@ class Sender:
             return
         reply = Arrived(message.id, outcome.status, dict(outcome.headers), outcome.body)
         if len(reply.body) > SMALL_BYTES:
-            self._transport.room.hold(len(reply.body))
+            self._room.hold(len(reply.body))
             self._offered[message.id] = reply
             self._say(Offered(message.id, len(reply.body)))
         else:
             self._say(reply)
-
-    def _release(self, reply: Arrived) -> None:
-        assert self._transport is not None
-        self._transport.room.release(len(reply.body))
 
     def _say(self, message: FromWorker) -> None:
         self._outgoing.append(message)

@@ -1,4 +1,4 @@
-"""A transport whose requests are sent by workers; the engine sees no difference."""
+"""Transports whose requests are sent by workers, one for each endpoint; the engine sees no difference."""
 
 from __future__ import annotations
 
@@ -20,14 +20,65 @@ WAIT_FOR_WORKER_S = 10.0
 """How long a request waits for a worker before the engine is told that it could not be sent."""
 
 
-class WorkersTransport:
-    """Sends requests by the workers of `supply`. `own` is the transport that this process would have used."""
+class SharedWorkers:
+    """The workers of `supply`, which are there from the first `begin` to the last `end`."""
 
-    def __init__(self, supply: Supply, start: bytes, own: OpenTransport, note: Callable[[str], None]) -> None:
+    def __init__(self, supply: Supply, start: bytes, note: Callable[[str], None]) -> None:
         self._supply = supply
-        self._own = own
         self.room = Room()
         self._pool = Pool(supply, start, self.room, note)
+        self._users = 0
+
+    async def begin(self) -> None:
+        """Start the workers, and return when the first one works. Raises `StoppedError` if none can."""
+        self._users += 1
+        if self._users > 1:
+            return
+        await self._supply.start()
+        begun = asyncio.Event()
+        self._running = asyncio.create_task(self._pool.run(begun))
+        waiting = asyncio.create_task(begun.wait())
+        await asyncio.wait((waiting, self._running), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        problem = self._pool.problem
+        if problem is not None or self._running.done():
+            await self.end()
+            if problem is None:
+                self._running.result()
+            raise ResourceStop(problem or "", "Mend what is named; then the same command goes on from here.")
+
+    async def end(self) -> None:
+        """End the workers if nobody else uses them."""
+        self._users -= 1
+        if self._users:
+            return
+        self._running.cancel()
+        with suppress(asyncio.CancelledError, Exception):  # what the pool failed of has been told by `send`
+            await self._running
+        await self._supply.close()
+
+    async def send(self, request: Request, destination: int, host: str, timeout_s: float) -> Response | Failure:
+        """Have a request sent to a destination. A worker that is lost may have sent it: `maybe_billed`."""
+        while True:
+            if self._running.done():
+                self._running.result()
+            worker = await self._pool.choose(min(timeout_s, WAIT_FOR_WORKER_S))
+            if worker is None:
+                text = f"no worker is there to send the request to {host}"
+                return Failure(FailureKind.NETWORK, Verdict.RETRY, text, code="connect")
+            outcome = await worker.send(request, destination, timeout_s)
+            if outcome is not None:
+                return outcome
+
+
+class WorkersTransport:
+    """Sends requests to one destination of the workers. `own` is the transport that this process would have used."""
+
+    def __init__(self, workers: SharedWorkers, destination: int, own: OpenTransport) -> None:
+        self._workers = workers
+        self._destination = destination
+        self._own = own
+        self.room = workers.room
 
     @property
     def kind(self) -> Literal["fast", "httpx"]:
@@ -50,41 +101,15 @@ class WorkersTransport:
         return self._own.notes
 
     async def __aenter__(self) -> Self:
-        """Start the workers, and return when the first one works. Raises `StoppedError` if none can."""
-        await self._supply.start()
-        begun = asyncio.Event()
-        self._running = asyncio.create_task(self._pool.run(begun))
-        waiting = asyncio.create_task(begun.wait())
-        await asyncio.wait((waiting, self._running), return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        problem = self._pool.problem
-        if problem is not None or self._running.done():
-            await self._end()
-            if problem is None:
-                self._running.result()
-            raise ResourceStop(problem or "", "Mend what is named; then the same command goes on from here.")
+        """Have the workers started. Raises `StoppedError` if none can work."""
+        await self._workers.begin()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._end()
-
-    async def _end(self) -> None:
-        self._running.cancel()
-        with suppress(asyncio.CancelledError, Exception):  # what the pool failed of has been told by `send`
-            await self._running
-        await self._supply.close()
+        await self._workers.end()
 
     async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
-        """See `Transport.send`. A worker that is lost may have sent the request: `maybe_billed`."""
-        while True:
-            if self._running.done():
-                self._running.result()
-            worker = await self._pool.choose(min(timeout_s, WAIT_FOR_WORKER_S))
-            if worker is None:
-                text = f"no worker is there to send the request to {self.route.host}"
-                return Failure(FailureKind.NETWORK, Verdict.RETRY, text, code="connect")
-            outcome = await worker.send(request, timeout_s)
-            if outcome is not None:
-                return outcome
+        """See `Transport.send`."""
+        return await self._workers.send(request, self._destination, self.route.host, timeout_s)

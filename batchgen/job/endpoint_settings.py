@@ -60,8 +60,6 @@ def check_endpoints(job: Any, *, batch: bool) -> None:
         return
     if batch:
         raise JobError("model.endpoints: the lane of batches is for one endpoint; leave the others out, or the lane.")
-    if job.engine.kind != "local" or (job.engine.workers or 1) > 1:
-        raise JobError("model.endpoints: workers of other processes or nodes ask one endpoint; leave [engine] out.")
     if job.limits.account is not None:
         raise JobError("limits.account: of several endpoints each has its own; put account under [[model.endpoints]].")
     if not any(endpoint.weight for endpoint in job.model.endpoints):

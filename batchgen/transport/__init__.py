@@ -15,6 +15,7 @@ from batchgen.secret import Secrets
 from batchgen.transport.certificates import tls_context
 from batchgen.transport.open_files import connections_allowed
 from batchgen.transport.protocol import OpenTransport
+from batchgen.transport.reply_memory import Room
 from batchgen.transport.route import Route, is_plaintext_to_elsewhere, route_to
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def open_transport(
     secrets: Secrets,
     concurrency: int | None,
     connect_timeout_s: float = 15.0,
+    room: Room | None = None,
 ) -> OpenTransport:
     """Return a transport for requests to the origin of `base_url`, to be entered with `async with`.
 
@@ -40,9 +42,9 @@ def open_transport(
     refused, so that no secret is sent to another host. Certificates are checked against
     the system's roots (and certifi's, for httpx), or instead against `SSL_CERT_FILE` / `SSL_CERT_DIR` where set. Raises
     `JobError` as `preflight` does. Where the fast client is not installed
-    `kind="fast"` gives the httpx one with a note.
+    `kind="fast"` gives the httpx one with a note. Transports with the same `room` share its memory for large replies.
     """
-    route = preflight(base_url)
+    route, room = preflight(base_url), room or Room()
     allowed = connections_allowed(concurrency or MOST_CONNECTIONS)
     notes = list(_notes(route, base_url, secrets))
     if concurrency is not None and allowed < concurrency:
@@ -60,10 +62,10 @@ def open_transport(
                 f"The fast client cannot be loaded ({error}); httpx is used instead, at about a tenth of the speed."
             )
         else:
-            return FastTransport(route, secrets, allowed, notes, connect_timeout_s=connect_timeout_s)
+            return FastTransport(route, secrets, allowed, notes, room=room, connect_timeout_s=connect_timeout_s)
     from batchgen.transport.httpx_client import PlainTransport
 
-    return PlainTransport(route, secrets, allowed, notes, connect_timeout_s=connect_timeout_s)
+    return PlainTransport(route, secrets, allowed, notes, room=room, connect_timeout_s=connect_timeout_s)
 
 
 def open_file_client(base_url: str, secrets: Secrets, *, connect_timeout_s: float = 15.0) -> FileClient:

@@ -51,6 +51,8 @@ class FastTransport:
         secrets: Secrets,
         concurrency: int,
         notes: Sequence[str],
+        *,
+        room: Room,
         connect_timeout_s: float,
     ) -> None:
         self.route = route
@@ -61,7 +63,7 @@ class FastTransport:
         self._prefix = f"{route.origin}/"
         self._connect_timeout_s = connect_timeout_s
         self._dialler = Dialler(route)
-        self.room = Room()
+        self.room = room
         self._heads: dict[str, _Head] = {}
         self._idle: deque[Connection] = deque()  # the longest idle first
         self._open: set[Connection] = set()

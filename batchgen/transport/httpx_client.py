@@ -86,8 +86,9 @@ class PlainTransport(HttpxClient):
         secrets: Secrets,
         concurrency: int,
         notes: Sequence[str],
-        connect_timeout_s: float,
         *,
+        room: Room,
+        connect_timeout_s: float,
         inner: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__(inner if inner is not None else build_transport(route, concurrency), secrets)
@@ -96,7 +97,7 @@ class PlainTransport(HttpxClient):
         self.notes = notes
         self._prefix = f"{route.origin}/"
         self._connect_timeout_s = connect_timeout_s
-        self.room = Room()
+        self.room = room
         self._untraced = inner is not None  # only httpcore reports how far a request has got
 
     async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:

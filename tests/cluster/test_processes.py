@@ -7,11 +7,19 @@ from contextlib import closing
 import psutil
 import pytest
 
+from batchgen.simulator import Settings, start_in_thread
 from tests.cluster.runs import KEY, Runs, workers_of
 from tests.waiting import wait_until
 
 ROWS = 150
 THREE = "[engine]\nworkers = 3"
+SECOND_KEY = "sk-of-the-second-5c20aa"
+TWO = """
+[[model.endpoints]]
+[[model.endpoints]]
+base_url = "{url}/compatible-mode/v1"
+api_key_env = "SECOND_TEST_KEY"
+"""
 
 
 @pytest.fixture
@@ -51,7 +59,7 @@ def test_workers_bring_the_same_results_as_one_process(runs, tmp_path):
 
 def test_a_killed_worker_costs_what_it_had_and_another_takes_its_place(runs):
     """No row is lost, and what may have been billed is counted as such."""
-    run = runs(latency_ms=60)
+    run = runs(latency_ms=150)  # so that the run is not over before another worker is there
     process = run.start("--set", "limits.concurrency=12")
     first = ready(process, 3)
     run.answered(30)
@@ -183,3 +191,39 @@ def test_closing_is_clean_without_any_row(runs):
     with closing(run):
         code, summary, _ = run.run()
     assert (code, summary["rows"]) == (0, 0)
+
+
+@pytest.fixture
+def second():
+    """Another provider, which wants another key."""
+    handle = start_in_thread(Settings(seed=3, api_key=SECOND_KEY, latency_ms=20))
+    yield handle
+    handle.close()
+
+
+def test_workers_ask_several_endpoints_each_with_its_own_key(runs, second, monkeypatch):
+    """What each has answered is in the books; a worker that is killed in the middle costs what it had."""
+    monkeypatch.setenv("SECOND_TEST_KEY", SECOND_KEY)
+    run = runs(more=f"{TWO.format(url=second.url)}{THREE}", latency_ms=20)
+    process = run.start("--set", "limits.concurrency=12")
+    workers = ready(process, 3)
+    run.answered(20)
+    workers[0].kill()
+    code, summary, said = run.end(process)
+    assert (code, summary["succeeded"]) == (0, ROWS), said
+    assert [one["failed"] for one in summary["endpoints"]] == [one["possibly_billed"] for one in summary["endpoints"]]
+    for figures, stats in zip(summary["endpoints"], (run.served(), second.stats()), strict=True):
+        assert figures["rows"] > 0
+        assert not stats["errors"]["total"]
+        assert 0 <= stats["requests"] - figures["rows"] <= figures["possibly_billed"]
+
+
+def test_an_endpoint_that_refuses_the_workers_is_left_out(runs, second, monkeypatch):
+    """As in one process; neither key is said."""
+    monkeypatch.setenv("SECOND_TEST_KEY", "sk-which-it-does-not-know-19")
+    run = runs(more=f"{TWO.format(url=second.url)}{THREE}", latency_ms=5)
+    code, summary, said = run.run()
+    assert (code, summary["succeeded"]) == (0, ROWS), said
+    assert summary["endpoints"][0]["rows"] == ROWS
+    assert "HTTP 401" in summary["endpoints"][1]["left_out"]
+    assert "sk-which" not in said

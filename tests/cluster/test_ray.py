@@ -22,6 +22,7 @@ def cluster():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLUSTER_TEST_KEY", KEY)
+        patch.setenv("CLUSTER_OTHER_KEY", KEY)
         made = Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
@@ -59,6 +60,18 @@ def test_every_row_is_answered_with_the_nodes_own_key(runs):
     assert (code, summary.get("succeeded")) == (0, ROWS), said
     assert run.served()["requests"] <= ROWS * 1.01
     assert KEY not in said
+    assert run.books_agree(summary)
+
+
+def test_the_nodes_send_each_endpoint_its_own_key(runs):
+    """The same server twice under two names of the key, of which each node has both; the driver has neither."""
+    two = '[[model.endpoints]]\nrequests_per_minute = 6000\n[[model.endpoints]]\napi_key_env = "CLUSTER_OTHER_KEY"\n'
+    run = runs(more=two)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLUSTER_OTHER_KEY", "sk-the-driver-has-another-2")
+        code, summary, said = run.run(key="sk-the-driver-has-another-1")
+    assert (code, summary.get("succeeded")) == (0, ROWS), said
+    assert all(one["rows"] and not one["failed"] for one in summary["endpoints"])
     assert run.books_agree(summary)
 
 
@@ -132,6 +145,7 @@ def test_without_any_node_the_run_waits_and_goes_on_when_one_joins(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLUSTER_TEST_KEY", KEY)
+        patch.setenv("CLUSTER_OTHER_KEY", KEY)
         made = Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
