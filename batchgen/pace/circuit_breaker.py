@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import deque
 from enum import Enum
 
 from batchgen.pace.values import Ticket
@@ -21,6 +20,8 @@ RUN = 20
 """Requests after a cut among which refusals are counted together."""
 SHUT_AFTER = 2
 """After so many failed probes everything is refused, so the cause is no rate limit."""
+FAILURES, FAILED_S = 5, 10.0
+"""So many requests in a row that fail within so many seconds show that the service is down."""
 LONG_RETRY_AFTER_S = 5.0
 """A `Retry-After` above this pauses all requests; a shorter one only delays the next request."""
 LONGEST_RETRY_AFTER_S = 120.0
@@ -144,21 +145,31 @@ class RefusalStreak:
 
 
 class FailureStreak:
-    """Failures in a row: `clear` it when any answer comes."""
+    """Failures in a row, in the order in which the requests were sent: failures come back before most answers do."""
 
-    __slots__ = ("_times_s",)
+    __slots__ = ("_failed", "last")
 
     def __init__(self) -> None:
-        self._times_s: deque[float] = deque(maxlen=5)
+        self._failed: dict[int, float] = {}  # numbers of the latest that failed, and when
+        self.last = 0  # the last request of the row that was counted to its end
 
-    def counted(self, now_s: float) -> bool:
-        """Count a failure; True if it is the fifth within 10 s."""
-        self._times_s.append(now_s)
-        return len(self._times_s) == 5 and now_s - self._times_s[0] <= 10.0
+    def counted(self, number: int, now_s: float) -> bool:
+        """Count a failure of request `number`; True if it ends a row of `FAILURES` within `FAILED_S`."""
+        failed = self._failed
+        failed[number] = now_s
+        if len(failed) > 4 * FAILURES:
+            del failed[next(iter(failed))]
+        first = last = number
+        while now_s - failed.get(first - 1, -math.inf) <= FAILED_S:
+            first -= 1
+        while now_s - failed.get(last + 1, -math.inf) <= FAILED_S:
+            last += 1
+        self.last = last
+        return last - first + 1 >= FAILURES
 
     def clear(self) -> None:
         """Forget the failures: the service is up."""
-        self._times_s.clear()
+        self._failed.clear()
 
 
 def is_long(retry_after_s: float | None) -> bool:

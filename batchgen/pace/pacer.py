@@ -208,7 +208,7 @@ class Pacer:
         stop = self.breaker
         if ticket is stop.probe:
             stop.again(now_s)
-        elif ticket.sent_s >= stop.began_s and stop.why is None and self._failure_streak.counted(now_s):
+        elif ticket.sent_s >= stop.began_s and stop.why is None and self._failure_streak.counted(ticket.number, now_s):
             stop.begin(now_s, Reason.FAILURES, 1.0, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
             self._random_refusals.close()
 
@@ -263,9 +263,11 @@ class Pacer:
 
     def _answered(self, now_s: float, ticket: Ticket) -> None:
         """Any answer, a refusal too, proves that the service is up."""
-        self._failure_streak.clear()
-        if self.breaker.why is Reason.FAILURES and ticket is self.breaker.probe:
-            self._resume(now_s)
+        if self.breaker.why is Reason.FAILURES:
+            if ticket is self.breaker.probe:
+                self._resume(now_s)
+            elif ticket.number > self._failure_streak.last:  # they failed by chance
+                self.breaker.end()
 
     def _resume(self, now_s: float) -> None:
         """End the pause. Where no pace is known, the search begins again, so that not everything is sent at once."""
