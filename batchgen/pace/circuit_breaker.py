@@ -22,6 +22,8 @@ SHUT_AFTER = 2
 """After so many failed probes everything is refused, so the cause is no rate limit."""
 FAILURES, FAILED_S = 5, 10.0
 """So many requests in a row that fail within so many seconds show that the service is down."""
+REMEMBERED = 1_000
+"""So many failures are remembered, since some come back a second after others that were sent later."""
 LONG_RETRY_AFTER_S = 5.0
 """A `Retry-After` above this pauses all requests; a shorter one only delays the next request."""
 LONGEST_RETRY_AFTER_S = 120.0
@@ -157,7 +159,7 @@ class FailureStreak:
         """Count a failure of request `number`; True if it ends a row of `FAILURES` within `FAILED_S`."""
         failed = self._failed
         failed[number] = now_s
-        if len(failed) > 4 * FAILURES:
+        if len(failed) > REMEMBERED:
             del failed[next(iter(failed))]
         first = last = number
         while now_s - failed.get(first - 1, -math.inf) <= FAILED_S:

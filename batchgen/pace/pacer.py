@@ -197,14 +197,15 @@ class Pacer:
     def broken(self, now_s: float, ticket: Ticket, *, late: bool = False) -> None:
         """The service failed (5xx, network, timeout, unreadable); `late`: it did not answer within the deadline.
 
-        Five in a row within 10 s stop everybody; then one probe at a time, 1 s doubling to 15 s.
+        Five in a row, as they were sent, within 10 s stop everybody; then one probe at a time, 1 s doubling to 15 s.
         """
         self._lose(ticket)
         self._log.failed += 1
         if late:
             self._late.late(ticket.number, self._sent, ticket.in_flight, self._log.deadline_s)
-        if not ticket.admitted:
-            self._count_sample(now_s, ticket, refused=False)  # no limit refused it
+        if not ticket.admitted:  # no limit refused it
+            ticket.admitted = True
+            self._count_sample(now_s, ticket, refused=False)
         stop = self.breaker
         if ticket is stop.probe:
             stop.again(now_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from batchgen.pace.circuit_breaker import LONGEST_S, SHUT_AFTER, CircuitBreaker, Reason
+from batchgen.pace.circuit_breaker import FAILURES, LONGEST_S, SHUT_AFTER, CircuitBreaker, FailureStreak, Reason
 
 
 def test_a_stop_doubles_and_ends_with_its_probe():
@@ -66,3 +66,20 @@ def test_it_says_why_nothing_is_sent():
     assert "rate-limits nearly every request" in breaker.says(50.0)
     breaker.end()
     assert breaker.says(50.0) is None
+
+
+def test_failures_are_in_a_row_by_the_order_of_sending():
+    """They may come back in any order, and before the answers to requests between them."""
+    streak = FailureStreak()
+    assert not any(streak.counted(number, 0.1) for number in range(1, 100, 2))
+    assert [streak.counted(number, 5.0) for number in (204, 200, 202, 201, 203)] == [False] * (FAILURES - 1) + [True]
+    assert streak.last == 204
+
+
+def test_failures_long_ago_are_no_sign():
+    """Four, and a fifth 11 s later; nor those before an answer that closed the breaker."""
+    streak = FailureStreak()
+    assert not any([streak.counted(number, 0.0) for number in range(1, FAILURES)])
+    assert not streak.counted(FAILURES, 11.0)
+    streak.clear()
+    assert not any([streak.counted(number, 11.5) for number in range(FAILURES + 1, 2 * FAILURES)])

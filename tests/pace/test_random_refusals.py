@@ -104,9 +104,11 @@ class TestRefusedForNoReasonOfLoad:
         """One of six refused and the others broken: no limit stopped those, so the search goes on."""
         pacer = Pacer(Limits(concurrency=64), random.Random(1))
         tickets = [pacer.sent(0.0, 100.0) for _ in range(6)]
+        for ticket in tickets[2:4]:
+            pacer.broken(0.05, ticket)
         pacer.refused(0.1, tickets[1], Throttle.UNKNOWN)
         assert math.isfinite(pacer.snapshot(0.1).requests_per_s or math.inf)
-        for ticket in tickets[2:]:
+        for ticket in tickets[4:]:
             pacer.broken(0.2, ticket)
         assert pacer.snapshot(0.2).requests_per_s is None
 
