@@ -50,6 +50,7 @@ class CircuitBreaker:
         "_stop_s",
         "_worked_s",
         "began_s",
+        "failures",
         "patience_s",
         "probe",
         "until_s",
@@ -65,6 +66,7 @@ class CircuitBreaker:
         self._stop_s = 1.0
         self._failed = 0
         self._opened_s = 0.0
+        self.failures = FailureStreak()
         self._worked_s = 0.0  # the pause after which a lasting refusal was over
 
     def begin(self, now_s: float, why: Reason, stop_s: float, patience_s: float) -> None:
@@ -97,12 +99,19 @@ class CircuitBreaker:
         self.wait(now_s, retry_after_s)
         return retry_after_s
 
+    def answered(self, ticket: Ticket) -> bool:
+        """Any answer shows that the service is up; return whether the one probe has shown it after failures."""
+        if self.why is Reason.FAILURES and ticket is not self.probe and ticket.number > self.failures.last:
+            self.end()  # those before it failed by chance
+        return self.why is Reason.FAILURES and ticket is self.probe
+
     def end(self) -> None:
         """The probe passed. What refused probes prolonged for long is waited out at once the next time."""
         if self.why is Reason.REFUSALS and self._stop_s > 2 * LONGEST_S:  # a used-up minute is over by then
             self._worked_s = self._stop_s
         self.why = self.probe = None
         self._failed = 0
+        self.failures.clear()
 
     def says(self, now_s: float) -> str | None:
         """Return why nothing is sent at the moment, None while requests go out."""

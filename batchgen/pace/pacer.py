@@ -14,7 +14,7 @@ import random
 from collections import deque
 from itertools import islice
 
-from batchgen.pace.circuit_breaker import LONGEST_S, CircuitBreaker, FailureStreak, Reason, RefusalStreak
+from batchgen.pace.circuit_breaker import LONGEST_S, CircuitBreaker, Reason, RefusalStreak
 from batchgen.pace.concurrency_ceiling import ConcurrencyCeiling
 from batchgen.pace.in_flight import InFlight
 from batchgen.pace.limit_headers import LimitHeaders
@@ -58,7 +58,6 @@ class Pacer:
         self._spread_s = self._next_search_s = 0.0
         self._refusal_streak = RefusalStreak()
         self._closed_s: float | None = None  # since when nothing is taken
-        self._failure_streak = FailureStreak()
         self._random_refusals = RandomRefusals()
         self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
         self._any_admitted = False  # whether any request was ever admitted
@@ -209,7 +208,7 @@ class Pacer:
         stop = self.breaker
         if ticket is stop.probe:
             stop.again(now_s)
-        elif ticket.sent_s >= stop.began_s and stop.why is None and self._failure_streak.counted(ticket.number, now_s):
+        elif ticket.sent_s >= stop.began_s and stop.why is None and stop.failures.counted(ticket.number, now_s):
             stop.begin(now_s, Reason.FAILURES, 1.0, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
             self._random_refusals.close()
 
@@ -264,11 +263,8 @@ class Pacer:
 
     def _answered(self, now_s: float, ticket: Ticket) -> None:
         """Any answer, a refusal too, proves that the service is up."""
-        if self.breaker.why is Reason.FAILURES:
-            if ticket is self.breaker.probe:
-                self._resume(now_s)
-            elif ticket.number > self._failure_streak.last:  # they failed by chance
-                self.breaker.end()
+        if self.breaker.answered(ticket):
+            self._resume(now_s)
 
     def _resume(self, now_s: float) -> None:
         """End the pause. Where no pace is known, the search begins again, so that not everything is sent at once."""
@@ -279,7 +275,6 @@ class Pacer:
             self._requests.reopen()
             self._tokens.reopen()
         self.breaker.end()
-        self._failure_streak.clear()
         self._search_allowance = self._sent + FIRST_WINDOW
         self._refusal_streak.begin(self._sent)
 
