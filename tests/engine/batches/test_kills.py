@@ -1,5 +1,6 @@
 """A run by batches that is killed at any state of them: nothing is bought twice, nothing that was paid is lost."""
 
+import os
 import random
 
 import pytest
@@ -11,7 +12,9 @@ from batchgen.simulator import Settings, start_in_thread
 from tests.engine.batches.conftest import answers
 from tests.engine.batches.killing import BOUNDARIES, run_killed
 
-ROWS = 24
+ROWS, BATCH_ROWS = 24, 8
+KILLS = int(os.environ.get("KILLS", "100"))
+"""At each boundary, where there is time for it."""
 
 
 class Spoken(Reporter):
@@ -21,10 +24,14 @@ class Spoken(Reporter):
         print(text)
 
 
-def survives(job, server, tmp_path, boundary, occurrence, name):
-    """Kill a run at a boundary, run it again, and compare books and answers."""
+def survives(job, server, tmp_path, boundary, occurrence, name, provider="openai"):
+    """Kill a run at a boundary, run it again, and compare books and answers.
+
+    Of a message batch that was to be created when the process died, and that no list has, nobody can say whether it
+    comes into being yet: there is no file that could be deleted first. Its rows count as possibly billed.
+    """
     before = len(server.stats().get("batches", ()))
-    made = job(ROWS, batch={"rows": 8}, name=name)
+    made = job(ROWS, provider, batch={"rows": BATCH_ROWS}, name=name)
     killed = run_killed(job_table(made), boundary, occurrence)
     done = batchgen.run(made, reporter=Spoken())
     assert (done.state, done.succeeded) == ("complete", ROWS), (boundary, occurrence, done.error)
@@ -33,7 +40,8 @@ def survives(job, server, tmp_path, boundary, occurrence, name):
     assert (done.input_tokens, done.output_tokens) == tuple(
         sum(batch["billed"][kind] for batch in bought) for kind in ("input_tokens", "output_tokens")
     )
-    assert done.possibly_billed.requests == 0, (boundary, occurrence)
+    undecided = provider == "anthropic" and boundary == ("creating", "after")
+    assert done.possibly_billed.requests == (BATCH_ROWS if undecided else 0), (boundary, occurrence)
     assert len(answers(tmp_path / name)) == ROWS
     assert not list((tmp_path / name).glob("batch-*"))
     return killed
@@ -46,30 +54,41 @@ def server(tmp_path):
         yield handle
 
 
+ALL = [
+    (provider, *boundary)
+    for provider in ("openai", "dashscope", "anthropic")
+    for boundary in BOUNDARIES
+    if provider != "anthropic" or boundary[0] not in ("uploading", "uploaded")
+]
+"""Message batches have no files."""
+
 QUICK = {
-    ("uploading", "after"),
-    ("creating", "after"),
-    ("open", "before"),
-    ("a line", "after"),
-    ("collected", "before"),
+    ("openai", "uploading", "after"),
+    ("openai", "creating", "after"),
+    ("openai", "open", "before"),
+    ("openai", "a line", "after"),
+    ("openai", "collected", "before"),
+    ("anthropic", "open", "before"),
 }
 """What the usual suite tries."""
 
 
 @pytest.mark.parametrize(
-    "boundary", [pytest.param(at, id="-".join(at), marks=() if at in QUICK else pytest.mark.slow) for at in BOUNDARIES]
+    "case", [pytest.param(case, id="-".join(case), marks=() if case in QUICK else pytest.mark.slow) for case in ALL]
 )
-def test_a_killed_run_buys_nothing_twice(job, server, tmp_path, boundary):
+def test_a_killed_run_buys_nothing_twice(job, server, tmp_path, case):
     """At each boundary once, at the second batch; at a line in the middle of one."""
-    assert survives(job, server, tmp_path, boundary, 13 if boundary[0] == "a line" else 2, "out")
+    provider, *boundary = case
+    assert survives(job, server, tmp_path, tuple(boundary), 13 if boundary[0] == "a line" else 2, "out", provider)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("boundary", BOUNDARIES, ids="-".join)
-def test_a_hundred_killed_runs_buy_nothing_twice(job, server, tmp_path, boundary):
+@pytest.mark.parametrize("case", ALL, ids="-".join)
+def test_a_hundred_killed_runs_buy_nothing_twice(job, server, tmp_path, case):
     """At each boundary a hundred times, at any batch or line."""
+    provider, *boundary = case
     rng = random.Random(str(boundary))
-    for trial in range(100):
-        occurrence = rng.randint(1, ROWS if boundary[0] == "a line" else 3)
-        assert survives(job, server, tmp_path, boundary, occurrence, f"out-{trial}")
+    for trial in range(KILLS):
+        occurrence = rng.randint(1, ROWS if boundary[0] == "a line" else ROWS // BATCH_ROWS)
+        assert survives(job, server, tmp_path, tuple(boundary), occurrence, f"out-{trial}", provider)
