@@ -61,6 +61,7 @@ async def arun(
     refresh: float = 0.0,
     rows: pa.Table | None = None,
     mode: Mode = "finish",
+    take_over: bool = False,
 ) -> Summary:
     """Run a job, or go on with an unfinished run of it in the same output directory.
 
@@ -70,8 +71,9 @@ async def arun(
     0) makes it a pilot: no other rows are sent, no part is published, and the run ends as `stopped`, its answers kept
     for the next one. `engine` builds another engine than the workers of this process. `rows` are a table in memory,
     which is read instead of `input.path`. With the lane `batch`, `mode` says whether the run ends once everything is
-    handed in (`detach`), or ends its batches and collects what they have (`cancel`). Raises `UsageError` before
-    anything is sent; a run that stops early is a `Summary` with state `stopped` or `interrupted`.
+    handed in (`detach`), or ends its batches and collects what they have (`cancel`); `take_over` says that no other
+    copy of the output directory is run, and has rows asked again whose batches the vendor does not know. Raises
+    `UsageError` before anything is sent; a run that stops early is a `Summary` with state `stopped` or `interrupted`.
     """
     reporter = reporter or Reporter()
     with ExitStack() as stack:
@@ -115,6 +117,7 @@ async def arun(
                 spooled=Path(read.input.path) if read is not job else None,
                 fresh=fresh,
                 update=update,
+                take_over=take_over,
                 again=refresh > 0 or (update and files_changed(parts)),
                 mode=GROUP if job.output.mode == "group" else PRIVATE,
             )
@@ -142,7 +145,7 @@ async def arun(
             saved = msgspec.convert(directory.state.summary, Summary, from_attributes=True)
             saved = msgspec.structs.replace(saved, output=str(directory.path))
             return await _published(saved, target, reporter, control)
-        build = engine or _engine(parts, directory, transports, mode, pilot=only is not None)
+        build = engine or _engine(parts, directory, transports, mode, pilot=only is not None, take_over=take_over)
         sources = [run.path for run in (*stored_runs(directory.reuse, directory.path, lambda text: None), *named)]
         summary = await run_job(
             parts,
@@ -208,12 +211,13 @@ def _engine(
     mode: Mode,
     *,
     pilot: bool,
+    take_over: bool,
 ) -> BuildEngine:
     """Return what builds the engine of the job's lane. The few rows of a pilot are asked live."""
     live = partial(OnlineEngine, transport=transports[0], others=transports[1:])
     if parts.lane is None or parts.lane.batch is None or pilot:
         return live
-    return partial(build_batch_engine, directory=directory.path, live=live, mode=mode)
+    return partial(build_batch_engine, directory=directory.path, live=live, mode=mode, take_over=take_over)
 
 
 def run(job: Job, *, endpoint: Endpoint | None = None, **options: Any) -> Summary:

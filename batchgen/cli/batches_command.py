@@ -42,9 +42,10 @@ def batches_command(directory: str, as_json: bool) -> int:
 
 @click.command(name="cancel")
 @click.argument("directory", metavar="DIR", type=click.Path())
+@click.option("--take-over", is_flag=True, help="Do so although a copy of the directory knows of the batches too.")
 @click.option("--no-progress", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the summary.")
-def cancel_command(directory: str, no_progress: bool, as_json: bool) -> int:
+def cancel_command(directory: str, *, take_over: bool, no_progress: bool, as_json: bool) -> int:
     """Cancel the open batches of a run at the vendor, and collect what was finished by then.
 
     The other rows stay pending: running the job again asks them, in whatever lane.
@@ -73,7 +74,7 @@ def cancel_command(directory: str, no_progress: bool, as_json: bool) -> int:
     with endpoint_for(job, state.simulated) as endpoint, reporters(progress=not no_progress) as reporter:
 
         async def main() -> Any:
-            return await run_under_signals(job, lambda: job, endpoint, reporter, mode="cancel")
+            return await run_under_signals(job, lambda: job, endpoint, reporter, mode="cancel", take_over=take_over)
 
         summary = anyio.run(main, backend_options=loop_options())
     click.echo(summary.to_json() if as_json else summary_text(summary))

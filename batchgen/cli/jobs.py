@@ -46,6 +46,12 @@ if TYPE_CHECKING:
     help="With --update or --reuse: ask a random share of the reused rows again, and say how many answers moved.",
 )
 @click.option("--detach", is_flag=True, help="With --lane batch: end once all is handed in; the same command goes on.")
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="Go on with open batches although a copy of the directory knows of them too, or the vendor none of them: no "
+    "copy is run any more.",
+)
 @click.option("--no-progress", is_flag=True, help="Show no progress: no bar, and no lines where there is no terminal.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing, unless rows failed or the run stopped.")
 @click.option("--log", metavar="FILE", type=click.Path(dir_okay=False), help="Add events and progress as JSON lines.")
@@ -56,6 +62,7 @@ def run_command(
     fresh: bool,
     refresh: float,
     detach: bool,
+    take_over: bool,
     no_progress: bool,
     quiet: bool,
     log: str | None,
@@ -119,6 +126,7 @@ def run_command(
                 update=options["update"],
                 refresh=refresh,
                 mode="detach" if detach else "finish",
+                take_over=take_over,
             )
 
         gc.freeze()  # the garbage collector would scan all modules again and again, which takes 3 % of a row's time

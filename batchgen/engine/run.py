@@ -78,7 +78,9 @@ async def run_job(
         service_tier=tier if isinstance(tier, str) else None,
         endpoints=parts if parts.sites else None,
     )
-    batches = await anyio.to_thread.run_sync(BatchTable, directory.journal)
+    batches = await anyio.to_thread.run_sync(
+        lambda: BatchTable(directory.journal, used=parts.lane is not None and parts.lane.batch is not None)
+    )
     dialogue = PlainDialogue() if parts.answers is None else StructuredDialogue(parts.answers, results, books.begun)
     prefix = await anyio.to_thread.run_sync(shared_prefix, parts)
     warm_up = prefix is not None and books.progress.pending > 1

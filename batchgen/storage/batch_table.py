@@ -6,21 +6,17 @@ again what the vendor may be working on.
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
 from array import array
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import closing
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from batchgen.errors import OutputError
 from batchgen.storage.journal import Journal
-from batchgen.storage.own_files import JOURNAL_FILE
+from batchgen.storage.place import MARK_LETTERS, keep_place
 
 BatchState = Literal["planned", "uploading", "uploaded", "creating", "open", "ended", "collected", "cleaned"]
 """How far a batch is. `uploading` and `creating` are written before the call, whose reply may never come."""
@@ -38,7 +34,8 @@ T = TypeVar("T")
 class BatchRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A batch. Times are seconds since 1970; from `begun_s` on its run's deadline counts.
 
-    `name` is that of its file at the vendor; `sha` begins the SHA-256 of the file. `tokens` are about the input tokens
+    `mark` begins the ids of its lines (`place`); `name` is that of its file at the vendor; `sha` begins the SHA-256 of
+    the file. `tokens` are about the input tokens
     that it takes in the vendor's queue; `held` is the most that its rows can cost. `intent_s` is when it was to be
     created; `lost`: the reply to that never came, `looked` counts how often it was looked for since. `phase`, `word`
     and `done` are what the vendor last said of it. `cancelled`: it was asked to end. `answered` are the rows that it
@@ -55,6 +52,7 @@ class BatchRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sha: str
     window: str
     planned_s: float
+    mark: str = ""
     begun_s: float = 0.0
     held: Decimal = Decimal(0)
     input_file: str | None = None
@@ -141,27 +139,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(BatchRecord).decode
 
 
-def refuse_open_batches(directory: Path, *, moves: bool, lane: str) -> None:
-    """Raise `OutputError` where batches of a run are at the vendor and it would be moved aside, or go on in another
-    lane: their rows would be paid twice. Nobody else may be running there."""
-    path = directory / JOURNAL_FILE
-    if not path.is_file() or not (moves or lane != "batch"):
-        return
-    with closing(sqlite3.connect(path)) as db:
-        try:
-            lines = db.execute("SELECT number, body, members, crc FROM batches").fetchall()
-        except sqlite3.Error:
-            return
-    found = [one[0] for line in lines if (one := read_line(line)) is not None]
-    there = sum(record.at_vendor for record in found)
-    if there:
-        batches = "A batch of this run is" if there == 1 else f"{there:,} batches of this run are"
-        raise OutputError(
-            f"{batches} open at the vendor, and would be paid twice. Go on with --lane batch and without --fresh or "
-            f"--update, or end them first and collect what they have: batchgen cancel {directory}"
-        )
-
-
 class JournalThread(Protocol):
     """What reaches the journal while a run goes on."""
 
@@ -172,12 +149,14 @@ class JournalThread(Protocol):
 class BatchTable:
     """The batches of a run. It is read when the run begins; what changes is written by the journal's own thread.
 
-    `counted` are, by row, the last batch whose line is on record in what a row without a result has cost.
+    `counted` are, by row, the last batch whose line is on record in what a row without a result has cost. `mark` is
+    that of batches that are planned now. `used`: the run is in the lane of batches.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, used: bool = True) -> None:
         found = read_batches(journal)
-        self.run = journal.identity.run
+        self.mark = keep_place(journal) if used else ""
+        self._first_mark = journal.identity.run[:MARK_LETTERS]
         self.records = {record.number: record for record, _ in found}
         self._members = {record.number: rows for record, rows in found if record.unfinished}
         self.counted: Mapping[int, int] = {}
@@ -193,6 +172,10 @@ class BatchTable:
     def unfinished(self) -> list[BatchRecord]:
         """The batches that have not been collected, in order."""
         return [record for _, record in sorted(self.records.items()) if record.unfinished]
+
+    def mark_of(self, number: int) -> str:
+        """Return what begins the ids of the lines of a batch; in earlier versions that was the run's own name."""
+        return self.records[number].mark or self._first_mark
 
     def members(self, number: int) -> array[int]:
         """Return the rows of a batch that is not collected, by line."""

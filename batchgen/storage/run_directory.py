@@ -18,13 +18,13 @@ import pyarrow as pa
 
 from batchgen.errors import OutputError, StorageStop
 from batchgen.files.modes import GROUP, LOCK_FILE, file_mode, make_directory
-from batchgen.storage.batch_table import refuse_open_batches
 from batchgen.storage.cost_summary import write_cost_summary
 from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal, set_aside
 from batchgen.storage.lock import enter, refuse_network
 from batchgen.storage.move_aside import finish_move, move_aside, needs_new_directory, new_state
+from batchgen.storage.open_batches import refuse_open_batches
 from batchgen.storage.own_files import (
     COST_SUMMARY_FILE,
     JOURNAL_FILE,
@@ -92,6 +92,7 @@ class RunDirectory:
         fresh: bool = False,
         update: bool = False,
         again: bool = False,
+        take_over: bool = False,
         mode: int | None = None,
         mounts: Path = Path("/proc/mounts"),
     ) -> RunDirectory:
@@ -102,8 +103,9 @@ class RunDirectory:
         the input's copy in here (`own_files.SPOOLED_INPUT`), which outlasts every other such copy and stays until all
         rows succeed; `mode` is that of the files (`files.modes`), None leaves it. `fresh` moves what is there aside;
         `update` only where it is of another form of the job or of other input (or complete, with `again`), and then the
-        new run takes its answers (`reuse`). A complete run is left as it is: its journal opens with `reopen_failed`.
-        Raises `OutputError` when the directory is somebody else's, in use, of another job, or not writable.
+        new run takes its answers (`reuse`); `take_over`: see `refuse_open_batches`. A complete run is left as it is:
+        its journal opens with `reopen_failed`. Raises `OutputError` when the directory is somebody else's, in use, of
+        another job, or not writable.
         """
         path = Path(path).absolute()
         refuse_network(path, mounts)
@@ -116,7 +118,7 @@ class RunDirectory:
                     move = any(name.name != LOCK_FILE for name in path.iterdir())
                 else:
                     move = update and needs_new_directory(path, found, published or {}, currency, again=again)
-                refuse_open_batches(path, moves=move, lane=str((settings or {}).get("model.lane") or "live"))
+                refuse_open_batches(path, settings or {}, moves=move, take_over=take_over)
                 if move:
                     begin = new_state(job, found)
                     directory._lock = move_aside(path, directory._lock, begin, spooled=spooled, keep_answers=not fresh)

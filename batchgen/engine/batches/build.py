@@ -30,10 +30,14 @@ def build_batch_engine(
     directory: Path,
     live: BuildEngine,
     mode: Mode = "finish",
+    take_over: bool = False,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> BatchEngine:
-    """Return the engine of a job whose lane is that of batches; `live` builds that of rows that are asked live."""
+    """Return the engine of a job whose lane is that of batches; `live` builds that of rows that are asked live.
+
+    `take_over`: batches that the vendor does not know are gone, although it has shown none of the run.
+    """
     requests = parts.requests
     api = requests.batch_api()
     assert api is not None
@@ -48,7 +52,7 @@ def build_batch_engine(
     account = hashlib.sha256((endpoint.key.reveal() if endpoint.key is not None else "").encode()).hexdigest()
     room = QueueRoom(
         None if endpoint.simulated else queue_path(endpoint.host, account),
-        tools.run_name(),
+        tools.table.mark,
         settings.queued_tokens,
         clock,
     )
@@ -56,4 +60,4 @@ def build_batch_engine(
     deadline = Deadline(
         None if whole_s is None else began_s + whole_s, whole_s or 0.0, waits=settings.after_deadline == "wait"
     )
-    return BatchEngine(tools, room, live, deadline, mode)
+    return BatchEngine(tools, room, live, deadline, mode, take_over=take_over)

@@ -64,6 +64,8 @@ class BatchEngine:
         live: Callable[[EngineParts], Engine],
         deadline: Deadline,
         mode: Mode = "finish",
+        *,
+        take_over: bool = False,
     ) -> None:
         parts = tools.parts
         self._tools = tools
@@ -87,6 +89,7 @@ class BatchEngine:
         self._staging = Staging(tools, self._places, self._live, room, reservations)
         self._staging.closed = mode == "cancel"
         self._returning = Returning(tools, self._staging, self._live, room, self._places)
+        self._returning.seen_any = take_over
         self._collecting = Collecting(tools, self._staging, self._live, self._places)
         self._handing_in = HandingIn(tools, room, self._returning)
         self._watching = Watching(tools, room, self._returning, self._collecting)

@@ -211,7 +211,7 @@ class HandingIn:
     def _intent(self, record: BatchRecord) -> BatchIntent:
         tools = self._tools
         return BatchIntent(
-            run=tools.run_name(),
+            run=tools.table.mark_of(record.number),
             part=record.number,
             sha=record.sha,
             path=lines_path(tools.directory, record.number),

@@ -80,17 +80,13 @@ class Tools(Struct, frozen=True):
         """Return the stop for a reason."""
         return ProviderStop(self.parts.results.masker.message(text), remedy)
 
-    def run_name(self) -> str:
-        """Return the beginning of every id and file name of this run."""
-        return self.table.run[:10]
-
     def custom_id(self, number: int, line: int) -> str:
-        """Return the id of a line: the run, the batch, the place."""
-        return f"{self.run_name()}-{number}-{line}"
+        """Return the id of a line of a batch that is planned now: the directory's mark, the batch, the place."""
+        return f"{self.table.mark}-{number}-{line}"
 
     def line_of(self, custom_id: str, number: int) -> int | None:
         """Return which line of a batch an id names; None if it names none."""
-        begin = f"{self.run_name()}-{number}-"
+        begin = f"{self.table.mark_of(number)}-{number}-"
         place = custom_id.removeprefix(begin)
         return int(place) if custom_id.startswith(begin) and place.isdecimal() and len(place) < 10 else None
 

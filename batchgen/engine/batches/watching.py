@@ -77,7 +77,8 @@ class Watching:
             if not self._returning.seen_any:
                 raise self._tools.stopped(
                     f"The vendor knows nothing of batch {record.id}, which this run has open there: {failure.message}",
-                    "Run it with the key and the address that it was begun with; batches belong to a project.",
+                    "Run it with the key and the address that it was begun with, as batches belong to a project; or, "
+                    "if the batch is gone there, with --take-over: its rows are asked again, and may be paid twice.",
                 )
             self._tools.tell(f"Batch {record.id} is gone at the vendor: its rows are asked again.")
             await self._returning.whole(record, "gone at the vendor", counts=True)
