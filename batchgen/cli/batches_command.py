@@ -21,14 +21,13 @@ def batches_command(directory: str, as_json: bool) -> int:
       batchgen batches out/email-extraction
     """
     remember(directory)
-    from pathlib import Path
-
     from batchgen.report.batches import batches_table
+    from batchgen.storage.mirror import local_directory
     from batchgen.storage.run_state import read_state
     from batchgen.text.sections import Document, Section, sections_text
     from batchgen.text.storable import json_bytes
 
-    state, _ = read_state(Path(directory))
+    state, _ = read_state(local_directory(directory, state_only=True))
     if as_json:
         click.echo(json_bytes(state.summary.batches))
     elif not state.summary.batches:
@@ -56,7 +55,6 @@ def cancel_command(directory: str, *, take_over: bool, no_progress: bool, as_jso
     """
     remember(directory)
     import os
-    from pathlib import Path
 
     import anyio
 
@@ -64,10 +62,11 @@ def cancel_command(directory: str, *, take_over: bool, no_progress: bool, as_jso
     from batchgen.cli.messages import summary_text
     from batchgen.job.batch_job import read_batch_job
     from batchgen.progress.log import reporters
+    from batchgen.storage.mirror import local_directory
     from batchgen.storage.run_state import read_state
     from batchgen.transport.event_loop import loop_options
 
-    path = Path(directory)
+    path = local_directory(directory, state_only=True)
     state, _ = read_state(path)
     job = read_batch_job(path)
     remember(directory, {**job.model.headers, "": os.environ.get(job.model.api_key_env or "", "")})

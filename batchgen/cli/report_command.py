@@ -41,8 +41,12 @@ def show_report(
 
 def write_page(path: str, documents: Sequence[Document]) -> None:
     """Write documents as one page, and say so on stderr."""
+    from batchgen.errors import UsageError
     from batchgen.report.html import page
+    from batchgen.stores.address import is_address
 
+    if is_address(path):
+        raise UsageError(f"{path}: the page is written on this machine; name a file, and copy it from there.")
     with named_file(Path(path)) as file:
         file.write(page(documents).encode(errors="replace"))
     click.echo(f"The page is in {path}.", err=True)

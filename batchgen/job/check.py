@@ -22,6 +22,7 @@ from batchgen.providers.auth import public_url
 from batchgen.providers.request_parts import with_user_headers
 from batchgen.storage.move_aside import needs_new_directory
 from batchgen.storage.run_state import fingerprints, problem_with, run_fingerprints
+from batchgen.storage.target import OutputTarget
 from batchgen.stores.address import shown
 from batchgen.text.figures import money
 from batchgen.text.storable import json_bytes
@@ -109,6 +110,8 @@ def _checked(
         problem = f"None of the {scan.rows:,} rows can be asked; row {first[0]}: {first[1]}"
     problem = problem or over_budget
     path = job.output.directory.absolute()
+    if problem is None and job.output.address is not None:
+        problem = OutputTarget(job.output.address, path, job.name).refusal()
     found = run_fingerprints(parts.fingerprint, scan.fingerprint)
     published = fingerprints({"output": {"columns": job.output.columns}})
     moves = update and needs_new_directory(path, found, published, parts.currency, again=False)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from batchgen.stores.address import is_address
+from batchgen.errors import JobError
+from batchgen.stores.address import is_address, shown
 
 PATH_KEYS = (
     "input.path",
@@ -20,6 +21,19 @@ PATH_KEYS = (
     "output.path",
     "output.state",
 )
+_MAY_BE_ADDRESSES = frozenset({"input.path", "prompt.examples", "output.path"})
+
+
+def refuse_addresses(table: Mapping[str, Any], where: str) -> None:
+    """Raise `JobError` for an address where a path of this machine is needed."""
+    for key in PATH_KEYS:
+        name, _, field = key.partition(".")
+        values = table.get(name)
+        value = values.get(field) if isinstance(values, Mapping) else None
+        if key not in _MAY_BE_ADDRESSES and isinstance(value, str) and is_address(value):
+            raise JobError(
+                f"{where}: {key} takes a path on this machine, and {shown(value)} is an address: copy it from there."
+            )
 
 
 def resolve_paths(table: dict[str, Any], folder: Path) -> None:

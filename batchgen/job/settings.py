@@ -27,7 +27,7 @@ from batchgen.job.engine_settings import EngineSettings
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.export import job_table, job_toml
 from batchgen.job.output_settings import OutputSettings
-from batchgen.job.paths import resolve_paths
+from batchgen.job.paths import refuse_addresses, resolve_paths
 from batchgen.job.type_errors import reworded, struct_of
 from batchgen.money.terms import PriceTerms, price_terms
 from batchgen.pace.retry import RetrySettings
@@ -217,6 +217,7 @@ def parse_job(table: Mapping[str, Any], where: str) -> Job:
         job = msgspec.convert(table, Job, strict=True)
     except msgspec.ValidationError as error:
         raise JobError(f"{where}: {reworded(str(error), Job)}.") from error
+    refuse_addresses(table, where)
     try:
         wire_of(job.model.provider)
         job = _in_lane(job, table)

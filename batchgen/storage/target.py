@@ -91,6 +91,20 @@ class OutputTarget:
             if not fresh:
                 self._fetch()
 
+    def refusal(self) -> str | None:
+        """Return why a run could not be published here as things are, None if it could; nothing is written."""
+        try:
+            held = read_claim(self._store, self.address)
+            path = self._token_path()
+            known = path.read_text("ascii").split() if path.exists() else []
+            if held is not None and held.token not in known[:1]:
+                return self._claimed_by(held)
+            read_pointer(self._store, self.address)
+            again(lambda: self._store.may_write(self.address.below(CLAIM)))
+        except StoreError as error:
+            return str(error)
+        return None
+
     @contextmanager
     def claimed(self, *, fresh: bool) -> Iterator[None]:
         """`claim`; a claim that was made here is given back if the block refuses to begin a run."""

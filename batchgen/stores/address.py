@@ -16,7 +16,13 @@ _ALIASES = {
     "s3a": "s3", "s3n": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az", "wasb": "az", "wasbs": "az",
     "adl": "az", "htps": "https",
 }  # fmt: skip
+_SIGNATURE = re.compile(r"\?[A-Za-z0-9_-]+=.*", re.DOTALL)
+"""What follows the name in an address that was copied with its right of access."""
+
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://?")
+
+
+_ADDRESS_START = re.compile(rf"({_ADDRESS.pattern}/?)")
 
 
 class Address(Struct, frozen=True):
@@ -41,11 +47,16 @@ def is_address(text: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """Return an address without what must not be shown; a path as it is."""
+    """Return an address without what must not be shown (password, query); a path as it is."""
     if not is_address(text):
         return text
-    parts = urlsplit(text)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    if text[:4].lower() == "http":
+        parts = urlsplit(text)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    scheme, rest = _ADDRESS_START.split(text, maxsplit=1)[1:]
+    if ":" in rest.partition("/")[0]:  # a password, which may have slashes
+        rest = rest.rpartition("@")[2]
+    return scheme + _SIGNATURE.sub("", rest)  # names in stores may have question marks and hash signs
 
 
 def parse_address(text: str, error: type[UsageError], *, writing: bool = False) -> Address:
@@ -60,6 +71,8 @@ def parse_address(text: str, error: type[UsageError], *, writing: bool = False) 
         raise error(f"{text}: name a file on this machine by its path, without file://.")
     if scheme not in SCHEMES:
         near = _ALIASES.get(scheme) or next(iter(difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)), None)
+        if near == "az" and "@" in rest:  # CONTAINER@ACCOUNT.dfs.core.windows.net/PATH
+            rest = rest.partition("@")[0] + "/" + rest.partition("@")[2].partition("/")[2]
         meant = f"Did you mean {near}://{rest.partition('?')[0]}?" if near else f"Known are {_listed(allowed)}."
         raise error(f"{shown(text)}: {scheme}:// is no kind of address that is known here. {meant}")
     if scheme not in allowed:
@@ -72,6 +85,10 @@ def parse_address(text: str, error: type[UsageError], *, writing: bool = False) 
     if not bucket:
         example = "datasets/OWNER/NAME" if scheme == "hf" else "BUCKET"
         raise error(f"{text}: the bucket's name is missing: write {scheme}://{example}/FOLDER.")
+    if scheme != "hf" and ("@" in bucket or ":" in bucket):
+        raise error(f"{shown(text)}: user and password have no place in an address; see `batchgen manual buckets`.")
+    if scheme == "az" and _SIGNATURE.search(key):
+        raise error(f"{shown(text)}: a SAS token has no place in an address: set AZURE_STORAGE_SAS_KEY to it.")
     key = key.rstrip("/")
     if writing and not key:
         raise error(f"{text}: name a folder in it too, such as {scheme}://{bucket}/out: results get one of their own.")

@@ -67,6 +67,13 @@ class AliyunStore:
     def put_all(self, files: Mapping[str, bytes | Path]) -> None:
         raise NotImplementedError
 
+    def may_write(self, key: str) -> None:
+        with self._worded(key):  # an upload in parts is nothing until it is ended
+            begun = self._client.initiate_multipart_upload(self._oss.InitiateMultipartUploadRequest(self._bucket, key))
+            self._client.abort_multipart_upload(
+                self._oss.AbortMultipartUploadRequest(self._bucket, key, upload_id=begun.upload_id)
+            )
+
     def delete(self, key: str) -> None:
         with suppress(MissingError), self._worded(key):
             self._client.delete_object(self._oss.DeleteObjectRequest(self._bucket, key))

@@ -87,6 +87,10 @@ class HubRepository:
         if missing:
             self._change(missing, commit)
 
+    def may_write(self, key: str) -> None:
+        with self._worded(key):
+            self._api.auth_check(self._repo, repo_type=self._kind, write=True)
+
     def delete(self, key: str) -> None:
         commit = self._commit()
         if self._exists([key], commit):

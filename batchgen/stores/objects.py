@@ -89,6 +89,18 @@ class ObjectStore:
     def put_all(self, files: Mapping[str, bytes | Path]) -> None:
         raise NotImplementedError
 
+    def may_write(self, key: str) -> None:
+        never = {"e_tag": '"0"', "version": "1"}  # a condition that cannot hold; who may not write is told that first
+        with self._worded(key, putting=True):
+            try:
+                self._obstore.put(self._store, key, b"", mode=never, use_multipart=False)
+            except (self._errors.PreconditionError, FileNotFoundError) as error:
+                if any(word in str(error) for word in _NO_BUCKET):
+                    raise
+                return
+        self.delete(key)
+        raise StoreError(f"{self._name}: this server ignores the conditions of a put, which writing needs.")
+
     def delete(self, key: str) -> None:
         try:
             with self._worded(key):
@@ -104,7 +116,9 @@ class ObjectStore:
             yield
         except self._errors.AlreadyExistsError:
             raise ExistsError(f"{place} exists already.") from None
-        except (self._errors.PreconditionError, self._errors.NotModifiedError):
+        except (self._errors.PreconditionError, self._errors.NotModifiedError) as error:
+            if any(word in str(error) for word in _NO_BUCKET):
+                raise self._as_store_error(place, error, putting) from None
             raise ChangedError(f"{place} has changed.") from None
         except (self._errors.BaseError, FileNotFoundError) as error:
             raise self._as_store_error(place, error, putting) from None

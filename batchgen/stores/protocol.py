@@ -75,6 +75,9 @@ class Store(Protocol):
     def put_all(self, files: Mapping[str, bytes | Path]) -> None:
         """Create several objects, where `together`; else nobody calls it."""
 
+    def may_write(self, key: str) -> None:
+        """Ask whether an object may be put there, and put none. Raises `StoreError` if not."""
+
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
 

@@ -68,6 +68,9 @@ class WebFiles:
     def put_all(self, files: Mapping[str, bytes | Path]) -> None:
         raise NotImplementedError
 
+    def may_write(self, key: str) -> None:
+        self.put(key, b"")
+
     def delete(self, key: str) -> None:
         raise NotImplementedError
 

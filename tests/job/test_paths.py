@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import batchgen
+from batchgen.errors import JobError
 from batchgen.job.endpoint import Endpoint
-from batchgen.job.paths import PATH_KEYS
+from batchgen.job.paths import PATH_KEYS, refuse_addresses
 from batchgen.job.settings import Job, load_job
 from batchgen.job.settings import _all_keys as all_keys
 from batchgen.secret import Secret
@@ -90,6 +91,15 @@ def test_what_is_no_relative_path_stays_as_it_is(place, path):
     """Standard input, absolute paths and addresses."""
     (place / "jobs" / "job.toml").write_text(JOB.replace("data/in.csv", path), encoding="utf-8")
     assert load_job("jobs/job.toml").input.path == path
+
+
+@pytest.mark.parametrize("key", sorted({*PATH_KEYS} - {"input.path", "prompt.examples", "output.path"}))
+def test_an_address_is_refused_where_it_is_not_read(key):
+    """It would be taken for the name of a folder."""
+    with pytest.raises(JobError, match=f"{key} takes a path on this machine, and s3://bucket/x is an address"):
+        refuse_addresses(
+            reduce(lambda inner, name: {name: inner}, reversed(key.split(".")), "s3://bucket/x"), "job.toml"
+        )
 
 
 def test_the_home_directory_is_known(place, monkeypatch):

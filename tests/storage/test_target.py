@@ -16,6 +16,7 @@ from batchgen import api
 from batchgen.engine import run as engine_run
 from batchgen.engine.control import Control
 from batchgen.errors import JobError, OutputError
+from batchgen.job.check import check_job
 from batchgen.job.settings import Job
 from batchgen.results.committed import read_results
 from batchgen.simulated import simulated_endpoint
@@ -62,6 +63,12 @@ def job(home, rows=35, **changes):
             **changes,
         }
     )
+
+
+def check(job):
+    """Return what `check` says against the run."""
+    with simulated_endpoint(job) as endpoint:
+        return check_job(job, endpoint=endpoint).problem
 
 
 def run(job, **options):
@@ -250,6 +257,34 @@ def test_read_only_credentials_are_found_out_before_anything_is_paid(s3, home, f
     with pytest.raises(OutputError):
         run(job(home))
     assert not (home / "state" / "batchgen" / "journal.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [(None, None), (403, "access is refused"), (501, "lacks what is needed"), ("unconditional", "ignores the cond")],
+)
+def test_check_finds_out_whether_the_results_could_be_put(s3, home, fault, told):
+    """And leaves nothing there, not even on a server that ignores conditions."""
+    s3.fault = lambda method, path: fault if method == "PUT" else None
+    problem = check(job(home))
+    assert problem is None if told is None else told in problem
+    assert s3.keys("out") == []
+    assert not (home / "state").exists()
+
+
+def test_check_names_who_has_claimed_the_output(s3, home, monkeypatch):
+    """A claim of this machine's own is none."""
+    output = job(home).output
+    target.OutputTarget(output.address, output.directory, "first").claim(fresh=False)
+    assert check(job(home)) is None
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "other"))
+    assert "is claimed by the run of first" in check(job(home))
+    assert s3.keys("out") == ["run/claim.json"]
+
+
+def test_check_names_a_bucket_that_is_not_there(s3, home):
+    """The run would not begin either."""
+    assert "s3://nowhere does not exist" in check(job(home, output={"path": "s3://nowhere/out"}))
 
 
 def test_another_machine_goes_on_with_what_is_published(s3, home, monkeypatch):

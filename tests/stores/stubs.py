@@ -69,6 +69,10 @@ class OssStub(Stub):
                 if name.startswith(prefix)
             )
             self.answer(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode())
+        elif self.command == "POST":
+            self.answer(200, b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>")
+        elif "uploadId=" in query:
+            self.answer(204)
         elif self.command == "PUT":
             if self.refused(found):
                 self.error(*self.exists)
@@ -87,7 +91,7 @@ class OssStub(Stub):
         else:
             self.ranged(found, ETag=f'"{tag(found)}"')
 
-    do_GET = do_PUT = do_HEAD = do_DELETE = serve
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = serve
     exists = 409, "FileAlreadyExists"
 
     def refused(self, found):
@@ -150,6 +154,8 @@ class HubStub(Stub):
         if found := re.fullmatch(r"/datasets/owner/rows/resolve/(\w+)/(.*)", path):
             files = self.commits[int(found[1], 16)]
             return self.ranged(files[found[2]]) if found[2] in files else self.answer(404, X_Error_Code="EntryNotFound")
+        if path == "/api/datasets/owner/rows/auth-check/write":
+            return self.say({})
         if "/preupload/" in path:
             names = [file["path"] for file in json.loads(body)["files"]]
             return self.say({"files": [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names]})

@@ -62,3 +62,30 @@ def test_a_signature_is_never_shown():
     signed = "https://user:pass@host/rows.csv?X-Amz-Signature=abc#f"
     assert shown(signed) == parse_address(signed, InputError).text == "https://host/rows.csv"
     assert shown("rows.csv?x") == "rows.csv?x"
+
+
+@pytest.mark.parametrize("name", ["a b+c%20#x.parquet", "?.csv", "what?.csv", "ü/#1"])
+def test_names_in_stores_are_shown_whole(name):
+    """Only a web address has a query and a fragment."""
+    assert shown(f"s3://rows/{name}") == f"s3://rows/{name}"
+    assert parse_address(f"s3://rows/{name}", InputError).text == f"s3://rows/{name}"
+
+
+@pytest.mark.parametrize("text", ["s3://AKIA123:hush/hush@rows/x.csv", "az://rows/x.csv?sv=2025-01-01&sig=hush"])
+def test_what_gives_access_is_refused_in_an_address_and_not_shown(text):
+    """It would be stored with the run."""
+    with pytest.raises(InputError, match="no place in an address") as refused:
+        parse_address(text, InputError)
+    assert "hush" not in str(refused.value)
+    assert "hush" not in shown(text)
+
+
+def test_the_address_of_other_tools_for_azure_is_put_right():
+    """The account is no part of ours."""
+    with pytest.raises(InputError, match=r"Did you mean az://rows/a/x.csv\?"):
+        parse_address("abfss://rows@account.dfs.core.windows.net/a/x.csv", InputError)
+
+
+def test_a_port_is_no_password():
+    """Whatever signs the path has."""
+    assert shown("https://me:hush@host:8080/rows@v1/x.csv?sig=hush#a") == "https://host:8080/rows@v1/x.csv"

@@ -71,6 +71,16 @@ def test_objects_are_created_and_never_replaced(root):
         assert read_whole(store, key) == body
 
 
+def test_whether_one_may_write_is_asked_without_writing(root):
+    """Beside what is there, and over it."""
+    store = opened(root)
+    create(store, "a/x", b"hello")
+    store.may_write("a/x")
+    store.may_write("b/y")
+    assert [found.key for found in store.listing("")] == ["a/x"]
+    assert read_whole(store, "a/x") == b"hello"
+
+
 def test_a_file_is_put_as_it_lies(root, tmp_path):
     """From a path."""
     (tmp_path / "x").write_bytes(b"z" * 100_000)
