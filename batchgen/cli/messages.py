@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from batchgen.engine.summary import Summary
-from batchgen.job.check import Checked
+from batchgen.engine.summary import AskedLive, Summary
+from batchgen.job.check import Checked, LongRows
 from batchgen.job.reuse import ReusePlan
 from batchgen.text.figures import duration, money
 from batchgen.text.terminal import harmless
@@ -65,6 +65,8 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
             per_thousand = f" ({money(each, summary.currency or '')} per 1,000 answers)"
         simulated = "simulated: " if summary.simulated else ""
         lines.append(f"cost        {simulated}{money(summary.cost, summary.currency or '')}{per_thousand}")
+    if summary.asked_live is not None and summary.asked_live.rows:
+        lines.append(_asked_live_text(summary.asked_live, summary.currency or ""))
     if summary.possibly_billed.requests:
         most = ""
         if summary.possibly_billed.cost:
@@ -96,6 +98,16 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
     elif summary.failed:
         lines.append("The same command with --retry-failed tries the failed rows again.")
     return harmless("\n".join(lines))
+
+
+def _asked_live_text(asked: AskedLive, currency: str) -> str:
+    """Return how many rows were asked at the full price in the lane of batches, and what for."""
+    rows = "1 row of this run was" if asked.rows == 1 else f"{asked.rows:,} rows of this run were"
+    longer = ""
+    if asked.too_long:
+        longer = f" ({asked.too_long:,} longer than a line of a batch may be)"
+    cost = f" for {money(asked.cost, currency)}" if currency else ""
+    return f"            {rows} asked live, at the full price{cost}{longer}"
 
 
 def _endpoint_text(one: Mapping[str, Any], currency: str) -> str:
@@ -143,6 +155,8 @@ def check_text(checked: Checked) -> str:
         lines.append(f"reuse     {_plan_text(checked.reuse, checked.currency or '')}")
     if checked.repeats:
         lines.append(f"repeats   {checked.repeats:,} of the requests are duplicates and are not sent")
+    if checked.asked_live is not None:
+        lines.append(f"live      {_long_text(checked.asked_live, checked.currency or '')}")
     if checked.unaskable:
         lines.append(f"rows that cannot be asked: {checked.unaskable:,}; they will fail with error_kind prompt")
         lines += [f"  row {row}: {reason}" for row, reason in checked.unaskable_examples.items()]
@@ -152,6 +166,13 @@ def check_text(checked: Checked) -> str:
         lines += [f"{name}: {value}" for name, value in request.headers.items()]
         lines.append(json.dumps(request.body, ensure_ascii=False, indent=2))
     return harmless("\n".join(lines))
+
+
+def _long_text(long: LongRows, currency: str) -> str:
+    """Return how many rows are too long for a batch, and what the full price means for them."""
+    rows = "1 row is" if long.rows == 1 else f"{long.rows:,} rows are"
+    most = f", at most {money(long.most, currency)}" if long.most is not None else ""
+    return f"{rows} longer than a line of a batch may be, and asked live, at the full price{most}"
 
 
 def _plan_text(plan: ReusePlan, currency: str) -> str:

@@ -253,6 +253,7 @@ class Books:
             cut=sum(totals.rows for group, totals in sums if group.finish_reason == "length"),
             endpoints=_by_endpoint(sums, figures.endpoints),
             batches=figures.batches,
+            asked_live=figures.asked_live,
             error=error_text(error),
         )
 

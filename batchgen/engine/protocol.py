@@ -14,6 +14,7 @@ from msgspec import Struct
 from batchgen.engine.reporter import Reporter
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.structured_turns import Dialogue
+from batchgen.engine.summary import AskedLive
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import StoppedError
 from batchgen.job.requests import RequestParts
@@ -60,7 +61,8 @@ class EngineFigures(Struct, frozen=True):
     did not; `pace` is what the pacer did, None where nothing was paced; `waits_for` is why nothing is sent at the
     moment, None while requests go out; `retried` counts attempts that failed and are tried again. Of several endpoints,
     `left_out` names those that get no rows now and why; `endpoints` has the counts of each. `batches` are those of the
-    vendor's queue; `handed_in`: the engine has ended although they are open.
+    vendor's queue; `handed_in`: the engine has ended although they are open; `asked_live` are the rows that
+    it did not hand in.
     """
 
     refused: int
@@ -77,6 +79,7 @@ class EngineFigures(Struct, frozen=True):
     endpoints: Sequence[Mapping[str, Any]] = ()
     batches: tuple[BatchShown, ...] = ()
     handed_in: bool = False
+    asked_live: AskedLive | None = None
 
 
 class Engine(Protocol):

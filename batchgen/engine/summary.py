@@ -13,6 +13,15 @@ from batchgen.storage.run_state import Refreshed
 from batchgen.text.storable import json_bytes
 
 
+class AskedLive(Struct, frozen=True):
+    """Rows of a run in the lane of batches that were asked live, at the full price: all of them, what they have cost,
+    and how many were longer than a line of a batch may be. The others are a small rest, or were late or unlucky."""
+
+    rows: int
+    cost: Decimal
+    too_long: int
+
+
 class Summary(Struct, frozen=True, kw_only=True):
     """How a run ended: `run --json`, and what `batchgen.run` returns.
 
@@ -25,7 +34,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     knows, with the rows that have them: whether such answers are whole is for the user to see. `cut` answers
     ended at their longest allowed length. `endpoints` has the figures of each of several endpoints. `batches` are those
     of the vendor's queue, in all sessions; a run whose state is `handed in` has some of them open, and goes on when it
-    is run again.
+    is run again. `asked_live` counts this run's rows only.
     """
 
     state: str
@@ -57,6 +66,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     cut: int = 0
     endpoints: list[dict[str, Any]] = []
     batches: tuple[BatchShown, ...] = ()
+    asked_live: AskedLive | None = None
 
     def to_json(self) -> bytes:
         """Return the object of `run --json`; money as decimal strings."""

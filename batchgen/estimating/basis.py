@@ -24,6 +24,7 @@ from batchgen.estimating.observed import Observations
 from batchgen.estimating.values import Span
 from batchgen.job.parts import JobParts
 from batchgen.money.prices import ModelPrice
+from batchgen.providers.lane import BATCH, LIVE
 from batchgen.tokens.parameters import effective_parameters
 
 FEW_ROWS = 30
@@ -48,9 +49,7 @@ class PricedRows:
         self.census = census
         self.observations = observations
         self.prices: dict[Asked, ModelPrice | None] = {
-            asked: parts.price_of(asked.model)
-            if parts.lane is None
-            else parts.price_of.in_lane(asked.model, parts.lane.name)
+            asked: parts.price_of(asked.model) if parts.lane is None else self._price_in(parts.lane.name, asked)
             for asked in census.groups
             if asked.model
         }
@@ -74,6 +73,9 @@ class PricedRows:
         least, most = census.sampling
         self.band = least * min(low for low, _ in bands), most * max(high for _, high in bands)
 
+    def _price_in(self, lane: str, asked: Asked) -> ModelPrice | None:
+        return self.parts.price_of.in_lane(asked.model, LIVE if asked.too_long and lane == BATCH else lane)
+
     def most_output_tokens(self) -> int | None:
         """Return the most output tokens of all rows together; None if nothing bounds them."""
         total = 0
@@ -85,18 +87,26 @@ class PricedRows:
         return total
 
     def offered(
-        self, answers: Answers | None, *, calibration: float | None = None, lane: str | None = None
+        self,
+        answers: Answers | None,
+        *,
+        calibration: float | None = None,
+        lane: str | None = None,
+        too_long: bool = False,
     ) -> Span[Decimal] | None:
         """Return what all rows cost at their prices, or at those of a lane; None if a model has none.
 
         `answers` are their predicted lengths, None for the longest allowed. `calibration` is the true number of input
-        tokens over the counted one, None where only the counters' bands tell.
+        tokens over the counted one, None where only the counters' bands tell. `too_long`: only those rows that are so
+        for a batch.
         """
         total = Span[Decimal](Decimal(0), Decimal(0), Decimal(0))
         for asked, histogram in self.census.groups.items():
+            if too_long and not asked.too_long:
+                continue
             price = self.prices[asked]
             if lane is not None:
-                price = self.parts.price_of.in_lane(asked.model, lane)
+                price = self._price_in(lane, asked)
             if price is None:
                 return None
             low, high = self.census.counters[asked.model].band if calibration is None else (1.0, 1.0)
@@ -140,6 +150,9 @@ class Basis(Protocol):
     def lane_cost(self, lane: str) -> Span[Decimal] | None:
         """Return the cost in a lane, or in file batches ("batch"); None if a model has none."""
 
+    def too_long_cost(self) -> Span[Decimal] | None:
+        """Return the cost of the rows that are too long for a batch, asked live; None if a model has no price."""
+
     def shared_answers(self) -> Answers | None:
         """Return the lengths of answers that other models are priced with; None if they are only bounded."""
 
@@ -182,6 +195,9 @@ class BoundedBasis:
 
     def lane_cost(self, lane: str) -> Span[Decimal] | None:
         return self.rows.offered(None, lane=lane)
+
+    def too_long_cost(self) -> Span[Decimal] | None:
+        return self.rows.offered(None, lane=LIVE, too_long=True)
 
     def shared_answers(self) -> None:
         return None
@@ -250,6 +266,9 @@ class SampledBasis:
 
     def lane_cost(self, lane: str) -> Span[Decimal] | None:
         return self.rows.offered(self.shared_answers(), calibration=self._calibration, lane=lane)
+
+    def too_long_cost(self) -> Span[Decimal] | None:
+        return self.rows.offered(self.shared_answers(), calibration=self._calibration, lane=LIVE, too_long=True)
 
     def shared_answers(self) -> Answers:
         seen = self.output_tokens()

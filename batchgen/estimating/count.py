@@ -23,7 +23,7 @@ from threading import Lock
 from typing import Any
 
 import pyarrow as pa
-from msgspec import Struct
+from msgspec import Struct, json, structs
 
 from batchgen.engine.reporter import Progress, Reporter
 from batchgen.estimating.draw import Draw
@@ -71,6 +71,11 @@ class Census:
         self.sampling = (1.0, 1.0)
         self._largest: list[tuple[int, int, CountedRow]] = []  # a heap with the shortest row first
 
+    @property
+    def too_long_for_batches(self) -> int:
+        """Rows that do not fit into a line of a batch."""
+        return sum(sum(histogram.rows) for asked, histogram in self.groups.items() if asked.too_long)
+
     def consider(self, number: int, row: CountedRow) -> None:
         """Keep the row if it is among the longest."""
         entry = (row.tokens, -number, row)
@@ -107,6 +112,8 @@ class Ruler:
         self._parameters = parts.job.model.parameters
         self._limits_of = limits_of
         self._counters: dict[str, TokenCounter] = {}
+        self._longest = parts.longest_batched
+        self._beside = 1_000 + len(json.encode(self._parameters))
         self._same = self._bounds_of(parts.model, effective_parameters(self._parameters))
 
     def counter(self, model: str) -> TokenCounter:
@@ -141,7 +148,18 @@ class Ruler:
             tokens += shown or 0
             if shown is None:
                 uncounted[part.kind] = None
+        if self._longest is not None and self._is_longer(prompt):
+            asked = structs.replace(asked, too_long=True)
         return CountedRow(asked, tokens, answer, tuple(uncounted))
+
+    def _is_longer(self, prompt: Prompt) -> bool:
+        """Whether the request is too long for a batch. It is built only where the text alone does not tell."""
+        assert self._longest is not None
+        texts = [message.get("content") for message in prompt.messages]
+        plain = all(isinstance(text, str) for text in texts) and prompt.text is None
+        if plain and 6 * sum(len(str(text)) + 40 for text in texts) + self._beside < self._longest:
+            return False  # each letter takes six bytes at the most
+        return len(self._parts.provider.build_request(prompt, stream=False).body) > self._longest
 
     def _bounds_of(self, model: str, parameters: Mapping[str, Any]) -> tuple[Asked, int | None]:
         price = self._parts.price_of(model) if model else None

@@ -280,6 +280,8 @@ def _put_together(
         input_band=basis.band,
         sampled=len(known.known),
         paid=Paid(seen.settled, seen.paid) if seen is not None else None,
+        asked_live=census.too_long_for_batches,
+        asked_live_cost=basis.too_long_cost() if census.too_long_for_batches else None,
         batch_cost=basis.lane_cost("batch"),
         lanes=lanes_of(parts, basis, cost, times),
         price=price.describe() if price is not None else None,

@@ -9,11 +9,13 @@ from msgspec import Struct
 
 
 class Asked(Struct, frozen=True):
-    """What decides the price of a row besides its length: the model, whether it thinks, what the provider adds."""
+    """What decides the price of a row besides its length: the model, whether it thinks, what the provider adds, and
+    whether it is `too_long` for a line of a batch, so that it is asked live."""
 
     model: str
     thinks: bool
     added: str | None = None
+    too_long: bool = False
 
 
 class CountedRow(Struct, frozen=True, gc=False):

@@ -56,6 +56,12 @@ def _identity(estimate: Estimate) -> list[Fact]:
     ]
     if estimate.rows_too_long:
         facts.append(Fact("too long", f"{estimate.rows_too_long:,} rows do not fit the model", _named(estimate)))
+    if estimate.asked_live:
+        _, expected, most = _amounts(estimate.asked_live_cost, currency)
+        cost = expected if estimate.confidence is not None else f"at most {most}"
+        rows = "1 row is" if estimate.asked_live == 1 else f"{estimate.asked_live:,} rows are"
+        text = f"{rows} longer than a line of a batch may be"
+        facts.append(Fact("long rows", text, f"asked live in the lane batch, at the full price: {cost}, included"))
     if estimate.unaskable:
         first = "; ".join(f"row {row}: {plain(reason, 300)}" for row, reason in estimate.unaskable_examples.items())
         facts.append(

@@ -72,7 +72,8 @@ class Estimate(Struct, frozen=True, kw_only=True):
     the figures come from `sampled` rows, and `confidence` is that of each interval. `input_rule` names the vocabulary
     or rule; the true count lies between `input_tokens` × `input_band`. `paid` is what is settled already, a part of
     `cost`. `reused` rows take an earlier answer, which saves about `saved`; they are in no other figure.
-    `lanes` are those that the model has where the job asks it, if there is more than one.
+    `asked_live` rows are too long for a batch: in that lane they are asked live, for `asked_live_cost`, which is in the
+    figures. `lanes` are those that the model has where the job asks it, if there is more than one.
     """
 
     rows: int
@@ -98,6 +99,8 @@ class Estimate(Struct, frozen=True, kw_only=True):
     paid: Paid | None = None
     reused: int = 0
     saved: Decimal | None = None
+    asked_live: int = 0
+    asked_live_cost: Span[Decimal] | None = None
     batch_cost: Span[Decimal] | None = None
     lanes: list[LaneCost] = []
     price: str | None = None

@@ -44,6 +44,11 @@ class BatchSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         megabytes = limits.file_bytes if self.megabytes is None else int(self.megabytes * _MEGABYTE)
         return rows, min(megabytes, int(limits.file_bytes * _SHARE_OF_LIMIT))
 
+    def longest_line(self, limits: BatchLimits) -> int:
+        """Return how many bytes a line of a file may have."""
+        _, most = self.largest_file(limits)
+        return min(most, limits.line_bytes or most)
+
 
 def check_batch(settings: BatchSettings, limits: BatchLimits | None, vendor: str) -> None:
     """Raise `JobError` for times that cannot be read, and for what a vendor's batches cannot be; `limits` are those of

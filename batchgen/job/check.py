@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -57,11 +58,20 @@ class ResponseShape(Struct, frozen=True):
     parsed: dict[str, str]
 
 
+class LongRows(Struct, frozen=True):
+    """Rows whose requests are longer than a line of a batch may be, and the most that they can cost, asked live; None
+    where no price is known or nothing bounds it."""
+
+    rows: int
+    most: Decimal | None
+
+
 class Checked(Struct, frozen=True):
     """What `check` found. `unaskable` rows will fail with `error_kind` `prompt`; `problem` is what `run` would refuse.
 
     `repeats` is the number of rows with the same request as an earlier one, which are not sent; None if duplicate
-    requests are not looked for. `reuse` says what earlier answers leave to be asked.
+    requests are not looked for. `reuse` says what earlier answers leave to be asked; `asked_live` are rows that do not
+    fit into a batch, where the job's lane has these.
     """
 
     job: str
@@ -81,6 +91,7 @@ class Checked(Struct, frozen=True):
     response: ResponseShape | None = None
     repeats: int | None = None
     reuse: ReusePlan | None = None
+    asked_live: LongRows | None = None
 
     def to_json(self) -> bytes:
         """Return everything as one JSON object."""
@@ -104,7 +115,7 @@ def _checked(
     job: Job, parts: JobParts, problem: str | None, show: int, reuse: Reuse | None, *, update: bool
 ) -> Checked:
     scan = scanned(parts)
-    requests, unaskable, examples, over_budget, plan, repeats = _render(parts, show, reuse)
+    requests, unaskable, examples, over_budget, plan, repeats, long = _render(parts, show, reuse)
     if scan.rows and unaskable == scan.rows:
         first = next(iter(examples.items()))
         problem = f"None of the {scan.rows:,} rows can be asked; row {first[0]}: {first[1]}"
@@ -138,6 +149,7 @@ def _checked(
         response=_response(parts.answers) if parts.answers is not None else None,
         repeats=repeats,
         reuse=plan,
+        asked_live=long,
     )
 
 
@@ -149,16 +161,21 @@ def _response(answers: StructuredAnswers) -> ResponseShape:
 
 def _render(
     parts: JobParts, show: int, reuse: Reuse | None
-) -> tuple[list[Shown], int, dict[int, str], str | None, ReusePlan | None, int | None]:
+) -> tuple[list[Shown], int, dict[int, str], str | None, ReusePlan | None, int | None, LongRows | None]:
     """Render all rows. Return the first requests, the number of rows without a prompt and the reasons for the first of
-    those, the first request that exceeds the budget (None if all fit), what is reused, and the number of repeats."""
+    those, the first request that exceeds the budget (None if all fit), what is reused, the number of repeats, and the
+    rows that are too long for a batch."""
     repeated = RepeatCount() if parts.dedupe else None
     shown: list[Shown] = []
     unaskable = reused = asked = 0
     examples: dict[int, str] = {}
     over_budget: str | None = None
     budget = parts.job.limits.budget
-    worst_case = WorstCase(parts.price_of, parts.model, parts.job.model.parameters)
+    worst_case = WorstCase(parts.price_of.reserved, parts.model, parts.job.model.parameters)
+    live = WorstCase(parts.price_of, parts.model, parts.job.model.parameters)
+    longest = parts.longest_batched if _batched(parts) else None
+    long, cost = 0, Decimal(0)
+    bounded = not parts.model or parts.price_of(parts.model) is not None
     for batch in parts.source.batches(0, prompt_columns(parts)):
         for row, prompt in rendered(parts, batch):
             if isinstance(prompt, str):
@@ -182,8 +199,16 @@ def _render(
                 continue
             if len(shown) < show:
                 shown.append(_shown(parts, row, whole))
+            if longest is None and (budget is None or over_budget is not None):
+                continue
+            request = _request(parts, whole)
+            asked_live = longest is not None and len(request.body) > longest
+            worst = (live if asked_live else worst_case)(request, whole)
+            if asked_live:
+                long += 1
+                bounded = bounded and not isinstance(worst, Unbounded)
+                cost += Decimal(0) if isinstance(worst, Unbounded) else worst
             if budget is not None and over_budget is None:
-                worst = worst_case(_request(parts, whole), whole)
                 if isinstance(worst, Unbounded):
                     over_budget = f"Row {row}: {worst.reason}"
                 elif worst > budget:
@@ -200,12 +225,16 @@ def _render(
         asked -= repeats or 0
         each = reuse.mean_cost()
         plan = ReusePlan(asked, reused, reuse.saved if reused else None, None if each is None else each * asked)
-    return shown, unaskable, examples, over_budget, plan, repeats
+    too_long = LongRows(long, cost if bounded else None) if long else None
+    return shown, unaskable, examples, over_budget, plan, repeats, too_long
+
+
+def _batched(parts: JobParts) -> bool:
+    return parts.lane is not None and parts.lane.batch is not None
 
 
 def _request(parts: JobParts, prompt: Prompt) -> Request:
-    batched = parts.lane is not None and parts.lane.batch is not None
-    stream = not batched and (parts.job.model.stream or parts.provider.must_stream(prompt.model or parts.model))
+    stream = not _batched(parts) and (parts.job.model.stream or parts.provider.must_stream(prompt.model or parts.model))
     return parts.provider.build_request(prompt, stream=stream)
 
 

@@ -27,7 +27,7 @@ from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.providers import default_base_url, lane_of, open_batches, open_provider, vendor_of
 from batchgen.providers.batch_api import BatchApi
-from batchgen.providers.lane import Lane
+from batchgen.providers.lane import BATCH, Lane
 from batchgen.providers.protocol import ModelSettings, Provider
 from batchgen.providers.request_key import RequestKeys
 from batchgen.providers.request_parts import from_column
@@ -37,6 +37,9 @@ from batchgen.text.figures import money
 from batchgen.tokens.parameters import effective_parameters
 from batchgen.transport.route import check_url
 from batchgen.values import Message
+
+_BESIDE_THE_REQUEST = 100
+"""About how many bytes a line of a batch has beside the request."""
 
 
 class RequestParts(Struct, frozen=True, kw_only=True):
@@ -91,6 +94,18 @@ class RequestParts(Struct, frozen=True, kw_only=True):
         if self.lane is None or self.lane.batch is None:
             return None
         return open_batches(self.job.model.provider, self.keys.settings, self.lane, self.provider, trial=trial)
+
+    @property
+    def longest_batched(self) -> int | None:
+        """About how many bytes a request may have in the lane of batches, whether it is the job's or not; longer ones
+        are asked live there. None where the job has no such lane."""
+        model = self.job.model
+        try:
+            lane = lane_of(BATCH, model.provider, model.base_url)
+        except JobError:
+            return None
+        terms = None if lane is None else lane.batch
+        return None if terms is None else self.job.batch.longest_line(terms.limits) - _BESIDE_THE_REQUEST
 
     @property
     def currency(self) -> str | None:
@@ -280,7 +295,7 @@ def check_budget(job: Job, model: str, prices: JobPrices) -> list[str]:
         return []
     lane = lane_of(job.model.lane, job.model.provider, job.model.base_url)
     parameters = job.model.parameters if lane is None else lane.parameters(job.model.parameters)
-    worst = WorstCase(prices, model, parameters).of_job()
+    worst = WorstCase(prices.reserved, model, parameters).of_job()
     if isinstance(worst, Unbounded):
         raise JobError(worst.reason)
     if {"max_tokens", "max_completion_tokens"} & effective_parameters(job.model.parameters).keys():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from batchgen.money.prices import ModelPrice, PriceTable
 
+BATCH = "batch"
 _NAMES_KEPT = 1_000
 
 
@@ -38,6 +39,13 @@ class JobPrices:
         price = self._table.find(name, self._region)
         price = None if price is None else price.in_lane(lane)
         return None if price is not None and self.currency not in (None, price.currency) else price
+
+    def reserved(self, name: str) -> ModelPrice | None:
+        """Return the price that a request is reserved at in the job's lane.
+
+        Replies are priced by the class of service that they name (`billed_in`); before there is one, the lane tells.
+        """
+        return (self.in_lane(name, BATCH) if self._lane == BATCH else None) or self(name)
 
     def __call__(self, name: str) -> ModelPrice | None:
         """Return the price of the model of this name."""

@@ -32,7 +32,6 @@ from batchgen.engine.work import RowInProgress
 from batchgen.errors import BudgetStop, StoppedError
 from batchgen.job.settings import LimitSettings
 from batchgen.money.reservation import Reservations
-from batchgen.providers.lane import BATCH
 from batchgen.storage.batch_files import batch_files
 from batchgen.storage.batch_table import BatchRecord
 from batchgen.values import Result
@@ -79,7 +78,7 @@ class BatchEngine:
         requests = parts.requests
         reservations = Reservations(
             parts.budget,
-            price_of=lambda name: requests.price_of.in_lane(name, BATCH) or requests.price_of(name),
+            price_of=requests.price_of.reserved,
             model=requests.model,
             parameters=requests.parameters,
             currency=requests.currency or "",
@@ -362,6 +361,7 @@ class BatchEngine:
             ),
             batches=tuple(shown(record) for record in records),
             handed_in=self._handed_in,
+            asked_live=self._live.asked_live(self._staging.too_long),
         )
         if live is None:
             return figures

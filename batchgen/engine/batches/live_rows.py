@@ -4,17 +4,40 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from itertools import islice
 
 import anyio
 
 from batchgen.engine.protocol import Engine, EngineParts, Outlet
+from batchgen.engine.summary import AskedLive
 from batchgen.engine.work import RowInProgress
+from batchgen.money.ledger import Charges
 from batchgen.storage.batch_table import BatchTable
 from batchgen.values import Result
 
 CHUNK_ROWS = 500
 """Rows taken from a source at a time: the others stay on disk."""
+
+
+class _Counted:
+    """Where results of rows that were asked live go: they are counted on the way."""
+
+    def __init__(self, out: Outlet, live: LiveRows) -> None:
+        self._out = out
+        self._live = live
+        self.wait_for_room = out.wait_for_room
+
+    @property
+    def congested(self) -> bool:
+        return self._out.congested
+
+    def emit(self, result: Result) -> RowInProgress | None:
+        self._live.ended(1, (result.input_cost, result.output_cost))
+        return self._out.emit(result)
+
+    def spend(self, charges: Charges) -> None:
+        self._out.spend(charges)
 
 
 class LiveRows:
@@ -31,6 +54,7 @@ class LiveRows:
         self._chunk: deque[RowInProgress] = deque()
         self._news = anyio.Event()
         self._closed = False
+        self._ended, self._cost = 0, Decimal(0)
         self.asked = 0
         self.engine: Engine | None = None
 
@@ -52,7 +76,17 @@ class LiveRows:
             await self._news.wait()
         engine = self.engine = self._build(self._parts)
         await self._table.live_rows_begin(engine.most_in_flight)
-        await engine.run(self, out)
+        await engine.run(self, _Counted(out, self))
+
+    def asked_live(self, too_long: int) -> AskedLive | None:
+        """Return what was asked live so far; None for nothing."""
+        return AskedLive(self._ended, self._cost, too_long) if self.asked or too_long else None
+
+    def ended(self, rows: int, costs: Iterable[Decimal | None]) -> None:
+        """Count rows that have ended, and what they have cost."""
+        self._ended += rows
+        for cost in costs:
+            self._cost += cost or 0
 
     def close(self) -> None:
         """No more rows come."""

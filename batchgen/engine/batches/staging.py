@@ -60,8 +60,10 @@ class Staging:
         self._open: dict[str, StagingFile] = {}
         self._next = max(tools.table.records, default=0) + 1
         self.most_rows, self.most_bytes = tools.settings.largest_file(tools.api.limits)
+        self._longest_line = tools.settings.longest_line(tools.api.limits)
         self.refused_row: tuple[Decimal, Prompt] | None = None
-        self._noted_long = False
+        self.too_long = 0
+        """Rows whose request is longer than a line may be."""
         self.closed = False
         """Whether no more rows are handed in: they stay pending."""
 
@@ -99,7 +101,7 @@ class Staging:
         await self._make_room(group, len(request.body), tokens)
         file = self._open.get(group) or await self._begin(group, request.model)
         line = tools.api.line(tools.custom_id(file.files.number, len(file.files.members)), request)
-        most = min(self.most_bytes, tools.api.limits.line_bytes or self.most_bytes)
+        most = min(self.most_bytes, self._longest_line)
         try:
             body = encode_row(StagedRow(work.row, work.key, first, Decimal(0), turns, work.tally.attempts, rounds))
         except (OverflowError, TypeError, UnicodeEncodeError):
@@ -125,9 +127,9 @@ class Staging:
         return "staged"
 
     def _ask_live(self, work: RowInProgress) -> None:
-        if not self._noted_long:
-            self._noted_long = True
-            self._tools.tell("Rows whose request is longer than a line of a batch may be are asked live.")
+        if not self.too_long:
+            self._tools.tell("Rows whose request is too long for a line of a batch are asked live, at the full price.")
+        self.too_long += 1
         self._live.add([work])
 
     def _hold(self, request: Request, prompt: Prompt) -> Decimal | None:

@@ -1,14 +1,20 @@
 """What a run does live it does by batches: repairs, votes, duplicates, budget, updates, retries, pilots, ends."""
 
 import json
+import re
+from decimal import Decimal
 
 import anyio
 import pytest
 
 import batchgen
 from batchgen.api import arun
+from batchgen.cli.messages import check_text, summary_text
 from batchgen.engine.control import Control
 from batchgen.errors import OutputError
+from batchgen.estimating.estimate import estimate
+from batchgen.estimating.show import estimate_text
+from batchgen.job.check import check_job
 from tests.engine.batches.conftest import answers, books_agree, price_of
 from tests.engine.batches.virtual import Live, VirtualVendor
 
@@ -224,3 +230,44 @@ def test_a_line_that_is_too_long_is_asked_live(job, server):
     assert (done.state, done.succeeded) == ("complete", 10)
     lanes = server.stats()["billed_lanes"]
     assert (lanes["live"]["requests"], lanes["batch"]["requests"]) == (1, 9)
+    assert (done.asked_live.rows, done.asked_live.too_long) == (1, 1)
+    assert done.asked_live.cost == price_of(lanes["live"], "1")
+    assert "1 row of this run was asked live, at the full price for" in summary_text(done)
+
+
+def test_rows_that_are_too_long_are_told_before(job):
+    """`check` says how many there are and what they can cost, `estimate` prices them live in the lane of batches."""
+    long, short = "x" * 2000, [f"row {n}" for n in range(9)]
+    made = job(texts=[long, *short], batch={"megabytes": 0.0015})
+    checked = check_job(made)
+    assert checked.asked_live.rows == 1
+    alone = check_job(job(texts=[long], batch={"megabytes": 0.0015})).asked_live.most
+    assert checked.asked_live.most == alone > 0
+    assert "1 row is longer than a line of a batch may be, and asked live" in check_text(checked)
+    assert check_job(job(texts=[long, *short])).asked_live is None
+    found = estimate(made)
+    mixed, live = ({lane.lane: lane.cost for lane in found.lanes}[name] for name in ("batch", "live"))
+    assert found.asked_live == 1
+    assert mixed == found.cost
+    rest = estimate(job(texts=short, batch={"megabytes": 0.0015}))
+    assert mixed.high == rest.cost.high + found.asked_live_cost.high
+    assert live.high == 2 * rest.cost.high + found.asked_live_cost.high
+    assert "1 rows" not in estimate_text(found)
+
+
+def test_the_budget_counts_rows_at_the_price_of_the_lane(job):
+    """Also where only a row alone is looked at, and in what is said of answers without a limit."""
+    model = {"input": 2.0, "cache_write": 2.0, "output": 8.0, "currency": "USD", "lanes": {"batch": 0.5}}
+    table = {"pricing": {"models": {"m": {**model, "max_output": 1000, "max_input": 1000}}}}
+    notes = check_job(job(model={"parameters": {}}, limits={"budget": 1.0}, **table)).notes
+    (said,) = [note for note in notes if note.startswith("limits.budget")]
+    live = check_job(job(lane="live", model={"parameters": {}}, limits={"budget": 1.0}, **table)).notes
+    assert amount_of(said) * 2 == amount_of(*[note for note in live if note.startswith("limits.budget")])
+    small = {"limits": {"budget": 0.005}, "model": {"parameters": {"max_tokens": 1000}}}
+    assert check_job(job(**small)).problem is None
+    assert "Row 0 alone" in check_job(job(lane="live", **small)).problem
+
+
+def amount_of(text):
+    """Return the first amount of dollars in a text."""
+    return Decimal(re.search(r"\$?([0-9.]+[0-9])", text.split("longest answer of m, ")[1]).group(1))
