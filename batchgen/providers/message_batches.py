@@ -108,8 +108,9 @@ class MessageBatches:
         return ApiCall("GET", self._url(_PATH, {"limit": _PAGE}), self._headers)
 
     def is_of(self, status: BatchStatus, intent: BatchIntent) -> bool | None:
-        """Only the ids in the results can confirm it; a batch of another size is another one."""
-        return None if status.total in (None, intent.rows) else False
+        """Only the ids in the results can tell. A running batch of another size is another one; once it has ended,
+        rows may be missing from the counts, and the ids can be looked at."""
+        return None if not status.total or status.total == intent.rows or status.phase == "ended" else False
 
     def cancel(self, batch_id: str) -> ApiCall:
         return ApiCall("POST", self._url(f"{_batch(batch_id)}/cancel"), self._headers)

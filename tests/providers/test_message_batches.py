@@ -50,6 +50,17 @@ def test_ids_that_are_not_taken(custom_id):
         API.line(custom_id, request_of(WIRE))
 
 
+def test_whether_a_listed_batch_is_the_one_that_was_to_be_created():
+    """Only its results can tell, also where rows are missing from its counts or these are zero; a running batch of
+    another size is another one."""
+    other = {"request_counts": BATCH["request_counts"] | {"processing": 5}}
+    zero = {"request_counts": dict.fromkeys(BATCH["request_counts"], 0)}
+    fewer = {"request_counts": ENDED["request_counts"] | {"errored": 0}}
+    assert API.is_of(API.read_batch(shown(BATCH | other)), INTENT) is False
+    for undecided in (BATCH, BATCH | zero, ENDED, ENDED | zero, ENDED | fewer):
+        assert API.is_of(API.read_batch(shown(undecided)), INTENT) is None
+
+
 def test_a_batch():
     """Its counts are those of all rows; results are fetched from our own address, where the key may go."""
     running = API.read_batch(shown(BATCH))

@@ -25,6 +25,9 @@ from batchgen.values import ApiCall, Failure, FailureKind
 BEFORE_S = 300.0
 """A vendor's clock may be so far behind: a batch created that much before its call is looked at too."""
 
+LATEST_S = 3_600.0
+"""No batch is created so long after its call."""
+
 MOST_PAGES = 500
 MOST_UPLOADS = 3
 
@@ -231,7 +234,8 @@ class HandingIn:
             if page is None:
                 return self._later(record)
             for status in page.batches:
-                if status.id in taken or (status.created_s is not None and status.created_s < since_s):
+                since_intent_s = (status.created_s or now_s) - (record.intent_s or now_s)
+                if status.id in taken or not -BEFORE_S <= since_intent_s <= LATEST_S:
                     continue
                 ours = tools.api.is_of(status, intent)
                 if ours is None:
