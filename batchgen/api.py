@@ -35,6 +35,7 @@ from batchgen.job.settings import Job, LimitSettings
 from batchgen.job.spooled_input import input_for_run
 from batchgen.job.stored import keep_scan, scanned, store_job
 from batchgen.results.carried_review import carry_review
+from batchgen.storage.batch_table import BatchShown
 from batchgen.storage.earlier_runs import stored_runs
 from batchgen.storage.own_files import REVIEW_FILE
 from batchgen.storage.run_directory import RunDirectory
@@ -173,6 +174,7 @@ class _Publishing:
 
     def __init__(self, target: OutputTarget) -> None:
         self.interrupt = target.interrupt
+        self.batches: Sequence[BatchShown] = ()
 
     def change_limits(self, limits: LimitSettings) -> None:
         """Nothing is sent any more."""

@@ -179,11 +179,13 @@ async def run_under_signals(
     import anyio
 
     from batchgen.api import arun
+    from batchgen.cli.messages import interrupted_text
     from batchgen.engine.control import Control
 
     control = Control()
 
     async def obey() -> None:
+        interrupted = False
         watched = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
         with anyio.open_signal_receiver(*watched) as signals:
             ready.set()
@@ -192,7 +194,11 @@ async def run_under_signals(
                     if not control.attached:  # the input is being read by threads that cannot be stopped
                         click.echo("Interrupted; nothing was sent.", err=True)
                         os._exit(EXIT_INTERRUPTED)
-                    reporter.note("Interrupted: waiting for what is in flight. Once more stops at once.")
+                    twice, interrupted = interrupted, True
+                    directory, mode = str(job.output.directory), options.get("mode")
+                    reporter.note(
+                        interrupted_text(control.open_batches, directory, again=twice, cancels=mode == "cancel")
+                    )
                     control.interrupt()
                 else:
                     try:
@@ -214,6 +220,9 @@ async def run_under_signals(
         tasks.cancel_scope.cancel()
     if isinstance(summary, BatchgenError):
         raise summary
+    if summary.state == "interrupted":  # what is left takes a moment, and says how to go on
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return summary
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from batchgen.engine.summary import AskedLive, Summary
 from batchgen.job.check import Checked, LongRows
 from batchgen.job.reuse import ReusePlan
+from batchgen.storage.batch_table import BatchShown
 from batchgen.text.figures import duration, money
 from batchgen.text.terminal import harmless
 
@@ -87,10 +88,9 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
         if summary.failed > len(failed):
             lines.append(f"  and {summary.failed - len(failed):,} more: batchgen report {summary.output}")
     lines.append(f"results     {summary.output}/results")
-    there = [batch for batch in summary.batches if batch.state in ("creating", "open", "ended")]
+    there = [batch for batch in summary.batches if batch.at_vendor]
     if summary.state != "complete" and there:
-        batches = "1 batch is" if len(there) == 1 else f"{len(there):,} batches are"
-        lines.append(f"{batches} open at the vendor, with {sum(batch.rows for batch in there):,} rows")
+        lines.append(f"{_open_text(there)}.")
     if summary.state != "complete":
         lines.append((summary.error or {}).get("remedy") or "Running the same command again goes on from here.")
         if there:
@@ -98,6 +98,32 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
     elif summary.failed:
         lines.append("The same command with --retry-failed tries the failed rows again.")
     return harmless("\n".join(lines))
+
+
+def _open_text(batches: Sequence[BatchShown]) -> str:
+    """Say that batches are open, and what that means."""
+    rows = sum(batch.rows for batch in batches)
+    if len(batches) == 1:
+        return f"1 batch with {rows:,} rows stays open at the vendor, which goes on with it and bills it"
+    return (
+        f"{len(batches):,} batches with {rows:,} rows stay open at the vendor, which goes on with them and bills them"
+    )
+
+
+def interrupted_text(batches: Sequence[BatchShown], directory: str, *, again: bool, cancels: bool) -> str:
+    """Return what is said when a run is interrupted; `again`: it was before.
+
+    `batches` are open, and go on; `cancels`: they were to be cancelled.
+    """
+    if again:
+        return "Interrupted again: what is in flight is given up, and may be billed."
+    if not batches:
+        return "Interrupted: waiting for what is in flight. Once more stops at once."
+    cancel = f"batchgen cancel {shlex.quote(directory)}"
+    ways = f"The same command collects the answers; {cancel} ends what is open."
+    if cancels:
+        ways = f"{cancel} once more cancels and collects the rest."
+    return f"Interrupted. {_open_text(batches)}. {ways} Once more stops at once."
 
 
 def _asked_live_text(asked: AskedLive, currency: str) -> str:

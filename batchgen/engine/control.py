@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from batchgen.job.settings import LimitSettings
+from batchgen.storage.batch_table import BatchShown
 
 
 class Controlled(Protocol):
@@ -15,6 +17,10 @@ class Controlled(Protocol):
 
     def change_limits(self, limits: LimitSettings) -> None:
         """Go on with other limits from now on."""
+
+    @property
+    def batches(self) -> Sequence[BatchShown]:
+        """The batches of the vendor's queue, open or not."""
 
 
 class Control:
@@ -44,6 +50,11 @@ class Control:
         self._limits = limits
         if self._run is not None:
             self._run.change_limits(limits)
+
+    @property
+    def open_batches(self) -> Sequence[BatchShown]:
+        """The batches that the vendor may be working on; they go on when the run is interrupted."""
+        return [] if self._run is None else [batch for batch in self._run.batches if batch.at_vendor]
 
     @property
     def attached(self) -> bool:

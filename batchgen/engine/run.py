@@ -32,7 +32,7 @@ from batchgen.job.reuse import Reuse
 from batchgen.job.settings import LimitSettings
 from batchgen.job.shared_prefix import shared_prefix
 from batchgen.source import Scan
-from batchgen.storage.batch_table import BatchTable
+from batchgen.storage.batch_table import BatchShown, BatchTable
 from batchgen.storage.earlier_runs import stored_path
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import SHARD_ROWS, cut, first_needed_row
@@ -171,7 +171,12 @@ class _Running:
         self._parts = parts
         self._books = books
         self.interrupt = engine.interrupt
+        self._figures = engine.figures
         self._change = engine.change
+
+    @property
+    def batches(self) -> Sequence[BatchShown]:
+        return self._figures().batches
 
     def change_limits(self, limits: LimitSettings) -> None:
         """Go on with other limits from now on. Raises `JobError` for a budget that could not be kept."""

@@ -21,6 +21,8 @@ from batchgen.storage.place import MARK_LETTERS, keep_place
 BatchState = Literal["planned", "uploading", "uploaded", "creating", "open", "ended", "collected", "cleaned"]
 """How far a batch is. `uploading` and `creating` are written before the call, whose reply may never come."""
 
+AT_VENDOR: tuple[BatchState, ...] = ("creating", "open", "ended")
+
 _CREATE = """CREATE TABLE IF NOT EXISTS batches (  -- what was handed to the vendor's batch queue, or is to be
     number INTEGER PRIMARY KEY,
     body BLOB NOT NULL,     -- BatchRecord as MessagePack
@@ -78,7 +80,7 @@ class BatchRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def at_vendor(self) -> bool:
         """Whether the vendor may be working on it."""
-        return self.state in ("creating", "open", "ended")
+        return self.state in AT_VENDOR
 
 
 class BatchShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,6 +98,11 @@ class BatchShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ended_s: float | None = None
     cancelled: bool = False
     reason: str | None = None
+
+    @property
+    def at_vendor(self) -> bool:
+        """Whether the vendor may be working on it."""
+        return self.state in AT_VENDOR
 
 
 def read_batches(journal: Journal) -> list[tuple[BatchRecord, array[int]]]:

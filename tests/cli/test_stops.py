@@ -3,11 +3,15 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
+from batchgen.cli.messages import interrupted_text
 from batchgen.simulator import expected_answer
+from batchgen.storage.batch_table import BatchShown
 from tests.cli.conftest import KEY, results_of
 from tests.inputs import messages, write_csv
 from tests.waiting import wait_until
@@ -226,3 +230,44 @@ def test_status_tells_where_a_run_stands(command, simulator, job, tmp_path):
     process.wait()
     killed = command("status", "out", "--json")
     assert json.loads(killed.stdout)["held_by"] is None
+
+
+def open_batch(number, **changed):
+    """Return a batch of five rows that is open at the vendor."""
+    return BatchShown(**{"number": number, "state": "open", "rows": 5, **changed})
+
+
+def test_what_is_said_of_open_batches_at_an_interruption():
+    """They go on at the vendor and are billed there; which command collects them, and which ends them."""
+    one = interrupted_text([open_batch(1)], "my out", again=False, cancels=False)
+    assert "1 batch with 5 rows stays open at the vendor" in one
+    assert "The same command collects" in one
+    assert "batchgen cancel 'my out' ends" in one
+    more = interrupted_text([open_batch(1), open_batch(2)], "out", again=False, cancels=True)
+    assert "2 batches with 10 rows stay open" in more
+    assert "batchgen cancel out once more" in more
+    assert "given up" in interrupted_text([open_batch(1)], "out", again=True, cancels=False)
+    assert "in flight" in interrupted_text([], "out", again=False, cancels=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_with_open_batches_is_interrupted_twice(tmp_path, number):
+    """However soon the second signal comes: the summary is written, the batches are found again."""
+    table = write_csv(tmp_path / "in.csv", [f"row {n}" for n in range(20)])
+    job = tmp_path / "job.toml"
+    job.write_text(
+        f'name = "j"\n[input]\npath = "{table}"\n[prompt]\nuser = "{{{{ text }}}}"\n'
+        '[model]\nprovider = "openai"\nname = "m"\nlane = "batch"\n'
+        f'[pricing]\nfree = true\n[output]\npath = "{tmp_path / "out"}"\n'
+    )
+    command = [sys.executable, "-m", "batchgen", "run", str(job), "--simulate", "--no-progress"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        state = tmp_path / "out" / "run.json"
+        wait_until(lambda: state.is_file() and '"state": "open"' in state.read_text())
+        run.send_signal(number)
+        assert "stays open at the vendor" in run.stderr.readline()
+        run.send_signal(number)
+        said, _ = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "1 batch with 20 rows stays open at the vendor" in said
+    assert f"batchgen cancel {tmp_path / 'out'}" in said

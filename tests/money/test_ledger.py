@@ -126,6 +126,7 @@ def test_summary_json():
         "cut": 0,
         "endpoints": [],
         "batches": [],
+        "asked_live": None,
         "simulated": False,
     }
 
