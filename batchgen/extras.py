@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shlex
 import shutil
@@ -36,6 +37,20 @@ def missing(extra: str, *modules: str) -> str | None:
         return None
     names = [requirement.partition(">")[0] for requirement in lacking]
     return f"{' and '.join(names)} (extra {extra}): {_pip()} install {shlex.join(lacking)}"
+
+
+def unusable(extra: str, *modules: str) -> str | None:
+    """Return what `missing` says, or which module is there and cannot be imported, and how to install it anew."""
+    if (lacking := missing(extra, *modules)) is not None:
+        return lacking
+    for module in modules or EXTRAS[extra]:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # whatever a damaged installation raises
+            wanted = EXTRAS[extra][module]
+            name, again = wanted.partition(">")[0], f"{_pip()} install --force-reinstall {shlex.quote(wanted)}"
+            return f"{name} (extra {extra}), which is installed and cannot be imported ({error}): {again}"
+    return None
 
 
 def _is_there(module: str) -> bool:

@@ -19,11 +19,27 @@ TEXT_BYTES = 4_000_000
 """The longest text of one file."""
 
 
+_MARKS = (
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+_WHAT = {
+    "office": "a document of this form is not read here: save it as PDF",
+    "archive": "an archive is not unpacked here: unpack it and name its files",
+    "video": "videos are not sent: draw single pictures of it",
+    "winmail.dat": "Outlook has packed the attachments of its mail into it: unpack it, for example with tnef",
+}
+_FOREIGN_SHARE, _FOREIGN_LEAST = 0.3, 7
+"""The share and number of bytes beyond ASCII up to which a text that is not UTF-8 counts as a western language."""
+
+
 class Attachments(Struct, frozen=True):
-    """The files of a job's rows: `folder` is where paths begin, `limits` what the provider takes."""
+    """The files of a job's rows: `folder` is where paths begin, if they may be used; `limits` are the provider's."""
 
     settings: AttachSettings
-    folder: Path
+    folder: Path | None
     limits: AttachmentLimits
 
     def read(self, value: Any) -> tuple[Attachment, ...]:
@@ -50,6 +66,11 @@ class Attachments(Struct, frozen=True):
                 texts.append(f"(The file {attachment.name} is attached and cannot be shown.)")
         if len(pictures) > self.limits.most:
             return _failed(f"{len(pictures):,} pictures are more than the {self.limits.most:,} that the provider takes")
+        size = sum(len(text) for part in pictures for inner in part.values() if not isinstance(inner, str)
+                   for text in inner.values())  # fmt: skip
+        if size > self.limits.request:
+            most = f"{self.limits.request / 1e6:,.0f} MB that the provider takes in a request"
+            return _failed(f"its pictures and recordings have {size / 1e6:,.1f} MB as base64, more than the {most}")
         return msgspec.structs.replace(prompt, messages=_joined(prompt.messages, pictures, texts), attached=())
 
     def _parts(self, attachment: Attachment) -> Iterator[dict[str, Any] | str]:
@@ -67,8 +88,12 @@ class Attachments(Struct, frozen=True):
             yield self._recording(data, attachment)
         elif attachment.kind == "text":
             yield _titled(attachment.name, _text(data, attachment.name))
+        elif attachment.form == "docx":
+            from batchgen.attachments.word import docx_text
+
+            yield _titled(attachment.name, docx_text(data, attachment.name, TEXT_BYTES))
         else:
-            what = "it is no picture, PDF, recording or text"
+            what = _WHAT.get(attachment.form, "it is no picture, PDF, recording or text of a known form")
             raise AttachmentError(f'{attachment.name}: {what} (attach.unreadable = "name" sends the row without it)')
 
     def _picture(self, url: str) -> dict[str, Any]:
@@ -94,8 +119,9 @@ class Attachments(Struct, frozen=True):
 
     def _recording(self, data: bytes, attachment: Attachment) -> dict[str, Any]:
         if attachment.form not in self.limits.audio:
-            taken = " and ".join(sorted(self.limits.audio)) or "none"
-            raise AttachmentError(f"{attachment.name}: the provider takes no recordings of this form, but {taken}")
+            taken = " and ".join(sorted(self.limits.audio))
+            what = f"of the form {attachment.form}, but {taken}" if taken else "at all"
+            raise AttachmentError(f"{attachment.name}: the provider takes no recordings {what}")
         if len(data) > self.limits.bytes:
             raise AttachmentError(_too_large(attachment.name, len(data), self.limits.bytes))
         return {
@@ -121,12 +147,20 @@ def _bytes(attachment: Attachment) -> bytes:
 def _text(data: bytes, name: str) -> str:
     if len(data) > TEXT_BYTES:
         raise AttachmentError(_too_large(name, len(data), TEXT_BYTES))
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding, "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
+        pass
+    text = data.decode("utf-8", "replace")
+    broken, foreign = text.count("\N{REPLACEMENT CHARACTER}"), sum(letter > "\x7f" for letter in text)
+    if 2 * broken <= foreign:  # UTF-8 with some damage
+        return text
+    if sum(byte > 0x7F for byte in data) > max(_FOREIGN_LEAST, _FOREIGN_SHARE * len(data)):
+        raise AttachmentError(f"{name}: the encoding of the text is not known; save it as UTF-8")
+    return data.decode("cp1252", "replace")
 
 
 def _too_large(name: str, size: int, most: int) -> str:

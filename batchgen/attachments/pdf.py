@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 from batchgen.attachments.cells import AttachmentError
 from batchgen.attachments.limits import AttachmentLimits
-from batchgen.attachments.pictures import encode
+from batchgen.attachments.pictures import check_shape, encode
 from batchgen.attachments.settings import AttachSettings
-from batchgen.extras import missing
+from batchgen.extras import unusable
 
 DOTS_PER_INCH = 150
 """Resolution of the pictures of pages: small print stays readable, and a page of A4 has 1,240 x 1,754 pixels."""
+
+PAGE_PIXELS = 20_000_000
+"""The most that a page is drawn with: plans in A0 would take hundreds of megabytes."""
 
 LEAST_LETTERS = 30
 """A page with fewer letters than this (spaces aside) has no text worth reading: it is a scan, perhaps with a stamp."""
@@ -26,7 +30,7 @@ def read_pdf(
 
     With `auto` it is the text if most pages have one, with the pictures of the pages that have none.
     """
-    if (lacking := missing("attach")) is not None:
+    if (lacking := unusable("attach")) is not None:
         raise AttachmentError(f"{name}: reading PDF files needs {lacking}")
     import pypdfium2
 
@@ -34,7 +38,8 @@ def read_pdf(
         try:
             document = pypdfium2.PdfDocument(data)
         except pypdfium2.PdfiumError as error:
-            why = "it is protected by a password" if "password" in str(error).lower() else "it is damaged"
+            locked = any(word in str(error).lower() for word in ("password", "security"))
+            why = "it is protected" if locked else "it is damaged"
             raise AttachmentError(f"{name}: the PDF cannot be opened, {why}") from error
         try:
             return _read(document, name, settings, limits)
@@ -69,7 +74,11 @@ def _read(
     jpeg = AttachmentLimits(pictures=frozenset({"jpeg"}), bytes=limits.bytes)
     for place in drawn:
         page = document[place]
-        scale = min(DOTS_PER_INCH / 72, longest / max(1.0, *page.get_size()))
-        pages.append(encode(page.render(scale=scale).to_pil(), name, jpeg, longest)[1])
+        width, height = page.get_size()
+        fitting = math.sqrt(PAGE_PIXELS / max(1.0, width * height))
+        scale = min(DOTS_PER_INCH / 72, longest / max(1.0, width, height), fitting)
+        picture = page.render(scale=scale).to_pil()
+        check_shape(f"{name}, page {place + 1}", picture.size, limits)
+        pages.append(encode(picture, name, jpeg, longest)[1])
     whole = "\n\n".join(f"[page {place + 1}]\n{text}" if number > 1 else text for place, text in texts.items())
     return (whole or None), pages

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Literal, cast
 
 from batchgen.attachments.cells import AttachmentError
 from batchgen.attachments.limits import AttachmentLimits
 from batchgen.attachments.settings import AttachSettings
-from batchgen.extras import missing
+from batchgen.extras import unusable
 from batchgen.tokens.pictures import read_picture
 from batchgen.values import Attachment
 
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
 MOST_PIXELS = 120_000_000
 """A picture with more is refused unread: opened it would take half a gigabyte."""
 
+LARGE_PIXELS = 25_000_000
+"""A picture with more is opened while no other such one is: a hundred megabytes and more."""
+
 QUALITY = 90
 """JPEG quality of pictures that are made smaller."""
+
+_LARGE = threading.Lock()
 
 
 def fitting(
@@ -36,17 +43,54 @@ def fitting(
     picture = read_picture(data)
     size = None if picture is None else picture.size
     if size is None or picture is None:
-        if attachment.form == "heic":
-            raise AttachmentError(f"{attachment.name}: HEIC pictures cannot be read here; convert it to JPEG")
         raise AttachmentError(f"{attachment.name}: the picture is damaged, its size cannot be read")
     check_shape(attachment.name, size, limits)
     longest = min(limits.longest, settings.max_side or limits.longest)
-    if picture.kind in limits.pictures and len(data) <= limits.bytes and max(size) <= longest:
+    taken = picture.kind in limits.pictures and (picture.kind in ("jpeg", "png") or max(size) <= limits.common)
+    cut = _looks_cut(picture.kind, data)
+    if taken and not cut and len(data) <= limits.bytes and max(size) <= longest and not _has_pages(picture.kind, data):
         yield picture.kind, data
         return
-    if (lacking := missing("attach", "PIL")) is not None:
+    if (lacking := unusable("attach", "PIL")) is not None:
+        if cut:
+            raise AttachmentError(f"{attachment.name}: the picture is damaged, its end is missing")
         raise AttachmentError(f"{attachment.name}: making a picture smaller or converting it needs {lacking}")
-    yield from _converted(data, attachment.name, limits, longest, settings.max_pages)
+    if picture.kind == "heic" or (picture.kind == "avif" and not _reads_avif()):
+        form = picture.kind.upper()
+        raise AttachmentError(f"{attachment.name}: {form} pictures cannot be read here; convert it to JPEG")
+    with _LARGE if size[0] * size[1] > LARGE_PIXELS else nullcontext():
+        yield from _converted(data, attachment.name, limits, longest, settings.max_pages)
+
+
+def _reads_avif() -> bool:
+    from PIL import features
+
+    return bool(features.check("avif")) if "avif" in features.modules else False
+
+
+def _looks_cut(kind: str, data: bytes) -> bool:
+    """Whether the end of a picture seems to be missing: it may be shown with a grey half, and is paid for."""
+    if kind == "png":
+        return b"IEND" not in data
+    if kind == "jpeg":
+        return data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda")
+    if kind == "gif":
+        return data.rstrip(b"\0")[-1:] != b";"
+    if kind == "webp":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data) + 1
+    if kind == "bmp":  # a file that is not compressed says how long it is
+        return data[30:34] == b"\0\0\0\0" and int.from_bytes(data[2:6], "little") > len(data)
+    return False
+
+
+def _has_pages(kind: str, data: bytes) -> bool:
+    """Whether a TIFF file has more than one page: providers look at the first one."""
+    if kind != "tiff":
+        return False
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    place = int.from_bytes(data[4:8], order)
+    entries = int.from_bytes(data[place : place + 2], order)
+    return int.from_bytes(data[place + 2 + 12 * entries :][:4], order) != 0
 
 
 def check_shape(name: str, size: tuple[int, int], limits: AttachmentLimits) -> None:
@@ -91,7 +135,9 @@ def encode(picture: object, name: str, limits: AttachmentLimits, longest: int) -
     for _ in range(12):
         if max(shown.size) > longest:
             share = longest / max(shown.size)
-            shown = shown.resize([max(1, round(side * share)) for side in shown.size], Image.Resampling.LANCZOS)
+            shown = shown.resize(
+                [max(1, round(side * share)) for side in shown.size], Image.Resampling.LANCZOS, reducing_gap=3.0
+            )
         out = io.BytesIO()
         if form == "png":
             shown.save(out, "PNG", optimize=True)

@@ -7,6 +7,9 @@ sent there, but not the key, which each process reads from its own environment.
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
+import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +36,8 @@ from batchgen.providers.request_key import RequestKeys
 from batchgen.providers.request_parts import from_column
 from batchgen.providers.vendors import region_of
 from batchgen.secret import Secrets
+from batchgen.storage.own_files import SPOOLED_INPUT
+from batchgen.stores.address import is_address
 from batchgen.text.figures import money
 from batchgen.tokens.parameters import effective_parameters
 from batchgen.transport.route import check_url
@@ -198,6 +203,16 @@ def _request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
     )
 
 
+def _folder_of(path: str) -> str | None:
+    """Return where the paths of files in an input's rows count from; None if it does not lie on this machine."""
+    if is_address(path):
+        return None
+    if fnmatch.fnmatchcase(os.path.basename(path), SPOOLED_INPUT):  # it came by standard input
+        return os.getcwd()
+    fixed = re.split(r"[*?\[]", path, maxsplit=1)[0] if not os.path.lexists(path) else path
+    return fixed if os.path.isdir(fixed) else os.path.dirname(fixed) or "."
+
+
 def _attachments(job: Job, endpoint: Endpoint, template: PromptTemplate) -> Attachments | None:
     """Return what makes parts of messages of the rows' files, and have the template find them; None without any."""
     if job.attach is None:
@@ -206,10 +221,9 @@ def _attachments(job: Job, endpoint: Endpoint, template: PromptTemplate) -> Atta
         raise JobError("attach.column goes with chat messages: use prompt.user or prompt.messages.")
     folder = job.attach.folder
     if folder is None:
-        path = Path(job.input.path)
-        folder = str(path if path.is_dir() else path.parent)
+        folder = _folder_of(job.input.path)
     limits = vendor_of(job.model.provider, endpoint.base_url).attachments
-    attachments = Attachments(job.attach, Path(folder), limits)
+    attachments = Attachments(job.attach, None if folder is None else Path(folder), limits)
     template.attach_with(job.attach.column, attachments.read)
     return attachments
 

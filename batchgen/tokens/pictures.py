@@ -30,7 +30,7 @@ _HEAD_BYTES = 256 * 1024
 
 
 class Picture(Struct, frozen=True):
-    """`kind` is png, jpeg, gif, webp, bmp, tiff or heic; the size is in pixels, None where it could not be read."""
+    """`kind` is png, jpeg, gif, webp, bmp, tiff, heic or avif; the size is in pixels, None where none was read."""
 
     kind: str
     width: int | None = None
@@ -45,7 +45,7 @@ class Picture(Struct, frozen=True):
 def read_picture(data: bytes) -> Picture | None:
     """Return what the beginning of a file shows; None if it is no picture of a known kind."""
     for sign, kind, read in _KINDS:
-        if re.match(sign, data[:16], re.DOTALL):
+        if re.match(sign, data[:48], re.DOTALL):
             try:
                 found = read(data)
             except (struct.error, IndexError):
@@ -131,8 +131,11 @@ def _tiff(data: bytes) -> tuple[int, int] | None:
     return (found[256], found[257]) if found.keys() == {256, 257} else None
 
 
-def _unknown(data: bytes) -> None:
-    return None
+def _heif(data: bytes) -> tuple[int, int] | None:
+    """Return the size of the whole picture: the largest of its tiles, previews and itself."""
+    places = [found.start() for found in re.finditer(b"ispe", data)]
+    sizes: list[tuple[int, int]] = [struct.unpack(">II", data[place + 8 : place + 16]) for place in places]
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
 _KINDS: tuple[tuple[bytes, str, Callable[[bytes], tuple[int, int] | None]], ...] = (
@@ -142,7 +145,8 @@ _KINDS: tuple[tuple[bytes, str, Callable[[bytes], tuple[int, int] | None]], ...]
     (rb"RIFF....WEBP", "webp", _webp),
     (rb"BM....\x00\x00\x00\x00", "bmp", _bmp),
     (rb"II\*\x00|MM\x00\*", "tiff", _tiff),
-    (rb"....ftyp(?:heic|heix|heim|heis|hevc|mif1|msf1|avif)", "heic", _unknown),
+    (rb"....ftyp(?:avif|avis)|....ftyp(?:mif1|msf1)....(?:....){0,4}avif", "avif", _heif),
+    (rb"....ftyp(?:heic|heix|heim|heis|hevc|mif1|msf1)", "heic", _heif),
 )
 
 

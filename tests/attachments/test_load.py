@@ -3,19 +3,24 @@
 import base64
 import io
 import json
+import math
 import os
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from batchgen import extras
 from batchgen.attachments.cells import AttachmentError, kind_of, read_cell
 from batchgen.attachments.limits import AttachmentLimits
 from batchgen.attachments.load import Attachments
+from batchgen.attachments.pdf import PAGE_PIXELS
 from batchgen.attachments.settings import AttachSettings
 from batchgen.providers.vendors import VENDORS
-from batchgen.tokens.pictures import picture_in, read_picture
+from batchgen.tokens.pictures import Picture, picture_in, read_picture
 from batchgen.values import Failure, Prompt
 from tests.attachments.making import noise, pdf, picture
 
@@ -246,3 +251,160 @@ def test_any_bytes_have_a_kind_and_any_cell_a_part_or_a_reason(data):
     found = read_picture(data)
     assert found is None or found.size is None or min(found.size) > 0
     assert isinstance(load(data), Prompt | Failure)
+
+
+LISTS = [
+    '["a.png", null, "b.png"]',
+    "['a.png', None, 'b.png']",
+    '[{"path": "a.png"}, "b.png"]',
+    ["a.png", float("nan"), "b.png"],
+]
+
+
+@pytest.mark.parametrize("cell", LISTS, ids=["JSON", "Python", "objects", "pandas"])
+def test_a_list_may_be_written_as_programs_write_it(tmp_path, cell):
+    """Gaps in it are no files."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(picture())
+    assert len(parts(cell, tmp_path)) == 3
+
+
+@pytest.mark.parametrize("text", [" a.png ", "sub\\a.png", "~/a.png"])
+def test_a_path_is_found_as_it_was_meant(tmp_path, monkeypatch, text):
+    """With spaces round it, from Windows, below the home directory; one that is there as it stands comes first."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "sub").mkdir()
+    for place in (tmp_path, tmp_path / "sub"):
+        (place / "a.png").write_bytes(picture())
+    assert len(parts(text, tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("a.png;b.png", r'several files are a list: \["a.png", "b.png"\]'),
+        ("s3://bucket/a.png", "fetch it first"),
+        ("https://host/a.docx", "only pictures can be sent by their address"),
+        ({"file": "a.png"}, "an object without bytes, path or url"),
+        ("\ud800.png", "a path cannot hold such characters"),
+        ("x" * 5000, r"x{200}\.\.\.: the file cannot be read"),
+        ("page.jpg", "it is no picture but a text"),
+        ("data:image/png;base64,PGh0bWw+NDA0PC9odG1sPg==", "it is no picture but a text"),
+    ],
+)
+def test_what_was_meant_is_hinted_at(tmp_path, cell, said):
+    """In place of a file that is said not to be there."""
+    (tmp_path / "a.png").write_bytes(picture())
+    (tmp_path / "page.jpg").write_bytes(b"<html>404 Not Found</html>")
+    assert re.search(said, reason(cell, tmp_path))
+
+
+def test_base64_is_read_in_each_of_its_forms():
+    """Of URLs, without filling, and without anything before it; a damaged one is none."""
+    data = picture(mode="RGB", size=(65, 47))
+    text = base64.b64encode(data).decode()
+    for form in (text, text.rstrip("="), text.replace("+", "-").replace("/", "_")):
+        assert picture_in(parts(f"data:image/png;base64,{form}")[0]["image_url"]["url"]).size == (65, 47)
+        assert parts(form)[0] == parts(data)[0]
+    assert "damaged" in reason("data:image/png;base64,%%%")
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "BMP"])
+def test_a_picture_whose_end_is_missing_is_not_sent(form):
+    """Half of an invoice would be read, and paid for."""
+    whole = noise((80, 60), form)
+    assert parts(whole)
+    assert "damaged" in reason(whole[: len(whole) * 2 // 3])
+
+
+def test_each_page_of_a_tiff_is_sent_also_where_the_form_is_taken():
+    """A provider looks at the first one only."""
+    pages = [Image.new("RGB", (40 + n, 40)) for n in range(3)]
+    out = io.BytesIO()
+    pages[0].save(out, "TIFF", save_all=True, append_images=pages[1:])
+    limits = VENDORS["dashscope"].attachments
+    assert len(parts(out.getvalue(), limits=limits)) == 4
+    [one, _] = parts(picture((40, 40), "TIFF"), limits=limits)
+    assert one["image_url"]["url"].startswith("data:image/tiff")
+
+
+def test_large_pictures_of_rarer_forms_are_converted_for_dashscope():
+    """Beyond 4K it takes only JPEG and PNG."""
+    limits = VENDORS["dashscope"].attachments
+    sent = [parts(picture((side, 60), "WEBP"), limits=limits)[0]["image_url"]["url"] for side in (3_800, 4_000)]
+    assert [url[:15] for url in sent] == ["data:image/webp", "data:image/jpeg"]
+    assert picture_in(sent[1]).size == (4_000, 60)
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0\0\0\x14ispe\0\0\0\0\0\0\2\0\0\0\1\0" * 2
+
+
+def test_avif_is_told_from_heic():
+    """The one is converted, the other passed on where it is taken; the size of both is known."""
+    avif = picture((64, 48), "AVIF")
+    assert read_picture(avif) == Picture("avif", 64, 48)
+    assert picture_in(parts(avif)[0]["image_url"]["url"]) == Picture("jpeg", 64, 48)
+    assert read_picture(HEIC) == Picture("heic", 512, 256)
+    assert "HEIC pictures cannot be read here" in reason(HEIC)
+    assert parts(HEIC, limits=VENDORS["dashscope"].attachments)[0]["image_url"]["url"].startswith("data:image/heic")
+
+
+def test_a_request_has_a_most_of_bytes():
+    """However few its pictures are."""
+    limits = AttachmentLimits(request=20_000)
+    assert parts([noise((80, 60))] * 2, limits=limits)
+    assert "MB that the provider takes in a request" in reason([noise((80, 60))] * 20, limits=limits)
+
+
+def test_a_page_of_any_size_takes_bounded_memory():
+    """A plan is drawn smaller, and a strip that no provider takes is refused."""
+    [page, _] = parts(pdf("").replace(b"595 842", b"9000 9000"))
+    assert math.prod(picture_in(page["image_url"]["url"]).size) <= PAGE_PIXELS * 1.01
+    limits = VENDORS["dashscope"].attachments
+    assert "page 1: the picture has" in reason(pdf("").replace(b"595 842", b"3 9000"), limits=limits)
+
+
+def test_texts_of_unknown_encoding_are_refused_rather_than_sent_as_rubbish():
+    """A western one is taken for what it is, and damaged UTF-8 as well."""
+    texts = {"gbk": "请提供发票号码和金额" * 2, "shift_jis": "請求書番号と金額を入力", "cp1251": "Счёт на оплату"}
+    for encoding, text in texts.items():
+        assert "the encoding of the text is not known" in reason(text.encode(encoding))
+    assert "Grüße" in parts("Grüße".encode("cp1252"))
+    assert "Grüße \ufffd" in parts("Grüße ".encode() + b"\xff")
+    assert "Grüße" in parts("Grüße".encode("utf-32"))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"PK\x03\x04" + b"\0" * 30 + b"xl/workbook.xml", "save it as PDF"),
+        (b"PK\x03\x04" + b"\0" * 30 + b"readme", "unpack it"),
+        (b"\0\0\0\x20ftypisom\0\1", "videos are not sent"),
+        (b"\x78\x9f\x3e\x22\0\0", "Outlook"),
+        (b"#!AMR\n\0\1", "no recordings of the form amr, but mp3 and wav"),
+    ],
+)
+def test_files_of_known_forms_say_what_to_do(data, said):
+    """Each form its own."""
+    assert said in reason(data)
+
+
+def test_a_library_that_cannot_be_imported_is_a_reason(monkeypatch):
+    """A damaged installation fails the rows that need it, and no others."""
+
+    def broken(name, *more):
+        raise ImportError("libjpeg.so.8: cannot open shared object file")
+
+    monkeypatch.setattr(extras.importlib, "import_module", broken)
+    assert parts(picture())
+    for data in (picture((64, 48), "BMP"), pdf("text")):
+        assert "is installed and cannot be imported (libjpeg.so.8" in reason(data)
+
+
+def test_an_input_at_an_address_needs_a_folder_for_paths():
+    """Bytes and addresses need none."""
+    attachments = Attachments(AttachSettings(column="f"), None, AttachmentLimits())
+    assert attachments.read(picture())
+    assert attachments.read("https://host/a.png")
+    with pytest.raises(AttachmentError, match=r"attach\.folder"):
+        attachments.read("a.png")

@@ -126,7 +126,9 @@ BATCHES = BatchTerms(limits=BatchLimits(rows=100_000, file_bytes=256_000_000))
 
 ANTHROPIC = Vendor(
     # https://platform.claude.com/docs/en/build-with-claude/vision
-    attachments=AttachmentLimits(audio=frozenset(), bytes=5_000_000 * 3 // 4, longest=8_000, most=100),
+    attachments=AttachmentLimits(
+        audio=frozenset(), bytes=5_000_000 * 3 // 4, longest=8_000, most=100, request=32_000_000
+    ),
     name="anthropic",
     wires=("anthropic",),
     base_url="https://api.anthropic.com",

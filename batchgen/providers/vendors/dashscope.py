@@ -308,10 +308,11 @@ DASHSCOPE = Vendor(
     name="dashscope",
     # https://docs.qwencloud.com/developer-guides/multimodal/vision
     attachments=AttachmentLimits(
-        pictures=frozenset({"jpeg", "png", "webp", "bmp", "tiff"}),
+        pictures=frozenset({"jpeg", "png", "webp", "bmp", "tiff", "heic"}),
         bytes=7_000_000,
         shortest=11,
         longest=8_192,
+        common=3_840,
         ratio=200,
         most=250,
     ),

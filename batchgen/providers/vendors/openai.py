@@ -46,7 +46,7 @@ BATCHES = BatchTerms(limits=BatchLimits(rows=50_000, file_bytes=200_000_000))
 """https://platform.openai.com/docs/guides/batch"""
 
 OPENAI = Vendor(
-    attachments=AttachmentLimits(bytes=35_000_000),  # 50 MB a request, as base64
+    attachments=AttachmentLimits(bytes=35_000_000, request=50_000_000),  # 50 MB a request, as base64
     name="openai",
     base_url="https://api.openai.com/v1",
     api_key_env="OPENAI_API_KEY",
