@@ -21,12 +21,14 @@ _ESCAPES = ("%", "\\", "&")
 class Secret:
     """An API key or the like. `repr`, `str` and formatting give `***`; only `reveal()` gives the value."""
 
-    __slots__ = ("_encoded", "_escaped", "_signs", "_value")
+    __slots__ = ("_encoded", "_escaped", "_short_signs", "_shortest_encoded", "_signs", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
         self._encoded = tuple(dict.fromkeys(_encoded(value))) if len(value) >= _SHORTEST_PIECE else ()
-        self._signs = (value[:_SHORTEST_PIECE], _KEY_START, *_ESCAPES, *self._encoded)
+        self._short_signs = (value[:_SHORTEST_PIECE], _KEY_START, *_ESCAPES)
+        self._signs = (*self._short_signs, *self._encoded)
+        self._shortest_encoded = min(map(len, self._encoded), default=0)
         self._escaped = re.compile("".join(map(_escaped, value)), re.DOTALL)
 
     def __repr__(self) -> str:
@@ -47,7 +49,8 @@ class Secret:
         Found too: the key in base64 (as part of a longer text), in hexadecimal, with letters escaped as URLs, JSON or
         HTML do it, and its beginning at the end of the text, where a long message was cut within it.
         """
-        for sign in self._signs:  # nearly all texts have none of them, and this is done for every row
+        signs = self._signs if len(text) >= self._shortest_encoded else self._short_signs
+        for sign in signs:  # nearly all texts have none of them, and this is done for every row
             if sign in text:
                 break
         else:
@@ -85,7 +88,7 @@ class SecretHeader(Struct, frozen=True):
 
     def reveal(self) -> str:
         """Return the value as it is sent."""
-        return self.scheme + self.secret.reveal()
+        return self.scheme + self.secret._value
 
     def __str__(self) -> str:
         return f"{self.scheme}{_MASK}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from batchgen.secret import Secrets
 
 MESSAGE_CAP = 2_000
@@ -11,31 +13,39 @@ WORDS_KEPT = 100
 """Models and finish reasons remembered with their masked form."""
 
 
+class MaskedWords(dict[str | None, str | None]):
+    """Words that come again and again, each with its masked form: each is looked at once."""
+
+    def __init__(self, mask: Callable[[str], str]) -> None:
+        super().__init__({None: None})
+        self._mask = mask
+
+    def __missing__(self, word: str) -> str:
+        masked = self._mask(word)
+        if len(self) <= WORDS_KEPT:
+            self[word] = masked
+        return masked
+
+
 class Masker:
-    """Masks the key in what a vendor says; without a key everything stays as it is."""
+    """Masks the key in what a vendor says; without a key everything stays as it is.
+
+    `words` has the masked form of words that come again and again, such as a model's name.
+    """
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        self._words: dict[str, str] = {}
+        self.literal = secrets.mask_literal
+        """Masks the key itself in an answer's text: what merely looks like a key may be the answer."""
+        self.words = MaskedWords(secrets.mask)
 
     def field(self, text: str | None) -> str | None:
         """Return a field of a reply, such as an id or a code, with keys of any form masked."""
         return text if text is None else self._secrets.mask(text)
 
-    def word(self, text: str | None) -> str | None:
-        """Return the same as `field`, for words that come again and again: each is looked at once."""
-        if text is None:
-            return None
-        known = self._words.get(text)
-        if known is None:
-            known = self.field(text) or ""
-            if len(self._words) < WORDS_KEPT:
-                self._words[text] = known
-        return known
-
     def answer(self, text: str | None) -> str | None:
-        """Return an answer's text with the key itself masked: what merely looks like a key may be the answer."""
-        return text if text is None else self._secrets.mask_literal(text)
+        """Return the same as `literal`; None stays None."""
+        return text if text is None else self.literal(text)
 
     def message(self, text: str) -> str:
         """Return an error message, masked and cut at `MESSAGE_CAP` characters."""

@@ -6,7 +6,7 @@ import anyio.to_thread
 
 from batchgen.attachments.load import Attachments
 from batchgen.providers.protocol import Provider
-from batchgen.values import Failure, Outcome, Prompt, Request, Response
+from batchgen.values import Failure, Prompt, Request
 
 
 class ModelRequests:
@@ -31,6 +31,8 @@ class ModelRequests:
         self._attachments = attachments
         self._stream = stream
         self._streamed_models: dict[str, bool] = {}
+        self.read = provider.read_response
+        """Returns what a whole response to a request means."""
 
     def build(self, prompt: Prompt, *, live: bool = False) -> Request:
         """Return the request for a prompt, in the job's lane or `live`."""
@@ -41,10 +43,6 @@ class ModelRequests:
         """Return a prompt with its files as parts of its messages, or why it cannot be asked."""
         assert self._attachments is not None
         return await anyio.to_thread.run_sync(self._attachments.load, prompt)
-
-    def read(self, request: Request, response: Response) -> Outcome:
-        """Return what a whole response means."""
-        return self._provider.read_response(request, response)
 
     def streams(self, prompt: Prompt) -> bool:
         """Whether the prompt's model is asked for a stream."""

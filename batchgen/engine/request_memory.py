@@ -27,21 +27,20 @@ class RequestMemory:
         self._most = most
         self._held = 0
         self._changed: anyio.Event | None = None
-
-    @property
-    def full(self) -> bool:
+        self.full = False
         """Whether to begin no further row for now."""
-        return self._held >= self._most
 
     def weigh(self, row: Sized, size: int) -> None:
         """Count a row's request; a later one of the same row takes its place."""
         self._held += size - row.size
         row.size = size
+        self.full = self._held >= self._most
 
     def free(self, row: Sized) -> None:
         """Forget a row that is finished or left pending."""
         self._held -= row.size
         row.size = 0
+        self.full = self._held >= self._most
         if self._changed is not None and not self.full:
             self._changed.set()
             self._changed = None

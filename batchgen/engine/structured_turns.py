@@ -182,7 +182,7 @@ class StructuredDialogue:
             "answer": masker.answer(completion.text if completion.text is not None else completion.refusal),
             "reasoning": masker.answer(completion.reasoning),
             "tool_calls": masker.answer(completion.tool_calls),
-            "finish_reason": masker.word(completion.finish_reason),
+            "finish_reason": masker.words[completion.finish_reason],
             "input_tokens": completion.usage.input_tokens,
             "output_tokens": completion.usage.output_tokens,
             "latency_ms": turn.latency_ms,

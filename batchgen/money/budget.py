@@ -26,7 +26,7 @@ class Budget:
     answers that came without usage: they count with their worst case.
     """
 
-    __slots__ = ("_abandoned", "_abandoned_cost", "_cap", "_reserved", "_spent", "unreported")
+    __slots__ = ("_abandoned", "_abandoned_cost", "_reserved", "_spent", "cap", "unreported")
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Budget:
         possibly_billed: PossiblyBilled | None = None,
         unreported: Decimal = _NOTHING,
     ) -> None:
-        self._cap = cap
+        self.cap = cap
         self._spent = spent + unreported
         self.unreported = unreported
         self._reserved = _NOTHING
@@ -45,7 +45,7 @@ class Budget:
     def reserve(self, worst: Decimal) -> bool:
         """Reserve `worst`, the most that a request can cost; return False, with nothing reserved, if that passes the
         cap."""
-        if self._cap is not None and self._spent + self._abandoned_cost + self._reserved + worst > self._cap:
+        if self.cap is not None and self._spent + self._abandoned_cost + self._reserved + worst > self.cap:
             return False
         self._reserved += worst
         return True
@@ -57,6 +57,10 @@ class Budget:
     def settle(self, reserved: Decimal, actual: Decimal) -> None:
         """Replace a reservation by what the request really cost: 0 if it was refused and not billed."""
         self._reserved -= reserved
+        self._spent += actual
+
+    def spend(self, actual: Decimal) -> None:
+        """Count what a request has cost that was sent without a reservation."""
         self._spent += actual
 
     def settle_unreported(self, reserved: Decimal, worst: Decimal) -> None:
@@ -77,16 +81,11 @@ class Budget:
 
     def fits_later(self, worst: Decimal) -> bool:
         """Whether `worst` would fit if all requests in flight cost nothing. If not, the run has to stop."""
-        return self._cap is None or self._spent + self._abandoned_cost + worst <= self._cap
-
-    @property
-    def cap(self) -> Decimal | None:
-        """The most that may be spent; None if there is no cap."""
-        return self._cap
+        return self.cap is None or self._spent + self._abandoned_cost + worst <= self.cap
 
     def change_cap(self, cap: Decimal | None) -> None:
         """Set another cap. It may be below the present sum, in which case nothing more fits."""
-        self._cap = cap
+        self.cap = cap
 
     @property
     def spent(self) -> Decimal:
@@ -106,4 +105,4 @@ class Budget:
     @property
     def left(self) -> Decimal | None:
         """What can still be reserved; None if there is no cap."""
-        return None if self._cap is None else self._cap - self._spent - self._abandoned_cost - self._reserved
+        return None if self.cap is None else self.cap - self._spent - self._abandoned_cost - self._reserved

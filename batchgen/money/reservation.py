@@ -160,7 +160,11 @@ class Reservations:
                 self.budget.abandon(held)
         # Costs are counted without a cap too: one may be set while the run goes on.
         elif cost is not None:
-            self.budget.settle(held or _NOTHING, cost.input + cost.output)
+            actual = cost.input + cost.output
+            if held is None:
+                self.budget.spend(actual)
+            else:
+                self.budget.settle(held, actual)
         # billed, but the reply does not say how much
         elif isinstance(outcome, Completion) or outcome.usage is not None:
             worst = held if held is not None else self._most(request, prompt)
@@ -169,7 +173,7 @@ class Reservations:
             self.budget.settle(held or _NOTHING, _NOTHING)
         if held is None:
             self._unheld -= 1
-        if not self._unheld:
+        if not self._unheld and (self._retries or self._fresh):
             self._wake()
 
     def _most(self, request: Request, prompt: Prompt) -> Decimal:

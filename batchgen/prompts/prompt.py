@@ -124,14 +124,22 @@ class PromptTemplate:
 
     def render(self, values: Mapping[str, Any]) -> Prompt | Failure:
         """Return the prompt of a row that has at least `columns`, or a failure of kind `prompt` with the reason."""
-        prompt = self._render(values)
-        if self._attach is not None and not isinstance(prompt, Failure):
+        exact: Collection[str] = ()
+        if type(values) is Row:
+            if values.problem is not None:
+                return Failure(FailureKind.PROMPT, Verdict.FAIL, values.problem)
+            exact = values.exact
+        try:
+            prompt = self._prompt_of(values, exact)
+        except PromptError as error:
+            return Failure(FailureKind.PROMPT, Verdict.FAIL, str(error))
+        if self._attach is not None:
             column, read = self._attach
             try:
                 prompt = msgspec.structs.replace(prompt, attached=read(values[column]))
             except AttachmentError as error:
                 return Failure(FailureKind.PROMPT, Verdict.FAIL, f'column "{column}": {error}')
-        return prompt if self._finish is None or isinstance(prompt, Failure) else self._finish(prompt)
+        return prompt if self._finish is None else self._finish(prompt)
 
     def row_hashes(self, table: pa.RecordBatch) -> list[int] | None:
         """Return a hash for each row, the same where the prompts are, in a tenth of the time of rendering them; None
@@ -147,26 +155,18 @@ class PromptTemplate:
         values = [text.to_pylist() for text in texts if text is not None]
         return list(map(hash, values[0] if len(values) == 1 else zip(*values, strict=True)))
 
-    def _render(self, values: Mapping[str, Any]) -> Prompt | Failure:
-        exact: Collection[str] = ()
-        if type(values) is Row:
-            if values.problem is not None:
-                return Failure(FailureKind.PROMPT, Verdict.FAIL, values.problem)
-            exact = values.exact
-        try:
-            model = None if self._model is None else _model(values[self._model], self._model)
-            parameters = self._row_parameters(values, exact) if self._parameters else None
-            if self._prompt is not None:
-                column = self._settings.history
-                return Prompt(
-                    text=_filled(self._prompt, values),
-                    history=() if column is None else read_history(values[column], column),
-                    model=model,
-                    parameters=parameters,
-                )
-            return Prompt(messages=self._messages(values, exact), model=model, parameters=parameters)
-        except PromptError as error:
-            return Failure(FailureKind.PROMPT, Verdict.FAIL, str(error))
+    def _prompt_of(self, values: Mapping[str, Any], exact: Collection[str]) -> Prompt:
+        model = None if self._model is None else _model(values[self._model], self._model)
+        parameters = self._row_parameters(values, exact) if self._parameters else None
+        if self._prompt is not None:
+            column = self._settings.history
+            return Prompt(
+                text=_filled(self._prompt, values),
+                history=() if column is None else read_history(values[column], column),
+                model=model,
+                parameters=parameters,
+            )
+        return Prompt(messages=self._messages(values, exact), model=model, parameters=parameters)
 
     def _row_parameters(self, values: Mapping[str, Any], exact: Collection[str]) -> dict[str, Any] | None:
         parameters = {
@@ -184,8 +184,8 @@ class PromptTemplate:
             )
         )
         if self._system is not None and not (messages and messages[0]["role"] in ("system", "developer")):
-            system = self._system.render(values)
-            if not _is_blank(system):
+            system = self._system.constant or self._system.render(values)
+            if system is self._system.constant or not _is_blank(system):
                 messages.insert(0, {"role": "system", "content": system})
         if self._user is not None:
             messages.append({"role": "user", "content": _filled(self._user, values)})

@@ -56,6 +56,9 @@ class Template:
         self._row_names = sorted(_row_columns(key, tree)) if _ROW in names else []
         self.columns = frozenset((*self._names, *self._row_names))
         self._plain = _plain_parts(tree, names)
+        self.constant = None if self._plain is None or self._plain.columns else "".join(self._plain.pieces)
+        if self.constant is not None and (self.constant.isspace() or len(self.constant) > TEXT_CAP):
+            self.constant = None  # `render` says what is to be said of it
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Return the text for a row. Raises `PromptError`."""

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from batchgen.providers.thinking import may_have_thinking
 from batchgen.providers.usage import LARGEST_COUNT
 from batchgen.values import Usage
 
@@ -235,12 +234,3 @@ UsualReply = UsualNative | UsualChat | UsualClaude
 native_reply = msgspec.json.Decoder(UsualNative).decode
 claude_reply = msgspec.json.Decoder(UsualClaude).decode
 chat_reply = msgspec.json.Decoder(UsualChat).decode
-
-
-def usual_usage(reply: UsualReply) -> Usage | None:
-    """Return the token counts of a reply that needs no second look; None for one that does."""
-    message = reply.choice.message
-    text = message.content
-    if not text or may_have_thinking(text) or reply.usage is None:  # the tokens may be told elsewhere
-        return None
-    return reply.usage.read()

@@ -19,10 +19,10 @@ from batchgen.providers.error_body import VendorError, describe, find_error, rea
 from batchgen.providers.error_catalogue import find_rule
 from batchgen.providers.error_rule import Rule
 from batchgen.providers.finish_reasons import OUR_WORDS, read_end
-from batchgen.providers.quick_decode import UsualReply, usual_usage
+from batchgen.providers.quick_decode import UsualReply
 from batchgen.providers.reply_fields import Choice, ReplyParts, said_once
 from batchgen.providers.sse import Frame, is_stream, read_frames, read_lines
-from batchgen.providers.thinking import split_thinking
+from batchgen.providers.thinking import may_have_thinking, split_thinking
 from batchgen.providers.tool_calls import json_text
 from batchgen.providers.usage import read_cost, read_usage
 from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s, word_or_none
@@ -85,19 +85,22 @@ def _read_usual(exchange: Exchange, decode: DecodeUsual) -> Completion | None:
         reply = decode(response.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    usage = usual_usage(reply)
-    if usage is None or PARTIAL in response.headers:
-        return None
     choice = reply.choice
     message = choice.message
+    text, headers = message.content, response.headers
+    if not text or reply.usage is None or PARTIAL in headers or may_have_thinking(text):
+        return None  # the tokens may be told elsewhere
+    usage = reply.usage.read()
+    if usage is None:
+        return None
     return Completion(
-        text=message.content,
-        finish_reason=choice.finish_reason,
-        usage=usage,
-        reasoning=message.reasoning_content or message.reasoning or None,
-        model=_model(exchange, reply),
+        text,
+        choice.finish_reason,
+        usage,
+        message.reasoning_content or message.reasoning or None,
+        model=exchange.request.model or None if reply.model is None else _model(exchange, reply),
         request_id=_request_id(exchange, reply),
-        limits=rate_limits(response.headers, exchange.now),
+        limits=rate_limits(headers, exchange.now),
     )
 
 
@@ -226,9 +229,12 @@ def _model(exchange: Exchange, answer: ReplyParts | UsualReply) -> str | None:
 
 
 def _request_id(exchange: Exchange, answer: ReplyParts | UsualReply) -> str | None:
+    own = word_or_none(answer.request_id)
+    if own is not None:
+        return own
     headers = exchange.response.headers
     header = headers.get("x-request-id") or headers.get("request-id")
-    return word_or_none(answer.request_id) or word_or_none(header) or word_or_none(answer.id)
+    return word_or_none(header) or word_or_none(answer.id)
 
 
 def _redirect(exchange: Exchange) -> Failure:

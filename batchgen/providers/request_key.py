@@ -162,7 +162,7 @@ def limit_in(key: bytes) -> int | None:
 def _feed(key: hashlib.blake2b, body: bytes) -> None:
     """Hash a body in pieces of less than 2,048 bytes: with more at once hashlib hands the interpreter to the other
     threads of the run, and the event loop waits until it gets it back."""
-    if len(body) > _LONG_BODY:
+    if len(body) <= _PIECE or len(body) > _LONG_BODY:
         key.update(body)
         return
     for start in range(0, len(body), _PIECE):

@@ -89,14 +89,14 @@ def _written(match: re.Match[str]) -> str:
 
 
 def may_have_thinking(text: str) -> bool:
-    """Whether a text needs a closer look; true for hardly any answer."""
+    """Whether a text needs a closer look; true for hardly any answer, so single letters are looked for first."""
+    first = text[:1]
     return (
         ("<" in text and (_MARK.search(text) is not None or "<|channel|>" in text))
-        or "THINK]" in text
+        or ("]" in text and ("THINK]" in text or "[unused16]" in text))
         or "▷" in text
-        or "[unused16]" in text
-        or "assistantfinal" in text
-        or (text.lstrip()[:4].lower() == "here" and _PROCESS.match(text) is not None)
+        or (text.startswith("analysis") and "assistantfinal" in text)
+        or ((first in "hH" or first.isspace()) and _PROCESS.match(text) is not None)
     )
 
 

@@ -80,7 +80,7 @@ class FastTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed = True
-        for connection in self._open:
+        for connection in tuple(self._open):
             connection.end(Broken(failures.CLOSED_HERE))
         self._open.clear()
         self._idle.clear()
@@ -118,9 +118,6 @@ class FastTransport:
         except asyncio.CancelledError:
             connection.give_up(waiter)
             raise
-        finally:
-            if not connection.usable:
-                self._open.discard(connection)
         if isinstance(outcome, Response):
             return outcome
         limit_s = timeout_s * STREAM_FACTOR if request.streamed and outcome.trouble is failures.DEADLINE else timeout_s
@@ -130,7 +127,7 @@ class FastTransport:
         return failure(broken.trouble, self.route, self._secrets, broken.detail, limit_s=limit_s, reused=reused)
 
     def _new_connection(self, *, tunnel: bool) -> Connection:
-        return Connection(self._keep, self._outbox, self.room, tunnel=tunnel)
+        return Connection(self._keep, self._open.discard, self._outbox, self.room, tunnel=tunnel)
 
     def _keep(self, connection: Connection) -> None:
         if self._keeps_none:
@@ -158,7 +155,6 @@ class FastTransport:
 
     def _close(self, connection: Connection) -> None:
         connection.end(Broken(failures.CLOSED))
-        self._open.discard(connection)
 
     def _bytes(self, request: Request) -> bytes:
         """Return the bytes of a request. They are built anew each time, so that no attribute holds a secret in plain

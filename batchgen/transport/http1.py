@@ -43,11 +43,21 @@ class Broken(Struct, frozen=True):
 class Connection(asyncio.Protocol):
     """Sends requests one after the other: `ask` returns a future of the outcome, `free` is called when it is done.
 
-    With `tunnel` the connection is to a proxy: the reply to `CONNECT` has no body.
+    `gone` is called when it takes no more requests. With `tunnel` the connection is to a proxy: the reply to `CONNECT`
+    has no body.
     """
 
-    def __init__(self, free: Callable[[Connection], None], outbox: Outbox, room: Room, *, tunnel: bool = False) -> None:
+    def __init__(
+        self,
+        free: Callable[[Connection], None],
+        gone: Callable[[Connection], None],
+        outbox: Outbox,
+        room: Room,
+        *,
+        tunnel: bool = False,
+    ) -> None:
         self._free = free
+        self._gone = gone
         self._outbox = outbox
         self._share = Share(room, self._read_on)
         self._tunnel = tunnel
@@ -107,6 +117,7 @@ class Connection(asyncio.Protocol):
     def end(self, why: Broken) -> None:
         """Close the connection at once, and give the reason as the outcome of the request in flight."""
         self._settle(why)
+        self._gone(self)
         if self._transport is not None:
             self._transport.abort()
 
@@ -154,6 +165,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        self._gone(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -181,10 +193,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        known = _KEPT.get(name)
-        if known is not None:
+        if name in _KEPT:
             if value.isascii():  # no header that is used has other characters
-                self._headers.setdefault(known, value.decode())
+                self._headers.setdefault(_KEPT[name], value.decode())
         elif name in _LENGTHS:
             self._until_close = False
         elif name == b"content-encoding":
@@ -235,8 +246,9 @@ class Connection(asyncio.Protocol):
     def _write(self) -> None:
         """Write the request, unless the connection was closed since: a cancelled request is never sent."""
         request, self._request = self._request, None
-        if request is not None and self.usable:
-            self.socket_transport.write(request)
+        transport = self._transport
+        if request is not None and transport is not None and not transport.is_closing():
+            transport.write(request)
 
     def _put_together(self) -> None:
         """Merge the frames of a long stream from time to time: its size is measured by the answer in it."""
@@ -268,6 +280,7 @@ class Connection(asyncio.Protocol):
                 self._settle(reply)
                 self._free(self)
                 return
+            self._gone(self)
             transport.abort()
         self._settle(reply)
 

@@ -75,7 +75,7 @@ def row_to_ask():
 
 def engine_of(transport, budget, limiter, *, retry=None, parameters=PARAMETERS, secrets=NO_SECRETS, note=print, seed=1):
     """Return workers and attempts over a transport, as an engine puts them together, with plain answers."""
-    results = RowResults("qwen-plus", lambda model: PRICE, Masker(secrets), wall_us=lambda: 5)
+    results = RowResults("qwen-plus", lambda model: PRICE, Masker(secrets), wall_ns=lambda: 5_000)
     reservations = Reservations(
         budget, price_of=lambda model: PRICE, model="qwen-plus", parameters=parameters, currency="USD"
     )

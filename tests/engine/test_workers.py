@@ -133,7 +133,7 @@ class Running(Workers):
     """Workers with their feed and outlet at hand."""
 
     def __init__(self, attempts, again, limiter, feed, outlet):
-        results = RowResults("m", lambda model: None, Masker(Secrets()), wall_us=lambda: 0)
+        results = RowResults("m", lambda model: None, Masker(Secrets()), wall_ns=lambda: 0)
         super().__init__(attempts, PlainDialogue(), results, Retry(again), limiter)
         self.feed, self.outlet = feed, outlet
 

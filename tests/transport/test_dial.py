@@ -40,7 +40,10 @@ class Names:
 
 
 async def dial(dialler):
-    made = await dialler.connect(lambda tunnel: Connection(lambda _: None, Outbox(), Room(), tunnel=tunnel), 5.0)
+    def build(*, tunnel):
+        return Connection(lambda _: None, lambda _: None, Outbox(), Room(), tunnel=tunnel)
+
+    made = await dialler.connect(build, 5.0)
     if isinstance(made, Connection):
         made.socket_transport.abort()
     return made
