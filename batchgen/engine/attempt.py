@@ -97,6 +97,7 @@ class Attempts:
             held, ticket = await self._admit(request, row.prompt, retry=retry)
         else:
             self._reservations.pass_unheld()
+        health = self.health
         outcome: Outcome | None = None
         short_of_files = lane_full = worker_lost = False
         number = 0
@@ -114,12 +115,16 @@ class Attempts:
             row.tally.requests += 1
             number = self._numbers = self._numbers + 1
             row.number = number
-            self.health.sent(number)
+            health.sent(number)
             started_s = self._clock()
             if row.failed_at_s is not None:
                 row.tally.waited_s = started_s - row.failed_at_s
                 row.failed_at_s = None
-            response = await site.transport.send(request, timeout_s=self._deadline_s(row, site.pacer))
+            if row.tally.attempts or row.tally.timeouts or self._max_attempts == 1:
+                deadline_s = self._later_deadline_s(row, site.pacer)
+            else:
+                deadline_s = site.pacer.deadline_s
+            response = await site.transport.send(request, timeout_s=deadline_s)
             answered_s = self._clock()
             row.latency_ms = (answered_s - started_s) * 1000
             if isinstance(response, Failure):
@@ -131,7 +136,7 @@ class Attempts:
                 outcome = requests.read(request, response)
                 lane_full = requests.live is not None and self._is_lane_full(row, outcome)
         finally:
-            self.health.returned(number)
+            health.returned(number)
             row.tally.asked_s = self._limiter.settle(
                 ticket, None if short_of_files or lane_full or worker_lost else outcome
             )
@@ -151,7 +156,7 @@ class Attempts:
             self._count(row, outcome)
         elif (cost is None or outcome.usage.contradictory) and not self._noted_usage:
             self._note_usage(outcome)
-        reason = self.health.observe(row, outcome, started_s, answered_s)
+        reason = health.observe(row, outcome, started_s, answered_s)
         if reason is not None:
             raise ProviderStop(self._shown(reason))
         return outcome
@@ -166,16 +171,14 @@ class Attempts:
         """Requests that wait for room in the budget."""
         return self._reservations.waiting
 
-    def _deadline_s(self, row: RowInProgress, pacer: Pacer) -> float:
-        """Return how long the row's next attempt may take: what is learnt of the others, doubled for each of the row's
+    def _later_deadline_s(self, row: RowInProgress, pacer: Pacer) -> float:
+        """Return how long a further attempt may take: what is learnt of the others, doubled for each of the row's
         own time-outs, at most `limits.timeout_s`. The last attempt has the whole of it: no row fails for what was
         learnt of others.
         """
         tally = row.tally
         if tally.attempts + 1 >= self._max_attempts:
             return pacer.limits.timeout_s
-        if not tally.timeouts:
-            return pacer.deadline_s
         return min(pacer.limits.timeout_s, pacer.deadline_s * 2.0 ** min(tally.timeouts, 30))
 
     async def _admit(self, request: Request, prompt: Prompt, *, retry: bool) -> tuple[Decimal | None, Ticket]:

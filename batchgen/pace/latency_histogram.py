@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 _PER_LOG = 1 / math.log(1.05)
 _LEAST_S = 1e-3
 _BINS = 340  # 1 ms x 1.05 ** 340 = 4.4 hours
-
-
-def bin_of(latency_s: float) -> int:
-    """Return which bin a latency falls into."""
-    return min(int(math.log(latency_s / _LEAST_S) * _PER_LOG), _BINS - 1) if latency_s > _LEAST_S else 0
 
 
 class LatencyHistogram:
@@ -23,10 +19,12 @@ class LatencyHistogram:
         self._bins = [0] * _BINS
         self.count = 0
 
-    def add(self, bin_: int) -> None:
-        """Count one latency, given its `bin_of`."""
-        self._bins[bin_] += 1
-        self.count += 1
+    def add(self, latencies_s: Sequence[float]) -> None:
+        """Count some latencies."""
+        for latency_s in latencies_s:
+            bin_ = int(math.log(latency_s / _LEAST_S) * _PER_LOG) if latency_s > _LEAST_S else 0
+            self._bins[min(bin_, _BINS - 1)] += 1
+        self.count += len(latencies_s)
 
     def quantile(self, q: float) -> float | None:
         """The latency in seconds that a share `q` of the requests did not exceed; None without any."""

@@ -109,7 +109,8 @@ class Limiter:
             pacer.broken(now_s, ticket, late=outcome.kind is FailureKind.TIMEOUT)
         else:
             pacer.succeeded(now_s, ticket, outcome.usage, outcome.limits)
-        self._wake()
+        if self._retries or self._fresh:
+            self._serve()
         return wait_s
 
     def changed(self) -> None:

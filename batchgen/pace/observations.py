@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
-from batchgen.pace.latency_histogram import LatencyHistogram, bin_of
+from batchgen.pace.latency_histogram import LatencyHistogram
 from batchgen.pace.rate_limit import RateLimit
 from batchgen.pace.values import CONCURRENCY, IN_FLIGHT, LEVEL, REQUESTS, SLOW, TOKENS, Limits, PaceSample
 
@@ -20,6 +20,7 @@ class PaceObservations:
         "_held",
         "_held_by",
         "_latencies",
+        "_new_s",
         "_reported",
         "_window",
         "deadline_s",
@@ -35,6 +36,7 @@ class PaceObservations:
         self.timeout_s = timeout_s
         self.deadline_s = timeout_s
         self._latencies, self._window = LatencyHistogram(), LatencyHistogram()
+        self._new_s: list[float] = []  # in neither of them yet
         self._reported = (0, 0, 0)
         self._held_by = defaultdict[int, int](int)  # by the bits that came together
 
@@ -44,17 +46,23 @@ class PaceObservations:
 
     def answered(self, latency_s: float) -> None:
         """Count an answer; every hundred the deadline follows the latencies."""
-        bin_ = bin_of(latency_s)
-        self._window.add(bin_)
-        self._latencies.add(bin_)
-        if self._latencies.count >= 200 and self._latencies.count % 100 == 0:
-            self.learn_deadline()
-            if self._latencies.count >= 4000:
-                self._latencies.halve()
+        self._new_s.append(latency_s)
+        if len(self._new_s) >= 100:
+            self._sort_in()
+
+    def _sort_in(self) -> None:
+        """Put the latest latencies into the histograms, many at a time: one by one they would cost 0.5 µs a row."""
+        self._window.add(self._new_s)
+        self._latencies.add(self._new_s)
+        self._new_s.clear()
+        self.learn_deadline()
+        if self._latencies.count >= 4000:
+            self._latencies.halve()
 
     @property
     def typical_s(self) -> float:
         """The median of recent latencies in seconds, 0 while none is known."""
+        self._sort_in()
         return self._latencies.quantile(0.5) or 0.0
 
     def change_timeout(self, timeout_s: float) -> None:
@@ -69,6 +77,7 @@ class PaceObservations:
 
     def sample(self, now_s: float, requests: RateLimit, tokens: RateLimit, in_flight: int, cap: int) -> PaceSample:
         """Return the state and what happened since the last sample."""
+        self._sort_in()
         window, before = self._window, self._reported
         self._reported = (self.sent, self.refused, self.failed)
         self._window = LatencyHistogram()

@@ -128,7 +128,8 @@ class Pacer:
         """An answer came: a completion, or an error that shows that the service is up and took the request."""
         ticket.closed = True
         self.in_flight -= 1
-        self._answered(now_s, ticket)
+        if self.breaker.why is not None:
+            self._answered(now_s, ticket)
         if not ticket.admitted:
             self._admit(now_s, ticket)
         if usage is not None:
@@ -237,10 +238,13 @@ class Pacer:
         self._passed(now_s, ticket)
         if ticket is self.breaker.probe and self.breaker.why is Reason.REFUSALS:
             self._resume(now_s)
-        if (self._requests.safe or self._tokens.safe) and self._ceiling.safe:
-            self._random_refusals.saw(ticket.number, refused=False)
-            self._random_refusals.follow_trial(now_s, self._sent)
-        self._count_sample(now_s, ticket, refused=False)
+        chance = self._random_refusals
+        met = chance.share or chance.what is not None
+        if met and (self._requests.safe or self._tokens.safe) and self._ceiling.safe:
+            chance.saw(ticket.number, refused=False)
+            chance.follow_trial(now_s, self._sent)
+        if chance.is_sampled(ticket.number):
+            self._count_sample(now_s, ticket, refused=False)
 
     def _passed(self, now_s: float, ticket: Ticket) -> None:
         """No limit refused the request: the search may go on, and what bound it may rise."""

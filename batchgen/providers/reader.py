@@ -93,14 +93,18 @@ def _read_usual(exchange: Exchange, decode: DecodeUsual) -> Completion | None:
     usage = reply.usage.read()
     if usage is None:
         return None
-    return Completion(
+    return Completion(  # in the order of its fields, as names would cost more
         text,
         choice.finish_reason,
         usage,
         message.reasoning_content or message.reasoning or None,
-        model=exchange.request.model or None if reply.model is None else _model(exchange, reply),
-        request_id=_request_id(exchange, reply),
-        limits=rate_limits(headers, exchange.now),
+        None,
+        None,
+        None,
+        exchange.request.model or None if reply.model is None else _model(exchange, reply),
+        _request_id(exchange, reply),
+        200,
+        rate_limits(headers, exchange.now),
     )
 
 

@@ -11,9 +11,9 @@ answer that came to its own end is what would have come under any limit that has
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,7 +23,7 @@ from batchgen.providers.auth import public_url
 from batchgen.providers.protocol import ModelSettings
 from batchgen.providers.request_parts import encoder, from_column
 from batchgen.tokens.parameters import effective_parameters
-from batchgen.values import KEY_HASH_BYTES, Prompt
+from batchgen.values import KEY_HASH_BYTES, Message, Prompt
 
 CARRIERS = frozenset({"stream", "stream_options", "incremental_output", "service_tier"})
 """Fields of a body that say how the answer is to come: in pieces or whole, and with which priority, at which price."""
@@ -63,6 +63,13 @@ _USUAL_PATHS = (
 )
 
 
+class _Beginning(NamedTuple):
+    """The messages that a prompt has before its last one, and the hash of its body up to there."""
+
+    messages: Sequence[Message]
+    hashed: hashlib.blake2b
+
+
 class RequestKeys:
     """Gives the keys of a job's requests, which are those of its ordinary calls in any lane.
 
@@ -100,12 +107,14 @@ class RequestKeys:
         self._base = hashlib.blake2b(first, digest_size=KEY_HASH_BYTES)
         self._encode = encoder(canonical=True)
         self._plain = self._base.copy()  # for prompts that are nothing but messages of text, which nearly all are
-        before, messages, self._after = self._body(Prompt()).partition(b'"messages":[]')
-        self._plain.update(before + messages[:-2])
+        before, messages, after = self._body(Prompt()).partition(b'"messages":[]')
+        self._plain.update(before + messages[:-1])
+        self._after = messages[-1:] + after
         probe = Prompt(messages=[{"role": "user", "content": "?"}])
-        self._has_plain = self._body(probe) == before + messages[:-2] + self._encode(probe.messages) + self._after
+        whole = before + messages[:-1] + self._encode(probe.messages[0]) + self._after
         self._limit, unusual = self._limit_of(None)
-        self._has_plain = self._has_plain and not unusual
+        self._has_plain = self._body(probe) == whole and not unusual
+        self._beginning = self._begin([])  # of the last prompt: most have the same messages but for their last one
 
     def _body(self, prompt: Prompt) -> bytes:
         return self._provider.build_request(prompt, stream=False).body
@@ -113,8 +122,12 @@ class RequestKeys:
     def of(self, prompt: Prompt) -> bytes:
         """Return the bytes that two prompts share if, and only if for all practice, they are the same request."""
         if self._has_plain and _is_plain(prompt):  # the same bytes, with half the work
-            key = self._plain.copy()
-            _feed(key, self._encode(prompt.messages) + self._after)
+            beginning = self._beginning
+            before = prompt.messages[:-1]
+            if before != beginning.messages:
+                beginning = self._beginning = self._begin(before)
+            key = beginning.hashed.copy()
+            _feed(key, self._encode(prompt.messages[-1]) + self._after)
             return key.digest() + self._limit
         key = self._base.copy()
         _feed(key, self._body(prompt))
@@ -123,6 +136,13 @@ class RequestKeys:
         limit, unusual = self._limit_of(prompt.parameters)
         key.update(unusual)
         return key.digest() + limit
+
+    def _begin(self, messages: Sequence[Message]) -> _Beginning:
+        """Return the hash of a body up to its last message, after these."""
+        hashed = self._plain.copy()
+        for message in messages:
+            _feed(hashed, self._encode(message) + b",")
+        return _Beginning(messages, hashed)
 
     @cached_property
     def before(self) -> RequestKeys:
@@ -172,6 +192,8 @@ def _feed(key: hashlib.blake2b, body: bytes) -> None:
 def _is_plain(prompt: Prompt) -> bool:
     """Whether a prompt is only messages of text, so that its request is the job's constant bytes around these."""
     if prompt.model is not None or prompt.parameters is not None or prompt.text is not None or prompt.attached:
+        return False
+    if not prompt.messages:
         return False
     for message in prompt.messages:  # noqa: SIM110 (in half the time of `all`)
         if type(message.get("content")) is not str:

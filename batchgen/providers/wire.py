@@ -44,9 +44,9 @@ _HINT_PART = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smhd])")
 _LIMITS = frozenset(
     f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
 )
-_ANTHROPIC_LIMITS = frozenset(
+_ANY_LIMITS = _LIMITS | {
     f"anthropic-ratelimit-{unit}-{what}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
-)
+}
 
 
 class UnreadableError(ValueError):
@@ -131,12 +131,9 @@ def rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
     Resets come as durations (`20ms`, `1s`, `6m0s`: OpenAI), as bare seconds, or as Unix or ISO times (others); times
     are measured against `now` (Unix seconds). https://developers.openai.com/api/docs/guides/rate-limits
     """
-    if not _LIMITS.isdisjoint(headers):
-        name = "x-ratelimit-{}-{}"
-    elif not _ANTHROPIC_LIMITS.isdisjoint(headers):
-        name = "anthropic-ratelimit-{1}-{0}"
-    else:
+    if _ANY_LIMITS.isdisjoint(headers):
         return None
+    name = "anthropic-ratelimit-{1}-{0}" if _LIMITS.isdisjoint(headers) else "x-ratelimit-{}-{}"
     limits = RateLimits(
         limit_requests=_whole(headers.get(name.format("limit", "requests"))),
         limit_tokens=_whole(headers.get(name.format("limit", "tokens"))),

@@ -94,6 +94,8 @@ class Writer:
         self._timer: asyncio.TimerHandle | None = None
         self._uncommitted: deque[CommitGroup] = deque()
         self._uncommitted_rows = self._uncommitted_bytes = 0
+        self.congested = False
+        """Whether to send no more requests for now: too much is uncommitted, or the disk is refusing."""
         self._openings: dict[int, asyncio.Future[set[int]]] = {}
         self._open_shards: set[int] = set()
         self._refusing: set[str] = set()
@@ -145,10 +147,8 @@ class Writer:
         """Shards taken in whose part is not published yet: bound them (2-3) before opening more."""
         return len(self._open_shards)
 
-    @property
-    def congested(self) -> bool:
-        """Whether to send no more requests for now: too much is uncommitted, or the disk is refusing."""
-        return (
+    def _look_for_room(self) -> None:
+        self.congested = (
             self._uncommitted_rows >= MOST_UNCOMMITTED_ROWS
             or self._uncommitted_bytes >= MOST_UNCOMMITTED_BYTES
             or bool(self._refusing)
@@ -162,6 +162,8 @@ class Writer:
         group.bytes += size
         self._uncommitted_bytes += size
         self._uncommitted_rows += 1
+        if self._uncommitted_rows >= MOST_UNCOMMITTED_ROWS or self._uncommitted_bytes >= MOST_UNCOMMITTED_BYTES:
+            self.congested = True
         if len(group.results) >= GROUP_ROWS or group.bytes >= GROUP_BYTES:
             self._hand_over()
         elif self._timer is None:
@@ -174,6 +176,7 @@ class Writer:
         size = sum(ROW_BYTES + getsizeof(turn.completion.text) for turn in spent.turns)
         group.bytes += size
         self._uncommitted_bytes += size
+        self._look_for_room()
         if self._timer is None:
             self._timer = self.loop.call_later(self._group_wait_s, self._hand_over)
 
@@ -281,6 +284,7 @@ class Writer:
             group = self._uncommitted.popleft()
             self._uncommitted_rows -= len(group.results)
             self._uncommitted_bytes -= group.bytes
+        self._look_for_room()
         self.tell_change()
         if stored:
             self._on_commit(stored)
@@ -299,6 +303,7 @@ class Writer:
     def take_trouble(self, what: str, refusing: bool) -> None:
         """Record that the disk refuses something, or no longer does."""
         (self._refusing.add if refusing else self._refusing.discard)(what)
+        self._look_for_room()
         self.tell_change()
 
     def tell_change(self) -> None:

@@ -141,9 +141,10 @@ class FastTransport:
     def _kept(self) -> Connection | None:
         """Return the connection that was used last, unless it has been idle so long that the server may be closing
         it."""
+        since_s = self._loop.time() - IDLE_S
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and connection.idle_since_s >= self._loop.time() - IDLE_S:
+            if connection.idle_since_s >= since_s and connection.usable:
                 return connection
             self._close(connection)
         return None
