@@ -128,8 +128,8 @@ class Pacer:
         """An answer came: a completion, or an error that shows that the service is up and took the request."""
         ticket.closed = True
         self.in_flight -= 1
-        if self.breaker.why is not None:
-            self._answered(now_s, ticket)
+        if self.breaker.why is not None and self.breaker.answered(ticket):
+            self._resume(now_s)
         if not ticket.admitted:
             self._admit(now_s, ticket)
         if usage is not None:
@@ -161,7 +161,8 @@ class Pacer:
             if behind.number <= ticket.number:
                 break
             behind.in_flight -= 1  # what was refused was never in the provider's hands
-        self._answered(now_s, ticket)
+        if self.breaker.answered(ticket):
+            self._resume(now_s)
         self._refusal_s = min(5.0, max(REFUSAL_S, self._refusal_s * 0.95, 2 * (now_s - ticket.sent_s)))
         if limits is not None:
             self._headers.read(now_s, limits, self.limits, self.in_flight)
@@ -264,11 +265,6 @@ class Pacer:
             if not ticket.closed and not ticket.admitted:
                 self._spread_s = 0.4  # slow answers: no bunches, for they would stay bunches
                 self._admit(now_s, ticket)
-
-    def _answered(self, now_s: float, ticket: Ticket) -> None:
-        """Any answer, a refusal too, proves that the service is up."""
-        if self.breaker.answered(ticket):
-            self._resume(now_s)
 
     def _resume(self, now_s: float) -> None:
         """End the pause. Where no pace is known, the search begins again, so that not everything is sent at once."""

@@ -140,8 +140,8 @@ class RequestKeys:
     def _begin(self, messages: Sequence[Message]) -> _Beginning:
         """Return the hash of a body up to its last message, after these."""
         hashed = self._plain.copy()
-        for message in messages:
-            _feed(hashed, self._encode(message) + b",")
+        if messages:
+            _feed(hashed, self._encode(messages)[1:-1] + b",")
         return _Beginning(messages, hashed)
 
     @cached_property

@@ -1,5 +1,7 @@
 """Two requests have one key if they are the same to the server: every single field counts but those that only carry."""
 
+import itertools
+
 import msgspec
 import pytest
 
@@ -177,6 +179,25 @@ def test_a_key_stays_what_it_is():
         "91e100b753f1616663fa6ece68b5b9b1",
         "dce927781c12bb853bed679af8935c16",
     ]
+
+
+BEGINNINGS = {
+    "": KEYS,
+    "system": ["f8e461ac89fd2c13787a997a2fd1e70d00000005", "2e7731e37e52a8283d50a46083f212d000000005"],
+    "talk": ["6a270d32c04b501a8619251a366d70c900000005", "23c016a346779aebaa7707a81620f8d200000005"],
+}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(BEGINNINGS)))
+def test_a_key_stays_what_it_is_whatever_was_asked_before(order):
+    """What a prompt begins with is hashed once for all that follow with the same beginning, and for no others."""
+    told = [{"role": "user", "content": "ä?"}, {"role": "assistant", "content": "Yes, " + "ä" * 1500}]
+    system = {"role": "system", "content": "Say it short."}
+    beginnings = {"": [], "system": [system], "talk": [system, *told]}
+    keys = [RequestKeys(provider, settings(parameters={"max_tokens": 5}, headers={})) for provider in PROVIDERS]
+    for name in [*order, *order[:1]]:
+        prompt = Prompt(messages=[*beginnings[name], {"role": "user", "content": "é"}])
+        assert [one.of(prompt).hex() for one in keys] == BEGINNINGS[name]
 
 
 @pytest.mark.parametrize("provider", [*PROVIDERS, "anthropic"])
