@@ -12,6 +12,7 @@ import os
 import struct
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -111,7 +112,8 @@ class StagedFiles:
     def discard(self) -> None:
         """Close and remove both."""
         for file, path in ((self._lines, self.path), (self._rows, self._rows_path)):
-            file.close()
+            with suppress(OSError):  # what is in the buffer may have no room on the disk
+                file.close()
             path.unlink(missing_ok=True)
 
 

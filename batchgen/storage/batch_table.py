@@ -39,9 +39,10 @@ class BatchRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `mark` begins the ids of its lines (`place`); `name` is that of its file at the vendor; `sha` begins the SHA-256 of
     the file. `tokens` are about the input tokens
     that it takes in the vendor's queue; `held` is the most that its rows can cost. `intent_s` is when it was to be
-    created; `lost`: the reply to that never came, `looked` counts how often it was looked for since. `phase`, `word`
-    and `done` are what the vendor last said of it. `cancelled`: it was asked to end. `answered` are the rows that it
-    brought a result for; `reason` is why it brought none, or fewer.
+    created; `lost`: the reply to that never came, `looked` counts how often it was looked for since. `earlier_files`
+    are input files of batches that no list had then: for each `held` is reserved once more. `stray`: its file may be
+    at the vendor more than once. `phase`, `word` and `done` are what the vendor last said of it. `cancelled`: it was
+    asked to end. `answered` are the rows that it brought a result for; `reason` is why it brought none, or fewer.
     """
 
     number: int
@@ -61,6 +62,8 @@ class BatchRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     intent_s: float | None = None
     lost: bool = False
     looked: int = 0
+    earlier_files: Sequence[str] = ()
+    stray: bool = False
     id: str | None = None
     results: Sequence[str] = ()
     phase: str = ""

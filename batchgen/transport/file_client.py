@@ -305,7 +305,7 @@ async def _decoded(reply: httpx.Response, progressed: Callable[[], None]) -> Asy
 
 
 def _kept(reply: httpx.Response) -> dict[str, str]:
-    return {name: value for name in KEPT_HEADERS if (value := reply.headers.get(name)) is not None}
+    return {name: value for name in ("date", *KEPT_HEADERS) if (value := reply.headers.get(name)) is not None}
 
 
 def _may_leave(url: str, target: str) -> bool:

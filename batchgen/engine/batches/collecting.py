@@ -22,7 +22,7 @@ from batchgen.engine.batches.live_rows import LiveRows
 from batchgen.engine.batches.result_lines import common_refusal, result_lines
 from batchgen.engine.batches.returning import work_of
 from batchgen.engine.batches.staging import Staging
-from batchgen.engine.batches.tools import CALL_TIMEOUT_S, RowPlaces, Tools
+from batchgen.engine.batches.tools import RowPlaces, Tools
 from batchgen.engine.protocol import Outlet
 from batchgen.engine.provider_health import REMEDIES
 from batchgen.engine.work import RowInProgress
@@ -38,6 +38,9 @@ YIELD_ROWS = 200
 
 MOST_SHORT = 3
 """So many downloads of the same results may come short before they count as all there is."""
+
+LEAST_ROWS = 3
+"""A batch of fewer rows may have broken lines only by chance."""
 
 _NOTHING = Decimal(0)
 
@@ -72,8 +75,7 @@ class Collecting:
         tools, paths = self._tools, []
         for place, call in enumerate(tools.api.results(status)):
             path = results_path(tools.directory, record.number, place)
-            response = await tools.client.download(call, path, timeout_s=CALL_TIMEOUT_S)
-            refused = response if isinstance(response, Failure) else tools.api.refusal(response)
+            refused = await tools.fetch(call, path)
             if refused is not None:
                 return refused
             cut = await self._cut_short(record, status.results[place], path)
@@ -116,23 +118,30 @@ class Collecting:
         common = None if self._worked else common_refusal(result_lines(tools, record, paths))
         with ExitStack() as stack:
             rows = self._rows(stack, number)
-            for place, found in enumerate(result_lines(tools, record, paths)):
-                line = None if found.custom_id is None else tools.line_of(found.custom_id, number)
-                if found.custom_id is None:
-                    counts.broken += 1
-                elif line is None or line >= len(members):
-                    counts.unknown += 1
-                elif seen[line]:
-                    counts.twice += 1
-                else:
-                    seen[line] = 1
-                    staged = self._staged(rows, line, members[line])
-                    if common is not None:
-                        self._leave(number, staged)
+            failed = 0
+            for answers in (True, False):  # a row may have several lines: an answer counts before a failure
+                if not answers and not failed:
+                    break
+                for place, found in enumerate(result_lines(tools, record, paths)):
+                    line = None if found.custom_id is None else tools.line_of(found.custom_id, number)
+                    if line is None or line >= len(members):
+                        counts.broken += answers and found.custom_id is None
+                        counts.unknown += answers and found.custom_id is not None
+                    elif isinstance(found.outcome, Completion) is not answers:
+                        failed += answers
+                    elif seen[line]:
+                        counts.twice += 1
                     else:
-                        fatal = await self._line(number, staged, found, counts) or fatal
-                if place % YIELD_ROWS == YIELD_ROWS - 1:
-                    await self._breathe()
+                        seen[line] = 1
+                        staged = self._staged(rows, line, members[line])
+                        if common is not None:
+                            self._leave(number, staged)
+                        else:
+                            fatal = await self._line(number, staged, found, counts) or fatal
+                    if place % YIELD_ROWS == YIELD_ROWS - 1:
+                        await self._breathe()
+                if answers and not failed and not any(seen):
+                    self._refuse_unreadable(record, counts)
             missing = MISSING if status.phase == "ended" and _is_whole(status.word) else NOT_RUN
             broken = counts.broken
             for line, row in enumerate(members):
@@ -154,6 +163,18 @@ class Collecting:
             remedy = REMEDIES.get(cause.kind if fatal is not None else FailureKind.INVALID_REQUEST)
             raise tools.stopped(f"The rows of batch {number} were refused: {cause.message}", remedy)
         return collected
+
+    def _refuse_unreadable(self, record: BatchRecord, counts: LineCounts) -> None:
+        """Raise `ProviderStop` where there are lines of results, but none of any row: another batch would be paid in
+        vain, too. One that is cancelled is given up."""
+        if record.rows >= LEAST_ROWS and counts.broken + counts.unknown and not self._staging.closed:
+            raise self._tools.stopped(
+                f"The results of batch {record.number} ({record.id}) cannot be read: none of their "
+                f"{counts.broken + counts.unknown:,} lines names one of its {record.rows:,} rows. They stay at the "
+                f"vendor, and as a copy in {results_path(self._tools.directory, record.number, 0).name}",
+                "Running the same command again reads them anew; batchgen cancel gives them up, so that the rows are "
+                "asked, and paid, once more.",
+            )
 
     def _rows(self, stack: ExitStack, number: int) -> StagedRows | None:
         try:
@@ -253,7 +274,7 @@ class Collecting:
         said = [
             f"{number:,} {what}"
             for number, what in (
-                (counts.twice, "lines came twice, the first counts"),
+                (counts.twice, "lines came for rows that had one"),
                 (counts.unknown, "lines have an id that nobody sent"),
                 (counts.broken, "lines cannot be read"),
                 (counts.missing, "rows have no line"),

@@ -48,6 +48,9 @@ GATHER_S = 3600.0
 FEW_ROWS, FEW_SHARE, FEW_MOST = 10, 0.01, 1_000
 """A rest of no more rows than this, or this share of the run's, is asked live: it would take another day."""
 
+SLOW_S = 30.0
+"""Where the steps of all batches take longer, the deadline is thought of between them."""
+
 LEAST_WAIT_S = 0.02
 
 _NOTHING = Decimal(0)
@@ -119,6 +122,8 @@ class BatchEngine:
                     await self._work(rows, out)
                 except StoppedError as error:
                     self.stop(error)
+                except OSError as error:  # those of the network are failures
+                    self.stop(self._staging.disk_stop(error))
                 finally:
                     self._live.close()
         self._staging.discard()
@@ -134,7 +139,7 @@ class BatchEngine:
         table = self._tools.table
         for record in table.unfinished:
             self._earlier.add(record.number)
-            self._tools.parts.budget.hold(record.held)
+            self._tools.parts.budget.hold(record.held * (1 + len(record.earlier_files)))
             for row in table.members(record.number):
                 self._found.put(row, record.number)
                 self._last_found = max(self._last_found, row)
@@ -148,10 +153,13 @@ class BatchEngine:
         table = self._tools.table
         while not self._halted:
             await self._feed(rows, out)
+            began_s = self._times.clock()
             for record in list(table.records.values()):
                 if self._halted:
                     return
                 await self._step(table.records[record.number])
+                if self._times.clock() > began_s + SLOW_S:
+                    await self._look_at_deadline()
             await self._look_at_deadline()
             await self._hand_in_rest()
             if self._mode == "detach" and self._all_handed_in():

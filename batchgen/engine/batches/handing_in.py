@@ -9,13 +9,17 @@ deleted, such a batch counts as possibly billed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
+from decimal import Decimal
 
 import msgspec
 
+from batchgen.engine.batches.due_times import DueTimes
 from batchgen.engine.batches.identity import is_ours
 from batchgen.engine.batches.queue_room import QueueRoom
 from batchgen.engine.batches.returning import Returning
+from batchgen.engine.batches.strays import DAY_S, pages
 from batchgen.engine.batches.tools import Tools
 from batchgen.providers.batch_api import BatchError, BatchFile, BatchIntent, BatchPage, BatchStatus
 from batchgen.storage.batch_files import lines_path
@@ -23,12 +27,11 @@ from batchgen.storage.batch_table import BatchRecord
 from batchgen.values import ApiCall, Failure, FailureKind
 
 BEFORE_S = 300.0
-"""A vendor's clock may be so far behind: a batch created that much before its call is looked at too."""
+"""A batch created that much before its call by the vendor's clock is looked at too."""
 
 LATEST_S = 3_600.0
 """No batch is created so long after its call."""
 
-MOST_PAGES = 500
 MOST_UPLOADS = 3
 
 SOON_S = 1.0
@@ -44,16 +47,17 @@ class HandingIn:
         self._tools = tools
         self._room = room
         self._returning = returning
-        self._due: dict[int, float] = {}
+        self._due = DueTimes(tools.times.clock)
         self._tries: dict[int, int] = {}
-        self._uploads: dict[int, int] = {}
+        self._uploads = Counter[int]()
+        self._ahead_s = 0.0  # of the vendor's clock
         self._waiting_for_room: set[int] = set()
         self._unproven: set[int] = set()
         self.trouble: Failure | None = None
 
     def due_s(self, record: BatchRecord) -> float:
         """Return when there is something to do for a batch."""
-        return self._due.get(record.number, 0.0)
+        return self._due.of(record.number)
 
     def waits_for_room(self, record: BatchRecord) -> bool:
         """Whether a batch waits for room in the vendor's queue."""
@@ -62,7 +66,7 @@ class HandingIn:
     def room_may_be_there(self) -> None:
         """A batch has moved on in the queue: those that wait for it are tried again."""
         for number in self._waiting_for_room | self._unproven:
-            self._due.pop(number, None)
+            self._due.forget(number)
         self._waiting_for_room.clear()
         self._unproven.clear()
 
@@ -98,7 +102,7 @@ class HandingIn:
             await self._failed(record, found)
 
     async def _uploaded(self, record: BatchRecord, file: BatchFile) -> None:
-        self._uploads[record.number] = self._uploads.get(record.number, 0) + 1
+        self._uploads[record.number] += 1
         self._settled(record)
         await self._put(record, state="uploaded", input_file=file.id)
 
@@ -112,7 +116,7 @@ class HandingIn:
                     return await self._uploaded(record, file)
             if page.files and all((file.created_s or 0) < record.planned_s - BEFORE_S for file in page.files):
                 break
-        await self._put(record, state="planned")
+        await self._put(record, state="planned", stray=True)
         return None
 
     async def _ready(self, record: BatchRecord) -> bool:
@@ -128,7 +132,7 @@ class HandingIn:
                 await self._failed(record, found)
             return False
         if found.failed is not None:
-            if self._uploads.get(record.number, 0) >= MOST_UPLOADS:
+            if self._uploads[record.number] >= MOST_UPLOADS:
                 raise tools.stopped(f"The vendor cannot use the file of a batch: {found.failed}")
             await self._delete_file(record)
             await self._put(record, state="planned", input_file=None)
@@ -156,7 +160,7 @@ class HandingIn:
         if proven and self._room.may_take(record.number, record.model, record.tokens):
             return True
         (self._waiting_for_room if proven else self._unproven).add(record.number)
-        self._due[record.number] = self._tools.times.clock() + self._tools.settings.poll_s
+        self._due.put(record.number, self._tools.settings.poll_s)
         return False
 
     def _proven(self, record: BatchRecord) -> bool:
@@ -191,6 +195,10 @@ class HandingIn:
         elif found.maybe_billed:
             self.trouble = found
             self._later(await self._put(record, lost=True))
+        elif found.http_status in (404, 410) and record.input_file and self._uploads[record.number] < MOST_UPLOADS:
+            self.trouble = found  # the file is not there yet, or no more
+            await self._delete_file(record)
+            self._later(await self._put(record, state="planned", input_file=None))
         else:
             record = await self._put(record, state="planned" if tools.api.inline else "uploaded")
             await self._failed(record, found)
@@ -209,7 +217,7 @@ class HandingIn:
             word=found.word,
         )
         if found.phase == "refused":
-            await self._returning.refused(record, found.errors[0] if found.errors else BatchError("no reason given"))
+            await self._returning.refused(record, *found.errors)
 
     def _intent(self, record: BatchRecord) -> BatchIntent:
         tools = self._tools
@@ -227,29 +235,29 @@ class HandingIn:
     async def _find_batch(self, record: BatchRecord) -> None:
         """Look for a batch whose creation had no reply."""
         tools, now_s = self._tools, self._tools.times.clock()
-        intent, since_s = self._intent(record), (record.intent_s or now_s) - BEFORE_S
+        intent, intent_s = self._intent(record), record.intent_s or now_s
         taken = {other.id for other in tools.table.records.values() if other.id is not None}
         undecided = False
-        async for page in self._pages(tools.api.list_batches(since_s, record.input_file)):
+        async for page in self._pages(tools.api.list_batches(intent_s - DAY_S, record.input_file)):
             if page is None:
                 return self._later(record)
+            since_s = min(intent_s, intent_s + self._ahead_s) - BEFORE_S
+            until_s = max(intent_s, intent_s + self._ahead_s) + LATEST_S
             for status in page.batches:
-                since_intent_s = (status.created_s or now_s) - (record.intent_s or now_s)
-                if status.id in taken or not -BEFORE_S <= since_intent_s <= LATEST_S:
-                    continue
-                ours = tools.api.is_of(status, intent)
-                if ours is None:
+                ours = status.id not in taken and tools.api.is_of(status, intent)
+                if ours is None and since_s <= (status.created_s or now_s) <= until_s:
                     ours = await is_ours(tools, record, status)
+                    undecided = undecided or ours is None
                 if ours:
                     return await self.opened(record, status)
-                undecided = undecided or ours is None
             if page.batches and all((status.created_s or now_s) < since_s for status in page.batches):
                 break
         if undecided:
             return self._later(record, least_s=tools.settings.poll_s)
-        if not record.looked or now_s < (record.intent_s or 0) + tools.times.look_again_s:
+        waited_s = now_s - intent_s
+        if not record.looked or 0 <= waited_s < tools.times.look_again_s:
             await self._put(record, looked=record.looked + 1)
-            self._due[record.number] = max(now_s + SOON_S, (record.intent_s or 0) + tools.times.look_again_s)
+            self._due.put(record.number, max(SOON_S, tools.times.look_again_s - max(0.0, waited_s)))
             return None
         return await self._not_there(record)
 
@@ -257,27 +265,33 @@ class HandingIn:
         """No list has the batch: hand its rows in anew, in another file."""
         if self._tools.api.inline:
             await self._returning.whole(record, "the vendor never confirmed it", counts=True)
+            return
+        tools, files = self._tools, record.earlier_files
+        held = record.input_file is not None and tools.parts.budget.reserve(record.held)
+        if not held and tools.times.clock() - (record.intent_s or 0) < tools.patience_s:
+            self._later(record, least_s=tools.settings.poll_s)  # as long as the list may lag the budget bears one alone
         elif await self._delete_file(record):
             self._settled(record)
-            await self._put(record, state="planned", input_file=None, intent_s=None, lost=False, looked=0)
+            if held and record.input_file is not None:
+                files = (*files, record.input_file)
+            await self._put(
+                record, state="planned", input_file=None, intent_s=None, lost=False, looked=0, earlier_files=files
+            )
         else:
+            if held:
+                tools.parts.budget.settle(record.held, Decimal(0))
             self._later(record)
 
     async def _pages(self, call: ApiCall) -> AsyncIterator[BatchPage | None]:
         """Yield the pages of a list; None where one cannot be had now."""
-        following: ApiCall | None = call
-        for _ in range(MOST_PAGES):
-            if following is None:
-                return
-            response = await self._tools.call(following)
-            page = response if isinstance(response, Failure) else self._tools.api.read_page(response)
+        async for page in pages(self._tools, call):
             if isinstance(page, Failure):
                 self.trouble = page
                 self._tools.stop_for(page)
                 yield None
-                return
-            yield page
-            following = page.next
+            else:
+                self._ahead_s = 0.0 if page.at_s is None else page.at_s - self._tools.times.clock()
+                yield page
 
     # ---- what all of them do
 
@@ -290,11 +304,11 @@ class HandingIn:
     def _later(self, record: BatchRecord, *, least_s: float = 0.0) -> None:
         tries = self._tries[record.number] = self._tries.get(record.number, 0) + 1
         pause_s = max(least_s, min(LONGEST_S, SOON_S * 2.0 ** min(tries - 1, 20)))
-        self._due[record.number] = self._tools.times.clock() + pause_s
+        self._due.put(record.number, pause_s)
 
     def _settled(self, record: BatchRecord) -> None:
         self.trouble = None
-        self._due.pop(record.number, None)
+        self._due.forget(record.number)
         self._tries.pop(record.number, None)
         self._waiting_for_room.discard(record.number)
 

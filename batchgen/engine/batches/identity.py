@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchgen.engine.batches.tools import CALL_TIMEOUT_S, Tools
+from batchgen.engine.batches.tools import Tools
 from batchgen.providers.batch_api import BatchStatus
 from batchgen.storage.batch_files import results_path
 from batchgen.storage.batch_table import BatchRecord
-from batchgen.values import Response
 
 MOST_LINES = 20
 """Lines looked at: the first may be one that cannot be read."""
@@ -20,8 +19,7 @@ async def is_ours(tools: Tools, record: BatchRecord, status: BatchStatus) -> boo
         return None
     for place, call in enumerate(tools.api.results(status)):
         path = results_path(tools.directory, record.number, place)
-        response = await tools.client.download(call, path, timeout_s=CALL_TIMEOUT_S)
-        if not isinstance(response, Response) or tools.api.refusal(response) is not None:
+        if await tools.fetch(call, path) is not None:
             return None
         found = _names(tools, record, path)
         if found is not None:

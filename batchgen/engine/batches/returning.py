@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from decimal import Decimal
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from batchgen.engine.batches.live_rows import LiveRows
 from batchgen.engine.batches.queue_room import QueueRoom
 from batchgen.engine.batches.staging import Staging
+from batchgen.engine.batches.strays import without_strays
 from batchgen.engine.batches.tools import RowPlaces, Tools
 from batchgen.engine.protocol import Outlet
 from batchgen.engine.work import RowInProgress
@@ -55,9 +56,10 @@ class Returning:
         """A batch was taken: refusals before it were of single ones."""
         self._refused = 0
 
-    async def refused(self, record: BatchRecord, error: BatchError) -> None:
-        """Decide on a batch that was refused as a whole: no row of it ran."""
+    async def refused(self, record: BatchRecord, *errors: BatchError) -> None:
+        """Decide on a batch that was refused as a whole, for these reasons: no row of it ran."""
         self.refusals += 1
+        error = errors[0] if errors else BatchError("no reason given")
         reason = f"refused: {error.message}"
         if error.stops:
             await self._finish(record, reason)
@@ -80,7 +82,11 @@ class Returning:
         elif record.rows == 1:
             await self._fail(record, error)
         else:
-            await self._without_bad_row(record, error, reason)
+            lines = {one.line - 1 for one in errors if one.line is not None and one.line <= record.rows}
+            if len(lines) == record.rows:
+                await self._finish(record, reason)
+                raise self._stop(record, error)
+            await self._without_bad_rows(record, lines, reason)
 
     def _stop(self, record: BatchRecord, error: BatchError) -> ProviderStop:
         return self._tools.stopped(f"The vendor refused batch {record.number}: {error.message}")
@@ -109,16 +115,16 @@ class Returning:
                 await self._staging.add(instead)
         await self._finish(record, f"refused: {error.message}")
 
-    async def _without_bad_row(self, record: BatchRecord, error: BatchError, reason: str) -> None:
-        """Ask the row live that is named; where none is, make two batches of this one."""
+    async def _without_bad_rows(self, record: BatchRecord, lines: Set[int], reason: str) -> None:
+        """Ask the rows live that are named; where none is, make two batches of this one."""
         await self._staging.seal_all()
         for line, staged in self._rows(record):
-            if error.line is not None and line == error.line - 1:
+            if line in lines:
                 self._budget.settle(staged.held, _NOTHING)
                 self._places.put(staged.row, 0)
                 self._live.add([work_of(self._tools, staged)])
                 continue
-            if error.line is None and line == record.rows // 2:
+            if not lines and line == record.rows // 2:
                 await self._staging.seal_all()
             await self._back(record, staged, counts=False, rounds=staged.rounds)
         await self._staging.seal_all()
@@ -157,4 +163,5 @@ class Returning:
             if self._places.of(row) == record.number:
                 self._places.put(row, 0)
         self._room.leave(record.number, record.model)
+        record = without_strays(self._tools, record)
         await self._tools.table.put(msgspec.structs.replace(record, state="collected", reason=reason))

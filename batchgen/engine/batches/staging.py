@@ -117,7 +117,7 @@ class Staging:
         try:
             file.files.add(line, work.row, body)
         except OSError as error:
-            raise self._disk_stop(error) from error
+            raise self.disk_stop(error) from error
         file.held += held
         file.tokens += tokens
         file.returned += rounds > 0
@@ -158,7 +158,7 @@ class Staging:
         try:
             files = StagedFiles(self._tools.directory, self._next)
         except OSError as error:
-            raise self._disk_stop(error) from error
+            raise self.disk_stop(error) from error
         self._next += 1
         file = self._open[group] = StagingFile(files, model, self._tools.times.clock())
         return file
@@ -173,7 +173,8 @@ class Staging:
         try:
             sha = await anyio.to_thread.run_sync(files.finish)
         except OSError as error:
-            raise self._disk_stop(error) from error
+            files.discard()
+            raise self.disk_stop(error) from error
         record = BatchRecord(
             number=files.number,
             state="planned",
@@ -203,5 +204,6 @@ class Staging:
             file.files.discard()
         self._open.clear()
 
-    def _disk_stop(self, error: OSError) -> StorageStop:
-        return StorageStop(f"Files for batches cannot be written in {self._tools.directory} ({error}).")
+    def disk_stop(self, error: OSError) -> StorageStop:
+        """Return the stop for what the disk refuses."""
+        return StorageStop(f"Files of batches cannot be written or read in {self._tools.directory} ({error}).")

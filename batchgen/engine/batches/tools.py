@@ -15,10 +15,16 @@ from batchgen.errors import ProviderStop
 from batchgen.job.batch_settings import BatchSettings
 from batchgen.providers.batch_api import BatchApi
 from batchgen.storage.batch_table import BatchTable
-from batchgen.values import ApiCall, Failure, Response, Verdict
+from batchgen.values import ApiCall, Failure, FailureKind, Response, Verdict
 
 CALL_TIMEOUT_S = 120.0
 """The longest silence of a call: vendors check whole files before they answer."""
+
+LOOK_TIMEOUT_S = 30.0
+"""The longest silence of a look at a batch, so that one that hangs does not hold up the others for long."""
+
+GONE_POLLS = 60
+"""For so many times `poll_s` what is not found may be there all the same: an hour, where that is a minute."""
 
 GROWTH_ROWS = 100_000
 
@@ -67,9 +73,17 @@ class Tools(Struct, frozen=True):
         """Say a sentence to the user."""
         self.parts.reporter.note(self.parts.results.masker.message(text))
 
-    async def call(self, call: ApiCall) -> Response | Failure:
+    async def call(self, call: ApiCall, timeout_s: float = CALL_TIMEOUT_S) -> Response | Failure:
         """Make a call."""
-        return await self.client.call(call, timeout_s=CALL_TIMEOUT_S)
+        return await self.client.call(call, timeout_s=timeout_s)
+
+    async def fetch(self, call: ApiCall, path: Path) -> Failure | None:
+        """Write the content of a file at the vendor to `path`; return why it could not be had."""
+        response = await self.client.download(call, path, timeout_s=CALL_TIMEOUT_S)
+        if isinstance(response, Failure) or response.status == 200:
+            return response if isinstance(response, Failure) else self.api.refusal(response)
+        nothing = Failure(FailureKind.UNREADABLE, Verdict.RETRY, f"HTTP {response.status} without the file's content")
+        return self.api.refusal(response) or nothing
 
     def stop_for(self, failure: Failure) -> None:
         """Raise `ProviderStop` where no other call can succeed either."""
@@ -79,6 +93,11 @@ class Tools(Struct, frozen=True):
     def stopped(self, text: str, remedy: str | None = None) -> ProviderStop:
         """Return the stop for a reason."""
         return ProviderStop(self.parts.results.masker.message(text), remedy)
+
+    @property
+    def patience_s(self) -> float:
+        """How long something that is not found may be missing by a disturbance at the vendor."""
+        return GONE_POLLS * self.settings.poll_s
 
     def custom_id(self, number: int, line: int) -> str:
         """Return the id of a line of a batch that is planned now: the directory's mark, the batch, the place."""

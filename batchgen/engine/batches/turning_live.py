@@ -10,6 +10,7 @@ import msgspec
 from batchgen.engine.batches.deadline import Deadline
 from batchgen.engine.batches.live_rows import LiveRows
 from batchgen.engine.batches.returning import work_of
+from batchgen.engine.batches.strays import without_strays
 from batchgen.engine.batches.tools import RowPlaces, Tools
 from batchgen.engine.batches.watching import Watching
 from batchgen.engine.work import RowInProgress
@@ -58,17 +59,20 @@ class TurningLive:
             budget.settle(record.held, _NOTHING)
         for row in rows:
             self._places.put(row, 0)
+        record = without_strays(tools, record)
         await tools.table.put(msgspec.structs.replace(record, state="collected", reason=reason))
 
     def _drawn(self, number: int, wanted: set[int]) -> Iterator[RowInProgress]:
         """Return the rows of a batch, read from its file when it is their turn; the file is opened now."""
-        rows = StagedRows(self._tools.directory, number)
 
-        def draw() -> Iterator[RowInProgress]:
-            with rows:
+        def draw() -> Iterator[RowInProgress | None]:
+            with StagedRows(self._tools.directory, number) as rows:
+                yield None
                 for line in range(len(rows)):
                     staged = rows[line]
                     if staged.row in wanted:
                         yield work_of(self._tools, staged)
 
-        return draw()
+        drawn = draw()
+        next(drawn)
+        return (work for work in drawn if work is not None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from batchgen.engine.batches.collecting import Collecting
+from batchgen.engine.batches.due_times import DueTimes
 from batchgen.engine.batches.queue_room import QueueRoom
 from batchgen.engine.batches.returning import Returning
-from batchgen.engine.batches.tools import Tools
+from batchgen.engine.batches.strays import delete_stray_files, end_stray_batches, without_strays
+from batchgen.engine.batches.tools import LOOK_TIMEOUT_S, Tools
 from batchgen.providers.batch_api import BatchError, BatchStatus
 from batchgen.storage.batch_files import forget_batch
 from batchgen.storage.batch_table import BatchRecord
@@ -31,27 +33,29 @@ class Watching:
         self._room = room
         self._returning = returning
         self._collecting = collecting
-        self._due: dict[int, float] = {}
+        self._due = DueTimes(tools.times.clock)
         self._pause: dict[int, float] = {}
         self._misses: dict[int, int] = {}
         self._fruitless: dict[int, int] = {}
+        self._missed_s: dict[int, float] = {}
         self._cleanings: dict[int, int] = {}
         self.trouble: Failure | None = None
         self.longest_s = 0.0
         """The longest that a batch has taken so far."""
 
     def due_s(self, record: BatchRecord) -> float:
-        """Return when to look at a batch next; at a new one after `poll_s`."""
+        """Return when to look at a batch next; at a new one after `poll_s`, whatever the vendor's clock says."""
         if record.number not in self._due:
             fresh = record.created_s is not None and record.state == "open" and not record.cancelled
-            self._due[record.number] = (record.created_s or 0.0) + self._tools.settings.poll_s if fresh else 0.0
-        return self._due[record.number]
+            age_s = max(0.0, self._tools.times.clock() - (record.created_s or 0.0))
+            self._due.put(record.number, self._tools.settings.poll_s - age_s if fresh else 0.0)
+        return self._due.of(record.number)
 
     async def look(self, record: BatchRecord) -> bool:
         """Look at a batch, and collect it if it has ended; return whether it was collected."""
         tools = self._tools
         assert record.id is not None
-        response = await tools.call(tools.api.retrieve(record.id))
+        response = await tools.call(tools.api.retrieve(record.id), LOOK_TIMEOUT_S)
         found = response if isinstance(response, Failure) else tools.api.read_batch(response)
         if isinstance(found, BatchError):
             found = Failure(found.kind, Verdict.RETRY, found.message)
@@ -59,13 +63,21 @@ class Watching:
             await self._unseen(record, found)
             return False
         self._misses.pop(record.number, None)
+        if found.phase != "ended":
+            self._missed_s.pop(record.number, None)
         self.trouble = None
         record = await self._seen(record, found)
+        if record.earlier_files:
+            record = await end_stray_batches(tools, record)
+            if found.phase in ("ended", "refused"):
+                record = without_strays(tools, record)
         if found.phase == "refused":
-            await self._returning.refused(record, found.errors[0] if found.errors else BatchError("no reason given"))
+            await self._returning.refused(record, *found.errors)
             return True
         if found.phase != "ended":
             self._later(record)
+            if record.cancelled and found.phase != "closing":  # the call was lost, or refused for the moment
+                await self.cancel(record)
             return False
         return await self._collect(record, found)
 
@@ -73,7 +85,9 @@ class Watching:
         self.trouble = failure
         if failure.http_status not in (404, 410):
             self._tools.stop_for(failure)
-        elif _counted(self._misses, record) >= MOST_MISSES:
+        elif _counted(self._misses, record) >= MOST_MISSES and (
+            not self._returning.seen_any or self._is_patient_no_more(record)
+        ):
             if not self._returning.seen_any:
                 raise self._tools.stopped(
                     f"The vendor knows nothing of batch {record.id}, which this run has open there: {failure.message}",
@@ -83,6 +97,11 @@ class Watching:
             self._tools.tell(f"Batch {record.id} is gone at the vendor: its rows are asked again.")
             await self._returning.whole(record, "gone at the vendor", counts=True)
         self._later(record)
+
+    def _is_patient_no_more(self, record: BatchRecord) -> bool:
+        """Whether a batch or its results have not been found for so long that they count as gone."""
+        now_s = self._tools.times.clock()
+        return now_s - self._missed_s.setdefault(record.number, now_s) >= self._tools.patience_s
 
     async def _seen(self, record: BatchRecord, found: BatchStatus) -> BatchRecord:
         """Take over what the vendor says of a batch."""
@@ -115,7 +134,7 @@ class Watching:
             self.trouble = paths
             if paths.http_status not in (404, 410):
                 tools.stop_for(paths)
-            elif _counted(self._fruitless, record) > MOST_MISSES + 2:
+            elif _counted(self._fruitless, record) > MOST_MISSES + 2 and self._is_patient_no_more(record):
                 tools.tell(f"The results of batch {record.id} are gone at the vendor: its rows are asked again.")
                 await self._returning.whole(record, "its results are gone", counts=True)
             self._later(record)
@@ -139,6 +158,8 @@ class Watching:
                 input_file=record.input_file,
                 results=record.results,
             )
+        if record.stray:
+            await delete_stray_files(tools, record)
         calls = list(tools.api.clean_up(found)) if record.id is not None else []
         if record.id is None and record.input_file is not None:
             calls = [tools.api.delete_file(record.input_file)]
@@ -151,7 +172,7 @@ class Watching:
         if left is not None:
             tries = self._cleanings[record.number] = self._cleanings.get(record.number, 0) + 1
             if tries < MOST_CLEANINGS:
-                self._due[record.number] = tools.times.clock() + min(tools.settings.poll_s, LONGEST_POLL_S)
+                self._due.put(record.number, min(tools.settings.poll_s, LONGEST_POLL_S))
                 return
             tools.tell(f"The files of batch {record.id or record.number} stay at the vendor: {left.message}")
         await tools.table.put(msgspec.structs.replace(record, state="cleaned"))
@@ -164,14 +185,13 @@ class Watching:
             record = msgspec.structs.replace(record, cancelled=True)
             await tools.table.put(record)
         response = await tools.call(tools.api.cancel(batch_id))
-        if isinstance(response, Failure):
-            self.trouble = response
+        self.trouble = response if isinstance(response, Failure) else tools.api.refusal(response)
         self._pause.pop(record.number, None)
-        self._due[record.number] = tools.times.clock() + min(tools.settings.poll_s, 60.0)
+        self._due.put(record.number, min(tools.settings.poll_s, 60.0))
 
     def _later(self, record: BatchRecord) -> None:
         pause_s = self._pause.get(record.number, self._tools.settings.poll_s)
-        self._due[record.number] = self._tools.times.clock() + pause_s
+        self._due.put(record.number, pause_s)
         self._pause[record.number] = min(max(LONGEST_POLL_S, self._tools.settings.poll_s), pause_s * SLOWER)
 
 

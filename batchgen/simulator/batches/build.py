@@ -137,8 +137,10 @@ class ResultBuilder:
             row_id = row.request_id if batch.dialect == "compatible" else f"batch_req_{row.digest:016x}"
             told = row_line(row_id, line.custom_id, row, odd)
         target = out if row.status == 200 or isinstance(line, MessageLine) or "one_file" in batch.odd else err
-        lost = "row_broken" in odd
-        target.add(told[: len(told) // 2] if lost else told)
+        if "row_failed_first" in odd and row.status == 200:
+            target.add(self._failed_line(batch, line, path))
+        broken = "row_broken" in odd
+        target.add(told[: len(told) // 2] if broken else told)
         if "row_twice" in odd:
             target.add(told)
         for name in ("row_foreign", "row_no_id"):
@@ -147,7 +149,8 @@ class ResultBuilder:
         if not row.output_tokens:
             return b""
         batch.billed.add(row.input_tokens, row.output_tokens)
-        if lost and "row_twice" not in odd:
+        lost = (broken and "row_twice" not in odd) or "one_array" in batch.odd
+        if lost:
             batch.lost.add(row.input_tokens, row.output_tokens)
         entry = BilledRow(
             batch.id,
@@ -155,7 +158,7 @@ class ResultBuilder:
             f"{row.digest:016x}",
             row.input_tokens,
             row.output_tokens,
-            lost and "row_twice" not in odd,
+            lost,
         )
         return msgspec.json.encode(entry) + b"\n"
 
@@ -176,6 +179,14 @@ class ResultBuilder:
         request_id = request_id_of(digest, number)
         status, told = error_body(CHAT_PATHS[path][0], problem, request_id)
         return AnsweredRow(status, told, digest, request_id)
+
+    def _failed_line(self, batch: StoredBatch, line: Line, path: str) -> bytes:
+        """Return a line that says of a row that it has failed for the moment."""
+        status, told = error_body(CHAT_PATHS[path][0], _BROKEN, "req_failed")
+        row = AnsweredRow(status, told, 0, "req_failed")
+        if isinstance(line, MessageLine):
+            return message_line(line.custom_id, row, ())
+        return row_line("batch_req_failed", line.custom_id, row, ())
 
     def _save(self, batch: StoredBatch, out: ResultFile, err: ResultFile) -> None:
         records, files = self._records, []

@@ -202,7 +202,9 @@ class BatchDesk:
     ) -> StoredBatch:
         """Create a batch. `total`: how many rows it has, where that is known already."""
         number = self.records.next_number()
-        odd = [name for name in self.odd_ones(BATCHES, number) if dialect != "anthropic" or name not in _WHOLE]
+        odd = self.odd_ones(BATCHES, number)
+        if dialect == "anthropic":
+            odd = [name for name in odd if name not in _WHOLE and name != "failed_lines"]
         prefix = "msgbatch_" if dialect == "anthropic" else "batch_"
         batch = StoredBatch(
             id=f"{prefix}{digest_of(f'batch {self.settings.seed} {number} {account}'.encode()):016x}",
@@ -345,6 +347,9 @@ class BatchDesk:
         for name, (code, message) in _WHOLE.items():
             if name in batch.odd:
                 batch.failure = [failure(code, message or self._limit_text(batch))] if code else [{}]
+        if "failed_lines" in batch.odd:
+            text = "This request cannot be processed in a batch."
+            batch.failure = [failure("invalid_request", text, line) for line in range(1, batch.total + 1, 3)]
         if not batch.failure and self._queue_is_full(batch):
             batch.failure = [failure("token_limit_exceeded", self._limit_text(batch))]
         batch.scanned = True

@@ -101,6 +101,8 @@ class SimulatedBatches:
         """Create a batch."""
         desk = self._desk
         self._may_fail("create_429", "create_500")
+        if desk.odd("create_404"):
+            _no_such("File", "of this batch")
         if desk.odd("create_refused"):
             refuse("The model does not exist or does not support the Batch API.", "model", "ModelNotFound", 404)
         if desk.created_lately(self._account) >= desk.settings.batch_creates:
@@ -157,6 +159,8 @@ class SimulatedBatches:
         """Cancel a batch."""
         desk = self._desk
         self._may_fail("cancel_500")
+        if desk.odd("cancel_409"):
+            refuse("Cannot cancel a batch with status 'validating'.", None, "InvalidState", 409)
         batch = desk.batch(self._account, name) or _no_such("Batch", name)
         word = desk.life(batch).word
         if word in ENDED:
@@ -230,6 +234,8 @@ def download(desk: BatchDesk, stored: StoredFile, kind: tuple[str, str], asked: 
     """Return the reply that sends a file, or the rest of it, or what becomes of it on its way."""
     if desk.odd("download_500"):
         raise InvalidError(failure_of(500))
+    if desk.odd("download_204"):
+        return Reply(204)
     if desk.odd("download_404"):
         refuse("No such File object.", "id", "NotFound", 404)
     if desk.odd("download_redirect"):

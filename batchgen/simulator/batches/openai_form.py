@@ -10,6 +10,7 @@ from batchgen.simulator.batches.life import ENDED, LATE_S, progress
 from batchgen.simulator.batches.records import StoredBatch, StoredFile
 
 _PLACEHOLDER_MS = 946_656_000_000
+_CLOCKS_S = {"clock_ahead": 7200, "clock_behind": -7200}
 _UNKNOWN_WORD = "warming_up"
 _EARLY_ID = "file-early-"
 
@@ -104,6 +105,7 @@ def _word(batch: StoredBatch, word: str) -> str:
 def _time(batch: StoredBatch, at: int | None) -> Any:
     if at is None:
         return _PLACEHOLDER_MS if "times_placeholder" in batch.odd else None
+    at += _CLOCKS_S.get(next((name for name in _CLOCKS_S if name in batch.odd), ""), 0)
     if "times_iso" in batch.odd:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return at * 1000 if {"times_ms", "times_placeholder"} & {*batch.odd} else at

@@ -36,6 +36,7 @@ def raw_lines(vendor, batch, kind="output"):
 @cases(
     ("create_429", (429, None, 0)),
     ("create_500", (500, None, 0)),
+    ("create_404", (404, None, 0)),
     ("create_refused", (404, None, 0)),
     ("create_lost", (200, "reset", 1)),
     ("create_cut", (200, "truncate", 1)),
@@ -90,6 +91,7 @@ def test_odd_looks_at_a_batch(vendor, name, expected):
     ("download_chunked_short", (200, None, True, False, 0.5)),
     ("download_gzip", (200, None, True, True, 1)),
     ("download_500", (500, None)),
+    ("download_204", (204, None)),
     ("download_404", (404, None)),
 )
 def test_odd_downloads(vendor, name, expected):
@@ -108,6 +110,7 @@ def test_odd_downloads(vendor, name, expected):
 
 
 @cases(
+    ("cancel_409", (409, None, "in_progress")),
     ("cancel_500", (500, None, "in_progress")),
     ("cancel_lost", (200, "reset", "cancelling")),
     ("cancel_ignored", (200, None, "in_progress")),
@@ -176,6 +179,7 @@ def test_odd_files(vendor, name, expected):
     ("failed_model", [("failed", 0.1)]),
     ("failed_billing", [("failed", 0.1)]),
     ("failed_bare", [("failed", 0.1)]),
+    ("failed_lines", [("failed", 0.1)]),
     ("ended_empty", [("completed", 2)]),
     ("failed_with_rows", [("in_progress", 0.5), ("failed", 2)]),
     ("unknown_word", [("warming_up", 0.5), ("completed", 2)]),
@@ -237,6 +241,14 @@ def test_odd_times_and_a_field_that_is_not_there(vendor, name, expected):
         assert batch["failed_at"] == (expected if name == "times_placeholder" else None)
 
 
+@cases(("clock_ahead", 7200), ("clock_behind", -7200))
+def test_clocks_of_vendors(vendor, name, expected):
+    """All times of a batch are those of a clock of the vendor's own."""
+    plain, odd = vendor(), vendor(oddities=(name,))
+    right, shown = plain.later(plain.create(LINES)), odd.later(odd.create(LINES))
+    assert {shown[at] - right[at] for at in ("created_at", "completed_at")} == {expected}
+
+
 @cases(("output_id_late", None), ("output_id_early", None), ("list_lag", None), ("gone", None))
 def test_odd_moments(vendor, name, expected):
     """Things are told too late or too early, or are gone."""
@@ -266,6 +278,7 @@ def test_odd_moments(vendor, name, expected):
     ("bom", lambda text, plain: text == b"\xef\xbb\xbf" + plain),
     ("crlf", lambda text, plain: text == plain.replace(b"\n", b"\r\n")),
     ("blank_lines", lambda text, plain: text != plain and text.replace(b"\n\n", b"\n") == plain),
+    ("one_array", lambda text, plain: json.loads(text) == [json.loads(line) for line in plain.splitlines()]),
     ("no_final_newline", lambda text, plain: text + b"\n" == plain),
     ("shuffled", lambda text, plain: text != plain and sorted(text.split(b"\n")) == sorted(plain.split(b"\n"))),
 )
@@ -333,7 +346,14 @@ def test_odd_rows(vendor, name, expected):
     assert (told["billed"]["requests"], told["billed_lost"]["requests"]) == (billed, lost)
 
 
-@cases(("row_missing", 20), ("row_twice", 60), ("row_foreign", 60), ("row_no_id", 60), ("row_broken", 40))
+@cases(
+    ("row_missing", 20),
+    ("row_twice", 60),
+    ("row_failed_first", 60),
+    ("row_foreign", 60),
+    ("row_no_id", 60),
+    ("row_broken", 40),
+)
 def test_rows_that_are_not_there_or_too_often(vendor, name, expected):
     """A half of the rows, and the books tell what was bought and what of it nobody can read."""
     vendor = vendor(oddities=(f"{name}=0.5",))
@@ -350,7 +370,10 @@ def test_rows_that_are_not_there_or_too_often(vendor, name, expected):
         named = [json.loads(line).get("custom_id") for line in lines]
         known = {line["custom_id"] for line in LINES}
         extra = [name for name in named if name not in known]
-        assert {"row_twice": len({*named}) == 40, "row_no_id": {*extra} == {None}}.get(name, len({*extra}) > 5)
+        every = len({*named}) == 40
+        assert {"row_twice": every, "row_failed_first": every, "row_no_id": {*extra} == {None}}.get(
+            name, len({*extra}) > 5
+        )
 
 
 def test_errors_with_other_names(vendor):

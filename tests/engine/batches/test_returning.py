@@ -1,0 +1,28 @@
+"""Batches that are refused as a whole."""
+
+from batchgen.simulator.batches import desk
+from tests.engine.batches.virtual import Live, VirtualVendor
+
+
+def test_all_lines_that_a_refusal_names_are_asked_live_at_once(job, tmp_path, monkeypatch):
+    """Thirty-four of a hundred, and not one after the other: the rest is handed in once more, once."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, oddities=("failed_lines=1x",))
+    done = vendor.run(job(100, batch={"poll_s": 60}))
+    assert (done.state, done.succeeded, done.attempts, Live.asked) == ("complete", 100, 100, 34)
+    assert len(vendor.books()["batches"]) == 2
+
+
+def test_a_refusal_of_every_line_stops_the_run(job, tmp_path, monkeypatch):
+    """It is not the rows that are at fault: they are not all asked at the full price."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0)
+    made = job(12, batch={"poll_s": 60})
+
+    def refuse_all(batch, path, settings):
+        batch.total = 12
+        batch.failure = [desk.failure("invalid_request", "Not in a batch.", line) for line in range(1, 13)]
+        yield
+
+    monkeypatch.setattr(desk, "scan", refuse_all)
+    stopped = vendor.run(made)
+    assert (stopped.state, stopped.pending, stopped.error["kind"]) == ("stopped", 12, "ProviderStop")
+    assert Live.asked == 0

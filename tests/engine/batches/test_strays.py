@@ -1,0 +1,37 @@
+"""What a lost reply has left at the vendor, and lists show too late."""
+
+from batchgen.engine.batches import build
+from tests.engine.batches.conftest import books_agree
+from tests.engine.batches.virtual import VirtualVendor
+
+
+def test_a_batch_that_its_list_shows_too_late_is_cancelled(job, tmp_path, monkeypatch):
+    """It runs already when it is handed in anew: both are in the books, the second is cancelled when it shows."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, oddities=("create_lost=1x", "list_lag=1x"))
+    monkeypatch.setattr(build, "LOOK_AGAIN_S", 100.0)
+    done = vendor.run(job(30, batch={"poll_s": 60}))
+    assert (done.state, done.succeeded) == ("complete", 30)
+    words = [batch["status"] for batch in vendor.books()["batches"]]
+    assert sorted(words) == ["cancelled", "completed"]
+    billed = vendor.books()["billed_lanes"]["batch"]["requests"]
+    assert billed - 30 < 10
+    assert done.possibly_billed.requests == 30
+    assert any("possibly" in said or "billed too" in said for said in vendor.notes.said)
+
+
+def test_it_is_inside_the_budget(job, tmp_path, monkeypatch):
+    """A budget that has no room for both waits until the list must have it."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, oddities=("create_lost=1x", "list_lag=1x"))
+    monkeypatch.setattr(build, "LOOK_AGAIN_S", 100.0)
+    done = vendor.run(job(10, batch={"poll_s": 60}, limits={"budget": 0.006}))
+    assert (done.state, done.succeeded, done.possibly_billed.requests) == ("complete", 10, 0), done.error
+    assert len(vendor.books()["batches"]) == 1
+    books_agree(vendor, done)
+
+
+def test_a_file_that_was_uploaded_twice_is_deleted_twice(job, tmp_path, monkeypatch):
+    """The first upload's reply was lost, and no list showed it then."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, oddities=("upload_lost=1x", "file_lag=1x"))
+    done = vendor.run(job(20, batch={"poll_s": 60}))
+    assert (done.state, done.succeeded, done.attempts) == ("complete", 20, 20)
+    assert not [path for path in (tmp_path / "vendor").iterdir() if path.name.startswith("file")]
