@@ -19,7 +19,6 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from batchgen.simulator.answering import answers_to, request_id_of, unacceptable
-from batchgen.simulator.answers import count_input_tokens
 from batchgen.simulator.batches.books import add_batches, billed_rows
 from batchgen.simulator.batches.desk import BatchDesk
 from batchgen.simulator.batches.oddity_names import ODDITIES
@@ -194,7 +193,7 @@ class Behaviour:
         call = read_call(path, request.headers, request.body, settings)
         if settings.batch_chat and wire != "compatible":
             return self._refused(wire, Problem(404, "NotFound", f"Invalid URL ({path})"), request_id)
-        input_tokens = count_input_tokens(call.messages, call.tools) if isinstance(call, Call) else 1
+        input_tokens = call.input_tokens if isinstance(call, Call) else 1
         refusal = self._limits.admit(input_tokens, now)
         if refusal is not None:
             stats.refused[refusal.limit] += 1

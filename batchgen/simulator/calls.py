@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from batchgen.simulator.answers import count_input_tokens
 from batchgen.simulator.messages_call import call_fields
+from batchgen.simulator.pictures import picture_tokens
 from batchgen.simulator.rules import InvalidError, Problem, Wire, check_messages, check_parameters, refuse
 from batchgen.simulator.settings import Settings
 
@@ -50,6 +52,13 @@ class Call(Struct, frozen=True, kw_only=True):
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: Any = "auto"
     service_tier: str | None = None
+    high_resolution: bool = False
+
+    @property
+    def input_tokens(self) -> int:
+        """The tokens of the prompt, with those of its pictures."""
+        pictures = picture_tokens(self.model, self.messages, high_resolution=self.high_resolution)
+        return count_input_tokens(self.messages, self.tools) + pictures
 
 
 @lru_cache(maxsize=1024)
@@ -119,6 +128,7 @@ def _read_native(
         text_format=text_format,
         incremental=incremental,
         thinking_budget=thinking_budget,
+        high_resolution=parameters.get("vl_high_resolution_images") is True,
         **_common(parameters),
     )
 
@@ -161,6 +171,7 @@ def _read_chat(wire: Wire, model: str, fields: dict[str, Any], settings: Setting
         include_usage=not stream or bool((options or {}).get("include_usage")),
         thinking_budget=_thinking(model, fields, stream, settings),
         service_tier=_service_tier(wire, fields),
+        high_resolution=fields.get("vl_high_resolution_images") is True,
         **_common(fields),
     )
 

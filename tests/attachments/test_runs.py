@@ -21,6 +21,7 @@ from batchgen.mail.kept_files import KeptFiles
 from batchgen.money.worst_case import WorstCase
 from batchgen.secret import Secret
 from batchgen.simulator import Settings, start_in_thread
+from batchgen.tokens.pictures import picture_tokens
 from tests.attachments.making import noise, pdf, picture
 
 PARAMETERS = {"max_tokens": 64, "enable_thinking": False, "temperature": 0}
@@ -211,3 +212,16 @@ def test_the_vendors_batches_take_files_too(tmp_path, capsys):
     results = batchgen.read_results(tmp_path / "out").to_pylist()
     assert [row["status"] for row in results] == ["succeeded", "failed", "succeeded"]
     assert "11 on each side" in results[1]["error_message"]
+
+
+def test_what_pictures_cost_is_within_the_bound_of_the_budget(tmp_path, simulator):
+    """The provider's count, which is computed apart, is the one that was reserved and estimated."""
+    sizes = [(64, 48), (640, 480), (3000, 200), (1700, 2300)]
+    rows = [{"n": n, "files": picture(size)} for n, size in enumerate(sizes)]
+    job = make_job(tmp_path, rows, limits={"budget": 1.0})
+    summary, results = run(job, simulator)
+    assert summary.state == "complete"
+    with_pictures = [row["input_tokens"] for row in results]
+    text = with_pictures[0] - picture_tokens("qwen3.6-plus", sizes[0], {})
+    assert with_pictures == [text + picture_tokens("qwen3.6-plus", size, {}) for size in sizes]
+    assert 0 < text < 40

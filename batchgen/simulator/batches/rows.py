@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from batchgen.simulator.answering import answers_to, request_id_of, unacceptable
-from batchgen.simulator.answers import SimulatedAnswer, count_input_tokens, count_tokens
+from batchgen.simulator.answers import SimulatedAnswer, count_tokens
 from batchgen.simulator.batches.records import StoredBatch
 from batchgen.simulator.bodies import Reply200, whole_body
 from batchgen.simulator.calls import CHAT_PATHS, Call, read_call
@@ -88,7 +88,7 @@ def path_of(dialect: str, endpoint: str) -> str | None:
 def prompt_tokens(path: str, headers: Mapping[str, str], body: bytes, settings: Settings) -> int:
     """Return the input tokens of a row; 0 for a row that will be refused."""
     call = read_call(path, {**_JSON, **headers}, body, settings)
-    return count_input_tokens(call.messages, call.tools) if isinstance(call, Call) else 0
+    return call.input_tokens if isinstance(call, Call) else 0
 
 
 def answer_row(
@@ -126,7 +126,7 @@ def answer_row(
     good = Reply200(
         call,
         answers,
-        count_input_tokens(call.messages, call.tools),
+        call.input_tokens,
         request_id,
         with_usage=not settings.no_usage,
         null_content=fault == "null_content",
