@@ -275,8 +275,8 @@ def _prices(job: Job, endpoint: Endpoint, model: str, notes: list[str], lane: La
         raise JobError(missing)
     if lane is not None and table.find(model, region) is not None and prices.in_lane(model, lane.name) is None:
         notes.append(
-            f"No price is known for {model} in the lane {lane.name}: give its factor as lanes of the model in a price "
-            "file (pricing.file)."
+            f"No price is known for {model} in the lane {lane.name}, and the vendor may not offer it there: costs stay "
+            f'empty. If it does, say at what factor: [pricing.models."{model}"], lanes = {{ "{lane.name}" = 0.5 }}.'
         )
     elif model and price is None:
         notes.append(table.suggestion(model, region))

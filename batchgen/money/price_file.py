@@ -52,7 +52,7 @@ class RegionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
     tiers: list[TierEntry] | None = None
-    batch: bool = True
+    batch: bool | None = None
     batch_cache: bool = False
     currency: str | None = None
     source: str | None = None
@@ -77,10 +77,11 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class PriceSource(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[sources.NAME]`."""
+    """`[sources.NAME]`. `batch`: whether models have batches whose prices from there do not say it."""
 
     url: str
     date: dt.date
+    batch: bool = True
 
 
 class RegionDefaults(Struct, frozen=True, forbid_unknown_fields=True):
@@ -237,7 +238,9 @@ def _checked(where: str, entry: RegionEntry, sources: Mapping[str, PriceSource],
         )
     if entry.currency is None:
         raise JobError(f'{where}, currency: missing; add it, for example currency = "USD".')
-    return msgspec.structs.replace(entry, tiers=tiers, source=named.url if named else entry.source or source, date=date)
+    batch = entry.batch if entry.batch is not None else named is None or named.batch
+    told = named.url if named else entry.source or source
+    return msgspec.structs.replace(entry, tiers=tiers, source=told, date=date, batch=batch)
 
 
 def _check_tiers(where: str, tiers: list[TierEntry]) -> None:
