@@ -10,7 +10,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 
 from batchgen.errors import innermost
@@ -69,6 +68,8 @@ def masked(text: str) -> str:
 
 
 def _versions() -> Iterator[str]:
+    from importlib import metadata  # it takes a third of the time of --help
+
     for name in _LIBRARIES:
         try:
             yield f"{name} {metadata.version(name)}"

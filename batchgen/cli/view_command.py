@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import webbrowser
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,6 +51,8 @@ def view_command(
 
         click.echo(f"{write_static_page(room, Path(html)):,} rows in {html}", err=True)
         return EXIT_COMPLETE
+    import webbrowser
+
     from batchgen.review.server import serve
 
     def tell(address: str) -> None:
@@ -73,6 +73,8 @@ def view_command(
 
 def _user() -> str:
     try:
+        import getpass
+
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
         return "unknown"
