@@ -50,7 +50,8 @@ class ConcurrencyCeiling:
         """Count an admitted request; after enough of them at the limit, the limit rises."""
         if now_s - self._turned_s > 30.0:
             self._before, self._highest, self._turned_s = self._highest, 0, now_s
-        self._highest = max(self._highest, in_flight)
+        if in_flight > self._highest:  # noqa: PLR1730 - `max` costs three times as much, for every row
+            self._highest = in_flight
         if self.found is None or in_flight < self.limit or number <= self._set_at:
             return
         self._drop = 1

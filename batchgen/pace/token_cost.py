@@ -25,7 +25,8 @@ class TokenCost:
         used_in, used_out = usage.input_tokens, usage.output_tokens
         if used_in is None or used_out is None:
             return None if usage.total_tokens is None else float(usage.total_tokens)
-        self._answers = min(200, self._answers + 1)
+        if self._answers < 200:
+            self._answers += 1
         self.answer += (used_out - self.answer) / self._answers
         self._estimated += prompt_tokens
         self._counted += used_in

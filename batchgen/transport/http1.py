@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
         now_s = self._heard_s = self._loop.time()
         self._expires_s = now_s + total_s
         self._silence_s = silence_s
-        if self._timer is None or now_s + min(total_s, silence_s) < self._rings_s:
+        if self._timer is None or now_s + total_s < self._rings_s or now_s + silence_s < self._rings_s:
             self._arm(now_s)
         self._in_body = self._until_close = self._whole = self._keeps = self._surplus = False
         self._head_bytes = 0
