@@ -128,7 +128,7 @@ async def arun(
     with directory:
         with suppress(OSError):  # a disk that refuses it refuses the journal too, and that is told
             await anyio.to_thread.run_sync(store_job, directory.path, parts)
-            if parts.lane is not None and parts.lane.batch is not None and not directory.complete:
+            if parts.in_batches and not directory.complete:
                 await anyio.to_thread.run_sync(store_batch_job, directory.path, read)
             await anyio.to_thread.run_sync(keep_scan, directory.path, parts)
         if directory.state is not None:
@@ -217,7 +217,7 @@ def _engine(
 ) -> BuildEngine:
     """Return what builds the engine of the job's lane. The few rows of a pilot are asked live."""
     live = partial(OnlineEngine, transport=transports[0], others=transports[1:])
-    if parts.lane is None or parts.lane.batch is None or pilot:
+    if not parts.in_batches or pilot:
         return live
     return partial(build_batch_engine, directory=directory.path, live=live, mode=mode, take_over=take_over)
 

@@ -77,6 +77,12 @@ class DearestCase(WorstCase):
         return dearest
 
 
+def unused_figures(name: str | None) -> dict[str, Any]:
+    """Return what a summary says of an endpoint that nothing was sent to."""
+    counts = dict.fromkeys(("requests", "rate_limited", "failed", "possibly_billed"), 0)
+    return {"endpoint": name, **counts, "left_out": None}
+
+
 class EndpointJudge:
     """Decides what a failure at one of several endpoints means. `note` takes a sentence for the user.
 
@@ -218,7 +224,7 @@ class EndpointJudge:
         """Return what a summary says of each endpoint."""
         return [
             {
-                "endpoint": site.name,
+                **unused_figures(site.name),
                 "requests": site.sent,
                 "rate_limited": site.rate_limited,
                 "failed": site.failed,

@@ -46,7 +46,7 @@ class RowResults:
         self.masker = masker
         self._wall_ns = wall_ns
         self._service_tier = service_tier
-        self._batch_prices: dict[str, ModelPrice | None] = {}
+        self._batch_prices: dict[tuple[str, str], ModelPrice | None] = {}
 
     def cost(self, row: RowInProgress, outcome: Outcome) -> Cost | None:
         """Return what an outcome's usage costs, None without usage or a known price. Budget and result both ask for it.
@@ -89,9 +89,10 @@ class RowResults:
 
     def _in_batches(self, price: ModelPrice) -> ModelPrice | None:
         """Return what is paid inside a batch, worked out once for each model."""
-        if price.model not in self._batch_prices:
-            self._batch_prices[price.model] = price.in_lane(BATCH)
-        return self._batch_prices[price.model]
+        named = price.model, price.region
+        if named not in self._batch_prices:
+            self._batch_prices[named] = price.in_lane(BATCH)
+        return self._batch_prices[named]
 
     def bill(self, row: RowInProgress, outcome: Outcome) -> None:
         """Charge the row for an attempt that does not end it; its usage is known."""

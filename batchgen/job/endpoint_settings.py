@@ -54,12 +54,10 @@ def _alone(job: Any, endpoint: EndpointSettings) -> Any:
     )
 
 
-def check_endpoints(job: Any, *, batch: bool) -> None:
-    """Refuse what is for one endpoint only; `batch`: the lane is that of batches. Raises `JobError`."""
+def check_endpoints(job: Any) -> None:
+    """Refuse settings of endpoints that do not go together. Raises `JobError`."""
     if not job.model.endpoints:
         return
-    if batch:
-        raise JobError("model.endpoints: the lane of batches is for one endpoint; leave the others out, or the lane.")
     if job.limits.account is not None:
         raise JobError("limits.account: of several endpoints each has its own; put account under [[model.endpoints]].")
     if not any(endpoint.weight for endpoint in job.model.endpoints):

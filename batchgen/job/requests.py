@@ -113,6 +113,11 @@ class RequestParts(Struct, frozen=True, kw_only=True):
         return None if terms is None else self.job.batch.longest_line(terms.limits) - _BESIDE_THE_REQUEST
 
     @property
+    def in_batches(self) -> bool:
+        """Whether an endpoint's lane is that of batches."""
+        return any(one.lane is not None and one.lane.batch is not None for one in self.sites or (self,))
+
+    @property
     def currency(self) -> str | None:
         """The currency of all costs of the run; None as long as no price is known."""
         return self.price_of.currency

@@ -240,9 +240,10 @@ def _in_lane(job: Job, table: Mapping[str, Any]) -> Job:
     """
     lanes = [lane_of(one.model.lane, one.model.provider, one.model.base_url) for one in endpoint_jobs(job)]
     lane = max((one for one in lanes if one is not None), key=lambda one: one.timeout_s, default=None)
-    terms = None if lane is None else lane.batch
-    check_endpoints(job, batch=terms is not None)
-    check_batch(job.batch, None if terms is None else terms.limits, job.model.provider)
+    check_endpoints(job)
+    for one in (None, *lanes):
+        terms = None if one is None else one.batch
+        check_batch(job.batch, None if terms is None else terms.limits, job.model.provider)
     if job.model.lane_fallback is not None and not (lane is not None and lane.may_refuse):
         raise JobError(
             f"model.lane_fallback is for a lane that refuses requests while it is full; {job.model.lane} does not."

@@ -10,11 +10,17 @@ from batchgen.text.figures import UNKNOWN, duration, plain
 from batchgen.text.sections import Table
 
 _HEAD = ["batch", "state", "rows", "answered", "at the vendor", "handed in", "took", "note"]
+_AT_THE_VENDOR = 4
 
 
 def batches_table(batches: Sequence[BatchShown], title: str = "") -> Table:
-    """Return a line for each batch."""
-    return Table(title, _HEAD, [_line(batch) for batch in batches], words=2)
+    """Return a line for each batch, with its endpoint where the job has several."""
+    head, lines = list(_HEAD), [_line(batch) for batch in batches]
+    if any(batch.endpoint for batch in batches):
+        head.insert(_AT_THE_VENDOR, "endpoint")
+        for batch, line in zip(batches, lines, strict=True):
+            line.insert(_AT_THE_VENDOR, plain(batch.endpoint, 60))
+    return Table(title, head, lines, words=2)
 
 
 def batches_text(batches: Sequence[BatchShown]) -> str:

@@ -36,13 +36,14 @@ T = TypeVar("T")
 class BatchRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A batch. Times are seconds since 1970; from `begun_s` on its run's deadline counts.
 
-    `mark` begins the ids of its lines (`place`); `name` is that of its file at the vendor; `sha` begins the SHA-256 of
-    the file. `tokens` are about the input tokens
-    that it takes in the vendor's queue; `held` is the most that its rows can cost. `intent_s` is when it was to be
-    created; `lost`: the reply to that never came, `looked` counts how often it was looked for since. `earlier_files`
-    are input files of batches that no list had then: for each `held` is reserved once more. `stray`: its file may be
-    at the vendor more than once. `phase`, `word` and `done` are what the vendor last said of it. `cancelled`: it was
-    asked to end. `answered` are the rows that it brought a result for; `reason` is why it brought none, or fewer.
+    `endpoint` is the one of several that it is made for, empty where there is only one. `mark` begins the ids of its
+    lines (`place`); `name` is that of its file at the vendor; `sha` begins the SHA-256 of the file. `tokens` are about
+    the input tokens that it takes in the vendor's queue; `held` is the most that its rows can cost. `intent_s` is when
+    it was to be created; `lost`: the reply to that never came, `looked` counts how often it was looked for since.
+    `earlier_files` are input files of batches that no list had then: for each `held` is reserved once more. `stray`:
+    its file may be at the vendor more than once. `phase`, `word` and `done` are what the vendor last said of it.
+    `cancelled`: it was asked to end. `answered` are the rows that it brought a result for; `reason` is why it brought
+    none, or fewer.
     """
 
     number: int
@@ -55,6 +56,7 @@ class BatchRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sha: str
     window: str
     planned_s: float
+    endpoint: str = ""
     mark: str = ""
     begun_s: float = 0.0
     held: Decimal = Decimal(0)
@@ -93,6 +95,7 @@ class BatchShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: BatchState
     rows: int
     model: str = ""
+    endpoint: str = ""
     id: str | None = None
     word: str = ""
     done: int | None = None

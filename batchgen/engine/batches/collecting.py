@@ -24,7 +24,7 @@ from batchgen.engine.batches.returning import work_of
 from batchgen.engine.batches.staging import Staging
 from batchgen.engine.batches.tools import RowPlaces, Tools
 from batchgen.engine.protocol import Outlet
-from batchgen.engine.provider_health import REMEDIES
+from batchgen.engine.provider_health import DOUBTFUL_STATUSES, REMEDIES
 from batchgen.engine.work import RowInProgress
 from batchgen.money.ledger import Charges
 from batchgen.pace.retry import is_retryable
@@ -46,8 +46,12 @@ _NOTHING = Decimal(0)
 
 
 class LineCounts(Struct):
-    """What there was to say of the lines of a batch."""
+    """What there was to say of the lines of a batch, `number`; `tools` are those of its endpoint. `refused` are rows
+    that the endpoint refused in a way that no other row can survive there."""
 
+    tools: Tools
+    number: int
+    refused: list[tuple[StagedRow, Failure]]
     answered: int = 0
     twice: int = 0
     unknown: int = 0
@@ -72,7 +76,7 @@ class Collecting:
 
     async def download(self, record: BatchRecord, status: BatchStatus) -> list[Path] | Failure:
         """Fetch the files of results; return where they are, or why one could not be had."""
-        tools, paths = self._tools, []
+        tools, paths = self._tools.at(record), []
         for place, call in enumerate(tools.api.results(status)):
             path = results_path(tools.directory, record.number, place)
             refused = await tools.fetch(call, path)
@@ -89,7 +93,7 @@ class Collecting:
 
         Vendors with files say how long one is; the others have a line for every row.
         """
-        tools = self._tools
+        tools = self._tools.at(record)
         if tools.api.inline:
             came, whole = await anyio.to_thread.run_sync(_lines_of, path), record.rows
         else:
@@ -111,10 +115,9 @@ class Collecting:
 
         Raises `ProviderStop` for an answer that no other row can survive.
         """
-        tools, number = self._tools, record.number
+        tools, number = self._tools.at(record), record.number
         members = tools.table.members(number)
-        seen, counts = bytearray(len(members)), LineCounts()
-        fatal: Failure | None = None
+        seen, counts = bytearray(len(members)), LineCounts(tools, number, [])
         common = None if self._worked else common_refusal(result_lines(tools, record, paths))
         with ExitStack() as stack:
             rows = self._rows(stack, number)
@@ -137,7 +140,7 @@ class Collecting:
                         if common is not None:
                             self._leave(number, staged)
                         else:
-                            fatal = await self._line(number, staged, found, counts) or fatal
+                            await self._line(counts, staged, found)
                     if place % YIELD_ROWS == YIELD_ROWS - 1:
                         await self._breathe()
                 if answers and not failed and not any(seen):
@@ -149,9 +152,12 @@ class Collecting:
                     counts.missing += 1
                     failure, broken = (MISSING if broken > 0 else missing), broken - 1
                     absent = ResultLine(None, failure, again=failure is NOT_RUN)
-                    await self._line(number, self._staged(rows, line, row), absent, counts)
+                    await self._line(counts, self._staged(rows, line, row), absent)
                     if line % YIELD_ROWS == 0:
                         await self._breathe()
+        fatal = await self._elsewhere(counts) if counts.refused else None
+        if counts.answered and tools.site.on_trial:
+            tools.sites.taken(tools.site)
         self._say(record, counts)
         collected = msgspec.structs.replace(
             record, state="collected", answered=counts.answered, word=status.word, ended_s=status.ended_s
@@ -161,7 +167,7 @@ class Collecting:
             cause = fatal or common
             assert cause is not None
             remedy = REMEDIES.get(cause.kind if fatal is not None else FailureKind.INVALID_REQUEST)
-            raise tools.stopped(f"The rows of batch {number} were refused: {cause.message}", remedy)
+            raise tools.stopped(f"The rows of batch {number} were refused{tools.where}: {cause.message}", remedy)
         return collected
 
     def _refuse_unreadable(self, record: BatchRecord, counts: LineCounts) -> None:
@@ -200,12 +206,13 @@ class Collecting:
         if self._places.of(staged.row) == number:
             self._places.put(staged.row, 0)
 
-    async def _line(self, number: int, staged: StagedRow, found: ResultLine, counts: LineCounts) -> Failure | None:
-        """Do with a row what its line says; return the failure where no other row can survive it."""
+    async def _line(self, counts: LineCounts, staged: StagedRow, found: ResultLine) -> None:
+        """Do with a row what its line says."""
+        tools, number = counts.tools, counts.number
         if self._places.of(staged.row) != number:
             self._budget.settle(staged.held, _NOTHING)  # it was counted before a kill
-            return None
-        work, outcome = work_of(self._tools, staged), found.outcome
+            return
+        work, outcome = work_of(tools, staged), found.outcome
         if not found.again:
             work.tally.requests = 1
             work.tally.attempts += isinstance(outcome, Failure)
@@ -213,7 +220,10 @@ class Collecting:
         if fate == "stop":
             assert isinstance(outcome, Failure)
             self._leave(number, staged)
-            return outcome
+            counts.refused.append((staged, outcome))
+            return
+        tools.site.answered += isinstance(outcome, Completion)
+        tools.site.failed += isinstance(outcome, Failure) and not found.again
         self._settle(staged.held, work, outcome)
         self._places.put(staged.row, 0)
         if isinstance(outcome, Completion):
@@ -237,6 +247,24 @@ class Collecting:
                 await self._again(work, staged.turns, rounds=staged.rounds + 1)
             else:
                 self._live.add([work])
+
+    async def _elsewhere(self, counts: LineCounts) -> Failure | None:
+        """Have rows asked at other endpoints that one refused for good; return why if there is none, and let them stay
+        pending. Live, where others of the same batch were answered: then it may be the row that is at fault.
+        """
+        tools, failure = counts.tools, counts.refused[-1][1]
+        doubtful = counts.answered > 0 and failure.http_status in DOUBTFUL_STATUSES
+        if not (tools.sites.others(tools.site) if doubtful else tools.sites.leave_out(tools.site, failure.message)):
+            return failure
+        for staged, why in counts.refused:
+            work = work_of(tools, staged)
+            work.tally.requests = 1
+            tools.site.failed += 1
+            self._charge(counts.number, work, why)
+            if doubtful:
+                self._live.add([work])
+            else:
+                await self._again(work, staged.turns, rounds=staged.rounds)
         return None
 
     def _settle(self, held: Decimal, work: RowInProgress, outcome: Outcome) -> None:
@@ -268,7 +296,7 @@ class Collecting:
 
     async def _again(self, work: RowInProgress, turns: tuple[Turn, ...], *, rounds: int) -> None:
         work.latency_ms = None
-        await self._staging.add(work, turns=turns, rounds=rounds)
+        await self._staging.add_back(work, turns=turns, rounds=rounds)
 
     def _say(self, record: BatchRecord, counts: LineCounts) -> None:
         said = [

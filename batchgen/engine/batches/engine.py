@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Literal
 
 import anyio
 import anyio.abc
-import msgspec
 
 from batchgen.engine.batches.collecting import Collecting
 from batchgen.engine.batches.deadline import Deadline
 from batchgen.engine.batches.handing_in import HandingIn
 from batchgen.engine.batches.live_rows import LiveRows
-from batchgen.engine.batches.queue_room import QueueRoom
 from batchgen.engine.batches.returning import Returning
-from batchgen.engine.batches.showing import shown, waits_text
+from batchgen.engine.batches.showing import endpoint_figures, shown, waits_text, with_live
 from batchgen.engine.batches.staging import Staging
 from batchgen.engine.batches.tools import RowPlaces, Tools
 from batchgen.engine.batches.turning_live import TurningLive
@@ -31,7 +30,6 @@ from batchgen.engine.protocol import Engine, EngineFigures, EngineParts, Outlet,
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import BudgetStop, StoppedError
 from batchgen.job.settings import LimitSettings
-from batchgen.money.reservation import Reservations
 from batchgen.storage.batch_files import batch_files
 from batchgen.storage.batch_table import BatchRecord
 from batchgen.values import Result
@@ -62,7 +60,6 @@ class BatchEngine:
     def __init__(
         self,
         tools: Tools,
-        room: QueueRoom,
         live: Callable[[EngineParts], Engine],
         deadline: Deadline,
         mode: Mode = "finish",
@@ -78,23 +75,13 @@ class BatchEngine:
         self._found = RowPlaces()  # where rows were when the run began
         self._last_found = -1
         self._earlier: set[int] = set()
-        requests = parts.requests
-        reservations = Reservations(
-            parts.budget,
-            price_of=requests.price_of.reserved,
-            model=requests.model,
-            parameters=requests.parameters,
-            currency=requests.currency or "",
-        )
-        self._reservations = reservations
         self._live = LiveRows(live, parts, tools.table)
-        self._staging = Staging(tools, self._places, self._live, room, reservations)
+        self._staging = Staging(tools, self._places, self._live)
         self._staging.closed = mode == "cancel"
-        self._returning = Returning(tools, self._staging, self._live, room, self._places)
-        self._returning.seen_any = take_over
+        self._returning = Returning(tools, self._staging, self._live, self._places)
         self._collecting = Collecting(tools, self._staging, self._live, self._places)
-        self._handing_in = HandingIn(tools, room, self._returning)
-        self._watching = Watching(tools, room, self._returning, self._collecting)
+        self._handing_in = HandingIn(tools, self._returning)
+        self._watching = Watching(tools, self._returning, self._collecting)
         self._turning_live = TurningLive(tools, self._live, self._places, self._watching, deadline)
         self._kept_back: deque[RowInProgress] = deque()
         self._fed_row = -1
@@ -104,6 +91,7 @@ class BatchEngine:
         self._abort = anyio.CancelScope()
         self._sleeping: anyio.CancelScope | None = None
         self._error: StoppedError | None = None
+        self._out_of_reach: StoppedError | None = None
         self._interrupted = self._handed_in = False
 
     @property
@@ -116,7 +104,10 @@ class BatchEngine:
         self._collecting.out = self._returning.out = out
         self._take_up()
         with self._abort:
-            async with self._tools.client, anyio.create_task_group() as side:
+            async with AsyncExitStack() as stack:
+                for site in self._tools.sites.all:
+                    await stack.enter_async_context(site.client)
+                side = await stack.enter_async_context(anyio.create_task_group())
                 side.start_soon(self._run_live, out)
                 try:
                     await self._work(rows, out)
@@ -127,6 +118,8 @@ class BatchEngine:
                 finally:
                     self._live.close()
         self._staging.discard()
+        if self._out_of_reach is not None:
+            self.stop(self._out_of_reach)
 
     async def _run_live(self, out: Outlet) -> None:
         await self._live.run(out)
@@ -167,6 +160,9 @@ class BatchEngine:
                 return
             if self._is_done():
                 return
+            self._out_of_reach = self._only_out_of_reach()
+            if self._out_of_reach is not None:
+                return
             await self._pause()
 
     async def _step(self, record: BatchRecord) -> None:
@@ -187,8 +183,12 @@ class BatchEngine:
                     self._handing_in.room_may_be_there()
         elif self._mode == "cancel" and record.state != "creating":
             await self._returning.whole(record, "cancelled before it was handed in", counts=False)
-        elif self._handing_in.due_s(record) <= now_s and self._is_fed(record):
-            await self._handing_in.advance(record)
+        elif self._is_fed(record):
+            site = self._tools.at(record).site
+            if record.state != "creating" and site.out is not None and not site.on_trial:
+                await self._returning.whole(record, f"goes to another endpoint: {site.out}", counts=False)
+            elif self._handing_in.due_s(record) <= now_s:
+                await self._handing_in.advance(record)
 
     def _is_fed(self, record: BatchRecord) -> bool:
         """Whether the feed has come past the rows of a batch: only then is it known which have a result already."""
@@ -200,6 +200,7 @@ class BatchEngine:
 
     async def _feed(self, rows: RowFeed, out: Outlet) -> None:
         """Take rows until something is to be handed in, or there is no room for more."""
+        await self._staging.add_waiting()
         while self._kept_back:
             if not await self._take(self._kept_back[0]):
                 break
@@ -227,7 +228,7 @@ class BatchEngine:
         if self._fed_row < self._last_found:
             return True
         waiting = sum(record.state in ("planned", "uploading", "uploaded") for record in self._tools.table.unfinished)
-        return waiting < PLANNED_AHEAD
+        return waiting < PLANNED_AHEAD * max(1, sum(map(self._tools.sites.takes, self._tools.sites.all)))
 
     async def _take(self, work: RowInProgress) -> bool:
         """Take a row of the feed; False if the budget has no room for it now."""
@@ -277,7 +278,7 @@ class BatchEngine:
         """Whether nothing could be handed in now: what waits for room in the queue or the budget waits for results."""
         if self._staging.rows or self._live.wanted:
             return False
-        if not (self._drained if not self._kept_back else self._waits_for_budget()):
+        if not (self._waits_for_budget() if self._kept_back or self._staging.without_budget else self._drained):
             return False
         unfinished = self._tools.table.unfinished
         return bool(unfinished) and all(
@@ -294,12 +295,28 @@ class BatchEngine:
             return False
         if any(record.state == "collected" for record in self._tools.table.records.values()):
             return False
-        if self._kept_back and not self._live.wanted:
-            worst, prompt = self._staging.refused_row or (_NOTHING, self._kept_back[0].prompt)
+        back = [*self._kept_back, *(work for work, _, _ in self._staging.without_budget)]
+        if back and not self._live.wanted:
+            worst, prompt = self._staging.refused_row or (_NOTHING, back[0].prompt)
             if self._staging.rows or self._tools.parts.budget.fits_later(worst):
                 return False
-            raise BudgetStop(self._reservations.exhausted(worst, prompt))
-        return self._drained and not self._staging.rows
+            raise BudgetStop(self._tools.site.reservations.exhausted(worst, prompt))
+        return self._drained and not self._staging.rows and not back
+
+    def _only_out_of_reach(self) -> StoppedError | None:
+        """Return why what is left cannot be had now: batches of endpoints that do not show them any more."""
+        if not self._drained or self._kept_back or self._staging.without_budget or self._staging.rows:
+            return None
+        left = self._tools.table.unfinished
+        sites = [self._tools.at(record).site for record in left]
+        if not left or self._live.wanted or any(site.shut is None for site in sites):
+            return None
+        return self._tools.stopped(
+            f"Batches with {sum(record.rows for record in left):,} rows are open at {sites[0].name}, which does not "
+            f"show them: {sites[0].shut}",
+            "Their rows are not asked elsewhere, as they may be paid there. Once it shows them again, the same command "
+            "collects them.",
+        )
 
     async def _pause(self) -> None:
         """Wait until something is due."""
@@ -354,11 +371,12 @@ class BatchEngine:
     def figures(self) -> EngineFigures:
         """Return what there is to say now."""
         live = None if self._live.engine is None else self._live.engine.figures()
-        records = list(self._tools.table.records.values())
+        requests = self._tools.parts.requests
+        records, sites = list(self._tools.table.records.values()), self._tools.sites
         trouble = self._handing_in.trouble or self._watching.trouble
-        masked = None if trouble is None else self._tools.parts.results.masker.message(trouble.message)
+        masked = self._masked(None if trouble is None else trouble.message)
         figures = EngineFigures(
-            refused=self._returning.refusals,
+            refused=sum(site.refusals for site in sites.all),
             limited_by=None,
             possibly_billed=self._tools.parts.budget.possibly_billed,
             error=self._error,
@@ -367,19 +385,15 @@ class BatchEngine:
             waits_for=waits_text(
                 records, self._times.clock(), min(map(self._next_s, self._tools.table.unfinished), default=None)
             ),
-            batches=tuple(shown(record) for record in records),
+            batches=tuple(shown(record, sites) for record in records),
             handed_in=self._handed_in,
             asked_live=self._live.asked_live(self._staging.too_long),
+            left_out=self._masked(sites.left_out),
+            endpoints=endpoint_figures(sites, requests.sites, () if live is None else live.endpoints, self._masked),
         )
         if live is None:
             return figures
-        return msgspec.structs.replace(
-            figures,
-            refused=figures.refused + live.refused,
-            limited_by=live.limited_by,
-            pace=live.pace,
-            in_flight=live.in_flight,
-            retried=live.retried,
-            trouble=masked or live.trouble,
-            waits_for=None if live.in_flight else figures.waits_for,
-        )
+        return with_live(figures, live)
+
+    def _masked(self, text: str | None) -> str | None:
+        return None if text is None else self._tools.parts.results.masker.message(text)

@@ -17,7 +17,6 @@ import msgspec
 
 from batchgen.engine.batches.due_times import DueTimes
 from batchgen.engine.batches.identity import is_ours
-from batchgen.engine.batches.queue_room import QueueRoom
 from batchgen.engine.batches.returning import Returning
 from batchgen.engine.batches.strays import DAY_S, pages
 from batchgen.engine.batches.tools import Tools
@@ -43,9 +42,8 @@ LONGEST_S = 300.0
 class HandingIn:
     """Brings batches one step further at a time. Methods return the record as it is then."""
 
-    def __init__(self, tools: Tools, room: QueueRoom, returning: Returning) -> None:
+    def __init__(self, tools: Tools, returning: Returning) -> None:
         self._tools = tools
-        self._room = room
         self._returning = returning
         self._due = DueTimes(tools.times.clock)
         self._tries: dict[int, int] = {}
@@ -72,9 +70,10 @@ class HandingIn:
 
     async def advance(self, record: BatchRecord) -> None:
         """Do the next step of a batch that is not open yet."""
-        if record.state == "uploading" and not self._tools.api.inline:
+        inline = self._tools.at(record).api.inline
+        if record.state == "uploading" and not inline:
             await self._find_file(record)
-        elif record.state == "planned" and not self._tools.api.inline:
+        elif record.state == "planned" and not inline:
             await self._upload(record)
         elif record.state == "creating":
             await self._find_batch(record)
@@ -84,7 +83,7 @@ class HandingIn:
     # ---- the file
 
     async def _upload(self, record: BatchRecord) -> None:
-        tools = self._tools
+        tools = self._tools.at(record)
         if not await self._fits(record):
             return
         record = await self._put(record, state="uploading")
@@ -108,7 +107,8 @@ class HandingIn:
 
     async def _find_file(self, record: BatchRecord) -> None:
         """Look for a file whose upload had no reply; without one it is uploaded again, which costs nothing."""
-        async for page in self._pages(self._tools.api.list_files()):
+        tools = self._tools.at(record)
+        async for page in self._pages(tools, tools.api.list_files()):
             if page is None:
                 return self._later(record)
             for file in page.files:
@@ -121,7 +121,7 @@ class HandingIn:
 
     async def _ready(self, record: BatchRecord) -> bool:
         """Whether the vendor has checked the file. One that can never be used is uploaded anew."""
-        tools = self._tools
+        tools = self._tools.at(record)
         assert record.input_file is not None
         response = await tools.call(tools.api.file(record.input_file))
         found = response if isinstance(response, Failure) else tools.api.read_file(response)
@@ -145,20 +145,25 @@ class HandingIn:
         """Delete the input file; return whether it is gone for sure."""
         if record.input_file is None:
             return False
-        response = await self._tools.call(self._tools.api.delete_file(record.input_file))
-        refused = response if isinstance(response, Failure) else self._tools.api.refusal(response)
+        tools = self._tools.at(record)
+        response = await tools.call(tools.api.delete_file(record.input_file))
+        refused = response if isinstance(response, Failure) else tools.api.refusal(response)
         return refused is None or refused.http_status in (404, 410)
 
     # ---- the batch
 
     async def _fits(self, record: BatchRecord) -> bool:
         """Whether the queue has room; else the batch waits until another has left it, or is made into smaller ones."""
-        if record.rows > 1 and record.tokens > self._room.limit(record.model):
+        tools = self._tools.at(record)
+        if record.rows > 1 and record.tokens > tools.room.limit(record.model):
             await self._returning.whole(record, "too many tokens for the vendor's queue", counts=False)
             return False
         proven = self._proven(record)
-        if proven and self._room.may_take(record.number, record.model, record.tokens):
+        if proven and tools.room.may_take(record.number, record.model, record.tokens):
             return True
+        if proven and tools.sites.with_room(tools.site, tools.waiting, record.tokens):
+            await self._returning.whole(record, "another endpoint's queue has room", counts=False)
+            return False
         (self._waiting_for_room if proven else self._unproven).add(record.number)
         self._due.put(record.number, self._tools.settings.poll_s)
         return False
@@ -168,15 +173,21 @@ class HandingIn:
 
         As long as nobody says how much it takes, few are handed in at a time, so that few are refused.
         """
-        if self._room.given:
+        site = self._tools.at(record).site
+        if site.room.given:
             return True
-        others = [one for one in self._tools.table.records.values() if one.number != record.number and one.id]
+        table = self._tools.table
+        others = [
+            one
+            for one in table.records.values()
+            if one.number != record.number and one.id and one.endpoint == record.endpoint
+        ]
         taken = sum(one.phase not in ("", "checking", "refused") for one in others)
-        at_a_time = 0 if self._returning.refusals else taken // 4
+        at_a_time = 0 if site.refusals else taken // 4
         return sum(one.state == "open" and one.phase == "checking" for one in others) <= at_a_time
 
     async def _create(self, record: BatchRecord) -> None:
-        tools = self._tools
+        tools = self._tools.at(record)
         if tools.api.limits.needs_file_ready and record.input_file is not None and not await self._ready(record):
             return
         if not await self._fits(record):
@@ -194,6 +205,7 @@ class HandingIn:
             await self._returning.refused(record, found)
         elif found.maybe_billed:
             self.trouble = found
+            tools.sites.failing(tools.site, found)
             self._later(await self._put(record, lost=True))
         elif found.http_status in (404, 410) and record.input_file and self._uploads[record.number] < MOST_UPLOADS:
             self.trouble = found  # the file is not there yet, or no more
@@ -206,7 +218,8 @@ class HandingIn:
     async def opened(self, record: BatchRecord, found: BatchStatus) -> None:
         """Take over a batch that the vendor shows."""
         self._settled(record)
-        self._room.may_take(record.number, record.model, record.tokens)
+        self._tools.at(record).site.failures = 0
+        self._tools.at(record).room.may_take(record.number, record.model, record.tokens)
         record = await self._put(
             record,
             state="open",
@@ -234,11 +247,11 @@ class HandingIn:
 
     async def _find_batch(self, record: BatchRecord) -> None:
         """Look for a batch whose creation had no reply."""
-        tools, now_s = self._tools, self._tools.times.clock()
+        tools, now_s = self._tools.at(record), self._tools.times.clock()
         intent, intent_s = self._intent(record), record.intent_s or now_s
         taken = {other.id for other in tools.table.records.values() if other.id is not None}
         undecided = False
-        async for page in self._pages(tools.api.list_batches(intent_s - DAY_S, record.input_file)):
+        async for page in self._pages(tools, tools.api.list_batches(intent_s - DAY_S, record.input_file)):
             if page is None:
                 return self._later(record)
             since_s = min(intent_s, intent_s + self._ahead_s) - BEFORE_S
@@ -263,10 +276,10 @@ class HandingIn:
 
     async def _not_there(self, record: BatchRecord) -> None:
         """No list has the batch: hand its rows in anew, in another file."""
-        if self._tools.api.inline:
+        if self._tools.at(record).api.inline:
             await self._returning.whole(record, "the vendor never confirmed it", counts=True)
             return
-        tools, files = self._tools, record.earlier_files
+        tools, files = self._tools.at(record), record.earlier_files
         held = record.input_file is not None and tools.parts.budget.reserve(record.held)
         if not held and tools.times.clock() - (record.intent_s or 0) < tools.patience_s:
             self._later(record, least_s=tools.settings.poll_s)  # as long as the list may lag the budget bears one alone
@@ -282,12 +295,12 @@ class HandingIn:
                 tools.parts.budget.settle(record.held, Decimal(0))
             self._later(record)
 
-    async def _pages(self, call: ApiCall) -> AsyncIterator[BatchPage | None]:
+    async def _pages(self, tools: Tools, call: ApiCall) -> AsyncIterator[BatchPage | None]:
         """Yield the pages of a list; None where one cannot be had now."""
-        async for page in pages(self._tools, call):
+        async for page in pages(tools, call):
             if isinstance(page, Failure):
                 self.trouble = page
-                self._tools.stop_for(page)
+                tools.stop_for(page)
                 yield None
             else:
                 self._ahead_s = 0.0 if page.at_s is None else page.at_s - self._tools.times.clock()
@@ -298,7 +311,7 @@ class HandingIn:
     async def _failed(self, record: BatchRecord, failure: Failure) -> None:
         """Try again later, unless nothing else can succeed either."""
         self.trouble = failure
-        self._tools.stop_for(failure)
+        self._tools.at(record).stop_for(failure)
         self._later(record, least_s=failure.retry_after_s or 0.0)
 
     def _later(self, record: BatchRecord, *, least_s: float = 0.0) -> None:

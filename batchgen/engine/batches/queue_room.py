@@ -76,6 +76,13 @@ class QueueRoom:
         waiting = self._state.waiting.get(model, {})
         return sum(one.tokens for one in waiting.values() if now_s - one.since_s < LEFT_BEHIND_S)
 
+    def has_room(self, model: str, ahead: int, tokens: int) -> bool:
+        """Whether a batch would fit now, as far as is known, after `ahead` tokens of others that are still to be handed
+        in. An empty queue takes any."""
+        with self._shared():
+            others = self.others(model) + ahead
+            return not others or others + tokens <= self.limit(model)
+
     def may_take(self, number: int, model: str, tokens: int) -> bool:
         """Whether a batch fits, and if so count it as waiting. An empty queue takes any."""
         with self._shared():

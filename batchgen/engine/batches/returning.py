@@ -8,7 +8,6 @@ from decimal import Decimal
 import msgspec
 
 from batchgen.engine.batches.live_rows import LiveRows
-from batchgen.engine.batches.queue_room import QueueRoom
 from batchgen.engine.batches.staging import Staging
 from batchgen.engine.batches.strays import without_strays
 from batchgen.engine.batches.tools import RowPlaces, Tools
@@ -29,8 +28,9 @@ _NOTHING = Decimal(0)
 
 
 def work_of(tools: Tools, staged: StagedRow) -> RowInProgress:
-    """Return a row as it was when it was put into its batch."""
+    """Return a row as it was when it was put into its batch, at the endpoint of the tools."""
     work = RowInProgress(staged.row, staged.prompt, AttemptCounts(attempts=staged.attempts), key=staged.key)
+    work.endpoint = tools.site.place
     tools.parts.dialogue.replay(work, staged.turns)
     work.tally.attempts = staged.attempts
     return work
@@ -39,45 +39,45 @@ def work_of(tools: Tools, staged: StagedRow) -> RowInProgress:
 class Returning:
     """Brings back the rows of whole batches."""
 
-    def __init__(self, tools: Tools, staging: Staging, live: LiveRows, room: QueueRoom, places: RowPlaces) -> None:
+    def __init__(self, tools: Tools, staging: Staging, live: LiveRows, places: RowPlaces) -> None:
         self._tools = tools
         self._staging = staging
         self._live = live
-        self._room = room
         self._places = places
         self._budget = tools.parts.budget
-        self._refused = 0
         self.out: Outlet
-        self.refusals = 0
-        self.seen_any = False
-        """Whether the vendor has shown a batch of this run."""
-
-    def taken(self) -> None:
-        """A batch was taken: refusals before it were of single ones."""
-        self._refused = 0
 
     async def refused(self, record: BatchRecord, *errors: BatchError) -> None:
         """Decide on a batch that was refused as a whole, for these reasons: no row of it ran."""
-        self.refusals += 1
+        tools = self._tools.at(record)
+        site = tools.site
+        site.refusals += 1
         error = errors[0] if errors else BatchError("no reason given")
         reason = f"refused: {error.message}"
         if error.stops:
+            if tools.sites.leave_out(site, error.message):
+                await self.whole(record, reason, counts=False)
+                return
             await self._finish(record, reason)
             raise self._stop(record, error)
         if error.queue_full:
-            if not self._room.refused(record.number, record.model, record.tokens, error.queue_limit):
+            alone = tools.room.refused(record.number, record.model, record.tokens, error.queue_limit)
+            if tools.sites.with_room(site, tools.waiting, record.tokens):
+                await self.whole(record, reason, counts=False)
+                return
+            if not alone:
                 await self._again(record)
                 return
-            self._tools.tell(f"The vendor's queue takes smaller batches only, {error.message}: files are halved.")
+            tools.tell(f"The vendor's queue takes smaller batches only, {error.message}: files are halved.")
             await self.whole(record, reason, counts=False)
             return
-        self._refused += 1
-        if self._refused >= MOST_REFUSED:
+        site.refused += 1
+        if site.refused >= MOST_REFUSED:
             await self._finish(record, reason)
             raise self._stop(record, error)
         if error.too_large:
-            self._staging.most_rows = max(1, min(self._staging.most_rows, record.rows // 2))
-            self._staging.most_bytes = max(1_000, min(self._staging.most_bytes, record.bytes // 2 + 1_000))
+            site.most_rows = max(1, min(site.most_rows, record.rows // 2))
+            site.most_bytes = max(1_000, min(site.most_bytes, record.bytes // 2 + 1_000))
             await self.whole(record, reason, counts=False)
         elif record.rows == 1:
             await self._fail(record, error)
@@ -89,12 +89,14 @@ class Returning:
             await self._without_bad_rows(record, lines, reason)
 
     def _stop(self, record: BatchRecord, error: BatchError) -> ProviderStop:
-        return self._tools.stopped(f"The vendor refused batch {record.number}: {error.message}")
+        tools = self._tools.at(record)
+        return tools.stopped(f"The vendor refused batch {record.number}{tools.where}: {error.message}")
 
     async def _again(self, record: BatchRecord) -> None:
         """Let the batch wait until another has left the queue; it is handed in again as another file."""
         if record.input_file is not None:
-            await self._tools.call(self._tools.api.delete_file(record.input_file))
+            tools = self._tools.at(record)
+            await tools.call(tools.api.delete_file(record.input_file))
         await self._tools.table.put(
             msgspec.structs.replace(
                 record, state="planned", input_file=None, id=None, intent_s=None, phase="", word="", created_s=None
@@ -103,16 +105,16 @@ class Returning:
 
     async def _fail(self, record: BatchRecord, error: BatchError) -> None:
         """End the only row of a batch with the vendor's reason."""
-        failure = Failure(error.kind, Verdict.FAIL, error.message, code=error.code)
+        failure, tools = Failure(error.kind, Verdict.FAIL, error.message, code=error.code), self._tools.at(record)
         for _, staged in self._rows(record):
             self._budget.settle(staged.held, _NOTHING)
             self._places.put(staged.row, 0)
-            work = work_of(self._tools, staged)
+            work = work_of(tools, staged)
             work.tally.requests = 1
             result = self._tools.parts.results.result(work, failure)
             instead = self.out.emit(self._tools.parts.dialogue.finish(work, failure, result))
             if instead is not None:
-                await self._staging.add(instead)
+                await self._staging.add_back(instead)
         await self._finish(record, f"refused: {error.message}")
 
     async def _without_bad_rows(self, record: BatchRecord, lines: Set[int], reason: str) -> None:
@@ -122,7 +124,7 @@ class Returning:
             if line in lines:
                 self._budget.settle(staged.held, _NOTHING)
                 self._places.put(staged.row, 0)
-                self._live.add([work_of(self._tools, staged)])
+                self._live.add([work_of(self._tools.at(record), staged)])
                 continue
             if not lines and line == record.rows // 2:
                 await self._staging.seal_all()
@@ -146,7 +148,7 @@ class Returning:
         else:
             self._budget.settle(staged.held, _NOTHING)
         self._places.put(staged.row, 0)
-        await self._staging.add(work_of(self._tools, staged), turns=staged.turns, rounds=rounds)
+        await self._staging.add_back(work_of(self._tools.at(record), staged), turns=staged.turns, rounds=rounds)
 
     def _rows(self, record: BatchRecord) -> Iterator[tuple[int, StagedRow]]:
         """Yield the rows that are still in a batch, with their lines; none where their file is gone."""
@@ -162,6 +164,7 @@ class Returning:
         for row in self._tools.table.members(record.number):
             if self._places.of(row) == record.number:
                 self._places.put(row, 0)
-        self._room.leave(record.number, record.model)
-        record = without_strays(self._tools, record)
+        tools = self._tools.at(record)
+        tools.room.leave(record.number, record.model)
+        record = without_strays(tools, record)
         await self._tools.table.put(msgspec.structs.replace(record, state="collected", reason=reason))

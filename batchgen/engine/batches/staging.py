@@ -6,6 +6,7 @@ does not fit into a line is asked live.
 
 from __future__ import annotations
 
+from collections import deque
 from decimal import Decimal
 from typing import Literal
 
@@ -13,11 +14,10 @@ import anyio.to_thread
 from msgspec import Struct
 
 from batchgen.engine.batches.live_rows import LiveRows
-from batchgen.engine.batches.queue_room import QueueRoom
+from batchgen.engine.batches.sites import BatchSite
 from batchgen.engine.batches.tools import RowPlaces, Tools
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import BudgetStop, StorageStop
-from batchgen.money.reservation import Reservations
 from batchgen.money.worst_case import Unbounded
 from batchgen.storage.batch_files import StagedFiles, StagedRow, encode_row
 from batchgen.storage.batch_table import BatchRecord
@@ -38,6 +38,7 @@ class StagingFile(Struct):
     brought nothing for."""
 
     files: StagedFiles
+    site: BatchSite
     model: str
     since_s: float
     held: Decimal = Decimal(0)
@@ -48,20 +49,18 @@ class StagingFile(Struct):
 class Staging:
     """Writes rows into files and plans a batch for each that is full. `places` says where each row is."""
 
-    def __init__(
-        self, tools: Tools, places: RowPlaces, live: LiveRows, room: QueueRoom, reservations: Reservations
-    ) -> None:
+    def __init__(self, tools: Tools, places: RowPlaces, live: LiveRows) -> None:
         self._tools = tools
         self._places = places
         self._live = live
-        self._room = room
-        self._reservations = reservations
         self._budget = tools.parts.budget
         self._open: dict[str, StagingFile] = {}
+        self._site: BatchSite | None = None  # what the next files are made for
+        self._file_tokens = 1
         self._next = max(tools.table.records, default=0) + 1
-        self.most_rows, self.most_bytes = tools.settings.largest_file(tools.api.limits)
-        self._longest_line = tools.settings.longest_line(tools.api.limits)
         self.refused_row: tuple[Decimal, Prompt] | None = None
+        self.without_budget: deque[tuple[RowInProgress, tuple[Turn, ...], int]] = deque()
+        """Rows that came back and for which the budget has no room now, with their turns and rounds."""
         self.too_long = 0
         """Rows whose request is longer than a line may be."""
         self.closed = False
@@ -94,14 +93,15 @@ class Staging:
                 self._live.add([work])  # which fails it with the reason
                 return "live"
             work.prompt = loaded
-        request = tools.parts.requests.provider.build_request(work.prompt, stream=False)
+        site = self._choose()
+        request = site.requests.provider.build_request(work.prompt, stream=False)
         tokens = int(rough_tokens(len(request.body)) * TOKEN_MARGIN)
         first = work.prompt if work.dialogue is None else work.dialogue.first
-        group = tools.api.group(request)
-        await self._make_room(group, len(request.body), tokens)
-        file = self._open.get(group) or await self._begin(group, request.model)
-        line = tools.api.line(tools.custom_id(file.files.number, len(file.files.members)), request)
-        most = min(self.most_bytes, self._longest_line)
+        group = f"{site.place} {site.api.group(request)}"
+        await self._make_room(site, group, len(request.body), tokens)
+        file = self._open.get(group) or await self._begin(site, group, request.model)
+        line = site.api.line(tools.custom_id(file.files.number, len(file.files.members)), request)
+        most = min(site.most_bytes, tools.settings.longest_line(site.api.limits))
         try:
             body = encode_row(StagedRow(work.row, work.key, first, Decimal(0), turns, work.tally.attempts, rounds))
         except (OverflowError, TypeError, UnicodeEncodeError):
@@ -109,7 +109,7 @@ class Staging:
         if len(line) >= most or not body:
             self._ask_live(work)
             return "live"
-        held = self._hold(request, work.prompt)
+        held = self._hold(site, request, work.prompt)
         if held is None:
             return "no budget"
         if held:
@@ -122,9 +122,22 @@ class Staging:
         file.tokens += tokens
         file.returned += rounds > 0
         self._places.put(work.row, file.files.number)
-        if len(file.files.members) >= self.most_rows:
+        if len(file.files.members) >= site.most_rows:
             await self.seal(group)
         return "staged"
+
+    async def add_back(self, work: RowInProgress, *, turns: tuple[Turn, ...] = (), rounds: int = 0) -> None:
+        """Take in a row that comes back from a batch; raises as `add` does."""
+        if await self.add(work, turns=turns, rounds=rounds) == "no budget":
+            self.without_budget.append((work, turns, rounds))
+
+    async def add_waiting(self) -> None:
+        """Take in the rows that came back and found no room in the budget, as far as there is room now."""
+        while self.without_budget:
+            work, turns, rounds = self.without_budget[0]
+            if await self.add(work, turns=turns, rounds=rounds) == "no budget":
+                return
+            self.without_budget.popleft()
 
     def _ask_live(self, work: RowInProgress) -> None:
         if not self.too_long:
@@ -132,11 +145,18 @@ class Staging:
         self.too_long += 1
         self._live.add([work])
 
-    def _hold(self, request: Request, prompt: Prompt) -> Decimal | None:
+    def _choose(self) -> BatchSite:
+        """Return the endpoint that files are made for now: the same until one of them is full."""
+        sites = self._tools.sites
+        if self._site is None or not (sites.takes(self._site) or self._site.on_trial):
+            self._site = sites.choose(self._tools.waiting, self._file_tokens)
+        return self._site
+
+    def _hold(self, site: BatchSite, request: Request, prompt: Prompt) -> Decimal | None:
         """Reserve the most that a row can cost; None where the budget has no room for it now."""
-        worst = self._reservations.worst_case(request, prompt)
+        worst = site.reservations.worst_case(request, prompt)
         if isinstance(worst, Unbounded):
-            if self._reservations.capped:
+            if site.reservations.capped:
                 raise BudgetStop(worst.reason)
             return Decimal(0)
         if self._budget.reserve(worst):
@@ -144,23 +164,23 @@ class Staging:
         self.refused_row = worst, prompt
         return None
 
-    async def _make_room(self, group: str, size: int, tokens: int) -> None:
+    async def _make_room(self, site: BatchSite, group: str, size: int, tokens: int) -> None:
         """Plan a batch of a file that has no room for the next row, or of the fullest one of too many."""
         file = self._open.get(group)
         if file is not None:
-            full = file.files.bytes + size + 1_000 > self.most_bytes
-            if full or (file.files.members and file.tokens + tokens > self._room.limit(file.model)):
+            full = file.files.bytes + size + 1_000 > site.most_bytes
+            if full or (file.files.members and file.tokens + tokens > site.room.limit(file.model)):
                 await self.seal(group)
         elif len(self._open) >= MOST_GROUPS:
             await self.seal(max(self._open, key=lambda name: len(self._open[name].files.members)))
 
-    async def _begin(self, group: str, model: str) -> StagingFile:
+    async def _begin(self, site: BatchSite, group: str, model: str) -> StagingFile:
         try:
             files = StagedFiles(self._tools.directory, self._next)
         except OSError as error:
             raise self.disk_stop(error) from error
         self._next += 1
-        file = self._open[group] = StagingFile(files, model, self._tools.times.clock())
+        file = self._open[group] = StagingFile(files, site, model, self._tools.times.clock())
         return file
 
     async def seal(self, group: str) -> None:
@@ -187,10 +207,14 @@ class Staging:
             sha=sha,
             window=tools.settings.window,
             planned_s=tools.times.clock(),
+            endpoint=file.site.identity,
             begun_s=tools.began_s,
             held=file.held,
         )
         await tools.table.add(record, files.members)
+        file.site.planned += record.rows
+        self._file_tokens = max(self._file_tokens, record.tokens)
+        self._site = None
 
     async def seal_all(self) -> None:
         """Plan batches of all files, full or not."""

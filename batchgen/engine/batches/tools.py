@@ -5,16 +5,17 @@ from __future__ import annotations
 from array import array
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from batchgen.engine.batches.client import Client
+from batchgen.engine.batches.queue_room import QueueRoom
+from batchgen.engine.batches.sites import BatchSite, BatchSites
 from batchgen.engine.protocol import EngineParts
 from batchgen.errors import ProviderStop
 from batchgen.job.batch_settings import BatchSettings
 from batchgen.providers.batch_api import BatchApi
-from batchgen.storage.batch_table import BatchTable
+from batchgen.storage.batch_table import BatchRecord, BatchTable
 from batchgen.values import ApiCall, Failure, FailureKind, Response, Verdict
 
 CALL_TIMEOUT_S = 120.0
@@ -27,22 +28,6 @@ GONE_POLLS = 60
 """For so many times `poll_s` what is not found may be there all the same: an hour, where that is a minute."""
 
 GROWTH_ROWS = 100_000
-
-
-class Client(Protocol):
-    """Makes calls of files and batches; see `transport.file_client`."""
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    async def call(self, call: ApiCall, *, timeout_s: float) -> Response | Failure:
-        """Make a call and return the whole reply, or a failure."""
-
-    async def download(self, call: ApiCall, path: Path, *, timeout_s: float) -> Response | Failure:
-        """Write the body of a reply to a file, which appears whole or not at all."""
 
 
 class Times(Struct, frozen=True):
@@ -58,16 +43,47 @@ class Times(Struct, frozen=True):
 
 
 class Tools(Struct, frozen=True):
-    """What all parts of the engine work with. `began_s` is when the run began to hand in what is open."""
+    """What all parts of the engine work with, for batches at `site`. `began_s` is when the run began to hand in what is
+    open."""
 
-    api: BatchApi
-    client: Client
+    sites: BatchSites
+    site: BatchSite
     table: BatchTable
     directory: Path
     settings: BatchSettings
     times: Times
     parts: EngineParts
     began_s: float = 0.0
+
+    def at(self, record: BatchRecord) -> Tools:
+        """Return the same for the endpoint of a batch."""
+        site = self.sites.of(record)
+        return self if site is self.site else structs.replace(self, site=site)
+
+    @property
+    def api(self) -> BatchApi:
+        """The endpoint's batch API."""
+        return self.site.api
+
+    @property
+    def client(self) -> Client:
+        """The client that reaches it."""
+        return self.site.client
+
+    @property
+    def room(self) -> QueueRoom:
+        """Its queue."""
+        return self.site.room
+
+    @property
+    def waiting(self) -> dict[int, int]:
+        """The tokens of files that are not handed in yet, by the place of their endpoint."""
+        tokens: dict[int, int] = {}
+        for record in self.table.unfinished:
+            if record.state in ("planned", "uploading", "uploaded"):
+                place = self.sites.of(record).place
+                tokens[place] = tokens.get(place, 0) + record.tokens
+        return tokens
 
     def tell(self, text: str) -> None:
         """Say a sentence to the user."""
@@ -86,13 +102,24 @@ class Tools(Struct, frozen=True):
         return self.api.refusal(response) or nothing
 
     def stop_for(self, failure: Failure) -> None:
-        """Raise `ProviderStop` where no other call can succeed either."""
-        if failure.verdict is Verdict.STOP:
-            raise self.stopped(f"The vendor's batch API refused: {failure.message}")
+        """Leave the endpoint out where no other call to it can succeed either; raise `ProviderStop` if it is the last
+        one."""
+        if failure.verdict is not Verdict.STOP:
+            self.sites.failing(self.site, failure)
+        elif not self.sites.leave_out(self.site, failure.message):
+            raise self.stopped(f"The vendor's batch API refused{self.where}: {failure.message}")
+
+    @property
+    def where(self) -> str:
+        """Which of several endpoints this is, for messages."""
+        return f" at {self.site.name}" if self.sites.several else ""
 
     def stopped(self, text: str, remedy: str | None = None) -> ProviderStop:
-        """Return the stop for a reason."""
-        return ProviderStop(self.parts.results.masker.message(text), remedy)
+        """Return the stop for a reason, with the endpoints that were left out before."""
+        out = "; ".join(f"{site.name}: {site.out}" for site in self.sites.all if site.out and site is not self.site)
+        return ProviderStop(
+            self.parts.results.masker.message(f"{text} (left out before: {out})" if out else text), remedy
+        )
 
     @property
     def patience_s(self) -> float:

@@ -52,7 +52,7 @@ class TurningLive:
         budget, tools = self._tools.parts.budget, self._tools
         rows = [row for row in tools.table.members(record.number) if self._places.of(row) == record.number]
         if rows:
-            self._live.add(self._drawn(record.number, set(rows)))
+            self._live.add(self._drawn(tools.at(record), record.number, set(rows)))
         if counts:
             budget.abandon(record.held, len(rows))
         else:
@@ -62,16 +62,17 @@ class TurningLive:
         record = without_strays(tools, record)
         await tools.table.put(msgspec.structs.replace(record, state="collected", reason=reason))
 
-    def _drawn(self, number: int, wanted: set[int]) -> Iterator[RowInProgress]:
+    @staticmethod
+    def _drawn(tools: Tools, number: int, wanted: set[int]) -> Iterator[RowInProgress]:
         """Return the rows of a batch, read from its file when it is their turn; the file is opened now."""
 
         def draw() -> Iterator[RowInProgress | None]:
-            with StagedRows(self._tools.directory, number) as rows:
+            with StagedRows(tools.directory, number) as rows:
                 yield None
                 for line in range(len(rows)):
                     staged = rows[line]
                     if staged.row in wanted:
-                        yield work_of(self._tools, staged)
+                        yield work_of(tools, staged)
 
         drawn = draw()
         next(drawn)

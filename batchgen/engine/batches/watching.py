@@ -6,8 +6,8 @@ import msgspec
 
 from batchgen.engine.batches.collecting import Collecting
 from batchgen.engine.batches.due_times import DueTimes
-from batchgen.engine.batches.queue_room import QueueRoom
 from batchgen.engine.batches.returning import Returning
+from batchgen.engine.batches.sites import MOST_FAILURES
 from batchgen.engine.batches.strays import delete_stray_files, end_stray_batches, without_strays
 from batchgen.engine.batches.tools import LOOK_TIMEOUT_S, Tools
 from batchgen.providers.batch_api import BatchError, BatchStatus
@@ -28,9 +28,8 @@ MOST_CLEANINGS = 3
 class Watching:
     """Looks at batches that are at the vendor, one step at a time."""
 
-    def __init__(self, tools: Tools, room: QueueRoom, returning: Returning, collecting: Collecting) -> None:
+    def __init__(self, tools: Tools, returning: Returning, collecting: Collecting) -> None:
         self._tools = tools
-        self._room = room
         self._returning = returning
         self._collecting = collecting
         self._due = DueTimes(tools.times.clock)
@@ -53,7 +52,7 @@ class Watching:
 
     async def look(self, record: BatchRecord) -> bool:
         """Look at a batch, and collect it if it has ended; return whether it was collected."""
-        tools = self._tools
+        tools = self._tools.at(record)
         assert record.id is not None
         response = await tools.call(tools.api.retrieve(record.id), LOOK_TIMEOUT_S)
         found = response if isinstance(response, Failure) else tools.api.read_batch(response)
@@ -82,14 +81,17 @@ class Watching:
         return await self._collect(record, found)
 
     async def _unseen(self, record: BatchRecord, failure: Failure) -> None:
+        tools = self._tools.at(record)
         self.trouble = failure
         if failure.http_status not in (404, 410):
-            self._tools.stop_for(failure)
+            tools.stop_for(failure)
+            if failure.verdict is Verdict.STOP:
+                tools.site.shut = failure.message
         elif _counted(self._misses, record) >= MOST_MISSES and (
-            not self._returning.seen_any or self._is_patient_no_more(record)
+            not tools.site.seen_any or self._is_patient_no_more(record)
         ):
-            if not self._returning.seen_any:
-                raise self._tools.stopped(
+            if not tools.site.seen_any:
+                raise tools.stopped(
                     f"The vendor knows nothing of batch {record.id}, which this run has open there: {failure.message}",
                     "Run it with the key and the address that it was begun with, as batches belong to a project; or, "
                     "if the batch is gone there, with --take-over: its rows are asked again, and may be paid twice.",
@@ -105,9 +107,14 @@ class Watching:
 
     async def _seen(self, record: BatchRecord, found: BatchStatus) -> BatchRecord:
         """Take over what the vendor says of a batch."""
-        self._returning.seen_any = True
+        tools = self._tools.at(record)
+        site = tools.site
+        site.seen_any, site.shut = True, None
+        if site.failures >= MOST_FAILURES:
+            tools.sites.taken(site)
+        site.failures = 0
         if found.phase in ("queued", "running", "closing", "ended"):
-            self._returning.taken()
+            site.refused = 0
         now = msgspec.structs.replace(
             record,
             phase=found.phase,
@@ -123,7 +130,7 @@ class Watching:
         return now
 
     async def _collect(self, record: BatchRecord, found: BatchStatus) -> bool:
-        tools = self._tools
+        tools = self._tools.at(record)
         expected = not found.results and (found.completed or found.total is None or found.total > 0)
         late = expected and found.word.lower() in ("completed", "success")
         if late and _counted(self._fruitless, record) <= MOST_MISSES + 2:
@@ -139,7 +146,7 @@ class Watching:
                 await self._returning.whole(record, "its results are gone", counts=True)
             self._later(record)
             return False
-        self._room.leave(record.number, record.model)
+        tools.room.leave(record.number, record.model)
         if record.created_s is not None and not record.cancelled:
             self.longest_s = max(self.longest_s, tools.times.clock() - record.created_s)
         record = await self._collecting.collect(record, found, paths)
@@ -148,7 +155,7 @@ class Watching:
 
     async def clean(self, record: BatchRecord, found: BatchStatus | None = None) -> None:
         """Delete what a collected batch has left, here and at the vendor; what cannot be deleted is said."""
-        tools = self._tools
+        tools = self._tools.at(record)
         forget_batch(tools.directory, record.number)
         if found is None:
             found = BatchStatus(
@@ -179,7 +186,7 @@ class Watching:
 
     async def cancel(self, record: BatchRecord) -> None:
         """Ask the vendor to end a batch; what is finished by then is collected as at any other end."""
-        tools, batch_id = self._tools, record.id
+        tools, batch_id = self._tools.at(record), record.id
         assert batch_id is not None
         if not record.cancelled:
             record = msgspec.structs.replace(record, cancelled=True)
