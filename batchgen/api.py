@@ -143,7 +143,11 @@ async def arun(
         if directory.complete:
             assert directory.state is not None
             reporter.note("This run was complete already; nothing was sent.")
-            saved = msgspec.convert(directory.state.summary, Summary, from_attributes=True)
+            before = directory.state.summary
+            endpoints = [msgspec.structs.asdict(one) for one in before.endpoints]
+            saved = msgspec.convert(
+                {**msgspec.structs.asdict(before), "endpoints": endpoints}, Summary, from_attributes=True
+            )
             saved = msgspec.structs.replace(saved, output=str(directory.path))
             return await _published(saved, target, reporter, control)
         build = engine or _engine(parts, directory, transports, mode, pilot=only is not None, take_over=take_over)

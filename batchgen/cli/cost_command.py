@@ -79,7 +79,8 @@ def pricing_changes(assignments: Sequence[str]) -> dict[str, Any]:
 
 def costs_document(costs: Costs, groups: Sequence[str], runs: int) -> Document:
     """Return the table for people; each currency, and what was simulated, by itself."""
-    shown = [name for name in GROUPS if name in groups]
+    empty = {"endpoint"} if not any(line.endpoint for line in costs.lines) else set()
+    shown = [name for name in GROUPS if name in groups and name not in empty]
     blocks: list[Block] = [Note(note) for note in costs.notes]
     for (currency, simulated), total in costs.totals().items():
         marks = " (simulated: nothing was charged)" if simulated else ""

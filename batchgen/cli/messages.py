@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from batchgen.engine.summary import AskedLive, Summary
 from batchgen.job.check import Checked, LongRows
 from batchgen.job.reuse import ReusePlan
+from batchgen.report.endpoints import endpoint_text
 from batchgen.storage.batch_table import BatchShown
+from batchgen.storage.run_state import EndpointShown
 from batchgen.text.figures import duration, money
 from batchgen.text.terminal import harmless
 
@@ -74,7 +78,7 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
             most = f", at most {money(summary.possibly_billed.cost, summary.currency or '')}"
         lines.append(f"            {summary.possibly_billed.requests:,} requests got no answer and may be billed{most}")
     lines.append(f"time        {duration(summary.wall_s)}, {summary.rows_per_s:,.1f} rows/s")
-    lines += [_endpoint_text(one, summary.currency or "") for one in summary.endpoints]
+    lines += [_endpoint_text(msgspec.convert(one, EndpointShown), summary.currency or "") for one in summary.endpoints]
     if summary.limited_by:
         lines.append(f"limited by  {summary.limited_by}")
     if summary.cut:
@@ -136,15 +140,9 @@ def _asked_live_text(asked: AskedLive, currency: str) -> str:
     return f"            {rows} asked live, at the full price{cost}{longer}"
 
 
-def _endpoint_text(one: Mapping[str, Any], currency: str) -> str:
+def _endpoint_text(one: EndpointShown, currency: str) -> str:
     """Return what one of several endpoints has done."""
-    cost = "" if one["cost"] is None else f", {money(one['cost'], currency)}"
-    lost = f", {one['possibly_billed']:,} may be billed without an answer" if one["possibly_billed"] else ""
-    out = f"; left out: {one['left_out']}" if one["left_out"] else ""
-    return (
-        f"endpoint    {one['endpoint']}: {one['rows']:,} rows{cost}; in this run {one['requests']:,} requests, "
-        f"{one['rate_limited']:,} rate-limited, {one['failed']:,} failed{lost}{out}"
-    )
+    return f"endpoint    {one.endpoint}: {endpoint_text(one, currency)}"
 
 
 def _saved(summary: Summary) -> str:

@@ -74,7 +74,7 @@ def report(directories: tuple[str, ...], **options: Any) -> int:
 @click.option(
     "--by",
     metavar="WORDS",
-    default="day,model,key,workspace,lane,direction",
+    default="day,model,endpoint,key,workspace,lane,direction",
     show_default=True,
     help="What to tell apart, with commas between.",
 )
@@ -85,7 +85,7 @@ def report(directories: tuple[str, ...], **options: Any) -> int:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def cost(directories: tuple[str, ...], **options: Any) -> int:
-    """Sum what runs cost by day, model, key, workspace, lane and direction, to lay beside a vendor's bill.
+    """Sum what runs cost by day, model, endpoint, key, workspace, lane and direction, to lay beside a vendor's bill.
 
     \b
     Example:

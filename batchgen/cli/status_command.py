@@ -15,6 +15,7 @@ import msgspec
 
 from batchgen.errors import OutputError
 from batchgen.report.batches import batches_text
+from batchgen.report.endpoints import endpoint_text
 from batchgen.storage.mirror import local_directory
 from batchgen.storage.own_files import is_run
 from batchgen.storage.run_state import RunState, read_state
@@ -131,6 +132,10 @@ def _facts(state: RunState, holder: str | None, now: datetime) -> list[Fact]:
     if holder:
         facts.append(Fact("in flight", f"{told.in_flight:,}", "requests"))
     facts.append(Fact("batches", batches_text(told.batches)))
+    facts += [
+        Fact("endpoint", plain(one.endpoint, 120), plain(endpoint_text(one, told.currency or ""), 600))
+        for one in told.endpoints
+    ]
     facts += [
         Fact("limited by", plain(told.limited_by or "")),
         Fact("failures", ", ".join(f"{plain(kind)} {rows:,}" for kind, rows in told.failures.items())),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from batchgen.engine.endpoints import unused_figures
 from batchgen.engine.protocol import EngineFigures
 from batchgen.engine.reporter import Progress, RecentRate
 from batchgen.engine.summary import Summary
@@ -60,6 +61,7 @@ class Books:
         self._saved_before = before.saved
         self._most_out = 0
         self._batches: tuple[BatchShown, ...] = ()
+        self._endpoints: list[dict[str, Any]] = []
         spent = everything.cost or Decimal(0)
         lost = before.possibly_billed
         if fresh := unclean_since(before, self._killed):
@@ -171,7 +173,25 @@ class Books:
         progress.waits_for, progress.limited_by = figures.waits_for, figures.limited_by
         progress.in_flight, progress.left_out = figures.in_flight, figures.left_out
         self._batches = figures.batches
+        if figures.endpoints:
+            self._endpoints = self._known_endpoints(figures.endpoints)
         self._most_out = max(self._most_out, figures.in_flight)
+
+    def _known_endpoints(self, figures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return the figures of the endpoints with what prices and bills go by, and after them those that an earlier
+        session had besides."""
+        found = []
+        for site, one in zip(self._parts.sites, figures, strict=True):
+            settings = site.job.model
+            told = {"model": site.model, "api_key_env": settings.api_key_env or "", "region": site.price_of.region}
+            found.append({**one, **told})
+        names = {one["endpoint"] for one in found}
+        before = self._directory.state.summary.endpoints if self._directory.state is not None else ()
+        return found + [
+            {**unused_figures(one.endpoint), "model": one.model, "api_key_env": one.api_key_env, "region": one.region}
+            for one in before
+            if one.endpoint not in names
+        ]
 
     def ended(self, figures: EngineFigures, error: StoppedError | None) -> None:
         """Take over how the run has ended, for the last progress."""
@@ -202,6 +222,7 @@ class Books:
             "waits_for": progress.waits_for,
             "in_flight": progress.in_flight,
             "batches": self._batches,
+            "endpoints": self._endpoints,
             "rows_per_s": self._recent.rows_per_s(time.monotonic(), progress.asked),
             **self.kept_aside(),
         }
@@ -251,7 +272,7 @@ class Books:
             simulated=self._parts.endpoint.simulated,
             unknown_finish_reasons=_unknown_ends(sums),
             cut=sum(totals.rows for group, totals in sums if group.finish_reason == "length"),
-            endpoints=_by_endpoint(sums, figures.endpoints),
+            endpoints=_by_endpoint(sums, self._known_endpoints(figures.endpoints)),
             batches=figures.batches,
             asked_live=figures.asked_live,
             error=error_text(error),

@@ -19,7 +19,7 @@ class JobPrices:
 
     def __init__(self, table: PriceTable, region: str, model: str, lane: str = "live") -> None:
         self._table = table
-        self._region = region
+        self.region = region
         self._lane = lane
         self._found: dict[str, ModelPrice | None] = {}
         self.currency: str | None = None
@@ -32,11 +32,11 @@ class JobPrices:
 
     def suggestion(self, name: str) -> str:
         """Return a sentence for a model without a price."""
-        return self._table.suggestion(name, self._region)
+        return self._table.suggestion(name, self.region)
 
     def in_lane(self, name: str, lane: str) -> ModelPrice | None:
         """Return the price of the model of this name in another lane; None if it has none in the job's currency."""
-        price = self._table.find(name, self._region)
+        price = self._table.find(name, self.region)
         price = None if price is None else price.in_lane(lane)
         return None if price is not None and self.currency not in (None, price.currency) else price
 
@@ -52,7 +52,7 @@ class JobPrices:
         if name not in self._found:
             if len(self._found) >= _NAMES_KEPT:  # replies may name any model
                 return None
-            price = self._table.find(name, self._region)
+            price = self._table.find(name, self.region)
             price = None if price is None else price.billed_in(self._lane)
             if price is not None:
                 self.currency = self.currency or price.currency

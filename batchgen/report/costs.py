@@ -28,7 +28,7 @@ from batchgen.storage.run_state import RunState, read_state
 
 INPUT, CACHED, OUTPUT, THINKING, UNDIVIDED = "input", "cached input", "output", "thinking", "undivided"
 DIRECTIONS = (INPUT, CACHED, OUTPUT, THINKING, UNDIVIDED)
-GROUPS = ("day", "model", "key", "workspace", "lane", "direction")
+GROUPS = ("day", "model", "endpoint", "key", "workspace", "lane", "direction")
 _MILLION = 1_000_000
 _PLACES = Decimal("1e-12")
 _NOTHING = Decimal(0)
@@ -42,6 +42,7 @@ class CostLine(Struct, frozen=True):
 
     day: str
     model: str
+    endpoint: str
     key: str
     workspace: str
     lane: str
@@ -101,7 +102,7 @@ def read_costs(
     found = [
         CostLine(**dict(zip(names, key, strict=True)), tokens=tokens, cost=cost) for key, (tokens, cost) in sums.items()
     ]
-    found.sort(key=lambda one: (one.simulated, one.currency, *map(str, msgspec.structs.astuple(one)[:5]), _place(one)))
+    found.sort(key=lambda one: (one.simulated, one.currency, *map(str, msgspec.structs.astuple(one)[:6]), _place(one)))
     return Costs([one for one in found if one.tokens or one.cost], notes)
 
 
@@ -133,7 +134,16 @@ class _Run:
         self._key = str(settings.get("model.api_key_env") or (provider.api_key_env if provider is not None else ""))
         self._workspace = str(settings.get("model.workspace") or "")
         self._lanes = LanesOfRun(state)
-        self._prices = {lane: prices_of_run(prices, settings, lane) for lane in self._lanes.names}
+        self._sites = {one.endpoint: one for one in state.summary.endpoints}
+        regions = {one.region for one in self._sites.values()} | {""}
+        also = {one.model for one in self._sites.values()}
+        self._prices = {
+            (lane, region): prices_of_run(
+                prices, {**settings, "pricing.region": region} if region else settings, lane, also=also
+            )
+            for lane in self._lanes.names
+            for region in regions
+        }
         self._rows = 0
 
     def __iter__(self) -> Iterator[CostLine]:
@@ -162,7 +172,9 @@ class _Run:
         tokens = {name: pc.fill_null(batch[name], 0) for name in ("input_tokens", "output_tokens")}
         cached = pc.min_element_wise(pc.fill_null(batch["cached_tokens"], 0), tokens["input_tokens"])
         thinking = pc.min_element_wise(pc.fill_null(batch["reasoning_tokens"], 0), tokens["output_tokens"])
-        model = pa.array([self._asked] * batch.num_rows) if self._asked else pc.fill_null(batch["model"], "")
+        site = batch["endpoint"] if self._sites else pa.nulls(batch.num_rows, pa.string())
+        site = pc.fill_null(site.cast(pa.string()), "")
+        model = self._models(batch, site)
         tier = pa.array([0] * batch.num_rows)
         for bound in self._bounds(pc.unique(model).to_pylist()):
             tier = pc.add(tier, pc.cast(pc.greater(tokens["input_tokens"], bound), pa.int64()))
@@ -171,6 +183,7 @@ class _Run:
             {
                 "day": days.cast(pa.string()),
                 "model": model,
+                "endpoint": site,
                 "lane": self._lanes.of(batch["finished_at"]),
                 "tier": tier,
                 "thought": pc.greater(thinking, 0),
@@ -184,11 +197,21 @@ class _Run:
                 "cost": batch["cost"],
             }
         ).filter(asked)  # a reused answer may have tokens, but none that were billed
-        keys = ["day", "model", "lane", "tier", "thought", "told", "free", "priced"]
+        keys = ["day", "model", "endpoint", "lane", "tier", "thought", "told", "free", "priced"]
         summed = ["input_tokens", "output_tokens", "cached", "thinking", "cost"]
         grouped = table.group_by(keys).aggregate([("longest", "max"), *((name, "sum") for name in summed)])
         found: list[dict[str, Any]] = grouped.to_pylist()
         return found
+
+    def _models(self, batch: pa.Table, site: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+        """Return the model that each row was asked for; where rows named theirs, the one that answered."""
+        if not self._asked:
+            return pc.fill_null(batch["model"], "")
+        model = pa.array([self._asked] * batch.num_rows)
+        for name, one in self._sites.items():
+            if one.model and one.model != self._asked:
+                model = pc.if_else(pc.equal(site, name), one.model, model)
+        return model
 
     def _bounds(self, models: Sequence[str]) -> list[int]:
         found = (prices(model) for prices in self._prices.values() for model in models)
@@ -197,7 +220,8 @@ class _Run:
 
     def _lines(self, group: Mapping[str, Any]) -> Iterator[CostLine]:
         model = group["model"]
-        prices = self._prices[group["lane"]]
+        site = self._sites.get(group["endpoint"])
+        prices = self._prices[group["lane"], site.region if site is not None else ""]
         price = prices(model) if model else None
         tokens = {
             INPUT: group["input_tokens_sum"] - group["cached_sum"],
@@ -213,7 +237,8 @@ class _Run:
                 yield CostLine(
                     str(group["day"] or "unknown"),
                     model or "unknown",
-                    self._key,
+                    group["endpoint"],
+                    self._key if site is None else site.api_key_env or self._key,
                     self._workspace,
                     group["lane"],
                     direction,

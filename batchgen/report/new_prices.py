@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,20 @@ from batchgen.values import Usage
 _PLACES = Decimal("1e-12")
 
 
-def prices_of_run(file: Path | None, settings: Mapping[str, Any], lane: str | None = None) -> JobPrices:
+def prices_of_run(
+    file: Path | None, settings: Mapping[str, Any], lane: str | None = None, *, also: Collection[str] = ()
+) -> JobPrices:
     """Return prices for a finished run, by the shipped list with `file` over it, in the run's region and on its terms.
 
-    `settings` are the run's (`run.json`), with what is to be different now; `lane` is another than theirs. Raises
-    `JobError`.
+    `settings` are the run's (`run.json`), with what is to be different now; `lane` is another than theirs; `also` are
+    names that endpoints have for the model. Raises `JobError`.
     """
     provider = VENDORS.get(str(settings.get("model.provider")))
     base_url = settings.get("model.base_url") or (provider.base_url if provider is not None else "")
     region = settings.get("pricing.region") or region_of(str(base_url))
     asked = str(settings.get("model.name") or "")
     jobs_own = file is None or str(file) == str(settings.get("pricing.file"))  # a file given now is over the job's own
-    table = load_prices(file, _models_of_settings(settings, asked) if jobs_own else None)
+    table = load_prices(file, _models_of_settings(settings, {asked, *also}) if jobs_own else None)
     if settings.get("pricing.free") and file is None:
         table = PriceTable({}, free=True)
     terms = terms_of_settings(settings)
@@ -46,9 +48,9 @@ def prices_of_run(file: Path | None, settings: Mapping[str, Any], lane: str | No
     return found
 
 
-def _models_of_settings(settings: Mapping[str, Any], asked: str) -> dict[str, Any]:
-    """Return `[pricing.models]` of a run for the model asked, and for the one that it takes its prices of."""
-    names = {asked, str(settings.get(f"pricing.models.{asked}.prices_of") or asked)} - {""}
+def _models_of_settings(settings: Mapping[str, Any], asked: Collection[str]) -> dict[str, Any]:
+    """Return `[pricing.models]` of a run for the models asked, and for those that they take their prices of."""
+    names = {*asked, *(str(settings.get(f"pricing.models.{name}.prices_of") or name) for name in asked)} - {""}
     found: dict[str, Any] = {}
     for name in names:  # a name may have dots, so that keys are found by names and not the other way
         prefix = f"pricing.models.{name}."

@@ -32,15 +32,32 @@ class Refreshed(Struct, frozen=True):
     moved: int
 
 
+class EndpointShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one of several endpoints has done: requests in the last session, rows and cost in all of them (None while
+    the run goes on). `api_key_env` is the variable of its key, `region` that of its prices."""
+
+    endpoint: str
+    model: str = ""
+    api_key_env: str = ""
+    region: str = ""
+    requests: int = 0
+    rate_limited: int = 0
+    failed: int = 0
+    possibly_billed: int = 0
+    left_out: str | None = None
+    rows: int | None = None
+    cost: Decimal | None = None
+
+
 class SavedSummary(Struct, frozen=True, kw_only=True):
     """The counts and sums of a run, the latest there are: those of `engine.summary.Summary`, fewer while it goes on.
 
     `killed_counted`, `most_out` (requests seen in flight at once) and `dearest` (cost of a row) are what the next run
     needs to know of one that is killed (`killed_runs`); `budget` is the one in force, and `unreported` what answers
     without usage are counted at in it.
-    `batches` are those of the vendor's queue. `failures` are the failed rows by kind. While a run goes on, `last_error`
-    is said if it has had no answer since, `waits_for` while it sends nothing, `in_flight` are its requests and
-    `rows_per_s` is of the last minute.
+    `endpoints` are those of a job with several. `batches` are those of the vendor's queue. `failures` are the failed
+    rows by kind. While a run goes on, `last_error` is said if it has had no answer since, `waits_for` while it sends
+    nothing, `in_flight` are its requests and `rows_per_s` is of the last minute.
     """
 
     state: str = "running"
@@ -75,6 +92,7 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     unreported: Decimal = Decimal(0)
     last_error: str | None = None
     cut: int = 0
+    endpoints: tuple[EndpointShown, ...] = ()
     batches: tuple[BatchShown, ...] = ()
     failures: Mapping[str, int] = {}
     waits_for: str | None = None

@@ -1,6 +1,7 @@
 """Several endpoints answer one job: which are left out, what results say, what it costs. Over real sockets."""
 
 import json
+import sys
 from collections import Counter
 from decimal import Decimal
 
@@ -8,10 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import batchgen
+from batchgen.cli.messages import summary_text
+from batchgen.cli.status_command import show_status
 from batchgen.engine.reporter import Reporter
 from batchgen.errors import JobError, UsageError
 from batchgen.job.check import check_job
 from batchgen.job.settings import Job
+from batchgen.report.costs import read_costs
 from batchgen.report.read import read_report
 from batchgen.report.sections import report_text
 from batchgen.simulator import Settings, start_in_thread
@@ -282,3 +286,46 @@ def test_the_report_divides_rows_and_cost_by_endpoint(tmp_path, servers):
             costs[line.endpoint] = costs.get(line.endpoint, 0) + line.cost
         assert costs == {one["endpoint"]: one["cost"] for one in summary.endpoints}
         assert all(host(server) in report_text(report) for server in both)
+
+
+def test_cost_and_status_are_told_by_endpoint(tmp_path, servers, capsys):
+    """Each with its own model, prices and key; an endpoint that left the job keeps what it cost."""
+    both = servers(latency_ms=5), servers(latency_ms=5)
+    prices = {"m": PRICE, "n": PRICE | {"input": 20.0, "output": 80.0}}
+    own = [{"concurrency": 2}, {"name": "n", "api_key_env": "SECOND_KEY", "concurrency": 2}]
+    job = job_of(tmp_path, both, endpoints=own, pricing={"models": prices})
+    batchgen.run(job, only=set(range(20)))
+    left, third = both[0], servers(latency_ms=5)
+    job = job_of(tmp_path, [both[1], third], endpoints=[own[1], {}], pricing={"models": prices})
+    job = Job.from_dict(job.to_dict() | {"model": job.to_dict()["model"] | {"name": "m"}})
+    summary = batchgen.run(job)
+    assert (summary.state, summary.succeeded) == ("complete", 60)
+    assert [one["endpoint"] for one in summary.endpoints] == [host(both[1]), host(third), host(left)]
+    assert sum(one["rows"] for one in summary.endpoints) == 60
+    costs = read_costs([tmp_path / "out"], by=["endpoint", "model", "key"])
+    told = {line.endpoint: (line.model, line.key, line.cost) for line in costs.lines}
+    by_name = {one["endpoint"]: one["cost"] for one in summary.endpoints}
+    assert told == {
+        host(left): ("m", "FIRST_KEY", by_name[host(left)]),
+        host(both[1]): ("n", "SECOND_KEY", by_name[host(both[1])]),
+        host(third): ("m", "FIRST_KEY", by_name[host(third)]),
+    }
+    assert sum(line.cost for line in costs.lines) == summary.cost
+    anew = read_costs([tmp_path / "out"], by=["endpoint"], changed={"pricing.factor": 0.5})
+    assert {line.endpoint: line.cost for line in anew.lines} == {name: cost / 2 for name, cost in by_name.items()}
+    show_status([str(tmp_path / "out")], as_json=False, watch=False, file=sys.stdout)
+    assert capsys.readouterr().out.count("\nendpoint ") == 3
+    again = batchgen.run(job)
+    assert again.endpoints == summary.endpoints
+    assert "requests" in summary_text(again)
+
+
+def test_status_says_which_endpoint_is_left_out(tmp_path, servers, capsys):
+    """With the reason."""
+    bad, good = servers(api_key="sk-another-0123456789abcdef"), servers(latency_ms=5)
+    job = job_of(tmp_path, [bad, good], limits={"concurrency": 8})
+    batchgen.run(job)
+    show_status([str(tmp_path / "out")], as_json=False, watch=False, file=sys.stdout)
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"endpoint {host(bad)} (0 rows" in out
+    assert "left out: HTTP 401" in out
