@@ -18,11 +18,13 @@ from batchgen.estimating.cost import (
     sampled_bill,
 )
 from batchgen.estimating.count import Census
+from batchgen.estimating.endpoints import mixed, price_at
 from batchgen.estimating.histogram import Asked, CountedRow
 from batchgen.estimating.intervals import CONFIDENCE, Interval
 from batchgen.estimating.observed import Observations
 from batchgen.estimating.values import Span
 from batchgen.job.parts import JobParts
+from batchgen.job.requests import RequestParts
 from batchgen.money.prices import ModelPrice
 from batchgen.providers.lane import BATCH, LIVE
 from batchgen.tokens.parameters import effective_parameters
@@ -73,8 +75,12 @@ class PricedRows:
         least, most = census.sampling
         self.band = least * min(low for low, _ in bands), most * max(high for _, high in bands)
 
-    def _price_in(self, lane: str, asked: Asked) -> ModelPrice | None:
-        return self.parts.price_of.in_lane(asked.model, LIVE if asked.too_long and lane == BATCH else lane)
+    def _price_in(self, lane: str | None, asked: Asked, site: RequestParts | None = None) -> ModelPrice | None:
+        """Return the price in a lane, or in an endpoint's own."""
+        at = site or self.parts
+        if lane is None:
+            lane = None if at.lane is None else at.lane.name
+        return price_at(at, asked.model, LIVE if asked.too_long and lane == BATCH else lane)
 
     def most_output_tokens(self) -> int | None:
         """Return the most output tokens of all rows together; None if nothing bounds them."""
@@ -93,20 +99,27 @@ class PricedRows:
         calibration: float | None = None,
         lane: str | None = None,
         too_long: bool = False,
+        site: RequestParts | None = None,
     ) -> Span[Decimal] | None:
-        """Return what all rows cost at their prices, or at those of a lane; None if a model has none.
+        """Return what all rows cost at their prices, or at those of a lane or an endpoint; None if a model has none.
 
         `answers` are their predicted lengths, None for the longest allowed. `calibration` is the true number of input
         tokens over the counted one, None where only the counters' bands tell. `too_long`: only those rows that are so
-        for a batch.
+        for a batch. At several endpoints it is from what the cheapest takes to what the dearest does.
         """
+        sites = self.parts.sites
+        if site is None and sites:
+            each = [
+                self.offered(answers, calibration=calibration, lane=lane, too_long=too_long, site=one) for one in sites
+            ]
+            return mixed(each, [one.weight for one in self.parts.job.model.endpoints])
         total = Span[Decimal](Decimal(0), Decimal(0), Decimal(0))
         for asked, histogram in self.census.groups.items():
             if too_long and not asked.too_long:
                 continue
             price = self.prices[asked]
-            if lane is not None:
-                price = self._price_in(lane, asked)
+            if site is not None or lane is not None:
+                price = self._price_in(lane, asked, site)
             if price is None:
                 return None
             low, high = self.census.counters[asked.model].band if calibration is None else (1.0, 1.0)
@@ -147,8 +160,9 @@ class Basis(Protocol):
     def cost(self) -> Span[Decimal] | None:
         """Return the cost of all rows; None if a model has no price."""
 
-    def lane_cost(self, lane: str) -> Span[Decimal] | None:
-        """Return the cost in a lane, or in file batches ("batch"); None if a model has none."""
+    def lane_cost(self, lane: str | None, site: RequestParts | None = None) -> Span[Decimal] | None:
+        """Return the cost in a lane, or in file batches ("batch"), or at one of several endpoints; None if a model has
+        none."""
 
     def too_long_cost(self) -> Span[Decimal] | None:
         """Return the cost of the rows that are too long for a batch, asked live; None if a model has no price."""
@@ -193,8 +207,8 @@ class BoundedBasis:
     def cost(self) -> Span[Decimal] | None:
         return self.rows.offered(None)
 
-    def lane_cost(self, lane: str) -> Span[Decimal] | None:
-        return self.rows.offered(None, lane=lane)
+    def lane_cost(self, lane: str | None, site: RequestParts | None = None) -> Span[Decimal] | None:
+        return self.rows.offered(None, lane=lane, site=site)
 
     def too_long_cost(self) -> Span[Decimal] | None:
         return self.rows.offered(None, lane=LIVE, too_long=True)
@@ -264,8 +278,8 @@ class SampledBasis:
         least, most_rows = map(Decimal, self.rows.census.sampling)
         return Span(money(max(paid, low * least)), money(expected), money(high * most_rows))
 
-    def lane_cost(self, lane: str) -> Span[Decimal] | None:
-        return self.rows.offered(self.shared_answers(), calibration=self._calibration, lane=lane)
+    def lane_cost(self, lane: str | None, site: RequestParts | None = None) -> Span[Decimal] | None:
+        return self.rows.offered(self.shared_answers(), calibration=self._calibration, lane=lane, site=site)
 
     def too_long_cost(self) -> Span[Decimal] | None:
         return self.rows.offered(self.shared_answers(), calibration=self._calibration, lane=LIVE, too_long=True)

@@ -27,6 +27,7 @@ from msgspec import Struct, json, structs
 
 from batchgen.engine.reporter import Progress, Reporter
 from batchgen.estimating.draw import Draw
+from batchgen.estimating.endpoints import price_at
 from batchgen.estimating.histogram import Asked, CountedRow, Histogram
 from batchgen.estimating.intervals import mean_interval
 from batchgen.job.parts import JobParts
@@ -342,7 +343,7 @@ def _take(
         if row.media:
             census.media.update(row.media)
         if row.asked not in census.groups:
-            edges = ruler.edges(row.asked.model, [parts.price_of(row.asked.model)])
+            edges = ruler.edges(row.asked.model, [price_at(one, row.asked.model) for one in parts.sites or (parts,)])
             census.groups[row.asked] = Histogram(edges)
         longest = ruler.max_input(row.asked.model)
         if longest is not None and row.tokens > longest:

@@ -28,10 +28,11 @@ from batchgen.estimating.compare import Comparison
 from batchgen.estimating.count import Ruler, count_rows
 from batchgen.estimating.draw import Draw, drawn_rows, pilot_rows
 from batchgen.estimating.duration import duration
+from batchgen.estimating.endpoints import price_at
 from batchgen.estimating.lanes import lanes_of
 from batchgen.estimating.observed import Observations, observe
 from batchgen.estimating.table import EstimateTable, read_table_estimate
-from batchgen.estimating.values import Estimate, Paid, read_estimate
+from batchgen.estimating.values import EndpointCost, Estimate, Paid, read_estimate
 from batchgen.job.endpoint import Endpoint, endpoint_of, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.requests import price_table
@@ -284,6 +285,15 @@ def _put_together(
         asked_live_cost=basis.too_long_cost() if census.too_long_for_batches else None,
         batch_cost=basis.lane_cost("batch"),
         lanes=lanes_of(parts, basis, cost, times),
+        endpoints=[
+            EndpointCost(
+                endpoint=site.name or "",
+                model=site.model,
+                cost=basis.lane_cost(None, site),
+                price=None if (own := price_at(site, site.model)) is None else own.describe(),
+            )
+            for site in parts.sites
+        ],
         price=price.describe() if price is not None else None,
         compare=comparison.offers(census, effective_parameters(job.model.parameters), basis.shared_answers()),
         notes=notes,

@@ -34,6 +34,8 @@ def estimate_document(estimate: Estimate, draw: Draw | None = None) -> Document:
         _figures(estimate, draw),
         *(Note(note) for note in estimate.notes),
     ]
+    if estimate.endpoints:
+        head.insert(2, _endpoints(estimate, draw))
     if estimate.lanes:
         head.insert(2, _lanes(estimate, draw))
     sections = [Section("", head)]
@@ -145,6 +147,15 @@ def _lanes(estimate: Estimate, draw: Draw | None) -> Table:
     drawings = _drawn(draw, [(lane.lane, lane.cost) for lane in estimate.lanes])
     head = ["", "", "low", "expected", "high"]
     return Table("The same rows in each lane (model.lane)", head, rows, words=2, drawings=drawings)
+
+
+def _endpoints(estimate: Estimate, draw: Draw | None) -> Table:
+    currency = estimate.currency or ""
+    rows = [[plain(one.endpoint, 120), plain(one.model), *_amounts(one.cost, currency)] for one in estimate.endpoints]
+    drawings = _drawn(draw, [(one.endpoint, one.cost) for one in estimate.endpoints])
+    note = "Rows go to the cheapest endpoint that may be asked at the moment (model.endpoints)."
+    head = ["", "model", "low", "expected", "high"]
+    return Table("All rows at one of the endpoints", head, rows, words=2, note=note, drawings=drawings)
 
 
 def _drawn(draw: Draw | None, costs: list[tuple[str, Span[Decimal] | None]]) -> list[str | None]:

@@ -63,6 +63,15 @@ class LaneCost(Struct, frozen=True, kw_only=True):
     note: str | None = None
 
 
+class EndpointCost(Struct, frozen=True, kw_only=True):
+    """What all rows would cost at one of several endpoints, where `model` is the name asked for."""
+
+    endpoint: str
+    model: str
+    cost: Span[Decimal] | None
+    price: str | None = None
+
+
 class Estimate(Struct, frozen=True, kw_only=True):
     """Tokens, cost and duration of a job before it is paid. Money in `currency`, times in seconds.
 
@@ -73,7 +82,9 @@ class Estimate(Struct, frozen=True, kw_only=True):
     or rule; the true count lies between `input_tokens` × `input_band`. `paid` is what is settled already, a part of
     `cost`. `reused` rows take an earlier answer, which saves about `saved`; they are in no other figure.
     `asked_live` rows are too long for a batch: in that lane they are asked live, for `asked_live_cost`, which is in the
-    figures. `lanes` are those that the model has where the job asks it, if there is more than one.
+    figures. `lanes` are those that the model has where the job asks it, if there is more than one. `endpoints` are
+    those of a job with several: `cost` goes from the cheapest to the dearest, or follows the rows that have been
+    answered.
     """
 
     rows: int
@@ -103,6 +114,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
     asked_live_cost: Span[Decimal] | None = None
     batch_cost: Span[Decimal] | None = None
     lanes: list[LaneCost] = []
+    endpoints: list[EndpointCost] = []
     price: str | None = None
     compare: list[Offer] = []
     notes: list[str] = []
