@@ -17,6 +17,7 @@ from msgspec import Struct
 from batchgen.engine.model_requests import ModelRequests
 from batchgen.engine.provider_health import DOUBTFUL_STATUSES
 from batchgen.engine.work import RowInProgress
+from batchgen.errors import ProviderStop, StoppedError
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.pace.pacer import Pacer
 from batchgen.pace.pacer_pool import PacerPool, PooledEndpoint
@@ -199,7 +200,7 @@ class EndpointJudge:
 
     def look(self, now_s: float) -> None:
         """Say when an endpoint fails every request, and when it answers again; called from time to time."""
-        for site in self._sites:
+        for place, site in enumerate(self._sites):
             if not site.pacer.is_down:
                 if site.said_down:
                     self._note(f"Endpoint {site.name} answers again.")
@@ -208,7 +209,14 @@ class EndpointJudge:
                 site.down_s = now_s
             elif not site.said_down and now_s - site.down_s >= DOWN_SAID_S:
                 site.said_down = True
-                self._note(f"Endpoint {site.name} fails every request; the others go on, and it is tried again.")
+                others = "the others go on" if self._pool.others_usable(place) else "no other is left now"
+                self._note(f"Endpoint {site.name} fails every request; {others}, and it is tried again.")
+
+    def told(self, error: StoppedError | None) -> StoppedError | None:
+        """Return why the run stopped, with what was wrong with each endpoint."""
+        if not isinstance(error, ProviderStop) or self.left_out is None:
+            return error
+        return ProviderStop(f"{str(error).rstrip('.')}. No endpoint was left: {self.left_out}.", error.remedy)
 
     @property
     def left_out(self) -> str | None:

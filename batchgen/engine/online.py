@@ -55,9 +55,8 @@ class OnlineEngine:
             patience_s, shown = job.retry.rate_limit_patience_s, parts.results.masker.message
             self._judge = EndpointJudge(self._sites, self._pacer, patience_s, parts.reporter.note, shown)
         self._pace = PaceRecord(time.monotonic(), time.time_ns() // 1_000)
-        self._health = ProviderHealth(
-            requests.endpoint.host, job.limits, job.retry.rate_limit_patience_s, worked=parts.worked
-        )
+        host = " or ".join(site.name or "" for site in self._sites) or requests.endpoint.host
+        self._health = ProviderHealth(host, job.limits, job.retry.rate_limit_patience_s, worked=parts.worked)
         self._attempts = Attempts(
             sites=self._sites,
             limiter=self._limiter,
@@ -183,7 +182,7 @@ class OnlineEngine:
             refused=self._attempts.refused,
             limited_by=self._pacer.limited_by(),
             possibly_billed=self._parts.budget.possibly_billed,
-            error=self._workers.error,
+            error=self._workers.error if self._judge is None else self._judge.told(self._workers.error),
             interrupted=self._workers.interrupted,
             pace=self._pace,
             in_flight=self._limiter.in_flight,

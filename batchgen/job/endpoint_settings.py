@@ -16,11 +16,13 @@ _Positive = Annotated[float, Meta(gt=0)]
 class EndpointSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One of `[[model.endpoints]]`. What it leaves out is as in `[model]`, `[limits]` and `[pricing]`.
 
-    `name` is the model's name there; `region` is that of its prices. Endpoints with the same `account` (several keys of
-    one account) share one limit. `weight` divides the requests among endpoints of the same price; one of weight 0 is a
-    spare, asked only while no other answers.
+    `provider` is another wire format than the job's, then with that provider's address and key variable unless it gives
+    its own. `name` is the model's name there; `region` is that of its prices. Endpoints with the same `account`
+    (several keys of one account) share one limit. `weight` divides the requests among endpoints of the same price; one
+    of weight 0 is a spare, asked only while no other answers.
     """
 
+    provider: str | None = None
     base_url: str | None = None
     api_key_env: str | None = None
     api_key_header: str | None = None
@@ -44,7 +46,9 @@ def _alone(job: Any, endpoint: EndpointSettings) -> Any:
     def given(*names: str) -> dict[str, object]:
         return {name: getattr(endpoint, name) for name in names if getattr(endpoint, name) is not None}
 
-    model = given("base_url", "api_key_env", "api_key_header", "name", "lane")
+    model = given("provider", "base_url", "api_key_env", "api_key_header", "name", "lane")
+    if endpoint.provider not in (None, job.model.provider):
+        model = {"base_url": None, "api_key_env": None, "api_key_header": None, **model}
     limits = given("requests_per_minute", "tokens_per_minute")
     return structs.replace(
         job,

@@ -131,7 +131,7 @@ def request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
     named = structs.replace(jobs[0], model=structs.replace(jobs[0].model, name=job.model.name))
     parts = _request_parts(named, endpoint)
     sites = []
-    if len(endpoints) > 1:  # the simulator stands for all of them
+    if len(endpoints) == len(jobs) and not endpoint.simulated:  # the simulator stands for all of them
         names = endpoint_names([one.host for one in endpoints], jobs)
         for name, one, where in zip(names, jobs, endpoints, strict=True):
             site = structs.replace(_request_parts(one, where), name=name)

@@ -157,6 +157,7 @@ def test_the_last_one_stops_the_run_as_the_only_one_does(tmp_path, servers):
     summary = batchgen.run(job_of(tmp_path, both))
     assert (summary.state, summary.failed, summary.pending) == ("stopped", 0, 60)
     assert "refused for good" in summary.error["message"]
+    assert f"No endpoint was left: {host(both[0])}" in summary.error["message"] or host(both[1]) in str(summary.error)
     assert summary.error["remedy"]
 
 
@@ -329,3 +330,81 @@ def test_status_says_which_endpoint_is_left_out(tmp_path, servers, capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert f"endpoint {host(bad)} (0 rows" in out
     assert "left out: HTTP 401" in out
+
+
+def test_one_of_two_may_be_left_between_two_runs(tmp_path, servers):
+    """The run goes on with the one, whose rows still say who answered."""
+    both = servers(latency_ms=5), servers(latency_ms=5)
+    batchgen.run(job_of(tmp_path, both, rows=30), only=set(range(10)))
+    summary = batchgen.run(job_of(tmp_path, both[1:], rows=30))
+    assert (summary.state, summary.succeeded) == ("complete", 30)
+    assert answered_by(job_of(tmp_path, both[1:], rows=30))[host(both[1])] >= 20
+    assert None not in answered_by(job_of(tmp_path, both[1:], rows=30))
+
+
+def test_endpoints_of_two_wire_formats(tmp_path, servers, monkeypatch):
+    """DashScope's own form beside chat completions: each is asked in its own, and the answers are alike."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-native-0123456789abcdef")
+    native, chat = servers(latency_ms=5), servers(latency_ms=5)
+    job = job_of(tmp_path, [native, chat], endpoints=[{"provider": "dashscope", "base_url": native.url}, {}])
+    summary = batchgen.run(job)
+    assert (summary.succeeded, summary.failed) == (60, 0)
+    assert all(one["rows"] for one in summary.endpoints)
+    assert [one["api_key_env"] for one in summary.endpoints] == ["", "FIRST_KEY"]
+    for server, one in zip((native, chat), summary.endpoints, strict=True):
+        assert server.stats()["billed_delivered"]["requests"] == one["rows"]
+
+
+def test_what_stops_the_run_names_every_endpoint(tmp_path, servers):
+    """Each has its own reason; nothing is said to go on where nothing does."""
+    three = servers(api_key="sk-another-0123456789abcdef"), servers(models=("x",)), servers(fatal_after=3)
+    notes = Notes()
+    summary = batchgen.run(job_of(tmp_path, three, limits={"concurrency": 4}), reporter=notes)
+    assert (summary.state, summary.failed) == ("stopped", 0)
+    assert "No endpoint was left" in summary.error["message"]
+    assert f"{host(three[0])} (HTTP 401" in summary.error["message"]
+
+
+def test_endpoints_that_are_all_down_are_all_named(tmp_path, servers):
+    """The last one is not said to be helped by others."""
+    both = servers(), servers()
+    for server in both:
+        server.close()
+    notes = Notes()
+    limits = {"startup_wait_s": 4, "stalled_s": 4}
+    summary = batchgen.run(job_of(tmp_path, both, rows=5, limits=limits), reporter=notes)
+    assert (summary.state, summary.pending) == ("stopped", 5)
+    assert all(host(server) in summary.error["message"] for server in both)
+    assert not any("the others go on" in text for text in notes.said)
+
+
+def test_a_wait_of_an_hour_at_one_keeps_nobody(tmp_path, servers):
+    """It is left out for so long; its rows are asked at the other, now."""
+    asks, good = servers(rpm=1, retry_after="seconds", retry_after_s=3600), servers(latency_ms=5)
+    job = job_of(tmp_path, [asks, good])
+    notes = Notes()
+    summary = batchgen.run(job, reporter=notes)
+    assert (summary.state, summary.succeeded) == ("complete", 60)
+    assert summary.wall_s < 20
+    assert any("3,600 s" in text for text in notes.said)
+
+
+def test_repairs_and_votes_go_on_where_one_endpoint_ends(tmp_path, servers):
+    """A row's turns may be answered by several; its cost is that of all of them."""
+    ends, good = servers(latency_ms=5, fatal_after=40), servers(latency_ms=5)
+    prices = {"m": PRICE, "n": PRICE | {"input": 20.0, "output": 80.0}}
+    labels = {"labels": ["red", "green", "blue"], "votes": 3, "confidence": "votes"}
+    job = job_of(
+        tmp_path,
+        [ends, good],
+        endpoints=[{}, {"name": "n"}],
+        pricing={"models": prices},
+        response=labels,
+        limits={"concurrency": 8},
+    )
+    summary = batchgen.run(job)
+    assert (summary.state, summary.succeeded, summary.failed) == ("complete", 60, 0)
+    billed = [server.stats()["billed_delivered"] for server in (ends, good)]
+    cost = [(2 * Decimal(one["input_tokens"]) + 8 * Decimal(one["output_tokens"])) / 1_000_000 for one in billed]
+    assert summary.cost == cost[0] + 10 * cost[1]
+    assert summary.input_tokens == sum(one["input_tokens"] for one in billed)
