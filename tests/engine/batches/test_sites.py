@@ -73,6 +73,14 @@ def several(tmp_path, servers, rows=40, own=None, **tables):
     )
 
 
+def hand_in(tmp_path, servers, **more):
+    """Hand everything in and look at nothing: the batches are open when this returns."""
+    done = batchgen.run(
+        several(tmp_path, servers, batch={"poll_s": 60, "queued_tokens": 1_000_000}, **more), mode="detach"
+    )
+    assert done.state == "handed in"
+
+
 def host(server):
     """What results call a server."""
     return server.url.removeprefix("http://")
@@ -183,7 +191,7 @@ def test_what_is_open_is_collected_where_it_was_made(tmp_path, servers):
     """Handed in by one process, collected by the next: nothing is bought twice."""
     both = servers(), servers()
     job = several(tmp_path, both)
-    assert batchgen.run(job, mode="detach").state == "handed in"
+    hand_in(tmp_path, both)
     assert [handed_in(server) for server in both] == [2, 2]
     done = batchgen.run(job)
     assert (done.state, done.succeeded) == ("complete", 40)
@@ -203,8 +211,7 @@ def test_cancelling_ends_the_batches_of_all_endpoints(tmp_path, servers):
 def test_an_endpoint_with_open_batches_cannot_be_left_out_of_the_job(tmp_path, servers):
     """Its rows would be paid again; another one may come, and names that change with it do not matter."""
     both = servers(), servers()
-    job = several(tmp_path, both)
-    batchgen.run(job, mode="detach")
+    hand_in(tmp_path, both)
     third = servers()
     with pytest.raises(JobError, match="batch 1 of this run is open at"):
         batchgen.run(several(tmp_path, (both[1], third)))
@@ -220,7 +227,7 @@ def test_open_batches_of_a_key_that_was_revoked_wait_for_it(tmp_path, servers):
     """The others go on to their end; then the run stops, and the rows are collected when the key is valid again."""
     shut, good = servers(), servers()
     job = several(tmp_path, (shut, good))
-    batchgen.run(job, mode="detach")
+    hand_in(tmp_path, (shut, good))
     shut.change(api_key="sk-another-0123456789abcdef")
     done = batchgen.run(job)
     assert (done.state, done.succeeded, done.pending) == ("stopped", 20, 20)
