@@ -11,7 +11,7 @@ from batchgen.cluster.messages import Destination, Start
 from batchgen.cluster.processes import Processes
 from batchgen.cluster.transport import SharedWorkers, WorkersTransport
 from batchgen.errors import JobError, UsageError
-from batchgen.extras import missing
+from batchgen.extras import unusable
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.requests import RequestParts
 from batchgen.job.settings import Job, holds_secret
@@ -39,7 +39,7 @@ def open_workers(
     )
     supply: Supply
     if engine.kind == "ray":
-        if (lacking := missing("ray")) is not None:
+        if (lacking := unusable("ray")) is not None:
             raise UsageError(f'engine.kind = "ray" needs {lacking}')
         from batchgen.cluster.ray_nodes import RayNodes
 

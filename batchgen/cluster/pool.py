@@ -159,6 +159,8 @@ class Pool:
         self._changed = asyncio.Event()
         self._troubles: dict[str, str] = {}  # by place
         self._hopeless: set[str] = set()  # places whose worker said why it cannot work
+        self._chosen: Worker | None = None  # what is handed over together goes to one
+        self._chosen_until_s = 0.0
         self._failed_starts = 0
         self._said_none = False
         self._closing = False
@@ -201,7 +203,8 @@ class Pool:
         return None
 
     async def choose(self, timeout_s: float) -> Worker | None:
-        """Return the worker with the fewest requests; None if there is none for so long. Raises `ResourceStop`."""
+        """Return the worker with the fewest requests, the same one for as long as messages are gathered; None if there
+        is none for so long. Raises `ResourceStop`."""
         until_s = asyncio.get_running_loop().time() + timeout_s
         while not self._ready:
             if (problem := self.problem) is not None:
@@ -214,7 +217,11 @@ class Pool:
                 await asyncio.wait_for(self._changed.wait(), min(left_s, LOOK_EVERY_S))
             except TimeoutError:
                 continue
-        return min(self._ready, key=lambda worker: worker.in_flight)
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._chosen_until_s or self._chosen not in self._ready:
+            self._chosen = min(self._ready, key=lambda worker: worker.in_flight)
+            self._chosen_until_s = now_s + self._supply.flush_s
+        return self._chosen
 
     @property
     def at_work(self) -> int:

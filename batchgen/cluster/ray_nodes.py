@@ -27,6 +27,9 @@ CONNECT_S = 10.0
 GATHER_S = 0.01
 """How long messages are gathered, in seconds: each group is a call of Ray's, which costs as much as ten requests."""
 
+GATHER_REPLIES_S = 0.025
+"""How long replies are gathered: these nobody waits for as for a request that may leave."""
+
 CALLS = 1_000
 """Calls of one actor that may be open at a time; each takes a few microseconds."""
 
@@ -49,7 +52,7 @@ class RemoteSender:
         await self._sender.open()
         while True:
             yield await self._sender.outgoing()
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(GATHER_REPLIES_S)
 
 
 class RayLink:

@@ -165,3 +165,15 @@ def test_without_any_node_the_run_waits_and_goes_on_when_one_joins(tmp_path):
         finally:
             run.close()
             made.shutdown()
+
+
+def test_a_damaged_installation_is_said_before_anything_is_sent(runs, tmp_path):
+    """Ray that is there and cannot be imported, as after an update of Python: a sentence, and how to mend it."""
+    run = runs()
+    (tmp_path / "modules" / "ray").mkdir(parents=True)
+    (tmp_path / "modules" / "ray" / "__init__.py").write_text("raise ImportError('no such symbol')\n")
+    code, _, said = run.run(path=tmp_path / "modules")
+    assert code == 2
+    assert "cannot be imported (no such symbol)" in said
+    assert "--force-reinstall" in said
+    assert run.served()["requests"] == 0
