@@ -170,6 +170,11 @@ def check_text(checked: Checked) -> str:
         f"model     {checked.model} by {checked.provider} at {checked.endpoint}",
         f"price     {checked.price or 'unknown: costs will be empty'}",
     ]
+    lines += [
+        f"endpoint  {one.endpoint}: {one.model or 'the model of each row'}, {one.lane}, at {one.url}; price "
+        f"{one.price or 'unknown'}"
+        for one in checked.endpoints
+    ]
     if checked.response is not None:
         fields = ", ".join(f"{name} {kind}" for name, kind in checked.response.parsed.items())
         lines += [f"response  asked for by {checked.response.means}", f"parsed    {fields}"]

@@ -14,12 +14,14 @@ from batchgen.answers import RepeatCount, StructuredAnswers
 from batchgen.job.endpoint import Endpoint, keyless_endpoint
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import loaded, prompt_columns, rendered
+from batchgen.job.requests import RequestParts
 from batchgen.job.reuse import Reuse, ReusePlan, planned_reuse
 from batchgen.job.settings import Job
 from batchgen.job.spooled_input import input_for_reading
 from batchgen.job.stored import scanned
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.providers.auth import public_url
+from batchgen.providers.lane import LIVE
 from batchgen.providers.request_parts import with_user_headers
 from batchgen.storage.move_aside import needs_new_directory
 from batchgen.storage.run_state import fingerprints, problem_with, run_fingerprints
@@ -66,6 +68,17 @@ class LongRows(Struct, frozen=True):
     most: Decimal | None
 
 
+class CheckedEndpoint(Struct, frozen=True):
+    """One of several endpoints: what it is called in results, where requests go, for which model, in which lane and at
+    which price."""
+
+    endpoint: str
+    url: str
+    model: str
+    lane: str
+    price: str | None
+
+
 class Checked(Struct, frozen=True):
     """What `check` found. `unaskable` rows will fail with `error_kind` `prompt`; `problem` is what `run` would refuse.
 
@@ -91,6 +104,7 @@ class Checked(Struct, frozen=True):
     response: ResponseShape | None = None
     repeats: int | None = None
     reuse: ReusePlan | None = None
+    endpoints: list[CheckedEndpoint] = []
     asked_live: LongRows | None = None
 
     def to_json(self) -> bytes:
@@ -139,6 +153,7 @@ def _checked(
         if not isinstance(job.model.name, str)
         else job.model.name,
         endpoint=", ".join(public_url(one.endpoint.base_url) for one in parts.sites or (parts,)),
+        endpoints=[_endpoint(site) for site in parts.sites],
         currency=parts.currency,
         price=price.describe() if price is not None else None,
         requests=requests,
@@ -231,6 +246,18 @@ def _render(
 
 def _batched(parts: JobParts) -> bool:
     return parts.lane is not None and parts.lane.batch is not None
+
+
+def _endpoint(site: RequestParts) -> CheckedEndpoint:
+    lane = LIVE if site.lane is None else site.lane.name
+    price = site.price_of.in_lane(site.model, lane) if site.model else None
+    return CheckedEndpoint(
+        site.name or "",
+        public_url(site.endpoint.base_url),
+        site.model,
+        lane,
+        None if price is None else price.describe(),
+    )
 
 
 def _request(parts: JobParts, prompt: Prompt) -> Request:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import batchgen
-from batchgen.cli.messages import summary_text
+from batchgen.cli.messages import check_text, summary_text
 from batchgen.cli.status_command import show_status
 from batchgen.engine.reporter import Reporter
 from batchgen.errors import JobError, UsageError
@@ -268,9 +268,16 @@ def test_what_is_wrong_with_an_endpoint_is_said_before_anything_is_sent(tmp_path
 def test_check_names_all_of_them(tmp_path, servers):
     """And shows the first request as it is sent to the first."""
     both = servers(), servers()
-    checked = check_job(job_of(tmp_path, both, rows=2))
+    prices = {"m": PRICE, "n": PRICE | {"input": 20.0}}
+    checked = check_job(job_of(tmp_path, both, rows=2, endpoints=[{}, {"name": "n"}], pricing={"models": prices}))
     assert all(server.url in checked.endpoint for server in both)
     assert "***" in json.dumps(checked.requests[0].headers)
+    assert [(one.endpoint, one.model, one.lane) for one in checked.endpoints] == [
+        (host(both[0]), "m", "live"),
+        (host(both[1]), "n", "live"),
+    ]
+    lines = [line for line in check_text(checked).splitlines() if line.startswith("endpoint ")]
+    assert ["2 in" in lines[0], "20 in" in lines[1]] == [True, True]
 
 
 def test_the_report_divides_rows_and_cost_by_endpoint(tmp_path, servers):
