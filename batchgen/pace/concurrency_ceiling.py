@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
+BURST = 6
 ENOUGH = 10
 """So many requests after a cut, the number in flight is taken to be steady."""
 
@@ -72,7 +73,7 @@ class ConcurrencyCeiling:
         if number <= self._set_at:
             self.limit = self.found = max(1, min(self.limit, in_flight if busy else in_flight - 1))
             return None
-        fell = self.found is not None and in_flight <= self.found and number - self._set_at >= ENOUGH
+        fell = self.found is not None and in_flight <= self.found and self._drop == 1
         if busy:
             self.limit, self._hold = max(1, min(self.limit, int(0.8 * in_flight))), max(8, self.limit // 2)
         else:
@@ -94,6 +95,16 @@ class ConcurrencyCeiling:
     def safe(self) -> bool:
         """Whether the limit is known to be admitted."""
         return self.found is None or self.limit <= self.found
+
+    def release(self, _now_s: float, _took_s: float) -> int:
+        """Let some requests go at once, whatever the limit, and return how many."""
+        self.limit = min(self.bound, self.limit + BURST + self.limit // 4)
+        return BURST + self.limit // 4
+
+    def retract(self, _now_s: float, last: int, _count: int) -> None:
+        """Go back to the limit that was found."""
+        assert self.found is not None
+        self.limit, self._set_at = min(self.limit, self.found), last
 
     def restore(self, _now_s: float, top: float, _held: float, *, shared: bool = False) -> None:
         """The refusals came at random: go back to the limit `top`, and up from there."""

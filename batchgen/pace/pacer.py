@@ -191,8 +191,13 @@ class Pacer:
             return 0.0
         else:
             fell = self._refused_rate(now_s, ticket, what, retry_after_s)
-        if fell is not None and self._random_refusals.fell(ticket.number, self._log.refused, what, load, fell=fell):
-            self._random_refusals.follow_trial(now_s, self._sent)
+        chance = self._random_refusals
+        if fell is not None and chance.fell(ticket.number, self._log.refused, what, load, fell=fell):
+            if chance.trial.is_on:
+                chance.follow_trial(now_s, self._sent)
+            elif not chance.is_open:
+                self._searched = what
+                chance.open_burst(self._sent, self._log.refused, what.release(now_s, now_s - ticket.sent_s))
         return 0.0
 
     def broken(self, now_s: float, ticket: Ticket, *, late: bool = False) -> None:
@@ -281,14 +286,24 @@ class Pacer:
     def _count_sample(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
         """Count the request into the sample after the refusal that ended the search; True if the search goes on."""
         chance = self._random_refusals
-        if not chance.is_sampled(ticket.number) or not chance.count_sample(refused=refused):
+        if not chance.is_sampled(ticket.number):
             return False
-        self._searched.restore(now_s, math.inf, 0)
-        return True
+        burst = chance.burst
+        random = chance.count_sample(refused=refused)
+        if random:
+            self._searched.restore(now_s, math.inf, 0)
+            if burst:
+                self._search_allowance = self._sent + FIRST_WINDOW
+        elif burst and random is False:
+            self._searched.retract(now_s, self._sent, burst)
+        return bool(random)
 
     def _is_random(self, now_s: float, ticket: Ticket, what: RateLimit | ConcurrencyCeiling, *, named: bool) -> bool:
         """Whether a rate-limited answer came at random, and is no reason to slow down."""
         chance, number = self._random_refusals, ticket.number
+        if chance.burst and chance.is_sampled(number):
+            self._count_sample(now_s, ticket, refused=True)
+            return True
         if not self._count_sample(now_s, ticket, refused=True) and not chance.expects(number, self._sent, what.safe):
             if chance.share or not math.isinf(self._requests.pace) or not math.isinf(what.load):
                 return False

@@ -79,7 +79,7 @@ class RandomRefusals:
 
     __slots__ = (
         "_admitted", "_before", "_cut", "_doubts", "_excess", "_falls", "_first", "_last", "_may_wait", "_most",
-        "_needed", "_proved", "_refused", "_seen", "_since", "_slow_since", "_top", "_weight", "overloaded", "share",
+        "_needed", "_proved", "_refused", "_seen", "_since", "_slow_since", "_top", "_weight", "burst", "overloaded", "share",
         "trial", "waits", "what",
     )  # fmt: skip
 
@@ -94,10 +94,11 @@ class RandomRefusals:
         self._admitted = self._refused = self._before = 0
         self.waits = False  # the pace is not lowered while the sample is open
         self._may_wait = True  # once
+        self.burst = 0  # requests of a sample that is sent at once after a cut, whatever the pace; 0: it is none
         # Falls in a row of what was measured: of which load, from which height, after which request and refusals.
         self.trial = Trial()
         self.overloaded = False  # the last refusal said so, not that a limit was met
-        self._falls, self._needed = 0, FALLS
+        self._falls, self._needed = 0, 2
         self.what: Load | None = None
         self._top = math.inf
         self._cut = self._since = self._slow_since = (0, 0)
@@ -126,11 +127,6 @@ class RandomRefusals:
         self._excess = 0.0
         if not self._proved:
             self.share = 0.0
-        elif self._doubts < DOUBTS and self.what is not None:
-            self._doubts += 1
-            half = self.what.load / 2
-            self.trial.begin(self.share, lowered=half, passed=1.5 * half, failed=half)
-            return True
         self._weight = min(self._weight, DOUBTED)
         return False
 
@@ -197,22 +193,34 @@ class RandomRefusals:
             self._may_wait = False
             self._last = last + MORE if self.waits else 0
 
+    def open_burst(self, last: int, refused: int, size: int) -> None:
+        """Take a sample of `size` requests that are sent at once: a limit that has just refused one refuses most."""
+        self._first, self._last = last, last + size
+        self._admitted = self._refused = 0
+        self._before, self.burst = refused, size
+
     def count_sample(self, *, refused: bool) -> bool | None:
         """Count a request of the sample: True if refusals are random, False if a limit's, None while undecided."""
         self._refused += refused
         self._admitted += not refused
         out = self._last - self._first
         if 5 * self._admitted >= 3 * out:
+            proved = self.burst > 0
             self._found(self._before + self._refused, self._admitted + self._refused + self._first)
+            if proved:
+                self._proved, self._weight, self._excess = True, PROVED, 0.0
+                self._seen = self._first
             return True
         if 5 * self._refused > 2 * out:
+            if self.burst:
+                self._needed *= 2
             self.close()
             return False
         return None
 
     def close(self) -> None:
         """End the sample without a verdict, and forget the falls."""
-        self._first = self._last = self._falls = 0
+        self._first = self._last = self._falls = self.burst = 0
 
     # ---- what was measured falls again and again
 
@@ -235,34 +243,16 @@ class RandomRefusals:
         if not share:
             return False
         now, top = what.load, self._top
-        self._found(*share)
-        self._doubts = 0
-        if self.overloaded:
-            self.trial.begin(self.share, raised=top, passed=top, failed=now)
-        elif what.given and not what.shared:  # hardly lowered yet
+        if what.given and not what.shared:  # hardly lowered yet
+            self._found(*share)
+            self._doubts = 0
             self.trial.begin(self.share, raised=1.1 * top, lowered=top / 2, passed=1.1 * top, failed=top / 2)
-        else:
-            self.trial.begin(
-                self.share,
-                raised=2 * now,
-                lowered=now,
-                passed=2 * now,
-                failed=now,
-                rounds=ROUNDS if what.small and not what.given else 1,
-            )
         return True
 
     def _suspect(self, number: int, refused: int, what: Load) -> tuple[int, int] | None:
         """Return refusals and requests that look like random ones, None if they do not."""
-        asked, met = number - self._slow_since[0], refused - self._slow_since[1]
-        if asked >= STUCK:
-            self._slow_since = (number, refused)
-            if what.slow and LEAST_SUSPECT * asked <= met <= MOST * asked:
-                return met, asked
         asked, met = number - self._since[0], refused - self._since[1]
-        if self._falls < self._needed or asked < LEAST_ASKED or met > MOST * asked:
+        given = what.given and not what.shared
+        if self._falls < (FALLS if given else self._needed) or met > MOST * asked or (given and asked < LEAST_ASKED):
             return None
-        if self.overloaded or (what.given and not what.shared):
-            return met, asked
-        least = LEAST_SUSPECT if asked < LONG else LEAST_LONG
-        return (met, asked) if met >= least * asked and what.load <= FELL_TO * self._top else None
+        return met, asked

@@ -46,6 +46,7 @@ LIGHT, LIGHT_CUT = 0.3, 0.25
 """Up to this share refused since the last measurement, too early for another one, the pace is cut by the second over
 the requests admitted: a greater cut compounds where several jobs share a limit."""
 LONG_ENOUGH = 120
+BURST = 6
 EATEN = 0.5
 """Share of refused requests that counts as admitted: with some vendors they use up quota, with others they do not."""
 
@@ -349,6 +350,18 @@ class RateLimit:
         """Begin again at `now_s`: nothing was ever admitted."""
         self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s
         self._settle(now_s, True)
+
+    def release(self, now_s: float, took_s: float) -> int:
+        """Let some requests go at once, whatever the pace, and return how many; a refusal takes `took_s` to come."""
+        count = int(BURST + 2 * self.pace / self._unit * took_s)
+        self._slack_s = count * self._unit / self.pace
+        self.next_s = now_s - self._slack_s
+        return count
+
+    def retract(self, now_s: float, _last: int, count: int) -> None:
+        """Go on at the pace: what went out at once, `count` requests, is made up for."""
+        self._slack_s = self._least_slack_s
+        self.next_s, self.cut_s = max(self.next_s, now_s) + count * self._unit / self.pace, now_s
 
     def restore(self, now_s: float, top: float, held: float, *, shared: bool = False) -> None:
         """Restore the pace `top`, as the refusals came at random; it climbs after `held` admitted requests."""
