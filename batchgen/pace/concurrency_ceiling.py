@@ -6,8 +6,7 @@ import math
 from collections import deque
 
 BURST = 6
-ENOUGH = 10
-"""So many requests after a cut, the number in flight is taken to be steady."""
+"""Requests above the limit, besides a quarter of it, that are sent to see whether refusals are random."""
 
 
 class ConcurrencyCeiling:
@@ -23,8 +22,6 @@ class ConcurrencyCeiling:
         "_before", "_clean", "_drop", "_highest", "_hold", "_levels", "_patience", "_set_at", "_step",
         "_turned_s", "bound", "found", "limit",
     )  # fmt: skip
-
-    shared = given = slow = small = False  # as of a rate limit: not known here
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
@@ -98,18 +95,18 @@ class ConcurrencyCeiling:
 
     def release(self, _now_s: float, _took_s: float) -> int:
         """Let some requests go at once, whatever the limit, and return how many."""
-        self.limit = min(self.bound, self.limit + BURST + self.limit // 4)
-        return BURST + self.limit // 4
+        count = BURST + self.limit // 4
+        self.limit = min(self.bound, self.limit + count)
+        return count
 
     def retract(self, _now_s: float, last: int, _count: int) -> None:
         """Go back to the limit that was found."""
         assert self.found is not None
         self.limit, self._set_at = min(self.limit, self.found), last
 
-    def restore(self, _now_s: float, top: float, _held: float, *, shared: bool = False) -> None:
-        """The refusals came at random: go back to the limit `top`, and up from there."""
-        self.limit = max(1, int(min(top, self.bound)))
-        self.found = None if self.limit == self.bound else self.limit
+    def restore(self, _now_s: float) -> None:
+        """The refusals came at random: go back to the job's bound."""
+        self.limit, self.found = self.bound, None
         self._hold, self._patience = 8, 20
         self._drop, self._step = 1, max(1, self.limit // 4)
 

@@ -23,13 +23,8 @@ REFUSED_AT_SAFE = 2
 one now and then)."""
 SAME = 4
 """Measurements in a row with the same result which show that there are none, or no more ("300k TPM")."""
-LEAST_PER_S, SLOW_PER_S = 0.25, 1.5
-"""Requests a second below which a measurement is too coarse to tell ("10 RPM, bucket of one"), and those of a job that
-may try whether its refusals are random: it takes little from others ("15 %, 1 s")."""
-
-
-SMALL_PER_S = 5.0
-"""Requests a second of a job up to which others hardly notice a trial, so that it is repeated."""
+LEAST_PER_S = 0.25
+"""Requests a second below which a measurement is too coarse to tell ("10 RPM, bucket of one")."""
 
 
 class Neighbours:

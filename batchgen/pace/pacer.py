@@ -175,7 +175,9 @@ class Pacer:
         if not self._any_admitted and self._sent == self._lost >= FIRST_WINDOW:
             self._all_rejected(now_s, None if late else retry_after_s, late)
             return 0.0
-        what = self._blamed(ticket, throttle)
+        what: RateLimit | ConcurrencyCeiling = self._tokens if throttle is Throttle.TOKENS else self._requests
+        if throttle is Throttle.CONCURRENCY:
+            what = self._ceiling
         if self._is_random(now_s, ticket, what, named=throttle is not Throttle.UNKNOWN):
             return 0.0
         self._level.restart(self._sent)
@@ -193,11 +195,8 @@ class Pacer:
             fell = self._refused_rate(now_s, ticket, what, retry_after_s)
         chance = self._random_refusals
         if fell is not None and chance.fell(ticket.number, self._log.refused, what, load, fell=fell):
-            if chance.trial.is_on:
-                chance.follow_trial(now_s, self._sent)
-            elif not chance.is_open:
-                self._searched = what
-                chance.open_burst(self._sent, self._log.refused, what.release(now_s, now_s - ticket.sent_s))
+            self._searched = what
+            chance.open_burst(self._sent, what.release(now_s, now_s - ticket.sent_s))
         return 0.0
 
     def broken(self, now_s: float, ticket: Ticket, *, late: bool = False) -> None:
@@ -245,10 +244,8 @@ class Pacer:
         if ticket is self.breaker.probe and self.breaker.why is Reason.REFUSALS:
             self._resume(now_s)
         chance = self._random_refusals
-        met = chance.share or chance.what is not None
-        if met and (self._requests.safe or self._tokens.safe) and self._ceiling.safe:
-            chance.saw(ticket.number, refused=False)
-            chance.follow_trial(now_s, self._sent)
+        if chance.share and (self._requests.safe or self._tokens.safe) and self._ceiling.safe:
+            chance.saw(refused=False)
         if chance.is_sampled(ticket.number):
             self._count_sample(now_s, ticket, refused=False)
 
@@ -284,27 +281,25 @@ class Pacer:
         self._refusal_streak.begin(self._sent)
 
     def _count_sample(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
-        """Count the request into the sample after the refusal that ended the search; True if the search goes on."""
+        """Count the request into the sample that is open; True if refusals are random, so that the search goes on."""
         chance = self._random_refusals
         if not chance.is_sampled(ticket.number):
             return False
         burst = chance.burst
         random = chance.count_sample(refused=refused)
         if random:
-            self._searched.restore(now_s, math.inf, 0)
-            if burst:
-                self._search_allowance = self._sent + FIRST_WINDOW
+            self._searched.restore(now_s)
+            self._search_allowance = self._sent + FIRST_WINDOW if burst else self._search_allowance
         elif burst and random is False:
             self._searched.retract(now_s, self._sent, burst)
         return bool(random)
 
     def _is_random(self, now_s: float, ticket: Ticket, what: RateLimit | ConcurrencyCeiling, *, named: bool) -> bool:
-        """Whether a rate-limited answer came at random, and is no reason to slow down."""
+        """Whether a rate-limited answer came at random, or is one of a burst, and is no reason to slow down."""
         chance, number = self._random_refusals, ticket.number
-        if chance.burst and chance.is_sampled(number):
-            self._count_sample(now_s, ticket, refused=True)
-            return True
-        if not self._count_sample(now_s, ticket, refused=True) and not chance.expects(number, self._sent, what.safe):
+        in_burst = chance.burst > 0 and chance.is_sampled(number)
+        random = self._count_sample(now_s, ticket, refused=True) or in_burst
+        if not random and not chance.expects(number, self._sent, what.safe):
             if chance.share or not math.isinf(self._requests.pace) or not math.isinf(what.load):
                 return False
             if not chance.is_open:
@@ -312,10 +307,9 @@ class Pacer:
                 after = (t.admitted for t in self._undecided if t.number > number and (t.closed or t.admitted))
                 chance.open(number, self._sent, self._log.refused, after, named=named)
             return chance.is_open and chance.waits
-        if not ticket.admitted:  # as good as an admission
+        if not ticket.admitted and not in_burst:  # as good as an admission
             self._search_allowance -= 1
             self._passed(now_s, ticket)
-        self._random_refusals.follow_trial(now_s, self._sent)
         return True
 
     def _all_rejected(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
@@ -329,12 +323,6 @@ class Pacer:
         self._random_refusals.close()
         self._search_allowance = self._sent + FIRST_WINDOW
         self._refusal_streak.begin(0)
-
-    def _blamed(self, ticket: Ticket, throttle: Throttle) -> RateLimit | ConcurrencyCeiling:
-        """Return which limit was exceeded. If the answer does not say, it is the one that last delayed the request."""
-        if throttle is Throttle.CONCURRENCY:
-            return self._ceiling
-        return self._tokens if throttle is Throttle.TOKENS else self._requests
 
     def _is_ceiling(self, ticket: Ticket, rate: RateLimit) -> bool:
         """Whether a refusal without a reason came from a limit on requests in flight; then the ceiling is set."""

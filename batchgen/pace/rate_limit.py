@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from batchgen.pace.neighbours import CUT, SLOW_PER_S, SMALL_PER_S, Neighbours
+from batchgen.pace.neighbours import CUT, Neighbours
 
 SAFETY = 0.985
 """Share of a measured rate that is used: the rest allows for the error of the measurement."""
@@ -46,7 +46,9 @@ LIGHT, LIGHT_CUT = 0.3, 0.25
 """Up to this share refused since the last measurement, too early for another one, the pace is cut by the second over
 the requests admitted: a greater cut compounds where several jobs share a limit."""
 LONG_ENOUGH = 120
-BURST = 6
+BURST, REFILLS = 6, 2.5
+"""Requests that are sent at once to see whether refusals are random, and how many times what a limit admits meanwhile
+they are at least: it must refuse most of them ("600 RPM, after ten, prolonged": more would be a ban)."""
 EATEN = 0.5
 """Share of refused requests that counts as admitted: with some vendors they use up quota, with others they do not."""
 
@@ -152,21 +154,6 @@ class RateLimit:
     def safe(self) -> bool:
         """Whether the pace is what was measured, or below."""
         return self._measured is not None and self._exact and self.pace <= 1.001 * NAMED * self._measured
-
-    @property
-    def shared(self) -> bool:
-        """Whether others use the limit too."""
-        return self.neighbours.present
-
-    @property
-    def small(self) -> bool:
-        """Whether the pace is so low that others at the limit hardly notice it doubled."""
-        return self.pace <= SMALL_PER_S * self._unit
-
-    @property
-    def slow(self) -> bool:
-        """Whether others use the limit too, and have left so little of it that trying more costs nobody anything."""
-        return self.neighbours.present and self.pace <= SLOW_PER_S * self._unit
 
     def held(self, now_s: float, sent_s: float) -> None:
         """Count an admitted request that this pace had delayed; after enough of them the pace rises.
@@ -353,7 +340,7 @@ class RateLimit:
 
     def release(self, now_s: float, took_s: float) -> int:
         """Let some requests go at once, whatever the pace, and return how many; a refusal takes `took_s` to come."""
-        count = int(BURST + 2 * self.pace / self._unit * took_s)
+        count = int(max(BURST, REFILLS * self.pace / self._unit * took_s))
         self._slack_s = count * self._unit / self.pace
         self.next_s = now_s - self._slack_s
         return count
@@ -363,18 +350,14 @@ class RateLimit:
         self._slack_s = self._least_slack_s
         self.next_s, self.cut_s = max(self.next_s, now_s) + count * self._unit / self.pace, now_s
 
-    def restore(self, now_s: float, top: float, held: float, *, shared: bool = False) -> None:
-        """Restore the pace `top`, as the refusals came at random; it climbs after `held` admitted requests."""
-        self.pace = min(top, self.ceiling)
-        self._exact = True
-        self.neighbours.set(shared)
-        if math.isinf(top):
-            self._measured = self._mark_s = None
-        else:
-            self._measured = self.pace / SAFETY
-        self.next_s = min(self.next_s, now_s)
+    def restore(self, now_s: float) -> None:
+        """Search again, up to what is given, as the refusals came at random."""
+        self.pace, self._exact = self.ceiling, True
+        self._slack_s = self._least_slack_s
+        self.neighbours.set(False)
+        self._measured, self._mark_s = (self.named, self._mark_s) if math.isfinite(self.pace) else (None, None)
+        self.next_s = max(min(self.next_s, now_s), now_s - self._slack_s)
         self._settle(now_s, False)
-        self._step, self._least = self._top_step, held
 
     def grew_too_fast(self, now_s: float, sent_s: float, admitted: float) -> bool | None:
         """Handle a limit on growth: step down, keep the pace for 5 s, and climb half as steeply from now on.

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from batchgen.pace.rate_limit import ENOUGH, LIGHT_CUT, SAFETY, RateLimit
+from batchgen.pace.rate_limit import BURST, ENOUGH, LIGHT_CUT, SAFETY, RateLimit
 
 
 def refuse(rate, now_s, admitted, sent):
@@ -63,19 +63,35 @@ def test_refused_requests_use_up_quota_if_the_next_one_is_refused_too():
     assert rate.uses_up(17.0, 16.9, 160.0, 1.0)
 
 
-def test_a_restored_pace_proves_itself_before_it_rises():
-    """A search that is restored begins anew instead."""
+def test_a_restored_search_begins_anew():
+    """The refusals were random: the pace is unknown again, and what was measured is forgotten."""
     rate = found_10_per_s()
-    rate.restore(20.0, 8.0, 40)
-    assert rate.pace == 8.0
-    assert rate.safe
-    for n in range(1, 41):
-        assert rate.pace == 8.0
-        rate.held(20.0 + n / 8, 20.0 + n / 8)
-    assert rate.pace > 8.0
-    rate.restore(40.0, math.inf, 0)
+    rate.restore(40.0)
     assert rate.pace == math.inf
     assert refuse(rate, 41.0, 400, 410) is None
+
+
+def test_a_restored_pace_is_what_the_job_names():
+    """Never more, whatever was random."""
+    rate = RateLimit(20.0, 0.0)
+    refuse(rate, 2.0, 20, 21)
+    assert rate.pace < 0.99 * 20.0
+    rate.restore(3.0)
+    assert rate.pace == pytest.approx(0.99 * 20.0)
+    assert rate.safe
+
+
+def test_a_burst_goes_at_once_and_is_made_up_for():
+    """Six requests, or more where the limit admits some of them meanwhile; afterwards as many slots are left out."""
+    rate = found_10_per_s()
+    assert rate.release(12.0, 0.1) == BURST
+    for _ in range(BURST):
+        assert rate.next_s <= 12.0
+        rate.spend(12.0, 1.0)
+    assert rate.next_s == pytest.approx(12.0)
+    rate.retract(12.2, 130, BURST)
+    assert rate.next_s == pytest.approx(12.2 + BURST / rate.pace)
+    assert rate.release(13.0, 1.0) > 2 * rate.pace
 
 
 def test_a_limit_that_is_named_is_known_at_once():

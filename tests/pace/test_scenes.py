@@ -9,7 +9,7 @@ import pytest
 from batchgen.pace.values import Limits
 from tests.pace.judge import judge, passes
 from tests.pace.provider import Scene
-from tests.pace.scenes import CASES, MISSED, MISSED_NOW
+from tests.pace.scenes import CASES, MISSED
 from tests.pace.world import mean, run
 
 GIVEN = Limits(concurrency=64, requests_per_minute=600)
@@ -39,10 +39,9 @@ def test_a_strict_limit_met_by_a_short_job_is_no_chance():
     assert refused <= 0.05
 
 
-@MISSED_NOW
 def test_chance_at_a_limit_that_was_given():
-    """6 % by chance at a right limit: one trial a fifth below it, then the limit again."""
-    assert mean(SHARED)[0] >= 0.87
+    """6 % by chance at a right limit: a burst after the third cut, then the limit again."""
+    assert mean(SHARED)[0] >= 0.9
 
 
 def test_a_low_limit_that_rises_is_found():
