@@ -56,9 +56,8 @@ class Pacer:
         # The search: requests permitted in all while no pace is known, and how they are spread.
         self._search_allowance = FIRST_WINDOW
         self._spread_s = self._next_search_s = 0.0
-        self._refusal_streak = RefusalStreak()
+        self._refusal_streak, self._random_refusals = RefusalStreak(), RandomRefusals()
         self._closed_s: float | None = None  # since when nothing is taken
-        self._random_refusals = RandomRefusals()
         self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
         self._any_admitted = False  # whether any request was ever admitted
         self._rejected_wait_s = 0.5  # the last wait for a door that was closed from the start
