@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
@@ -15,8 +15,6 @@ import msgspec
 import pyarrow as pa
 
 from batchgen.cluster import open_workers
-from batchgen.engine.batches.build import build_batch_engine
-from batchgen.engine.batches.engine import Mode
 from batchgen.engine.books import error_text
 from batchgen.engine.control import Control
 from batchgen.engine.online import OnlineEngine
@@ -46,6 +44,9 @@ from batchgen.transport import open_transport
 from batchgen.transport.event_loop import loop_options
 from batchgen.transport.protocol import OpenTransport
 from batchgen.transport.reply_memory import Room
+
+if TYPE_CHECKING:
+    from batchgen.engine.batches.engine import Mode
 
 
 async def arun(
@@ -223,6 +224,8 @@ def _engine(
     live = partial(OnlineEngine, transport=transports[0], others=transports[1:])
     if not parts.in_batches or pilot:
         return live
+    from batchgen.engine.batches.build import build_batch_engine  # with all that only batches need
+
     return partial(build_batch_engine, directory=directory.path, live=live, mode=mode, take_over=take_over)
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from batchgen.cluster.link import Supply
 from batchgen.cluster.messages import Destination, Start
-from batchgen.cluster.processes import Processes
-from batchgen.cluster.transport import SharedWorkers, WorkersTransport
 from batchgen.errors import JobError, UsageError
 from batchgen.extras import unusable
 from batchgen.job.endpoint import Endpoint
@@ -17,6 +15,9 @@ from batchgen.job.requests import RequestParts
 from batchgen.job.settings import Job, holds_secret
 from batchgen.transport.protocol import OpenTransport
 from batchgen.version import __version__
+
+if TYPE_CHECKING:
+    from batchgen.cluster.link import Supply
 
 
 def open_workers(
@@ -37,6 +38,9 @@ def open_workers(
         version=__version__,
         destinations=[_destination(site, transport, given=given) for site, transport in zip(sites, own, strict=True)],
     )
+    from batchgen.cluster.processes import Processes  # with all that only workers need
+    from batchgen.cluster.transport import SharedWorkers, WorkersTransport
+
     supply: Supply
     if engine.kind == "ray":
         if (lacking := unusable("ray")) is not None:
