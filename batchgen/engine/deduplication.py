@@ -15,9 +15,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 
+from batchgen.engine.kept_prompts import KeptPrompt, KeptPrompts
 from batchgen.engine.protocol import Outlet
 from batchgen.engine.repeat_search import WAIT_S, RepeatSearch
 from batchgen.engine.work import RowInProgress
@@ -25,7 +27,7 @@ from batchgen.money.ledger import Charges
 from batchgen.pace.retry import AttemptCounts
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shared_answers import SharedAnswers
-from batchgen.values import FailureKind, Prompt, Result, Status
+from batchgen.values import FailureKind, Result, Status
 
 _NOTHING = Decimal(0)
 
@@ -67,7 +69,8 @@ def shared_answers(directory: RunDirectory, search: RepeatSearch) -> SharedAnswe
 class Sharing:
     """Stands between feed and writer: says which rows are asked, and gives their results to the others.
 
-    In memory are the rows in hand, those that wait for them (of open shards only), and answers not yet committed.
+    In memory are the numbers of the rows in hand and of those that wait for them, answers not yet committed, and some
+    prompts; `directory` takes the others.
     """
 
     def __init__(
@@ -76,12 +79,16 @@ class Sharing:
         store: SharedAnswers,
         writer: Outlet,
         wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        *,
+        directory: Path | None = None,
     ) -> None:
         self._may_repeat = may_repeat
         self._store = store
         self._writer = writer
         self._wall_us = wall_us
-        self._asked: dict[int, tuple[bytes, Prompt]] = {}  # row in hand → key, and what the rows of that key ask
+        self._prompts = KeptPrompts(directory)
+        self.close = self._prompts.close
+        self._asked: dict[int, tuple[bytes, KeptPrompt]] = {}  # row in hand → key, and what the rows of that key ask
         self._waiting: dict[bytes, list[int]] = {}  # key in hand → rows that wait for it
         self._answered: dict[int, bytes] = {}  # row emitted, not committed → key
         self._answers: dict[bytes, Result] = {}  # its result
@@ -99,7 +106,7 @@ class Sharing:
         if known is not None:
             return self._share(known, work.row)
         self._waiting[key] = []
-        self._asked[work.row] = key, work.prompt
+        self._asked[work.row] = key, self._prompts.keep(work.prompt)
         return work
 
     def _share(self, result: Result, row: int) -> Result:
@@ -131,10 +138,12 @@ class Sharing:
         asked = self._asked.pop(result.row, None)
         if asked is None:
             return None
-        key, prompt = asked
-        if result.error_kind in _MENDABLE and self._waiting[key]:
+        key, kept = asked
+        again = result.error_kind in _MENDABLE and bool(self._waiting[key])
+        prompt = self._prompts.take(kept, wanted=again)
+        if again:
             row = self._waiting[key].pop(0)
-            self._asked[row] = asked
+            self._asked[row] = key, self._prompts.keep(prompt)
             return RowInProgress(row, prompt, AttemptCounts(), key=key)
         for row in self._waiting.pop(key):
             self._writer.emit(self._share(result, row))

@@ -122,7 +122,9 @@ async def run_job(
                 Writer(directory, parts.layout, concurrency=most, on_commit=committed, only=only)
             )
             batches.attach(writer)
-            sharing = None if answers is None else Sharing(search.may_repeat, answers, writer)
+            sharing = None if answers is None else Sharing(search.may_repeat, answers, writer, directory=directory.path)
+            if sharing is not None:
+                stack.callback(sharing.close)
             problems: dict[int, str] = {}
             known = directory.journal.shards()
             feed = stack.enter_context(
