@@ -47,6 +47,8 @@ class ShardInputs(Struct, frozen=True):
         """Return the shard, with nulls for the rows that are not known."""
         if len(self.row_numbers) == record.rows:
             return Shard(record.number, record.first_row, self.table)
+        if not self.table.num_columns:
+            return Shard(record.number, record.first_row, pa.table({_ROW: pa.nulls(record.rows)}).select([]))
         places: list[int | None] = [None] * record.rows
         for place, row in enumerate(self.row_numbers):
             places[row - record.first_row] = place
@@ -85,7 +87,8 @@ def read_inputs(directory: Path, number: int) -> ShardInputs | None:
             table = file.read_all()
         note = msgspec.json.decode((table.schema.metadata or {})[_NOTE], type=_Note)
         rows = table.column(_ROW).to_pylist()
-        return ShardInputs(table.drop_columns([_ROW]).replace_schema_metadata(None), rows, note.carried, note.id)
+        table = table.replace_schema_metadata(None)  # a table without columns would forget its length here
+        return ShardInputs(table.drop_columns([_ROW]), rows, note.carried, note.id)
     except (pa.ArrowException, OSError, KeyError, ValueError):
         return None
 
