@@ -1,5 +1,7 @@
 """Prompts that may be needed again: the same come back, and few are in memory."""
 
+from contextlib import closing
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,16 +17,15 @@ PROMPTS = st.builds(Prompt, messages=MESSAGES, parameters=st.none() | st.diction
 @given(st.lists(PROMPTS, max_size=12), st.randoms(use_true_random=False), st.integers(0, 3_000))
 def test_every_prompt_comes_back(prompts, random, most):
     """In any order, from memory and from the file; some are forgotten without a look."""
-    kept = KeptPrompts(most=most)
-    held = [(prompt, kept.keep(prompt)) for prompt in prompts]
-    random.shuffle(held)
-    for prompt, one in held:
-        if random.random() < 0.3:
-            kept.take(one, wanted=False)
-        else:
-            assert msgspec.json.encode(kept.take(one)) == msgspec.json.encode(prompt)
-    assert kept.held == 0
-    kept.close()
+    with closing(KeptPrompts(most=most)) as kept:  # also where a draw is given up in the middle
+        held = [(prompt, kept.keep(prompt)) for prompt in prompts]
+        random.shuffle(held)
+        for prompt, one in held:
+            if random.random() < 0.3:
+                kept.take(one, wanted=False)
+            else:
+                assert msgspec.json.encode(kept.take(one)) == msgspec.json.encode(prompt)
+        assert kept.held == 0
 
 
 def test_few_are_in_memory(tmp_path):
