@@ -217,6 +217,7 @@ class HandingIn:
 
     async def opened(self, record: BatchRecord, found: BatchStatus) -> None:
         """Take over a batch that the vendor shows."""
+        self._tools.at(record).site.seen_any = True
         self._settled(record)
         self._tools.at(record).site.failures = 0
         self._tools.at(record).room.may_take(record.number, record.model, record.tokens)

@@ -132,11 +132,27 @@ class Returning:
         await self._staging.seal_all()
         await self._finish(record, reason)
 
-    async def whole(self, record: BatchRecord, reason: str, *, counts: bool) -> None:
-        """Bring all rows of a batch back. `counts`: it may have been billed all the same."""
+    async def lost(self, record: BatchRecord, what: str) -> None:
+        """Bring the rows of a batch back that the vendor has taken and now knows nothing of.
+
+        Raises `ProviderStop` where such rows were in another batch before: one after the other would be paid in vain.
+        One that is cancelled is given up.
+        """
+        if not self._staging.closed and any(staged.rounds for _, staged in self._rows(record)):
+            raise self._tools.stopped(
+                f"{what}, as happened to rows of it before",
+                "Look at the vendor's own page for what has become of it. Running the same command again looks for it "
+                "anew; batchgen cancel gives it up, so that its rows are asked, and paid, once more.",
+            )
+        self._tools.tell(f"{what}: its rows are asked again.")
+        await self.whole(record, what, counts=True, rounds=1)
+
+    async def whole(self, record: BatchRecord, reason: str, *, counts: bool, rounds: int = 0) -> None:
+        """Bring all rows of a batch back. `counts`: it may have been billed all the same; `rounds` is 1 where it has
+        brought them nothing."""
         returned = 0
         for _, staged in self._rows(record):
-            await self._back(record, staged, counts=counts, rounds=staged.rounds)
+            await self._back(record, staged, counts=counts, rounds=staged.rounds + rounds)
             returned += 1
         if not returned:
             self._budget.settle(record.held, _NOTHING)

@@ -96,8 +96,7 @@ class Watching:
                     "Run it with the key and the address that it was begun with, as batches belong to a project; or, "
                     "if the batch is gone there, with --take-over: its rows are asked again, and may be paid twice.",
                 )
-            self._tools.tell(f"Batch {record.id} is gone at the vendor: its rows are asked again.")
-            await self._returning.whole(record, "gone at the vendor", counts=True)
+            await self._returning.lost(record, f"Batch {record.id} is gone at the vendor")
         self._later(record)
 
     def _is_patient_no_more(self, record: BatchRecord) -> bool:
@@ -142,8 +141,7 @@ class Watching:
             if paths.http_status not in (404, 410):
                 tools.stop_for(paths)
             elif _counted(self._fruitless, record) > MOST_MISSES + 2 and self._is_patient_no_more(record):
-                tools.tell(f"The results of batch {record.id} are gone at the vendor: its rows are asked again.")
-                await self._returning.whole(record, "its results are gone", counts=True)
+                await self._returning.lost(record, f"The results of batch {record.id} are gone at the vendor")
             self._later(record)
             return False
         tools.room.leave(record.number, record.model)

@@ -30,8 +30,9 @@ def test_a_cancellation_is_repeated_before_a_deadline(job, tmp_path, monkeypatch
     assert vendor.hours <= 5
 
 
-def test_a_disturbance_is_no_loss(job, tmp_path, monkeypatch):
-    """A batch that is not found for half an hour, while another one is, is not bought again."""
+@pytest.mark.parametrize("rows", [10, 20])
+def test_a_disturbance_is_no_loss(job, tmp_path, monkeypatch, rows):
+    """A batch that is not found for half an hour, also the only one, and at once, is not bought again."""
     vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0)
     made, seen = Client.call, []
 
@@ -39,11 +40,25 @@ def test_a_disturbance_is_no_loss(job, tmp_path, monkeypatch):
         name = call.url.rpartition("/")[2]
         if call.method == "GET" and name.startswith("batch_"):
             seen.append(name)
-            if vendor.hours < 0.5 and name != seen[0]:
+            if vendor.hours < 0.5 and (name != seen[0] or rows == 20):
                 return Response(404, {}, b'{"error": {"message": "No such Batch object", "code": "BatchNotFound"}}')
         return await made(self, call, timeout_s=timeout_s)
 
     monkeypatch.setattr(Client, "call", call)
-    done = vendor.run(job(20, batch={"rows": 10, "poll_s": 60}))
+    done = vendor.run(job(20, batch={"rows": rows, "poll_s": 60}))
     assert (done.state, done.succeeded, done.possibly_billed.requests) == ("complete", 20, 0)
-    assert len({*seen}) == len(vendor.books()["batches"]) == 2
+    assert len({*seen}) == len(vendor.books()["batches"]) == 20 / rows
+
+
+def test_results_that_are_never_there_are_not_bought_for_ever(job, tmp_path, monkeypatch):
+    """Rows are handed in once more, then the run stops, as often as it is started; `cancel` gives them up."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, oddities=("download_404",))
+    made = job(30, batch={"poll_s": 60})
+    for _ in range(2):
+        stopped = vendor.run(made)
+        assert (stopped.state, stopped.error["kind"], stopped.pending) == ("stopped", "ProviderStop", 30)
+        assert "batchgen cancel" in stopped.error["remedy"]
+        assert len(vendor.books()["batches"]) == 2
+    given_up = vendor.run(made, mode="cancel")
+    assert (given_up.pending, given_up.possibly_billed.requests) == (30, 60)
+    assert not [batch for batch in given_up.batches if batch.state != "cleaned"]
