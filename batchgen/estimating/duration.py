@@ -8,7 +8,7 @@ from batchgen.estimating.intervals import Interval, mean_interval
 from batchgen.estimating.observed import Observed
 from batchgen.estimating.values import Span
 from batchgen.job.settings import LimitSettings
-from batchgen.pace.level_search import FIRST_LEVEL
+from batchgen.pace.level_search import BEARABLE
 from batchgen.pace.rate_limit import SAFETY
 
 
@@ -35,7 +35,7 @@ def duration(
             if tokens is None:
                 return None
             tokens_s = 60 * (input_tokens + tokens) / (limits.tokens_per_minute * SAFETY)
-        longest = max(requests_s, tokens_s, rows * answer_s / (limits.concurrency or FIRST_LEVEL)) + answer_s
+        longest = max(requests_s, tokens_s, rows * answer_s / (limits.concurrency or BEARABLE)) + answer_s
         return round(longest, 3)
 
     if not times and not limits.requests_per_minute and not limits.tokens_per_minute:

@@ -18,6 +18,8 @@ class InFlight:
         self.ceiling = ConcurrencyCeiling(limits.concurrency)
         self.late = LateAnswers()
         self.level = LevelSearch(search=limits.search_level, most=limits.concurrency)
+        if limits.requests_per_minute or limits.tokens_per_minute:
+            self.level.guarded()
 
     @property
     def limit(self) -> float:

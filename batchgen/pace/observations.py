@@ -109,7 +109,7 @@ class PaceObservations:
         if bit == IN_FLIGHT:
             return f"the provider's in-flight cap, about {cap} found"
         if bit == LEVEL:
-            return f"requests in flight: {cap:,} was the level that was found; set limits.concurrency to give one"
+            return f"requests in flight: {cap:,} was the level that was found, and more were answered no faster"
         if bit == SLOW:
             return "the server's speed: more requests at once were not answered in time"
         if bit == REQUESTS:

@@ -40,9 +40,7 @@ class Pacer:
     """
 
     def __init__(self, limits: Limits, rng: random.Random, now_s: float = 0.0) -> None:
-        self.limits = limits
-        self.in_flight = 0
-        self._rng = rng
+        self.limits, self._rng, self.in_flight = limits, rng, 0
         self._requests = RateLimit(per_s(limits.requests_per_minute), now_s)
         self._tokens = RateLimit(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.5)
         self._bounds = InFlight(limits)
@@ -59,8 +57,7 @@ class Pacer:
         self._refusal_streak, self._random_refusals = RefusalStreak(), RandomRefusals()
         self._closed_s: float | None = None  # since when nothing is taken
         self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
-        self._any_admitted = False  # whether any request was ever admitted
-        self._rejected_wait_s = 0.5  # the last wait for a door that was closed from the start
+        self._any_admitted, self._rejected_wait_s = False, 0.5  # ever; the last wait for a door closed from the start
         self._cost, self._log = TokenCost(), PaceObservations(limits.timeout_s, held=limits.held)
         self._headers = LimitHeaders(self._requests, self._tokens)
         self._full = False  # the next request waits for a place in flight, not for the pace
@@ -80,9 +77,12 @@ class Pacer:
                 return stop.probe.sent_s + stop.patience_s - now_s
             self._resume(now_s)
         in_flight = self.in_flight  # the least of three bounds, looked at one by one: this is asked for every row
-        if in_flight >= self._ceiling.limit or in_flight >= self._late.limit or in_flight >= self._level.limit:
+        wait_s = math.inf
+        if in_flight >= self._ceiling.limit or in_flight >= self._late.limit or (
+            in_flight >= self._level.limit and (wait_s := self._level.full(now_s, in_flight))
+        ):  # fmt: skip
             self._full = True
-            return math.inf
+            return wait_s
         if self._requests.pace == math.inf:
             if self._sent >= self._search_allowance:
                 return max(1e-6, unsure[0].sent_s + self._refusal_s - now_s)
@@ -116,6 +116,8 @@ class Pacer:
             self._log.bound(bound)
         ticket = Ticket(now_s, self._sent, self.in_flight, tokens, cost, self._sent_tokens, bound, retry)
         self._full = False
+        if self.in_flight > self._level.limit:
+            self._level.sent(now_s, ticket)
         self._undecided.append(ticket)
         if self.breaker.why is not None:
             self.breaker.probe = ticket
@@ -137,24 +139,22 @@ class Pacer:
                 self._tokens.next_s += (used - ticket.tokens) / self._tokens.pace
         self._log.answered(now_s - ticket.sent_s)
         self._late.answered(now_s, now_s - ticket.sent_s, ticket.in_flight, self._sent)
-        if self._level.limit < self._ceiling.bound:
-            self._level.answered(now_s, ticket, self._sent)
+        if self._level.limit != math.inf:
+            self._level.answered(now_s, ticket)
         if limits is not None:
+            self._level.guarded()
             self._headers.read(now_s, limits, self.limits, self.in_flight)
 
     def refused(
-        self,
-        now_s: float,
-        ticket: Ticket,
-        throttle: Throttle,
-        retry_after_s: float | None = None,
+        self, now_s: float, ticket: Ticket, throttle: Throttle, retry_after_s: float | None = None,
         limits: RateLimits | None = None,
-    ) -> float:
+    ) -> float:  # fmt: skip
         """The request was rate-limited. Return the seconds that its row should wait besides waiting for its permit."""
         self._random_refusals.overloaded = throttle is Throttle.OVERLOAD
         if throttle is Throttle.OVERLOAD:
             throttle = Throttle.UNKNOWN  # "I am full" may be any limit, or chance
         self._lose(ticket)
+        self._level.guarded()
         self._log.refused += 1
         for behind in islice(reversed(self._undecided), SEEN_BEHIND):
             if behind.number <= ticket.number:
@@ -179,7 +179,7 @@ class Pacer:
             what = self._ceiling
         if self._is_random(now_s, ticket, what, named=throttle is not Throttle.UNKNOWN):
             return 0.0
-        self._level.restart(self._sent)
+        self._level.restart()
         if throttle is Throttle.UNKNOWN and isinstance(what, RateLimit) and not late and self._is_ceiling(ticket, what):
             return 0.0
         retry_after_s = 0.0 if late else stop.obey_retry_after(now_s, retry_after_s)

@@ -36,10 +36,10 @@ class Ticket(Struct, gc=False):
     endpoint: int = 0  # its place among several
 
 
-REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SEARCH, SLOW, LEVEL = 1, 2, 4, 8, 16, 32, 64
+REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SEARCH, SLOW, LEVEL, TRIED = 1, 2, 4, 8, 16, 32, 64, 128
 """What delayed a request, as bits of `Ticket.bound`: the two paces, the ceiling that was found, the job's own bound;
 `SEARCH`: no pace was known yet; `SLOW`: more would not be answered in time; `LEVEL`: the level in flight that was found
-so far."""
+so far; `TRIED`: sent above that level, to see whether more are of use."""
 
 
 class PaceSample(Struct, frozen=True):
