@@ -10,6 +10,7 @@ import random
 from enum import Enum
 
 from batchgen.pace.values import Ticket
+from batchgen.pace.window import Window
 
 LONGEST_S = 15.0
 """Longest pause before the next probe, in seconds."""
@@ -18,8 +19,6 @@ LASTING_S, LONGEST_LASTING_S = 60.0, 75.0
 prolong a ban, a probe every 15 s would keep everything refused for ever; a minute without any clears both."""
 RUN = 20
 """Requests after a cut among which refusals are counted together."""
-SHUT_AFTER = 2
-"""After so many failed probes everything is refused, so the cause is no rate limit."""
 FAILURES, FAILED_S = 5, 10.0
 """So many requests in a row that fail within so many seconds show that the service is down."""
 REMEMBERED = 1_000
@@ -44,8 +43,8 @@ class CircuitBreaker:
     """
 
     __slots__ = (
-        "_failed",
         "_opened_s",
+        "_rejected_wait_s",
         "_rng",
         "_stop_s",
         "_worked_s",
@@ -55,16 +54,18 @@ class CircuitBreaker:
         "probe",
         "until_s",
         "why",
+        "window",
     )
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, now_s: float = 0.0) -> None:
         self._rng = rng
+        self.window = Window(now_s)  # of a limit that admits a burst, then nothing for a while
         self.until_s = self.began_s = -math.inf
+        self._rejected_wait_s = 0.5  # the last wait for a door that was closed from the start
         self.why: Reason | None = None
         self.probe: Ticket | None = None  # the one request that is out
         self.patience_s = 0.5  # a probe that is out for so long without a refusal or a failure has passed
         self._stop_s = 1.0
-        self._failed = 0
         self._opened_s = 0.0
         self.failures = FailureStreak()
         self._worked_s = 0.0  # the pause after which a lasting refusal was over
@@ -75,21 +76,34 @@ class CircuitBreaker:
             self._opened_s = now_s
             if why is Reason.REFUSALS:
                 stop_s = max(stop_s, self._worked_s)
+                self.window.used_up(now_s)
         lasting = why is Reason.REFUSALS and (now_s - self._opened_s > LASTING_S or self._worked_s > 0)
         self.why, self.probe, self.began_s = why, None, now_s
         self._stop_s = min(stop_s, LONGEST_LASTING_S if lasting else LONGEST_S)
         self.patience_s = patience_s
         self.until_s = now_s + self._stop_s * self._rng.uniform(1.0, 1.25)
 
-    def again(self, now_s: float) -> None:
-        """The probe failed: pause twice as long before the next one."""
+    def again(self, now_s: float, admitted: int = 0) -> None:
+        """The probe failed: pause twice as long before the next one, or until a window is due.
+
+        `admitted` requests were admitted so far.
+        """
         assert self.why is not None
-        self._failed += 1
+        sent_s = now_s if self.probe is None else self.probe.sent_s
         self.begin(now_s, self.why, 2 * self._stop_s, self.patience_s)
+        if self.why is Reason.REFUSALS:
+            self.until_s = self.window.closed(now_s, sent_s, self.until_s, admitted)
 
     def wait(self, now_s: float, wait_s: float) -> None:
         """Pause all requests for the time that the provider asked for."""
         self.began_s, self.until_s = now_s, max(self.until_s, now_s + wait_s)
+
+    def reject_all(self, now_s: float, retry_after_s: float | None, *, late: bool) -> None:
+        """Nothing was ever admitted: wait 1 s, doubling to 15 s; not for a request that was sent before, if `late`."""
+        self._rejected_wait_s = min(LONGEST_S, 2 * self._rejected_wait_s)
+        self.obey_retry_after(now_s, retry_after_s)
+        if not late:
+            self.wait(now_s, self._rejected_wait_s * self._rng.uniform(1.0, 1.25))
 
     def obey_retry_after(self, now_s: float, retry_after_s: float | None) -> float:
         """Obey a long `Retry-After`; return for how many seconds all requests pause."""
@@ -110,7 +124,6 @@ class CircuitBreaker:
         if self.why is Reason.REFUSALS and self._stop_s > 2 * LONGEST_S:  # a used-up minute is over by then
             self._worked_s = self._stop_s
         self.why = self.probe = None
-        self._failed = 0
         self.failures.clear()
 
     def says(self, now_s: float) -> str | None:
@@ -120,11 +133,6 @@ class CircuitBreaker:
             return f"the provider asked for a pause, {left_s:,.0f} s more" if left_s > 0 else None
         what = "rate-limits nearly every request" if self.why is Reason.REFUSALS else "fails every request"
         return f"the provider {what}; one request at a time is sent to see whether it answers again"
-
-    @property
-    def is_shut(self) -> bool:
-        """Whether so many probes have failed that everything is refused, whatever the pace."""
-        return self._failed >= SHUT_AFTER
 
 
 class RefusalStreak:

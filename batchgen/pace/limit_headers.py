@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from batchgen.pace.rate_limit import RateLimit, per_s
-from batchgen.pace.values import Limits
+from batchgen.pace.rate_limit import RateLimit
+from batchgen.pace.values import Limits, per_s
 from batchgen.values import RateLimits
 
 

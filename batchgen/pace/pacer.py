@@ -14,19 +14,18 @@ import random
 from collections import deque
 from itertools import islice
 
-from batchgen.pace.circuit_breaker import LONGEST_S, CircuitBreaker, Reason, RefusalStreak
+from batchgen.pace.circuit_breaker import CircuitBreaker, Reason, RefusalStreak
 from batchgen.pace.concurrency_ceiling import ConcurrencyCeiling
 from batchgen.pace.in_flight import InFlight
 from batchgen.pace.limit_headers import LimitHeaders
 from batchgen.pace.observations import PaceObservations
 from batchgen.pace.random_refusals import RandomRefusals
-from batchgen.pace.rate_limit import RateLimit, per_s
+from batchgen.pace.rate_limit import RateLimit
+from batchgen.pace.search import FIRST_WINDOW, Search
 from batchgen.pace.token_cost import TokenCost
-from batchgen.pace.values import REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket
+from batchgen.pace.values import REQUESTS, SEARCH, TOKENS, Limits, PaceSample, Ticket, per_s
 from batchgen.values import RateLimits, Throttle, Usage
 
-FIRST_WINDOW = 6
-"""Requests sent before anything is known: one round trip of refusals at worst."""
 REFUSAL_S = 0.5
 """A request that is out for so long was admitted; raised when refusals are seen to take longer."""
 SEEN_BEHIND = 100
@@ -40,24 +39,21 @@ class Pacer:
     """
 
     def __init__(self, limits: Limits, rng: random.Random, now_s: float = 0.0) -> None:
-        self.limits, self._rng, self.in_flight = limits, rng, 0
+        self.limits, self.in_flight = limits, 0
         self._requests = RateLimit(per_s(limits.requests_per_minute), now_s)
         self._tokens = RateLimit(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.5)
         self._bounds = InFlight(limits)
         self._ceiling, self._late, self._level = self._bounds.ceiling, self._bounds.late, self._bounds.level
-        self.breaker = CircuitBreaker(rng)
+        self.breaker = CircuitBreaker(rng, now_s)
         self._undecided: deque[Ticket] = deque()  # sent lately, admitted or not
         self._refusal_s = REFUSAL_S
         # Running totals: sent, and not admitted (refused, failed, given back); the same in tokens.
-        self._sent = self._lost = 0
-        self._sent_tokens = self._lost_tokens = 0.0
-        # The search: requests permitted in all while no pace is known, and how they are spread.
-        self._search_allowance = FIRST_WINDOW
-        self._spread_s = self._next_search_s = 0.0
+        self._sent, self._lost, self._sent_tokens, self._lost_tokens = 0, 0, 0.0, 0.0
+        self._search = Search()
         self._refusal_streak, self._random_refusals = RefusalStreak(), RandomRefusals()
         self._closed_s: float | None = None  # since when nothing is taken
         self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
-        self._any_admitted, self._rejected_wait_s = False, 0.5  # ever; the last wait for a door closed from the start
+        self._any_admitted = False  # whether any request was ever admitted
         self._cost, self._log = TokenCost(), PaceObservations(limits.timeout_s, held=limits.held)
         self._headers = LimitHeaders(self._requests, self._tokens)
         self._full = False  # the next request waits for a place in flight, not for the pace
@@ -84,9 +80,9 @@ class Pacer:
             self._full = True
             return wait_s
         if self._requests.pace == math.inf:
-            if self._sent >= self._search_allowance:
+            if self._sent >= self._search.allowance:
                 return max(1e-6, unsure[0].sent_s + self._refusal_s - now_s)
-            next_s = self._next_search_s
+            next_s = self._search.next_s
         else:
             next_s = self._requests.next_s
         if self._tokens.pace != math.inf and self._tokens.next_s > next_s:
@@ -106,7 +102,7 @@ class Pacer:
         bound = 0
         if self._requests.pace == math.inf:
             bound = SEARCH
-            self._next_search_s = now_s + self._spread_s / self._search_allowance
+            self._search.sent(now_s, self._sent)
         elif self._requests.spend(now_s, 1.0) and not self._full:
             bound = REQUESTS
         if self._tokens.pace != math.inf and self._tokens.spend(now_s, cost) and not self._full:
@@ -121,6 +117,8 @@ class Pacer:
         self._undecided.append(ticket)
         if self.breaker.why is not None:
             self.breaker.probe = ticket
+        elif ticket.number >= self.breaker.window.end:
+            self._close(now_s, self._refusal_s)
         return ticket
 
     # ---- outcomes
@@ -151,7 +149,7 @@ class Pacer:
     ) -> float:  # fmt: skip
         """The request was rate-limited. Return the seconds that its row should wait besides waiting for its permit."""
         self._random_refusals.overloaded = throttle is Throttle.OVERLOAD
-        if throttle is Throttle.OVERLOAD:
+        if self._random_refusals.overloaded:
             throttle = Throttle.UNKNOWN  # "I am full" may be any limit, or chance
         self._lose(ticket)
         self._level.guarded()
@@ -167,7 +165,7 @@ class Pacer:
             self._headers.read(now_s, limits, self.limits, self.in_flight)
         stop = self.breaker
         if ticket is stop.probe:  # still refused: wait longer; it says nothing about the pace
-            stop.again(now_s)
+            stop.again(now_s, self._sent - self._lost)
             stop.obey_retry_after(now_s, retry_after_s)
             return 0.0
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
@@ -234,7 +232,7 @@ class Pacer:
         self._lost += 1
         self._lost_tokens += ticket.tokens
         if not ticket.admitted:
-            self._search_allowance += 1
+            self._search.allowance += 1
 
     def _admit(self, now_s: float, ticket: Ticket) -> None:
         """The request was taken."""
@@ -251,7 +249,7 @@ class Pacer:
     def _passed(self, now_s: float, ticket: Ticket) -> None:
         """No limit refused the request: the search may go on, and what bound it may rise."""
         ticket.admitted = True
-        self._search_allowance += 2
+        self._search.allowance += 2
         self._ceiling.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
         if ticket.bound & REQUESTS:
             self._requests.held(now_s, ticket.sent_s)
@@ -264,7 +262,7 @@ class Pacer:
         while unsure and (unsure[0].closed or unsure[0].sent_s <= before_s):
             ticket = unsure.popleft()
             if not ticket.closed and not ticket.admitted:
-                self._spread_s = 0.4  # slow answers: no bunches, for they would stay bunches
+                self._search.spread_s = 0.4  # slow answers: no bunches, for they would stay bunches
                 self._admit(now_s, ticket)
 
     def _resume(self, now_s: float) -> None:
@@ -272,11 +270,10 @@ class Pacer:
         if self._closed_s is not None and self.breaker.why is Reason.REFUSALS:
             self._requests.opened(now_s, now_s - self._closed_s)
             self._tokens.opened(now_s, now_s - self._closed_s)
-        if self.breaker.is_shut:
-            self._requests.reopen()
-            self._tokens.reopen()
+        if self.breaker.probe is not None and self.breaker.why is Reason.REFUSALS:
+            self.breaker.window.opened(now_s, self.breaker.probe, self._sent - self._lost - 1, self._requests)
         self.breaker.end()
-        self._search_allowance = self._sent + FIRST_WINDOW
+        self._search.restart(self._sent)
         self._refusal_streak.begin(self._sent)
 
     def _count_sample(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
@@ -307,20 +304,17 @@ class Pacer:
                 chance.open(number, self._sent, self._log.refused, after, named=named)
             return chance.is_open and chance.waits
         if not ticket.admitted and not in_burst:  # as good as an admission
-            self._search_allowance -= 1
+            self._search.allowance -= 1
             self._passed(now_s, ticket)
         return True
 
     def _all_rejected(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
         """Nothing was ever admitted. Wait 1 s, doubling to 15 s, and search again."""
-        self._rejected_wait_s = min(LONGEST_S, 2 * self._rejected_wait_s)
-        self.breaker.obey_retry_after(now_s, retry_after_s)
-        if not late:
-            self.breaker.wait(now_s, self._rejected_wait_s * self._rng.uniform(1.0, 1.25))
+        self.breaker.reject_all(now_s, retry_after_s, late=late)
         for rate in (self._requests, self._tokens):
             rate.forget(max(now_s, self.breaker.until_s))
         self._random_refusals.close()
-        self._search_allowance = self._sent + FIRST_WINDOW
+        self._search.restart(self._sent)
         self._refusal_streak.begin(0)
 
     def _is_ceiling(self, ticket: Ticket, rate: RateLimit) -> bool:
@@ -343,6 +337,9 @@ class Pacer:
             unit = (self._sent_tokens - lost) / max(1, self._sent - self._lost) or slot
         else:
             sent, lost, slot, unit = float(ticket.number), float(self._lost), 1.0, 1.0
+        if self.breaker.window.count:
+            self._close(now_s, self._refusal_s)
+            return None
         fell = None
         if ticket.sent_s > rate.cut_s:
             fell = rate.refused(
@@ -356,13 +353,17 @@ class Pacer:
             rate.next_s = max(rate.next_s, now_s) + slot / rate.pace
         return fell
 
+    def _close(self, now_s: float, stop_s: float, *, shut: bool = False) -> None:
+        """Pause all requests, until a probe is admitted; `shut`: nothing at all was admitted lately."""
+        self.breaker.begin(now_s, Reason.REFUSALS, stop_s, self._refusal_s)
+        self._random_refusals.close()
+        self._closed_s = now_s if shut else None
+
     def _stop_if_mostly_refused(self, now_s: float, ticket: Ticket, stop_s: float, rate: RateLimit) -> None:
         """Open the circuit breaker when, after a first cut, most requests are still refused."""
         if self._refusal_streak.mostly_refused(ticket.number, self._sent) and self.breaker.why is None:
-            self.breaker.begin(now_s, Reason.REFUSALS, stop_s, self._refusal_s)
-            self._random_refusals.close()
-            self._closed_s = now_s if self._refusal_streak.all_refused else None
-            if self._closed_s is None:
+            self._close(now_s, stop_s, shut=self._refusal_streak.all_refused)
+            if not self._refusal_streak.all_refused:
                 rate.restart_at_half(self.breaker.until_s)
 
     # ---- settings and what is seen from outside

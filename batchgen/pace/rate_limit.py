@@ -328,11 +328,6 @@ class RateLimit:
         if again:
             self._hold_s = max(self._hold_s, DEAR * closed_s)
 
-    def reopen(self) -> None:
-        """Go on after everything was refused for a while, whatever the pace: climb fast if nothing is measured."""
-        if self._measured is None:
-            self._step = self._top_step
-
     def forget(self, now_s: float) -> None:
         """Begin again at `now_s`: nothing was ever admitted."""
         self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s
@@ -388,8 +383,3 @@ class RateLimit:
         self._step = min(self._top_step, FIRST_STEP if sure else UNSURE_STEP)
         self._clean, self._grown_s = 0, now_s
         self.pace = min(max(self.pace, self._floor), self.ceiling)
-
-
-def per_s(per_minute: float | None) -> float | None:
-    """A limit per second from one per minute."""
-    return None if per_minute is None else per_minute / 60

@@ -59,3 +59,8 @@ class PaceSample(Struct, frozen=True):
     latency_p50_s: float | None
     latency_p95_s: float | None
     latency_p99_s: float | None
+
+
+def per_s(per_minute: float | None) -> float | None:
+    """A limit per second from one per minute."""
+    return None if per_minute is None else per_minute / 60

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from batchgen.pace.circuit_breaker import FAILURES, LONGEST_S, SHUT_AFTER, CircuitBreaker, FailureStreak, Reason
+from batchgen.pace.circuit_breaker import FAILURES, LONGEST_S, CircuitBreaker, FailureStreak, Reason
 
 
 def test_a_stop_doubles_and_ends_with_its_probe():
@@ -19,21 +19,6 @@ def test_a_stop_doubles_and_ends_with_its_probe():
         assert bound_s <= wait_s <= 1.25 * bound_s
     stop.end()
     assert stop.why is None
-
-
-def test_a_door_is_shut_once_probes_have_failed_in_this_stop():
-    """Two of one stop; those of an earlier stop count no more."""
-    stop = CircuitBreaker(random.Random(1))
-    for _ in range(3):
-        stop.begin(0.0, Reason.REFUSALS, 1.0, 0.5)
-        for _ in range(SHUT_AFTER - 1):
-            stop.again(1.0)
-        assert not stop.is_shut
-        stop.end()
-    stop.begin(0.0, Reason.REFUSALS, 1.0, 0.5)
-    for _ in range(SHUT_AFTER):
-        stop.again(1.0)
-    assert stop.is_shut
 
 
 def test_what_refused_probes_prolonged_is_waited_out_at_once_the_next_time():

@@ -1,0 +1,104 @@
+"""Limits that count requests per window: found, used up at once, and waited for."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from batchgen.pace.rate_limit import RateLimit
+from batchgen.pace.values import Limits, Ticket
+from batchgen.pace.window import LATE_S, Window
+from tests.pace.judge import judge
+from tests.pace.provider import Scene
+
+FREE = Limits(concurrency=100_000)
+
+
+def probe(at_s, number):
+    """A request that was sent while nothing was admitted."""
+    return Ticket(at_s, number, 1, 1.0, 1.0, 1.0, 0, False)
+
+
+def found_100_per_minute():
+    """Two windows that closed after a hundred requests; the third one has begun at 120 s."""
+    window, rate = Window(0.0), RateLimit(None, 0.0)
+    window.used_up(2.0)
+    window.closed(50.0, 49.0, 65.0, 100)
+    window.opened(60.2, probe(60.0, 106), 100, rate)
+    assert not window.count
+    window.used_up(65.0)
+    window.closed(80.0, 79.0, 95.0, 200)
+    window.opened(122.2, probe(122.0, 211), 200, rate)
+    return window, rate
+
+
+def test_the_same_count_twice_is_a_window():
+    """It is used up at the pace of the burst before; the last request that it admits has the number 310."""
+    window, rate = found_100_per_minute()
+    assert window.count == 100
+    assert window.end == 310
+    assert rate.pace == pytest.approx(100 / 3.0)
+
+
+def test_a_bucket_is_none():
+    """It admits more where less is sent per second."""
+    window, rate = Window(0.0), RateLimit(None, 0.0)
+    window.used_up(2.0)
+    window.opened(60.2, probe(60.0, 106), 100, rate)
+    window.used_up(65.0)
+    window.opened(122.2, probe(122.0, 211), 210, rate)
+    assert not window.count
+    assert window.end == math.inf
+
+
+def test_the_next_window_is_waited_for():
+    """While its beginning is known to two seconds only, the middle between them is tried first."""
+    window, _ = found_100_per_minute()
+    window.used_up(130.0)
+    at_s = window.closed(130.6, 130.5, 132.0, 300)
+    assert 150.0 < at_s < 182.0
+    while at_s < 182.0:
+        at_s = window.closed(at_s + 0.1, at_s, at_s + 1.0, 300)
+    assert at_s == pytest.approx(182.0 + LATE_S)
+
+
+def test_a_window_that_admits_more_is_used_further():
+    """The probe after its last request was admitted: one more is tried, then two."""
+    window, rate = found_100_per_minute()
+    window.used_up(126.0)
+    window.opened(126.6, probe(126.1, 311), 300, rate)
+    assert window.end == 312
+    window.used_up(127.0)
+    window.opened(127.6, probe(127.1, 313), 302, rate)
+    assert window.end == 315
+    assert window.count == 100
+
+
+def test_a_window_that_others_use_too_is_forgotten():
+    """Fewer were admitted than before: the rest goes evenly."""
+    window, rate = found_100_per_minute()
+    window.used_up(124.0)
+    window.closed(150.6, 150.5, 181.0, 250)
+    window.opened(182.2, probe(182.0, 262), 250, rate)
+    assert not window.count
+    assert window.end == math.inf
+    assert rate.pace == pytest.approx(100 / 60)
+
+
+@pytest.mark.parametrize(
+    ("scene", "least", "most"),
+    [
+        pytest.param(Scene(1_500, sliding=(300, 60.0), tells=False, limits=FREE), 0.92, 0.06, id="sliding"),
+        pytest.param(Scene(2_000, window=(400, 25.0), tells=False, limits=FREE), 0.92, 0.05, id="clock"),
+        pytest.param(
+            Scene(5_000, window=(1_000, 50.0), eats=True, tells=False, limits=FREE), 0.92, 0.04, id="refusals count"
+        ),
+        pytest.param(Scene(240, window=(40, 10.0), tells=False, limits=FREE), 0.85, 0.15, id="few"),
+    ],
+)
+def test_a_window_is_used_up_as_soon_as_it_begins(scene, least, most):
+    """Sent evenly, or looked for every quarter of a minute, a tenth to a fifth of the time was lost."""
+    found = judge(scene, seeds=(31, 32, 33))
+    assert found.util >= least
+    assert found.refused <= most
