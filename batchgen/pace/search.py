@@ -4,8 +4,8 @@ from __future__ import annotations
 
 FIRST_WINDOW = 6
 """Requests sent before anything is known: one round trip of refusals at worst."""
-SLOWEST, GROWTH = 400, 0.3
-"""It sends no more per second than the first, and the second for each request sent: a limit that admits a full bucket
+FREE, GROWTH = 400, 0.8
+"""After the first, it sends no more per second than the second for each request sent: a limit that admits a full bucket
 or window at once refuses all that is sent until the first refusal is back ("600 a clock minute")."""
 
 
@@ -24,5 +24,6 @@ class Search:
 
     def sent(self, now_s: float, sent: int) -> None:
         """Count a request that goes out now."""
-        if self.spread_s:
-            self.next_s = now_s + max(self.spread_s / self.allowance, 1 / (SLOWEST + GROWTH * sent))
+        self.next_s = now_s + self.spread_s / self.allowance
+        if self.spread_s and sent > FREE:
+            self.next_s = max(self.next_s, now_s + 1 / (GROWTH * sent))
