@@ -166,7 +166,6 @@ CASES = [
     Case(
         "bans",
         "60 RPM, after five, refusals count",
-    "60 a clock minute",
         _rpm(600, 60, burst_s=10, eats=True, ban=(5, 60.0, True), limits=C64),
         0.75,
     ),
@@ -273,6 +272,7 @@ MISSED = {
     "4 at a cap of 50",
     "5 rows at 60 RPM",
     "60 RPM, after five, refusals count",
+    "60 a clock minute",
     "600 RPM, after ten, prolonged",
     "600 RPM, at once, not prolonged",
     "600 RPM, at once, prolonged",
