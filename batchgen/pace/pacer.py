@@ -285,7 +285,8 @@ class Pacer:
         random = chance.count_sample(refused=refused)
         if random:
             self._searched.restore(now_s)
-            self._search_allowance = self._sent + FIRST_WINDOW if burst else self._search_allowance
+            if burst:
+                self._search.restart(self._sent)
         elif burst and random is False:
             self._searched.retract(now_s, self._sent, burst)
         return bool(random)

@@ -354,6 +354,15 @@ class RateLimit:
         self.next_s = max(min(self.next_s, now_s), now_s - self._slack_s)
         self._settle(now_s, False)
 
+    def go_at(self, now_s: float, pace: float, held: float) -> None:
+        """Go on at this pace, which rises after `held` admitted requests."""
+        self.pace, self._exact = min(pace, self.ceiling), True
+        self.neighbours.set(False)
+        self._measured = self.pace / SAFETY
+        self.next_s = min(self.next_s, now_s)
+        self._settle(now_s, False)
+        self._step, self._least = self._top_step, held
+
     def grew_too_fast(self, now_s: float, sent_s: float, admitted: float) -> bool | None:
         """Handle a limit on growth: step down, keep the pace for 5 s, and climb half as steeply from now on.
 

@@ -84,7 +84,7 @@ class Window:
             self.end = probe.number + max(self._more, count - got)
             self._more *= 2
             self._began_s += sent_s - self._used_s  # so much later than the burst before, from now on
-            rate.restore(now_s, self._pace, math.inf)
+            rate.go_at(now_s, self._pace, math.inf)
             return
         length_s = sent_s - self._began_s
         pause_s = 0.0
@@ -94,13 +94,13 @@ class Window:
                 self._length_s = max((known for known in LENGTHS_S if known <= length_s), default=length_s)
                 self._closed_s = max(self._closed_s, self._began_s + self._length_s - self._gap_s)
             self.count = got
-            rate.restore(now_s, self._pace, math.inf)
+            rate.go_at(now_s, self._pace, math.inf)
         elif got >= FEWEST or not count:  # else somebody else has used it up
             self.count = 0
             if count:
-                rate.restore(now_s, count / self._length_s, got)
+                rate.go_at(now_s, count / self._length_s, got)
             elif not self._before and burst_s <= SHORT * length_s:
-                rate.restore(now_s, SLOWER * got / burst_s, got)
+                rate.go_at(now_s, SLOWER * got / burst_s, got)
                 rate.next_s, pause_s = now_s + burst_s, burst_s
                 self.end = probe.number + got - 1
         self._before = got if got >= FEWEST else self._before
