@@ -39,7 +39,7 @@ class Pacer:
     """
 
     def __init__(self, limits: Limits, rng: random.Random, now_s: float = 0.0) -> None:
-        self.limits, self.in_flight = limits, 0
+        self.limits, self.in_flight, self._any_admitted = limits, 0, False
         self._requests = RateLimit(per_s(limits.requests_per_minute), now_s)
         self._tokens = RateLimit(per_s(limits.tokens_per_minute), now_s, slack_s=0.2, caution=2.5)
         self._bounds = InFlight(limits)
@@ -53,7 +53,6 @@ class Pacer:
         self._refusal_streak, self._random_refusals = RefusalStreak(), RandomRefusals()
         self._closed_s: float | None = None  # since when nothing is taken
         self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
-        self._any_admitted = False  # whether any request was ever admitted
         self._cost, self._log = TokenCost(), PaceObservations(limits.timeout_s, held=limits.held)
         self._headers = LimitHeaders(self._requests, self._tokens)
         self._full = False  # the next request waits for a place in flight, not for the pace
@@ -285,8 +284,7 @@ class Pacer:
         random = chance.count_sample(refused=refused)
         if random:
             self._searched.restore(now_s)
-            if burst:
-                self._search.restart(self._sent)
+            self._search.allowance = self._sent + FIRST_WINDOW if burst else self._search.allowance
         elif burst and random is False:
             self._searched.retract(now_s, self._sent, burst)
         return bool(random)
