@@ -27,9 +27,8 @@ SUM = 4.0
 """How far refusals may run ahead of their share before a limit is taken for the cause."""
 LEEWAY, PROVED_LEEWAY = 0.02, 0.04
 """Tolerance besides the share: so large a share of a limit's refusals goes unnoticed. The second after a burst."""
-MEAN_OVER, DOUBTED, PROVED = 400.0, 100.0, 150.0
-"""Requests over which the share is averaged; the second value once a limit was met, which may have caused them; the
-third after a burst."""
+MEAN_OVER, PROVED = 400.0, 150.0
+"""Requests over which the share is averaged; the second value is that after a burst."""
 LEAST = 0.002
 """A smaller share counts as none."""
 
@@ -46,8 +45,9 @@ class RandomRefusals:
     """The share of requests that is refused at random, 0 until found. Requests are identified by their number."""
 
     __slots__ = (
-        "_admitted", "_before", "_cut", "_excess", "_falls", "_first", "_last", "_may_wait", "_most", "_needed",
-        "_proved", "_refused", "_seen", "_since", "_top", "_weight", "_what", "burst", "overloaded", "share", "waits",
+        "_admitted", "_before", "_cut", "_excess", "_falls", "_first", "_known_since", "_last", "_may_wait", "_met",
+        "_most", "_needed", "_proved", "_refused", "_seen", "_since", "_top", "_weight", "_what", "burst",
+        "overloaded", "share", "waits",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -55,6 +55,7 @@ class RandomRefusals:
         self._weight = 0.0  # requests that it was learned from
         self._proved = False  # by a burst; else it is one of a search, whose load is never steady
         self._excess, self._seen = 0.0, 0  # the running sum of `expects`, and the requests already counted in it
+        self._met, self._known_since = 0, 0  # refusals since the burst that proved the share, and its last request
         # The sample: its first and last request, none while 0; what became of them; requests and refusals before it.
         self._first = self._last = 0
         self._admitted = self._refused = 0
@@ -83,6 +84,7 @@ class RandomRefusals:
         leeway = PROVED_LEEWAY if self._proved else LEEWAY + math.sqrt(spread / self._weight)
         ahead = self._excess - (1.25 * self.share + leeway) * (last - self._seen)
         self._excess, self._seen = max(0.0, ahead) + 1.0, last
+        self._met += 1
         if self._excess <= SUM + 20 * spread:
             if safe:
                 self.saw(refused=True)
@@ -90,7 +92,9 @@ class RandomRefusals:
         self._excess = 0.0
         if not self._proved:
             self.share = 0.0
-        self._weight = min(self._weight, DOUBTED)
+        elif self._met > MOST * max(PROVED, last - self._known_since):  # the burst was wrong
+            self.share = 0.0
+            self._needed *= 2
         return False
 
     def saw(self, *, refused: bool) -> None:
@@ -161,6 +165,7 @@ class RandomRefusals:
         self._weight = PROVED if self._proved else min(float(asked), MEAN_OVER / 2)
         if self._proved:
             self._excess, self._seen = 0.0, self._last
+            self._met, self._known_since = 0, self._last
         self.close()
 
     def close(self) -> None:
