@@ -99,7 +99,7 @@ class Window:
             self.count = 0
             if count:
                 rate.go_at(now_s, count / self._length_s, got)
-            elif not self._before and burst_s <= SHORT * length_s:
+            elif got >= FEWEST and not self._before and burst_s <= SHORT * length_s:
                 rate.go_at(now_s, SLOWER * got / burst_s, got)
                 rate.next_s, pause_s = now_s + burst_s, burst_s
                 self.end = probe.number + got - 1
