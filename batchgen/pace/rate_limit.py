@@ -64,9 +64,9 @@ class RateLimit:
     __slots__ = (
         "_before", "_caution", "_clean", "_cut_admitted", "_eats", "_exact", "_first_s", "_floor", "_grown_s",
         "_hold_s", "_in_bucket", "_last", "_least", "_least_slack_s", "_mark_admitted", "_mark_s", "_mark_sent",
-        "_measured", "_most_left", "_opened_s", "_refused_at", "_refused_s", "_resting_s", "_slack_s", "_step",
-        "_sure", "_top", "_top_step", "_unit", "brake", "ceiling", "cut_s", "given", "named", "neighbours", "next_s",
-        "pace",
+        "_measured", "_most_left", "_opened_s", "_refused_at", "_refused_s", "_resting_s", "_slack_s", "_spent",
+        "_step", "_sure", "_top", "_top_step", "_unit", "brake", "ceiling", "cut_s", "given", "named",
+        "neighbours", "next_s", "pace",
     )  # fmt: skip
 
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
@@ -106,6 +106,7 @@ class RateLimit:
     def spend(self, now_s: float, cost: float) -> bool:
         """Schedule one request; return True if this rate is what delayed it."""
         cost *= self.brake
+        self._spent += cost
         late = now_s - self.next_s
         if late < self._slack_s:
             self.next_s += cost / self.pace
@@ -171,7 +172,7 @@ class RateLimit:
         if self.neighbours.present:
             step = self.neighbours.step(now_s - self._grown_s, now_s - self.cut_s, self.pace / self._unit)
             self.pace = min(self.ceiling, self.pace * (1 + step))
-            self._clean, self._grown_s = 0, now_s
+            self._clean, self._grown_s, self._spent = 0, now_s, 0.0
             return
         if self.pace >= self.ceiling:
             self.ceiling = min(self._top, self.ceiling * (1 + max(FIRST_STEP, self._step)))
@@ -181,7 +182,7 @@ class RateLimit:
             self._settle(now_s, self.pace >= known)
             return
         self.pace = min(self.pace * (1 + self._step), self.ceiling)
-        self._clean, self._grown_s = 0, now_s
+        self._clean, self._grown_s, self._spent = 0, now_s, 0.0
         if known is not None:
             self._step = min(self._top_step, 1.7 * self._step)
             self._hold_s = self._caution * STEP_S * (1.0 if self._step < self._top_step else 0.5)
@@ -250,7 +251,10 @@ class RateLimit:
         seen = (got + (0.0 if noisy else EATEN) * (tried - got)) / span_s
         self._exact = tried / span_s >= 0.75 * self.pace
         if not self._exact:  # climbed far since the mark: the bucket may have run over meanwhile
-            seen = 0.5 * (seen + self.pace)
+            lately_s, top = now_s - self._grown_s, self.pace
+            if self._last is None and lately_s > 0.5 and self._spent >= ENOUGH * unit:  # less may go out than the pace
+                top = min(top, self._spent / lately_s)
+            seen = 0.5 * (seen + top)
         fell = self._exact and self._last is not None and seen < FALL * self._last
         same = self._last is not None and abs(seen / self._last - 1) <= 1 - FALL
         self._sure = min(SUREST, self._sure + 1) if same else 0
@@ -390,5 +394,5 @@ class RateLimit:
         self._least = ENOUGH if sure else 1
         self._hold_s = self._caution * HOLD_S if sure else 1.0
         self._step = min(self._top_step, FIRST_STEP if sure else UNSURE_STEP)
-        self._clean, self._grown_s = 0, now_s
+        self._clean, self._grown_s, self._spent = 0, now_s, 0.0
         self.pace = min(max(self.pace, self._floor), self.ceiling)

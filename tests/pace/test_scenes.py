@@ -39,6 +39,13 @@ def test_a_strict_limit_met_by_a_short_job_is_no_chance():
     assert refused <= 0.05
 
 
+def test_a_pace_beyond_what_the_bound_in_flight_lets_out():
+    """At 64 in flight 64 a second go out, not the pace of 104: a measurement of a mean with it was far too high."""
+    share, refused = mean(Scene(3000, rpm=[(0, 3000)], latency_s=1.0, limits=Limits(concurrency=64)))
+    assert share >= 0.92
+    assert refused <= 0.03
+
+
 def test_chance_at_a_limit_that_was_given():
     """6 % by chance at a right limit: a burst after the third cut, then the limit again."""
     assert mean(SHARED)[0] >= 0.9
