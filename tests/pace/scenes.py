@@ -259,6 +259,7 @@ MISSED = {
     "10 % 429, 15 % broken",
     "10 % 429, 15 % broken, 2,000 rows",
     "10 %, level found",
+    "10,000 RPM",
     "10 RPM, bucket of one",
     "10 RPM, bucket of one, refusals count",
     "10 rows at 60 RPM",
