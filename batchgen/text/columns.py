@@ -10,6 +10,8 @@ _MOST_LISTED = 30  # a longer list of columns would hide the message
 
 def missing_column(name: str, available: Collection[str]) -> str:
     """Return `there is no column "x" in the input; did you mean "y"? The columns are ...`, for the end of a message."""
+    if not available:
+        return f'there is no column "{name}", as there are no columns at all.'
     nearest = get_close_matches(name, available, n=1, cutoff=0.6) or [
         column for column in available if column.strip().casefold() == name.strip().casefold()
     ]

@@ -10,3 +10,7 @@ def test_with_a_column_that_was_probably_meant():
 
 def test_without_one_the_sentence_goes_on():
     assert missing_column("zzz", ["id"]) == 'there is no column "zzz" in the input; the columns are "id".'
+
+
+def test_without_any_column():
+    assert missing_column("label", []) == 'there is no column "label", as there are no columns at all.'
