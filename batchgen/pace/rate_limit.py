@@ -45,7 +45,8 @@ breaker instead."""
 LIGHT, LIGHT_CUT = 0.3, 0.25
 """Up to this share refused since the last measurement, too early for another one, the pace is cut by the second over
 the requests admitted: a greater cut compounds where several jobs share a limit."""
-LONG_ENOUGH = 120
+LONG_ENOUGH, SETTLED_S, HELD = 120, 5.0, 300
+"""Refusals tell of others after so many requests and seconds, unless the pace has held for the third ("3,000 RPM")."""
 BURST, REFILLS = 6, 2.5
 """Requests that are sent at once to see whether refusals are random, and how many times what a limit admits meanwhile
 they are at least: it must refuse most of them ("600 RPM, after ten, prolonged": more would be a ban)."""
@@ -217,11 +218,13 @@ class RateLimit:
                     self._settle(now_s, True)
                     return None
         self._floor, self._unit = LEAST_PER_S * unit, unit
-        fresh = admitted - self._cut_admitted >= unit  # else the limit is closed, and the pace says nothing
+        since = (admitted - self._cut_admitted) / unit
+        fresh = since >= 1  # else the limit is closed, and the pace says nothing
         if fresh:
             self._before = self.pace
-            safe = self._measured is not None and self.pace <= 1.005 * SAFETY * self._measured
-            tells = self._caution == 1 and admitted >= LONG_ENOUGH and not (self.given or overloaded or stop_s)
+            safe = since < HELD and self._measured is not None and self.pace <= 1.005 * SAFETY * self._measured
+            late = admitted >= LONG_ENOUGH and now_s >= self._first_s + SETTLED_S
+            tells = late and self._caution == 1 and not (self.given or overloaded or stop_s)
             self.neighbours.refused(self.pace / unit, safe=safe, tells=tells)
         self._cut_admitted = admitted
         if self._mark_s is None:
@@ -252,8 +255,8 @@ class RateLimit:
         self._exact = tried / span_s >= 0.75 * self.pace
         if not self._exact:  # climbed far since the mark: the bucket may have run over meanwhile
             lately_s, top = now_s - self._grown_s, self.pace
-            if self._last is None and lately_s > 0.5 and self._spent >= ENOUGH * unit:  # less may go out than the pace
-                top = min(top, self._spent / lately_s)
+            if self._last is None and lately_s > 0.5 and self._spent >= ENOUGH * unit:
+                top = min(top, self._spent / lately_s)  # the bound in flight may let out less than the pace
             seen = 0.5 * (seen + top)
         fell = self._exact and self._last is not None and seen < FALL * self._last
         same = self._last is not None and abs(seen / self._last - 1) <= 1 - FALL
@@ -351,8 +354,7 @@ class RateLimit:
 
     def restore(self, now_s: float) -> None:
         """Search again, up to what is given, as the refusals came at random."""
-        self.pace, self._exact = self.ceiling, True
-        self._slack_s = self._least_slack_s
+        self.pace, self._exact, self._slack_s = self.ceiling, True, self._least_slack_s
         self.neighbours.set(False)
         self._measured, self._mark_s = (self.named, self._mark_s) if math.isfinite(self.pace) else (None, None)
         self.next_s = max(min(self.next_s, now_s), now_s - self._slack_s)

@@ -46,6 +46,13 @@ def test_a_pace_beyond_what_the_bound_in_flight_lets_out():
     assert refused <= 0.03
 
 
+@pytest.mark.parametrize("seed", range(7001, 7005))
+def test_the_first_measurements_are_no_sign_of_others(seed):
+    """Refused twice within a second of a measurement by ten requests: one job in ten gave way to nobody, at .80."""
+    scene = Scene(3000, rpm=[(0, 3000)], latency_s=0.2, limits=Limits(concurrency=64))
+    assert run(scene, seed, ideal=True).t99_s / run(scene, seed).t99_s >= 0.95
+
+
 def test_chance_at_a_limit_that_was_given():
     """6 % by chance at a right limit: a burst after the third cut, then the limit again."""
     assert mean(SHARED)[0] >= 0.9
