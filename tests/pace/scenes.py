@@ -257,7 +257,6 @@ CASES = [
 
 MISSED = {
     "10 % 429, 15 % broken",
-    "10 % 429, 15 % broken, 2,000 rows",
     "10 %, level found",
     "10,000 RPM",
     "10 RPM, bucket of one",
