@@ -85,7 +85,7 @@ def run_command(
     if refresh and not (options["update"] or options["reuse"]):
         raise UsageError("--refresh asks a share of reused rows again: it goes with --update or --reuse.")
     if options.pop("dry_run"):
-        return _check(1, as_json, options)
+        return _check(1, as_json, options, take_over=take_over)
     if sys.platform == "linux":
         # Arrow reads this when it is imported. Tables of 20 MB are made and freed on three threads, and its default
         # allocator keeps 80 MB more of them at the peak (pyarrow 26).
@@ -262,13 +262,13 @@ def _try_batch(options: dict[str, Any], as_json: bool) -> None:
     click.echo(trial_text(trial), err=as_json)
 
 
-def _check(show: int, as_json: bool, options: dict[str, Any]) -> int:
+def _check(show: int, as_json: bool, options: dict[str, Any], *, take_over: bool = False) -> int:
     from batchgen.cli.messages import check_text
     from batchgen.job.check import check_job
 
     job = load_from(options)
     with endpoint_for(job, options["simulate"], keeps=False) as endpoint:
-        checked = check_job(job, endpoint=endpoint, show=show, update=options["update"])
+        checked = check_job(job, endpoint=endpoint, show=show, update=options["update"], take_over=take_over)
     click.echo(checked.to_json() if as_json else check_text(checked))
     if checked.problem is not None:
         raise UsageError(checked.problem)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from batchgen.engine.batches.leaving import CREATE_LEAVE_S
 from batchgen.engine.summary import AskedLive, Summary
 from batchgen.job.check import Checked, LongRows
 from batchgen.job.reuse import ReusePlan
@@ -119,14 +120,21 @@ def interrupted_text(batches: Sequence[BatchShown], directory: str, *, again: bo
 
     `batches` are open, and go on; `cancels`: they were to be cancelled.
     """
+    created = any(batch.state == "creating" for batch in batches)
     if again:
-        return "Interrupted again: what is in flight is given up, and may be billed."
+        looks = "; the next run looks for the batch that was being created" if created else ""
+        return f"Interrupted again: what is in flight is given up, and may be billed{looks}."
     if not batches:
         return "Interrupted: waiting for what is in flight. Once more stops at once."
     cancel = f"batchgen cancel {shlex.quote(directory)}"
     ways = f"The same command collects the answers; {cancel} ends what is open."
     if cancels:
         ways = f"{cancel} once more cancels and collects the rest."
+    if created:
+        ways += (
+            f" The vendor's reply to the batch that is being created is waited for, up to {CREATE_LEAVE_S:.0f} s; "
+            "without it the next run looks for that batch before anything is created again."
+        )
     return f"Interrupted. {_open_text(batches)}. {ways} Once more stops at once."
 
 

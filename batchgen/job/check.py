@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from batchgen.answers import RepeatCount, StructuredAnswers
+from batchgen.errors import OutputError
 from batchgen.job.endpoint import Endpoint, keyless_endpoint
+from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import JobParts, assemble
 from batchgen.job.render import loaded, prompt_columns, rendered
 from batchgen.job.requests import RequestParts
@@ -24,6 +27,7 @@ from batchgen.providers.auth import public_url
 from batchgen.providers.lane import LIVE
 from batchgen.providers.request_parts import with_user_headers
 from batchgen.storage.move_aside import needs_new_directory
+from batchgen.storage.open_batches import collect_first, refuse_open_batches
 from batchgen.storage.run_state import fingerprints, problem_with, run_fingerprints
 from batchgen.storage.target import OutputTarget
 from batchgen.stores.address import shown
@@ -112,8 +116,10 @@ class Checked(Struct, frozen=True):
         return json_bytes(self)
 
 
-def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1, update: bool = False) -> Checked:
-    """Check a job as `run` would and render every row. Raises `UsageError` where nothing can be shown at all."""
+def check_job(
+    job: Job, *, endpoint: Endpoint | None = None, show: int = 1, update: bool = False, take_over: bool = False
+) -> Checked:
+    """Check a job as `run` would, and render every row. Raises `UsageError` where nothing can be shown at all."""
     problem: str | None = None
     if endpoint is None:
         endpoint, problem = keyless_endpoint(job)
@@ -122,11 +128,11 @@ def check_job(job: Job, *, endpoint: Endpoint | None = None, show: int = 1, upda
     with input_for_reading(job) as read:
         parts = assemble(read, endpoint)
         with planned_reuse(parts, update=update) as reuse:
-            return _checked(job, parts, problem, show, reuse, update=update)
+            return _checked(job, parts, problem, show, reuse, update=update, take_over=take_over)
 
 
 def _checked(
-    job: Job, parts: JobParts, problem: str | None, show: int, reuse: Reuse | None, *, update: bool
+    job: Job, parts: JobParts, problem: str | None, show: int, reuse: Reuse | None, *, update: bool, take_over: bool
 ) -> Checked:
     scan = scanned(parts)
     requests, unaskable, examples, over_budget, plan, repeats, long = _render(parts, show, reuse)
@@ -140,8 +146,8 @@ def _checked(
     found = run_fingerprints(parts.fingerprint, scan.fingerprint)
     published = fingerprints({"output": {"columns": job.output.columns}})
     moves = update and needs_new_directory(path, found, published, parts.currency, again=False)
-    if problem is None and not moves:
-        problem = problem_with(path, found, published, parts.currency)
+    if problem is None:
+        problem = _directory_problem(job, path, found, published, parts.currency, moves=moves, take_over=take_over)
     price = parts.price_of.in_lane(parts.model, job.model.lane) if parts.model else None
     return Checked(
         job=job.name,
@@ -166,6 +172,25 @@ def _checked(
         reuse=plan,
         asked_live=long,
     )
+
+
+def _directory_problem(
+    job: Job,
+    path: Path,
+    found: Mapping[str, str],
+    published: Mapping[str, str],
+    currency: str | None,
+    *,
+    moves: bool,
+    take_over: bool,
+) -> str | None:
+    """Return why a run could not go on in its output directory."""
+    try:
+        there = refuse_open_batches(path, key_settings(job), moves=moves, take_over=take_over, snapshot=True)
+    except (OutputError, OSError) as error:
+        return str(error)
+    problem = None if moves else problem_with(path, found, published, currency)
+    return None if problem is None else collect_first(problem, there, path)
 
 
 def _response(answers: StructuredAnswers) -> ResponseShape:

@@ -9,50 +9,78 @@ the original; there the user has to say that it is not run any more.
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from batchgen.errors import OutputError
-from batchgen.storage.batch_table import BatchRecord, read_line
+from batchgen.storage.batch_table import read_line
 from batchgen.storage.identity import read_identity, stored_identity
 from batchgen.storage.own_files import JOURNAL_FILE
 from batchgen.storage.place import Place, place_of, read_place
 from batchgen.storage.run_state import read_run_json
+from batchgen.storage.snapshot import copy_journal
 
 
-def refuse_open_batches(directory: Path, settings: Mapping[str, Any], *, moves: bool, take_over: bool = False) -> None:
-    """Raise `OutputError` where a run that would begin now would pay for rows of open batches again.
+def refuse_open_batches(
+    directory: Path, settings: Mapping[str, Any], *, moves: bool, take_over: bool = False, snapshot: bool = False
+) -> int:
+    """Return how many batches of the run are at the vendor. Raises `OutputError` where a run that would begin now would
+    pay for rows of open batches again.
 
     `settings` are the job's keys; `moves`: what is there would be moved aside. `take_over` is the user's word that no
-    copy is run. Nobody else may be running in the directory.
+    copy is run. Nobody else may be running in the directory, except where a `snapshot` of the journal is read.
     """
     path = directory / JOURNAL_FILE
-    if not path.is_file():
-        return
-    with closing(sqlite3.connect(path)) as db:
-        try:
-            lines = db.execute("SELECT number, body, members, crc FROM batches").fetchall()
-            run, place = read_identity(db).run, read_place(db)
-        except sqlite3.Error:
-            return
+    if (
+        snapshot
+        and (state := read_run_json(directory)) is not None
+        and "batch" not in (state.session_lanes or ["batch"])
+    ):
+        return 0  # the journal may be large
+    with TemporaryDirectory() if snapshot else nullcontext("") as folder:
+        journal = copy_journal(directory, Path(folder)) if snapshot else path
+        if journal is None or not journal.is_file():
+            return 0
+        with closing(sqlite3.connect(journal)) as db:
+            try:
+                lines = db.execute("SELECT number, body, members, crc FROM batches").fetchall()
+                run, place = read_identity(db).run, read_place(db)
+            except sqlite3.Error:
+                return 0
     found = [one[0] for line in lines if (one := read_line(line)) is not None]
+    there = sum(record.at_vendor for record in found)
     if moves or settings.get("model.lane") != "batch":
-        _refuse_other_lane(directory, found)
+        if there:
+            raise OutputError(
+                f"{_open_text(there)}, and would be paid twice. Go on with the job as it was, with --lane batch and "
+                f"without --fresh or --update; or end them and collect what they have: {_cancel(directory)}"
+            )
     elif place is not None and not take_over and any(record.unfinished for record in found):
         _refuse_copy(directory, place, run)
+    return there
 
 
-def _refuse_other_lane(directory: Path, found: list[BatchRecord]) -> None:
-    there = sum(record.at_vendor for record in found)
-    if there:
-        batches = "A batch of this run is" if there == 1 else f"{there:,} batches of this run are"
-        raise OutputError(
-            f"{batches} open at the vendor, and would be paid twice. Go on with --lane batch and without --fresh or "
-            f"--update, or end them first and collect what they have: batchgen cancel {directory}"
-        )
+def collect_first(problem: str, there: int, directory: Path) -> str:
+    """Return why a run cannot go on in a directory with the remedy for the batches that it has at the vendor."""
+    if not there:
+        return problem
+    return (
+        f"{problem} {_open_text(there)}, and what they have is paid: first collect it with the job as it was, or end "
+        f"them and collect what they have: {_cancel(directory)}"
+    )
+
+
+def _cancel(directory: Path) -> str:
+    return f"batchgen cancel {shlex.quote(str(directory))}"
+
+
+def _open_text(there: int) -> str:
+    return f"{'A batch of this run is' if there == 1 else f'{there:,} batches of this run are'} open at the vendor"
 
 
 def _refuse_copy(directory: Path, there: Place, run: str) -> None:

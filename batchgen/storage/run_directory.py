@@ -24,7 +24,7 @@ from batchgen.storage.journal import Journal
 from batchgen.storage.journal_repair import open_journal, set_aside
 from batchgen.storage.lock import enter, refuse_network
 from batchgen.storage.move_aside import finish_move, move_aside, needs_new_directory, new_state
-from batchgen.storage.open_batches import refuse_open_batches
+from batchgen.storage.open_batches import collect_first, refuse_open_batches
 from batchgen.storage.own_files import (
     COST_SUMMARY_FILE,
     JOURNAL_FILE,
@@ -74,6 +74,7 @@ class RunDirectory:
         self._part_check: PartCheck | None = None
         self._saved: RunState | None = None
         self._in_session = False
+        self._at_vendor = 0  # batches of the run, when it was opened
         self._currency: str | None = None
 
     @classmethod
@@ -118,7 +119,7 @@ class RunDirectory:
                     move = any(name.name != LOCK_FILE for name in path.iterdir())
                 else:
                     move = update and needs_new_directory(path, found, published or {}, currency, again=again)
-                refuse_open_batches(path, settings or {}, moves=move, take_over=take_over)
+                directory._at_vendor = refuse_open_batches(path, settings or {}, moves=move, take_over=take_over)
                 if move:
                     begin = new_state(job, found)
                     directory._lock = move_aside(path, directory._lock, begin, spooled=spooled, keep_answers=not fresh)
@@ -256,7 +257,7 @@ class RunDirectory:
         """Refuse a changed job, input or currency, naming what changed."""
         problem = mismatch(self.path, state, fingerprints, published, currency)
         if problem is not None:
-            raise OutputError(problem)
+            raise OutputError(collect_first(problem, self._at_vendor, self.path))
 
     def _found_identity(self) -> RunIdentity | None:
         """Return which run this is where `run.json` is gone; None if nothing here belongs to any run."""

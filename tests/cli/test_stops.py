@@ -248,6 +248,9 @@ def test_what_is_said_of_open_batches_at_an_interruption():
     assert "batchgen cancel out once more" in more
     assert "given up" in interrupted_text([open_batch(1)], "out", again=True, cancels=False)
     assert "in flight" in interrupted_text([], "out", again=False, cancels=False)
+    creating = open_batch(1, state="creating")
+    assert "waited for, up to 60 s" in interrupted_text([creating], "out", again=False, cancels=False)
+    assert "the next run looks for" in interrupted_text([creating], "out", again=True, cancels=False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

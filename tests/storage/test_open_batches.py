@@ -11,7 +11,7 @@ from batchgen.storage import place
 from batchgen.storage.batch_table import BatchRecord, BatchTable, write_batch
 from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal import Journal
-from batchgen.storage.open_batches import refuse_open_batches
+from batchgen.storage.open_batches import collect_first, refuse_open_batches
 from batchgen.storage.own_files import JOURNAL_FILE
 from batchgen.storage.run_state import RunState, write_run_json
 
@@ -172,3 +172,42 @@ def test_batches_that_are_planned_in_two_places_have_names_of_their_own(out, tmp
     assert first.mark != second.mark
     assert first.mark_of(1) == second.mark_of(1) == RUN.run[:10]
     assert table(tmp_path / "copy").mark == second.mark
+
+
+@pytest.mark.parametrize("state", ["creating", "open", "ended"])
+def test_what_is_open_is_collected_before_another_job_takes_the_directory(tmp_path, state):
+    """The sentence that refuses a changed job names what collects the batches, which --update and --fresh leave."""
+    out = make(tmp_path / "out", state)
+    there = refuse_open_batches(out, {"model.lane": "batch"}, moves=False)
+    assert there == 1
+    said = collect_first("Something has changed.", there, out)
+    assert said.startswith("Something has changed.")
+    assert f"batchgen cancel {out}" in said
+    for settings, moves in (({"model.lane": "batch"}, True), ({}, False)):
+        with pytest.raises(OutputError, match="batchgen cancel"):
+            refuse_open_batches(out, settings, moves=moves)
+
+
+@pytest.mark.parametrize("state", ["planned", "uploaded", "collected", "cleaned"])
+def test_what_is_not_at_the_vendor_is_in_nobodys_way(tmp_path, state):
+    """No word of batches where nothing is paid."""
+    out = make(tmp_path / "out", state)
+    assert refuse_open_batches(out, {}, moves=True) == 0
+    assert collect_first("Something has changed.", 0, out) == "Something has changed."
+
+
+def test_a_snapshot_changes_nothing(out, tmp_path):
+    """It is read while the run goes on, whose journal is locked; also by its log alone."""
+    copy = tmp_path / "copy"
+    journal = Journal(out / JOURNAL_FILE, RUN)
+    write_batch(journal, msgspec.structs.replace(RECORD, number=2, state="creating"))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    try:
+        assert refuse_open_batches(out, {"model.lane": "batch"}, moves=False, snapshot=True) == 2
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+        shutil.copytree(out, copy)
+    finally:
+        journal.close()
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    assert "is a copy of" in refused(copy, snapshot=True)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before

@@ -11,6 +11,7 @@ import msgspec
 
 from batchgen.engine.batches.deadline import Deadline
 from batchgen.engine.batches.engine import BatchEngine, Mode
+from batchgen.engine.batches.leaving import Leaving
 from batchgen.engine.batches.queue_room import QueueRoom, queue_path
 from batchgen.engine.batches.sites import BatchSite, BatchSites, queue_account, site_identity
 from batchgen.engine.batches.tools import Times, Tools
@@ -53,7 +54,7 @@ def build_batch_engine(
     )
     sites.check(parts.batches.unfinished)
     times = Times(clock, sleep, look_again_s)
-    tools = Tools(sites, sites.all[0], parts.batches, directory, settings, times, parts, began_s)
+    tools = Tools(sites, sites.all[0], parts.batches, directory, settings, times, parts, Leaving(), began_s)
     whole_s = settings.deadline_s
     deadline = Deadline(
         None if whole_s is None else began_s + whole_s, whole_s or 0.0, waits=settings.after_deadline == "wait"

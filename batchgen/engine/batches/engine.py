@@ -19,6 +19,7 @@ import anyio.abc
 from batchgen.engine.batches.collecting import Collecting
 from batchgen.engine.batches.deadline import Deadline
 from batchgen.engine.batches.handing_in import HandingIn
+from batchgen.engine.batches.leaving import CutOffError
 from batchgen.engine.batches.live_rows import LiveRows
 from batchgen.engine.batches.returning import Returning
 from batchgen.engine.batches.showing import endpoint_figures, shown, waits_text, with_live
@@ -111,6 +112,8 @@ class BatchEngine:
                 side.start_soon(self._run_live, out)
                 try:
                     await self._work(rows, out)
+                except CutOffError:
+                    pass  # the run was interrupted: the next one finds in the journal what was begun
                 except StoppedError as error:
                     self.stop(error)
                 except OSError as error:  # those of the network are failures
@@ -118,6 +121,8 @@ class BatchEngine:
                 finally:
                     self._live.close()
         self._staging.discard()
+        if self._interrupted and self._drained and not self._tools.table.unfinished:
+            self._watching.say_what_stays()
         if self._out_of_reach is not None:
             self.stop(self._out_of_reach)
 
@@ -155,10 +160,8 @@ class BatchEngine:
                     await self._look_at_deadline()
             await self._look_at_deadline()
             await self._hand_in_rest()
-            if self._mode == "detach" and self._all_handed_in():
-                self._handed_in = True
-                return
-            if self._is_done():
+            self._handed_in = self._mode == "detach" and self._all_handed_in()
+            if self._handed_in or self._is_done():
                 return
             self._out_of_reach = self._only_out_of_reach()
             if self._out_of_reach is not None:
@@ -307,16 +310,7 @@ class BatchEngine:
         """Return why what is left cannot be had now: batches of endpoints that do not show them any more."""
         if not self._drained or self._kept_back or self._staging.without_budget or self._staging.rows:
             return None
-        left = self._tools.table.unfinished
-        sites = [self._tools.at(record).site for record in left]
-        if not left or self._live.wanted or any(site.shut is None for site in sites):
-            return None
-        return self._tools.stopped(
-            f"Batches with {sum(record.rows for record in left):,} rows are open at {sites[0].name}, which does not "
-            f"show them: {sites[0].shut}",
-            "Their rows are not asked elsewhere, as they may be paid there. Once it shows them again, the same command "
-            "collects them.",
-        )
+        return None if self._live.wanted else self._tools.out_of_reach()
 
     async def _pause(self) -> None:
         """Wait until something is due."""
@@ -348,11 +342,13 @@ class BatchEngine:
             self._live.engine.stop(reason)
 
     def interrupt(self) -> None:
-        """Leave the batches open; rows in flight live may finish. A second call cancels these."""
+        """Leave the batches open; rows in flight live may finish, other calls soon (`leaving`). A second call cancels
+        all."""
         if self._interrupted:
             self._abort.cancel()
             return
         self._interrupted = True
+        self._tools.leaving.begin()
         self._halt()
         if self._live.engine is not None:
             self._live.engine.interrupt()

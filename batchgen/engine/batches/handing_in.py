@@ -190,11 +190,11 @@ class HandingIn:
         tools = self._tools.at(record)
         if tools.api.limits.needs_file_ready and record.input_file is not None and not await self._ready(record):
             return
-        if not await self._fits(record):
+        if tools.leaving.begun or not await self._fits(record):
             return
         record = await self._put(record, state="creating", intent_s=tools.times.clock(), lost=False, looked=0)
         try:
-            response = await tools.call(tools.api.create(self._intent(record)))
+            response = await tools.call(tools.api.create(self._intent(record)), creates=True)
         except FileNotFoundError:
             await self._returning.whole(record, "its file is gone from the output directory", counts=False)
             return

@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from batchgen.engine.batches.client import Client
+from batchgen.engine.batches.leaving import Leaving
 from batchgen.engine.batches.queue_room import QueueRoom
 from batchgen.engine.batches.sites import BatchSite, BatchSites
 from batchgen.engine.protocol import EngineParts
@@ -44,7 +45,7 @@ class Times(Struct, frozen=True):
 
 class Tools(Struct, frozen=True):
     """What all parts of the engine work with, for batches at `site`. `began_s` is when the run began to hand in what is
-    open."""
+    open. Calls raise `CutOffError` when `leaving` ends them."""
 
     sites: BatchSites
     site: BatchSite
@@ -53,6 +54,7 @@ class Tools(Struct, frozen=True):
     settings: BatchSettings
     times: Times
     parts: EngineParts
+    leaving: Leaving
     began_s: float = 0.0
 
     def at(self, record: BatchRecord) -> Tools:
@@ -89,13 +91,15 @@ class Tools(Struct, frozen=True):
         """Say a sentence to the user."""
         self.parts.reporter.note(self.parts.results.masker.message(text))
 
-    async def call(self, call: ApiCall, timeout_s: float = CALL_TIMEOUT_S) -> Response | Failure:
-        """Make a call."""
-        return await self.client.call(call, timeout_s=timeout_s)
+    async def call(
+        self, call: ApiCall, timeout_s: float = CALL_TIMEOUT_S, *, creates: bool = False
+    ) -> Response | Failure:
+        """Make a call; `creates` says that it creates a batch."""
+        return await self.leaving.bounded(self.client.call(call, timeout_s=timeout_s), creates=creates)
 
     async def fetch(self, call: ApiCall, path: Path) -> Failure | None:
         """Write the content of a file at the vendor to `path`; return why it could not be had."""
-        response = await self.client.download(call, path, timeout_s=CALL_TIMEOUT_S)
+        response = await self.leaving.bounded(self.client.download(call, path, timeout_s=CALL_TIMEOUT_S))
         if isinstance(response, Failure) or response.status == 200:
             return response if isinstance(response, Failure) else self.api.refusal(response)
         nothing = Failure(FailureKind.UNREADABLE, Verdict.RETRY, f"HTTP {response.status} without the file's content")
@@ -119,6 +123,19 @@ class Tools(Struct, frozen=True):
         out = "; ".join(f"{site.name}: {site.out}" for site in self.sites.all if site.out and site is not self.site)
         return ProviderStop(
             self.parts.results.masker.message(f"{text} (left out before: {out})" if out else text), remedy
+        )
+
+    def out_of_reach(self) -> ProviderStop | None:
+        """Return the stop for batches of which no endpoint shows any; None if there are none, or others."""
+        left = self.table.unfinished
+        sites = [self.sites.of(record) for record in left]
+        if not left or any(site.shut is None for site in sites):
+            return None
+        return self.stopped(
+            f"Batches with {sum(record.rows for record in left):,} rows are open at {sites[0].name}, which does not "
+            f"show them: {sites[0].shut}",
+            "Their rows are not asked elsewhere, as they may be paid there. Once it shows them again, the same command "
+            "collects them.",
         )
 
     @property

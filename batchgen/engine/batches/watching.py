@@ -182,6 +182,15 @@ class Watching:
             tools.tell(f"The files of batch {record.id or record.number} stay at the vendor: {left.message}")
         await tools.table.put(msgspec.structs.replace(record, state="cleaned"))
 
+    def say_what_stays(self) -> None:
+        """Say which clean-ups were cut off: a run that is complete has no next one to do them."""
+        left = [str(record.number) for record in self._tools.table.records.values() if record.state == "collected"]
+        if left:
+            self._tools.tell(
+                f"Files of batches {', '.join(left)} may stay at the vendor: the run was interrupted before they were "
+                "deleted."
+            )
+
     async def cancel(self, record: BatchRecord) -> None:
         """Ask the vendor to end a batch; what is finished by then is collected as at any other end."""
         tools, batch_id = self._tools.at(record), record.id

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from decimal import Decimal
 
 import anyio
@@ -211,6 +212,32 @@ def test_an_interrupted_run_leaves_its_batches_open(job, server):
     done = batchgen.run(job(10))
     assert (done.state, done.succeeded) == ("complete", 10)
     books_agree(server, done)
+
+
+def test_a_changed_job_is_told_to_collect_what_is_open_first(job, server, tmp_path):
+    """By `run` and `check` alike: --update and --fresh would leave it at the vendor, and `cancel` does not."""
+    server.change(batch_hours=100)
+    batchgen.run(job(10), mode="detach")
+    changed = job(10, prompt={"user": "Another: {{ text }}"})
+    for options in ({}, {"update": True}, {"fresh": True}):
+        with pytest.raises(OutputError, match=f"batchgen cancel {tmp_path / 'out'}"):
+            batchgen.run(changed, **options)
+    assert "batchgen cancel" in check_job(changed).problem
+    assert "batchgen cancel" in check_job(changed, update=True).problem
+    batchgen.run(job(10), mode="cancel")
+    assert "--update" in check_job(changed).problem
+    assert "batchgen cancel" not in check_job(changed).problem
+    assert [batch["status"] for batch in server.stats()["batches"]] == ["cancelled"]
+
+
+def test_a_copy_is_refused_by_check_too(job, server, tmp_path):
+    """As by `run`, and overridden by the same word."""
+    server.change(batch_hours=100)
+    batchgen.run(job(10), mode="detach")
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    assert check_job(job(10)).problem is None
+    assert f"is a copy of {tmp_path / 'out'}" in check_job(job(10, name="copy")).problem
+    assert check_job(job(10, name="copy"), take_over=True).problem is None
 
 
 def test_what_no_row_can_survive_stops_the_run(job, tmp_path, monkeypatch):
