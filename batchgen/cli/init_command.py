@@ -6,7 +6,6 @@ import click
 
 from batchgen.cli.options import EXIT_COMPLETE
 from batchgen.errors import UsageError
-from batchgen.text.terminal import harmless
 
 _SAMPLES = ("email", "labelling", "cost", "invoices", "multi-turn")
 
@@ -39,6 +38,7 @@ def init_command(folder: str, input_path: str | None, example: str | None, **opt
     from batchgen.starting.begin import begin
     from batchgen.starting.first_job import JOB_FILE, Wish, parse_fields
     from batchgen.starting.samples import copy_sample
+    from batchgen.text.terminal import harmless
 
     labels, fields, model, base_url = (options[name] for name in ("labels", "fields", "model", "base_url"))
     place = Path(folder)

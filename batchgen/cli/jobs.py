@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -90,6 +89,7 @@ def run_command(
         # Arrow reads this when it is imported. Tables of 20 MB are made and freed on three threads, and its default
         # allocator keeps 80 MB more of them at the peak (pyarrow 26).
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    import shlex
     from pathlib import Path
 
     import anyio

@@ -25,7 +25,6 @@ from batchgen.cli.unforeseen import remember
 from batchgen.cli.unforeseen import report as report_unforeseen
 from batchgen.cli.view_command import view_command
 from batchgen.errors import BatchgenError, InternalStop, StoppedError
-from batchgen.text.terminal import harmless
 from batchgen.version import __version__
 
 
@@ -110,6 +109,8 @@ def _code(arguments: list[str] | None) -> int:
 
 
 def _told(error: BatchgenError, code: int) -> int:
+    from batchgen.text.terminal import harmless
+
     click.echo(harmless(f"batchgen: {error}"), err=True)
     return code
 

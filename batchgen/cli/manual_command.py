@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 
@@ -19,7 +18,7 @@ ORDER = (
 )  # fmt: skip
 """The topics in the order in which a user needs them; other pages are listed after them."""
 
-_COMMENT = re.compile(r"^<!--.*?-->\n", re.DOTALL | re.MULTILINE)
+_COMMENT = r"(?sm)^<!--.*?-->\n"
 
 
 @click.command(name="manual")
@@ -51,7 +50,7 @@ def page(topic: str) -> str:
     name = topic.casefold().removesuffix(".md").replace("_", "-").replace(" ", "-")
     if name not in topics():
         raise UsageError(f"The manual has no page {topic!r}. {_nearest(name)}")
-    return _COMMENT.sub("", (PAGES / f"{name}.md").read_text(encoding="utf-8"))
+    return re.sub(_COMMENT, "", (PAGES / f"{name}.md").read_text(encoding="utf-8"))
 
 
 def contents() -> str:
@@ -68,6 +67,8 @@ def _title(name: str) -> str:
 
 def _nearest(wanted: str) -> str:
     """Return a sentence with the topics that were probably meant: by name, or by a heading with the word."""
+    import difflib
+
     near = difflib.get_close_matches(wanted, topics(), n=1)
     near = near or [name for name in topics() if wanted in name or name in wanted]
     words = re.compile(rf"^#.*\b{re.escape(wanted.replace('-', ' '))}", re.IGNORECASE | re.MULTILINE)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import io
 import os
-import select
 import sys
 from typing import Any, TextIO
 
@@ -35,6 +34,8 @@ class LastingOutput(io.RawIOBase):
             try:
                 return os.write(self._descriptor, data)
             except BlockingIOError:
+                import select  # --help has to be quick
+
                 select.select([], [self._descriptor], [])
             except OSError as error:
                 self.lost = error

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from batchgen.cli.options import EXIT_COMPLETE, EXIT_ROWS_FAILED
-from batchgen.text.terminal import harmless
 
 
 @click.command(name="mail")
@@ -34,6 +33,7 @@ def mail_command(paths: tuple[str, ...], output: str, with_files: bool, no_progr
 
     from batchgen.mail.convert import convert_mails, input_size, summary_text
     from batchgen.progress.bar import bytes_bar
+    from batchgen.text.terminal import harmless
 
     with bytes_bar(input_size(paths), shown=not no_progress) as moved:
         summary = convert_mails(paths, output, moved, with_files=with_files)

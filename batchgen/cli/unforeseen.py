@@ -1,24 +1,22 @@
-"""Unexpected errors (bugs): one line for the user, and a file with what is needed to find the cause."""
+"""Unexpected errors (bugs): one line for the user, and a file with what is needed to find the cause.
+
+What only `report` needs is imported there: every command imports this module, and `--help` has to be quick.
+"""
 
 from __future__ import annotations
 
 import os
-import platform
 import re
 import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from batchgen.errors import innermost
-from batchgen.files.modes import open_file
-from batchgen.text.terminal import harmless
 from batchgen.version import __version__
 
-_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<=://)[^/\s@]+(?=@)")  # user and password in an address
+_NAMES_SECRETS = "(?i)KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH"
+_LOGIN = r"(?<=://)[^/\s@]+(?=@)"  # user and password in an address
 _SHORTEST_SECRET = 8
 _LONGEST_LINE = 300
 _LIBRARIES = ("anyio", "click", "httptools", "httpx", "jinja2", "msgspec", "pyarrow", "uvloop")
@@ -39,6 +37,11 @@ def remember(directory: str | Path | None, secrets: Mapping[str, object] | None 
 
 def report(error: BaseException) -> str:
     """Write the file and return the line for the user. It never raises."""
+    import platform
+    import traceback
+
+    from batchgen.text.terminal import harmless
+
     what = "".join(traceback.format_exception_only(innermost(error))).strip().partition("\n")[0]
     body = "\n".join(
         [
@@ -58,17 +61,17 @@ def report(error: BaseException) -> str:
 
 def masked(text: str) -> str:
     """Return the text without the keys, passwords and logins in the environment and the job."""
-    from batchgen.secret import Secret  # imports msgspec, which --help does not need
+    from batchgen.secret import Secret
 
-    found = {value for name, value in os.environ.items() if _SECRET_NAME.search(name)} | {*_Command.secrets}
+    found = {value for name, value in os.environ.items() if re.search(_NAMES_SECRETS, name)} | {*_Command.secrets}
     for value in sorted(found, key=len, reverse=True):
         if len(value) >= _SHORTEST_SECRET:
             text = Secret(value).mask(text)
-    return _LOGIN.sub("***", Secret("").mask(text))
+    return re.sub(_LOGIN, "***", Secret("").mask(text))
 
 
 def _versions() -> Iterator[str]:
-    from importlib import metadata  # it takes a third of the time of --help
+    from importlib import metadata
 
     for name in _LIBRARIES:
         try:
@@ -79,7 +82,10 @@ def _versions() -> Iterator[str]:
 
 def _write(text: str) -> Path | None:
     """Write the file to the output directory if there is one, else to the temporary folder."""
-    from batchgen.storage.own_files import is_run  # imported only when something has gone wrong
+    import tempfile
+
+    from batchgen.files.modes import open_file
+    from batchgen.storage.own_files import is_run
 
     name = f"batchgen-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     directory = _Command.directory
