@@ -46,7 +46,7 @@ class DialogueState(Struct):
     turns: list[AnswerTurn] = []
 
 
-class RowInProgress(Struct):
+class RowInProgress(Struct, gc=False):
     """A row in progress: its request, and what it has used up in this run.
 
     `number` is the place of its last request in the order of sending.

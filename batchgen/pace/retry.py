@@ -34,7 +34,7 @@ class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rate_limit_patience_s: Annotated[float, Meta(ge=0)] = 900.0
 
 
-class AttemptCounts(Struct):
+class AttemptCounts(Struct, gc=False):
     """What one row has used up so far: requests sent, those that count as attempts, seconds spent refused.
 
     `stale`: its one immediate retry on a new connection has been had. `shared`: the last failure was an outage that

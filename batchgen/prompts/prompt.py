@@ -76,6 +76,12 @@ class PromptTemplate:
         self._system = _template("system", settings.system, settings.system_file)
         self._user = _template("user", settings.user, settings.user_file)
         self._prompt = _template("prompt", settings.prompt, None)
+        constant = None if self._system is None else self._system.constant
+        self._leading: list[Message] = [] if constant is None else [{"role": "system", "content": constant}]
+        # Nearly all jobs have one template and at most a constant text before it, and are rendered without detours.
+        others = self._parameters or model_column is not None or settings.messages is not None
+        has_one = not others and (self._system is None or constant is not None)
+        self._only_user = self._user if has_one else None
         self._finish: Callable[[Prompt], Prompt] | None = None
         self._attach: tuple[str, Callable[[Any], tuple[Attachment, ...]]] | None = None
         self._asked: dict[str, str] = {}  # column → the key that asks for it
@@ -130,7 +136,10 @@ class PromptTemplate:
                 return Failure(FailureKind.PROMPT, Verdict.FAIL, values.problem)
             exact = values.exact
         try:
-            prompt = self._prompt_of(values, exact)
+            if self._only_user is None:
+                prompt = self._prompt_of(values, exact)
+            else:
+                prompt = Prompt([*self._leading, {"role": "user", "content": _filled(self._only_user, values)}])
         except PromptError as error:
             return Failure(FailureKind.PROMPT, Verdict.FAIL, str(error))
         if self._attach is not None:
@@ -184,8 +193,9 @@ class PromptTemplate:
             )
         )
         if self._system is not None and not (messages and messages[0]["role"] in ("system", "developer")):
-            system = self._system.constant or self._system.render(values)
-            if system is self._system.constant or not _is_blank(system):
+            if self._leading:
+                messages.insert(0, self._leading[0])
+            elif not _is_blank(system := self._system.render(values)):
                 messages.insert(0, {"role": "system", "content": system})
         if self._user is not None:
             messages.append({"role": "user", "content": _filled(self._user, values)})
@@ -230,7 +240,7 @@ def _template(key: str, text: str | None, path: str | None) -> Template | None:
 
 def _filled(template: Template, values: Mapping[str, Any]) -> str:
     text = template.render(values)
-    if _is_blank(text):
+    if not text or text.isspace():
         raise PromptError(f"{template.key}: the prompt is empty")
     return text
 

@@ -114,21 +114,31 @@ class RequestKeys:
         whole = before + messages[:-1] + self._encode(probe.messages[0]) + self._after
         self._limit, unusual = self._limit_of(None)
         self._has_plain = self._body(probe) == whole and not unusual
-        self._beginning = self._begin([])  # of the last prompt: most have the same messages but for their last one
+        self._beginning = _Beginning(
+            [], self._plain
+        )  # of the last prompt: most have the same but for their last message
 
     def _body(self, prompt: Prompt) -> bytes:
         return self._provider.build_request(prompt, stream=False).body
 
     def of(self, prompt: Prompt) -> bytes:
         """Return the bytes that two prompts share if, and only if for all practice, they are the same request."""
-        if self._has_plain and _is_plain(prompt):  # the same bytes, with half the work
-            beginning = self._beginning
-            before = prompt.messages[:-1]
-            if before != beginning.messages:
-                beginning = self._beginning = self._begin(before)
-            key = beginning.hashed.copy()
-            _feed(key, self._encode(prompt.messages[-1]) + self._after)
-            return key.digest() + self._limit
+        messages = prompt.messages
+        if (
+            self._has_plain
+            and messages
+            and prompt.model is None
+            and prompt.parameters is None
+            and prompt.text is None
+            and not prompt.attached
+            and type(messages[-1].get("content")) is str
+        ):  # the same bytes, with half the work
+            known, before = self._beginning, messages[:-1]
+            beginning = known if known.messages == before else self._begin(before)
+            if beginning is not None:
+                key = beginning.hashed.copy()
+                _feed(key, self._encode(messages[-1]) + self._after)
+                return key.digest() + self._limit
         key = self._base.copy()
         _feed(key, self._body(prompt))
         for attachment in prompt.attached:
@@ -137,12 +147,15 @@ class RequestKeys:
         key.update(unusual)
         return key.digest() + limit
 
-    def _begin(self, messages: Sequence[Message]) -> _Beginning:
-        """Return the hash of a body up to its last message, after these."""
+    def _begin(self, messages: Sequence[Message]) -> _Beginning | None:
+        """Return the hash of a body up to its last message, after these; None if not all of them are texts."""
+        if any(type(message.get("content")) is not str for message in messages):
+            return None
         hashed = self._plain.copy()
         if messages:
             _feed(hashed, self._encode(messages)[1:-1] + b",")
-        return _Beginning(messages, hashed)
+        self._beginning = _Beginning(messages, hashed)
+        return self._beginning
 
     @cached_property
     def before(self) -> RequestKeys:
@@ -182,23 +195,13 @@ def limit_in(key: bytes) -> int | None:
 def _feed(key: hashlib.blake2b, body: bytes) -> None:
     """Hash a body in pieces of less than 2,048 bytes: with more at once hashlib hands the interpreter to the other
     threads of the run, and the event loop waits until it gets it back."""
-    if len(body) <= _PIECE or len(body) > _LONG_BODY:
+    if len(body) > _LONG_BODY:
         key.update(body)
         return
-    for start in range(0, len(body), _PIECE):
-        key.update(body[start : start + _PIECE])
-
-
-def _is_plain(prompt: Prompt) -> bool:
-    """Whether a prompt is only messages of text, so that its request is the job's constant bytes around these."""
-    if prompt.model is not None or prompt.parameters is not None or prompt.text is not None or prompt.attached:
-        return False
-    if not prompt.messages:
-        return False
-    for message in prompt.messages:  # noqa: SIM110 (in half the time of `all`)
-        if type(message.get("content")) is not str:
-            return False
-    return True
+    key.update(body[:_PIECE])
+    if len(body) > _PIECE:
+        for start in range(_PIECE, len(body), _PIECE):
+            key.update(body[start : start + _PIECE])
 
 
 def _own_path(url: str) -> str:
