@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 from msgspec import Struct
 
-from batchgen.secret import Secrets
+from batchgen.secret import Secret, Secrets
 from batchgen.transport import failures
 from batchgen.transport.dial import Dialler
 from batchgen.transport.failures import failure
@@ -60,6 +60,7 @@ class FastTransport:
         self.notes = notes
         self._secrets = secrets
         self._secret_names = {header.name.lower() for header in secrets.headers}
+        self._secret_lines = Secret("".join(f"{header.name}: {header.reveal()}\r\n" for header in secrets.headers))
         self._prefix = f"{route.origin}/"
         self._connect_timeout_s = connect_timeout_s
         self._dialler = Dialler(route)
@@ -88,16 +89,21 @@ class FastTransport:
 
     async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
         """See `Transport.send`."""
-        if not request.url.startswith(self._prefix):
-            return self._failure(Broken(failures.FOREIGN))
+        head = self._heads.get(request.url)
         try:
-            data = self._bytes(request)
+            if head is None or head.headers is not request.headers:
+                if not request.url.startswith(self._prefix):
+                    return self._failure(Broken(failures.FOREIGN))
+                head = self._heads[request.url] = _Head(request.headers, self._head(request))
+            # Joined anew each time, so that no attribute holds a secret in plain text.
+            secret = self._secret_lines.reveal().encode("latin-1")
+            data = b"%b%bcontent-length: %d\r\n\r\n%b" % (head.text, secret, len(request.body), request.body)
         except ValueError as error:  # a header or URL no request can have
             return self._failure(Broken(failures.UNSENDABLE, str(error)))
         total_s, silence_s = (timeout_s * STREAM_FACTOR, timeout_s) if request.streamed else (timeout_s, math.inf)
-        connection = self._kept()
+        now_s = began_s = self._loop.time()
+        connection = self._kept(now_s)
         if connection is None:
-            began_s = self._loop.time()
             dialled = await self._dialler.connect(self._new_connection, min(self._connect_timeout_s, timeout_s))
             if isinstance(dialled, Broken):
                 if dialled.trouble is failures.OPEN_FILES:
@@ -106,12 +112,13 @@ class FastTransport:
                 return self._failure(dialled)
             connection = dialled
             self._open.add(connection)
-            total_s = max(0.0, total_s - (self._loop.time() - began_s))
+            now_s = self._loop.time()
+            total_s = max(0.0, total_s - (now_s - began_s))
         if self._closed:
             connection.end(Broken(failures.CLOSED_HERE))
             return self._failure(Broken(failures.CLOSED_HERE))
         reused = connection.reused
-        waiter = connection.ask(data, total_s, silence_s)
+        waiter = connection.ask(data, now_s, total_s, silence_s)
         del data  # the loop frees it once it is written, not when the answer comes
         try:
             outcome = await waiter
@@ -138,13 +145,12 @@ class FastTransport:
         if self._idle[0].idle_since_s < now_s - IDLE_S:
             self._close_idle(since_s=now_s - IDLE_S)
 
-    def _kept(self) -> Connection | None:
+    def _kept(self, now_s: float) -> Connection | None:
         """Return the connection that was used last, unless it has been idle so long that the server may be closing
         it."""
-        since_s = self._loop.time() - IDLE_S
         while self._idle:
             connection = self._idle.pop()
-            if connection.idle_since_s >= since_s and connection.usable:
+            if connection.idle_since_s >= now_s - IDLE_S and connection.usable:
                 return connection
             self._close(connection)
         return None
@@ -156,17 +162,6 @@ class FastTransport:
 
     def _close(self, connection: Connection) -> None:
         connection.end(Broken(failures.CLOSED))
-
-    def _bytes(self, request: Request) -> bytes:
-        """Return the bytes of a request. They are built anew each time, so that no attribute holds a secret in plain
-        text."""
-        head = self._heads.get(request.url)
-        if head is None or head.headers is not request.headers:
-            head = self._heads[request.url] = _Head(request.headers, self._head(request))
-        secret = b""
-        for header in self._secrets.headers:
-            secret += f"{header.name}: {header.reveal()}\r\n".encode("latin-1")
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head.text, secret, len(request.body), request.body)
 
     def _head(self, request: Request) -> bytes:
         """Return the lines of the head but secrets and length. Raises `ValueError` for a header that HTTP does not

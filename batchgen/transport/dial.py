@@ -132,7 +132,9 @@ class Dialler:
         lines = [f"CONNECT {host}:{self._port} HTTP/1.1", f"host: {host}:{self._port}", "user-agent: batchgen"]
         if self.proxy_login:
             lines.append(f"proxy-authorization: {self.proxy_login}")
-        reply = await connection.ask("\r\n".join([*lines, "", ""]).encode(), timeout_s)
+        reply = await connection.ask(
+            "\r\n".join([*lines, "", ""]).encode(), asyncio.get_running_loop().time(), timeout_s
+        )
         if isinstance(reply, Broken):
             return Broken(failures.PROXY, reply.detail or reply.trouble.code)
         if reply.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:

@@ -31,6 +31,7 @@ HEAD_CAP = 256 * 1024
 _KEPT = {name.encode(): name for name in KEPT_HEADERS}
 _LENGTHS = (b"content-length", b"transfer-encoding")
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_FINAL = 200  # statuses below are those of informational messages, which come before the reply
 
 
 class Broken(Struct, frozen=True):
@@ -69,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._rings_s = self._expires_s = self._heard_s = 0.0
         self._silence_s = math.inf
-        self._head_bytes = 0
+        self._head_bytes = self._status = 0
         self._headers: dict[str, str] = {}
         self._encoding = b"identity"
         self._body: list[bytes] = []
@@ -96,14 +97,15 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         return self._transport
 
-    def ask(self, request: bytes, total_s: float, silence_s: float = math.inf) -> asyncio.Future[Response | Broken]:
+    def ask(
+        self, request: bytes, now_s: float, total_s: float, silence_s: float = math.inf
+    ) -> asyncio.Future[Response | Broken]:
         """Send a request at the end of the loop's iteration; return a future, which always gets a result.
 
         `total_s` bounds the time until the reply is complete, `silence_s` the time without a byte of it.
         """
-        assert self._transport is not None
         waiter = self._waiter = self._loop.create_future()
-        now_s = self._heard_s = self._loop.time()
+        self._heard_s = now_s
         self._expires_s = now_s + total_s
         self._silence_s = silence_s
         if self._timer is None or now_s + total_s < self._rings_s or now_s + silence_s < self._rings_s:
@@ -111,7 +113,7 @@ class Connection(asyncio.Protocol):
         self._in_body = self._until_close = self._whole = self._keeps = self._surplus = False
         self._head_bytes = 0
         self._request = request
-        self._outbox.add(self._write)
+        self._outbox.add(self)
         return waiter
 
     def end(self, why: Broken) -> None:
@@ -193,17 +195,18 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in _KEPT:
+        kept = _KEPT.get(name)
+        if kept is not None:
             if value.isascii():  # no header that is used has other characters
-                self._headers.setdefault(_KEPT[name], value.decode())
+                self._headers.setdefault(kept, value.decode())
         elif name in _LENGTHS:
             self._until_close = False
         elif name == b"content-encoding":
             self._encoding = value.lower()
 
     def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status < HTTPStatus.OK:
+        status = self._status = self._parser.get_status_code()
+        if status < _FINAL:
             return
         self._in_body = True
         if self._tunnel:
@@ -243,7 +246,7 @@ class Connection(asyncio.Protocol):
 
     # Inside
 
-    def _write(self) -> None:
+    def write(self) -> None:
         """Write the request, unless the connection was closed since: a cancelled request is never sent."""
         request, self._request = self._request, None
         transport = self._transport
@@ -271,7 +274,7 @@ class Connection(asyncio.Protocol):
         body = self._body if self._stream is None else [self._stream.whole(), *self._body]
         self._stream = None
         whole = body[0] if len(body) == 1 else b"".join(body)
-        reply = Response(self._parser.get_status_code(), self._headers, whole)
+        reply = Response(self._status, self._headers, whole)
         self._body = []
         transport = self._transport
         if transport is not None and not self._tunnel:

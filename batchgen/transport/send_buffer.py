@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
+
+
+class Writes(Protocol):
+    """A connection with a request to write."""
+
+    def write(self) -> None:
+        """Write the request."""
 
 
 class Outbox:
@@ -16,16 +23,16 @@ class Outbox:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._writes: list[Callable[[], None]] = []
+        self._senders: list[Writes] = []
 
-    def add(self, write: Callable[[], None]) -> None:
-        """Have `write` called after the loop has read from its sockets once more."""
-        if not self._writes:
+    def add(self, sender: Writes) -> None:
+        """Have a sender write after the loop has read from its sockets once more."""
+        if not self._senders:
             # asyncio runs the callbacks of this iteration's reads after the first `call_soon`.
             self._loop.call_soon(self._loop.call_soon, self._flush)
-        self._writes.append(write)
+        self._senders.append(sender)
 
     def _flush(self) -> None:
-        writes, self._writes = self._writes, []
-        for write in writes:
-            write()
+        senders, self._senders = self._senders, []
+        for sender in senders:
+            sender.write()
