@@ -29,7 +29,7 @@ class Secret:
         self._short_signs = (value[:_SHORTEST_PIECE], _KEY_START, *_ESCAPES)
         self._signs = (*self._short_signs, *self._encoded)
         self._shortest_encoded = min(map(len, self._encoded), default=0)
-        self._escaped = re.compile("".join(map(_escaped, value)), re.DOTALL)
+        self._escaped: re.Pattern[str] | None = None  # hardly any text needs it, and it takes 5 ms to make
 
     def __repr__(self) -> str:
         return _MASK
@@ -58,6 +58,8 @@ class Secret:
         if len(self._value) >= _SHORTEST_LITERAL:
             text = text.replace(self._value, _MASK)
             if any(sign in text for sign in _ESCAPES):
+                if self._escaped is None:
+                    self._escaped = re.compile("".join(map(_escaped, self._value)), re.DOTALL)
                 text = self._escaped.sub(_MASK, text)
         for form in self._encoded:
             if form in text:
