@@ -18,6 +18,9 @@ LEAST_LIVE_S = 300.0
 CANCEL_SHARE, LIVE_SHARE = 0.25, 0.1
 """A short deadline leaves less time for both: so much of all of it, at the most."""
 
+LOOK_SHARE = 0.1
+"""So much of the time for live rows may go to a last look at the batches that have not ended."""
+
 
 class Deadline(Struct, frozen=True):
     """`at_s` is the hour to be met, None for none; `whole_s` the time that there was in all. `waits`: what is open then
@@ -41,6 +44,13 @@ class Deadline(Struct, frozen=True):
     def last_call_s(self, rows: int, rows_per_s: float | None = None) -> float | None:
         """Return when rows are asked live although their batches have not ended, cancelled as these are."""
         return None if self.at_s is None or self.waits else self.at_s - self.live_s(rows, rows_per_s)
+
+    def last_look_s(self, now_s: float, rows: int) -> float:
+        """Return how long a batch may be looked at once more before its rows are asked live."""
+        last_s = self.last_call_s(rows)
+        if self.at_s is None or last_s is None:
+            return 0.0
+        return max(0.0, last_s + LOOK_SHARE * (self.at_s - last_s) - now_s)
 
     def has_time(self, now_s: float, rows: int, batch_s: float) -> bool:
         """Whether another batch can be waited for that takes `batch_s`."""

@@ -42,7 +42,8 @@ PLANNED_AHEAD = 2
 """Files on disk that wait to be handed in before the feed waits too."""
 
 GATHER_S = 3600.0
-"""How long rows that came back wait for others before they are handed in again while other batches are open."""
+"""How long a file that is not full waits while other batches are open, for rows that come back from these and for the
+budget that they leave."""
 
 FEW_ROWS, FEW_SHARE, FEW_MOST = 10, 0.01, 1_000
 """A rest of no more rows than this, or this share of the run's, is asked live: it would take another day."""
@@ -247,15 +248,17 @@ class BatchEngine:
         return await self._staging.add(work, turns=turns) != "no budget"
 
     async def _hand_in_rest(self) -> None:
-        """Plan batches of files that are not full: at the end of the feed, when the budget has no room for more, and
-        when no other rows are to be waited for; or have a small rest asked live."""
+        """Plan batches of files that are not full, at the end of the feed and when nothing more is to be waited for; or
+        have a small rest asked live."""
         staging = self._staging
         if not staging.rows or not (self._drained or self._kept_back):
             return
         open_ones = bool(self._tools.table.unfinished)
         now_s = self._times.clock()
-        first = not self._sealed_at_end and not staging.all_returned
-        gathered = (staging.oldest_s or now_s) + GATHER_S <= now_s
+        first = self._drained and not self._sealed_at_end and not staging.all_returned
+        gathered = (staging.oldest_s or now_s) + GATHER_S <= now_s or not self._deadline.has_time(
+            now_s + GATHER_S, staging.rows, self._watching.longest_s
+        )
         if not (first or not open_ones or gathered or self._mode == "detach"):
             return
         self._sealed_at_end = self._drained

@@ -11,7 +11,7 @@ from batchgen.engine.batches.deadline import Deadline
 from batchgen.engine.batches.live_rows import LiveRows
 from batchgen.engine.batches.returning import work_of
 from batchgen.engine.batches.strays import without_strays
-from batchgen.engine.batches.tools import RowPlaces, Tools
+from batchgen.engine.batches.tools import LOOK_TIMEOUT_S, RowPlaces, Tools
 from batchgen.engine.batches.watching import Watching
 from batchgen.engine.work import RowInProgress
 from batchgen.storage.batch_files import StagedRows
@@ -43,9 +43,19 @@ class TurningLive:
             elif record.state == "open" and not record.cancelled:
                 self._tools.tell(f"The deadline is near: batch {record.number} is cancelled, its rest is asked live.")
                 await self._watching.cancel(record)
-            elif now_s >= last_s:
+            elif now_s >= last_s and not await self._has_ended(record, rows):
                 self._tools.tell(f"Batch {record.number} has not ended in time: its rows are asked live.")
+                record = self._tools.table.records[record.number]
                 await self.ask(record, "it had not ended by the deadline", counts=True)
+
+    async def _has_ended(self, record: BatchRecord, rows: int) -> bool:
+        """Look once more at a batch whose rows are paid twice if they are asked live, as the last look may be minutes
+        ago; return whether it has ended and is collected."""
+        left_s = self._deadline.last_look_s(self._tools.times.clock(), rows)
+        if record.state not in ("open", "ended") or not left_s:
+            return False
+        await self._watching.look(record, min(left_s, LOOK_TIMEOUT_S))
+        return not self._tools.table.records[record.number].unfinished
 
     async def ask(self, record: BatchRecord, reason: str, *, counts: bool) -> None:
         """Have the rows of a batch asked live. `counts`: it may be billed for them too."""

@@ -50,11 +50,11 @@ class Watching:
             self._due.put(record.number, self._tools.settings.poll_s - age_s if fresh else 0.0)
         return self._due.of(record.number)
 
-    async def look(self, record: BatchRecord) -> bool:
+    async def look(self, record: BatchRecord, timeout_s: float = LOOK_TIMEOUT_S) -> bool:
         """Look at a batch, and collect it if it has ended; return whether it was collected."""
         tools = self._tools.at(record)
         assert record.id is not None
-        response = await tools.call(tools.api.retrieve(record.id), LOOK_TIMEOUT_S)
+        response = await tools.call(tools.api.retrieve(record.id), timeout_s)
         found = response if isinstance(response, Failure) else tools.api.read_batch(response)
         if isinstance(found, BatchError):
             found = Failure(found.kind, Verdict.RETRY, found.message)

@@ -118,6 +118,19 @@ def test_a_budget_is_never_passed(job, tmp_path, monkeypatch):
     assert 0 < small.cost <= 0.001
 
 
+@pytest.mark.parametrize("sigma", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_tight_budget_makes_no_more_files_than_needed(job, tmp_path, monkeypatch, sigma):
+    """What one batch leaves of the budget waits for what the others leave, until a file is full."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=sigma)
+    done = vendor.run(job(150, batch={"poll_s": 60, "rows": 10}, limits={"budget": 0.025}))
+    assert (done.state, done.succeeded) == ("complete", 150)
+    assert len(done.batches) <= 18  # of 15 that are full; 24 where each ended batch made a file at once
+    hurried = VirtualVendor(tmp_path / "b", monkeypatch, batch_sigma=sigma)
+    table = {"batch": {"poll_s": 60, "rows": 10, "deadline": "20h"}, "limits": {"budget": 0.025}}
+    done = hurried.run(job(150, name="hurried", **table))
+    assert (done.succeeded, hurried.hours <= 20) == (150, True), done.error
+
+
 def test_reservations_of_open_batches_survive(job, tmp_path, monkeypatch):
     """A run that goes on counts what waits at the vendor against its budget."""
     vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0)
