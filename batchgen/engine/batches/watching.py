@@ -198,7 +198,7 @@ class Watching:
         if not record.cancelled:
             record = msgspec.structs.replace(record, cancelled=True)
             await tools.table.put(record)
-        response = await tools.call(tools.api.cancel(batch_id))
+        response = await tools.call(tools.api.cancel(batch_id), LOOK_TIMEOUT_S)
         self.trouble = response if isinstance(response, Failure) else tools.api.refusal(response)
         self._pause.pop(record.number, None)
         self._due.put(record.number, min(tools.settings.poll_s, 60.0))

@@ -1,8 +1,10 @@
 """The hour that a run has to be done by, in virtual time."""
 
+import json
 import random
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from batchgen.engine.batches.deadline import Deadline
@@ -56,3 +58,40 @@ def test_times_of_a_short_deadline():
     assert 0 < whole.cancel_s(10) < whole.last_call_s(10) < 1000
     assert Deadline(None).cancel_s(10) is None
     assert Deadline(1000.0, 1000.0, waits=True).cancel_s(10) is None
+
+
+def test_a_batch_that_has_just_ended_is_not_asked_live(job, tmp_path, monkeypatch):
+    """It took most of a quarter of an hour to be cancelled, and nobody had looked for minutes: what it has done is
+    delivered, only the rest is asked."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, batch_hours=6)
+    cancelled_s = []
+    made = vendor.behaviour.reply
+
+    def slow(request, now_s):
+        reply = made(request, now_s)
+        if "/cancel" in request.target and not cancelled_s:
+            cancelled_s.append(now_s)
+        if cancelled_s and now_s < cancelled_s[0] + 880 and request.method == "GET" and b'"batch"' in reply.body:
+            shown = json.loads(reply.body)
+            shown |= {"status": "cancelling", "output_file_id": None, "error_file_id": None}
+            return msgspec.structs.replace(reply, body=json.dumps(shown).encode())
+        return reply
+
+    vendor.behaviour.reply = slow
+    done = vendor.run(job(30, batch={"rows": 10, "poll_s": 60, "deadline": "5h"}))
+    assert (done.state, done.succeeded) == ("complete", 30)
+    assert vendor.hours <= 5
+    assert done.possibly_billed.requests == 0
+    bought = vendor.books()["billed_lanes"]["batch"]["requests"]
+    assert bought > 10
+    assert bought + Live.asked == 30
+
+
+def test_a_last_look_has_its_share_of_the_time_for_live_rows():
+    """However many batches there are, and however short the deadline."""
+    whole = Deadline(10_000.0, 10_000.0)
+    last_s = whole.last_call_s(10)
+    assert whole.last_look_s(last_s, 10) == pytest.approx(30.0)
+    assert whole.last_look_s(last_s + 31, 10) == 0
+    assert Deadline(100.0, 100.0).last_look_s(90.0, 10) == pytest.approx(1.0)
+    assert Deadline(None).last_look_s(5.0, 10) == 0
