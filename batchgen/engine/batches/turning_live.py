@@ -45,8 +45,9 @@ class TurningLive:
                 await self._watching.cancel(record)
             elif now_s >= last_s and not await self._has_ended(record, rows):
                 self._tools.tell(f"Batch {record.number} has not ended in time: its rows are asked live.")
-                record = self._tools.table.records[record.number]
-                await self.ask(record, "it had not ended by the deadline", counts=True)
+                await self.ask(
+                    self._tools.table.records[record.number], "it had not ended by the deadline", counts=True
+                )
 
     async def _has_ended(self, record: BatchRecord, rows: int) -> bool:
         """Look once more at a batch whose rows are paid twice if they are asked live, as the last look may be minutes
