@@ -5,14 +5,13 @@ A permit is held during one attempt only; a row that waits holds none.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from decimal import Decimal
 
 import msgspec
 
-from batchgen.engine.endpoints import EndpointJudge, Site
+from batchgen.engine.endpoints import NEVER_S, EndpointJudge, Site
 from batchgen.engine.provider_health import ProviderHealth
 from batchgen.engine.request_memory import RequestMemory
 from batchgen.engine.row_result import RowResults
@@ -33,7 +32,7 @@ FILES_KEPT = 8
 
 
 LANE_FULL_S = 60.0
-"""How long all rows are asked live after a full lane has refused one, if the job says so (`model.lane_fallback`)."""
+"""How long rows are asked live at an endpoint whose lane was full, if the job says so (`model.lane_fallback`)."""
 
 
 class Attempts:
@@ -66,8 +65,7 @@ class Attempts:
         self._patience_s = retry.rate_limit_patience_s
         self._max_attempts = retry.max_attempts
         self._note = note
-        self._short_of_files = self._noted_usage = self._noted_lane = False
-        self._lane_full_until_s = -math.inf
+        self._short_of_files = self._noted_usage = False
         self.memory = RequestMemory()
         self.replies = sites[0].transport.room
         self.refused = self.retried = 0
@@ -86,7 +84,7 @@ class Attempts:
                 if isinstance(loaded, Failure):
                     return loaded
                 row.prompt = loaded
-            row.live = requests.live is not None and self._clock() < self._lane_full_until_s
+            row.live = self._asks_live(site)
             request = row.request = requests.build(row.prompt, live=row.live)
             self.memory.weigh(row, len(request.body))
         held, ticket = None, None
@@ -106,6 +104,7 @@ class Attempts:
                 row.endpoint = ticket.endpoint
                 site = self._sites[row.endpoint]
                 requests = site.requests
+                row.live = self._asks_live(site)
                 request = row.request = requests.build(row.prompt, live=row.live)
             if waited and not request.streamed and requests.streams(row.prompt):  # learnt meanwhile
                 request = row.request = requests.build(row.prompt, live=row.live)
@@ -134,7 +133,7 @@ class Attempts:
             else:
                 row.large = len(response.body) > SMALL_BYTES
                 outcome = requests.read(request, response)
-                lane_full = requests.live is not None and self._is_lane_full(row, outcome)
+                lane_full = requests.live is not None and self._is_lane_full(row, site, outcome)
         finally:
             health.returned(number)
             row.tally.asked_s = self._limiter.settle(
@@ -232,22 +231,26 @@ class Attempts:
                 "cost stays empty. Give its factor as service_tiers of the model in a price file (pricing.file)."
             )
 
-    def _is_lane_full(self, row: RowInProgress, outcome: Outcome) -> bool:
-        """Whether the lane refused the row for want of room, and the job wants it asked live: so are all rows then, for
-        a while. That tells nothing of how fast the ordinary calls may be sent.
+    def _asks_live(self, site: Site) -> bool:
+        """Whether an endpoint's lane was full a moment ago, and the job wants its rows asked live meanwhile."""
+        return site.requests.live is not None and self._clock() < site.lane_full_until_s
+
+    def _is_lane_full(self, row: RowInProgress, site: Site, outcome: Outcome) -> bool:
+        """Whether the lane refused the row for want of room, and the job wants it asked live: so are all rows of that
+        endpoint then, for a while. That tells nothing of how fast the ordinary calls may be sent.
         """
         if row.live or not isinstance(outcome, Failure):
             return False
         if outcome.throttle is not Throttle.OVERLOAD or outcome.verdict is not Verdict.WAIT:
             return False
         row.request = None
-        self._lane_full_until_s = self._clock() + LANE_FULL_S
-        if not self._noted_lane:
-            self._noted_lane = True
+        if site.lane_full_until_s == NEVER_S:
+            where = "" if site.name is None else f" at {site.name}"
             self._note(
-                "The lane is full: rows are asked live, at the full price (model.lane_fallback); the lane is tried "
-                f"again every {LANE_FULL_S:.0f} s."
+                f"The lane is full{where}: rows are asked live there, at the full price (model.lane_fallback); the "
+                f"lane is tried again every {LANE_FULL_S:.0f} s."
             )
+        site.lane_full_until_s = self._clock() + LANE_FULL_S
         return True
 
     def _wait_for_files(self, row: RowInProgress, failure: Failure) -> None:

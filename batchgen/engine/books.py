@@ -181,14 +181,23 @@ class Books:
         """Return the figures of the endpoints with what prices and bills go by, and after them those that an earlier
         session had besides."""
         found = []
-        for site, one in zip(self._parts.sites, figures, strict=True):
-            settings = site.job.model
-            told = {"model": site.model, "api_key_env": settings.api_key_env or "", "region": site.price_of.region}
+        own = self._parts.job.model.endpoints
+        for site, settings, one in zip(self._parts.sites, own, figures, strict=True):
+            told = {
+                "model": site.model,
+                "api_key_env": site.job.model.api_key_env or "",
+                "region": site.price_of.region,
+                "lane": settings.lane or "",
+                "provider": settings.provider or "",
+            }
             found.append({**one, **told})
         names = {one["endpoint"] for one in found}
         before = self._directory.state.summary.endpoints if self._directory.state is not None else ()
         return found + [
-            {**unused_figures(one.endpoint), "model": one.model, "api_key_env": one.api_key_env, "region": one.region}
+            {
+                **unused_figures(one.endpoint),
+                **{name: getattr(one, name) for name in ("model", "api_key_env", "region", "lane", "provider")},
+            }
             for one in before
             if one.endpoint not in names
         ]

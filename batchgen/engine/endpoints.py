@@ -7,6 +7,7 @@ never stop a run while another can take requests; the last one is judged as the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -34,6 +35,9 @@ OUT_S, LONGEST_OUT_S = 60.0, 900.0
 DOUBT_S = 5.0
 """How long an endpoint gets no new rows after it refused one, if the row is not answered elsewhere before."""
 
+NEVER_S = -math.inf
+"""The time of what has not happened."""
+
 DOWN_SAID_S = 3.0
 """After so many seconds of failures an endpoint is said to be down."""
 
@@ -42,7 +46,8 @@ class Site(Struct, eq=False):
     """One endpoint: how it is asked, and over which connections. `name` is None where it is the only one.
 
     The counts are those of this process: requests sent, rate-limited answers, other failures, and requests without an
-    answer that may have been billed.
+    answer that may have been billed. Until `lane_full_until_s` rows are asked in the ordinary way, where the job wants
+    that of a full lane; at `live_price` then, else at `price`, which only have to be comparable.
     """
 
     requests: ModelRequests
@@ -58,6 +63,9 @@ class Site(Struct, eq=False):
     out: str | None = None
     down_s: float | None = None
     said_down: bool = False
+    lane_full_until_s: float = NEVER_S
+    price: float = 0.0
+    live_price: float = 0.0
 
 
 class DearestCase(WorstCase):
@@ -199,8 +207,12 @@ class EndpointJudge:
         return f"HTTP {failure.http_status}: {self._shown(failure.message).rstrip('.')}."
 
     def look(self, now_s: float) -> None:
-        """Say when an endpoint fails every request, and when it answers again; called from time to time."""
+        """Say when an endpoint fails every request, and when it answers again; called from time to time.
+
+        One whose lane is full has the ordinary price meanwhile.
+        """
         for place, site in enumerate(self._sites):
+            self._pool.reprice(place, site.live_price if now_s < site.lane_full_until_s else site.price)
             if not site.pacer.is_down:
                 if site.said_down:
                     self._note(f"Endpoint {site.name} answers again.")

@@ -19,6 +19,7 @@ from batchgen.engine.provider_health import ProviderHealth
 from batchgen.engine.workers import Workers
 from batchgen.errors import StoppedError
 from batchgen.job.endpoint_settings import EndpointSettings
+from batchgen.job.requests import RequestParts
 from batchgen.job.settings import LimitSettings
 from batchgen.money.reservation import Reservations
 from batchgen.money.worst_case import WorstCase
@@ -101,14 +102,16 @@ class OnlineEngine:
 
     def _pool(self) -> PacerPool:
         """Return the gate of several endpoints, which knows what they cost."""
-        prices = [one.price_of(one.model) for one in self._asked]
-        known = [None if price is None else price.tier(0).input + price.tier(0).output for price in prices]
-        dearest = max((price for price in known if price is not None), default=Decimal(0))
+        known = [_list_prices(one) for one in self._asked]
+        dearest = max((price for pair in known if pair is not None for price in pair), default=Decimal(0))
+        for site, pair in zip(self._sites, known, strict=True):
+            in_lane, live = pair or (dearest, dearest)
+            site.price, site.live_price = float(in_lane), float(live)
         settings = self._parts.requests.job.model.endpoints
         return PacerPool(
             [
-                PooledEndpoint(site.name or "", site.pacer, float(dearest if price is None else price), endpoint.weight)
-                for site, price, endpoint in zip(self._sites, known, settings, strict=True)
+                PooledEndpoint(site.name or "", site.pacer, site.price, endpoint.weight)
+                for site, endpoint in zip(self._sites, settings, strict=True)
             ],
             Limits(concurrency=self._workers_wanted(), timeout_s=self._limits.timeout_s),
         )
@@ -234,3 +237,16 @@ class OnlineEngine:
             now_s = time.monotonic()
             self._pace.add(self._pacer.snapshot(now_s))
             await anyio.sleep(self._pace.interval_s(now_s))
+
+
+def _list_prices(parts: RequestParts) -> tuple[Decimal, Decimal] | None:
+    """Return what a token in and one out cost at an endpoint, in its lane and live; None where the model has no price.
+
+    In the lane of batches only those rows come here that are asked live.
+    """
+    price = parts.price_of(parts.model)
+    if price is None:
+        return None
+    called = parts.lane is not None and parts.lane.batch is None
+    in_lane = (parts.price_of.in_lane(parts.model, parts.job.model.lane) if called else None) or price
+    return in_lane.tier(0).input + in_lane.tier(0).output, price.tier(0).input + price.tier(0).output

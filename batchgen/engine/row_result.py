@@ -57,11 +57,11 @@ class RowResults:
         if usage is None:
             return None
         if row.priced is None or row.priced[0] is not usage:
-            model, price_of = self._model, self._price_of
+            model, price_of, tier = self._model, self._price_of, self._service_tier
             if self._sites:
                 site = self._sites[row.endpoint]
-                model, price_of = site.model, site.price_of
-            row.priced = usage, self._priced(row.prompt.model or model, price_of, outcome, usage)
+                model, price_of, tier = site.model, site.price_of, site.service_tier
+            row.priced = usage, self._priced(row.prompt.model or model, tier, price_of, outcome, usage)
         return row.priced[1]
 
     def has_price(self, outcome: Outcome) -> bool:
@@ -69,7 +69,12 @@ class RowResults:
         return self._price_of(outcome.model or self._model) is not None or self._price_of(self._model) is not None
 
     def _priced(
-        self, asked: str, price_of: Callable[[str], ModelPrice | None], outcome: Outcome, usage: Usage
+        self,
+        asked: str,
+        tier: str | None,
+        price_of: Callable[[str], ModelPrice | None],
+        outcome: Outcome,
+        usage: Usage,
     ) -> Cost | None:
         price = None if outcome.model is None or outcome.model == asked else price_of(outcome.model)
         price = price or price_of(asked)
@@ -84,7 +89,7 @@ class RowResults:
         thinking = True if outcome.reasoning else None
         if outcome.service_tier in (None, BATCH):
             return price.cost(usage, thinking=thinking)
-        factor = price.service_factor(self._service_tier, outcome.service_tier)
+        factor = price.service_factor(tier, outcome.service_tier)
         return None if factor is None else price.cost(usage, thinking=thinking, factor=factor)
 
     def _in_batches(self, price: ModelPrice) -> ModelPrice | None:

@@ -70,12 +70,11 @@ async def run_job(
     the answers of earlier runs; it is called in a thread.
     """
     books = Books(parts, scan.rows, directory)
-    tier = parts.parameters.get("service_tier")
     results = RowResults(
         parts.model,
         parts.price_of,
         Masker(parts.secrets),
-        service_tier=tier if isinstance(tier, str) else None,
+        service_tier=parts.service_tier,
         endpoints=parts if parts.sites else None,
     )
     batches = await anyio.to_thread.run_sync(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from batchgen.errors import JobError
+from batchgen.job.endpoint_settings import with_provider
 from batchgen.job.settings import JOB_TABLES, Job, load_job
 
 SHORT = {
@@ -109,8 +110,8 @@ def schema_text(schema: Any) -> str:
 
 
 def _choose_provider(table: dict[str, Any]) -> None:
-    """Fill in `model.provider` where an address or the model's name tells it."""
-    model = table.get("model")
+    """Fill in `model.provider` where an address or the model's name tells it, and endpoints do not."""
+    model = with_provider(table).get("model")
     if not isinstance(model, dict) or model.get("provider") is not None:
         return
     name = str(model.get("name", "")).lower()

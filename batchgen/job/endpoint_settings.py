@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta, Struct, structs
@@ -16,10 +16,10 @@ _Positive = Annotated[float, Meta(gt=0)]
 class EndpointSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One of `[[model.endpoints]]`. What it leaves out is as in `[model]`, `[limits]` and `[pricing]`.
 
-    `provider` is another wire format than the job's, then with that provider's address and key variable unless it gives
-    its own. `name` is the model's name there; `region` is that of its prices. Endpoints with the same `account`
-    (several keys of one account) share one limit. `weight` divides the requests among endpoints of the same price; one
-    of weight 0 is a spare, asked only while no other answers.
+    `provider` is another than the job's, then with that provider's address and key variable unless it gives its own;
+    where each endpoint names one, the job's may be left out. `name` is the model's name there; `region` is that of its
+    prices. Endpoints with the same `account` (several keys of one account) share one limit. `weight` divides the
+    requests among endpoints of the same price; one of weight 0 is a spare, asked only while no other answers.
     """
 
     provider: str | None = None
@@ -34,6 +34,23 @@ class EndpointSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     requests_per_minute: _Positive | None = None
     tokens_per_minute: _Positive | None = None
     concurrency: Annotated[int, Meta(ge=1)] | None = None
+
+
+def with_provider(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a job's table with `model.provider`, which is the first endpoint's where only the endpoints name theirs.
+
+    Raises `JobError` if one of them does not.
+    """
+    model = table.get("model")
+    if not isinstance(model, Mapping) or "provider" in model or not isinstance(model.get("endpoints"), list):
+        return table
+    named = [one.get("provider") if isinstance(one, Mapping) else None for one in model["endpoints"]]
+    if not any(named):
+        return table
+    without = [number for number, name in enumerate(named, 1) if not name]
+    if without:
+        raise JobError(f"model.provider is missing, and model.endpoints, number {without[0]}, has none of its own.")
+    return {**table, "model": {**model, "provider": named[0]}}
 
 
 def endpoint_jobs(job: _Job) -> list[_Job]:

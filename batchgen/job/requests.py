@@ -85,12 +85,16 @@ class RequestParts(Struct, frozen=True, kw_only=True):
         given = self.job.model.parameters
         return given if self.lane is None else {**given, **self.lane.fields}
 
-    def live_provider(self) -> Provider | None:
-        """Return what asks a row in the ordinary way that its lane did not answer; None if the job does not want it.
+    @property
+    def service_tier(self) -> str | None:
+        """The class of service that the job or its lane asks for; None if neither names one."""
+        tier = self.parameters.get("service_tier")
+        return tier if isinstance(tier, str) else None
 
-        In the lane of batches the requests have the form of ordinary calls already.
-        """
-        if self.job.model.lane_fallback is None:
+    def live_provider(self) -> Provider | None:
+        """Return what asks a row in the ordinary way that its lane refused; None if the job does not want that, or the
+        lane refuses none."""
+        if self.job.model.lane_fallback is None or self.lane is None or not self.lane.may_refuse:
             return None
         return open_provider(self.job.model.provider, self.keys.settings)
 

@@ -22,7 +22,7 @@ from batchgen.attachments.settings import AttachSettings
 from batchgen.errors import JobError
 from batchgen.files.nearest import did_you_mean
 from batchgen.job.batch_settings import BatchSettings, check_batch
-from batchgen.job.endpoint_settings import EndpointSettings, check_endpoints, endpoint_jobs
+from batchgen.job.endpoint_settings import EndpointSettings, check_endpoints, endpoint_jobs, with_provider
 from batchgen.job.engine_settings import EngineSettings
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.export import job_table, job_toml
@@ -214,12 +214,17 @@ def parse_job(table: Mapping[str, Any], where: str) -> Job:
     """Turn a decoded job table into a `Job`; `where` names it in errors."""
     _refuse_unknown(table, Job, "", where)
     try:
+        table = with_provider(table)
+    except JobError as error:
+        raise JobError(f"{where}: {error}") from None
+    try:
         job = msgspec.convert(table, Job, strict=True)
     except msgspec.ValidationError as error:
         raise JobError(f"{where}: {reworded(str(error), Job)}.") from error
     refuse_addresses(table, where)
     try:
-        wire_of(job.model.provider)
+        for one in (job, *endpoint_jobs(job)):
+            wire_of(one.model.provider)
         job = _in_lane(job, table)
     except JobError as error:
         raise JobError(f"{where}: {error}") from None
@@ -244,7 +249,7 @@ def _in_lane(job: Job, table: Mapping[str, Any]) -> Job:
     for one in (None, *lanes):
         terms = None if one is None else one.batch
         check_batch(job.batch, None if terms is None else terms.limits, job.model.provider)
-    if job.model.lane_fallback is not None and not (lane is not None and lane.may_refuse):
+    if job.model.lane_fallback is not None and not any(one is not None and one.may_refuse for one in lanes):
         raise JobError(
             f"model.lane_fallback is for a lane that refuses requests while it is full; {job.model.lane} does not."
         )

@@ -133,6 +133,12 @@ class PacerPool:
         """Whether another endpoint than the one at `place` can take requests."""
         return any(endpoint.usable for endpoint in self.endpoints if self._place[id(endpoint)] != place)
 
+    def reprice(self, place: int, price: float) -> None:
+        """Have an endpoint asked by another price from now on."""
+        if self.endpoints[place].price != price:
+            self.endpoints[place].price = price
+            self._by_price.sort(key=lambda endpoint: endpoint.price)
+
     def change(self, limits: Limits) -> None:
         """Bound all endpoints together by other limits; those of each are changed at its pacer."""
         self.limits = limits

@@ -22,9 +22,9 @@ from batchgen.money.prices import ModelPrice, Price
 from batchgen.providers import VENDORS
 from batchgen.report.accumulate import part_batches
 from batchgen.report.lanes import LanesOfRun
-from batchgen.report.new_prices import prices_of_run, with_changes
+from batchgen.report.new_prices import RunPrices, with_changes
 from batchgen.results.committed import Committed
-from batchgen.storage.run_state import RunState, read_state
+from batchgen.storage.run_state import EndpointShown, RunState, read_state
 
 INPUT, CACHED, OUTPUT, THINKING, UNDIVIDED = "input", "cached input", "output", "thinking", "undivided"
 DIRECTIONS = (INPUT, CACHED, OUTPUT, THINKING, UNDIVIDED)
@@ -129,21 +129,13 @@ class _Run:
         own = state.settings.get("pricing.file")
         if prices is None and own and Path(str(own)).is_file():
             prices = Path(str(own))
-        provider = VENDORS.get(str(settings.get("model.provider")))
-        self._asked = str(settings.get("model.name") or "")
+        self._provider = str(settings.get("model.provider"))
+        provider = VENDORS.get(self._provider)
         self._key = str(settings.get("model.api_key_env") or (provider.api_key_env if provider is not None else ""))
         self._workspace = str(settings.get("model.workspace") or "")
         self._lanes = LanesOfRun(state)
-        self._sites = {one.endpoint: one for one in state.summary.endpoints}
-        regions = {one.region for one in self._sites.values()} | {""}
-        also = {one.model for one in self._sites.values()}
-        self._prices = {
-            (lane, region): prices_of_run(
-                prices, {**settings, "pricing.region": region} if region else settings, lane, also=also
-            )
-            for lane in self._lanes.names
-            for region in regions
-        }
+        self._prices = RunPrices(prices, state, self._lanes, changed)
+        self._sites = self._prices.sites
         self._rows = 0
 
     def __iter__(self) -> Iterator[CostLine]:
@@ -184,7 +176,7 @@ class _Run:
                 "day": days.cast(pa.string()),
                 "model": model,
                 "endpoint": site,
-                "lane": self._lanes.of(batch["finished_at"]),
+                "lane": self._lanes.of(batch["finished_at"], site),
                 "tier": tier,
                 "thought": pc.greater(thinking, 0),
                 "told": told,
@@ -205,23 +197,23 @@ class _Run:
 
     def _models(self, batch: pa.Table, site: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
         """Return the model that each row was asked for; where rows named theirs, the one that answered."""
-        if not self._asked:
+        if not self._prices.asked:
             return pc.fill_null(batch["model"], "")
-        model = pa.array([self._asked] * batch.num_rows)
-        for name, one in self._sites.items():
-            if one.model and one.model != self._asked:
-                model = pc.if_else(pc.equal(site, name), one.model, model)
+        model = pa.array([self._prices.asked] * batch.num_rows)
+        for name in self._sites:
+            if (own := self._prices.model(name)) != self._prices.asked:
+                model = pc.if_else(pc.equal(site, name), own, model)
         return model
 
     def _bounds(self, models: Sequence[str]) -> list[int]:
-        found = (prices(model) for prices in self._prices.values() for model in models)
+        found = (prices(model) for prices in self._prices.all() for model in models)
         prices = [price for price in found if price is not None]
         return sorted({tier.up_to for price in prices for tier in price.tiers if tier.up_to is not None})
 
     def _lines(self, group: Mapping[str, Any]) -> Iterator[CostLine]:
         model = group["model"]
         site = self._sites.get(group["endpoint"])
-        prices = self._prices[group["lane"], site.region if site is not None else ""]
+        prices = self._prices.at(group["endpoint"], group["lane"])
         price = prices(model) if model else None
         tokens = {
             INPUT: group["input_tokens_sum"] - group["cached_sum"],
@@ -238,7 +230,7 @@ class _Run:
                     str(group["day"] or "unknown"),
                     model or "unknown",
                     group["endpoint"],
-                    self._key if site is None else site.api_key_env or self._key,
+                    self._key if site is None else self._key_of(site),
                     self._workspace,
                     group["lane"],
                     direction,
@@ -247,6 +239,11 @@ class _Run:
                     currency,
                     self._state.simulated,
                 )
+
+    def _key_of(self, site: EndpointShown) -> str:
+        """Return the variable of an endpoint's key: its own, its own provider's, or the job's."""
+        other = VENDORS.get(site.provider) if site.provider != self._provider else None
+        return site.api_key_env or (self._key if other is None else other.api_key_env)
 
     def _costs(
         self, group: Mapping[str, Any], price: ModelPrice | None, tokens: Mapping[str, int], stored: Decimal | None

@@ -1,4 +1,5 @@
-"""In which lane the rows of a run were asked: `run.json` keeps the lane of each session, and rows their time."""
+"""In which lane the rows of a run were asked: `run.json` has the lane of each session, and that of an endpoint with its
+own; rows have their time and endpoint."""
 
 from __future__ import annotations
 
@@ -25,14 +26,17 @@ class LanesOfRun:
             for moment, lane, before in zip(began, lanes, [first, *lanes], strict=False)
             if lane != before
         ]
-        self.names = {first, *(lane for _, lane in self._changes)}
+        self._own = {one.endpoint: one.lane for one in state.summary.endpoints if one.lane}
+        self.names = {first, *(lane for _, lane in self._changes), *self._own.values()}
 
-    def of(self, finished_at: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Return the lane of each row, by the time at which it was finished."""
+    def of(self, finished_at: pa.ChunkedArray, endpoint: pa.Array | pa.ChunkedArray | None = None) -> pa.ChunkedArray:
+        """Return the lane of each row, by the time at which it was finished and by the endpoint that answered."""
         found = pa.chunked_array([pa.array([self._first] * len(finished_at), pa.string())])
         for moment, lane in self._changes:
             later = pc.fill_null(pc.greater_equal(finished_at, pa.scalar(moment, finished_at.type)), False)
             found = pc.if_else(later, lane, found)
+        for name, lane in self._own.items() if endpoint is not None else ():
+            found = pc.if_else(pc.fill_null(pc.equal(endpoint, name), False), lane, found)
         return found
 
 

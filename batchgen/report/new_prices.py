@@ -17,6 +17,7 @@ from batchgen.providers import VENDORS
 from batchgen.providers.lane import LIVE
 from batchgen.providers.vendors import region_of
 from batchgen.report.lanes import LanesOfRun
+from batchgen.storage.run_state import RunState
 from batchgen.values import Usage
 
 _PLACES = Decimal("1e-12")
@@ -71,25 +72,61 @@ def with_changes(settings: Mapping[str, Any], changed: Mapping[str, Any] | None)
     return {**kept, **changed}
 
 
-class NewPrices:
-    """Prices rows by the model that was asked, in the region of the run; where rows named theirs, by what answered.
+class RunPrices:
+    """What the rows of a run were asked for, and at which prices, by the endpoint that answered and by the lane.
 
-    `settings` are those of `run.json`, `lanes` those in which its rows were asked.
+    `file` and `changed` are as for `prices_of_run` and `with_changes`; a region in `changed` is that of all endpoints.
+    Rows whose endpoint is unknown or "" are those of a job with one. Raises `JobError`.
+    """
+
+    def __init__(
+        self, file: Path | None, state: RunState, lanes: LanesOfRun, changed: Mapping[str, Any] | None
+    ) -> None:
+        settings = with_changes(state.settings, changed)
+        self.asked = str(settings.get("model.name") or "")
+        self.sites = {one.endpoint: one for one in state.summary.endpoints}
+        self._regions = {} if "pricing.region" in (changed or {}) else {n: one.region for n, one in self.sites.items()}
+        also = {one.model for one in self.sites.values()}
+        self._prices = {
+            (lane, region): prices_of_run(
+                file, {**settings, "pricing.region": region} if region else settings, lane, also=also
+            )
+            for lane in lanes.names
+            for region in {"", *self._regions.values()}
+        }
+
+    def model(self, endpoint: str) -> str:
+        """Return the model that rows were asked for at an endpoint; empty where each row named its own."""
+        site = self.sites.get(endpoint)
+        return site.model or self.asked if site is not None and self.asked else self.asked
+
+    def at(self, endpoint: str, lane: str) -> JobPrices:
+        """Return the prices at an endpoint in a lane."""
+        return self._prices[lane, self._regions.get(endpoint, "")]
+
+    def all(self) -> Collection[JobPrices]:
+        """Return the prices of all endpoints and lanes."""
+        return self._prices.values()
+
+
+class NewPrices:
+    """Prices rows by the model that was asked, in the region where it was; where rows named theirs, by what answered.
+
+    `state` is the run's, `changed` are keys of `[pricing]`.
 
     A row is priced by the sums of its tokens, all its attempts together. Prices in
     another currency than the first one found count as unknown.
     """
 
-    def __init__(self, prices: Path | None, settings: Mapping[str, Any], lanes: LanesOfRun) -> None:
-        self._asked = str(settings.get("model.name") or "")
-        self._lanes = lanes
-        self._find = {lane: prices_of_run(prices, settings, lane) for lane in lanes.names}
-        self._used: dict[str, ModelPrice] = {}
+    def __init__(self, file: Path | None, state: RunState, changed: Mapping[str, Any] | None) -> None:
+        self._lanes = LanesOfRun(state)
+        self._prices = RunPrices(file, state, self._lanes, changed)
+        self._used: dict[tuple[str, str], ModelPrice] = {}
 
     @property
     def currency(self) -> str | None:
         """The currency of the new costs."""
-        return next((found.currency for found in self._find.values() if found.currency), None)
+        return next((found.currency for found in self._prices.all() if found.currency), None)
 
     @property
     def dates(self) -> list[str]:
@@ -105,18 +142,20 @@ class NewPrices:
         """Return the rows with their new costs; null where the model has no price or no tokens were reported."""
         tokens = ("input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
         used = (Usage(*row) for row in zip(*(batch[name].to_pylist() for name in tokens), strict=True))
-        lanes = self._lanes.of(batch["finished_at"]).to_pylist()
-        rows = zip(batch["model"].to_pylist(), batch["status"].to_pylist(), lanes, used, strict=True)
+        sites = batch["endpoint"] if self._prices.sites else pa.nulls(batch.num_rows, pa.string())
+        lanes = self._lanes.of(batch["finished_at"], sites).to_pylist()
+        words = (batch["model"].to_pylist(), batch["status"].to_pylist(), sites.to_pylist())
+        rows = zip(*words, lanes, used, strict=True)
         costs = [self._cost(*row) for row in rows]
         place = batch.schema.get_field_index("cost")
         return batch.set_column(place, batch.schema.field(place), pa.array(costs, batch.schema.field(place).type))
 
-    def _cost(self, answered: str | None, status: str, lane: str, usage: Usage) -> Decimal | None:
-        name = self._asked or answered or ""
-        price = self._find[lane](name)
+    def _cost(self, answered: str | None, status: str, endpoint: str | None, lane: str, usage: Usage) -> Decimal | None:
+        name = self._prices.model(endpoint or "") or answered or ""
+        price = self._prices.at(endpoint or "", lane)(name)
         if price is None:
             return None
-        self._used[name] = price
+        self._used[name, price.region] = price
         if usage.input_tokens is None and status == "failed":
             return Decimal(0)
         cost = price.cost(usage)

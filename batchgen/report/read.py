@@ -17,8 +17,7 @@ from batchgen.errors import OutputError
 from batchgen.estimating.values import read_estimate
 from batchgen.files.arrow import arrow_file
 from batchgen.report.accumulate import Fold, added, part_batches
-from batchgen.report.lanes import LanesOfRun
-from batchgen.report.new_prices import NewPrices, with_changes
+from batchgen.report.new_prices import NewPrices
 from batchgen.report.pace import pace_moments
 from batchgen.report.samples import first_answers
 from batchgen.report.values import Count, Line, Report
@@ -58,7 +57,7 @@ def read_report(
     told = state.summary
     fold = Fold()
     priced_anew = prices is not None or changed
-    anew = NewPrices(prices, with_changes(state.settings, changed), LanesOfRun(state)) if priced_anew else None
+    anew = NewPrices(prices, state, changed) if priced_anew else None
     committed = Committed(path)
     for batch in part_batches(committed.parts):
         fold.add(batch if anew is None else anew.priced(batch))

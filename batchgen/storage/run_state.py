@@ -34,12 +34,15 @@ class Refreshed(Struct, frozen=True):
 
 class EndpointShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one of several endpoints has done: requests in the last session, rows and cost in all of them (None while
-    the run goes on). `api_key_env` is the variable of its key, `region` that of its prices."""
+    the run goes on). `api_key_env` is the variable of its key, `region` that of its prices; `lane` and
+    `provider` are its own, if it has any."""
 
     endpoint: str
     model: str = ""
     api_key_env: str = ""
     region: str = ""
+    lane: str = ""
+    provider: str = ""
     requests: int = 0
     rate_limited: int = 0
     failed: int = 0
