@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import sleep
 from typing import Protocol, TypeVar
@@ -14,6 +15,9 @@ T = TypeVar("T")
 
 RETRY_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Waits between the tries of one request to a store that is out of order; each is drawn from half to all of it."""
+
+READS = 3
+"""How often a small object is read that is replaced meanwhile."""
 
 PATIENT_WAITS_S = (*RETRY_WAITS_S, 15.0, 30.0, 60.0, 60.0, 60.0)
 """The same where a run would stop: a few minutes."""
@@ -93,11 +97,15 @@ def again(call: Callable[[], T], waits_s: Sequence[float] = RETRY_WAITS_S) -> T:
 
 
 def read_whole(store: Store, key: str) -> bytes:
-    """Return a small object. Raises `MissingError`."""
+    """Return one version of a small object. Raises `MissingError`, `ChangedError` if it is replaced again and again."""
 
     def attempt() -> bytes:
         found = store.head(key)
         return store.read(key, 0, found.size, found.version) if found.size else b""
+
+    for _ in range(READS - 1):
+        with suppress(ChangedError):  # replaced between the two requests
+            return again(attempt)
 
     return again(attempt)
 

@@ -101,6 +101,24 @@ def test_an_object_is_replaced_in_the_version_that_was_seen(root):
     assert read_whole(store, "a/x") == b"two"
 
 
+def test_a_small_object_that_is_replaced_while_it_is_read_is_read_anew(root, monkeypatch):
+    """Whoever reads `run.json` gets the old one or the new one."""
+    store = opened(root)
+    store.put("a/x", b"one")
+    asked, left = store.head, [b"two"]
+
+    def head(key):
+        found = asked(key)
+        if left:
+            store.replace(key, left.pop(), found.version)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "head", head)
+        assert read_whole(store, "a/x") in (b"one", b"two")
+    assert read_whole(store, "a/x") == b"two"
+
+
 def test_ranges_are_read(root):
     """And no more than them."""
     store = opened(root)
