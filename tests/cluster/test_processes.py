@@ -75,12 +75,18 @@ def test_a_killed_worker_costs_what_it_had_and_another_takes_its_place(runs):
 
 @pytest.mark.slow
 def test_a_suspended_worker_is_given_up_and_what_it_says_later_is_not_heard(runs, monkeypatch):
-    """A worker that gives no sign of life is replaced; every row has one answer."""
-    run = runs(latency_ms=60)
+    """A worker that gives no sign of life is replaced; every row has one answer.
+
+    Answers take long until all three have sent something: one that has not begun yet, or the end of the run, would meet
+    no rows that are lost with it.
+    """
+    run = runs(latency_ms=2_000)
     process = run.start("--set", "limits.concurrency=12")
-    suspended = ready(process, 3)[1]
-    run.answered(30)
+    workers = ready(process, 3)
+    wait_until(lambda: all(worker.net_connections("tcp4") for worker in workers), 60)
+    suspended = workers[1]
     suspended.send_signal(signal.SIGSTOP)
+    run.simulator.change(latency_ms=60)
     code, summary, said = run.end(process)
     assert (code, summary["succeeded"]) == (0, ROWS)
     assert "nothing was heard of it" in said
