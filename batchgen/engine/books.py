@@ -97,21 +97,20 @@ class Books:
 
     def committed(self, results: Sequence[Result]) -> None:
         """Count results that are durable now."""
-        progress = self.progress
+        progress, succeeded = self.progress, Status.SUCCEEDED
         progress.settled += len(results)
+        asked = [result for result in results if not result.reused]
+        progress.reused += len(results) - len(asked)
+        progress.input_tokens += sum(result.input_tokens or 0 for result in asked)
+        progress.cached_tokens += sum(result.cached_tokens or 0 for result in asked)
         for result in results:
-            if result.reused:
-                progress.reused += 1
-            else:
-                progress.input_tokens += result.input_tokens or 0
-                progress.cached_tokens += result.cached_tokens or 0
-            if result.status is Status.FAILED:
+            if result.status is not succeeded:
                 progress.failed += 1
                 self._failures[str(result.error_kind)] += 1
-            if result.input_cost is not None and result.output_cost is not None and progress.spent is not None:
-                cost = result.input_cost + result.output_cost
-                progress.spent += cost
-                self._dearest = max(self._dearest, cost)
+        costs = [cost for result in results if (cost := result.cost) is not None]
+        if costs and progress.spent is not None:
+            progress.spent = sum(costs, progress.spent)
+            self._dearest = max(self._dearest, *costs)
 
     def _experience(self, pending: int, rows: int, spent: Decimal, before: SavedSummary) -> Experience:
         """Return what is known of the costs of rows; looks through the journal's once, after a kill."""

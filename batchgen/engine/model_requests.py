@@ -37,7 +37,8 @@ class ModelRequests:
     def build(self, prompt: Prompt, *, live: bool = False) -> Request:
         """Return the request for a prompt, in the job's lane or `live`."""
         provider = self.live if live and self.live is not None else self._provider
-        return provider.build_request(prompt, stream=self.streams(prompt))
+        stream = self._streamed_models.get(prompt.model or self._model)  # nearly all rows are spared the call
+        return provider.build_request(prompt, stream=self.streams(prompt) if stream is None else stream)
 
     async def load(self, prompt: Prompt) -> Prompt | Failure:
         """Return a prompt with its files as parts of its messages, or why it cannot be asked."""

@@ -19,12 +19,14 @@ class LatencyHistogram:
         self._bins = [0] * _BINS
         self.count = 0
 
-    def add(self, latencies_s: Sequence[float]) -> None:
-        """Count some latencies."""
-        for latency_s in latencies_s:
-            bin_ = int(math.log(latency_s / _LEAST_S) * _PER_LOG) if latency_s > _LEAST_S else 0
-            self._bins[min(bin_, _BINS - 1)] += 1
-        self.count += len(latencies_s)
+    def add(self, latencies_s: Sequence[float], *others: LatencyHistogram) -> None:
+        """Count some latencies, here and in other histograms."""
+        bins = [int(math.log(each / _LEAST_S) * _PER_LOG) if each > _LEAST_S else 0 for each in latencies_s]
+        for histogram in (self, *others):
+            counts = histogram._bins
+            for bin_ in bins:
+                counts[bin_ if bin_ < _BINS else -1] += 1
+            histogram.count += len(bins)
 
     def quantile(self, q: float) -> float | None:
         """The latency in seconds that a share `q` of the requests did not exceed; None without any."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from operator import attrgetter
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -204,7 +205,8 @@ class Committer:
                 return groups, None
 
     def _commit(self, groups: list[CommitGroup]) -> None:
-        results = [result for group in groups for result in group.results]
+        # In the order of the table: answers that come a little out of order would split and fill its pages again.
+        results = sorted((result for group in groups for result in group.results), key=attrgetter("row"))
         spent = [item for group in groups for item in group.spent]
         self._rows += len(results)
         self._bytes += sum(group.bytes for group in groups)
