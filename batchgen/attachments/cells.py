@@ -47,8 +47,10 @@ _ENDINGS = {
     "wav": "audio",
     "mp3": "audio",
 }
-_NO_PICTURES = re.compile(r"docx?|xlsx?|pptx?|od[ts]|zip|gz|rar|7z|txt|csv|json|xml|eml|msg|mp4|mov|avi|webm")
+_NO_PICTURES = re.compile(r"docx?|xlsx?|pptx?|od[ts]|zip|gz|rar|7z|txt|csv|json|xml|eml|msg")
 """Endings of addresses that are surely no pictures."""
+_VIDEOS = re.compile(r"mp4|m4v|mov|avi|webm|mkv|mpe?g|wmv|flv|3gp|ogv")
+NO_VIDEOS = "videos are not sent: draw single pictures of it, for example with ffmpeg, and name these"
 _SOUNDS = (
     (re.compile(rb"RIFF....WAVE", re.DOTALL), "wav"),
     (re.compile(rb"ID3|\xff[\xfb\xfa\xf3\xf2\xe3\xe2]"), "mp3"),
@@ -63,7 +65,8 @@ _OTHERS = (
     (re.compile(rb"PK\x03\x04.*word/", re.DOTALL), "docx"),
     (re.compile(rb"PK\x03\x04.*(?:xl|ppt)/|\xd0\xcf\x11\xe0", re.DOTALL), "office"),
     (re.compile(rb"PK|\x1f\x8b|Rar!|7z\xbc\xaf"), "archive"),
-    (re.compile(rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", re.DOTALL), "video"),
+    (re.compile(rb"....ftyp|\0...(?:moov|mdat|wide)|\x1aE\xdf\xa3|RIFF....AVI ", re.DOTALL), "video"),
+    (re.compile(rb"\0\0\x01[\xba\xb3]|\x30\x26\xb2\x75|FLV"), "video"),
     (re.compile(rb"\x78\x9f\x3e\x22"), "winmail.dat"),
 )
 _TO_STANDARD = str.maketrans("-_", "+/")
@@ -177,6 +180,8 @@ def _of_url(url: str) -> Attachment:
     name = url.partition("?")[0].partition("#")[0].rpartition("/")[2] or url
     ending = name.rpartition(".")[2].lower() if "." in name else ""
     kind = _ENDINGS.get(ending, "image")
+    if _VIDEOS.fullmatch(ending):
+        raise AttachmentError(f"{name}: {NO_VIDEOS}")
     if _NO_PICTURES.fullmatch(ending):
         raise AttachmentError(f"{name}: only pictures can be sent by their address; fetch the file and name its path")
     if kind == "pdf":

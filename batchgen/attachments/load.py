@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchgen.attachments.cells import AttachmentError, read_cell
+from batchgen.attachments.cells import NO_VIDEOS, AttachmentError, read_cell
 from batchgen.attachments.limits import AttachmentLimits
 from batchgen.attachments.settings import AttachSettings
 from batchgen.values import Attachment, Failure, FailureKind, Message, Prompt, Verdict
@@ -28,7 +28,7 @@ _MARKS = (
 _WHAT = {
     "office": "a document of this form is not read here: save it as PDF",
     "archive": "an archive is not unpacked here: unpack it and name its files",
-    "video": "videos are not sent: draw single pictures of it",
+    "video": NO_VIDEOS,
     "winmail.dat": "Outlook has packed the attachments of its mail into it: unpack it, for example with tnef",
 }
 _FOREIGN_SHARE, _FOREIGN_LEAST = 0.3, 7

@@ -7,11 +7,12 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from batchgen.attachments.cells import AttachmentError
 from batchgen.attachments.limits import AttachmentLimits
 from batchgen.attachments.settings import AttachSettings
+from batchgen.attachments.traits import looks_cut, shown_otherwise
 from batchgen.extras import unusable
 from batchgen.tokens.pictures import read_picture
 from batchgen.values import Attachment
@@ -36,9 +37,9 @@ def fitting(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield a file's pictures as (form, bytes) that the provider takes: mostly the file as it is.
 
-    A picture is converted if the provider does not take its form, and made smaller (sides in proportion, JPEG, or PNG
-    where it is transparent) if it has too many bytes or too long a side. Each page of a TIFF file is a picture. Raises
-    `AttachmentError`.
+    A picture is converted if the provider does not take its form or may show it otherwise than it is meant (`traits`),
+    and made smaller (sides in proportion, JPEG, or PNG where it is transparent) if it has too many bytes or too long a
+    side. Each page of a TIFF file is a picture. Raises `AttachmentError`.
     """
     picture = read_picture(data)
     size = None if picture is None else picture.size
@@ -47,14 +48,15 @@ def fitting(
     check_shape(attachment.name, size, limits)
     longest = min(limits.longest, settings.max_side or limits.longest)
     taken = picture.kind in limits.pictures and (picture.kind in ("jpeg", "png") or max(size) <= limits.common)
-    cut = _looks_cut(picture.kind, data)
-    if taken and not cut and len(data) <= limits.bytes and max(size) <= longest and not _has_pages(picture.kind, data):
+    cut = looks_cut(picture.kind, data)
+    fits = len(data) <= limits.bytes and max(size) <= longest
+    if taken and not cut and fits and not shown_otherwise(picture.kind, data):
         yield picture.kind, data
         return
     if (lacking := unusable("attach", "PIL")) is not None:
         if cut:
             raise AttachmentError(f"{attachment.name}: the picture is damaged, its end is missing")
-        raise AttachmentError(f"{attachment.name}: making a picture smaller or converting it needs {lacking}")
+        raise AttachmentError(f"{attachment.name}: converting, turning or shrinking a picture needs {lacking}")
     if picture.kind == "heic" or (picture.kind == "avif" and not _reads_avif()):
         form = picture.kind.upper()
         raise AttachmentError(f"{attachment.name}: {form} pictures cannot be read here; convert it to JPEG")
@@ -66,31 +68,6 @@ def _reads_avif() -> bool:
     from PIL import features
 
     return bool(features.check("avif")) if "avif" in features.modules else False
-
-
-def _looks_cut(kind: str, data: bytes) -> bool:
-    """Whether the end of a picture seems to be missing: it may be shown with a grey half, and is paid for."""
-    if kind == "png":
-        return b"IEND" not in data
-    if kind == "jpeg":
-        return data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda")
-    if kind == "gif":
-        return data.rstrip(b"\0")[-1:] != b";"
-    if kind == "webp":
-        return int.from_bytes(data[4:8], "little") + 8 > len(data) + 1
-    if kind == "bmp":  # a file that is not compressed says how long it is
-        return data[30:34] == b"\0\0\0\0" and int.from_bytes(data[2:6], "little") > len(data)
-    return False
-
-
-def _has_pages(kind: str, data: bytes) -> bool:
-    """Whether a TIFF file has more than one page: providers look at the first one."""
-    if kind != "tiff":
-        return False
-    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
-    place = int.from_bytes(data[4:8], order)
-    entries = int.from_bytes(data[place : place + 2], order)
-    return int.from_bytes(data[place + 2 + 12 * entries :][:4], order) != 0
 
 
 def check_shape(name: str, size: tuple[int, int], limits: AttachmentLimits) -> None:
