@@ -25,10 +25,11 @@ from batchgen.engine.summary import Summary
 from batchgen.errors import OutputError, StorageStop
 from batchgen.files.modes import GROUP, PRIVATE
 from batchgen.job.batch_job import store_batch_job
+from batchgen.job.changed_files import files_changed, refuse_changed_files
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import JobParts, assemble, input_cost_of
-from batchgen.job.reuse import files_changed, named_runs, open_reuse
+from batchgen.job.reuse import named_runs, open_reuse
 from batchgen.job.settings import Job, LimitSettings
 from batchgen.job.spooled_input import input_for_run
 from batchgen.job.stored import keep_scan, scanned, store_job
@@ -120,13 +121,15 @@ async def arun(
                 fresh=fresh,
                 update=update,
                 take_over=take_over,
-                again=refresh > 0 or (update and files_changed(parts)),
+                again=refresh > 0,
+                changed=update and files_changed(parts),
                 mode=GROUP if job.output.mode == "group" else PRIVATE,
             )
         )
     directory.target = target
     control = control or Control()
     with directory:
+        await anyio.to_thread.run_sync(refuse_changed_files, parts, directory)
         with suppress(OSError):  # a disk that refuses it refuses the journal too, and that is told
             await anyio.to_thread.run_sync(store_job, directory.path, parts)
             if parts.in_batches and not directory.complete:

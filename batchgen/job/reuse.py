@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from batchgen.answers import Answer
-from batchgen.attachments.cells import changed_since
 from batchgen.errors import JobError
 from batchgen.files.arrow import arrow_file
 from batchgen.job.parts import JobParts
@@ -219,20 +217,6 @@ def open_reuse(
     if not len(index):
         note("No earlier answer can be reused: nothing has succeeded there, or an older version kept no request_key.")
     return Reuse(parts, list(runs.values()), index, refresh, directory.journal.identity.run)
-
-
-def files_changed(parts: JobParts) -> bool:
-    """Whether files of the rows have changed since the run in the output directory began: its input names them only."""
-    state = begun_state(Path(parts.job.output.path))
-    if state is None or parts.job.attach is None or parts.attachments is None:
-        return False
-    column, folder = parts.job.attach.column, parts.attachments.folder
-    began = datetime.fromisoformat(state.started_at).timestamp()
-    return any(
-        changed_since(value, folder, began)
-        for batch in parts.source.batches(0, [column])
-        for value in batch.table[column].to_pylist()
-    )
 
 
 class ReusePlan(Struct, frozen=True):

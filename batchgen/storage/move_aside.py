@@ -49,11 +49,18 @@ def new_state(job: str, fingerprints: Mapping[str, str]) -> RunState:
 
 
 def needs_new_directory(
-    path: Path, fingerprints: Mapping[str, str], published: Mapping[str, str], currency: str | None, *, again: bool
+    path: Path,
+    fingerprints: Mapping[str, str],
+    published: Mapping[str, str],
+    currency: str | None,
+    *,
+    again: bool,
+    changed: bool = False,
 ) -> bool:
     """Whether `--update` has to begin anew: the run in `path` is of another form of the job, or of other input.
 
-    `again`: also where a complete run of the very same is there. Answers of the simulator are never updated with real
+    `again`: also where a complete run of the very same is there; `changed`: files that its input names are others now.
+    Answers of the simulator are never updated with real
     ones, nor the other way: that is for the usual comparison to refuse.
     """
     state = read_run_json(path)
@@ -62,7 +69,7 @@ def needs_new_directory(
         return False
     if state is not None and not state.sessions:
         return False  # moved here by an update that was killed before it began
-    if again and state is not None and state.state == "complete":
+    if changed or (again and state is not None and state.state == "complete"):
         return True
     return mismatch(path, found, fingerprints, published, currency) is not None
 

@@ -93,6 +93,7 @@ class RunDirectory:
         fresh: bool = False,
         update: bool = False,
         again: bool = False,
+        changed: bool = False,
         take_over: bool = False,
         mode: int | None = None,
         mounts: Path = Path("/proc/mounts"),
@@ -103,10 +104,10 @@ class RunDirectory:
         `batchgen evaluate`; `currency` is that of the job's prices, `price` describes that of its model; `spooled` is
         the input's copy in here (`own_files.SPOOLED_INPUT`), which outlasts every other such copy and stays until all
         rows succeed; `mode` is that of the files (`files.modes`), None leaves it. `fresh` moves what is there aside;
-        `update` only where it is of another form of the job or of other input (or complete, with `again`), and then the
-        new run takes its answers (`reuse`); `take_over`: see `refuse_open_batches`. A complete run is left as it is:
-        its journal opens with `reopen_failed`. Raises `OutputError` when the directory is somebody else's, in use, of
-        another job, or not writable.
+        `update` only where it is of another form of the job or of other input (`again`, `changed`: see
+        `needs_new_directory`), and then the new run takes its answers (`reuse`); `take_over`: see
+        `refuse_open_batches`. A complete run is left as it is: its journal opens with `reopen_failed`. Raises
+        `OutputError` when the directory is somebody else's, in use, of another job, or not writable.
         """
         path = Path(path).absolute()
         refuse_network(path, mounts)
@@ -118,7 +119,9 @@ class RunDirectory:
                 if fresh:
                     move = any(name.name != LOCK_FILE for name in path.iterdir())
                 else:
-                    move = update and needs_new_directory(path, found, published or {}, currency, again=again)
+                    move = update and needs_new_directory(
+                        path, found, published or {}, currency, again=again, changed=changed
+                    )
                 directory._at_vendor = refuse_open_batches(path, settings or {}, moves=move, take_over=take_over)
                 if move:
                     begin = new_state(job, found)

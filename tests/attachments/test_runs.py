@@ -13,6 +13,7 @@ import pytest
 import batchgen
 from batchgen.api import arun
 from batchgen.cli.main import main
+from batchgen.errors import OutputError
 from batchgen.job.check import check_job
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.parts import assemble
@@ -106,6 +107,41 @@ def test_a_file_that_changes_under_the_same_table_is_asked_again_by_an_update(tm
         assert [row["reused"] for row in results] == [True, False]
         assert simulator.stats()["requests"] == 3
     assert len([*tmp_path.glob("out.old-*")]) == 1
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_file_that_changes_between_two_sessions_is_noticed_as_other_input(tmp_path, simulator, whole):
+    """Where its row has an answer, in the journal or in a part; an update asks that row again and no other."""
+    names = ["a.png", "b.png", "c.png"]
+    for name in names:
+        (tmp_path / name).write_bytes(picture((ord(name[0]), 64)))
+    job = make_job(tmp_path, [{"n": n, "files": [name]} for n, name in enumerate(names)])
+    run(job, simulator, only=None if whole else {0, 1})
+    before = simulator.stats()["requests"]
+    (tmp_path / "b.png").write_bytes(picture((90, 90)))
+    with pytest.raises(OutputError, match=r"files of 1 answered rows \(of row 1 first.*--update"):
+        run(job, simulator)
+    assert simulator.stats()["requests"] == before
+    _, results = run(job, simulator, update=True)
+    assert [row["reused"] for row in results] == [True, False, whole]
+    assert simulator.stats()["requests"] == 4
+
+
+@pytest.mark.parametrize("touched", ["answered", "pending", "failed"])
+def test_files_that_no_answer_is_about_may_change(tmp_path, simulator, touched):
+    """One that is written anew with the same bytes, one that has not been sent, and one that was damaged before."""
+    good = picture((70, 64))
+    (tmp_path / "a.png").write_bytes(good)
+    (tmp_path / "b.png").write_bytes(good[:60] if touched == "failed" else picture((90, 64)))
+    job = make_job(tmp_path, [{"n": n, "files": [name]} for n, name in enumerate(["a.png", "b.png"])])
+    run(job, simulator, only={0, 1} if touched == "failed" else {0})
+    if touched == "answered":
+        (tmp_path / "a.png").write_bytes(good)
+    else:
+        (tmp_path / "b.png").write_bytes(picture((99, 64)))
+    summary, results = run(job, simulator, retry_failed=touched == "failed")
+    assert (summary.state, [row["status"] for row in results]) == ("complete", ["succeeded", "succeeded"])
+    assert simulator.stats()["requests"] == 2
 
 
 def test_rows_with_the_same_file_are_asked_once(tmp_path, simulator):

@@ -1,0 +1,103 @@
+"""Files of rows that have changed since a run began: its input names them only, so that it looks the same.
+
+Times tell which files may have changed, and the key of the request whether an answer is to other bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from batchgen.attachments.cells import changed_since
+from batchgen.errors import OutputError
+from batchgen.files.arrow import arrow_file
+from batchgen.job.parts import JobParts
+from batchgen.job.render import prompt_columns, rendered
+from batchgen.source import Batch
+from batchgen.storage.move_aside import begun_state
+from batchgen.storage.parts import part_path, published_parts
+from batchgen.storage.run_directory import RunDirectory
+from batchgen.storage.run_state import RunState
+from batchgen.values import Status
+
+
+def files_changed(parts: JobParts) -> bool:
+    """Whether a file of the rows has been written or moved since the run in the output directory began."""
+    state = begun_state(Path(parts.job.output.path))
+    return state is not None and any(rows for _, rows in _touched(parts, state, list(_column(parts))))
+
+
+def refuse_changed_files(parts: JobParts, directory: RunDirectory) -> None:
+    """Raise `OutputError` where rows have an answer to files that are others now.
+
+    Rows without one, and those that failed, are asked with the files as they are.
+    """
+    state = directory.state
+    if state is None:
+        return
+    keys: dict[int, bytes] = {}
+    for batch, rows in _touched(parts, state, prompt_columns(parts)):
+        keys |= {
+            row: parts.keys.of(prompt)
+            for row, prompt in rendered(parts, batch)
+            if row in rows and not isinstance(prompt, str)
+        }
+    changed = [
+        row
+        for row, key in (_answered(directory, keys) if keys else ())
+        if len(key) == len(keys[row]) and key not in parts.keys.all(keys[row])
+    ]
+    if changed:
+        rows = f"the files of {len(changed):,} answered rows (of row {min(changed):,} first, counted from 0)"
+        raise OutputError(
+            f"{directory.path} holds a run of other input: {rows} have changed since. Use --update to move that run "
+            "aside and ask only for what is new, --fresh to move it aside and ask for everything, or choose another "
+            "--output."
+        )
+
+
+def _column(parts: JobParts) -> Iterator[str]:
+    if parts.job.attach is not None:
+        yield parts.job.attach.column
+
+
+def _touched(parts: JobParts, state: RunState, columns: list[str]) -> Iterator[tuple[Batch, set[int]]]:
+    """Yield the batches of the input in which files were written or moved since a run began, with the rows of these."""
+    if parts.job.attach is None or parts.attachments is None:
+        return
+    column, folder = parts.job.attach.column, parts.attachments.folder
+    began = datetime.fromisoformat(state.started_at).timestamp()
+    for batch in parts.source.batches(0, columns):
+        cells = batch.table[column].to_pylist()
+        rows = {row for row, cell in enumerate(cells, batch.first_row) if changed_since(cell, folder, began)}
+        if rows:
+            yield batch, rows
+
+
+def _answered(directory: RunDirectory, wanted: dict[int, bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield those of some rows that have succeeded, with the keys of their requests."""
+    parts = []
+    if directory.complete:
+        row = 0
+        for path in published_parts(directory.results_path):
+            parts.append((row, path))
+            row += pq.read_metadata(arrow_file(path)).num_rows
+    else:
+        for record in directory.journal.shards():
+            if record.sealed:
+                parts.append((record.first_row, part_path(directory.results_path, record.number)))
+        for result in directory.journal.unpublished():
+            if result.row in wanted and result.status is Status.SUCCEEDED and result.request_key is not None:
+                yield result.row, bytes.fromhex(result.request_key)
+    for first, path in parts:
+        with pq.ParquetFile(arrow_file(path)) as file:
+            if not any(first <= row < first + file.metadata.num_rows for row in wanted):
+                continue
+            table = file.read(["request_key", "status"])
+            rows = zip(table["request_key"].to_pylist(), table["status"].to_pylist(), strict=True)
+            for row, (key, status) in enumerate(rows, first):
+                if row in wanted and status == "succeeded" and key is not None:
+                    yield row, bytes.fromhex(key)
