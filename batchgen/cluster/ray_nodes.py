@@ -37,6 +37,14 @@ OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Memory for large messages where this process starts Ray itself; Ray would take 30 % of the machine."""
 
 
+_WHERE_REFUSED = (
+    "If the cluster wants a token, as one does that `ray start` began where ~/.ray/auth_token exists, set "
+    "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where it is another one."
+)
+"""Ray sends none to an address that is given unless it is told to
+(https://docs.ray.io/en/latest/ray-security/token-auth.html)."""
+
+
 class RemoteSender:
     """The actor: a `Sender` of the node's own process."""
 
@@ -129,9 +137,10 @@ class RayNodes:
                 ray.init(address=address, **options)
         except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
             where = f"the Ray cluster at {address}" if address else "Ray"
+            token = "" if address is None or "RAY_AUTH_MODE" in os.environ else f"{_WHERE_REFUSED} "
             raise ResourceStop(
                 f"There is no connection to {where}: {_first_line(error)}",
-                "Mend what is named (engine.address); then the same command goes on from here.",
+                f"{token}Mend what is named (engine.address); then the same command goes on from here.",
             ) from error
         self._ours = True
         self._stack.enter_context(redirect_stdout(sys.stderr))  # Ray prints what it thinks of lost workers

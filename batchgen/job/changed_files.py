@@ -51,9 +51,9 @@ def refuse_changed_files(parts: JobParts, directory: RunDirectory) -> None:
         if len(key) == len(keys[row]) and key not in parts.keys.all(keys[row])
     ]
     if changed:
-        rows = f"the files of {len(changed):,} answered rows (of row {min(changed):,} first, counted from 0)"
+        which = f"the files of {len(changed):,} answered rows (of row {min(changed):,} first, counted from 0)"
         raise OutputError(
-            f"{directory.path} holds a run of other input: {rows} have changed since. Use --update to move that run "
+            f"{directory.path} holds a run of other input: {which} have changed since. Use --update to move that run "
             "aside and ask only for what is new, --fresh to move it aside and ask for everything, or choose another "
             "--output."
         )
