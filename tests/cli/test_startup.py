@@ -1,4 +1,10 @@
-"""What the command imports: what takes long is left out until it is needed, or altogether."""
+"""What the command imports: what takes long is left out until it is needed, or altogether. And Ctrl-C until then."""
+
+import os
+import subprocess
+import sys
+
+import pytest
 
 TIMES = {"PYTHONPROFILEIMPORTTIME": "1"}
 """Has Python name every module on stderr as it is imported."""
@@ -20,3 +26,40 @@ def test_a_run_does_without_pandas(command, simulator, job, tmp_path):
     assert done.returncode == 0
     assert "pyarrow" in done.stderr
     assert "pandas.core" not in done.stderr
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("entry", ["-m batchgen", "-c import batchgen.__main__ as entry; entry.main()"])
+def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path, entry, number):
+    """By the module and by the function that the installed command calls: the signal comes from a module that it
+    imports early."""
+    (tmp_path / "click.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{number})\nimport missing\n")
+    assert _interrupted(tmp_path, entry.split(" ", 1)) == "Interrupted; nothing was sent.\n"
+
+
+def test_an_interrupt_that_python_would_drop_ends_the_command(tmp_path):
+    """One that comes in a callback, as imports leave them behind, would be shown with a traceback, and forgotten."""
+    late = "import os, signal\nclass Late:\n    def __del__(self):\n        raise KeyboardInterrupt\nLate()\n"
+    (tmp_path / "click.py").write_text(f"{late}import missing\n")
+    assert _interrupted(tmp_path, ["-m", "batchgen"]) == "Interrupted.\n"
+
+
+def test_an_ignored_interrupt_stays_ignored(tmp_path):
+    """As the shell begins commands in the background of a script."""
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise SystemExit(7)\n")
+    ignore = "import signal, runpy; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    code = [sys.executable, "-c", f"{ignore}runpy.run_module('batchgen', run_name='__main__')"]
+    assert subprocess.run(code, env=_with(tmp_path), timeout=60, check=False).returncode == 7
+
+
+def _interrupted(modules, arguments):
+    """Return what the command says on stderr that finds `modules` first; it has ended as interrupted."""
+    command = [sys.executable, *arguments, "status", "nowhere"]
+    done = subprocess.run(command, env=_with(modules), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130
+    assert done.stdout == ""
+    return done.stderr
+
+
+def _with(modules):
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(modules), *filter(None, sys.path)])}
