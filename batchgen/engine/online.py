@@ -35,6 +35,9 @@ from batchgen.transport.protocol import OpenTransport
 LOOK_EVERY_S = 0.5
 """How often it is looked at whether the provider answers at all."""
 
+HELD_MARGIN_S = 30.0
+"""So much longer a call may take that the server holds for the whole of its lane's time."""
+
 
 class OnlineEngine:
     """Brings rows to results over `transport`, which it opens and closes; with several endpoints, over one for each:
@@ -216,13 +219,16 @@ class OnlineEngine:
         limits, lane = self._limits, self._asked[place].lane
         own = self._parts.requests.job.model.endpoints[place] if self._parts.requests.sites else EndpointSettings()
         most = self._workers_wanted()
+        held = lane is not None and lane.held
+        # The server's time begins later than ours, and at its end the server says that nothing is billed.
+        margin_s = HELD_MARGIN_S if lane is not None and held and limits.timeout_s >= lane.timeout_s else 0.0
         return Limits(
             concurrency=most if own.concurrency is None else min(own.concurrency, most),
             search_level=limits.concurrency is None and own.concurrency is None,
             requests_per_minute=own.requests_per_minute or limits.requests_per_minute,
             tokens_per_minute=own.tokens_per_minute or limits.tokens_per_minute,
-            timeout_s=limits.timeout_s,
-            held=lane is not None and lane.held,
+            timeout_s=limits.timeout_s + margin_s,
+            held=held,
         )
 
     async def _look_at_health(self) -> None:

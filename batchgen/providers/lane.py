@@ -73,6 +73,6 @@ def batch_lane(
 
 
 FLEX = Lane(  # https://platform.openai.com/docs/guides/flex-processing advises 15 minutes
-    name="flex", timeout_s=900.0, fields={"service_tier": "flex"}, may_refuse=True
+    name="flex", timeout_s=900.0, fields={"service_tier": "flex"}, held=True, may_refuse=True
 )
 """OpenAI's `service_tier = "flex"`; gateways pass the field on."""

@@ -1,6 +1,7 @@
 """What the command imports: what takes long is left out until it is needed, or altogether. And Ctrl-C until then."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -55,10 +56,23 @@ def test_an_ignored_interrupt_stays_ignored(tmp_path):
 def _interrupted(modules, arguments):
     """Return what the command says on stderr that finds `modules` first; it has ended as interrupted."""
     command = [sys.executable, *arguments, "status", "nowhere"]
-    done = subprocess.run(command, env=_with(modules), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command,
+        env=_with(modules),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=_hear_interrupts,
+    )
     assert done.returncode == 130
     assert done.stdout == ""
     return done.stderr
+
+
+def _hear_interrupts():
+    """Undo what a shell does to commands that it begins in the background, such as this test."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _with(modules):
