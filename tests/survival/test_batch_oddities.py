@@ -31,6 +31,9 @@ STOPS = {"failed_billing", "credit_low", "failed_model", "create_refused", "ende
 APART = {"row_starved", "gone", "create_hang"}
 """Answers are others than live, or are paid and lost, or take their time: compared elsewhere."""
 
+UNREADABLE = {"one_array"}
+"""The run stops, and does so again until somebody has looked: left out of what is drawn, and tried elsewhere."""
+
 RANDOM = sorted({*ODDITIES} - STOPS - APART)
 FOR_ALL = {"status_case", "counts_zero", "counts_null", "counts_absent", "error_id_empty", "times_iso", "times_ms"}
 FOR_ALL |= {"times_placeholder", "expires_null", "metadata_null", "shuffled", "bom", "crlf", "blank_lines", "no_role"}
@@ -43,7 +46,8 @@ def drawn(seed):
     """Return a set of oddities, each with its share or its number of times."""
     chance = random.Random(seed)
     names = chance.sample(RANDOM, chance.randint(1, 7))
-    return tuple(name if name in FOR_ALL else f"{name}={chance.choice(['1x', '2x', '0.1', '0.3'])}" for name in names)
+    shares = [(name, "" if name in FOR_ALL else f"={chance.choice(['1x', '2x', '0.1', '0.3'])}") for name in names]
+    return tuple(f"{name}{share}" for name, share in shares if name not in UNREADABLE)
 
 
 @pytest.fixture
