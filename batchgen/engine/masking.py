@@ -34,14 +34,15 @@ class Masker:
     """
 
     def __init__(self, secrets: Secrets) -> None:
-        self._secrets = secrets
+        self.any_form = secrets.mask
+        """Masks keys of any form in a field of a reply, such as an id or a code."""
         self.literal = secrets.mask_literal
         """Masks the key itself in an answer's text: what merely looks like a key may be the answer."""
         self.words = MaskedWords(secrets.mask)
 
     def field(self, text: str | None) -> str | None:
-        """Return a field of a reply, such as an id or a code, with keys of any form masked."""
-        return text if text is None else self._secrets.mask(text)
+        """Return the same as `any_form`; None stays None."""
+        return text if text is None else self.any_form(text)
 
     def answer(self, text: str | None) -> str | None:
         """Return the same as `literal`; None stays None."""
@@ -49,4 +50,4 @@ class Masker:
 
     def message(self, text: str) -> str:
         """Return an error message, masked and cut at `MESSAGE_CAP` characters."""
-        return self._secrets.mask(text)[:MESSAGE_CAP]
+        return self.any_form(text)[:MESSAGE_CAP]

@@ -161,7 +161,7 @@ class RowResults:
             cost.input if cost else None,
             cost.output if cost else None,
             masker.words[completion.model],
-            completion.request_id and masker.field(completion.request_id),
+            completion.request_id and masker.any_form(completion.request_id),
             row.latency_ms,
             completion.http_status,
             reported_cost=completion.reported_cost,

@@ -112,13 +112,13 @@ _PARAMETER = re.compile(
 _BAD_REQUEST = re.compile(r"invalid[_ ]?(?:param|request|argument)|bad ?request|参数(?:错误|非法|无效)", re.IGNORECASE)
 """The words of a 400 that comes with the status 200."""
 
-_OTHER_4XX = Rule(frozenset(), frozenset(), None, _K.INVALID_REQUEST, _FAIL, OAI)
-_PARAMETER_4XX = Rule(frozenset(), frozenset(), None, _K.INVALID_REQUEST, _FAIL, OAI, setting=True)
-_NEVER_FITS = Rule(frozenset(), frozenset(), None, _K.TOO_LONG, _FAIL, OAI)
+_OTHER_4XX = Rule(frozenset(), frozenset(), "", _K.INVALID_REQUEST, _FAIL, OAI)
+_PARAMETER_4XX = Rule(frozenset(), frozenset(), "", _K.INVALID_REQUEST, _FAIL, OAI, setting=True)
+_NEVER_FITS = Rule(frozenset(), frozenset(), "", _K.TOO_LONG, _FAIL, OAI)
 _FULL = limit("", Throttle.UNKNOWN, OAI)
 """A 503 without other words: the server is full, whether of requests in flight or of their rate."""
 
-_OTHER = Rule(frozenset(), frozenset(), None, _K.SERVER_ERROR, _RETRY, OAI)
+_OTHER = Rule(frozenset(), frozenset(), "", _K.SERVER_ERROR, _RETRY, OAI)
 
 
 _FINAL_4XX = frozenset({*range(400, 420), 422, 426, 428, 431, 451}) - {408, 409}
