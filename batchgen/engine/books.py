@@ -101,8 +101,8 @@ class Books:
         progress.settled += len(results)
         asked = [result for result in results if not result.reused]
         progress.reused += len(results) - len(asked)
-        progress.input_tokens += sum(result.input_tokens or 0 for result in asked)
-        progress.cached_tokens += sum(result.cached_tokens or 0 for result in asked)
+        progress.input_tokens += sum([result.input_tokens or 0 for result in asked])
+        progress.cached_tokens += sum([result.cached_tokens or 0 for result in asked])
         for result in results:
             if result.status is not succeeded:
                 progress.failed += 1
