@@ -145,7 +145,8 @@ class Usage(Struct, frozen=True, gc=False):
 
     `output_tokens` includes `reasoning_tokens`; `input_tokens` includes `cached_tokens` (read from a cache) and
     `cache_write_tokens` (written to one). `contradictory`: a figure was left out, as it contradicted the others.
-    `long_cache_tokens` are those of `cache_write_tokens` that are kept for an hour, where there are any.
+    `long_cache_tokens` are those of `cache_write_tokens` that are kept for an hour, `audio_tokens` those of the input
+    that are recordings, where there are any.
     """
 
     input_tokens: int | None = None
@@ -156,6 +157,7 @@ class Usage(Struct, frozen=True, gc=False):
     cache_write_tokens: int | None = None
     contradictory: bool = False
     long_cache_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class RateLimits(Struct, frozen=True, gc=False):

@@ -22,7 +22,7 @@ token."""
 
 _HIGHEST = 10_000
 _DEAREST_TIER = 100
-_PRICE_KEYS = ("input", "output", "thinking_output", "cached_input", "cache_write")
+_PRICE_KEYS = ("input", "output", "thinking_output", "cached_input", "cache_write", "audio_input")
 _UNKNOWN_KEY = re.compile(r"unknown field `(.*)`")
 
 Tokens = Annotated[int, Meta(gt=0)]
@@ -41,6 +41,7 @@ class TierEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     thinking_output: Decimal | None = None
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
+    audio_input: Decimal | None = None
 
 
 class RegionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +52,7 @@ class RegionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     thinking_output: Decimal | None = None
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
+    audio_input: Decimal | None = None
     tiers: list[TierEntry] | None = None
     batch: bool | None = None
     batch_cache: bool = False
@@ -69,6 +71,7 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_output: Tokens | None = None
     max_thinking: Tokens | None = None
     max_media_tokens: Tokens | None = None
+    audio_tokens_per_second: Tokens | None = None
     extra_thinking: Literal["on", "off", "always"] | None = None
     prices_of: str | None = None
     note: str | None = None

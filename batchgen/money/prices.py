@@ -52,7 +52,8 @@ _SNAPSHOT = re.compile(r"-(latest|\d{4}-\d{2}-\d{2}|\d{4})$")
 
 
 class Price(Struct, frozen=True, gc=False):
-    """Prices per million tokens for requests of up to `up_to` input tokens (None: of any length)."""
+    """Prices per million tokens for requests of up to `up_to` input tokens (None: of any length). `audio_input` is that
+    of recordings, None where it is not known."""
 
     up_to: int | None
     input: Decimal
@@ -60,11 +61,15 @@ class Price(Struct, frozen=True, gc=False):
     thinking_output: Decimal
     cached_input: Decimal
     cache_write: Decimal
+    audio_input: Decimal | None = None
 
     def times(self, factor: Decimal) -> Price:
         """Return the prices times a factor, to six places, so that a cost has twelve at most."""
-        each = (self.input, self.output, self.thinking_output, self.cached_input, self.cache_write)
-        return Price(self.up_to, *((price * factor).quantize(_MILLIONTH) for price in each))
+        each = (self.input, self.output, self.thinking_output, self.cached_input, self.cache_write, self.audio_input)
+        return Price(
+            self.up_to,
+            *(None if price is None else (price * factor).quantize(_MILLIONTH) for price in each),  # type: ignore[arg-type]
+        )
 
 
 class ModelPrice(Struct, frozen=True):
@@ -88,6 +93,7 @@ class ModelPrice(Struct, frozen=True):
     max_output: int | None = None
     max_thinking: int | None = None
     max_media_tokens: int | None = None
+    audio_tokens_per_second: int | None = None
     extra_thinking: str | None = None
     service_tiers: Mapping[str, Decimal] = {}
     lanes: Mapping[str, Decimal] = {}
@@ -123,7 +129,8 @@ class ModelPrice(Struct, frozen=True):
         return max(_ONE, *self.service_tiers.values()) if self.service_tiers else _ONE
 
     def cost(self, usage: Usage, *, thinking: bool | None = None, factor: Decimal = _ONE) -> Cost | None:
-        """Return what the provider charges for one request; None if it did not report input and output tokens.
+        """Return what the provider charges for one request; None if it did not report input and output tokens, or
+        reports recordings whose price is not known.
 
         `thinking`: whether the model thought; None means that `reasoning_tokens` > 0 tells. `factor` is that of
         `service_factor`. The cost has at most twelve decimal places, so that it fits decimal128(20, 12). More cached
@@ -148,6 +155,10 @@ class ModelPrice(Struct, frozen=True):
                 input_cost += long * max(_NONE, _LONG_CACHE * price.input - price.cache_write)
         else:
             input_cost = input_tokens * price.input
+        if usage.audio_tokens:
+            if price.audio_input is None:
+                return None
+            input_cost += usage.audio_tokens * (price.audio_input - price.input)
         output_cost = output_tokens * (price.thinking_output if thinking else price.output)
         if factor is not _ONE:
             factor *= _MILLIONTH
@@ -372,6 +383,7 @@ def _model_price(name: str, region: str, model: ModelEntry, price: RegionEntry) 
         max_output=model.max_output,
         max_thinking=model.max_thinking,
         max_media_tokens=model.max_media_tokens,
+        audio_tokens_per_second=model.audio_tokens_per_second,
         extra_thinking=model.extra_thinking,
         service_tiers={**(model.service_tiers or {}), **{k: f for k, f in lanes.items() if k == "flex"}},
         lanes=lanes,
@@ -386,4 +398,5 @@ def _price(tier: TierEntry) -> Price:
         tier.output if tier.thinking_output is None else tier.thinking_output,
         tier.input * _CACHED if tier.cached_input is None else tier.cached_input,
         tier.input * _CACHE_WRITE if tier.cache_write is None else tier.cache_write,
+        tier.audio_input,
     )

@@ -5,6 +5,7 @@ If nothing bounds a request, a budget could not be kept: it is then refused with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -63,8 +64,16 @@ class WorstCase:
         if known.free:
             return Decimal(0)
         tokens = text_bound(request.body, known.added)
+        spoken = Decimal(0)
         if media := media_of(prompt):
             parameters = effective_parameters(self._parameters, prompt.parameters)
+            recordings = [part for part in media if part.kind == AUDIO]
+            media = [part for part in media if part.kind != AUDIO]
+            seconds = _seconds(recordings, known.price)
+            if isinstance(seconds, Unbounded):
+                return seconds
+            tokens, spoken = _with_recordings(tokens, recordings, seconds, known.price)
+        if media:
             bound = _with_media(tokens, media, known.price, model, parameters)
             if isinstance(bound, Unbounded):
                 return bound
@@ -73,7 +82,7 @@ class WorstCase:
         assert worst is not None
         if _LONG_CACHE in request.body:  # in a text the quotes would be escaped
             worst *= 2
-        return worst * known.factor
+        return (worst + spoken) * known.factor
 
     def advice(self, prompt: Prompt) -> str:
         """Return a sentence on what would lower the worst case of a request."""
@@ -113,15 +122,33 @@ class WorstCase:
         return _Known(price, longest, template_bound(parameters), price.worst_factor(parameters.get("service_tier")))
 
 
+def _seconds(recordings: list[Media], price: ModelPrice) -> int | Unbounded:
+    """Return the most seconds of recordings, each rounded up."""
+    if recordings and (price.audio_tokens_per_second is None or None in [tier.audio_input for tier in price.tiers]):
+        return Unbounded(
+            f"limits.budget cannot be kept where messages hold audio: it has a price of its own. Give {price.model} "
+            "audio_input (per million tokens) and audio_tokens_per_second in a price file named by pricing.file, from "
+            "the pages of the provider, or leave limits.budget out and send few rows at a time with --limit."
+        )
+    if None in (lengths := [part.seconds for part in recordings]):
+        return Unbounded(
+            "limits.budget cannot be kept where messages hold audio by its address, or of another form than WAV and "
+            "MP3: nothing tells how long it is. Leave limits.budget out, and send few rows at a time with --limit."
+        )
+    return sum(math.ceil(one or 0) for one in lengths)
+
+
+def _with_recordings(tokens: int, recordings: list[Media], seconds: int, price: ModelPrice) -> tuple[int, Decimal]:
+    """Return the bound of a request's tokens with recordings, and what these can cost beyond the price of text."""
+    spoken = seconds * (price.audio_tokens_per_second or 0)
+    dearest = max(tier.audio_input or Decimal(0) for tier in price.tiers)
+    return tokens - sum(part.size for part in recordings) + spoken, spoken * dearest / 1_000_000
+
+
 def _with_media(
     tokens: int, media: list[Media], price: ModelPrice, model: str, parameters: Mapping[str, Any]
 ) -> int | Unbounded:
     """Return the bound of a request with images, video or files, whose size does not bound their tokens."""
-    if any(part.kind == AUDIO for part in media):
-        return Unbounded(
-            "limits.budget cannot be kept where messages hold audio: it has a price of its own, which is not known "
-            "here. Leave limits.budget out, and send few rows at a time with --limit."
-        )
     known = [part.tokens(model, parameters) for part in media]
     if price.max_media_tokens is not None or None not in known:
         most = price.max_media_tokens or 0

@@ -120,6 +120,10 @@ class UsualUsage(Struct, gc=False, forbid_unknown_fields=True):
             elif read.cached_tokens != cached:
                 return None
             stored = read.cache_creation_input_tokens
+            if read.audio_tokens:
+                return None
+        if self.audio_tokens:
+            return None
         if (cached or 0) + (stored or 0) > tokens_in:
             return None
         reasoning = None

@@ -53,6 +53,7 @@ _TOOLS = ("tooluseprompttokencount", "tooluseprompttokens")
 """What the server's own tools have put into the input, beside the prompt (Gemini)."""
 
 _BESIDE = ("cachereadinputtokens", "cachecreationinputtokens")
+_AUDIO = ("audiotokens", "audioinputtokens", "inputaudiotokens")
 _OWN_BILL = ("citationtokens", "numsearchqueries")
 """Beside these (Perplexity) the thinking is counted and charged beside the output, and no total has it."""
 
@@ -195,6 +196,7 @@ def read_usage(report: Figures | None, *, answered: bool = True, claude: bool = 
         _bounded(stored),
         contradictory,
         _stored_long(read, figures) if stored else None,
+        min(_either(_first(read, _AUDIO), _first(figures, _AUDIO)) or 0, tokens_in or 0) or None,
     )
 
 

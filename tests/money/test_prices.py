@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
+import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -80,6 +81,21 @@ def test_thinking_makes_all_output_dearer():
     assert total(plus.cost(Usage(0, 1_000_000, reasoning_tokens=1))) == 4
     assert total(plus.cost(Usage(0, 1_000_000), thinking=True)) == 4
     assert total(plus.cost(Usage(0, 1_000_000, reasoning_tokens=1), thinking=False)) == Decimal("1.2")
+
+
+def test_recordings_have_a_price_of_their_own():
+    """Where it is not known the cost is not either: the price of text would be too low."""
+    usage = Usage(1_000, 100, 1_100, audio_tokens=900)
+    plain = price("qwen-plus")
+    assert plain.cost(usage) is None
+    spoken = msgspec.structs.replace(
+        plain, tiers=tuple(msgspec.structs.replace(tier, audio_input=Decimal(32)) for tier in plain.tiers)
+    )
+    assert spoken.cost(usage) == Cost(
+        (100 * plain.tiers[0].input + 900 * 32) / 1_000_000, 100 * plain.tiers[0].output / 1_000_000
+    )
+    half = msgspec.structs.replace(spoken, tiers=tuple(tier.times(Decimal("0.5")) for tier in spoken.tiers))
+    assert total(half.cost(usage)) * 2 == total(spoken.cost(usage))
 
 
 def test_cached_and_written_input():

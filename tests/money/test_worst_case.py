@@ -1,5 +1,8 @@
 """What one request can cost at the most, and what is said where nothing bounds it."""
 
+import base64
+import io
+import wave
 from decimal import Decimal
 
 import msgspec
@@ -15,12 +18,13 @@ LISTED = load_prices().find("gpt-4o", "international")
 IMAGE = {"type": "image_url", "image_url": {"url": "https://pictures.example/a.png"}}
 
 
-def priced(tmp_path, limits):
-    """A price of 1 and 10 per million tokens, with these limits."""
+def priced(tmp_path, limits, prices=""):
+    """A price of 1 and 10 per million tokens, with these limits and further prices."""
     path = tmp_path / "prices.toml"
     path.write_text(
         f"[models.m]\n{limits}\n[models.m.international]\n"
         'input = 1\noutput = 10\ncache_write = 1\ncurrency = "USD"\nsource = "own"\ndate = 2026-11-20\n'
+        f"{prices}\n"
     )
     found = load_prices(path).find("m", "international")
     assert found is not None
@@ -83,6 +87,31 @@ def test_audio_has_a_price_of_its_own(tmp_path):
     price = priced(tmp_path, "max_media_tokens = 2500\nmax_input = 50000\nmax_output = 8192")
     sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
     assert "audio" in reason(bound(price, [sound]))
+
+
+def recording(seconds, form="wav"):
+    """Return a part with a recording: 16,000 samples a second of two bytes, or 16 kB a second of MP3."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(32_000 * seconds))
+    data = out.getvalue() if form == "wav" else b"\xff\xfb\x90\x00" + bytes(16_000 * seconds)
+    return {"type": "input_audio", "input_audio": {"data": base64.b64encode(data).decode(), "format": form}}
+
+
+def test_recordings_are_bounded_by_their_length_where_their_price_is_known(tmp_path):
+    """Ten tokens a second at 32 the million, whatever their bytes; an MP3 may be as slow as there are any."""
+    price = priced(tmp_path, "audio_tokens_per_second = 10\nmax_output = 8192", "audio_input = 32.0")
+    text = amount(bound(price, "hi"))
+    for seconds in (3, 600):
+        spoken = 10 * seconds * Decimal(32) / 1_000_000
+        worst = amount(bound(price, [{"type": "text", "text": "hi"}, recording(seconds)]))
+        assert spoken < worst < text + 2 * spoken + Decimal("0.001")
+    assert amount(bound(price, [recording(60, "mp3")])) >= 600 * Decimal(32) / 1_000_000
+    assert "how long" in reason(bound(price, [{"audio": "https://pictures.example/a.wav"}]))
+    assert "audio_tokens_per_second" in reason(bound(priced(tmp_path, "max_output = 8192"), [recording(3)]))
 
 
 @pytest.mark.parametrize(

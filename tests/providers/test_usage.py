@@ -27,6 +27,11 @@ TOLD = {
         Usage(800, 200, 1000),
     ),
     "two pairs, one makes up the total": (PLAIN | {"input_tokens": 7, "output_tokens": 9}, Usage(800, 200, 1000)),
+    "recordings in the input": (
+        PLAIN | {"prompt_tokens_details": {"audio_tokens": 700, "text_tokens": 100}},
+        Usage(800, 200, 1000, audio_tokens=700),
+    ),
+    "no recordings in the input": (PLAIN | {"prompt_tokens_details": {"audio_tokens": 0}}, Usage(800, 200, 1000)),
     "floats": ({"prompt_tokens": 800.0, "completion_tokens": 200.0}, Usage(800, 200, 1000)),
     "texts": ({"prompt_tokens": "800", "completion_tokens": " 200 "}, Usage(800, 200, 1000)),
     "camel case": (
