@@ -16,6 +16,8 @@ import re
 import struct
 from collections.abc import Mapping
 
+from batchgen.tokens.pictures import is_jpeg_frame, jpeg_segments
+
 _ORIENTATION, _BITS, _COLOURS = 274, 258, 262  # tags of TIFF, which EXIF has too
 _CMYK = 5
 _FRAME = re.compile(rb"\x21\xf9\x04....\x00[\x2c\x21]", re.DOTALL)
@@ -60,24 +62,11 @@ def _turned(tags: Mapping[int, int]) -> bool:
 
 
 def _jpeg(data: bytes) -> bool:
-    place = 2
-    while place + 10 < len(data):
-        if data[place] != 0xFF:
-            place += 1
-            continue
-        marker = data[place + 1]
-        if marker in (0xFF, 0x01) or 0xD0 <= marker <= 0xD9:
-            place += 1 if marker == 0xFF else 2
-            continue
-        (length,) = struct.unpack(">H", data[place + 2 : place + 4])
-        part = data[place + 4 : place + 2 + length]
-        if marker == 0xE1 and part[:6] == b"Exif\0\0" and _turned(_tags(part[6:])[0]):
+    for marker, content in jpeg_segments(data):
+        if marker == 0xE1 and content[:6] == b"Exif\0\0" and _turned(_tags(content[6:])[0]):
             return True
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return part[5] == 4
-        if marker == 0xDA:
-            return False
-        place += 2 + length
+        if is_jpeg_frame(marker):
+            return content[5] == 4
     return False
 
 

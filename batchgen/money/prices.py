@@ -66,10 +66,7 @@ class Price(Struct, frozen=True, gc=False):
     def times(self, factor: Decimal) -> Price:
         """Return the prices times a factor, to six places, so that a cost has twelve at most."""
         each = (self.input, self.output, self.thinking_output, self.cached_input, self.cache_write, self.audio_input)
-        return Price(
-            self.up_to,
-            *(None if price is None else (price * factor).quantize(_MILLIONTH) for price in each),  # type: ignore[arg-type]
-        )
+        return Price(self.up_to, *((price * factor).quantize(_MILLIONTH) for price in each if price is not None))
 
 
 class ModelPrice(Struct, frozen=True):

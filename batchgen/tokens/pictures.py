@@ -17,7 +17,7 @@ import binascii
 import math
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -97,7 +97,8 @@ def _webp(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _jpeg(data: bytes) -> tuple[int, int] | None:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the marker and the content of each segment of a JPEG. Raises `struct.error` where it is damaged."""
     place = 2
     while place + 9 < len(data):
         if data[place] != 0xFF:
@@ -108,10 +109,20 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
             place += 1 if marker == 0xFF else 2
             continue
         (length,) = struct.unpack(">H", data[place + 2 : place + 4])
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
-            return width, height
+        yield marker, data[place + 4 : place + 2 + length]
         place += 2 + length
+
+
+def is_jpeg_frame(marker: int) -> bool:
+    """Whether a segment says how large the picture is, and in how many colours."""
+    return 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+
+
+def _jpeg(data: bytes) -> tuple[int, int] | None:
+    for marker, content in jpeg_segments(data):
+        if is_jpeg_frame(marker):
+            height, width = struct.unpack(">HH", content[1:5])
+            return width, height
     return None
 
 
