@@ -188,7 +188,8 @@ class HandingIn:
 
     async def _create(self, record: BatchRecord) -> None:
         tools = self._tools.at(record)
-        if tools.api.limits.needs_file_ready and record.input_file is not None and not await self._ready(record):
+        checked = tools.api.limits.needs_file_ready or record.number in self._tries  # the file may be what was refused
+        if checked and record.input_file is not None and not await self._ready(record):
             return
         if tools.leaving.begun or not await self._fits(record):
             return

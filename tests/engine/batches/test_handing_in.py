@@ -4,6 +4,7 @@ import batchgen
 from batchgen.transport.file_client import FileClient
 from batchgen.values import Response
 from tests.engine.batches.conftest import books_agree
+from tests.engine.batches.virtual import VirtualVendor
 
 
 def test_a_file_that_is_too_large_for_the_vendor(job, server, monkeypatch):
@@ -23,3 +24,13 @@ def test_a_file_that_is_too_large_for_the_vendor(job, server, monkeypatch):
     assert (done.state, done.succeeded, done.attempts) == ("complete", 30, 30)
     assert 1 <= len(refused) < 8
     books_agree(server, done)
+
+
+def test_a_file_that_can_never_be_used_is_uploaded_anew(job, server, tmp_path, monkeypatch):
+    """The vendor takes the upload, ends its check as `error`, and refuses every batch that names the file: trying that
+    again would never end."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, oddities=("file_error=1x",))
+    done = vendor.run(job(12, batch={"poll_s": 60}))
+    assert (done.state, done.succeeded, done.attempts) == ("complete", 12, 12)
+    assert vendor.hours < 3
+    assert vendor.books()["billed_lanes"]["batch"]["requests"] == 12
