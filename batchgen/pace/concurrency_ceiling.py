@@ -93,9 +93,9 @@ class ConcurrencyCeiling:
         """Whether the limit is known to be admitted."""
         return self.found is None or self.limit <= self.found
 
-    def release(self, _now_s: float, _took_s: float) -> int:
+    def release(self, _now_s: float, _took_s: float, times: int = 1) -> int:
         """Let some requests go at once, whatever the limit, and return how many."""
-        count = BURST + self.limit // 4
+        count = times * (BURST + self.limit // 4)
         self.limit = min(self.bound, self.limit + count)
         return count
 

@@ -49,8 +49,7 @@ class Pacer:
         self._refusal_s = REFUSAL_S
         # Running totals: sent, and not admitted (refused, failed, given back); the same in tokens.
         self._sent, self._lost, self._sent_tokens, self._lost_tokens = 0, 0, 0.0, 0.0
-        self._search = Search()
-        self._refusal_streak, self._random_refusals = RefusalStreak(), RandomRefusals()
+        self._search, self._refusal_streak, self._random_refusals = Search(), RefusalStreak(), RandomRefusals()
         self._closed_s: float | None = None  # since when nothing is taken
         self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
         self._cost, self._log = TokenCost(), PaceObservations(limits.timeout_s, held=limits.held)
@@ -192,7 +191,7 @@ class Pacer:
         chance = self._random_refusals
         if fell is not None and chance.fell(ticket.number, self._log.refused, what, load, fell=fell):
             self._searched = what
-            chance.open_burst(self._sent, what.release(now_s, now_s - ticket.sent_s))
+            chance.open_burst(self._sent, what.release(now_s, now_s - ticket.sent_s, chance.bursts))
         return 0.0
 
     def broken(self, now_s: float, ticket: Ticket, *, late: bool = False) -> None:
@@ -280,8 +279,7 @@ class Pacer:
         chance = self._random_refusals
         if not chance.is_sampled(ticket.number):
             return False
-        burst = chance.burst
-        random = chance.count_sample(refused=refused)
+        burst, random = chance.burst, chance.count_sample(refused=refused)
         if random:
             self._searched.restore(now_s)
             self._search.allowance = self._sent + FIRST_WINDOW if burst else self._search.allowance

@@ -33,6 +33,11 @@ LEAST = 0.002
 """A smaller share counts as none."""
 
 
+BURSTS = 2
+"""So many bursts in a row, each at a cut and larger than the one before, have to be admitted: other jobs at a limit
+leave room for a few requests now and then ("4 at 1,200 RPM")."""
+
+
 class Load(Protocol):
     """What refusals lower: a pace or a number in flight."""
 
@@ -46,7 +51,7 @@ class RandomRefusals:
 
     __slots__ = (
         "_admitted", "_before", "_cut", "_excess", "_falls", "_first", "_known_since", "_last", "_may_wait", "_met",
-        "_most", "_needed", "_proved", "_refused", "_seen", "_since", "_top", "_weight", "_what", "burst",
+        "_most", "_needed", "_proved", "_refused", "_seen", "_since", "_top", "_weight", "_what", "burst", "bursts",
         "overloaded", "share", "waits",
     )  # fmt: skip
 
@@ -63,6 +68,7 @@ class RandomRefusals:
         self.waits = False  # the pace is not lowered while the sample is open
         self._may_wait = True  # once
         self.burst = 0  # the size of a sample that is sent at once after a cut; 0 if the open one is none
+        self.bursts = 1  # in a row, with the next one
         self.overloaded = False  # the last refusal said so, not that a limit was met
         # Falls in a row of what was measured: of which load, from which height, after which request and refusals.
         self._falls, self._needed = 0, FALLS
@@ -149,11 +155,16 @@ class RandomRefusals:
         self._admitted += not refused
         out = self._last - self._first
         if 5 * self._admitted >= 3 * out:
+            if self.burst and self.bursts < BURSTS:
+                self.bursts += 1
+                self._first = self._last = self.burst = 0
+                return False
             asked, met = self._before
             self._found(met + self._refused, asked + self._admitted + self._refused)
             return True
         if 5 * self._refused > 2 * out:
-            self._needed *= 2 if self.burst else 1
+            if self.burst:
+                self._needed, self.bursts = 2 * self._needed, 1
             self.close()
             return False
         return None

@@ -340,9 +340,9 @@ class RateLimit:
         self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s
         self._settle(now_s, True)
 
-    def release(self, now_s: float, took_s: float) -> int:
+    def release(self, now_s: float, took_s: float, times: int = 1) -> int:
         """Let some requests go at once, whatever the pace, and return how many; a refusal takes `took_s` to come."""
-        count = int(max(BURST, REFILLS * self.pace / self._unit * took_s))
+        count = int(times * max(BURST, REFILLS * self.pace / self._unit * took_s))
         self._slack_s = count * self._unit / self.pace
         self.next_s = now_s - self._slack_s
         return count

@@ -79,6 +79,14 @@ def test_jobs_at_one_limit_use_it_up_and_leave_each_other_some(scene, least, mos
     assert found.spread <= 3.0
 
 
+def test_others_at_a_limit_are_not_taken_for_chance():
+    """A burst of six found the room that others had just made; from then on one job took all, and three crawled."""
+    found = judge(Scene(12_000, rpm=[(0, 1_200)], burst_s=2, jobs=4, tells=False), seeds=(31_005,))
+    assert found.util >= 0.92
+    assert found.refused <= 0.05
+    assert found.spread <= 2.0
+
+
 def test_who_is_left_comes_back():
     """Three of four jobs end early: the last one has the whole limit within half a minute."""
     seen = run(Scene(6_000, rpm=[(0, 1_200)], burst_s=2, jobs=4, tells=False), 23)

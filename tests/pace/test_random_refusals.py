@@ -197,9 +197,12 @@ class TestChance:
         assert not any(self.falls(RandomRefusals(), "=------", refused_each=10))
 
     def proved(self):
-        """One in twenty, found from sixty requests and confirmed by a burst of six, all admitted."""
+        """One in twenty, found from sixty requests and confirmed by two bursts, all admitted."""
         chance = RandomRefusals()
         self.falls(chance, "=" + FALLS * "-")
+        chance.open_burst(80, 6)
+        assert [chance.count_sample(refused=False) for _ in range(4)] == [None, None, None, False]
+        assert chance.share == 0
         chance.open_burst(80, 6)
         assert [chance.count_sample(refused=False) for _ in range(4)] == [None, None, None, True]
         return chance
