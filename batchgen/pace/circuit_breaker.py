@@ -12,13 +12,13 @@ from enum import Enum
 from batchgen.pace.values import Ticket
 from batchgen.pace.window import Window
 
-LONGEST_S = 15.0
-"""Longest pause before the next probe, in seconds."""
+FIRST_S, LONGEST_S = 1.0, 15.0
+"""The pause before the first probe, and the longest before the next ones, in seconds."""
 LASTING_S, LONGEST_LASTING_S = 60.0, 75.0
 """After so many seconds of refused probes the pauses grow up to the second: where refused requests use up quota, or
 prolong a ban, a probe every 15 s would keep everything refused for ever; a minute without any clears both."""
-RUN = 20
-"""Requests after a cut among which refusals are counted together."""
+REFUSALS = 3
+"""So many refusals in a row, after one that has slowed the run down, show that nothing is admitted."""
 FAILURES, FAILED_S = 5, 10.0
 """So many requests in a row that fail within so many seconds show that the service is down."""
 REMEMBERED = 1_000
@@ -29,138 +29,158 @@ LONGEST_RETRY_AFTER_S = 120.0
 """Longest `Retry-After` that is obeyed: values of days have been seen."""
 
 
-class Reason(Enum):
-    """Why the circuit breaker is open."""
+class State(Enum):
+    """What the gate does."""
 
-    REFUSALS = "refusals"  # nearly all requests are rate-limited
-    FAILURES = "failures"  # the service is down
+    SENDING = "requests go out"
+    CLOSED = "nothing is admitted: one request at a time is sent to see whether that has changed"
+    WAITING = "a window is used up: the same until the next one begins"
+    DOWN = "everything fails: the same until an answer comes"
+
+
+class Event(Enum):
+    """What changes it."""
+
+    REFUSED = "requests in a row were refused, after a refusal had slowed the run down; or all since the start"
+    USED_UP = "as many requests were sent as a window admits"
+    FAILED = "requests in a row failed"
+    PROBE_LOST = "the one request was refused or failed"
+    ANSWERED = "the one request was admitted; when the service is down, a later request was answered"
+
+
+TRANSITIONS = {
+    (State.SENDING, Event.REFUSED): State.CLOSED,
+    (State.SENDING, Event.USED_UP): State.WAITING,
+    (State.SENDING, Event.FAILED): State.DOWN,
+    (State.CLOSED, Event.PROBE_LOST): State.CLOSED,
+    (State.CLOSED, Event.ANSWERED): State.SENDING,
+    (State.WAITING, Event.PROBE_LOST): State.WAITING,
+    (State.WAITING, Event.ANSWERED): State.SENDING,
+    (State.DOWN, Event.PROBE_LOST): State.DOWN,
+    (State.DOWN, Event.ANSWERED): State.SENDING,
+}
+"""The state that follows; what is not named changes nothing."""
 
 
 class CircuitBreaker:
-    """While it is open nothing is sent before `until_s`; then one request, the probe, decides whether it closes.
+    """Unless it is sending, nothing goes out before `until_s`; then one request, the probe, decides whether it sends.
 
     A probe that fails doubles the pause. A pause that a `Retry-After` asks for (`wait`) needs no probe.
     """
 
     __slots__ = (
-        "_opened_s",
-        "_rejected_wait_s",
-        "_rng",
-        "_stop_s",
-        "_worked_s",
-        "began_s",
-        "failures",
-        "patience_s",
-        "probe",
-        "until_s",
-        "why",
-        "window",
-    )
+        "_rng", "_stop_s", "_worked_s", "began_s", "closed_s", "failures", "patience_s", "probe", "refusals", "state",
+        "until_s", "window",
+    )  # fmt: skip
 
     def __init__(self, rng: random.Random, now_s: float = 0.0) -> None:
         self._rng = rng
+        self.state = State.SENDING
         self.window = Window(now_s)  # of a limit that admits a burst, then nothing for a while
-        self.until_s = self.began_s = -math.inf
-        self._rejected_wait_s = 0.5  # the last wait for a door that was closed from the start
-        self.why: Reason | None = None
+        self.failures, self.refusals = FailureStreak(), RefusalStreak()
+        self.until_s = self.began_s = -math.inf  # the pause, and when it began
+        self.closed_s = 0.0  # when it stopped sending
         self.probe: Ticket | None = None  # the one request that is out
         self.patience_s = 0.5  # a probe that is out for so long without a refusal or a failure has passed
-        self._stop_s = 1.0
-        self._opened_s = 0.0
-        self.failures = FailureStreak()
+        self._stop_s = FIRST_S / 2
         self._worked_s = 0.0  # the pause after which a lasting refusal was over
 
-    def begin(self, now_s: float, why: Reason, stop_s: float, patience_s: float) -> None:
-        """Pause all requests for `stop_s` seconds, with jitter, so that several clients do not come back together."""
-        if self.why is None:
-            self._opened_s = now_s
-            if why is Reason.REFUSALS:
-                stop_s = max(stop_s, self._worked_s)
+    def on(self, event: Event, now_s: float, patience_s: float = 0.5, stop_s: float = 0.0) -> bool:
+        """Go to the state that follows; return whether anything does. `patience_s` is that with
+        probes, `stop_s` the least pause before the first one."""
+        before, state = self.state, TRANSITIONS.get((self.state, event))
+        if state is None:
+            return False
+        self.state = state
+        if state is State.SENDING:
+            if before is not State.DOWN and self._stop_s > 2 * LONGEST_S:  # a used-up minute is over by then
+                self._worked_s = self._stop_s
+            self.probe = None
+            self.failures.clear()
+        elif state is before:
+            self._pause(now_s, self.longer_s)
+        else:
+            self.closed_s, self.patience_s = now_s, patience_s
+            self._pause(
+                now_s, max(FIRST_S, stop_s, self._worked_s if state is State.CLOSED or self.window.count else 0.0)
+            )
+            if state is not State.DOWN:
                 self.window.used_up(now_s)
-        lasting = why is Reason.REFUSALS and (now_s - self._opened_s > LASTING_S or self._worked_s > 0)
-        self.why, self.probe, self.began_s = why, None, now_s
+        return True
+
+    def _pause(self, now_s: float, stop_s: float) -> None:
+        """Send nothing for `stop_s` seconds, with jitter, so that several clients do not come back together."""
+        lasting = self.state is not State.DOWN and (now_s - self.closed_s > LASTING_S or self._worked_s > 0)
         self._stop_s = min(stop_s, LONGEST_LASTING_S if lasting else LONGEST_S)
-        self.patience_s = patience_s
-        self.until_s = now_s + self._stop_s * self._rng.uniform(1.0, 1.25)
+        self.probe, self.began_s = None, now_s
+        self.until_s = max(self.until_s, now_s + self._stop_s * self._rng.uniform(1.0, 1.25))
+
+    def failed(self, now_s: float, ticket: Ticket) -> bool:
+        """Count a request that failed; return whether it ends a row, so that the service is taken to be down."""
+        if (
+            self.state is State.SENDING
+            and ticket.sent_s >= self.began_s
+            and self.failures.counted(ticket.number, now_s)
+        ):
+            return self.on(Event.FAILED, now_s, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
+        return False
+
+    @property
+    def longer_s(self) -> float:
+        """Twice the last pause."""
+        return 2 * self._stop_s
 
     def again(self, now_s: float, admitted: int = 0) -> None:
         """The probe failed: pause twice as long before the next one, or until a window is due.
 
         `admitted` requests were admitted so far.
         """
-        assert self.why is not None
         sent_s = now_s if self.probe is None else self.probe.sent_s
-        self.begin(now_s, self.why, 2 * self._stop_s, self.patience_s)
-        if self.why is Reason.REFUSALS:
+        self.on(Event.PROBE_LOST, now_s)
+        if self.state is not State.DOWN:
             self.until_s = self.window.closed(now_s, sent_s, self.until_s, admitted)
 
-    def wait(self, now_s: float, wait_s: float) -> None:
-        """Pause all requests for the time that the provider asked for."""
-        self.began_s, self.until_s = now_s, max(self.until_s, now_s + wait_s)
-
-    def reject_all(self, now_s: float, retry_after_s: float | None, *, late: bool) -> None:
-        """Nothing was ever admitted: wait 1 s, doubling to 15 s; not for a request that was sent before, if `late`."""
-        self._rejected_wait_s = min(LONGEST_S, 2 * self._rejected_wait_s)
-        self.obey_retry_after(now_s, retry_after_s)
-        if not late:
-            self.wait(now_s, self._rejected_wait_s * self._rng.uniform(1.0, 1.25))
-
     def obey_retry_after(self, now_s: float, retry_after_s: float | None) -> float:
-        """Obey a long `Retry-After`; return for how many seconds all requests pause."""
+        """Pause all requests for a long `Retry-After`; return for how many seconds."""
         if retry_after_s is None or not is_long(retry_after_s):
             return 0.0
         retry_after_s = min(retry_after_s, LONGEST_RETRY_AFTER_S)
-        self.wait(now_s, retry_after_s)
+        self.began_s, self.until_s = now_s, max(self.until_s, now_s + retry_after_s)
         return retry_after_s
 
     def answered(self, ticket: Ticket) -> bool:
-        """Any answer shows that the service is up; return whether the one probe has shown it after failures."""
-        if self.why is Reason.FAILURES and ticket is not self.probe and ticket.number > self.failures.last:
-            self.end()  # those before it failed by chance
-        return self.why is Reason.FAILURES and ticket is self.probe
-
-    def end(self) -> None:
-        """The probe passed. What refused probes prolonged for long is waited out at once the next time."""
-        if self.why is Reason.REFUSALS and self._stop_s > 2 * LONGEST_S:  # a used-up minute is over by then
-            self._worked_s = self._stop_s
-        self.why = self.probe = None
-        self.failures.clear()
+        """Whether an answer, which may be a refusal, ends an outage; those before a later one failed by chance."""
+        return self.state is State.DOWN and (ticket is self.probe or ticket.number > self.failures.last)
 
     def says(self, now_s: float) -> str | None:
         """Return why nothing is sent at the moment, None while requests go out."""
         left_s = self.until_s - now_s
-        if self.why is None:
+        if self.state is State.SENDING:
             return f"the provider asked for a pause, {left_s:,.0f} s more" if left_s > 0 else None
-        what = "rate-limits nearly every request" if self.why is Reason.REFUSALS else "fails every request"
+        what = "fails every request" if self.state is State.DOWN else "rate-limits nearly every request"
         return f"the provider {what}; one request at a time is sent to see whether it answers again"
 
 
 class RefusalStreak:
-    """Counts the refusals after a first one that has already slowed the run down."""
+    """Refusals in a row, as the requests were sent, after a first one that has already slowed the run down."""
 
-    __slots__ = ("_first", "all_refused", "refused")
+    __slots__ = ("_last", "_refused", "first")
 
     def __init__(self) -> None:
-        self.begin(0)
+        self.begin(math.inf)
 
-    def begin(self, first: int) -> None:
-        """Count from the request `first` on; 0 means from the next refusal on."""
-        self._first, self.refused = first, 0
-        self.all_refused = False  # nothing was taken since
+    def begin(self, first: float) -> None:
+        """Count from the request `first` on; infinite means from the next refusal on, as one was admitted."""
+        self.first = self._last = first
+        self._refused = 0
 
-    def mostly_refused(self, number: int, sent: int) -> bool:
-        """Count a refusal of request `number`, with `sent` requests sent so far.
-
-        Return True if at least four, and more than 60 % of those since the first, were refused.
-        """
-        nth = number - self._first
-        if self._first == 0 or nth > RUN:
+    def counted(self, number: int, sent: int) -> bool:
+        """Count a refusal of request `number`, with `sent` sent so far; True if it ends a row of `REFUSALS`."""
+        if math.isinf(self.first):
             self.begin(sent)
-        elif nth > 0:
-            self.refused += 1
-            self.all_refused = self.refused == nth
-            return self.refused >= 4 and self.refused > 0.6 * nth
-        return False
+        elif number > self.first:
+            self._refused, self._last = self._refused + 1, max(self._last, number)
+        return self._refused >= REFUSALS and self._refused > 0.6 * (self._last - self.first)
 
 
 class FailureStreak:

@@ -14,7 +14,7 @@ import random
 from collections import deque
 from itertools import islice
 
-from batchgen.pace.circuit_breaker import CircuitBreaker, Reason, RefusalStreak
+from batchgen.pace.circuit_breaker import CircuitBreaker, Event, State
 from batchgen.pace.concurrency_ceiling import ConcurrencyCeiling
 from batchgen.pace.in_flight import InFlight
 from batchgen.pace.limit_headers import LimitHeaders
@@ -49,8 +49,7 @@ class Pacer:
         self._refusal_s = REFUSAL_S
         # Running totals: sent, and not admitted (refused, failed, given back); the same in tokens.
         self._sent, self._lost, self._sent_tokens, self._lost_tokens = 0, 0, 0.0, 0.0
-        self._search, self._refusal_streak, self._random_refusals = Search(), RefusalStreak(), RandomRefusals()
-        self._closed_s: float | None = None  # since when nothing is taken
+        self._search, self._random_refusals = Search(), RandomRefusals()
         self._searched: RateLimit | ConcurrencyCeiling = self._requests  # what the search met
         self._cost, self._log = TokenCost(), PaceObservations(limits.timeout_s, held=limits.held)
         self._headers = LimitHeaders(self._requests, self._tokens)
@@ -66,10 +65,11 @@ class Pacer:
         stop = self.breaker
         if now_s < stop.until_s:
             return stop.until_s - now_s
-        if stop.probe is not None:
-            if now_s < stop.probe.sent_s + stop.patience_s:
+        if stop.state is not State.SENDING:
+            if stop.probe is not None and now_s < stop.probe.sent_s + stop.patience_s:
                 return stop.probe.sent_s + stop.patience_s - now_s
-            self._resume(now_s)
+            if stop.probe is not None or (stop.state is State.CLOSED and not self._any_admitted):
+                self._resume(now_s)
         in_flight = self.in_flight  # the least of three bounds, looked at one by one: this is asked for every row
         wait_s = math.inf
         if in_flight >= self._ceiling.limit or in_flight >= self._late.limit or (
@@ -113,10 +113,10 @@ class Pacer:
         if self.in_flight > self._level.limit:
             self._level.sent(now_s, ticket)
         self._undecided.append(ticket)
-        if self.breaker.why is not None:
+        if self.breaker.state is not State.SENDING:
             self.breaker.probe = ticket
         elif ticket.number >= self.breaker.window.end:
-            self._close(now_s, self._refusal_s)
+            self._close(now_s, Event.USED_UP)
         return ticket
 
     # ---- outcomes
@@ -125,7 +125,7 @@ class Pacer:
         """An answer came: a completion, or an error that shows that the service is up and took the request."""
         ticket.closed = True
         self.in_flight -= 1
-        if self.breaker.why is not None and self.breaker.answered(ticket):
+        if self.breaker.state is State.DOWN and self.breaker.answered(ticket):
             self._resume(now_s)
         if not ticket.admitted:
             self._admit(now_s, ticket)
@@ -168,7 +168,9 @@ class Pacer:
             return 0.0
         late = ticket.sent_s < stop.began_s  # sent before everybody stopped: says nothing new
         if not self._any_admitted and self._sent == self._lost >= FIRST_WINDOW:
-            self._all_rejected(now_s, None if late else retry_after_s, late)
+            if not late:
+                self.breaker.obey_retry_after(now_s, retry_after_s)
+            self._close(now_s, stop_s=stop.longer_s)
             return 0.0
         what: RateLimit | ConcurrencyCeiling = self._tokens if throttle is Throttle.TOKENS else self._requests
         if throttle is Throttle.CONCURRENCY:
@@ -206,11 +208,9 @@ class Pacer:
         if not ticket.admitted:  # no limit refused it
             ticket.admitted = True
             self._count_sample(now_s, ticket, refused=False)
-        stop = self.breaker
-        if ticket is stop.probe:
-            stop.again(now_s)
-        elif ticket.sent_s >= stop.began_s and stop.why is None and stop.failures.counted(ticket.number, now_s):
-            stop.begin(now_s, Reason.FAILURES, 1.0, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
+        if ticket is self.breaker.probe:
+            self.breaker.again(now_s)
+        elif self.breaker.failed(now_s, ticket):
             self._random_refusals.close()
 
     def abandoned(self, ticket: Ticket) -> None:
@@ -235,8 +235,10 @@ class Pacer:
     def _admit(self, now_s: float, ticket: Ticket) -> None:
         """The request was taken."""
         self._any_admitted = True
+        if ticket.number > self.breaker.refusals.first:
+            self.breaker.refusals.begin(math.inf)
         self._passed(now_s, ticket)
-        if ticket is self.breaker.probe and self.breaker.why is Reason.REFUSALS:
+        if ticket is self.breaker.probe and self.breaker.state is not State.DOWN:
             self._resume(now_s)
         chance = self._random_refusals
         if chance.share and (self._requests.safe or self._tokens.safe) and self._ceiling.safe:
@@ -265,14 +267,23 @@ class Pacer:
 
     def _resume(self, now_s: float) -> None:
         """End the pause. Where no pace is known, the search begins again, so that not everything is sent at once."""
-        if self._closed_s is not None and self.breaker.why is Reason.REFUSALS:
-            self._requests.opened(now_s, now_s - self._closed_s)
-            self._tokens.opened(now_s, now_s - self._closed_s)
-        if self.breaker.probe is not None and self.breaker.why is Reason.REFUSALS:
-            self.breaker.window.opened(now_s, self.breaker.probe, self._sent - self._lost - 1, self._requests)
-        self.breaker.end()
+        stop = self.breaker
+        if stop.state is State.CLOSED:
+            for rate, admitted in (
+                (self._requests, float(self._sent - self._lost)),
+                (self._tokens, self._sent_tokens - self._lost_tokens),
+            ):
+                if self._any_admitted:
+                    rate.opened(now_s, now_s - stop.closed_s, admitted)
+                else:
+                    rate.forget(now_s)
+        if stop.state is State.WAITING:
+            self._requests.closings.began(now_s, self._sent - self._lost)
+        if stop.state is not State.DOWN and stop.probe is not None:
+            stop.window.opened(now_s, stop.probe, self._sent - self._lost - 1, self._requests)
+        stop.on(Event.ANSWERED, now_s)
         self._search.restart(self._sent)
-        self._refusal_streak.begin(self._sent)
+        stop.refusals.begin(self._sent if self._any_admitted else math.inf)
 
     def _count_sample(self, now_s: float, ticket: Ticket, *, refused: bool) -> bool:
         """Count the request into the sample that is open; True if refusals are random, so that the search goes on."""
@@ -305,15 +316,6 @@ class Pacer:
             self._passed(now_s, ticket)
         return True
 
-    def _all_rejected(self, now_s: float, retry_after_s: float | None, late: bool) -> None:
-        """Nothing was ever admitted. Wait 1 s, doubling to 15 s, and search again."""
-        self.breaker.reject_all(now_s, retry_after_s, late=late)
-        for rate in (self._requests, self._tokens):
-            rate.forget(max(now_s, self.breaker.until_s))
-        self._random_refusals.close()
-        self._search.restart(self._sent)
-        self._refusal_streak.begin(0)
-
     def _is_ceiling(self, ticket: Ticket, rate: RateLimit) -> bool:
         """Whether a refusal without a reason came from a limit on requests in flight; then the ceiling is set."""
         cap, number, level = self._ceiling, ticket.number, ticket.in_flight
@@ -335,7 +337,7 @@ class Pacer:
         else:
             sent, lost, slot, unit = float(ticket.number), float(self._lost), 1.0, 1.0
         if self.breaker.window.count:
-            self._close(now_s, self._refusal_s)
+            self._close(now_s, Event.USED_UP)
             return None
         fell = None
         if ticket.sent_s > rate.cut_s:
@@ -345,23 +347,16 @@ class Pacer:
             )  # fmt: skip
             if rate is self._tokens and fell is not None:
                 rate.cut_s += self._log.typical_s  # what is in flight is charged in full only when it is answered
-        self._stop_if_mostly_refused(now_s, ticket, max(1.0, 2 * unit / rate.pace), rate)
+        if self.breaker.refusals.counted(ticket.number, self._sent):
+            self._close(now_s, stop_s=2 * unit / rate.pace)
         if rate.uses_up(now_s, ticket.sent_s, sent - lost, slot):
             rate.next_s = max(rate.next_s, now_s) + slot / rate.pace
         return fell
 
-    def _close(self, now_s: float, stop_s: float, *, shut: bool = False) -> None:
-        """Pause all requests, until a probe is admitted; `shut`: nothing at all was admitted lately."""
-        self.breaker.begin(now_s, Reason.REFUSALS, stop_s, self._refusal_s)
-        self._random_refusals.close()
-        self._closed_s = now_s if shut else None
-
-    def _stop_if_mostly_refused(self, now_s: float, ticket: Ticket, stop_s: float, rate: RateLimit) -> None:
-        """Open the circuit breaker when, after a first cut, most requests are still refused."""
-        if self._refusal_streak.mostly_refused(ticket.number, self._sent) and self.breaker.why is None:
-            self._close(now_s, stop_s, shut=self._refusal_streak.all_refused)
-            if not self._refusal_streak.all_refused:
-                rate.restart_at_half(self.breaker.until_s)
+    def _close(self, now_s: float, event: Event = Event.REFUSED, stop_s: float = 0.0) -> None:
+        """Pause all requests, until a probe is admitted."""
+        if self.breaker.on(event, now_s, self._refusal_s, stop_s):
+            self._random_refusals.close()
 
     # ---- settings and what is seen from outside
 
@@ -382,7 +377,7 @@ class Pacer:
     @property
     def is_down(self) -> bool:
         """Whether the circuit breaker is open after failures in a row: everything waits for one probe."""
-        return self.breaker.why is Reason.FAILURES
+        return self.breaker.state is State.DOWN
 
     @property
     def deadline_s(self) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from batchgen.pace.closings import DEAR, PROVOKED, Closings
 from batchgen.pace.neighbours import CUT, Neighbours
 
 SAFETY = 0.985
@@ -24,11 +25,9 @@ FIRST_STEP, UNSURE_STEP, TOP_STEP = 0.01, 0.1, 0.25
 """Steps of the pace: the first one above what was measured, those while nothing is measured, the greatest."""
 HOLD_S, STEP_S = 8.0, 3.0
 """Seconds at a measured pace before the first step, and between the next ones, each 1.7 times the one before."""
-SHUT_S = 10.0
-"""A door that nothing passed for so long was shut; for less, a bucket was empty, and the pace is halved."""
-DEAR, PROVOKED = 20, 0.8
-"""A pause that a refusal has caused is made up for by so many times as long without a rise. One that follows sooner on
-another one is a ban for the pace, which falls to the second."""
+SHUT_S, SHUT_FOR = 10.0, 4
+"""Nothing is known of the rate where nothing was admitted for so long, and for the time of so many requests; for less,
+a bucket or a short window was empty ("200 a clock 10 s", "10 RPM, bucket of one, refusals count")."""
 WRONG = 1.2
 """Above this multiple of the limit that the provider names, a refusal shows that another one is in force."""
 BUCKET = 0.1
@@ -63,11 +62,11 @@ class RateLimit:
     """
 
     __slots__ = (
-        "_before", "_caution", "_clean", "_cut_admitted", "_eats", "_exact", "_first_s", "_floor", "_grown_s",
-        "_hold_s", "_in_bucket", "_last", "_least", "_least_slack_s", "_mark_admitted", "_mark_s", "_mark_sent",
-        "_measured", "_most_left", "_opened_s", "_refused_at", "_refused_s", "_resting_s", "_slack_s", "_spent",
-        "_step", "_sure", "_top", "_top_step", "_unit", "brake", "ceiling", "cut_s", "given", "named",
-        "neighbours", "next_s", "pace",
+        "_before", "_caution", "_clean", "_cut_admitted", "_eats", "_exact", "_first_s", "_floor",
+        "_grown_s", "_hold_s", "_in_bucket", "_last", "_least", "_least_slack_s", "_mark_admitted", "_mark_s",
+        "_mark_sent", "_measured", "_most_left", "_refused_at", "_refused_s", "_resting_s",
+        "_slack_s", "_spent", "_step", "_sure", "_top", "_top_step", "_unit", "brake", "ceiling", "closings", "cut_s",
+        "given", "named", "neighbours", "next_s", "pace",
     )  # fmt: skip
 
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
@@ -94,7 +93,7 @@ class RateLimit:
         self._clean, self._hold_s, self._step, self._grown_s = 0, 0.0, 0.0, now_s
         self._resting_s = -math.inf
         self._floor = 0.0
-        self._opened_s = -math.inf
+        self.closings = Closings(now_s)
         self._before, self._cut_admitted = math.inf, -math.inf
         self.neighbours = Neighbours()
         self._unit = 1.0  # mean size of a request
@@ -218,6 +217,7 @@ class RateLimit:
                     self._settle(now_s, True)
                     return None
         self._floor, self._unit = LEAST_PER_S * unit, unit
+        self.closings.refused(sent_s, admitted)
         since = (admitted - self._cut_admitted) / unit
         fresh = since >= 1  # else the limit is closed, and the pace says nothing
         if fresh:
@@ -302,42 +302,37 @@ class RateLimit:
             self.pace *= 0.8
         self._settle(now_s, False)
 
-    def restart_at_half(self, until_s: float) -> None:
-        """Go on at half the pace after a pause until `until_s`: nearly everything was refused."""
-        self.pace *= 0.5
-        self.next_s = self.cut_s = until_s
-        self._settle(until_s, False)
+    def opened(self, now_s: float, closed_s: float, admitted: float) -> None:
+        """Go on after nothing was admitted for `closed_s` seconds, at the pace of before: that says nothing about it.
 
-    def opened(self, now_s: float, closed_s: float) -> None:
-        """Go on after nothing was taken for `closed_s` seconds, at the same pace: that says nothing about the rate.
-
-        Unless it happens again soon: then it comes of our pace, is dear, and is not provoked again for long.
+        Unless our pace has caused it: then it is dear, and is not provoked again for long.
         """
+        most, rate = self.closings.opened(now_s, closed_s, admitted, self._unit)
+        self.next_s = self.cut_s = now_s
         if math.isinf(self.pace):
             return
-        self.next_s = self.cut_s = now_s
-        if closed_s < SHUT_S:  # a short window was used up: no sign of others
+        found = rate is not None and math.isfinite(rate)
+        if closed_s < (SHUT_S if found else max(SHUT_S, SHUT_FOR * self._unit / self.pace)):
             self.neighbours.set(False)
-            if self._measured is None:
-                self.pace *= 0.5
-            else:
-                self.pace = min(self._before, SAFETY * self._measured)
-            self._settle(now_s, self._measured is not None)
+            known = self._last is not None and self._last != self.named
+            self.pace = min(self._before, SAFETY * self.found()) if known else 0.5 * self.pace
+            self._settle(now_s, known)
             return
-        again = now_s - closed_s - self._opened_s < DEAR * closed_s
-        self._opened_s = now_s
-        if math.isfinite(self._before):
+        if self._measured is None and math.isfinite(most):
+            self.pace = most
+        elif math.isfinite(self._before):
             self.pace = self._before
-        if again:
-            self.pace *= PROVOKED
+        if rate is not None:
+            self.pace = rate if found else min(PROVOKED * self.pace, most)
             self._measured = self.pace / SAFETY
-        self._settle(now_s, again)
-        if again:
+        self._settle(now_s, rate is not None)
+        if rate is not None:
             self._hold_s = max(self._hold_s, DEAR * closed_s)
 
     def forget(self, now_s: float) -> None:
         """Begin again at `now_s`: nothing was ever admitted."""
         self.pace, self._mark_s, self.next_s, self.cut_s, self._first_s = self.ceiling, None, now_s, -math.inf, now_s
+        self.closings.began(now_s, 0.0)
         self._settle(now_s, True)
 
     def release(self, now_s: float, took_s: float, times: int = 1) -> int:
