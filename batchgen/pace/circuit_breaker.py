@@ -38,7 +38,7 @@ class State(Enum):
     DOWN = "everything fails: the same until an answer comes"
 
 
-class Event(Enum):
+class GateEvent(Enum):
     """What changes it."""
 
     REFUSED = "requests in a row were refused, after a refusal had slowed the run down; or all since the start"
@@ -49,15 +49,15 @@ class Event(Enum):
 
 
 TRANSITIONS = {
-    (State.SENDING, Event.REFUSED): State.CLOSED,
-    (State.SENDING, Event.USED_UP): State.WAITING,
-    (State.SENDING, Event.FAILED): State.DOWN,
-    (State.CLOSED, Event.PROBE_LOST): State.CLOSED,
-    (State.CLOSED, Event.ANSWERED): State.SENDING,
-    (State.WAITING, Event.PROBE_LOST): State.WAITING,
-    (State.WAITING, Event.ANSWERED): State.SENDING,
-    (State.DOWN, Event.PROBE_LOST): State.DOWN,
-    (State.DOWN, Event.ANSWERED): State.SENDING,
+    (State.SENDING, GateEvent.REFUSED): State.CLOSED,
+    (State.SENDING, GateEvent.USED_UP): State.WAITING,
+    (State.SENDING, GateEvent.FAILED): State.DOWN,
+    (State.CLOSED, GateEvent.PROBE_LOST): State.CLOSED,
+    (State.CLOSED, GateEvent.ANSWERED): State.SENDING,
+    (State.WAITING, GateEvent.PROBE_LOST): State.WAITING,
+    (State.WAITING, GateEvent.ANSWERED): State.SENDING,
+    (State.DOWN, GateEvent.PROBE_LOST): State.DOWN,
+    (State.DOWN, GateEvent.ANSWERED): State.SENDING,
 }
 """The state that follows; what is not named changes nothing."""
 
@@ -85,7 +85,7 @@ class CircuitBreaker:
         self._stop_s = FIRST_S / 2
         self._worked_s = 0.0  # the pause after which a lasting refusal was over
 
-    def on(self, event: Event, now_s: float, patience_s: float = 0.5, stop_s: float = 0.0) -> bool:
+    def on(self, event: GateEvent, now_s: float, patience_s: float = 0.5, stop_s: float = 0.0) -> bool:
         """Go to the state that follows; return whether anything does. `patience_s` is that with
         probes, `stop_s` the least pause before the first one."""
         before, state = self.state, TRANSITIONS.get((self.state, event))
@@ -122,7 +122,7 @@ class CircuitBreaker:
             and ticket.sent_s >= self.began_s
             and self.failures.counted(ticket.number, now_s)
         ):
-            return self.on(Event.FAILED, now_s, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
+            return self.on(GateEvent.FAILED, now_s, min(30.0, max(1.0, 2 * (now_s - ticket.sent_s))))
         return False
 
     @property
@@ -136,7 +136,7 @@ class CircuitBreaker:
         `admitted` requests were admitted so far.
         """
         sent_s = now_s if self.probe is None else self.probe.sent_s
-        self.on(Event.PROBE_LOST, now_s)
+        self.on(GateEvent.PROBE_LOST, now_s)
         if self.state is not State.DOWN:
             self.until_s = self.window.closed(now_s, sent_s, self.until_s, admitted)
 

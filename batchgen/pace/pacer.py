@@ -14,7 +14,7 @@ import random
 from collections import deque
 from itertools import islice
 
-from batchgen.pace.circuit_breaker import CircuitBreaker, Event, State
+from batchgen.pace.circuit_breaker import CircuitBreaker, GateEvent, State
 from batchgen.pace.concurrency_ceiling import ConcurrencyCeiling
 from batchgen.pace.in_flight import InFlight
 from batchgen.pace.limit_headers import LimitHeaders
@@ -116,7 +116,7 @@ class Pacer:
         if self.breaker.state is not State.SENDING:
             self.breaker.probe = ticket
         elif ticket.number >= self.breaker.window.end:
-            self._close(now_s, Event.USED_UP)
+            self._close(now_s, GateEvent.USED_UP)
         return ticket
 
     # ---- outcomes
@@ -281,7 +281,7 @@ class Pacer:
             self._requests.closings.began(now_s, self._sent - self._lost)
         if stop.state is not State.DOWN and stop.probe is not None:
             stop.window.opened(now_s, stop.probe, self._sent - self._lost - 1, self._requests)
-        stop.on(Event.ANSWERED, now_s)
+        stop.on(GateEvent.ANSWERED, now_s)
         self._search.restart(self._sent)
         stop.refusals.begin(self._sent if self._any_admitted else math.inf)
 
@@ -337,7 +337,7 @@ class Pacer:
         else:
             sent, lost, slot, unit = float(ticket.number), float(self._lost), 1.0, 1.0
         if self.breaker.window.count:
-            self._close(now_s, Event.USED_UP)
+            self._close(now_s, GateEvent.USED_UP)
             return None
         fell = None
         if ticket.sent_s > rate.cut_s:
@@ -353,7 +353,7 @@ class Pacer:
             rate.next_s = max(rate.next_s, now_s) + slot / rate.pace
         return fell
 
-    def _close(self, now_s: float, event: Event = Event.REFUSED, stop_s: float = 0.0) -> None:
+    def _close(self, now_s: float, event: GateEvent = GateEvent.REFUSED, stop_s: float = 0.0) -> None:
         """Pause all requests, until a probe is admitted."""
         if self.breaker.on(event, now_s, self._refusal_s, stop_s):
             self._random_refusals.close()

@@ -14,8 +14,8 @@ from batchgen.pace.circuit_breaker import (
     REFUSALS,
     TRANSITIONS,
     CircuitBreaker,
-    Event,
     FailureStreak,
+    GateEvent,
     RefusalStreak,
     State,
 )
@@ -24,7 +24,7 @@ from batchgen.pace.circuit_breaker import (
 def test_a_stop_doubles_and_ends_with_its_probe():
     """1 s, 2 s, 4 s and so on, a quarter more at most, never more than `LONGEST_S`."""
     stop = CircuitBreaker(random.Random(1))
-    stop.on(Event.REFUSED, 100.0)
+    stop.on(GateEvent.REFUSED, 100.0)
     waits_s = [stop.until_s - 100.0]
     for _ in range(6):
         stop.until_s = -math.inf
@@ -32,7 +32,7 @@ def test_a_stop_doubles_and_ends_with_its_probe():
         waits_s.append(stop.until_s - 100.0)
     for wait_s, bound_s in zip(waits_s, (1, 2, 4, 8, LONGEST_S, LONGEST_S, LONGEST_S), strict=True):
         assert bound_s <= wait_s <= 1.25 * bound_s
-    stop.on(Event.ANSWERED, 200.0)
+    stop.on(GateEvent.ANSWERED, 200.0)
     assert stop.state is State.SENDING
 
 
@@ -41,15 +41,15 @@ def test_what_refused_probes_prolonged_is_waited_out_at_once_the_next_time():
     stop = CircuitBreaker(random.Random(1))
     now_s = 0.0
     for _ in range(2):
-        stop.on(Event.REFUSED, now_s)
+        stop.on(GateEvent.REFUSED, now_s)
         first_s = stop.until_s - now_s
         while stop.until_s - now_s < 60.0:
             now_s = stop.until_s
             stop.again(now_s)
         now_s = stop.until_s
-        stop.on(Event.ANSWERED, now_s)
+        stop.on(GateEvent.ANSWERED, now_s)
     assert 60.0 <= first_s <= 94.0
-    stop.on(Event.FAILED, now_s)
+    stop.on(GateEvent.FAILED, now_s)
     assert stop.until_s - now_s <= 1.25
 
 
@@ -60,17 +60,17 @@ def test_it_says_why_nothing_is_sent():
     breaker.obey_retry_after(0.0, 30.0)
     assert breaker.says(10.0) == "the provider asked for a pause, 20 s more"
     assert breaker.says(31.0) is None
-    breaker.on(Event.FAILED, 40.0)
+    breaker.on(GateEvent.FAILED, 40.0)
     assert "fails every request" in breaker.says(50.0)
-    breaker.on(Event.ANSWERED, 40.0)
-    breaker.on(Event.REFUSED, 40.0)
+    breaker.on(GateEvent.ANSWERED, 40.0)
+    breaker.on(GateEvent.REFUSED, 40.0)
     assert "rate-limits nearly every request" in breaker.says(50.0)
-    breaker.on(Event.ANSWERED, 40.0)
+    breaker.on(GateEvent.ANSWERED, 40.0)
     assert breaker.says(50.0) is None
 
 
 @pytest.mark.parametrize("state", list(State))
-@pytest.mark.parametrize("event", list(Event))
+@pytest.mark.parametrize("event", list(GateEvent))
 def test_the_table_decides(state, event):
     """What it does not name changes nothing; the manual has the same table."""
     breaker = CircuitBreaker(random.Random(1))
@@ -96,7 +96,7 @@ def test_a_pause_that_was_asked_for_is_not_cut_short():
     """The breaker opened during a pause of 30 s, and the first probe went after one."""
     breaker = CircuitBreaker(random.Random(1))
     breaker.obey_retry_after(0.0, 30.0)
-    breaker.on(Event.REFUSED, 1.0)
+    breaker.on(GateEvent.REFUSED, 1.0)
     assert breaker.until_s == 30.0
 
 
