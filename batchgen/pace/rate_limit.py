@@ -28,9 +28,6 @@ HOLD_S, STEP_S = 8.0, 3.0
 SHUT_S, SHUT_FOR = 10.0, 4
 """Nothing is known of the rate where nothing was admitted for so long, and for the time of so many requests; for less,
 a bucket or a short window was empty ("200 a clock 10 s", "10 RPM, bucket of one, refusals count")."""
-BEGUN, BEGUN_FEW = 0.5, 0.7
-"""Share of what passed per second before the first refusal: it may have come out of a full bucket, though not of a deep
-one where one or two requests passed ("10 rows at 60 RPM")."""
 WRONG = 1.2
 """Above this multiple of the limit that the provider names, a refusal shows that another one is in force."""
 BUCKET = 0.1
@@ -300,7 +297,7 @@ class RateLimit:
         """Handle the first refusal: step down, and climb fast until the next one, since nothing is measured yet."""
         passed = admitted / max(1.0, sent_s - self._first_s)
         if math.isinf(self.pace):  # the search ends: all that passed may have come out of a full bucket
-            self.pace, self.next_s = (BEGUN if admitted > 2 * self._unit else BEGUN_FEW) * passed, now_s
+            self.pace, self.next_s = 0.5 * passed, now_s
         else:
             self.pace *= 0.8
         self._settle(now_s, False)
