@@ -5,6 +5,12 @@ from __future__ import annotations
 import math
 from collections import deque
 
+CUT, ROUNDS, FEWEST, MOST_CLEAN = 0.2, 2, 2, 40
+"""Where answers name the limit, others may share it: the share of ours that a refused step up takes, and the rounds of
+clean requests, with the fewest and the most of them, before the next. A job with more in flight loses more and wins no
+more, so that all come near equal limits ("4 at a cap of 50, told")."""
+ALIKE, ALIKE_MANY, MANY = 4, 3, 20
+"""Refusals in a row at one level which show that there are no others: so many, fewer from so many in flight on."""
 BURST = 6
 """Requests above the limit, besides a quarter of it, that are sent to see whether refusals are random."""
 
@@ -19,8 +25,8 @@ class ConcurrencyCeiling:
     """
 
     __slots__ = (
-        "_before", "_clean", "_drop", "_highest", "_hold", "_levels", "_patience", "_set_at", "_step",
-        "_turned_s", "bound", "found", "limit",
+        "_alike", "_before", "_clean", "_drop", "_highest", "_hold", "_level", "_levels", "_patience", "_set_at",
+        "_step", "_turned_s", "bound", "found", "limit",
     )  # fmt: skip
 
     def __init__(self, bound: int) -> None:
@@ -33,6 +39,7 @@ class ConcurrencyCeiling:
         self._hold: float = 20  # clean requests before the next step up
         self._step = 1
         self._drop = 1
+        self._level = self._alike = 0  # the last level that was refused by name, and how often in a row
         # For refusals that do not say what refused: levels of the last ones, and the highest level admitted,
         # in this half minute and in the one before.
         self._levels: deque[int] = deque(maxlen=3)
@@ -56,32 +63,43 @@ class ConcurrencyCeiling:
         self._clean += 1
         if self._clean >= self._hold and self.limit < self.bound:
             self.found = self.limit
-            self.limit = min(self.bound, self.limit + self._step)
-            self._step = min(max(1, self.limit // 4), 2 * self._step)
-            self._hold = min(self._hold, max(8, self.limit // 2))
+            top = self._level - 1  # stop below what was refused, so that its refusal tells whether it is the same again
+            self.limit = min(self.bound, top if self.limit < top < self.limit + self._step else self.limit + self._step)
+            self._step = 1 if self.limit == top else min(max(1, self.limit // 4), 2 * self._step)
+            self._hold = min(self._hold, max(min(8, 2 * self.limit), self.limit // 2))
             self._clean, self._set_at = 0, last
 
-    def refused(self, number: int, last: int, in_flight: int, *, busy: bool = False) -> bool | None:
+    def refused(self, number: int, last: int, in_flight: int, *, told: bool = True) -> bool | None:
         """Lower the limit to one below what was refused, and by twice as many each time it is refused again at once.
 
-        If the service is `busy`, whatever its limit, go down to four fifths. Return whether it was refused at a number
-        in flight that had been admitted before, and not soon after a cut; None if the request was sent before that cut.
+        `told`: the answer named the limit; then a step up that is refused takes a share, and the limit rises again by
+        rounds, since others may have had the places. Return whether it was refused at a number in flight that had been
+        admitted before, and not soon after a cut; None if the request was sent before that cut.
         """
         if number <= self._set_at:
-            self.limit = self.found = max(1, min(self.limit, in_flight if busy else in_flight - 1))
+            self.limit = self.found = max(1, min(self.limit, in_flight - 1))
             return None
         fell = self.found is not None and in_flight <= self.found and self._drop == 1
-        if busy:
-            self.limit, self._hold = max(1, min(self.limit, int(0.8 * in_flight))), max(8, self.limit // 2)
+        most = (in_flight + 1) // 2 if self.falling else max(1, in_flight // 2 - 1)  # a tiny limit is near
+        cut = min(self._drop, most)
+        if told and self._may_be_shared(in_flight) and not fell:
+            most_clean = self._patience
+            if self._drop == 1 and self.found is not None:
+                cut, most_clean = max(cut, int(CUT * in_flight)), MOST_CLEAN
+            self._hold = min(most_clean, max(FEWEST, ROUNDS * (in_flight - cut)))
         else:
-            most = (in_flight + 1) // 2 if self.falling else max(1, in_flight // 2 - 1)  # a tiny limit is near
-            self.limit = max(1, min(self.limit, in_flight - min(self._drop, most)))
             self._hold = self._patience
-            self._patience = 20 if self.falling else min(max(200, 2 * self.limit), 10 * self._patience)
-            self._drop *= 2
-        self.found = self.limit
+            self._patience = 20 if self.falling else min(max(200, 2 * in_flight), 10 * self._patience)
+        self.limit = self.found = max(1, min(self.limit, in_flight - cut))
+        self._drop *= 2
         self._set_at, self._clean, self._step = last, 0, 1
         return fell
+
+    def _may_be_shared(self, in_flight: int) -> bool:
+        """Whether others may share the limit: it was not refused at the same level again and again."""
+        same = abs(in_flight - self._level) <= in_flight // 25
+        self._alike, self._level = self._alike + 1 if same else 1, in_flight
+        return self._alike < (ALIKE_MANY if in_flight >= MANY else ALIKE)
 
     @property
     def load(self) -> float:

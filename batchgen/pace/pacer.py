@@ -326,7 +326,7 @@ class Pacer:
         elif not cap.is_outdated(number) and cap.disproved(level):
             return False
         else:
-            cap.refused(number, self._sent, level)
+            cap.refused(number, self._sent, level, told=False)
         return True
 
     def _refused_rate(self, now_s: float, ticket: Ticket, rate: RateLimit, stop_s: float) -> bool | None:

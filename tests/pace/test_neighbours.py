@@ -69,10 +69,12 @@ def test_the_larger_share_falls():
             id="each told that it has 1,200",
         ),
         pytest.param(Scene(4_000, rpm=[(0, 600)], jobs=2), 0.92, 0.05, id="2 at 600"),
+        pytest.param(Scene(4_000, cap=[(0, 50)], jobs=4), 0.92, 0.05, id="4 at a cap of 50 in flight, told"),
+        pytest.param(Scene(3_000, cap=[(0, 24)], jobs=3, latency_s=1.0), 0.90, 0.05, id="3 at a cap of 24, told"),
     ],
 )  # fmt: skip
 def test_jobs_at_one_limit_use_it_up_and_leave_each_other_some(scene, least, most):
-    """They took each other for chance: one held most of the limit, and the others went down to a crawl."""
+    """They took each other for chance, or kept what each had found first: one held most, and the others crawled."""
     found = judge(scene, seeds=(21, 22))
     assert found.util >= least
     assert found.refused <= most
