@@ -65,7 +65,7 @@ TRANSITIONS = {
 class CircuitBreaker:
     """Unless it is sending, nothing goes out before `until_s`; then one request, the probe, decides whether it sends.
 
-    A probe that fails doubles the pause. A pause that a `Retry-After` asks for (`wait`) needs no probe.
+    A probe that fails doubles the pause. A pause that a `Retry-After` asks for needs no probe.
     """
 
     __slots__ = (

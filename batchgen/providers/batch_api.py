@@ -59,6 +59,9 @@ class BatchError(Struct, frozen=True):
     stops: bool = False
 
 
+NO_REASON = BatchError("the vendor gives no reason")
+
+
 class BatchStatus(Struct, frozen=True, kw_only=True):
     """A batch as the vendor shows it. `word` is the vendor's own for its state; `results` are where its lines are
     (file ids, or an address); the counts are a hint only. Times are seconds since 1970.

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import structs
 
-from batchgen.providers.batch_api import BatchError, BatchFile, BatchPhase, BatchStatus
+from batchgen.providers.batch_api import NO_REASON, BatchError, BatchFile, BatchPhase, BatchStatus
 from batchgen.providers.error_body import find_error, read_error
 from batchgen.providers.error_catalogue import find_batch_rule
 from batchgen.providers.error_rule import Rule
@@ -31,7 +31,6 @@ _PHASES: Mapping[str, BatchPhase] = {
 }
 _FAILED = frozenset({"failed", "error"})
 _EXPIRED = frozenset({"expired", "timeout_exceeded"})
-_NO_REASON = BatchError("the vendor gives no reason")
 
 _PREFIX = re.compile(r"^(?:job|batch)_(?:state|status)_")
 _EARLIEST_S = 1_262_304_000.0  # 2010: no vendor is older, and some write an earlier day for "not yet"
@@ -105,7 +104,7 @@ def read_status(given: Mapping[str, Any], errors: Sequence[Rule]) -> BatchStatus
         input_file=word_or_none(given.get("input_file_id"))
         or (word_or_none(inputs[0]) if isinstance(inputs, list) and inputs else None),
         results=tuple(dict.fromkeys(results)),
-        errors=reasons or ((_NO_REASON,) if phase == "refused" else ()),
+        errors=reasons or ((NO_REASON,) if phase == "refused" else ()),
         total=whole(counted.get("total", given.get("total_requests"))),
         completed=whole(counted.get("completed", given.get("succeeded_requests"))),
         failed=whole(counted.get("failed", given.get("failed_requests"))),
@@ -158,7 +157,7 @@ def batch_error(entry: Any, status: int, errors: Sequence[Rule]) -> BatchError:
     line = entry.get("line") if isinstance(entry, dict) else None
     full = rule.throttle is Throttle.QUEUE
     return BatchError(
-        message=error.message or error.code or "no reason given",
+        message=error.message or error.code or NO_REASON.message,
         code=error.code or error.type,
         line=line if type(line) is int and line > 0 else None,
         kind=rule.kind,

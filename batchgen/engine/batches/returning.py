@@ -15,7 +15,7 @@ from batchgen.engine.protocol import Outlet
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import ProviderStop
 from batchgen.pace.retry import AttemptCounts
-from batchgen.providers.batch_api import BatchError
+from batchgen.providers.batch_api import NO_REASON, BatchError
 from batchgen.storage.batch_files import StagedRow, StagedRows
 from batchgen.storage.batch_table import BatchRecord
 from batchgen.values import Failure, Verdict
@@ -52,7 +52,7 @@ class Returning:
         tools = self._tools.at(record)
         site = tools.site
         site.refusals += 1
-        error = errors[0] if errors else BatchError("no reason given")
+        error = errors[0] if errors else NO_REASON
         reason = f"refused: {error.message}"
         if error.stops:
             if tools.sites.leave_out(site, error.message):
@@ -79,6 +79,8 @@ class Returning:
             site.most_rows = max(1, min(site.most_rows, record.rows // 2))
             site.most_bytes = max(1_000, min(site.most_bytes, record.bytes // 2 + 1_000))
             await self.whole(record, reason, counts=False)
+        elif record.rows == 1 and error.message == NO_REASON.message:
+            await self._without_bad_rows(record, {0}, reason)  # the row may not be at fault: asked live, that is said
         elif record.rows == 1:
             await self._fail(record, error)
         else:

@@ -26,3 +26,11 @@ def test_a_refusal_of_every_line_stops_the_run(job, tmp_path, monkeypatch):
     stopped = vendor.run(made)
     assert (stopped.state, stopped.pending, stopped.error["kind"]) == ("stopped", 12, "ProviderStop")
     assert Live.asked == 0
+
+
+def test_a_row_that_is_refused_without_a_reason_is_asked_live(job, tmp_path, monkeypatch):
+    """Halving ends at single rows; without a reason nobody knows that it is the row that is at fault."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, oddities=("failed_bare",))
+    done = vendor.run(job(4, batch={"poll_s": 60}))
+    assert (done.state, done.succeeded, done.attempts, Live.asked) == ("complete", 4, 4, 4)
+    assert {batch["status"] for batch in vendor.books()["batches"]} == {"failed"}
