@@ -19,7 +19,7 @@ CANCEL_SHARE, LIVE_SHARE = 0.25, 0.1
 """A short deadline leaves less time for both: so much of all of it, at the most."""
 
 LOOK_SHARE = 0.1
-"""So much of the time for live rows may go to a last look at the batches that have not ended."""
+"""So much of the time for live rows there is besides, for a last look at the batches that have not ended."""
 
 
 class Deadline(Struct, frozen=True):
@@ -37,20 +37,19 @@ class Deadline(Struct, frozen=True):
 
     def cancel_s(self, rows: int, rows_per_s: float | None = None) -> float | None:
         """Return when to cancel what is open, if `rows` are to be asked live then; None for never."""
-        if self.at_s is None or self.waits:
-            return None
-        return self.at_s - self.live_s(rows, rows_per_s) - min(CANCEL_S, CANCEL_SHARE * self.whole_s)
+        last_s = self.last_call_s(rows, rows_per_s)
+        return None if last_s is None else last_s - min(CANCEL_S, CANCEL_SHARE * self.whole_s)
 
     def last_call_s(self, rows: int, rows_per_s: float | None = None) -> float | None:
-        """Return when rows are asked live although their batches have not ended, cancelled as these are."""
-        return None if self.at_s is None or self.waits else self.at_s - self.live_s(rows, rows_per_s)
+        """Return when rows are asked live although their batches have not ended, cancelled as these are, after a last
+        look at them."""
+        if self.at_s is None or self.waits:
+            return None
+        return self.at_s - (1 + LOOK_SHARE) * self.live_s(rows, rows_per_s)
 
     def last_look_s(self, now_s: float, rows: int) -> float:
         """Return how long a batch may be looked at once more before its rows are asked live."""
-        last_s = self.last_call_s(rows)
-        if self.at_s is None or last_s is None:
-            return 0.0
-        return max(0.0, last_s + LOOK_SHARE * (self.at_s - last_s) - now_s)
+        return 0.0 if self.at_s is None or self.waits else max(0.0, self.at_s - self.live_s(rows, None) - now_s)
 
     def has_time(self, now_s: float, rows: int, batch_s: float) -> bool:
         """Whether another batch can be waited for that takes `batch_s`."""

@@ -87,11 +87,13 @@ def test_a_batch_that_has_just_ended_is_not_asked_live(job, tmp_path, monkeypatc
     assert bought + Live.asked == 30
 
 
-def test_a_last_look_has_its_share_of_the_time_for_live_rows():
+def test_a_last_look_takes_nothing_of_the_time_for_live_rows():
     """However many batches there are, and however short the deadline."""
     whole = Deadline(10_000.0, 10_000.0)
     last_s = whole.last_call_s(10)
     assert whole.last_look_s(last_s, 10) == pytest.approx(30.0)
     assert whole.last_look_s(last_s + 31, 10) == 0
-    assert Deadline(100.0, 100.0).last_look_s(90.0, 10) == pytest.approx(1.0)
+    short = Deadline(100.0, 100.0)
+    assert short.last_look_s(short.last_call_s(10), 10) == pytest.approx(1.0)
+    assert short.last_look_s(90.0, 10) == 0  # what live rows need is theirs
     assert Deadline(None).last_look_s(5.0, 10) == 0
