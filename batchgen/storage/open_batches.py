@@ -36,6 +36,8 @@ def refuse_open_batches(
     copy is run. Nobody else may be running in the directory, except where a `snapshot` of the journal is read.
     """
     path = directory / JOURNAL_FILE
+    if not path.is_file():
+        return 0
     if (
         snapshot
         and (state := read_run_json(directory)) is not None
@@ -44,7 +46,7 @@ def refuse_open_batches(
         return 0  # the journal may be large
     with TemporaryDirectory() if snapshot else nullcontext("") as folder:
         journal = copy_journal(directory, Path(folder)) if snapshot else path
-        if journal is None or not journal.is_file():
+        if journal is None:
             return 0
         with closing(sqlite3.connect(journal)) as db:
             try:
