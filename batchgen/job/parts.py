@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -47,6 +48,7 @@ def assemble(job: Job, endpoint: Endpoint) -> JobParts:
         )
     requests.template.check_columns(source.columns, shown(job.input.path))
     source.check_readable(requests.template.columns)
+    requests.notes.extend(_unused_columns(requests, source.columns))
     layout = _layout(job, source, requests.answers)
     source.use_only([*requests.template.columns, *layout.carried.names])
     return JobParts(
@@ -56,6 +58,15 @@ def assemble(job: Job, endpoint: Endpoint) -> JobParts:
         fingerprint=_fingerprint(requests),
         dedupe=_dedupe(job, requests.answers),
     )
+
+
+def _unused_columns(requests: RequestParts, columns: Sequence[str]) -> list[str]:
+    """Return a warning where all rows ask the same, as columns are written in the way of another program."""
+    if requests.template.columns:
+        return []
+    text = json.dumps(requests.template.fingerprint_parts(), default=str, ensure_ascii=False)
+    named = [name for name in columns if f"{{{name}}}" in text or f"${name}" in text]
+    return [f"The prompt uses no column, so that all rows ask the same: write {{{{ {named[0]} }}}}."] if named else []
 
 
 def _fingerprint(requests: RequestParts) -> dict[str, Any]:

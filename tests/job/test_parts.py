@@ -5,7 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from batchgen.job.check import check_job
 from batchgen.job.parts import input_cost_of
+from batchgen.job.settings import Job
 from batchgen.money.prices import load_prices
 from batchgen.values import Result, Status
 
@@ -33,3 +35,23 @@ def test_nothing_is_divided_where_no_price_or_no_tokens_are_known():
     assert (
         input_cost_of(SimpleNamespace(model="m", price_of=lambda name: PRICE))(Result(0, Status.FAILED, 1, 0)) is None
     )
+
+
+@pytest.mark.parametrize(
+    ("user", "told"),
+    [("Sort: {body}", True), ("Sort: $body", True), ("Sort: {{ body }}", False), ("Say yes. {no}", False)],
+)
+def test_a_column_that_is_written_as_elsewhere_is_told(tmp_path, user, told):
+    """All rows would ask the same, and be paid."""
+    (tmp_path / "in.csv").write_text("ticket,body\n1,The lamp is broken\n", encoding="utf-8")
+    job = Job.from_dict(
+        {
+            "name": "tickets",
+            "input": {"path": str(tmp_path / "in.csv"), "id": "ticket"},
+            "prompt": {"user": user},
+            "model": {"provider": "openai", "name": "gpt-5-mini", "base_url": "http://127.0.0.1:9/v1"},
+            "output": {"path": str(tmp_path / "out")},
+        }
+    )
+    notes = check_job(job).notes
+    assert any("write {{ body }}" in note for note in notes) is told
