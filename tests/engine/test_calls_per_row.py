@@ -1,7 +1,6 @@
 """What a plain row costs, as the number of functions that are called for it: a figure that no slow machine changes."""
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -10,12 +9,9 @@ from tests.benchmarks.server import serving
 from tests.benchmarks.whole_run import JOB, SYSTEM, write_input
 
 ROWS = 1_000
-MOST_CALLS = 94
-"""Calls of functions of batchgen, coroutines aside, for a row on the event loop; 72 to 87 when this bound was set. Who
+MOST_CALLS = 98
+"""Calls of functions of batchgen, coroutines aside, for a row on the event loop; 85 to 91 when this bound was set. Who
 needs more for each row takes as many away elsewhere, or needs them only for rows that are out of the ordinary."""
-
-TRIES = 3
-"""A machine that is busy with other work only adds calls, of rows that wait for permits: the least count holds."""
 
 PROFILED = """
 import cProfile, inspect, json, runpy, sys
@@ -51,13 +47,9 @@ def test_a_plain_row_takes_few_calls(tmp_path):
     with serving() as url:
         places = {"input": tmp_path / "input.parquet", "output": tmp_path / "out", "base_url": url}
         job.write_text(JOB.format(system=SYSTEM, provider="dashscope", concurrency=64, **places))
-        found = math.inf
-        for _ in range(TRIES):
-            once, twice = calls_of_run(job, ROWS), calls_of_run(job, 2 * ROWS)
-            more = {name: (calls - once.get(name, 0)) / ROWS for name, calls in twice.items()}
-            found = min(found, sum(more.values()))
-            if found <= MOST_CALLS:
-                break
+        once, twice = calls_of_run(job, ROWS), calls_of_run(job, 2 * ROWS)
+    more = {name: (calls - once.get(name, 0)) / ROWS for name, calls in twice.items()}
+    found = sum(more.values())
     listed = "\n".join(f"{each:7.2f} {name}" for name, each in sorted(more.items(), key=lambda item: -item[1])[:150])
     assert found <= MOST_CALLS, f"{found:.1f} calls a row:\n{listed}"
     assert found > MOST_CALLS / 2, "the calls were not counted"
