@@ -130,10 +130,12 @@ async def arun(
     control = control or Control()
     with directory:
         await anyio.to_thread.run_sync(refuse_changed_files, parts, directory)
-        with suppress(OSError):  # a disk that refuses it refuses the journal too, and that is told
+        # A complete run may lie on a disk that takes nothing; in any other the results would not have their job.
+        with suppress(OSError) if directory.complete else directory.disk_stops():
             await anyio.to_thread.run_sync(store_job, directory.path, parts)
             if parts.in_batches and not directory.complete:
                 await anyio.to_thread.run_sync(store_batch_job, directory.path, read)
+        with suppress(OSError):  # without it the next start reads the input once more
             await anyio.to_thread.run_sync(keep_scan, directory.path, parts)
         if directory.state is not None:
             parts.price_of.keep_currency(directory.state.summary.currency)

@@ -69,16 +69,17 @@ async def run_job(
     `only` (row numbers from 0) makes it a pilot: no other rows are asked, and no part is published. `open_reuse` gives
     the answers of earlier runs; it is called in a thread.
     """
-    books = Books(parts, scan.rows, directory)
+    with directory.disk_stops():
+        books = Books(parts, scan.rows, directory)
+        batches = await anyio.to_thread.run_sync(
+            lambda: BatchTable(directory.journal, used=parts.lane is not None and parts.lane.batch is not None)
+        )
     results = RowResults(
         parts.model,
         parts.price_of,
         Masker(parts.secrets),
         service_tier=parts.service_tier,
         endpoints=parts if parts.sites else None,
-    )
-    batches = await anyio.to_thread.run_sync(
-        lambda: BatchTable(directory.journal, used=parts.lane is not None and parts.lane.batch is not None)
     )
     dialogue = PlainDialogue() if parts.answers is None else StructuredDialogue(parts.answers, results, books.begun)
     prefix = await anyio.to_thread.run_sync(shared_prefix, parts)

@@ -236,7 +236,7 @@ class RunDirectory:
     def keep_reuse(self, reuse: Sequence[str]) -> None:
         """Put on record whose answers this run takes: a run that goes on takes them too. Raises `StorageStop`."""
         if list(reuse) != list(self.reuse):
-            with self._disk_stops():
+            with self.disk_stops():
                 self._save(reuse=list(reuse))
 
     def _keep_evaluate(self, evaluate: Mapping[str, Any] | None) -> None:
@@ -303,7 +303,7 @@ class RunDirectory:
         `input_cost` gives the input's share of a row's cost from its tokens (a part has the sum only). Each shard goes
         back to the journal in one transaction, and its part stays until the new one replaces it: a kill loses nothing.
         """
-        with self._disk_stops():
+        with self.disk_stops():
             if self._journal is None:
                 assert self._saved is not None
                 self._in_session = True
@@ -328,7 +328,7 @@ class RunDirectory:
 
     def save(self, state: str, summary: Mapping[str, Any]) -> None:
         """Rewrite `run.json` atomically; `state` as in `RunState`. Raises `StorageStop`."""
-        with self._disk_stops():
+        with self.disk_stops():
             self._save(state=state, summary=msgspec.convert(summary, SavedSummary))
 
     def finish(
@@ -339,7 +339,7 @@ class RunDirectory:
         Raises `StorageStop` when the disk refuses (what is settled stays), `RuntimeError` for open shards in a
         complete run.
         """
-        with self._disk_stops():
+        with self.disk_stops():
             records = self.journal.shards()
             crcs = [record.part.crc for record in records if record.part]
             if state == "complete" and len(crcs) != len(records):
@@ -360,7 +360,8 @@ class RunDirectory:
                 self._keep_spooled(None)
 
     @contextmanager
-    def _disk_stops(self) -> Iterator[None]:
+    def disk_stops(self) -> Iterator[None]:
+        """Turn an error of the disk or the journal into a `StorageStop`."""
         if not self.in_place:
             raise StorageStop(
                 f"{self.path} was removed or replaced while the run went on; what it held is lost and is asked again."

@@ -205,6 +205,6 @@ def assert_whole(directory, texts, *, failed=(), **answers):
         else:
             assert completion == expected_answer(messages(text), **answers), f"row {row}: {status} {completion!r}"
     left = {entry.name for entry in directory.iterdir() if not entry.name.startswith("pace.")}
-    assert left == {"results", "cost_summary.parquet", "run.json", "job.json", "run.lock"}
+    assert left == {"results", "cost_summary.parquet", "run.json", "job.json", "run.lock"}, left
     assert not [entry for entry in (directory / "results").iterdir() if not entry.name.startswith("part-")]
     return table
