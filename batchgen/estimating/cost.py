@@ -73,13 +73,18 @@ def input_cost(histogram: Histogram, price: ModelPrice) -> Decimal:
     """Return what the input of all rows that fit costs, exactly; each row at its own tier."""
     total = sum(
         (
-            histogram.tokens[place] * price.tier(length).input
+            histogram.tokens[place] * (tier := price.tier(length)).input + histogram.spoken[place] * _more_spoken(tier)
             for place, length in histogram.places()
             if fits(price, length)
         ),
         Decimal(0),
     )
     return total / _MILLION
+
+
+def _more_spoken(tier: Price) -> Decimal:
+    """Return what a million tokens of recordings cost more than as many of text."""
+    return Decimal(0) if tier.audio_input is None else tier.audio_input - tier.input
 
 
 def bounded_answers(histogram: Histogram, price: ModelPrice | None, thinks: bool) -> tuple[int | None, Decimal | None]:
@@ -196,7 +201,8 @@ def predicted_cost(row: CountedRow, price: ModelPrice | None, answers: Answers, 
         return 0.0
     tier = price.tier(row.tokens)
     output = answers.tokens(row.tokens) * float(output_price(tier, row.asked.thinks))
-    return (calibration * row.tokens * float(tier.input) + output) / _MILLION
+    put_in = row.tokens * float(tier.input) + row.spoken * float(_more_spoken(tier))
+    return (calibration * put_in + output) / _MILLION
 
 
 def _added(total: float, rows: int, mean: Interval) -> Interval:

@@ -12,6 +12,7 @@ costs follow from it, so that memory does not grow with the number of rows.
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,9 +35,10 @@ from batchgen.job.parts import JobParts
 from batchgen.job.render import loaded, rendered
 from batchgen.job.reuse import Reuse
 from batchgen.money.prices import ModelLimits, ModelPrice, answer_bound
+from batchgen.money.worst_case import tokens_a_second
 from batchgen.source import Batch
 from batchgen.tokens.count import TokenCounter, counter_for
-from batchgen.tokens.hidden import added_by_provider, media_of
+from batchgen.tokens.hidden import AUDIO, Media, added_by_provider, media_of
 from batchgen.tokens.parameters import effective_parameters
 from batchgen.values import Prompt
 
@@ -144,14 +146,28 @@ class Ruler:
             asked, answer = self._bounds_of(model, effective_parameters(self._parameters, prompt.parameters))
         tokens = self.counter(model).count(prompt, self._parameters)
         uncounted: dict[str, None] = {}
+        spoken = 0
         for part in media_of(prompt):
-            shown = part.tokens(model, effective_parameters(self._parameters, prompt.parameters))
+            if part.kind == AUDIO:
+                shown = self._spoken(model, part)
+                spoken += shown or 0
+            else:
+                shown = part.tokens(model, effective_parameters(self._parameters, prompt.parameters))
             tokens += shown or 0
             if shown is None:
                 uncounted[part.kind] = None
         if self._longest is not None and self._is_longer(prompt):
             asked = structs.replace(asked, too_long=True)
-        return CountedRow(asked, tokens, answer, tuple(uncounted))
+        return CountedRow(asked, tokens, answer, tuple(uncounted), spoken)
+
+    def _spoken(self, model: str, part: Media) -> int | None:
+        """Return the tokens of a recording; None where its length, or at one of the endpoints its price, is not
+        known."""
+        prices = [price_at(one, model) for one in self._parts.sites or (self._parts,)]
+        rates = [None if price is None else tokens_a_second(price) for price in prices]
+        if part.likely_seconds is None or None in rates:
+            return None
+        return math.ceil(part.likely_seconds * max(rate for rate in rates if rate is not None))
 
     def _is_longer(self, prompt: Prompt) -> bool:
         """Whether the request is too long for a batch. It is built only where the text alone does not tell."""
@@ -302,7 +318,9 @@ def _measure(
             continue
         for model, histogram in histograms.items():
             same = ruler.counter(model).name == ruler.counter(row.asked.model).name
-            tokens = row.tokens if same else ruler.counter(model).count(whole, parts.job.model.parameters)
+            tokens = row.tokens - row.spoken
+            if not same:
+                tokens = ruler.counter(model).count(whole, parts.job.model.parameters)
             histogram.add(tokens, row.answer)
     return _Slice(batch, rows, histograms)
 
@@ -353,7 +371,7 @@ def _take(
                 census.too_long_ids.append(ids[index].as_py())
         else:
             census.consider(number, row)
-        census.groups[row.asked].add(row.tokens, row.answer)
+        census.groups[row.asked].add(row.tokens, row.answer, row.spoken)
 
 
 def _remembering(counter: TokenCounter) -> TokenCounter:

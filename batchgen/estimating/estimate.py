@@ -150,6 +150,8 @@ def estimate(
                 observations = observe(parts, scan.fingerprint, Path(place), only=chosen, seed=seed)
                 if simulated:
                     notes.append("The pilot was simulated: its answers are made up and are not kept for a run.")
+            if compare and any(sum(histogram.spoken) for histogram in census.groups.values()):
+                notes.append("For the models of --compare recordings are not counted.")
             basis = basis_of(parts, census, observations, dominating)
             made = _put_together(
                 job, scan.rows, basis, comparison, method="pilot" if pilot else "earlier run", notes=notes

@@ -20,22 +20,23 @@ class Asked(Struct, frozen=True):
 
 class CountedRow(Struct, frozen=True, gc=False):
     """A row that has a prompt. `answer` is the most output tokens it can get, None if unbounded; `media` are the kinds
-    of content in its messages that are not counted."""
+    of content in its messages that are not counted, `spoken` those of its tokens that recordings have."""
 
     asked: Asked
     tokens: int
     answer: int | None
     media: tuple[str, ...] = ()
+    spoken: int = 0
 
 
 class Histogram:
     """Rows and tokens by input length. The bins are divided at `edges`; an edge belongs to the bin below it.
 
     For each bin: `answers` are the most output tokens of its rows together, as far as they are bounded; `unbounded` is
-    the number of rows whose answers nothing bounds.
+    the number of rows whose answers nothing bounds. `spoken` are those of the tokens that recordings have.
     """
 
-    __slots__ = ("answers", "edges", "rows", "tokens", "unbounded")
+    __slots__ = ("answers", "edges", "rows", "spoken", "tokens", "unbounded")
 
     def __init__(self, edges: Iterable[int]) -> None:
         self.edges = sorted(set(edges))
@@ -43,12 +44,14 @@ class Histogram:
         self.tokens = [0] * (len(self.edges) + 1)
         self.answers = [0] * (len(self.edges) + 1)
         self.unbounded = [0] * (len(self.edges) + 1)
+        self.spoken = [0] * (len(self.edges) + 1)
 
-    def add(self, tokens: int, answer: int | None) -> None:
+    def add(self, tokens: int, answer: int | None, spoken: int = 0) -> None:
         """Add a row with this many input tokens and at most this many output tokens (None: unbounded)."""
         place = bisect_left(self.edges, tokens)
         self.rows[place] += 1
         self.tokens[place] += tokens
+        self.spoken[place] += spoken
         if answer is None:
             self.unbounded[place] += 1
         else:
@@ -61,6 +64,7 @@ class Histogram:
             (self.tokens, other.tokens),
             (self.answers, other.answers),
             (self.unbounded, other.unbounded),
+            (self.spoken, other.spoken),
         ):
             for place, value in enumerate(theirs):
                 mine[place] += value
@@ -68,7 +72,7 @@ class Histogram:
     def scaled(self, factor: float) -> Histogram:
         """Return the counts times a factor: those of a sample, for all rows."""
         other = Histogram(self.edges)
-        for name in ("rows", "tokens", "answers", "unbounded"):
+        for name in ("rows", "tokens", "answers", "unbounded", "spoken"):
             setattr(other, name, [round(value * factor) for value in getattr(self, name)])
         return other
 

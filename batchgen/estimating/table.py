@@ -36,7 +36,15 @@ _SCHEMA = pa.schema(
         ("cost", pa.decimal128(20, 12)),
     ]
 )
-_COUNTED = pa.schema([("row_id", pa.string()), ("tokens", pa.int64()), ("answer", pa.int64()), ("asked", pa.int32())])
+_COUNTED = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("tokens", pa.int64()),
+        ("answer", pa.int64()),
+        ("asked", pa.int32()),
+        ("spoken", pa.int64()),
+    ]
+)
 _PLACES = Decimal("1e-12")
 
 
@@ -71,6 +79,7 @@ class EstimateTable:
             pa.array([row and row.tokens for row in known], pa.int64()),
             pa.array([row and row.answer for row in known], pa.int64()),
             pa.array([row and self._asked.setdefault(row.asked, len(self._asked)) for row in known], pa.int32()),
+            pa.array([row and row.spoken for row in known], pa.int64()),
         ]
         self._writer.write_batch(pa.record_batch(columns, schema=_COUNTED))
 
@@ -97,13 +106,13 @@ class EstimateTable:
 def _priced(batch: pa.RecordBatch, first_row: int, asked: list[Asked], expected: Expected) -> pa.RecordBatch:
     tokens: list[float | None] = []
     costs: list[Decimal | None] = []
-    columns = [batch.column(place).to_pylist() for place in (1, 2, 3)]
-    for number, (count, answer, index) in enumerate(zip(*columns, strict=True), first_row):
+    columns = [batch.column(place).to_pylist() for place in (1, 2, 3, 4)]
+    for number, (count, answer, index, spoken) in enumerate(zip(*columns, strict=True), first_row):
         if count is None:
             tokens.append(None)
             costs.append(None)
             continue
-        output_tokens, cost = expected(number, CountedRow(asked[index], count, answer))
+        output_tokens, cost = expected(number, CountedRow(asked[index], count, answer, spoken=spoken))
         tokens.append(output_tokens)
         costs.append(None if cost is None else cost.quantize(_PLACES))
     arrays = [batch.column(0), batch.column(1), pa.array(tokens, pa.float64()), pa.array(costs, _SCHEMA.field(3).type)]

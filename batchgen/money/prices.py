@@ -318,7 +318,7 @@ class PriceTable:
         their base name. `suggestion` returns the warning for the user.
         """
         if self._free:
-            return ModelPrice(model, region, "USD", (Price(None, *[Decimal(0)] * 5),), None, "pricing.free of the job")
+            return ModelPrice(model, region, "USD", (Price(None, *[Decimal(0)] * 6),), None, "pricing.free of the job")
         return self._prices.get((model, region))
 
     def changed(self, change: Callable[[ModelPrice], ModelPrice]) -> PriceTable:

@@ -122,9 +122,14 @@ class WorstCase:
         return _Known(price, longest, template_bound(parameters), price.worst_factor(parameters.get("service_tier")))
 
 
+def tokens_a_second(price: ModelPrice) -> int | None:
+    """Return the tokens of a second of a recording; None unless both these and their price are known."""
+    return None if any(tier.audio_input is None for tier in price.tiers) else price.audio_tokens_per_second
+
+
 def _seconds(recordings: list[Media], price: ModelPrice) -> int | Unbounded:
     """Return the most seconds of recordings, each rounded up."""
-    if recordings and (price.audio_tokens_per_second is None or None in [tier.audio_input for tier in price.tiers]):
+    if recordings and tokens_a_second(price) is None:
         return Unbounded(
             f"limits.budget cannot be kept where messages hold audio: it has a price of its own. Give {price.model} "
             "audio_input (per million tokens) and audio_tokens_per_second in a price file named by pricing.file, from "

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from batchgen.tokens.pictures import picture_in, picture_tokens
-from batchgen.tokens.recordings import longest_seconds
+from batchgen.tokens.recordings import likely_seconds, longest_seconds
 from batchgen.values import Prompt
 
 IMAGES, VIDEO, FILES, AUDIO = "images", "video", "files", "audio"
@@ -40,13 +40,15 @@ _SWITCHES = {
 class Media(Struct, frozen=True):
     """A part of a message that is not text. `size` is the bytes of text in it: its address, or the data as base64;
     `picture` is its size in pixels where the data show it, `settings` what the part itself says of its resolution;
-    `seconds` are the most that a recording can have, None where that is not known."""
+    `seconds` are the most that a recording can have, `likely_seconds` those that its header tells, None where that is
+    not known."""
 
     kind: str
     size: int
     picture: tuple[int, int] | None = None
     settings: Mapping[str, Any] = {}
     seconds: float | None = None
+    likely_seconds: float | None = None
 
     def tokens(self, model: str, parameters: Mapping[str, Any]) -> int | None:
         """Return its input tokens, None where they are not known."""
@@ -102,7 +104,8 @@ def _parts(content: Any) -> Iterator[Media]:
         elif not isinstance(inner, str) or part.keys() - {"type", "content", "tool_use_id"}:
             kind = _kind(part)
             size, settings = _picture(part) if kind == IMAGES else (None, {})
-            yield Media(kind, _size(part), size, settings, longest_seconds(part) if kind == AUDIO else None)
+            times = (longest_seconds(part), likely_seconds(part)) if kind == AUDIO else ()
+            yield Media(kind, _size(part), size, settings, *times)
 
 
 def _picture(part: Any) -> tuple[tuple[int, int] | None, Mapping[str, Any]]:

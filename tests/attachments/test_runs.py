@@ -24,6 +24,7 @@ from batchgen.secret import Secret
 from batchgen.simulator import Settings, start_in_thread
 from batchgen.tokens.pictures import picture_tokens
 from tests.attachments.making import noise, pdf, picture
+from tests.tokens.test_recordings import waves
 
 PARAMETERS = {"max_tokens": 64, "enable_thinking": False, "temperature": 0}
 
@@ -261,3 +262,34 @@ def test_what_pictures_cost_is_within_the_bound_of_the_budget(tmp_path, simulato
     text = with_pictures[0] - picture_tokens("qwen3.6-plus", sizes[0], {})
     assert with_pictures == [text + picture_tokens("qwen3.6-plus", size, {}) for size in sizes]
     assert 0 < text < 40
+
+
+SPOKEN_PRICE = {"input": 1.0, "output": 4.0, "audio_input": 40.0, "audio_tokens_per_second": 10, "currency": "USD"}
+
+
+def test_estimate_counts_recordings_where_their_price_is_known(tmp_path):
+    """Ten tokens a second at the price of recordings, for the rows and for all of them; without a price it says so."""
+    for seconds in (3, 60):
+        (tmp_path / f"{seconds}.wav").write_bytes(waves(seconds))
+    rows = [{"n": 1, "files": "3.wav"}, {"n": 2, "files": "60.wav"}, {"n": 3, "files": ""}]
+    attach = {"folder": str(tmp_path)}
+    job = make_job(tmp_path, rows, "openai", attach=attach, pricing={"models": {"qwen3.6-plus": SPOKEN_PRICE}})
+    silent = make_job(tmp_path, rows, "openai", attach=attach)
+    counted, left_out = batchgen.estimate(job, output=tmp_path / "table"), batchgen.estimate(silent)
+    assert counted.input_tokens - left_out.input_tokens == pytest.approx(630, abs=2)
+    put_in = (left_out.input_tokens + 630 * 40) * counted.input_band[0]
+    assert float(counted.cost.low) * 1_000_000 == pytest.approx(put_in, rel=0.01)
+    assert not any("audio" in note for note in counted.notes)
+    assert any("2 rows hold audio" in note for note in left_out.notes)
+    assert pq.read_table(tmp_path / "table" / "estimate.parquet").column("input_tokens")[1].as_py() > 600
+
+
+def test_a_pilot_of_recordings_corrects_what_was_counted(tmp_path, simulator):
+    """The simulated provider bills no recordings: what the sampled rows cost stands for all, not their seconds."""
+    rows = [{"n": number, "files": waves(3 + number % 5, 8_000 + number)} for number in range(12)]
+    job = make_job(tmp_path, rows, "openai", pricing={"models": {"qwen3.6-plus": SPOKEN_PRICE}})
+    endpoint = Endpoint(simulator.url + "/compatible-mode/v1", Secret("sk-test-0123456789abcdef"), "http://simulator")
+    told = batchgen.estimate(job, pilot=6, endpoint=endpoint)
+    assert told.cost.low <= told.cost.expected <= told.cost.high
+    by_sample = 12 * sum(row["cost"] for row in batchgen.read_results(job.output.path).to_pylist()) / 6
+    assert float(told.cost.expected) == pytest.approx(float(by_sample), rel=0.2)
