@@ -192,7 +192,10 @@ class _Publishing:
 
 async def _published(summary: Summary, target: OutputTarget | None, reporter: Reporter, control: Control) -> Summary:
     """Publish a complete run where its output is in a store; one that cannot be ends as stopped."""
-    if target is None or summary.state != "complete":
+    if target is None:
+        return summary
+    summary = msgspec.structs.replace(summary, output=target.address.text, directory=summary.output)
+    if summary.state != "complete":
         return summary
     control.attach(_Publishing(target))
     stopped: StorageStop | None = None
@@ -205,8 +208,7 @@ async def _published(summary: Summary, target: OutputTarget | None, reporter: Re
         side.cancel_scope.cancel()
     if stopped is not None:
         return msgspec.structs.replace(summary, state="stopped", error=error_text(stopped))
-    reporter.note(f"The results are in {results}.")
-    return summary
+    return msgspec.structs.replace(summary, published=results)
 
 
 async def _tell(target: OutputTarget, reporter: Reporter) -> None:

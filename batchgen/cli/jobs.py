@@ -135,19 +135,19 @@ def run_command(
     if options["add_to"] and summary.state == "complete":
         from batchgen.difference.add_fields import write_joined
 
-        joined = write_joined(options["add_to"], Path(summary.output))
+        joined = write_joined(options["add_to"], Path(summary.path))
     if as_json:
         click.echo(summary.to_json())
     elif not quiet or summary.state != "complete" or summary.failed:
-        totals = read_cost_summary(Path(summary.output) / COST_SUMMARY_FILE)
+        totals = read_cost_summary(Path(summary.path) / COST_SUMMARY_FILE)
         breakdown = breakdown_text(totals.lines) if totals is not None else []
-        committed = Committed(summary.output)  # kept: parts that are made of the journal go with it
+        committed = Committed(summary.path)  # kept: parts that are made of the journal go with it
         failed = first_failed(committed.parts) if summary.failed else []
         click.echo(summary_text(summary, breakdown, failed))
     if joined is not None and not quiet:
         lacking = f", {joined.without:,} of them without the new fields" if joined.without else ""
         click.echo(f"All fields together: {joined.path}, {joined.rows:,} rows{lacking}", err=True)
-    if not quiet and (beside := set_aside_text(Path(summary.output), complete=summary.state == "complete")):
+    if not quiet and (beside := set_aside_text(Path(summary.path), complete=summary.state == "complete")):
         click.echo(harmless(f"note: {beside}."), err=True)
     if not quiet and (summary.succeeded or summary.failed):
         path, address = job.output.directory, job.output.address
@@ -195,7 +195,8 @@ async def run_under_signals(
                         click.echo("Interrupted; nothing was sent.", err=True)
                         os._exit(EXIT_INTERRUPTED)
                     twice, interrupted = interrupted, True
-                    directory, mode = str(job.output.directory), options.get("mode")
+                    address, mode = job.output.address, options.get("mode")
+                    directory = str(job.output.directory) if address is None else address.text
                     reporter.note(
                         interrupted_text(control.open_batches, directory, again=twice, cancels=mode == "cancel")
                     )

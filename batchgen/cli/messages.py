@@ -91,8 +91,8 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
         lines.append("failed rows")
         lines += [f"  {one}" for one in failed]
         if summary.failed > len(failed):
-            lines.append(f"  and {summary.failed - len(failed):,} more: batchgen report {summary.output}")
-    lines.append(f"results     {summary.output}/results")
+            lines.append(f"  and {summary.failed - len(failed):,} more: batchgen report {shlex.quote(summary.output)}")
+    lines += _results_text(summary)
     there = [batch for batch in summary.batches if batch.at_vendor]
     if summary.state != "complete" and there:
         lines.append(f"{_open_text(there)}.")
@@ -103,6 +103,14 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
     elif summary.failed:
         lines.append("The same command with --retry-failed tries the failed rows again.")
     return harmless("\n".join(lines))
+
+
+def _results_text(summary: Summary) -> list[str]:
+    """Say where the results are: first where the job wants them."""
+    if summary.directory is None:
+        return [f"results     {summary.output}/results"]
+    first = summary.published or f"{summary.output} once the run is complete"
+    return [f"results     {first}", f"            on this machine: {summary.directory}/results"]
 
 
 def _open_text(batches: Sequence[BatchShown]) -> str:

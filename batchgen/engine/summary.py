@@ -34,7 +34,9 @@ class Summary(Struct, frozen=True, kw_only=True):
     knows, with the rows that have them: whether such answers are whole is for the user to see. `cut` answers
     ended at their longest allowed length. `endpoints` has the figures of each of several endpoints. `batches` are those
     of the vendor's queue, in all sessions; a run whose state is `handed in` has some of them open, and goes on when it
-    is run again. `asked_live` counts this run's rows only.
+    is run again. `asked_live` counts this run's rows only. `output` is what the job names; where that is an address in
+    an object store, `directory` is the run's folder on this machine, and `published` that of the results there, once
+    they are complete.
     """
 
     state: str
@@ -67,6 +69,13 @@ class Summary(Struct, frozen=True, kw_only=True):
     endpoints: list[dict[str, Any]] = []
     batches: tuple[BatchShown, ...] = ()
     asked_live: AskedLive | None = None
+    directory: str | None = None
+    published: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Where the run lies on this machine."""
+        return self.directory or self.output
 
     def to_json(self) -> bytes:
         """Return the object of `run --json`; money as decimal strings."""

@@ -55,7 +55,7 @@ class Run:
     @property
     def output(self) -> Path:
         """The run's directory, which `batchgen show`, `report`, `evaluate` and the others read."""
-        return Path(self.summary.output)
+        return Path(self.summary.path)
 
     @property
     def cost(self) -> Decimal | None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchgen import api
+from batchgen.cli.messages import summary_text
 from batchgen.engine import run as engine_run
 from batchgen.engine.control import Control
 from batchgen.errors import JobError, OutputError
@@ -102,6 +103,12 @@ def test_a_run_is_published_whole(s3, home):
     found = published(home)
     assert len(found) == 35
     assert found == read_results(ADDRESS)["completion"].to_pylist()
+    again = run(job(home))
+    assert (summary.output, again.output, again.published) == (ADDRESS, ADDRESS, summary.published)
+    assert read_results(summary.path)["completion"].to_pylist() == found
+    said = summary_text(summary).splitlines()
+    at = said.index(f"results     {summary.published}")
+    assert said[at + 1] == f"            on this machine: {summary.path}/results"
     [generation] = {key.split("/")[1] for key in s3.keys("out") if "/results/" in key}
     keys = [key for key in s3.keys("out") if key.startswith(f"run/{generation}/results/")]
     assert sum(pq.read_metadata(_file(s3, key)).num_rows for key in keys) == 35
@@ -232,6 +239,8 @@ def test_an_interruption_does_not_wait_for_a_store_that_is_out_of_order(s3, home
 
     summary = run(job(home), reporter=Impatient(), control=control)
     assert (summary.state, summary.pending > 0) == ("interrupted", True)
+    assert (summary.output, summary.published) == (ADDRESS, None)
+    assert f"results     {ADDRESS} once the run is complete" in summary_text(summary)
     s3.fault = lambda method, path: None
     again = run(job(home))
     assert (again.state, again.attempts, len(published(home))) == ("complete", 35, 35)
