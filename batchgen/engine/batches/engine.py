@@ -79,7 +79,7 @@ class BatchEngine:
         self._earlier: set[int] = set()
         self._live = LiveRows(live, parts, tools.table)
         self._staging = Staging(tools, self._places, self._live)
-        self._staging.closed = mode == "cancel"
+        self._staging.closed = self._live.refuses = mode == "cancel"
         self._returning = Returning(tools, self._staging, self._live, self._places)
         self._collecting = Collecting(tools, self._staging, self._live, self._places)
         self._handing_in = HandingIn(tools, self._returning)

@@ -43,7 +43,8 @@ class _Counted:
 class LiveRows:
     """A queue of rows that are asked live, filled while the engine works it off.
 
-    `asked` counts the rows that were put in; `engine` is None until there is one.
+    `asked` counts the rows that were put in; `engine` is None until there is one. With `refuses` no row is taken: it
+    stays pending.
     """
 
     def __init__(self, build: Callable[[EngineParts], Engine], parts: EngineParts, table: BatchTable) -> None:
@@ -57,9 +58,12 @@ class LiveRows:
         self._ended, self._cost = 0, Decimal(0)
         self.asked = 0
         self.engine: Engine | None = None
+        self.refuses = False
 
     def add(self, rows: Iterable[RowInProgress]) -> None:
         """Have these rows asked; they are drawn when it is their turn."""
+        if self.refuses:
+            return
         self._sources.append(iter(rows))
         self._tell()
 

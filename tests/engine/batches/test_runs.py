@@ -311,3 +311,24 @@ def test_the_budget_counts_rows_at_the_price_of_the_lane(job):
 def amount_of(text):
     """Return the first amount of dollars in a text."""
     return Decimal(re.search(r"\$?([0-9.]+[0-9])", text.split("longest answer of m, ")[1]).group(1))
+
+
+@pytest.mark.parametrize("oddity", ["row_missing=0.9", "half_expired=0.9", "row_500=0.9"])
+def test_cancelling_asks_nothing_live(job, tmp_path, monkeypatch, oddity):
+    """A row that an earlier batch brought nothing for would be asked live in the end; the user has said to end it."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, batch_hours=2, oddities=(oddity,))
+    made = job(60, batch={"poll_s": 60})
+    vendor.run(made, mode="detach")
+    for _ in range(3):
+        vendor.clock.now_s += 30 * 3600
+        left = vendor.run(made, mode="detach")
+        if left.state == "complete":
+            break
+        vendor.clock.now_s += 600
+        Live.asked = 0
+        cancelled = vendor.run(made, mode="cancel")
+        assert Live.asked == 0, vendor.notes.said
+        assert cancelled.pending == 60 - cancelled.succeeded - cancelled.failed
+        assert not [batch for batch in cancelled.batches if batch.state != "cleaned"]
+    done = vendor.run(made)
+    assert (done.state, done.succeeded) == ("complete", 60)
