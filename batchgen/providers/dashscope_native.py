@@ -254,15 +254,18 @@ def _chat_part(part: Any) -> Any:
 
 
 def find_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | None:
-    """Return the choice of a document in message format, or the text format made into one; None if it has neither."""
-    output = document.get("output")
+    """Return the choice of a document in message format, or the text format made into one; None if it has neither.
+
+    Gateways answer in the form of chat completions, too.
+    """
+    output = document.get("output", document)
     if not isinstance(output, dict):
         return None
     choices = output.get("choices") or output.get("choise")  # misspelt so in a page's table
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         choice: dict[str, Any] = choices[0]
         return choice
-    if output.get("text") is None and output.get("finish_reason") is None:
+    if output is document or (output.get("text") is None and output.get("finish_reason") is None):
         return None
     return {"message": {"content": output.get("text")}, "finish_reason": output.get("finish_reason")}
 

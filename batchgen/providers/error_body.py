@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -35,10 +36,11 @@ _MESSAGES = ("message", "msg", "error_msg", "errmsg", "status_msg", "error_messa
              "detail", "error_description", "faultstring", "reason", "title")  # fmt: skip
 _CODES = ("code", "error_code", "errcode", "errorCode", "Code", "err_code", "__type")
 _NESTED = ("error", "errors", "detail", "message", "error_message", "fault", "base_resp", "Response", "Error", "cause",
-           "innererror")  # fmt: skip
+           "innererror", "header", "body")  # fmt: skip
 _STATES_ERRORS = frozenset({"error", "errors", "base_resp", "status_code", "statusCode", "code", "error_code",
                             "errcode", "success", "Response"})  # fmt: skip
 _HIDDEN = ("raw", "error", "body", "upstream_error", "provider_error", "original_error", "details", "upstream")
+_STATUSES = frozenset(map(str, (*HTTPStatus, 498, *range(520, 531))))
 _EMBEDDED = 16_384
 """Most letters of a message in which a nested error is looked for."""
 
@@ -99,6 +101,12 @@ def read_error(document: Any, depth: int = 0) -> VendorError:
     return _flat(document, depth)
 
 
+def stated_words(document: Any) -> VendorError | None:
+    """Return what a document says that is no answer: in words, an error, though nothing in it says that it is one."""
+    error = read_error(document)
+    return error if error.message and not _is_success(error.message) else None
+
+
 def describe(body: bytes) -> str:
     """Return a short text for a body that is no JSON: a page's title, or the text itself."""
     text = body[:16384].decode("utf-8", "replace")
@@ -136,7 +144,8 @@ def _flat(fields: Mapping[str, Any], depth: int) -> VendorError:
     status = fields.get("status_code", fields.get("statusCode"))
     number = code if type(code) is int else int(code) if isinstance(code, str) and re.fullmatch(r"\d{3}", code) else 0
     if type(status) is not int:
-        status = fields.get("status") if number == 0 and type(fields.get("status")) is int else number
+        stated = str(fields.get("status"))
+        status = int(stated) if number == 0 and stated in _STATUSES else number
     outer = _from_text(next((text for name in _MESSAGES if (text := _plain(fields.get(name)))), ""), depth)
     own = VendorError(
         message=outer.message,

@@ -15,24 +15,23 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from batchgen.providers.error_body import VendorError, describe, find_error, read_error
+from batchgen.providers.documents import plain_body, read_documents, unwrapped
+from batchgen.providers.error_body import VendorError, describe, find_error, read_error, stated_words
 from batchgen.providers.error_catalogue import find_rule
 from batchgen.providers.error_rule import Rule
 from batchgen.providers.finish_reasons import OUR_WORDS, read_end
 from batchgen.providers.quick_decode import UsualReply
 from batchgen.providers.reply_fields import Choice, ReplyParts, said_once
-from batchgen.providers.sse import Frame, is_stream, read_frames, read_lines
+from batchgen.providers.sse import Frame
 from batchgen.providers.thinking import may_have_thinking, split_thinking
 from batchgen.providers.tool_calls import json_text
 from batchgen.providers.usage import read_cost, read_usage
-from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s, word_or_none
+from batchgen.providers.wire import UnreadableError, printable, rate_limits, retry_after_s, word_or_none
 from batchgen.values import Completion, Failure, FailureKind, Request, Response, Throttle, Usage, Verdict
 
 PARTIAL = "x-dashscope-partialresponse"
 """A reply with this header is an answer that DashScope has cut after 180 s: it looks like a finished one
 (https://docs.qwencloud.com/developer-guides/multimodal/vision)."""
-
-_WRAPPERS = ("data", "result", "response")
 
 DecodeUsual = Callable[[bytes], UsualReply]
 
@@ -120,16 +119,14 @@ def read_any(exchange: Exchange, shape: ReplyShape) -> Completion | Failure:
 
 
 def _read_documents(exchange: Exchange, shape: ReplyShape, answer: ReplyParts) -> Completion | Failure:
-    body, status = exchange.response.body, exchange.response.status
-    streamed = is_stream(body)
+    body, status = plain_body(exchange.response), exchange.response.status
     try:
-        frames = read_frames(body) if streamed else _document(body)
+        frames, streamed = read_documents(body)
     except UnreadableError as unreadable:
         said = describe(body)
         if status >= 400:
             return _failure(exchange, VendorError(said), status, answer, relayed=True)
         return _unreadable(exchange, f"HTTP {status} with {unreadable}: {said}", answer)
-    streamed = streamed or len(frames) > 1
     failure = _add_frames(exchange, shape, answer, frames, index=0)
     if status < 400 and not answer.has_choice:  # the only choice may have another number
         again = _add_frames(exchange, shape, answer, frames, index=None)
@@ -146,7 +143,7 @@ def _read_documents(exchange: Exchange, shape: ReplyShape, answer: ReplyParts) -
         return _cut(exchange, answer)
     if answer.ended is None:
         if streamed or not answer.has_words:
-            return _unended(exchange, answer)
+            return _unended(exchange, answer, [frame.document for frame in frames[-2:]])
         return _completion(exchange, answer, None)
     end = read_end(answer.ended)
     if end == "content_filter" and not answer.has_words:
@@ -163,9 +160,12 @@ def _add_frames(
     status = exchange.response.status
     translate = shape.translate() if shape.translate is not None and status < 400 else None
     for frame in frames:
-        document = _unwrapped(frame.document)
+        document = unwrapped(frame.document)
         if translate is not None:
             document = translate(document)
+        if frame.broken:
+            said = f"HTTP {status} with {frame.broken}: {describe(exchange.response.body)}"
+            return None if answer.is_whole and answer.usages else _unreadable(exchange, said, answer)
         error = read_error(document) if frame.failed or status >= 400 else find_error(document)
         if isinstance(document, dict):
             answer.add(document, None if status >= 400 else shape.find_choice(document, index))
@@ -173,14 +173,6 @@ def _add_frames(
             stated = status if status >= 400 else frame.status or error.status or 0
             return _failure(exchange, error, stated, answer)
     return None
-
-
-def _unwrapped(document: Any) -> Any:
-    """Return the reply that a gateway has put whole into a member of its own reply."""
-    if not isinstance(document, dict) or "choices" in document:
-        return document
-    members = (document.get(name) for name in _WRAPPERS)
-    return next((one for one in members if isinstance(one, dict) and one.get("choices")), document)
 
 
 def _completion(exchange: Exchange, answer: ReplyParts, end: str | None) -> Completion:
@@ -211,20 +203,6 @@ def _billed(exchange: Exchange, answer: ReplyParts) -> Usage | None:
     """Return what an attempt without an answer was billed, as far as the server reported input and output."""
     usage = _usage(exchange, answer, answered=answer.has_words)
     return None if usage.input_tokens is None or usage.output_tokens is None else usage
-
-
-def _document(body: bytes) -> list[Frame]:
-    """Return a body's one document, or those of its lines; none for a body of blanks only, as a server sends that has
-    hung up on its queue."""
-    if not body.strip():
-        return []
-    try:
-        return [Frame(decode_json(body))]
-    except UnreadableError as unreadable:
-        try:
-            return read_lines(body)
-        except UnreadableError:
-            raise unreadable from None
 
 
 def _model(exchange: Exchange, answer: ReplyParts | UsualReply) -> str | None:
@@ -264,13 +242,22 @@ def _unreadable(exchange: Exchange, message: str, answer: ReplyParts) -> Failure
     return _lost(exchange, answer, FailureKind.UNREADABLE, message, _billed(exchange, answer), maybe_billed=True)
 
 
-def _unended(exchange: Exchange, answer: ReplyParts) -> Failure:
-    """Judge a reply without any end: with the prompt counted and no choice it was the prompt that was blocked."""
+def _unended(exchange: Exchange, answer: ReplyParts, documents: Sequence[Any]) -> Failure:
+    """Judge a reply without any end: with the prompt counted and no choice it was the prompt that was blocked; words
+    of a known error in a reply without a choice are one."""
     usage = _billed(exchange, answer)
     if not answer.has_choice and usage is not None and usage.output_tokens == 0:
         return _filtered(exchange, answer, "the reply has no choice: the prompt was blocked")
     status = exchange.response.status
-    return _unreadable(exchange, f"HTTP {status}, but no finish_reason: a cut answer, or none", answer)
+    if answer.has_choice:
+        return _unreadable(exchange, f"HTTP {status}, but no finish_reason: a cut answer, or none", answer)
+    error = next(filter(None, map(stated_words, reversed(documents))), None)
+    if error is not None:  # an error all but for its status
+        failure = _failure(exchange, error, error.status or 0, answer)
+        if failure.kind is not FailureKind.SERVER_ERROR:
+            return failure
+    said = describe(exchange.response.body) or "nothing"
+    return _unreadable(exchange, f"HTTP {status} without an answer: {said}", answer)
 
 
 def _ended_badly(exchange: Exchange, answer: ReplyParts) -> Failure:

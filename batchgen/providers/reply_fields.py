@@ -16,6 +16,7 @@ from batchgen.providers.tool_calls import ToolCalls, json_text
 from batchgen.providers.usage import find_report, last_filled
 from batchgen.providers.wire import word_or_none
 from batchgen.text.repeats import REPEATED_LETTERS, is_cumulative
+from batchgen.text.whole import whole_text
 
 Choice = Mapping[str, Any]
 """The one choice of a document: `message` or `delta`, `finish_reason`, `logprobs`."""
@@ -25,6 +26,9 @@ THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "
 """The names under which a message has its thinking; the first that is filled counts."""
 
 _THINKING_PARTS = ("thinking", "reasoning", "thought", "redacted_thinking", "reasoning_text", "summary_text")
+_TEXT_PARTS = ("text", "output_text")
+_PARTS = frozenset({*_THINKING_PARTS, *_TEXT_PARTS, "refusal", "image_url", "image", "tool_use", "tool_call", "audio",
+                    "server_tool_use", "web_search_tool_result", "reference", "citation", "file"})  # fmt: skip
 _TEXT_OF_PART = ("text", "thinking", "reasoning", "summary", "content", "thought")
 
 
@@ -70,7 +74,7 @@ class ReplyParts:
         report = choice.get("usage")  # Moonshot's streams
         if isinstance(report, dict) and report:
             self.usages.append(report)
-        reason = word_or_none(choice.get("finish_reason"))
+        reason = _reason(choice.get("finish_reason"))
         if reason is not None and not is_unfinished(reason):
             self.ended = reason
         if choice.get("error"):
@@ -82,6 +86,8 @@ class ReplyParts:
 
     def _add_message(self, document: Mapping[str, Any], choice: Choice) -> None:
         message, delta = choice.get("message"), choice.get("delta")
+        if isinstance(message, str):
+            message = {"content": message}
         replaces = self.cumulative
         whole = document.get("object") == "chat.completion"
         if isinstance(message, dict) and (whole or not delta) and (message or not isinstance(delta, dict)):
@@ -92,6 +98,8 @@ class ReplyParts:
         else:  # the older completions have a text in its place
             message = {"content": choice.get("text")}
         text, thought = split_parts(message.get("content"))
+        if not text and isinstance(message.get("audio"), dict):
+            text = _plain(message["audio"].get("transcript")) or text
         self.text = _joined(self.text, text, replaces)
         for name in THOUGHTS:
             stated = thought_of(message.get(name))
@@ -99,7 +107,7 @@ class ReplyParts:
                 thought = stated
                 break
         self.reasoning = _joined(self.reasoning, thought, replaces)
-        refusal = split_parts(message.get("refusal"))[0] or _refusal_part(message.get("content"))
+        refusal = thought_of(message.get("refusal")) or _refusal_part(message.get("content"))
         self.refusal = _joined(self.refusal, refusal, replaces)
         calls = message.get("tool_calls")
         if not (isinstance(calls, list) and calls):
@@ -152,32 +160,41 @@ def said_once(pieces: Sequence[str] | None) -> str | None:
         return None
     filled = [piece for piece in pieces if piece]
     if is_cumulative(filled):
-        return filled[-1]
-    if len(filled) > 2 and len(filled[-1]) >= REPEATED_LETTERS:
-        before = "".join(filled[:-1])
-        return before if filled[-1] == before else before + filled[-1]
-    return "".join(filled)
+        return whole_text(filled[-1])
+    text = "".join(filled)
+    last = len(filled[-1]) if len(filled) > 2 else 0
+    if last >= REPEATED_LETTERS and len(text) == 2 * last and text.endswith(text[:last]):
+        text = filled[-1]
+    return whole_text(text)
 
 
 def split_parts(content: Any) -> tuple[str | None, str | None]:
     """Return a message's text and the thinking among its parts; None for what there is none of."""
     if content is None or type(content) is str:
         return content, None
-    if isinstance(content, dict):
-        content = [content]
-    if not isinstance(content, list):
-        return None, None
+    parts = [content] if isinstance(content, dict) else content
+    if not isinstance(parts, list) or (parts and not any(map(_is_part, parts))):
+        return json_text(content), None  # a gateway has parsed the answer
     texts: list[str] = []
     thoughts: list[str] = []
-    for part in content:
+    for part in parts:
         if isinstance(part, str):
             texts.append(part)
         elif isinstance(part, dict):
             if part.get("type") in _THINKING_PARTS or ("text" not in part and "thinking" in part):
                 thoughts.append(thought_of(part))
-            elif isinstance(part.get("text"), str):
-                texts.append(part["text"])
+            else:
+                text = part.get("text", part.get("content") if part.get("type") in _TEXT_PARTS else None)
+                text = text.get("value") if isinstance(text, dict) else text
+                texts.append(text if isinstance(text, str) else "")
     return "".join(texts), "".join(thoughts) or None
+
+
+def _is_part(part: Any) -> bool:
+    """Whether this is a part of a message, and not a piece of an answer in JSON."""
+    if not isinstance(part, dict):
+        return isinstance(part, str)
+    return isinstance(part.get("text"), str) or "thinking" in part or part.get("type") in _PARTS
 
 
 def _refusal_part(content: Any) -> str | None:
@@ -197,6 +214,15 @@ def thought_of(value: Any) -> str:
     if isinstance(value, dict):
         return next(filter(None, (thought_of(value.get(name)) for name in _TEXT_OF_PART)), "")
     return ""
+
+
+def _plain(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _reason(value: Any) -> str | None:
+    """Return the word for how an answer ended, also where it stands in an object (SGLang's own form)."""
+    return word_or_none(value.get("type") if isinstance(value, dict) else value)
 
 
 def _joined(parts: list[str] | None, more: str | None, replaces: bool) -> list[str] | None:

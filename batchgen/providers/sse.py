@@ -29,11 +29,13 @@ _STATUS = re.compile(rb":?\s*(?:HTTP_STATUS/|status:\s*)(\d{3})(?!\d)")
 
 class Frame(Struct, frozen=True, gc=False):
     """One JSON document of a stream (an error frame's may be plain text). `failed`: it came as `event:error` or with a
-    status of 400 and more; `status`: the one that the frame states, if any."""
+    status of 400 and more; `status`: the one that the frame states, if any. `broken`: why there is no document here,
+    and nothing that can be read behind it."""
 
     document: Any
     failed: bool = False
     status: int | None = None
+    broken: str = ""
 
 
 def is_stream(body: bytes) -> bool:
@@ -57,12 +59,11 @@ class _LargeStream(Sequence[Frame]):
     def __getitem__(self, place: int | slice) -> Frame | _LargeStream:
         if isinstance(place, slice):
             return _LargeStream(self._places[place])
-        payload, failed, status = self._places[place]
-        return Frame(_document(payload, failed), failed, status)
+        return _frame(*self._places[place])
 
 
 def read_frames(body: bytes) -> Sequence[Frame]:
-    """Return the documents of a whole event stream, in order; raise UnreadableError if it was cut or is corrupt.
+    """Return the documents of an event stream, in order; where it was cut or is corrupt, a broken frame is the last.
 
     Cut means: the last line has no end and is no complete document. Whether the answer is complete is for the reader
     of the documents to say (`finish_reason`); `[DONE]` proves nothing, a failing vLLM sends it too.
@@ -74,62 +75,68 @@ def read_frames(body: bytes) -> Sequence[Frame]:
     line = b""
     open_lines: list[bytes] = []  # of a document in several lines
 
-    def keep(payload: bytes) -> None:
-        frame = Frame(_document(payload, failed), failed, status)
+    def add(payload: bytes, *, may_go_on: bool) -> bool:
+        frame = _frame(payload, failed, status)
+        if frame.broken and may_go_on:
+            return False
         if large:
             places.append((payload, failed, status))
             frames[:] = [frame]
         else:
             frames.append(frame)
+        return True
 
     for line in body.removeprefix(_BOM).splitlines():
         if open_lines and line.startswith(b"data:"):
             open_lines.append(line[5:])
         elif open_lines and not line:
-            keep(b"\n".join(open_lines))
+            add(b"\n".join(open_lines), may_go_on=False)
             open_lines = []
+            if frames[-1].broken:
+                break
         elif line.startswith((b"data:", b"error:")):  # the second: older servers of llama.cpp
             failed = failed or line.startswith(b"error:")
             payload = line.partition(b":")[2].strip()
             if payload.startswith(b"data:"):  # a gateway's frame in a gateway's frame
                 payload = payload[5:].strip()
             if payload[:6].upper() != _DONE and (payload.startswith((b"{", b"[")) or (failed and payload)):
-                try:
-                    keep(payload)
-                except UnreadableError:
+                if not add(payload, may_go_on=True):
                     open_lines = [payload]
                 failed, status = False, None
         elif line.startswith(b"event:"):
             failed = line[6:].strip() == b"error"
+        elif line.startswith(b"{"):  # an error without the form of a frame
+            add(line, may_go_on=True)
         elif found := _STATUS.match(line):
             status = int(found[1])
             failed = failed or status >= 400
-    if open_lines:
-        keep(b"\n".join(open_lines))
-    told = bool(frames) and frames[-1].failed  # an error needs no tidy end
-    if not body.endswith((b"\n", b"\r")) and not told and not _is_whole(line):
-        raise UnreadableError("an event stream cut in its last line")
+    told = bool(frames) and (frames[-1].failed or bool(frames[-1].broken))  # an error needs no tidy end
+    if open_lines or not (body.endswith((b"\n", b"\r")) or told or _is_whole(line)):
+        failed = False
+        add(b"\n".join(open_lines), may_go_on=False)
     return _LargeStream(places) if large else frames
 
 
-def read_lines(body: bytes) -> list[Frame]:
-    """Return the documents of a body with one on each line, as some servers stream; raise UnreadableError for other."""
+def read_lines(body: bytes) -> list[Frame] | None:
+    """Return the documents of a body with one on each line, as some servers stream; None for other bodies."""
     lines = [line for line in body.removeprefix(_BOM).splitlines() if line.strip()]
     if len(lines) < 2 or not all(line.startswith(b"{") for line in lines):
-        raise UnreadableError("not JSON")
-    return [Frame(decode_json(line)) for line in lines]
+        return None
+    frames = [_frame(line, False, None) for line in lines]
+    return frames if not frames[0].broken else None
 
 
 def _is_whole(line: bytes) -> bool:
     """Whether a last line without its end is complete all the same (a document in it has been decoded by now)."""
-    payload = line[5:].strip() if line.startswith(b"data:") else b""
+    payload = line[5:].strip() if line.startswith(b"data:") else line
     return line.startswith(b":") or payload.startswith((b"{", b"["))
 
 
-def _document(payload: bytes, failed: bool) -> Any:
+def _frame(payload: bytes, failed: bool, status: int | None) -> Frame:
+    """Return a frame. Halves of a character stay as they are: its other half may come with the next frame."""
     try:
-        return decode_json(payload)
+        return Frame(decode_json(payload, whole=False), failed, status)
     except UnreadableError:
         if failed:  # an error frame is believed whatever its text
-            return payload.decode("utf-8", "replace")
-        raise UnreadableError("an event stream with a broken line") from None
+            return Frame(payload.decode("utf-8", "replace"), failed, status)
+        return Frame(None, broken="an event stream that is cut or broken")

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from batchgen.text.whole import whole_value
+
 
 class _Call:
     """One call as far as it has come; `arguments` are the pieces of their JSON text."""
@@ -147,4 +149,7 @@ def _identity(piece: Mapping[str, Any]) -> str | None:
 
 def json_text(value: Any) -> str:
     """Return a decoded JSON value as text."""
-    return msgspec.json.encode(value).decode()
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # halves of characters
+        return msgspec.json.encode(whole_value(value)).decode()

@@ -53,10 +53,11 @@ class UnreadableError(ValueError):
     """The bytes are no JSON document; the text says what they look like instead."""
 
 
-def decode_json(data: bytes) -> Any:
+def decode_json(data: bytes, *, whole: bool = True) -> Any:
     """Return the JSON value in `data`; raise UnreadableError if there is none.
 
-    NaN and infinities become None, lone surrogates and invalid UTF-8 become U+FFFD, integers beyond all sense None.
+    NaN and infinities become None, lone surrogates (unless `whole` is false) and invalid UTF-8 become U+FFFD, integers
+    beyond all sense None.
     """
     try:
         return msgspec.json.decode(data)
@@ -65,7 +66,7 @@ def decode_json(data: bytes) -> Any:
     text = data.removeprefix(_BOM).decode("utf-8", "replace")
     try:
         value = json.loads(text, parse_constant=_no_constant, parse_int=_integer, strict=False)
-        return whole_value(value) if _SURROGATE_ESCAPE.search(text) else value
+        return whole_value(value) if whole and _SURROGATE_ESCAPE.search(text) else value
     except (ValueError, RecursionError) as error:
         raise UnreadableError("nested too deeply" if isinstance(error, RecursionError) else "not JSON") from None
 
@@ -94,8 +95,9 @@ def word_or_none(value: Any) -> str | None:
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the wait the server asks for, from `retry-after-ms`, else `retry-after` (seconds or an HTTP date).
+    """Return the wait the server asks for, from `retry-after-ms`, else `retry-after`.
 
+    That is seconds, an HTTP date, or what gateways make of it: `30s`, `500ms`, an ISO date.
     A date is measured against `now` (Unix seconds); one in the past gives 0. The order is the OpenAI SDK's.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
@@ -111,7 +113,8 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
         date = parsedate_to_datetime(value)
         return max(0.0, _utc(date).timestamp() - now)
     except (ValueError, OverflowError):
-        return None
+        wait_s = _reset_s(value, now)
+        return hinted_wait_s(f"retry after {value}") if wait_s is None else wait_s
 
 
 def hinted_wait_s(text: str) -> float | None:

@@ -24,10 +24,10 @@ from batchgen.files.replace import ReplacementFile, replacing
 from batchgen.secret import Secrets
 from batchgen.transport import failures
 from batchgen.transport.failures import Trouble, failure
-from batchgen.transport.gunzip import Gunzip
 from batchgen.transport.httpx_client import HttpxClient, SendProgress, build_transport, read_error
 from batchgen.transport.protocol import BODY_CAP, STREAM_FACTOR
 from batchgen.transport.route import Route, route_to
+from batchgen.transport.unpack import UnpackError, unpacked
 from batchgen.transport.upload import UploadBody, body_of
 from batchgen.values import KEPT_HEADERS, ApiCall, Failure, Response
 
@@ -179,8 +179,9 @@ class FileClient(HttpxClient):
                 finally:
                     with anyio.CancelScope(shield=True):
                         await reply.aclose()
-            except zlib.error as error:
-                return failure(failures.BAD_ENCODING, line.route, self._secrets, f"zlib.error: {error}")
+            except UnpackError as error:
+                trouble = failures.CUT if error.cut else failures.BAD_ENCODING
+                return failure(trouble, line.route, self._secrets, str(error))
             except _TroubleError as error:
                 return failure(error.trouble, line.route, self._secrets, str(error))
             except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
@@ -290,18 +291,10 @@ class _Content:
 
 async def _decoded(reply: httpx.Response, progressed: Callable[[], None]) -> AsyncIterator[bytes]:
     """Yield the body of a reply, decompressed."""
-    encoding = reply.headers.get("content-encoding", "identity").lower()
-    if encoding not in ("identity", "gzip"):
-        raise _TroubleError(failures.BAD_ENCODING, encoding)
-    unpack = Gunzip() if encoding == "gzip" else None
-    packed = False
-    async for chunk in reply.stream:  # type: ignore[union-attr]
-        packed = packed or bool(chunk)
-        for part in (chunk,) if unpack is None else unpack.parts(chunk):
+    async for parts in unpacked(reply.headers.get("content-encoding", "identity"), reply.stream):  # type: ignore[arg-type]
+        for part in parts:
             yield part
         progressed()
-    if unpack is not None and not unpack.whole and packed:
-        raise _TroubleError(failures.CUT, "the gzip stream has no end")
 
 
 def _kept(reply: httpx.Response) -> dict[str, str]:

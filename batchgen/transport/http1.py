@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import cast
 
@@ -18,11 +17,11 @@ from msgspec import Struct
 
 from batchgen.transport import failures
 from batchgen.transport.failures import Trouble
-from batchgen.transport.gunzip import Gunzip
 from batchgen.transport.protocol import BODY_CAP, STREAM_STEP
 from batchgen.transport.reply_memory import SMALL_BYTES, Room, Share
 from batchgen.transport.send_buffer import Outbox
 from batchgen.transport.stream_body import StreamBody
+from batchgen.transport.unpack import Unpacker, UnpackError
 from batchgen.values import KEPT_HEADERS, Response
 
 HEAD_CAP = 256 * 1024
@@ -76,8 +75,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._stream: StreamBody | None = None  # what has been put together of a long one
-        self._unpack: Gunzip | None = None
-        self._packed = False
+        self._unpack: Unpacker | None = None
         self._trouble: Broken | None = None
         self._in_body = self._until_close = self._whole = self._keeps = self._surplus = False
         self._paused = False
@@ -190,7 +188,6 @@ class Connection(asyncio.Protocol):
         self._body = []
         self._body_bytes = 0
         self._stream = None
-        self._packed = False  # an empty body is complete, whatever Content-Encoding says
         self._unpack = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -214,17 +211,19 @@ class Connection(asyncio.Protocol):
             return
         if status in _BODILESS:
             self._until_close = False
-        if self._encoding == b"gzip":
-            self._unpack = Gunzip()
-        elif self._encoding != b"identity":
-            self._trouble = Broken(failures.BAD_ENCODING, self._encoding.decode("latin-1"))
+        if self._encoding != b"identity":
+            try:
+                self._unpack = Unpacker(self._encoding.decode("latin-1"))
+            except UnpackError as error:
+                self._trouble = Broken(failures.BAD_ENCODING, str(error))
 
     def on_body(self, data: bytes) -> None:
-        if self._trouble is not None:
-            return
-        self._packed = True
+        if self._trouble is None:
+            self._add((data,) if self._unpack is None else self._unpack.parts(data))
+
+    def _add(self, parts: Iterable[bytes]) -> None:
         try:
-            for part in (data,) if self._unpack is None else self._unpack.parts(data):
+            for part in parts:
                 self._body.append(part)
                 self._body_bytes += len(part)
                 if self._body_bytes > SMALL_BYTES:
@@ -236,8 +235,8 @@ class Connection(asyncio.Protocol):
                     if not self._share.grow(max(0, self._body_bytes - self._share.size)):
                         self._paused = True
                         self.socket_transport.pause_reading()
-        except zlib.error as error:
-            self._trouble = Broken(failures.BAD_ENCODING, f"zlib.error: {error}")
+        except UnpackError as error:
+            self._trouble = Broken(failures.CUT if error.cut else failures.BAD_ENCODING, str(error))
 
     def on_message_complete(self) -> None:
         if self._in_body:  # else it was an informational one (1xx)
@@ -265,11 +264,10 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         """Set the complete reply as the outcome, and offer the connection for the next request if it can be kept."""
-        trouble = self._trouble
-        if trouble is None and self._unpack is not None and not self._unpack.whole and self._packed:
-            trouble = Broken(failures.CUT, "the gzip stream has no end")
-        if trouble is not None:
-            self.end(trouble)
+        if self._unpack is not None and self._trouble is None:
+            self._add(self._unpack.rest())
+        if self._trouble is not None:
+            self.end(self._trouble)
             return
         body = self._body if self._stream is None else [self._stream.whole(), *self._body]
         self._stream = None

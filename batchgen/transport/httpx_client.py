@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import math
-import zlib
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -24,12 +23,12 @@ from batchgen.secret import MaskingFilter, Secrets
 from batchgen.transport import failures
 from batchgen.transport.certificates import tls_context
 from batchgen.transport.failures import CONNECT_ERRORS, OPEN_FILES_ERRORS, Trouble, failure
-from batchgen.transport.gunzip import Gunzip
 from batchgen.transport.open_files import descriptors_exhausted
 from batchgen.transport.protocol import BODY_CAP, IDLE_S, STREAM_FACTOR, STREAM_STEP
 from batchgen.transport.reply_memory import Room, Share
 from batchgen.transport.route import SOCKET_OPTIONS, Route
 from batchgen.transport.stream_body import StreamBody
+from batchgen.transport.unpack import UnpackError, unpacked
 from batchgen.values import KEPT_HEADERS, Failure, Request, Response
 
 ERRORS: tuple[tuple[type[BaseException], str, Trouble], ...] = (
@@ -142,17 +141,11 @@ class PlainTransport(HttpxClient):
         )
         reply = await self._inner.handle_async_request(sending)
         try:
-            encoding = reply.headers.get("content-encoding", "identity").lower()
-            if encoding not in ("identity", "gzip"):
-                return failure(failures.BAD_ENCODING, self.route, self._secrets, encoding)
-            unpack = Gunzip() if encoding == "gzip" else None
             body = bytearray()
             stream: StreamBody | None = None
-            packed = False  # an empty body is complete, whatever Content-Encoding says
             with Share(self.room) as share:
-                async for chunk in reply.stream:  # type: ignore[union-attr]
-                    packed = packed or bool(chunk)
-                    for part in (chunk,) if unpack is None else unpack.parts(chunk):
+                async for parts in unpacked(reply.headers.get("content-encoding", "identity"), reply.stream):  # type: ignore[arg-type]
+                    for part in parts:
                         body += part
                         if request.streamed and len(body) > STREAM_STEP:  # what counts is the answer in it
                             stream = stream or StreamBody()
@@ -168,10 +161,9 @@ class PlainTransport(HttpxClient):
                             await go_on.wait()
                     if request.streamed:
                         silence.deadline = anyio.current_time() + timeout_s
-            if unpack is not None and not unpack.whole and packed:
-                return failure(failures.CUT, self.route, self._secrets, "the gzip stream has no end")
-        except zlib.error as error:
-            return failure(failures.BAD_ENCODING, self.route, self._secrets, f"zlib.error: {error}")
+        except UnpackError as error:
+            trouble = failures.CUT if error.cut else failures.BAD_ENCODING
+            return failure(trouble, self.route, self._secrets, str(error))
         finally:
             with anyio.CancelScope(shield=True):  # closing the connection must not be cancelled itself
                 await reply.aclose()

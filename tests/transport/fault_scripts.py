@@ -11,6 +11,8 @@ import struct
 import zlib
 from collections.abc import Awaitable, Callable
 
+import pyarrow as pa
+
 ANSWER = json.dumps({"choices": [{"message": {"content": "x" * 1000}}], "usage": {}}).encode()
 """The whole body of a good reply."""
 
@@ -169,6 +171,59 @@ async def late_reply(exchange):
     await asyncio.sleep(DRIP_S)
     await exchange.reply(WRONG)
     said_unasked.append(exchange.number)
+
+
+@fault
+async def ok_deflate(exchange):
+    """Another compression, with zlib's header."""
+    await exchange.reply(zlib.compress(ANSWER), headers="content-encoding: deflate\r\n")
+
+
+@fault
+async def ok_raw_deflate(exchange):
+    """The same without that header, as some servers understand the name."""
+    packer = zlib.compressobj(wbits=-15)
+    await exchange.reply(packer.compress(ANSWER) + packer.flush(), headers="content-encoding: Deflate\r\n")
+
+
+@fault
+async def ok_brotli(exchange):
+    """A compression that browsers ask for."""
+    await exchange.reply(bytes(pa.compress(ANSWER, "brotli")), headers="content-encoding: br\r\n")
+
+
+@fault
+async def ok_zstd(exchange):
+    """A newer one, in pieces."""
+    packed = bytes(pa.compress(ANSWER, "zstd"))
+    await exchange.start_chunked("content-encoding: zstd\r\n")
+    for part in (packed[:1], packed[1:20], packed[20:], b""):
+        await exchange.chunk(part)
+
+
+@fault
+async def ok_identity_and_gzip(exchange):
+    """A list of encodings, of which one changes nothing, the other under its older name."""
+    await exchange.reply(gzip.compress(ANSWER), headers="content-encoding: identity, x-gzip\r\n")
+
+
+@fault
+async def ok_unpacked_behind_gzip(exchange):
+    """A gateway has decompressed the body and left the header."""
+    await exchange.reply(ANSWER, headers="content-encoding: gzip\r\n")
+
+
+@fault
+async def ok_unpacked_behind_brotli(exchange):
+    """The same with another name."""
+    await exchange.reply(ANSWER, headers="content-encoding: br\r\n")
+
+
+@fault
+async def cut_zstd(exchange):
+    """Half of a body that can only be decompressed whole, as if it were all."""
+    packed = bytes(pa.compress(ANSWER, "zstd"))
+    await exchange.reply(packed[: len(packed) // 2], headers="content-encoding: zstd\r\n")
 
 
 @fault
