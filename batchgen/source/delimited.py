@@ -147,6 +147,12 @@ def _header(file: File, dialect: Dialect) -> list[str]:
         if file.encoding is None and file.reading.encoding is None:
             check_encoding(file)
         raise InputError(f"{file.path}, line 1: the header is not {file.encoding or 'UTF-8'}. Save the file as UTF-8.")
+    header[:1] = [name.lstrip("\ufeff") for name in header[:1]]  # a mark that was written twice, or into the quotes
+    if len(header) > 2 and header[0] and not any(header[1:]):
+        raise InputError(
+            f'{file.path}: "{header[0]}" is the only name in a header of {len(header)} columns. If it is a title, '
+            "remove the lines above the header; else name every column."
+        )
     names = [name or f"column_{index}" for index, name in enumerate(header, 1)]
     check_names(names, file.path)
     return names
@@ -178,7 +184,8 @@ def _bad_byte(cell: str) -> int | None:
 
 
 def _is_blank(record: Sequence[str]) -> bool:
-    return not record or (len(record) == 1 and not record[0].strip())
+    """Whether a line is none: blank, or the mark that old programs end a file with, or the zeros that fill it up."""
+    return not record or (len(record) == 1 and not record[0].strip(" \t\r\n\f\v\0\x1a"))
 
 
 def _check_header_once(file: File, first: int, rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
@@ -192,10 +199,20 @@ def _check_header_once(file: File, first: int, rows: Sequence[Sequence[str]], he
 
 
 def _ragged(file: File, row: int, line: int, header: Sequence[str], record: Sequence[str]) -> InputError:
+    what = f"{file.path}, line {line} (row {row}, counted from 0): {len(record)} cells where the header has"
+    if len(header) == 1 and len(record) > 1:
+        return InputError(
+            f'{what} one, "{header[0]}". If that is a title or a comment, remove the lines above the header; if it is '
+            "the name of the only column, put cells that hold a separator into double quotes."
+        )
+    hint = ""
+    if row == 0 and len(record) == len(header) + 1:
+        hint = " If every row has one more, name its first column in the header (R: row.names = FALSE leaves it out)."
+    if len(record) == 1:
+        hint = " Remove the line if it is a note below the table."
     return InputError(
-        f"{file.path}, line {line} (row {row}, counted from 0): {len(record)} cells where the header has "
-        f"{len(header)}. Put cells that hold a separator or a line break into double quotes, and look for a quote "
-        "that is not closed."
+        f"{what} {len(header)}. Put cells that hold a separator or a line break into double quotes, and look for a "
+        f"quote that is not closed.{hint}"
     )
 
 

@@ -109,7 +109,12 @@ class UnpackedBytes(io.RawIOBase):
         try:
             count: int = self._inner.readinto(buffer)
         except OSError as error:
-            raise InputError(f"{self._file.path} cannot be read after {self.taken} bytes: {error}.") from error
+            raise InputError(
+                f"{self._file.path} cannot be read after {self.taken} bytes: {error}. It is cut or damaged, or not "
+                f"compressed as its name says ({self._file.compression}): fetch it again, or rename it."
+                if self._file.compression
+                else f"{self._file.path} cannot be read after {self.taken} bytes: {error}."
+            ) from error
         self.taken += count
         if (
             self._file.compression

@@ -6,7 +6,7 @@ import codecs
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from msgspec import structs
@@ -140,6 +140,7 @@ def natural_key(text: str) -> list[tuple[bool, int, str]]:
 def _directory(root: Path) -> list[Path]:
     found = []
     for folder, folders, names in os.walk(root, onerror=_raise):
+        _check_no_versions(folders, folder)
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         found += [Path(folder, name) for name in names]
     return [root / name for name in data_files([str(path.relative_to(root)) for path in found], str(root))]
@@ -147,10 +148,11 @@ def _directory(root: Path) -> list[Path]:
 
 def data_files(names: Sequence[str], root: str) -> list[str]:
     """Return the names of input files among those in a directory. Raises `InputError` for none."""
+    _check_no_versions({part for name in names for part in name.split("/")[:-1]}, root)
     found = [
         name
         for name in names
-        if not any(part.startswith((".", "_")) for part in name.split("/")) and _format(name) is not None
+        if not any(part.startswith((".", "_", "~$")) for part in name.split("/")) and _format(name) is not None
     ]
     # A .json file is nearly always metadata, but Spark writes a table as nothing but such parts.
     data = [name for name in found if not name.lower().endswith(".json")] or [
@@ -159,6 +161,16 @@ def data_files(names: Sequence[str], root: str) -> list[str]:
     if not data:
         raise InputError(f"The directory {root} holds no input file; {_KNOWN}.")
     return data
+
+
+def _check_no_versions(folders: Collection[str], root: str) -> None:
+    """Raise for a table whose folder also holds rows of earlier versions, which would be asked and paid for again."""
+    for log, kind in (("_delta_log", "Delta Lake"), (".hoodie", "Hudi")):
+        if log in folders:
+            raise InputError(
+                f"{root} is a {kind} table, whose folder may also hold files of earlier versions: write its current "
+                "rows to Parquet, or name the files that are meant with a glob."
+            )
 
 
 def _raise(error: OSError) -> None:
@@ -212,9 +224,17 @@ def checked(file: File) -> File:
 
 def _check_parquet(file: File) -> None:
     with open(file.path, "rb") as stream:
-        head = stream.read(4)
+        beginning = stream.read(len(_LFS))
+    head = beginning[:4]
+    _check_content(file, beginning)
     if head not in (b"PAR1", b"PARE"):
         raise InputError(f"{file.path} is not a Parquet file: it begins with {head!r}, not with PAR1.")
+
+
+def _check_content(file: File, head: bytes) -> None:
+    """Raise for a file that only stands for its content, which has not been fetched."""
+    if head.startswith(_LFS):
+        raise InputError(f"{file.path} is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`.")
 
 
 def _checked_head(file: File) -> bytes:
@@ -223,6 +243,7 @@ def _checked_head(file: File) -> bytes:
         head = stream.read(_HEAD_BYTES)
     if not head:
         raise InputError(f"{file.path} is empty (0 bytes after unpacking).")
+    _check_content(file, head)
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
             raise InputError(f"{file.path} is named {file.format} but {what}.")
@@ -233,6 +254,7 @@ def _checked_head(file: File) -> bytes:
     return head
 
 
+_LFS = b"version https://git-lfs"
 _MAGIC = {
     b"PAR1": "holds Parquet: rename it to .parquet",
     b"\x1f\x8b": "is packed with gzip: add .gz to its name",

@@ -38,7 +38,7 @@ from batchgen.source.xlsx import sheet_rows
 Object = dict[str, Any]
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-_scan = json.JSONDecoder().raw_decode
+_scan = json.JSONDecoder(strict=False).raw_decode  # tabs in texts, as hands write them, leave no doubt
 _ROUND_A_LINE = re.compile(rb"^(?:\xef\xbb\xbf|\x1e)+|,\s*$")  # marks of joined files, RFC 7464, members of a list
 _BETWEEN = re.compile(r"[\s,]*")
 _LIST_BYTES = 1 << 16
@@ -362,7 +362,7 @@ def _mended(file: File, number: int, row: int, line: bytes, error: Exception) ->
     where = f"{file.path}, line {number} (row {row}, counted from 0)"
     line = _ROUND_A_LINE.sub(b"", line)
     try:
-        found = json.loads(line.decode("utf-8", "replace"))
+        found = json.loads(line.decode("utf-8", "replace"), strict=False)
         if not isinstance(found, dict):
             raise ValueError(str(error))
     except (ValueError, RecursionError) as fault:

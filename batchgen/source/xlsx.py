@@ -6,6 +6,8 @@ A sheet is in memory while it is read; Excel's own limit of a million rows bound
 from __future__ import annotations
 
 import datetime as dt
+import re
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +17,13 @@ from batchgen.errors import InputError
 from batchgen.extras import missing
 from batchgen.source.file import File
 from batchgen.source.reader import check_names
+
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_PIECE_BYTES = 1 << 20
+_PLACE = re.compile(rb'\br="(\w+)"')
+_WITHOUT_RESULT = re.compile(  # an empty text is a result, of its own type
+    rb'<c(?: (?!t="str")[\w:]+="[^"]*")*>\s*<f(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(?:<v ?/>|<v></v>)?\s*</c>'
+)
 
 
 def sheet_rows(file: File) -> Iterator[tuple[int, bytes]]:
@@ -34,6 +43,12 @@ def _sheet(file: File) -> tuple[int, list[str], list[list[Any]]]:
             f"{file.path} is an Excel workbook: save the sheet as CSV (UTF-8), or install "
             f"{missing('xlsx', 'python_calamine')}"
         ) from None
+    with open(file.copy or file.path, "rb") as stream:
+        if stream.read(len(_OLE)) == _OLE:
+            raise InputError(
+                f"{file.path} is a workbook in the older format (.xls), or has a password: save it as .xlsx without "
+                "one, or the sheet as CSV (UTF-8)."
+            )
     try:
         with CalamineWorkbook.from_path(file.copy or file.path) as book:
             sheets = {name: book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in book.sheet_names}
@@ -48,9 +63,43 @@ def _sheet(file: File) -> tuple[int, list[str], list[list[Any]]]:
     (rows,) = filled.values()
     place = next(index for index, row in enumerate(rows) if any(cell != "" for cell in row))
     width = max(index for row in rows[place:] for index, cell in enumerate(row, 1) if cell != "")
+    _check_header(file, rows[place : place + 2], place + 1, width)
+    _check_formulas(file)
     names = [_name(cell, index) for index, cell in enumerate(rows[place][:width], 1)]
     check_names(names, file.path)
     return place + 1, names, [row[:width] for row in rows[place + 1 :]]
+
+
+def _check_header(file: File, rows: list[list[Any]], number: int, width: int) -> None:
+    """Raise for a title above the header."""
+    named = [cell for cell in rows[0][:width] if cell != ""]
+    gap = len(rows) > 1 and all(cell == "" for cell in rows[1])
+    if len(named) == 1 and (width > 2 or (width > 1 and gap)):
+        raise InputError(
+            f'{file.path}: row {number} of the sheet holds only "{named[0]}", and the rows below {width} columns. '
+            "Remove the rows above the header, and name every column."
+        )
+
+
+def _check_formulas(file: File) -> None:
+    """Raise for a formula without its result, which would be read as an empty cell."""
+    with zipfile.ZipFile(file.copy or file.path) as book:
+        for part in book.namelist():
+            if not part.startswith("xl/worksheets/sheet"):
+                continue
+            kept = b""
+            with book.open(part) as stream:
+                while piece := stream.read(_PIECE_BYTES):
+                    kept += piece
+                    found = _WITHOUT_RESULT.search(kept)
+                    if found is not None:
+                        place = _PLACE.search(found[0])
+                        raise InputError(
+                            f"{file.path}: the formula in cell {place[1].decode() if place else '?'} has no result, as "
+                            "the program that wrote the file does not calculate: open it in Excel or LibreOffice and "
+                            "save it."
+                        )
+                    kept = kept[kept.rfind(b"<c ") :] if b"<c " in kept else b""
 
 
 def _name(cell: Any, index: int) -> str:
