@@ -18,13 +18,13 @@ from batchgen.cluster import open_workers
 from batchgen.engine.books import error_text
 from batchgen.engine.control import Control
 from batchgen.engine.online import OnlineEngine
-from batchgen.engine.protocol import BuildEngine
+from batchgen.engine.protocol import BuildEngine, EngineParts
 from batchgen.engine.reporter import Reporter
 from batchgen.engine.run import run_job
 from batchgen.engine.summary import Summary
-from batchgen.errors import OutputError, StorageStop
+from batchgen.errors import OutputError, StorageStop, UsageError
 from batchgen.files.modes import GROUP, PRIVATE
-from batchgen.job.batch_job import store_batch_job
+from batchgen.job.batch_job import store_batch_job, without_input
 from batchgen.job.changed_files import files_changed, refuse_changed_files
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.key_settings import key_settings
@@ -34,11 +34,12 @@ from batchgen.job.settings import Job, LimitSettings
 from batchgen.job.spooled_input import input_for_run
 from batchgen.job.stored import keep_scan, scanned, store_job
 from batchgen.results.carried_review import carry_review
+from batchgen.source import Scan
 from batchgen.storage.batch_table import BatchShown
 from batchgen.storage.earlier_runs import stored_runs
 from batchgen.storage.own_files import REVIEW_FILE
 from batchgen.storage.run_directory import RunDirectory
-from batchgen.storage.run_state import fingerprints, run_fingerprints
+from batchgen.storage.run_state import fingerprints, read_run_json, run_fingerprints
 from batchgen.storage.set_aside import lost_run_hint
 from batchgen.storage.target import OutputTarget
 from batchgen.transport import open_transport
@@ -129,12 +130,13 @@ async def arun(
     directory.target = target
     control = control or Control()
     with directory:
-        await anyio.to_thread.run_sync(refuse_changed_files, parts, directory)
+        if mode != "cancel":
+            await anyio.to_thread.run_sync(refuse_changed_files, parts, directory)
         # A complete run may lie on a disk that takes nothing; in any other the results would not have their job.
         with suppress(OSError) if directory.complete else directory.disk_stops():
             await anyio.to_thread.run_sync(store_job, directory.path, parts)
             if parts.in_batches and not directory.complete:
-                await anyio.to_thread.run_sync(store_batch_job, directory.path, read)
+                await anyio.to_thread.run_sync(store_batch_job, directory.path, read, parts)
         with suppress(OSError):  # without it the next start reads the input once more
             await anyio.to_thread.run_sync(keep_scan, directory.path, parts)
         if directory.state is not None:
@@ -177,6 +179,62 @@ async def arun(
                 if kept:
                     reporter.note(f"{kept:,} checked values of earlier runs are kept in {REVIEW_FILE}.")
         return await _published(summary, target, reporter, control)
+
+
+async def acancel(
+    job: Job,
+    *,
+    endpoint: Endpoint | None = None,
+    reporter: Reporter | None = None,
+    control: Control | None = None,
+    take_over: bool = False,
+    engine: BuildEngine | None = None,
+) -> Summary:
+    """End the batches of a run at the vendor, and collect what was finished by then.
+
+    `job` is the one that was kept in the output directory (`read_batch_job`). Where its input or one of its files has
+    changed since, or is gone, what the batches bring is kept in the journal alone. Raises `UsageError`.
+    """
+    # What stops a run must not keep its batches from being ended, which the vendor goes on to bill.
+    job = msgspec.structs.replace(job, limits=msgspec.structs.replace(job.limits, max_failed=None))
+    reporter, control = reporter or Reporter(), control or Control()
+    try:
+        return await arun(
+            job,
+            endpoint=endpoint,
+            reporter=reporter,
+            control=control,
+            mode="cancel",
+            take_over=take_over,
+            engine=engine,
+        )
+    except UsageError as refused:
+        path = job.output.directory
+        state = read_run_json(path)
+        if state is None or state.state == "complete":
+            raise
+        with without_input(job, endpoint or endpoint_of(job)) as parts:
+            directory = await anyio.to_thread.run_sync(
+                lambda: RunDirectory.open(
+                    path,
+                    job=state.job,
+                    fingerprints=state.fingerprints,
+                    published=state.published,
+                    settings=key_settings(job),
+                    evaluate=state.evaluate,
+                    currency=state.summary.currency or parts.currency,
+                    price=state.price,
+                    take_over=take_over,
+                )
+            )
+            with directory:
+                why = str(refused).partition(". ")[0]
+                reporter.note(f"The run does not go on; what its batches bring is kept all the same. {why}.")
+                parts.price_of.keep_currency(state.summary.currency)
+                rows = max([state.summary.rows, *(shard.end_row for shard in directory.journal.shards())])
+                scan = Scan(rows, state.fingerprints["input"], parts.source.schema, ())
+                build = engine or _engine(parts, directory, [], "cancel", pilot=False, take_over=take_over)
+                return await run_job(parts, scan, directory, build, reporter=reporter, control=control, collects=True)
 
 
 class _Publishing:
@@ -228,7 +286,10 @@ def _engine(
     take_over: bool,
 ) -> BuildEngine:
     """Return what builds the engine of the job's lane. The few rows of a pilot are asked live."""
-    live = partial(OnlineEngine, transport=transports[0], others=transports[1:])
+
+    def live(engine_parts: EngineParts) -> OnlineEngine:
+        return OnlineEngine(engine_parts, transport=transports[0], others=transports[1:])
+
     if not parts.in_batches or pilot:
         return live
     from batchgen.engine.batches.build import build_batch_engine  # with all that only batches need

@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
@@ -178,11 +178,14 @@ async def run_under_signals(
     """Run the job. SIGINT and SIGTERM interrupt it; SIGHUP applies the limits of the edited job file."""
     import anyio
 
-    from batchgen.api import arun
+    from batchgen.api import acancel, arun
     from batchgen.cli.messages import interrupted_text
     from batchgen.engine.control import Control
 
-    control = Control()
+    control, cancels = Control(), options.get("mode") == "cancel"
+    begin: Callable[..., Awaitable[Summary]] = arun
+    if cancels:
+        begin, options = acancel, {"take_over": options["take_over"]}
 
     async def obey() -> None:
         interrupted = False
@@ -195,11 +198,9 @@ async def run_under_signals(
                         click.echo("Interrupted; nothing was sent.", err=True)
                         os._exit(EXIT_INTERRUPTED)
                     twice, interrupted = interrupted, True
-                    address, mode = job.output.address, options.get("mode")
+                    address = job.output.address
                     directory = str(job.output.directory) if address is None else address.text
-                    reporter.note(
-                        interrupted_text(control.open_batches, directory, again=twice, cancels=mode == "cancel")
-                    )
+                    reporter.note(interrupted_text(control.open_batches, directory, again=twice, cancels=cancels))
                     control.interrupt()
                 else:
                     try:
@@ -215,7 +216,7 @@ async def run_under_signals(
         tasks.start_soon(obey)
         await ready.wait()
         try:
-            summary = await arun(job, endpoint=endpoint, reporter=reporter, control=control, **options)
+            summary = await begin(job, endpoint=endpoint, reporter=reporter, control=control, **options)
         except BatchgenError as error:
             summary = error  # raised outside of the task group, which would wrap it
         tasks.cancel_scope.cancel()

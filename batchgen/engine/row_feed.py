@@ -17,8 +17,11 @@ import pyarrow as pa
 
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import InputError, InputStop
+from batchgen.pace.retry import AttemptCounts
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.source import row_values
+from batchgen.storage.batch_table import BatchTable
+from batchgen.storage.journal import Journal
 from batchgen.storage.shards import Shard
 from batchgen.values import Failure, FailureKind, Prompt, Result, Verdict
 
@@ -34,6 +37,26 @@ class ShardWriter(Protocol):
 
     async def wait_for_room(self, open_shards: int | None = None) -> None:
         """Return when at most `open_shards` shards are open."""
+
+
+class BatchedRows:
+    """In place of the input, where nothing is asked any more: the rows of open batches that have no result yet."""
+
+    def __init__(self, journal: Journal, batches: BatchTable) -> None:
+        settled = {result.row for result in journal.unpublished()}
+        sealed = [record for record in journal.shards() if record.sealed]
+        rows = {row for batch in batches.unfinished for row in batches.members(batch.number)} - settled
+        self._rows = iter(sorted(row for row in rows if not any(one.first_row <= row < one.end_row for one in sealed)))
+
+    def __iter__(self) -> Iterator[RowInProgress | Result]:
+        return self
+
+    def __next__(self) -> RowInProgress | Result:
+        return RowInProgress(next(self._rows), Prompt(), AttemptCounts())
+
+    async def more(self) -> bool:
+        """All rows came at once."""
+        return False
 
 
 class InputRows(NamedTuple):

@@ -17,11 +17,11 @@ from batchgen.engine.books import Books, error_text
 from batchgen.engine.control import Control
 from batchgen.engine.deduplication import Sharing, shared_answers
 from batchgen.engine.masking import Masker
-from batchgen.engine.protocol import BuildEngine, Engine, EngineParts, Outlet
+from batchgen.engine.protocol import BuildEngine, Engine, EngineParts, Outlet, RowFeed
 from batchgen.engine.refresh import KeepEarlier, compare_answers
 from batchgen.engine.repeat_search import RepeatSearch
 from batchgen.engine.reporter import Reporter
-from batchgen.engine.row_feed import Feed, InputRows
+from batchgen.engine.row_feed import BatchedRows, Feed, InputRows
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.structured_turns import PlainDialogue, StructuredDialogue
 from batchgen.engine.summary import Summary
@@ -63,12 +63,16 @@ async def run_job(
     control: Control,
     only: AbstractSet[int] | None = None,
     open_reuse: Callable[[], Reuse | None] = lambda: None,
+    collects: bool = False,
 ) -> Summary:
     """Work until the end, an interruption or a stop; leave the locked directory in a state that says which.
 
     `only` (row numbers from 0) makes it a pilot: no other rows are asked, and no part is published. `open_reuse` gives
-    the answers of earlier runs; it is called in a thread.
+    the answers of earlier runs; it is called in a thread. `collects`: no input is read, the rows are those of open
+    batches, and their results stay in the journal.
     """
+    if collects:
+        only = frozenset()
     with directory.disk_stops():
         books = Books(parts, scan.rows, directory)
         batches = await anyio.to_thread.run_sync(
@@ -125,20 +129,23 @@ async def run_job(
             sharing = None if answers is None else Sharing(search.may_repeat, answers, writer, directory=directory.path)
             if sharing is not None:
                 stack.callback(sharing.close)
-            problems: dict[int, str] = {}
-            known = directory.journal.shards()
-            feed = stack.enter_context(
-                Feed(
-                    InputRows(cut(_batches(parts, scan, first_needed_row(known), problems), known=known), problems),
-                    parts.template,
-                    writer,
-                    carried=_kept_columns(parts),
-                    open_shards=OPEN_SHARDS + 2 * most // SHARD_ROWS if most else ANY_SHARDS,
-                    failed=results.unasked,
-                    admit=RowAdmission(parts.keys, sharing, reuse),
-                    only=only,
+            if collects:
+                feed: RowFeed = await anyio.to_thread.run_sync(BatchedRows, directory.journal, batches)
+            else:
+                problems: dict[int, str] = {}
+                known = directory.journal.shards()
+                feed = stack.enter_context(
+                    Feed(
+                        InputRows(cut(_batches(parts, scan, first_needed_row(known), problems), known=known), problems),
+                        parts.template,
+                        writer,
+                        carried=_kept_columns(parts),
+                        open_shards=OPEN_SHARDS + 2 * most // SHARD_ROWS if most else ANY_SHARDS,
+                        failed=results.unasked,
+                        admit=RowAdmission(parts.keys, sharing, reuse),
+                        only=only,
+                    )
                 )
-            )
             for note in books.notes:
                 reporter.note(note)
             reporter.started(books.progress)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from decimal import Decimal
+from pathlib import Path
 
 import anyio
 import pytest
@@ -15,6 +16,7 @@ from batchgen.engine.control import Control
 from batchgen.errors import OutputError
 from batchgen.estimating.estimate import estimate
 from batchgen.estimating.show import estimate_text
+from batchgen.job.batch_job import read_batch_job
 from batchgen.job.check import check_job
 from tests.engine.batches.conftest import answers, books_agree, price_of
 from tests.engine.batches.virtual import Live, VirtualVendor
@@ -332,3 +334,63 @@ def test_cancelling_asks_nothing_live(job, tmp_path, monkeypatch, oddity):
         assert not [batch for batch in cancelled.batches if batch.state != "cleaned"]
     done = vendor.run(made)
     assert (done.state, done.succeeded) == ("complete", 60)
+
+
+def _rows_changed(folder):
+    path = next(folder.glob("in-*.csv"))
+    path.write_text(path.read_text().replace("row 3", "row three"))
+
+
+def _rows_gone(folder):
+    next(folder.glob("in-*.csv")).unlink()
+
+
+def _prompt_changed(folder):
+    (folder / "prompt.txt").write_text("Something else: {{ text }}")
+
+
+def _prompt_gone(folder):
+    (folder / "prompt.txt").unlink()
+
+
+def _schema_gone(folder):
+    (folder / "schema.json").unlink()
+
+
+@pytest.mark.parametrize("spoil", [_rows_changed, _rows_gone, _prompt_changed, _prompt_gone, _schema_gone])
+@pytest.mark.parametrize("hours", [1.0, 30.0])
+def test_batches_are_ended_whatever_has_become_of_the_job(job, tmp_path, monkeypatch, schema, spoil, hours):
+    """They are paid as long as they are open: what they bring is kept, and an update takes it over."""
+    (tmp_path / "prompt.txt").write_text("Read: {{ text }}")
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, batch_hours=2)
+    tables = {"prompt": {"user_file": str(tmp_path / "prompt.txt")}, "response": {"schema": schema, "max_repairs": 0}}
+    made = job(40, batch={"rows": 20, "poll_s": 60}, **tables)
+    assert vendor.run(made, mode="detach").state == "handed in"
+    vendor.clock.now_s += hours * 3600
+    files = [Path(path) for path in (made.input.path, tmp_path / "prompt.txt", schema)]
+    rows = {path: path.read_bytes() for path in files}
+    spoil(tmp_path)
+    cancelled = vendor.cancel(read_batch_job(tmp_path / "out"))
+    assert cancelled.error is None
+    assert (cancelled.succeeded == 40) is (hours > 2)
+    assert cancelled.succeeded
+    assert cancelled.pending == 40 - cancelled.succeeded - cancelled.failed
+    assert [batch.state for batch in cancelled.batches] == ["cleaned"] * 2
+    assert {batch["status"] for batch in vendor.books()["batches"]} <= {"cancelled", "completed"}
+    for path, content in rows.items():
+        path.write_bytes(content)
+    done = vendor.run(made)
+    assert (done.state, done.succeeded + done.failed) == ("complete", 40)
+    assert vendor.books()["billed_lanes"]["batch"]["requests"] + Live.asked == 40
+
+
+def test_too_many_failed_rows_keep_no_batch_from_being_ended(job, tmp_path, monkeypatch):
+    """They stop the run, which leaves the other batches open; to end these is what a user wants then."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, batch_hours=2, poison="row 1")
+    made = job(40, batch={"rows": 10, "poll_s": 60}, limits={"max_failed": 3})
+    vendor.run(made, mode="detach")
+    vendor.clock.now_s += 20 * 3600
+    stopped = vendor.run(made)
+    assert stopped.error["kind"] == "FailuresStop"
+    cancelled = vendor.cancel(read_batch_job(tmp_path / "out"))
+    assert [batch for batch in cancelled.batches if batch.state != "cleaned"] == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
-from batchgen.api import arun
+from batchgen.api import acancel, arun
 from batchgen.engine.batches import build
 from batchgen.engine.protocol import EngineFigures
 from batchgen.engine.reporter import Reporter
@@ -164,6 +164,25 @@ class VirtualVendor:
 
         async def main():
             return await arun(job, endpoint=endpoint, engine=engine, reporter=self.notes, **options)
+
+        return anyio.run(main)
+
+    def cancel(self, job):
+        """End the batches of the run in the job's output directory."""
+
+        def engine(parts):
+            return build.build_batch_engine(
+                parts,
+                directory=Path(job.output.path),
+                live=lambda parts: Live(parts, self.clock),
+                clock=self.clock,
+                sleep=self.clock.sleep,
+                mode="cancel",
+            )
+
+        async def main():
+            endpoint = Endpoint(HOST + "/v1", Secret("k"), None)
+            return await acancel(job, endpoint=endpoint, engine=engine, reporter=self.notes)
 
         return anyio.run(main)
 
