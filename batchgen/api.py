@@ -25,7 +25,7 @@ from batchgen.engine.summary import Summary
 from batchgen.errors import OutputError, StorageStop, UsageError
 from batchgen.files.modes import GROUP, PRIVATE
 from batchgen.job.batch_job import store_batch_job, without_input
-from batchgen.job.changed_files import files_changed, refuse_changed_files
+from batchgen.job.changed_files import changed_meanwhile, files_changed, refuse_changed_files
 from batchgen.job.endpoint import Endpoint, endpoint_of
 from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import JobParts, assemble, input_cost_of
@@ -170,6 +170,8 @@ async def arun(
             only=only,
             open_reuse=partial(open_reuse, parts, directory, named, refresh, reporter.note),
         )
+        if mode != "cancel" and (changed := await anyio.to_thread.run_sync(changed_meanwhile, parts, directory)):
+            reporter.note(changed)
         if sources and summary.state == "complete":
             try:
                 kept = await anyio.to_thread.run_sync(carry_review, directory.path, sources)

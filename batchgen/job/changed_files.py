@@ -5,7 +5,9 @@ Times tell which files may have changed, and the key of the request whether an a
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -17,10 +19,13 @@ from batchgen.files.arrow import arrow_file
 from batchgen.job.parts import JobParts
 from batchgen.job.render import prompt_columns, rendered
 from batchgen.source import Batch
+from batchgen.storage.batch_files import StagedRows
+from batchgen.storage.batch_table import BatchRecord, read_batches
 from batchgen.storage.move_aside import begun_state
+from batchgen.storage.open_batches import collect_first
 from batchgen.storage.parts import part_path, published_parts
 from batchgen.storage.run_directory import RunDirectory
-from batchgen.storage.run_state import RunState
+from batchgen.storage.run_state import RunState, read_run_json
 from batchgen.values import Status
 
 
@@ -31,32 +36,56 @@ def files_changed(parts: JobParts) -> bool:
 
 
 def refuse_changed_files(parts: JobParts, directory: RunDirectory) -> None:
-    """Raise `OutputError` where rows have an answer to files that are others now.
+    """Raise `OutputError` where rows have an answer to files that are others now, or wait for one in an open batch.
 
-    Rows without one, and those that failed, are asked with the files as they are.
+    The other rows, and those that failed, are asked with the files as they are.
     """
-    state = directory.state
-    if state is None:
-        return
+    batches = [] if directory.complete else [batch for batch in read_batches(directory.journal) if batch[0].unfinished]
+    if changed := _changed(parts, directory, directory.state, batches):
+        rows = "rows that are answered or handed in" if batches else "answered rows"
+        which = f"the files of {len(changed):,} {rows} (of row {min(changed):,} first, counted from 0)"
+        problem = (
+            f"{directory.path} holds a run of other input: {which} have changed since. Use --update to move that run "
+            "aside and ask only for what is new, --fresh to move it aside and ask for everything, or choose another "
+            "--output."
+        )
+        raise OutputError(collect_first(problem, sum(batch.at_vendor for batch, _ in batches), directory.path))
+
+
+def changed_meanwhile(parts: JobParts, directory: RunDirectory) -> str | None:
+    """Return a sentence where files have changed while their rows waited in batches, which may take a day."""
+    changed = _changed(parts, directory, read_run_json(directory.path), []) if parts.in_batches else None
+    if not changed:
+        return None
+    return (
+        f"The files of {len(changed):,} rows (of row {min(changed):,} first, counted from 0) have changed since they "
+        "were handed in: their answers are to the files as they were. --update asks these rows again."
+    )
+
+
+def _changed(
+    parts: JobParts,
+    directory: RunDirectory,
+    state: RunState | None,
+    batches: list[tuple[BatchRecord, array[int]]],
+) -> set[int]:
+    """Return the rows that have an answer to files which are others now, or are in one of the batches with such."""
     keys: dict[int, bytes] = {}
-    for batch, rows in _touched(parts, state, prompt_columns(parts)):
+    for batch, rows in _touched(parts, state, prompt_columns(parts)) if state is not None else ():
         keys |= {
             row: parts.keys.of(prompt)
             for row, prompt in rendered(parts, batch)
             if row in rows and not isinstance(prompt, str)
         }
-    changed = [
-        row
-        for row, key in (_answered(directory, keys) if keys else ())
-        if len(key) == len(keys[row]) and key not in parts.keys.all(keys[row])
-    ]
-    if changed:
-        which = f"the files of {len(changed):,} answered rows (of row {min(changed):,} first, counted from 0)"
-        raise OutputError(
-            f"{directory.path} holds a run of other input: {which} have changed since. Use --update to move that run "
-            "aside and ask only for what is new, --fresh to move it aside and ask for everything, or choose another "
-            "--output."
-        )
+    return (
+        {
+            row
+            for row, key in (*_answered(directory, keys), *_handed_in(directory, batches, keys))
+            if len(key) == len(keys[row]) and key not in parts.keys.all(keys[row])
+        }
+        if keys
+        else set()
+    )
 
 
 def _column(parts: JobParts) -> Iterator[str]:
@@ -75,6 +104,17 @@ def _touched(parts: JobParts, state: RunState, columns: list[str]) -> Iterator[t
         rows = {row for row, cell in enumerate(cells, batch.first_row) if changed_since(cell, folder, began)}
         if rows:
             yield batch, rows
+
+
+def _handed_in(
+    directory: RunDirectory, batches: list[tuple[BatchRecord, array[int]]], wanted: dict[int, bytes]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield those of some rows that wait in batches, with the keys of their requests."""
+    for batch, members in batches:
+        with suppress(OSError), StagedRows(directory.path, batch.number) as rows:
+            for line, row in enumerate(members[: len(rows)]):
+                if row in wanted and (key := rows[line].key) is not None:
+                    yield row, key
 
 
 def _answered(directory: RunDirectory, wanted: dict[int, bytes]) -> Iterator[tuple[int, bytes]]:

@@ -218,7 +218,8 @@ class BatchEngine:
                     await out.wait_for_room()
                 if isinstance(item, Result):
                     self._fed_row = max(self._fed_row, item.row)
-                    out.emit(item)
+                    if not self._waits(item.row):
+                        out.emit(item)
                 elif not await self._take(item):
                     self._kept_back.append(item)
                     if self._fed_row >= self._last_found:  # else batches of earlier runs wait for their rows
@@ -237,15 +238,21 @@ class BatchEngine:
     async def _take(self, work: RowInProgress) -> bool:
         """Take a row of the feed; False if the budget has no room for it now."""
         self._fed_row = max(self._fed_row, work.row)
-        number = self._found.of(work.row)
-        if number and self._tools.table.counted.get(work.row, 0) < number:
-            self._places.put(work.row, number)
+        if self._waits(work.row):
             return True
         turns = self._tools.parts.dialogue.resume(work)
         if self._mode == "cancel":
             return True
         self._rows_seen += 1
         return await self._staging.add(work, turns=turns) != "no budget"
+
+    def _waits(self, row: int) -> bool:
+        """Whether a batch of an earlier run is to bring a row's answer, even if it could not be asked any more now."""
+        number = self._found.of(row)
+        if not number or self._tools.table.counted.get(row, 0) >= number:
+            return False
+        self._places.put(row, number)
+        return True
 
     async def _hand_in_rest(self) -> None:
         """Plan batches of files that are not full, at the end of the feed and when nothing more is to be waited for; or
@@ -297,9 +304,7 @@ class BatchEngine:
         return left is not None and self._staging.refused_row is not None and self._staging.refused_row[0] > left
 
     def _is_done(self) -> bool:
-        if self._tools.table.unfinished:
-            return False
-        if any(record.state == "collected" for record in self._tools.table.records.values()):
+        if any(record.state != "cleaned" for record in self._tools.table.records.values()):
             return False
         back = [*self._kept_back, *(work for work, _, _ in self._staging.without_budget)]
         if back and not self._live.wanted:
@@ -330,9 +335,8 @@ class BatchEngine:
         self._sleeping = None
 
     def _next_s(self, record: BatchRecord) -> float:
-        if record.state in ("open", "ended", "collected"):
-            return self._watching.due_s(record)
-        return self._handing_in.due_s(record)
+        at_vendor = record.state in ("open", "ended", "collected")
+        return self._watching.due_s(record) if at_vendor else self._handing_in.due_s(record)
 
     # ---- from outside
 
@@ -390,9 +394,7 @@ class BatchEngine:
             left_out=self._masked(sites.left_out),
             endpoints=endpoint_figures(sites, requests.sites, () if live is None else live.endpoints, self._masked),
         )
-        if live is None:
-            return figures
-        return with_live(figures, live)
+        return figures if live is None else with_live(figures, live)
 
     def _masked(self, text: str | None) -> str | None:
         return None if text is None else self._tools.parts.results.masker.message(text)

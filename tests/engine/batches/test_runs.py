@@ -18,6 +18,7 @@ from batchgen.estimating.estimate import estimate
 from batchgen.estimating.show import estimate_text
 from batchgen.job.batch_job import read_batch_job
 from batchgen.job.check import check_job
+from tests.attachments.making import picture
 from tests.engine.batches.conftest import answers, books_agree, price_of
 from tests.engine.batches.virtual import Live, VirtualVendor
 
@@ -394,3 +395,57 @@ def test_too_many_failed_rows_keep_no_batch_from_being_ended(job, tmp_path, monk
     assert stopped.error["kind"] == "FailuresStop"
     cancelled = vendor.cancel(read_batch_job(tmp_path / "out"))
     assert [batch for batch in cancelled.batches if batch.state != "cleaned"] == []
+
+
+def _with_pictures(job, folder, **tables):
+    """Return a job of six rows with a picture each."""
+    for row in range(6):
+        (folder / f"{row}.png").write_bytes(picture((60 + row, 64)))
+    (folder / "pictures.csv").write_text("files\n" + "".join(f"{row}.png\n" for row in range(6)))
+    return job(6, input={"path": str(folder / "pictures.csv")}, attach={"column": "files"},
+               prompt={"user": "What is on it?"}, batch={"poll_s": 60}, **tables)  # fmt: skip
+
+
+def test_a_file_that_changes_while_its_row_is_at_the_vendor_is_noticed(job, tmp_path, monkeypatch):
+    """As after an answer: the run is of other input, and its batches are ended or collected before another begins."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, batch_hours=2)
+    made = _with_pictures(job, tmp_path)
+    vendor.run(made, mode="detach")
+    (tmp_path / "3.png").write_bytes(picture((90, 91)))
+    with pytest.raises(OutputError, match=r"files of 1 rows .*handed in \(of row 3 first.*batchgen cancel"):
+        vendor.run(made)
+    vendor.clock.now_s += 20 * 3600
+    assert vendor.cancel(read_batch_job(tmp_path / "out")).succeeded == 6
+    with pytest.raises(OutputError, match="--update"):
+        vendor.run(made)
+    done = vendor.run(made, update=True)
+    assert (done.state, done.succeeded, done.reused) == ("complete", 6, 5)
+
+
+def test_a_file_that_changes_while_the_run_waits_is_told_at_its_end(job, tmp_path, monkeypatch):
+    """The answer is kept; the next run of the job is told that it is of other input."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, batch_hours=2)
+    made = _with_pictures(job, tmp_path)
+    sleep = vendor.clock.sleep
+
+    async def changing(seconds):
+        (tmp_path / "3.png").write_bytes(picture((90, 91)))
+        await sleep(seconds)
+
+    monkeypatch.setattr(vendor.clock, "sleep", changing)
+    done = vendor.run(made)
+    assert (done.state, done.succeeded) == ("complete", 6)
+    assert any("files of 1 rows (of row 3 first" in said for said in vendor.notes.said)
+    with pytest.raises(OutputError, match="--update"):
+        vendor.run(made)
+
+
+def test_a_file_that_is_gone_costs_no_answer_that_is_paid(job, tmp_path, monkeypatch):
+    """Its row cannot be asked any more, and need not be: its answer comes with the batch."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, batch_hours=2)
+    made = _with_pictures(job, tmp_path)
+    vendor.run(made, mode="detach")
+    (tmp_path / "3.png").unlink()
+    vendor.clock.now_s += 20 * 3600
+    done = vendor.run(made)
+    assert (done.state, done.succeeded, Live.asked) == ("complete", 6, 0)
