@@ -178,6 +178,7 @@ def test_detached_runs_go_on(job, server, tmp_path):
     async def detach():
         return await arun(job(30, batch={"rows": 10}), mode="detach")
 
+    server.change(batch_hours=100)
     first = anyio.run(detach)
     assert (first.state, first.succeeded) == ("handed in", 0)
     assert [batch.state for batch in first.batches] == ["open"] * 3
@@ -185,6 +186,7 @@ def test_detached_runs_go_on(job, server, tmp_path):
         batchgen.run(job(30, batch={"rows": 10}), fresh=True)
     with pytest.raises(OutputError, match="--lane batch"):
         batchgen.run(job(30, lane="live"))
+    server.change(batch_hours=0.1, batch_speed=200_000)
     done = batchgen.run(job(30, batch={"rows": 10}))
     assert (done.state, done.succeeded) == ("complete", 30)
     books_agree(server, done)
