@@ -336,7 +336,10 @@ def _part_text(part: Part, content: Content) -> str:
 
 
 def _decoded(part: Part, content: Content, *, html: bool) -> str:
-    found = decode_bytes(part.content(), part.parameters.get("charset"), html=html)
+    own = part.is_form or (part.name is None and part.disposition != "attachment")
+    found = decode_bytes(part.content(guess=own), part.parameters.get("charset"), html=html)
+    if part.guessed_encoding:
+        content.notes.append(f"the text is encoded as {part.guessed_encoding}, which no header says")
     if part.damaged:
         content.problems.append("the base64 of the text is damaged: characters of it are missing or too many")
     if found.lost:

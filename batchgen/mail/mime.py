@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from batchgen.mail.text import decode_bytes, header_text
-from batchgen.mail.transfer import decoded, encoding_name
+from batchgen.mail.transfer import decoded, encoding_name, undeclared
 
 DEEPEST = 50
 """Multiparts and attached mails inside each other that are opened. Forwards of forwards reach about 20."""
@@ -67,6 +67,7 @@ class Part:
         if kind == "text/plain" and level and _is_text_with_a_colon(raw, start, end, self.headers):
             self.headers, self._start = [], start
         self.guessed_boundary = self.damaged = False
+        self.guessed_encoding = ""
         self.before = self.after = ""
         self.is_form = level == 0
         self.kind, self.parameters = self._type(kind)
@@ -86,6 +87,8 @@ class Part:
             found = found or one
             if len(written) > 1 and one[0].startswith("multipart/") and self._spans(_boundary(one[1])):
                 return one
+        if found is not None and found[0].startswith("text/") and self._spans(_boundary(found[1])):
+            return "multipart/mixed", found[1]  # only a multipart has a boundary
         if found is None and self.level == 0 and (guess := _MULTIPART_BODY.match(self._raw, self._start)):
             self.guessed_boundary = True
             return "multipart/mixed", {"boundary": guess[1].decode("utf-8", "surrogateescape")}
@@ -106,10 +109,14 @@ class Part:
         """The body as written."""
         return self._raw[self._start : self._end]
 
-    def content(self) -> bytes:
-        """Return the body with its transfer encoding undone, as far as it goes."""
+    def content(self, *, guess: bool = False) -> bytes:
+        """Return the body with its transfer encoding undone, as far as it goes. `guess`: also one that no header names,
+        which sets `guessed_encoding`."""
         written = (value for key, value in self.headers if key == "content-transfer-encoding")
-        found, self.damaged = decoded(self.body, encoding_name(written))
+        encoding = encoding_name(written)
+        if guess and not encoding:
+            encoding = self.guessed_encoding = undeclared(self.body)
+        found, self.damaged = decoded(self.body, encoding)
         return found
 
     def children(self) -> list[Part]:

@@ -13,6 +13,7 @@ _NAMES = {
     "qp": "quoted-printable",
     **dict.fromkeys(("xuuencode", "uuencode", "xuue", "uue"), "uuencode"),
 }
+_BEGINNINGS = {"quoted": "quoted-printable", "base64": "base64", "b64": "base64"}  # of names that are misspelt
 _COMMENT = re.compile(r"\([^()]*\)")
 _NO_NAME = re.compile(r"[^a-z0-9]")
 _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
@@ -20,6 +21,13 @@ _BASE64_ENDS = re.compile(rb"[^A-Za-z0-9+/=\s]|\S[ \t]+\S")
 _BASE64_LINE = re.compile(rb"^[A-Za-z0-9+/]{40,}={0,2}\r?$", re.MULTILINE)
 _URL_SAFE = re.compile(rb"(?:(?!--)[A-Za-z0-9_=-]*\r?\n)*(?!--)[A-Za-z0-9_=-]*")
 _PADDING_TWICE_ENCODED = re.compile(rb"=3D(?=\s|=|\Z)")
+_ALL_BASE64 = re.compile(
+    rb"\s*(?:[A-Za-z0-9+/]{60,76}\r?\n)*(?:[A-Za-z0-9+/]{4}){0,18}[A-Za-z0-9+/]{2}[A-Za-z0-9+/=]{2}\s*"
+)
+_FEWEST = 40  # signs of base64 that cannot be a word
+_NO_QUOTED = re.compile(rb"=(?![0-9A-F]{2}|[ \t]*\r?\n)|[^\r\n]{78}")
+_SOFT_BREAK = re.compile(rb"[^\r\n]{50}=[ \t]*\r?\n")
+_QUOTED_LETTER = re.compile(rb"(?:=[89A-F][0-9A-F]){2}")
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _SPACES_AFTER_SOFT_BREAK = re.compile(rb"=[ \t]+(?=\r?\n)")
 
@@ -27,7 +35,29 @@ _SPACES_AFTER_SOFT_BREAK = re.compile(rb"=[ \t]+(?=\r?\n)")
 def encoding_name(written: Iterable[str]) -> str:
     """Return the encoding that the headers name, however they spell it; of several, one that changes the bytes."""
     names = (_NO_NAME.sub("", _COMMENT.sub("", text).partition(";")[0].lower()) for text in written)
-    return next((_NAMES[name] for name in names if name in _NAMES), "")
+    return next(filter(None, map(_encoding, names)), "")
+
+
+def _encoding(name: str) -> str:
+    return _NAMES.get(name) or next((known for start, known in _BEGINNINGS.items() if name.startswith(start)), "")
+
+
+def undeclared(body: bytes) -> str:
+    """Return the encoding in which a text stands though no header says so; "" where that is not sure.
+
+    All of it has to be in that encoding, and be a text in UTF-8 once it is undone.
+    """
+    if b"=" in body and body.isascii() and (_QUOTED_LETTER.search(body) or _SOFT_BREAK.search(body)):
+        name = "" if _NO_QUOTED.search(body) else "quoted-printable"
+    elif len(body) >= _FEWEST and _ALL_BASE64.fullmatch(body):
+        name = "base64"
+    else:
+        return ""
+    try:
+        text = decoded(body, name)[0].decode() if name else ""
+    except UnicodeDecodeError:
+        return ""
+    return "" if _CONTROL.search(text.encode()) or not text.strip() else name
 
 
 def decoded(body: bytes, encoding: str) -> tuple[bytes, bool]:

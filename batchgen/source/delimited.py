@@ -185,7 +185,7 @@ def _bad_byte(cell: str) -> int | None:
 
 def _is_blank(record: Sequence[str]) -> bool:
     """Whether a line is none: blank, or the mark that old programs end a file with, or the zeros that fill it up."""
-    return not record or (len(record) == 1 and not record[0].strip(" \t\r\n\f\v\0\x1a"))
+    return not record or (len(record) == 1 and not record[0].strip("\0\x1a").strip())
 
 
 def _check_header_once(file: File, first: int, rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:

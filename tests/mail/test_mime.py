@@ -128,3 +128,14 @@ def test_japanese_in_seven_bits_is_read_whatever_is_declared(declared):
     raw = b"\x1b$BF|K\\8l-!-j\x1b(B abc \x1b(IC=D\x1b(B"  # -! is a circled one, -j a company in parentheses
     mail = decode_mail(f"{HEAD}Content-Type: text/plain{declared}\n\n".encode() + raw, "x")
     assert (mail.body, mail.error) == ("日本語①㈱ abc ﾃｽﾄ", None)
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/plain; charset=utf-8", "TEXT/HTML"])
+def test_a_text_with_a_boundary_is_a_multipart(kind):
+    """Programs name the kind of the first part in place of the whole."""
+    mail = decode(
+        f'{HEAD}Content-Type: {kind}; boundary="--NX"\n\nThis is a multipart message in MIME format.\n----NX\n'
+        "Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n\n<b>Hi</b> =3D\n----NX--\n"
+    )
+    assert mail.body == "Hi ="
+    assert decode(f'{HEAD}Content-Type: {kind}; boundary="--NX"\n\nno parts').body == "no parts"

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchgen.mail.decode import decode_mail
-from batchgen.mail.transfer import decoded, encoding_name
+from batchgen.mail.transfer import decoded, encoding_name, undeclared
+from tests.mail.linear import assert_linear
 
 TEXT = "Grüße aus Köln: die dritte Lieferung ist nicht angekommen. " * 8
 LINES = base64.encodebytes(TEXT.encode())
@@ -26,6 +27,9 @@ LINES = base64.encodebytes(TEXT.encode())
         (["Quoted_Printable; x=y"], "quoted-printable"),
         (["7bit", "quoted-printable"], "quoted-printable"),
         (["X-UUE"], "uuencode"),
+        (["quoted-printeable"], "quoted-printable"),
+        (["quoted/printable"], "quoted-printable"),
+        (["base64;"], "base64"),
         (["8bit"], ""),
         ([], ""),
     ],
@@ -124,3 +128,46 @@ def test_files_in_uuencoding_inside_a_text_are_opened():
     assert mail.attachments == ("notes.txt", "a photo.png")
     assert [name for name, _ in mail.not_read] == ["a photo.png"]
     assert mail.error is None
+
+
+HEAD = b"From: a@example.org\nSubject: s\nDate: Mon, 02 Feb 2026 08:41:09 +0100\n"
+QUOTED = quopri.encodestring(TEXT.encode())
+SAYS_NOTHING = [b"", b"Content-Transfer-Encoding: 7bit\n", b"Content-Transfer-Encoding: utf-8\n"]
+
+
+@pytest.mark.parametrize("says", SAYS_NOTHING)
+@pytest.mark.parametrize(("body", "name"), [(LINES, "base64"), (QUOTED, "quoted-printable")])
+def test_an_encoding_that_no_header_names(says, body, name):
+    """Programs forget the header, and relays drop it; the note tells what was done."""
+    mail = decode_mail(HEAD + says + b"Content-Type: text/plain; charset=utf-8\n\n" + body, "a")
+    assert mail.body.rstrip() == TEXT.rstrip()
+    assert mail.notes == f"the text is encoded as {name}, which no header says"
+
+
+AS_IT_IS = [
+    "a=1 and b=20, and c=3D as well",  # hexadecimal digits by chance
+    "see https://example.org/?a=C3&b=B6",
+    "x =\ny=20",
+    "Gr=C3=BC=C3=9Fe, but a = b is no letter",
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",  # a hash
+    "SGVsbG8=",  # short enough to be a word
+    "A" * 76 + "\n" + "A" * 76,
+]
+
+
+@pytest.mark.parametrize("text", AS_IT_IS)
+def test_a_text_that_only_looks_encoded_stays_as_it_is(text):
+    mail = decode_mail(HEAD + b"\n" + text.encode(), "a")
+    assert (mail.body, mail.notes) == (text, None)
+
+
+def test_an_attached_file_that_is_encoded_stays_as_it_is():
+    """It may be meant so: a key, a certificate."""
+    start = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nHi\n--b\nContent-Type: text/plain; name=a.txt\n"
+    mail = decode_mail(HEAD + start + b"Content-Disposition: attachment; filename=a.txt\n\n" + LINES + b"--b--\n", "a")
+    assert LINES.decode().strip() in mail.body
+
+
+def test_looking_for_an_encoding_takes_a_time_in_proportion_to_the_length():
+    for piece in ("word =\n", "w" * 60 + "=\n", "A" * 60 + "\n", "=C3"):
+        assert_linear(undeclared, lambda size, piece=piece: piece * (size // len(piece)) + "!", 40_000)
