@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 from msgspec import Struct
 
+from batchgen.answers.enforcement import TOOL
 from batchgen.answers.labels import LabelSet, NoLabel
 from batchgen.answers.reading import NoObject, Stage, read_object, reread_object
 from batchgen.answers.schema import AnswerSchema
@@ -16,6 +17,8 @@ from batchgen.answers.shape import EnumShape, ListShape, Misfit, Shape
 from batchgen.answers.votes import Label
 from batchgen.providers.protocol import Remark
 from batchgen.values import Result
+
+_MEMBERS_OF_A_CALL = 2  # its name and its arguments
 
 
 class Answer(Struct, frozen=True):
@@ -65,12 +68,13 @@ class SchemaAnswers:
         self.schema = schema
         self.type: pa.DataType = schema.type
         self.remarks = schema.remarks
+        self._fields = frozenset(schema.document.get("properties", ()))
 
     def read(self, text: str, *, complete: bool) -> Answer | Invalid:
         found = read_object(text, complete=complete, lists=self.schema.wrapper == "items")
         if isinstance(found, NoObject):
             return invalid(found.message, cut=found.cut)
-        value = self.schema.wrapped(found.value)
+        value = self._value(found.value)
         problems = self.schema.problems(value)
         if problems is None:
             return Answer(value, found.stage)
@@ -80,11 +84,17 @@ class SchemaAnswers:
         return Invalid(problems.first.path, problems.first.message, problems.all)
 
     def column(self, results: Sequence[Result], texts: Sequence[str | None]) -> pa.Array:
-        if self.schema.wrapper is None:
-            return self.schema.shape.column([None if text is None else reread_object(text) for text in texts])
         lists = self.schema.wrapper == "items"
         values = [None if text is None else reread_object(text, lists=lists) for text in texts]
-        return self.schema.shape.column([None if value is None else self.schema.wrapped(value) for value in values])
+        return self.schema.shape.column([None if value is None else self._value(value) for value in values])
+
+    def _value(self, found: Any) -> Any:
+        """Return the answer in what was found. A call of our function that is written as text has it as arguments."""
+        if isinstance(found, dict) and found.get("name") == TOOL and len(found) == _MEMBERS_OF_A_CALL:
+            arguments = found.get("arguments", found.get("parameters"))
+            if isinstance(arguments, dict) and self._fields.isdisjoint(("arguments", "parameters")):
+                found = arguments
+        return found if self.schema.wrapper is None else self.schema.wrapped(found)
 
 
 class LabelAnswers:

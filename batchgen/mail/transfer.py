@@ -47,10 +47,10 @@ def undeclared(body: bytes) -> str:
 
     All of it has to be in that encoding, and be a text in UTF-8 once it is undone.
     """
-    if b"=" in body and body.isascii() and (_QUOTED_LETTER.search(body) or _SOFT_BREAK.search(body)):
-        name = "" if _NO_QUOTED.search(body) else "quoted-printable"
-    elif len(body) >= _FEWEST and _ALL_BASE64.fullmatch(body):
+    if len(body) >= _FEWEST and _ALL_BASE64.fullmatch(body):
         name = "base64"
+    elif b"=" in body and body.isascii() and (_QUOTED_LETTER.search(body) or _SOFT_BREAK.search(body)):
+        name = "" if _NO_QUOTED.search(body) else "quoted-printable"
     else:
         return ""
     try:

@@ -57,6 +57,33 @@ def test_an_answer_that_fits_is_done():
     assert found.answer.stage is Stage.FENCED
 
 
+@pytest.mark.parametrize("key", ["arguments", "parameters"])
+@pytest.mark.parametrize("form", ["%s", "<tool_call>\n%s\n</tool_call>", "```json\n%s\n```"])
+def test_a_call_of_our_function_that_is_written_as_text(form, key):
+    """A server without a parser for calls leaves it so; its own name is no part of the answer."""
+    answers = _answers()
+    text = form % json.dumps({"name": "answer", key: json.loads(GOOD)})
+    found = answers.next(ASKED, _completion(text))
+    assert isinstance(found, Done)
+    assert found.answer.value == {"name": "Ann", "age": 7, "note": None}
+    result = Result(row=0, status=Status.SUCCEEDED, attempts=1, finished_at_us=0, completion=text)
+    assert answers.column([result]).to_pylist()[0]["name"] == "Ann"
+
+
+def test_what_only_looks_like_a_call_is_the_answer():
+    """The schema's own names come first, and another function is not ours."""
+    own = {"type": "object", "properties": {"name": {"type": "string"}, "arguments": {"type": "object"}}}
+    answer = {"name": "answer", "arguments": {"a": 1}}
+    settings = convert({"schema": "a.json"}, ResponseSettings)
+    found = StructuredAnswers(settings, TARGET, AnswerSchema(own, "a.json")).next(
+        ASKED, _completion(json.dumps(answer))
+    )
+    assert isinstance(found, Done)
+    assert found.answer.value == answer
+    other = _answers().next(ASKED, _completion('{"name": "Ann", "note": null}'))
+    assert isinstance(other, Done)
+
+
 def test_null_for_what_may_be_absent_is_absent():
     """Strict mode makes optional nullable, and models write null anyway: not an error, where absent would be none."""
     answers = _answers()
