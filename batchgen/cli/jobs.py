@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +23,7 @@ from batchgen.cli.options import (
     job_options,
     load_from,
 )
-from batchgen.errors import BatchgenError, UsageError
+from batchgen.errors import BatchgenError, OutputError, UsageError
 
 _M_MMAP_THRESHOLD = -3  # its number in malloc.h
 
@@ -139,16 +140,22 @@ def run_command(
     if as_json:
         click.echo(summary.to_json())
     elif not quiet or summary.state != "complete" or summary.failed:
-        totals = read_cost_summary(Path(summary.path) / COST_SUMMARY_FILE)
-        breakdown = breakdown_text(totals.lines) if totals is not None else []
-        committed = Committed(summary.path)  # kept: parts that are made of the journal go with it
-        failed = first_failed(committed.parts) if summary.failed else []
+        breakdown: list[str] = []
+        failed: list[str] = []
+        with suppress(OSError, OutputError):  # the run has ended, also where its files cannot be read
+            totals = read_cost_summary(Path(summary.path) / COST_SUMMARY_FILE)
+            breakdown = breakdown_text(totals.lines) if totals is not None else []
+            if summary.failed:
+                committed = Committed(summary.path)  # kept: parts that are made of the journal go with it
+                failed = first_failed(committed.parts)
         click.echo(summary_text(summary, breakdown, failed))
     if joined is not None and not quiet:
         lacking = f", {joined.without:,} of them without the new fields" if joined.without else ""
         click.echo(f"All fields together: {joined.path}, {joined.rows:,} rows{lacking}", err=True)
-    if not quiet and (beside := set_aside_text(Path(summary.path), complete=summary.state == "complete")):
-        click.echo(harmless(f"note: {beside}."), err=True)
+    with suppress(OSError, OutputError):
+        beside = None if quiet else set_aside_text(Path(summary.path), complete=summary.state == "complete")
+        if beside:
+            click.echo(harmless(f"note: {beside}."), err=True)
     if not quiet and (summary.succeeded or summary.failed):
         path, address = job.output.directory, job.output.address
         short = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
@@ -166,7 +173,6 @@ def _give_large_blocks_back() -> None:
     tenth of a row's.
     """
     import ctypes
-    from contextlib import suppress
 
     with suppress(OSError, AttributeError):  # not every C library has this function
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1024 * 1024)

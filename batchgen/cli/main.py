@@ -21,7 +21,7 @@ from batchgen.cli.runs import cost, diff_command, evaluate_command, report, stat
 from batchgen.cli.streams import outlast, settle
 from batchgen.cli.suggestions import Commands, explained
 from batchgen.cli.tools import mail_command, prices, simulate
-from batchgen.cli.unforeseen import remember
+from batchgen.cli.unforeseen import disk_text, remember
 from batchgen.cli.unforeseen import report as report_unforeseen
 from batchgen.cli.view_command import view_command
 from batchgen.errors import BatchgenError, InternalStop, StoppedError
@@ -96,22 +96,24 @@ def _code(arguments: list[str] | None) -> int:
     except InternalStop as error:
         return _unforeseen(error.__cause__ or error)
     except StoppedError as error:
-        return _told(error, EXIT_STOPPED)
+        return _told(f"{error} {error.remedy}", EXIT_STOPPED)
     except BatchgenError as error:
-        return _told(error, EXIT_USAGE)
+        return _told(str(error), EXIT_USAGE)
     except KeyboardInterrupt:
         click.echo("Interrupted; nothing was sent.", err=True)
         return EXIT_INTERRUPTED
     except SystemExit as left:  # click exits so after a broken pipe that is not one of the standard streams
         return _unforeseen(left.__context__ or left)
     except Exception as error:
-        return _unforeseen(error)
+        from batchgen.files.disk_errors import of_any_disk
+
+        return _told(disk_text(error), EXIT_USAGE) if of_any_disk(error) else _unforeseen(error)
 
 
-def _told(error: BatchgenError, code: int) -> int:
+def _told(sentence: str, code: int) -> int:
     from batchgen.text.terminal import harmless
 
-    click.echo(harmless(f"batchgen: {error}"), err=True)
+    click.echo(harmless(f"batchgen: {sentence}"), err=True)
     return code
 
 

@@ -59,6 +59,16 @@ def report(error: BaseException) -> str:
     return harmless(line.replace("\n", " ")) + "Nothing that was answered is lost."
 
 
+def disk_text(error: BaseException) -> str:
+    """Return the sentence for an error of the disk that no command has a sentence for."""
+    from batchgen.files.disk_errors import MEND
+
+    name = getattr(error, "filename", None) or _Command.directory
+    if name is None:
+        return f"A file cannot be read or written ({error}). {MEND}"
+    return f"{name} cannot be read or written ({getattr(error, 'strerror', None) or error}). {MEND}"
+
+
 def masked(text: str) -> str:
     """Return the text without the keys, passwords and logins in the environment and the job."""
     from batchgen.secret import Secret

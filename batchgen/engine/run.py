@@ -26,6 +26,7 @@ from batchgen.engine.row_result import RowResults
 from batchgen.engine.structured_turns import PlainDialogue, StructuredDialogue
 from batchgen.engine.summary import Summary
 from batchgen.errors import FailuresStop, InternalStop, StoppedError, StorageStop
+from batchgen.files.disk_errors import unforeseen_stop
 from batchgen.job.parts import JobParts
 from batchgen.job.requests import check_budget
 from batchgen.job.reuse import Reuse
@@ -160,7 +161,7 @@ async def run_job(
     except StoppedError as stopped:
         error = stopped
     except Exception as unforeseen:
-        error = InternalStop.of(unforeseen)
+        error = unforeseen_stop(unforeseen, directory.path)
     if directory.target is not None:
         await anyio.to_thread.run_sync(directory.target.pause)
         error = error or directory.target.failure
@@ -270,8 +271,8 @@ def _conclude(
         if summary.state == "complete" and (damage := directory.verify_parts()):
             error = StorageStop(f"{'; '.join(damage)}.", "The same command asks for these rows.")
             summary = books.summary(figures, error, pilot=pilot)
-    except (sqlite3.Error, OSError) as unreadable:
-        stop = error or StorageStop(f"The journal cannot be read any more: {unreadable}.")
+    except (OSError, sqlite3.Error) as unreadable:
+        stop = error or StorageStop(f"{directory.path} cannot be read any more ({unreadable}).")
         return books.unread_summary(figures, stop)
     try:
         if figures.pace is not None:

@@ -94,7 +94,8 @@ def named_file(path: Path) -> Iterator[ReplacementFile]:
     except OSError as error:
         if error is foreign:
             raise
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        reason = error.strerror or error
+        raise OutputError(f"{path} cannot be written: {reason}. Mend that, or name another file.") from error
 
 
 @contextmanager

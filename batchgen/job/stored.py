@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.answers import AnswerSchema, ResponseSettings, StructuredAnswers, Target, instructed
-from batchgen.errors import UsageError
+from batchgen.errors import OutputError, UsageError
+from batchgen.files.disk_errors import MEND
 from batchgen.files.replace import replace_file
 from batchgen.job.parts import JobParts
 from batchgen.job.settings import ColumnReference, InputSettings
@@ -128,8 +129,13 @@ def keep_scan(directory: Path, parts: JobParts) -> None:
 
 
 def read_stored_job(directory: Path) -> StoredJob | None:
-    """Return what `job.json` of an output directory says; None if there is none, or none that can be read."""
+    """Return what `job.json` of an output directory says; None if there is none, or a damaged one.
+
+    Raises `OutputError` where the disk does not give it.
+    """
     try:
         return msgspec.json.decode((directory / JOB_FILE).read_bytes(), type=StoredJob)
-    except (OSError, UsageError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, UsageError, ValueError):
         return None
+    except OSError as error:
+        raise OutputError(f"{directory / JOB_FILE} cannot be read: {error}. {MEND}") from error

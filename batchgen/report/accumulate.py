@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from batchgen.errors import OutputError
 from batchgen.files.arrow import arrow_file
+from batchgen.files.disk_errors import REPEAT, unreadable
 from batchgen.report.distribution import Distribution
 from batchgen.report.timeline import Timeline
 from batchgen.report.values import AttemptFigures, ErrorLine, Line, RowLine, Truncated
@@ -56,7 +57,7 @@ def part_batches(paths: Iterable[Path]) -> Iterator[pa.Table]:
         except FileNotFoundError:
             continue  # taken back by a run that goes on
         except (pa.ArrowException, OSError, KeyError) as error:
-            raise OutputError(f"{path} cannot be read: {error}. Run the job again to do its rows anew.") from None
+            raise OutputError(unreadable(path, error, REPEAT)) from None
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from batchgen.errors import OutputError
 from batchgen.files.arrow import arrow_file
+from batchgen.files.disk_errors import unreadable
 from batchgen.report.timeline import MOST_MOMENTS
 from batchgen.report.values import PaceMoment
 from batchgen.storage.pace_file import PACE_SCHEMA
@@ -30,7 +31,7 @@ def pace_moments(path: Path) -> list[PaceMoment]:
     except FileNotFoundError:
         return []
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise OutputError(f"{path} cannot be read: {error}. Remove it to have a report without the pace.") from None
+        raise OutputError(unreadable(path, error, "Remove it to have a report without the pace.")) from None
     sessions = [list(samples) for _, samples in groupby(rows, key=lambda row: row["session"])]
     shortest_s = sum(samples[-1]["elapsed_s"] for samples in sessions) / MOST_MOMENTS
     return [moment for samples in sessions for moment in _moments(samples, shortest_s)]

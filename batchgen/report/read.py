@@ -16,6 +16,7 @@ from msgspec import Struct
 from batchgen.errors import OutputError
 from batchgen.estimating.values import read_estimate
 from batchgen.files.arrow import arrow_file
+from batchgen.files.disk_errors import unreadable
 from batchgen.report.accumulate import Fold, added, part_batches
 from batchgen.report.new_prices import NewPrices
 from batchgen.report.pace import pace_moments
@@ -143,7 +144,7 @@ def read_cost_summary(path: Path) -> CostSummary | None:
     except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError) as error:
-        raise OutputError(f"{path} cannot be read: {error}. The next run in this directory rewrites it.") from None
+        raise OutputError(unreadable(path, error, "The next run in this directory rewrites it.")) from None
 
     def words(name: str) -> list[str]:
         return sorted({str(row[name]) for row in rows if row[name] is not None})

@@ -18,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from batchgen.errors import OutputError, UsageError
+from batchgen.files.disk_errors import MEND, REPEAT
 from batchgen.job.stored import read_stored_job
 from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal import Journal
@@ -52,9 +53,12 @@ class Committed:
         self.notes: list[str] = []
         self.state: RunState | None = read_run_json(self.directory)
         self.job = read_stored_job(self.directory)
-        found = self._unfinished()  # before the parts are listed: a shard that ends meanwhile is among these or those
-        for part in published_parts(self._results, self.state.run if self.state is not None else ""):
-            found.setdefault(part.name, part)
+        try:
+            found = self._unfinished()  # before the parts are listed: a shard that ends meanwhile is in one of both
+            for part in published_parts(self._results, self.state.run if self.state is not None else ""):
+                found.setdefault(part.name, part)
+        except (OSError, sqlite3.Error) as error:
+            raise _unreadable(self.directory, error) from error
         self.parts = [found[name] for name in sorted(found)]
 
     def _unfinished(self) -> dict[str, Path]:
@@ -67,20 +71,17 @@ class Committed:
             return {}
         target = Path(tempfile.mkdtemp(prefix="batchgen-"))
         weakref.finalize(self, shutil.rmtree, target, ignore_errors=True)
+        copy = copy_journal(self.directory, target)
+        if copy is None:
+            return {}
+        journal = open_journal(copy, identity)
         try:
-            copy = copy_journal(self.directory, target)
-            if copy is None:
-                return {}
-            journal = open_journal(copy, identity)
-            try:
-                self.notes += journal.damage
-                return self._parts_of(journal, target)
-            finally:
-                journal.close()
-                for path in target.glob(f"{JOURNAL_FILE}*"):
-                    path.unlink()
-        except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"The answers in {self.directory} cannot be read: {error}.") from error
+            self.notes += journal.damage
+            return self._parts_of(journal, target)
+        finally:
+            journal.close()
+            for path in target.glob(f"{JOURNAL_FILE}*"):
+                path.unlink()
 
     def _parts_of(self, journal: Journal, target: Path) -> dict[str, Path]:
         made = {}
@@ -134,6 +135,10 @@ class Committed:
             return None
 
 
+def _unreadable(path: Path | str, error: Exception) -> OutputError:
+    return OutputError(f"The answers in {path} cannot be read: {error}. {MEND}")
+
+
 def _merged(stored: Iterator[Result], spilled: Mapping[int, Result], record: ShardRecord) -> Iterator[Result]:
     """Yield a shard's results in order, from the journal and the spill file."""
     more = sorted(row for row in spilled if record.first_row <= row < record.end_row)
@@ -155,5 +160,7 @@ def read_results(path: Path | str) -> pa.Table:
     try:
         tables = [read_part(part)[1].replace_schema_metadata(None) for part in committed.parts]
     except DamagedPartError as error:
-        raise OutputError(f"{path}: {error}. Run the job again to do its rows anew.") from None
+        raise OutputError(f"{path}: {error}. {REPEAT}") from None
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return pa.concat_tables(tables, promote_options="default")

@@ -46,7 +46,7 @@ def export(rows: FlatRows, path: Path) -> Exported:
                 add(batch)
                 exported.rows += batch.num_rows
     except OSError as error:  # a workbook's temporary files stand elsewhere
-        raise OutputError(f"{path} cannot be written: {error}.") from error
+        raise OutputError(f"{path} cannot be written: {error}. Mend that, or name another file.") from error
     return exported
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from batchgen.errors import InputError, OutputError
 from batchgen.files.arrow import arrow_file
+from batchgen.files.disk_errors import REPEAT, unreadable
 from batchgen.results.committed import Committed
 from batchgen.storage.mirror import local_directory
 from batchgen.storage.parts import row_numbers
@@ -147,7 +148,7 @@ def iter_results(*named: Path | str, columns: Sequence[str] | None = None) -> It
 
 
 def _damage(part: Path, error: Exception) -> OutputError:
-    return OutputError(f"{part} is damaged ({error}). Run the job again to do its rows anew.")
+    return OutputError(unreadable(part, error, REPEAT))
 
 
 def _reason(run: Committed) -> str:
@@ -194,4 +195,4 @@ def _opened(part: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(arrow_file(part), page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise OutputError(f"{part} cannot be read ({error}). Run the job again to do its rows anew.") from None
+        raise _damage(part, error) from None

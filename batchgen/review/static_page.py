@@ -42,7 +42,7 @@ def write_static_page(room: ReviewRoom, path: Path) -> int:
         with named_file(path) as file:
             file.write("".join(parts).encode("utf-8", "replace"))
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error}.") from error
+        raise OutputError(f"{path} cannot be written: {error}. Mend that, or name another file.") from error
     return len(drawn)
 
 

@@ -114,7 +114,8 @@ class StagedFiles:
         for file, path in ((self._lines, self.path), (self._rows, self._rows_path)):
             with suppress(OSError):  # what is in the buffer may have no room on the disk
                 file.close()
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # the next run removes it
+                path.unlink()
 
 
 def _new(path: Path) -> BinaryIO:

@@ -1,6 +1,6 @@
 """Earlier runs whose answers a run may take: their directories, and every answer in them, a row group at a time.
 
-Nothing is changed there. What cannot be read is said and asked again.
+Nothing is changed there. What is damaged is said and asked again; a disk that does not give what it has stops the run.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from batchgen.errors import OutputError
+from batchgen.errors import OutputError, StorageStop
 from batchgen.files.arrow import arrow_file
+from batchgen.files.disk_errors import MEND, is_refusal
 from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal_repair import open_journal
 from batchgen.storage.overflow import read_spill
@@ -83,7 +84,8 @@ class EarlierRun(Struct, frozen=True):
     def answers(self, source: int, note: Callable[[str], None]) -> Iterator[EarlierAnswer]:
         """Yield all its answers: first those of its parts, in order, then those that only its journal has.
 
-        A row may come twice, as the same answer. `note` takes a sentence for what cannot be read.
+        A row may come twice, as the same answer. `note` takes a sentence for what is damaged. Raises `StorageStop`
+        where the disk does not give what is there: nothing is asked again for that.
         """
         for number in part_numbers(self.path / RESULTS):
             path = part_path(self.path / RESULTS, number)
@@ -92,8 +94,13 @@ class EarlierRun(Struct, frozen=True):
                     raise DamagedPartError(f"{path.name} is a part of another run")
                 yield from _part_answers(path, source)
             except (DamagedPartError, pa.ArrowException, OSError, ValueError) as error:
+                if is_refusal(error) and not isinstance(error, FileNotFoundError):
+                    raise self._stop(error) from error
                 note(f"{self.path}: {error}; what cannot be read of it is asked again.")
         yield from self._unpublished(source, note)
+
+    def _stop(self, error: Exception) -> StorageStop:
+        return StorageStop(f"Answers in {self.path} cannot be read ({error}). Nothing is asked again for that.", MEND)
 
     def _unpublished(self, source: int, note: Callable[[str], None]) -> Iterator[EarlierAnswer]:
         with TemporaryDirectory(prefix="batchgen-") as folder:
@@ -102,9 +109,11 @@ class EarlierRun(Struct, frozen=True):
                 if copy is None:
                     return
                 journal = open_journal(copy, self.identity)
-            except (sqlite3.Error, OSError, OutputError) as error:
+            except OutputError as error:
                 note(f"{self.path / JOURNAL_FILE} cannot be read ({error}); what it alone has is asked again.")
                 return
+            except (sqlite3.Error, OSError) as error:
+                raise self._stop(error) from error
             try:
                 for damage in journal.damage:
                     note(f"{self.path}: {damage}")
@@ -115,7 +124,7 @@ class EarlierRun(Struct, frozen=True):
                     if spilled.run == self.identity.run and not journal.has_taken(spilled.name):
                         yield from _result_answers(spilled.results, source)
             except (sqlite3.Error, OSError) as error:
-                note(f"{self.path / JOURNAL_FILE} cannot be read ({error}); what it alone has is asked again.")
+                raise self._stop(error) from error
             finally:
                 journal.close()
 
@@ -172,12 +181,20 @@ def _result_answers(results: Iterable[Result], source: int) -> Iterator[EarlierA
 
 
 def earlier_run(path: Path) -> EarlierRun:
-    """Return the run in a directory. Raises `OutputError` where there is none."""
-    state = read_run_json(path)
-    identity = found_identity(path) if state is None else RunIdentity(state.run, state.fingerprints, state.published)
-    if identity is None or not identity.run:
+    """Return the run in a directory. Raises `OutputError` where there is none, or it cannot be read."""
+    found = _run_in(path)
+    if found is None:
         raise OutputError(f"{path} holds no run whose answers could be reused: it is no output directory of batchgen.")
-    return EarlierRun(path, identity, state)
+    return found
+
+
+def _run_in(path: Path) -> EarlierRun | None:
+    try:
+        state = read_run_json(path)
+        known = found_identity(path) if state is None else RunIdentity(state.run, state.fingerprints, state.published)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error}. {MEND}") from error
+    return EarlierRun(path, known, state) if known is not None and known.run else None
 
 
 def stored_path(source: Path, directory: Path) -> str:
@@ -187,12 +204,16 @@ def stored_path(source: Path, directory: Path) -> str:
 
 
 def stored_runs(names: Iterable[str], directory: Path, note: Callable[[str], None]) -> list[EarlierRun]:
-    """Return the earlier runs that `run.json` of `directory` names; `note` is told of those that are gone."""
+    """Return the earlier runs that `run.json` of `directory` names; `note` is told of those that are gone.
+
+    Raises `OutputError` for one that is there and cannot be read.
+    """
     found = []
     for name in names:
         path = Path(os.path.normpath(directory.parent / name))
-        try:
-            found.append(earlier_run(path))
-        except OutputError:
+        run = _run_in(path)
+        if run is not None:
+            found.append(run)
+        else:
             note(f"{path} is gone: what only it had an answer to is asked again.")
     return found

@@ -10,11 +10,14 @@ import secrets
 import sqlite3
 import zlib
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
+
+from batchgen.files.checksum import checksum
 
 RUN_LETTERS = 16
 IDENTITY_KEY = "run"
@@ -40,18 +43,22 @@ def new_run() -> str:
 
 
 def stored_identity(path: Path) -> RunIdentity | None:
-    """Return which run the journal at `path` belongs to, without changing anything; None if it cannot be known."""
-    try:
-        db = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True)
-    except sqlite3.Error:
-        return None
-    db.text_factory = lambda raw: raw.decode(errors="replace")
-    try:
+    """Return which run the journal at `path` belongs to, without changing anything; None if it cannot be known.
+
+    Raises `OSError` where the disk does not give it.
+    """
+    with suppress(sqlite3.Error):
+        return _stored(path)
+    with suppress(FileNotFoundError, sqlite3.Error):
+        checksum(path)  # SQLite says of a read that failed that the file is damaged
+        return _stored(path)
+    return None
+
+
+def _stored(path: Path) -> RunIdentity:
+    with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True)) as db:
+        db.text_factory = lambda raw: raw.decode(errors="replace")
         return read_identity(db)
-    except sqlite3.Error:
-        return None
-    finally:
-        db.close()
 
 
 def read_identity(db: sqlite3.Connection) -> RunIdentity:

@@ -47,9 +47,14 @@ def open_journal(path: Path, identity: RunIdentity) -> Journal:
     try:
         journal = Journal(path, identity)
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DISK_CODES:
+        if _is_disks(error):
             raise
-        return _salvage(path, str(error), identity)
+        try:  # SQLite says the same of a read that failed, as of a file that is damaged
+            journal = Journal(path, identity)
+        except sqlite3.DatabaseError as again:
+            if _is_disks(again):
+                raise
+            return _salvage(path, str(again), identity)
     if journal.identity.run != identity.run:
         journal.close()
         raise OutputError(
@@ -57,6 +62,10 @@ def open_journal(path: Path, identity: RunIdentity) -> Journal:
             "--fresh to move all of it aside and start anew, or choose another --output."
         )
     return journal
+
+
+def _is_disks(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DISK_CODES
 
 
 def _fresh_path(path: Path) -> Path:

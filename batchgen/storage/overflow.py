@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -64,9 +65,10 @@ class Spill:
 
     def close(self) -> None:
         """Close the file; without any value in it, it is removed."""
-        os.close(self._descriptor)
-        if self.written <= _HEADER_BYTES:
-            self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # what was written is durable; an empty file is removed by the next run
+            os.close(self._descriptor)
+            if self.written <= _HEADER_BYTES:
+                self.path.unlink(missing_ok=True)
 
 
 class Spilled(Struct, frozen=True):

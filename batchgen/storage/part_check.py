@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from batchgen.files.checksum import checksum
 from batchgen.files.stamps import stamp_of
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_rows import keep_stamp, kept_stamps
-from batchgen.storage.parts import checksum, part_path
+from batchgen.storage.parts import part_path
 from batchgen.storage.recovery import check_parts
 
 
@@ -39,7 +40,10 @@ class PartCheck:
         self._thread.start()
 
     def wait(self) -> list[str]:
-        """Wait until all are read; return what was found damaged. The rows of these are pending then."""
+        """Wait until all are read; return what was found damaged. The rows of these are pending then.
+
+        Raises `OSError` for one that the disk does not give.
+        """
         self._thread.join()
         return check_parts(self._journal, self._directory, ()) if self._damaged else []
 

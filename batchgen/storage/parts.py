@@ -24,6 +24,8 @@ from msgspec import Struct
 
 from batchgen.errors import OutputError
 from batchgen.files.arrow import arrow_file
+from batchgen.files.checksum import checksum
+from batchgen.files.disk_errors import is_refusal, naming
 from batchgen.files.replace import ReplacementFile, replacing
 from batchgen.money.ledger import Sums
 from batchgen.storage.identity import RunIdentity
@@ -43,7 +45,6 @@ from batchgen.values import Result
 from batchgen.version import __version__
 
 _NOTE, _NOTE_CRC = b"batchgen", b"batchgen.crc"
-_READ_BYTES = 1 << 20
 
 
 class _Note(Struct):
@@ -184,7 +185,7 @@ def _joined(shard: Shard, results: Sequence[Result], layout: Layout, schema: pa.
 
 
 def read_part(path: Path) -> tuple[ShardRecord, pa.Table]:
-    """Return what a part is and all its columns, every page checked. Raises `DamagedPartError`, `FileNotFoundError`."""
+    """Return what a part is and all its columns, every page checked. Raises `DamagedPartError`, `OSError`."""
     content = read_part_slices(path)
     return content.record, pa.concat_tables(content.slices)
 
@@ -192,7 +193,7 @@ def read_part(path: Path) -> tuple[ShardRecord, pa.Table]:
 def read_part_slices(path: Path) -> PartContent:
     """Return what a part is, and its rows as they are asked for, a row group at a time: long answers are many groups.
 
-    Every page is checked. Raises `DamagedPartError` (the iterator too), `FileNotFoundError`.
+    Every page is checked. Raises `DamagedPartError`, `OSError` (the iterator too).
     """
     size, crc = checksum(path)
     with _as_damage(path), pq.ParquetFile(arrow_file(path)) as file:
@@ -211,7 +212,7 @@ def _row_groups(path: Path) -> Iterator[pa.Table]:
 
 
 def read_part_record(path: Path, crc: int) -> ShardRecord:
-    """Return what a part is, the whole file being checked by its CRC-32. Raises `DamagedPartError`."""
+    """Return what a part is, the whole file being checked by its CRC-32. Raises `DamagedPartError`, `OSError`."""
     size, found = checksum(path)
     if found != crc:
         raise DamagedPartError(f"{path.name} has changed since it was written")
@@ -219,24 +220,14 @@ def read_part_record(path: Path, crc: int) -> ShardRecord:
         return _record(file, size, crc)[0]
 
 
-def checksum(path: Path) -> tuple[int, int]:
-    """Return a file's size and CRC-32."""
-    size = crc = 0
-    with open(path, "rb") as stream:
-        while piece := stream.read(_READ_BYTES):
-            size += len(piece)
-            crc = zlib.crc32(piece, crc)
-    return size, crc
-
-
 def part_identity(path: Path) -> RunIdentity:
-    """Return which run a part belongs to. Raises `DamagedPartError`."""
+    """Return which run a part belongs to. Raises `DamagedPartError`, `OSError`."""
     with _as_damage(path), pq.ParquetFile(arrow_file(path)) as file:
         return _note(file).run
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a part lacks rows of its shard; a later one replaces it. Raises `DamagedPartError`."""
+    """Whether a part lacks rows of its shard; a later one replaces it. Raises `DamagedPartError`, `OSError`."""
     with _as_damage(path), pq.ParquetFile(arrow_file(path)) as file:
         return _note(file).present is not None
 
@@ -264,10 +255,15 @@ def _record(file: pq.ParquetFile, size: int, crc: int) -> tuple[ShardRecord, Seq
 
 @contextmanager
 def _as_damage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError) as error:  # msgspec's and Unicode errors are ValueErrors
-        raise DamagedPartError(f"{path.name} cannot be read ({error})") from None
+    """Tell what is wrong with a file's content from a disk that does not give it now: only the rows of the first are
+    asked again."""
+    with naming(path):
+        try:
+            yield
+        except (pa.ArrowException, OSError, ValueError) as error:  # msgspec's and Unicode errors are ValueErrors
+            if is_refusal(error):
+                raise
+            raise DamagedPartError(f"{path.name} cannot be read ({error})") from None
 
 
 def part_results(content: PartContent, input_cost: Callable[[Result], Decimal | None]) -> Iterator[Result]:

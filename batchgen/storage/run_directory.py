@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-import pyarrow as pa
 
 from batchgen.errors import OutputError, StorageStop
 from batchgen.files.modes import GROUP, LOCK_FILE, file_mode, make_directory
@@ -47,12 +45,13 @@ from batchgen.storage.run_state import (
     now_text,
     read_run_json,
     rebuilt_state,
+    unusable,
+    versions_now,
     write_run_json,
 )
 from batchgen.storage.shard_inputs import forget_sealed
 from batchgen.storage.target import OutputTarget
 from batchgen.values import Result
-from batchgen.version import __version__
 
 
 class RunDirectory:
@@ -137,9 +136,7 @@ class RunDirectory:
                 directory.close()
                 raise
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(
-                f"{path} cannot be used as output directory: {error}. Choose another --output."
-            ) from error
+            raise OutputError(unusable(path, error)) from error
         return directory
 
     @property
@@ -208,12 +205,7 @@ class RunDirectory:
             price=price,
             published=published,
             settings=settings,
-            versions={
-                "batchgen": __version__,
-                "python": platform.python_version(),
-                "pyarrow": pa.__version__,
-                "sqlite": sqlite3.sqlite_version,
-            },
+            versions=versions_now(),
         )
         self._open_journal()
 
@@ -361,7 +353,7 @@ class RunDirectory:
 
     @contextmanager
     def disk_stops(self) -> Iterator[None]:
-        """Turn an error of the disk or the journal into a `StorageStop`."""
+        """Turn an error of the disk into a `StorageStop`."""
         if not self.in_place:
             raise StorageStop(
                 f"{self.path} was removed or replaced while the run went on; what it held is lost and is asked again."
@@ -369,7 +361,7 @@ class RunDirectory:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            raise StorageStop(f"{self.path} cannot be written ({error}).") from error
+            raise StorageStop(f"{self.path} cannot be read or written ({error}).") from error
 
     def _save(self, **changes: Any) -> None:
         assert self._saved is not None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.errors import OutputError
+from batchgen.files.disk_errors import unreadable
 from batchgen.files.replace import replace_file
 from batchgen.money.budget import PossiblyBilled
 from batchgen.storage.batch_table import BatchShown
@@ -23,6 +27,7 @@ from batchgen.storage.lock import enter, holder, refuse_foreign
 from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, STATE_FILE
 from batchgen.storage.parts import DamagedPartError, part_identity, part_numbers, part_path, unfinished_parts
 from batchgen.text.storable import json_bytes
+from batchgen.version import __version__
 
 
 class Refreshed(Struct, frozen=True):
@@ -200,14 +205,22 @@ def problem_with(
     except OutputError as error:
         return str(error)
     except OSError as error:
-        return f"{path} cannot be used as output directory: {error}. Choose another --output."
+        return unusable(path, error)
     return None if found is None else mismatch(path, found, fingerprints, published, currency)
+
+
+def unusable(path: Path, error: Exception) -> str:
+    """Return the sentence for an output directory that the disk gives no access to."""
+    return (
+        f"{path} cannot be used as output directory: {error}. Mend that and run the same command again, or choose "
+        "another --output."
+    )
 
 
 def found_identity(path: Path) -> RunIdentity | None:
     """Return which run an output directory without `run.json` belongs to, as its parts or its journal say."""
     for number in part_numbers(path / RESULTS):
-        with suppress(DamagedPartError):
+        with suppress(DamagedPartError, FileNotFoundError):
             found = part_identity(part_path(path / RESULTS, number))
             if found.run:
                 return found
@@ -269,6 +282,16 @@ def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def versions_now() -> dict[str, str]:
+    """Return the versions that a run works with."""
+    return {
+        "batchgen": __version__,
+        "python": platform.python_version(),
+        "pyarrow": pa.__version__,
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
 def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
 
@@ -285,10 +308,11 @@ def read_run_json(directory: Path) -> RunState | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (msgspec.MsgspecError, ValueError, OSError) as error:
-        raise OutputError(
-            f"{path} cannot be read: {error}. Restore that file, or remove it: the next run makes it anew from its "
-            "results and its journal. `batchgen run --fresh` moves all of it aside."
-        ) from None
+        remedy = (
+            "Restore that file, or remove it: the next run makes it anew from its results and its journal. "
+            "`batchgen run --fresh` moves all of it aside."
+        )
+        raise OutputError(unreadable(path, error, remedy)) from None
 
 
 def rebuilt_state(job: str, found: RunIdentity) -> RunState:

@@ -94,8 +94,8 @@ def read_inputs(directory: Path, number: int) -> ShardInputs | None:
 
 
 def forget_inputs(directory: Path, number: int) -> None:
-    """Remove the input columns of a shard whose part is out."""
-    with suppress(FileNotFoundError):
+    """Remove the input columns of a shard whose part is out; the next run removes what the disk does not let go."""
+    with suppress(OSError):
         os.unlink(inputs_path(directory, number))
 
 

@@ -22,12 +22,14 @@ from queue import SimpleQueue
 import msgspec
 from msgspec import Struct
 
-from batchgen.errors import OutputError, StorageStop
+from batchgen.errors import OutputError, StoppedError, StorageStop
+from batchgen.files.checksum import checksum
+from batchgen.files.disk_errors import unforeseen_stop
 from batchgen.files.modes import make_directory
 from batchgen.files.replace import replace_file
 from batchgen.storage.mirror import CLAIM, POINTER, Claim, Pointer, fetch_generation, read_claim, read_pointer
 from batchgen.storage.own_files import COST_SUMMARY_FILE, JOB_FILE, PACE_FILE, RESULTS, STATE_FILE, TARGET_FILE, is_run
-from batchgen.storage.parts import checksum, part_numbers, part_path
+from batchgen.storage.parts import part_numbers, part_path
 from batchgen.storage.run_state import read_run_json
 from batchgen.stores.address import Address
 from batchgen.stores.opening import open_store
@@ -55,7 +57,7 @@ class OutputTarget:
     def __init__(self, address: Address, directory: Path, job: str) -> None:
         """Raises `OutputError` where the store cannot be opened."""
         self.address = address
-        self.failure: StorageStop | None = None
+        self.failure: StoppedError | None = None
         self.waits_for: str | None = None
         self.news: SimpleQueue[str] = SimpleQueue()
         self._directory = directory
@@ -111,7 +113,7 @@ class OutputTarget:
         self.claim(fresh=fresh)
         try:
             yield
-        except OutputError:
+        except (OSError, OutputError):
             if self._new and not is_run(self._directory):
                 with suppress(StoreError):
                     self._store.delete(self.address.below(CLAIM))
@@ -186,8 +188,8 @@ class OutputTarget:
             except StorageStop as error:
                 if not self._ending.is_set():  # else it comes at the next `publish`
                     self.failure = error
-            except OSError as error:
-                self.failure = StorageStop(f"{self._directory} cannot be read or written ({error}).")
+            except Exception as error:  # else the run would wait for this thread for ever
+                self.failure = unforeseen_stop(error, self._directory)
             finally:
                 then()
 
@@ -244,9 +246,9 @@ class OutputTarget:
         self._ending.clear()
         try:
             self._insist(self._publish)
-        except OSError as error:
-            raise StorageStop(f"{self._directory} cannot be read or written ({error}).") from error
-        ledger = self._ledger()
+            ledger = self._ledger()
+        except (OSError, OutputError) as error:
+            raise unforeseen_stop(error, self._directory) from error
         return f"{self.address.text}/{ledger.generation}/{RESULTS}"
 
     def _publish(self) -> None:

@@ -19,7 +19,8 @@ from typing import Self, TypeVar
 
 import anyio
 
-from batchgen.errors import InternalStop, StoppedError, StorageStop
+from batchgen.errors import StoppedError, StorageStop
+from batchgen.files.disk_errors import of_disk, unforeseen_stop
 from batchgen.money.ledger import Charges
 from batchgen.storage.journal import Journal
 from batchgen.storage.journal_rows import ROW_BYTES, result_bytes
@@ -29,7 +30,6 @@ from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import Shard
 from batchgen.storage.target import OutputTarget
 from batchgen.storage.writer_thread import (
-    DISK_ERRORS,
     RETRY_WAITS_S,
     Close,
     CommitGroup,
@@ -110,7 +110,9 @@ class Writer:
         try:
             self._spill = Spill(self._directory.spill_path, run=self._directory.journal.identity.run)
             self._directory.journal.begin_session(time.time_ns() // 1_000, self._concurrency)
-        except DISK_ERRORS as error:
+        except Exception as error:
+            if not of_disk(error):
+                raise
             raise StorageStop(
                 f"{self._directory.path} cannot be written ({error}); {megabytes(SPILL_BYTES)} are needed to begin."
             ) from error
@@ -253,10 +255,7 @@ class Writer:
         error = thread.exception()
         if error is None:
             return
-        if isinstance(error, StorageStop):
-            self._failure = error
-        else:
-            self._failure = InternalStop.of(error)
+        self._failure = unforeseen_stop(error, self._directory.path)
         for answer in self._openings.values():
             if not answer.done():
                 answer.set_exception(self._failure)

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 from msgspec import Struct
 
 from batchgen.errors import StorageStop
+from batchgen.files.disk_errors import of_disk
 from batchgen.files.stamps import Stamp, stamp_of
 from batchgen.money.ledger import Charges
 from batchgen.storage.journal import Journal
@@ -39,9 +40,6 @@ take a gigabyte."""
 
 RETRY_WAITS_S = (0.1, 0.3, 1.0, 2.0, 4.0)
 """Seconds between the attempts at a commit or a part that failed; after the last attempt storage has failed."""
-
-DISK_ERRORS = (OSError, sqlite3.OperationalError)
-"""Errors of a disk that is full, gone or broken; any other error is a fault of the program."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -274,9 +272,12 @@ class Committer:
             known = open_shard.record
             slices = in_slices(self._journal.results(known.first_row, known.end_row), SLICE_BYTES)
             if open_shard.missing < known.rows:
-                with suppress(*DISK_ERRORS, StorageStop):
+                try:
                     shard = open_shard.shard()
                     write_part(self._results_path, shard, slices, self._layout, self._journal.identity, unfinished=True)
+                except Exception as error:
+                    if not (of_disk(error) or isinstance(error, StorageStop)):
+                        raise
 
     def _insist(self, call: Callable[[], T]) -> T:
         """Return the result of a journal call. While the disk refuses, reopen the journal and try again."""
@@ -287,8 +288,8 @@ class Committer:
                 self._broken = False
             try:
                 return call()
-            except DISK_ERRORS:
-                self._broken = True
+            except Exception as error:
+                self._broken = of_disk(error)
                 raise
 
         return self._again("journal", attempt)
@@ -323,7 +324,9 @@ class Committer:
         for number, wait_s in enumerate((*self._retry_waits_s, None)):
             try:
                 result = attempt()
-            except DISK_ERRORS as error:
+            except Exception as error:
+                if not of_disk(error):
+                    raise
                 self._listener.disk_refusing(what, True)
                 if wait_s is None:
                     raise StorageStop(self._stop_text(what, error)) from error

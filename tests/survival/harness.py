@@ -73,9 +73,12 @@ class Ended:
 
 
 class Spare:
-    """Starts the command by forking from a process with everything imported; `with Spare(directory) as spare`."""
+    """Starts the command by forking from a process with everything imported; `with Spare(directory) as spare`.
 
-    def __init__(self, directory):
+    `preload` is a library that this process loads before all others.
+    """
+
+    def __init__(self, directory, preload=None):
         self.cwd = directory
         self._records = directory / "streams"
         self._records.mkdir()
@@ -85,6 +88,7 @@ class Spare:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tests.survival.spare"],
             cwd=ROOT,
+            env=None if preload is None else {**os.environ, "LD_PRELOAD": str(preload)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -102,8 +106,11 @@ class Spare:
             else:
                 self._by_pid[int(pid)].end(int(rest[0]))
 
-    def start(self, *arguments, env=None, cwd=None):
-        """Start `batchgen ARGUMENTS` and return at once behind the fork."""
+    def start(self, *arguments, env=None, cwd=None, disk=None):
+        """Start `batchgen ARGUMENTS` and return at once behind the fork.
+
+        `disk` are the arguments of `refuse_operations` in the preloaded library.
+        """
         run = Ended(self._records, len(self._runs))
         self._runs.append(run)
         self._waiting.append(run)
@@ -113,6 +120,7 @@ class Spare:
             "env": {"DASHSCOPE_API_KEY": KEY, "OPENAI_API_KEY": KEY, **(env or {})},
             "stdout": str(run.out_file),
             "stderr": str(run.err_file),
+            "disk": disk,
         }
         self._process.stdin.write(json.dumps(order) + "\n")
         run.wait_started()

@@ -1,10 +1,12 @@
 """A process that has imported everything and forks a `batchgen` command whenever it is asked: no 0.7 s of imports each.
 
 `python spare.py`, a JSON object per line on stdin: `arguments`, `cwd`, `env` (added to its own), `stdout` and `stderr`
-(file names). Answers with lines on stdout: `started PID`, and for each child that ends `ended PID STATUS`. What the
-child runs is `batchgen.cli.main.main`, as the installed command does.
+(file names), `disk` (arguments of `refuse_operations` in the preloaded library, or null). Answers with lines on stdout:
+`started PID`, and for each child that ends `ended PID STATUS`. What the child runs is `batchgen.cli.main.main`, as the
+installed command does.
 """
 
+import ctypes
 import json
 import os
 import select
@@ -19,6 +21,7 @@ import batchgen.api
 import batchgen.cli.messages
 import batchgen.transport.asyncio_client  # noqa: F401
 from batchgen.cli import main as cli
+from batchgen.storage.writer import Writer
 
 
 def become(order):
@@ -31,6 +34,8 @@ def become(order):
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
+    if order["disk"]:
+        refuse(*order["disk"])
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         cli.main(order["arguments"])
@@ -45,6 +50,13 @@ def become(order):
         sys.excepthook(*sys.exc_info())
         sys.stderr.flush()
         os._exit(1)
+
+
+def refuse(directory, named, number, gone, error, log):
+    """Have operations on the disk fail from now on. No test waits for the pauses between the attempts at a commit."""
+    Writer.__init__.__kwdefaults__["retry_waits_s"] = (0.01,) * 5
+    log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    ctypes.CDLL(None).refuse_operations(os.fsencode(directory), named.encode(), number, gone, error, log)
 
 
 def main():

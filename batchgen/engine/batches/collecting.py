@@ -185,7 +185,7 @@ class Collecting:
     def _rows(self, stack: ExitStack, number: int) -> StagedRows | None:
         try:
             return stack.enter_context(StagedRows(self._tools.directory, number))
-        except OSError as error:
+        except FileNotFoundError as error:
             self._tools.tell(f"The rows of batch {number} cannot be read back ({error}); their results can.")
             return None
 

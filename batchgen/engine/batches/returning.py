@@ -175,7 +175,7 @@ class Returning:
                 for line, row in enumerate(self._tools.table.members(record.number)):
                     if self._places.of(row) == record.number and line < len(rows):
                         yield line, rows[line]
-        except OSError as error:
+        except FileNotFoundError as error:
             self._tools.tell(f"The rows of batch {record.number} cannot be read back ({error}): run again to ask them.")
 
     async def _finish(self, record: BatchRecord, reason: str) -> None:
