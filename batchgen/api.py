@@ -175,7 +175,7 @@ async def arun(
         if sources and summary.state == "complete":
             try:
                 kept = await anyio.to_thread.run_sync(carry_review, directory.path, sources)
-            except OutputError as error:
+            except (OSError, OutputError) as error:
                 reporter.note(f"What was checked in earlier runs is not kept here: {error}")
             else:
                 if kept:

@@ -62,7 +62,10 @@ def of_any_disk(error: BaseException) -> bool:
 
 
 def unforeseen_stop(error: BaseException, directory: Path) -> StoppedError:
-    """Return what an error that nobody expected is for a run in `directory`."""
+    """Return what an error that nobody expected is for a run in `directory`.
+
+    A disk that refuses one thing refuses the next one on the way out: the first is the one to be told.
+    """
     inner = innermost(error)
     if isinstance(inner, StoppedError):
         return inner
@@ -72,6 +75,9 @@ def unforeseen_stop(error: BaseException, directory: Path) -> StoppedError:
         return StorageStop(str(inner))
     if not of_any_disk(inner):
         return InternalStop.of(error)
-    stop = StorageStop(f"{directory} cannot be read or written ({inner}).")
-    stop.__cause__ = error
+    first: BaseException | None = inner
+    while first is not None and not isinstance(first, StoppedError):
+        first = first.__context__
+    stop = first or StorageStop(f"{directory} cannot be read or written ({inner}).")
+    stop.__cause__ = stop.__cause__ or error
     return stop

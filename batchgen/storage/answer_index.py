@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -47,8 +48,8 @@ class AnswerIndex:
         self._taken = bytearray()
         self.key_lengths: set[int] = set()
         self.ends: list[int] = []
-        self.remove()
         try:
+            self.remove()
             os.close(open_file(path, os.O_RDWR))
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
             self._db.executescript(_OPENING)
@@ -169,9 +170,10 @@ class AnswerIndex:
         )
 
     def close(self) -> None:
-        """Close and delete the file."""
+        """Close and delete the file; the next run removes what the disk does not let go."""
         self._db.close()
-        self.remove()
+        with suppress(OSError):
+            self.remove()
 
     def remove(self) -> None:
         """Delete what a killed run has left."""
