@@ -247,8 +247,10 @@ class OutputTarget:
         try:
             self._insist(self._publish)
             ledger = self._ledger()
-        except (OSError, OutputError) as error:
-            raise unforeseen_stop(error, self._directory) from error
+        except OutputError as error:  # `run.json` cannot be read
+            raise StorageStop(str(error)) from error
+        except OSError as error:
+            raise StorageStop(f"{self._directory} cannot be read or written ({error}).") from error
         return f"{self.address.text}/{ledger.generation}/{RESULTS}"
 
     def _publish(self) -> None:
