@@ -96,7 +96,7 @@ class BatchIntent(Struct, frozen=True, kw_only=True):
 
 
 class BatchPage(Struct, frozen=True):
-    """Some of the vendor's batches or files, newest first. `next` is the call for those before; None at the end.
+    """Some of the vendor's batches or files. `next` is the call for those that follow, None at the end.
     `at_s` is when the reply was made, by the vendor's clock."""
 
     batches: Sequence[BatchStatus] = ()

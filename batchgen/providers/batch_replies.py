@@ -74,12 +74,17 @@ def listed(response: Response) -> Sequence[Mapping[str, Any]] | None:
     return [one for one in value if isinstance(one, dict) and word_or_none(one.get("id"))]
 
 
-def next_after(response: Response) -> str | None:
-    """Return the id after which a list goes on; None at its end."""
-    value = document(response)
-    if not isinstance(value, dict) or value.get("has_more") is not True:
+def next_after(response: Response, asked: int) -> str | None:
+    """Return the id after which a list goes on; None at its end.
+
+    One that does not say whether there is more may go on behind a full page, of as many things as were `asked` for.
+    """
+    value, items = document(response), listed(response) or ()
+    if not isinstance(value, dict):
         return None
-    items = listed(response)
+    more = value.get("has_more")
+    if more is not True and (more is not None or len(items) < asked):
+        return None
     return word_or_none(value.get("last_id")) or (str(items[-1]["id"]) if items else None)
 
 

@@ -40,6 +40,8 @@ from batchgen.providers.vendor import Vendor
 from batchgen.values import ApiCall, Failure, LocalPath, Request, Response
 
 _CHAT = "/chat/completions"
+_MANY = 10_000
+"""More than a page holds where nobody asked for a number."""
 _VERSION = re.compile(r"/v\d+$")
 _DEPLOYMENT = re.compile(r"/deployments/([^/]+)$")
 
@@ -192,7 +194,7 @@ class FileBatches:
         else:
             path, query = self._terms.batches, dict(self._terms.list_batches)
             page = BatchPage(batches=[read_status(item, self._replies.errors) for item in items])
-        last = next_after(response)
+        last = next_after(response, int(query.get("limit", _MANY)))
         return page if last is None else msgspec.structs.replace(page, next=self._get(path, {**query, "after": last}))
 
     def refusal(self, response: Response) -> Failure | None:

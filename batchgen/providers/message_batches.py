@@ -128,7 +128,7 @@ class MessageBatches:
         items = listed(response)
         if items is None:
             return self._replies.unusable(response)
-        last = next_after(response)
+        last = next_after(response, int(_PAGE))
         query = {"limit": _PAGE, "after_id": last or ""}
         following = None if last is None else ApiCall("GET", self._url(_PATH, query), self._headers)
         return BatchPage(batches=[self._status(item) for item in items], next=following)

@@ -39,6 +39,7 @@ FOR_ALL = {"status_case", "counts_zero", "counts_null", "counts_absent", "error_
 FOR_ALL |= {"times_placeholder", "expires_null", "metadata_null", "shuffled", "bom", "crlf", "blank_lines", "no_role"}
 FOR_ALL |= {"no_final_newline", "one_file", "error_file_empty", "body_string", "error_code_name", "line_separators"}
 FOR_ALL |= {"output_id_early", "output_id_late", "unknown_word", "rest_left_out", "file_slow", "file_lag", "list_lag"}
+FOR_ALL |= {"list_oldest_first", "list_repeats"}
 """What may be so every time; other oddities meet a part."""
 
 

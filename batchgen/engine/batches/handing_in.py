@@ -18,7 +18,7 @@ import msgspec
 from batchgen.engine.batches.due_times import DueTimes
 from batchgen.engine.batches.identity import is_ours
 from batchgen.engine.batches.returning import Returning
-from batchgen.engine.batches.strays import DAY_S, pages
+from batchgen.engine.batches.strays import DAY_S, is_past, pages
 from batchgen.engine.batches.tools import Tools
 from batchgen.providers.batch_api import BatchError, BatchFile, BatchIntent, BatchPage, BatchStatus
 from batchgen.storage.batch_files import lines_path
@@ -114,7 +114,7 @@ class HandingIn:
             for file in page.files:
                 if file.name == record.name and file.bytes in (None, record.bytes) and file.failed is None:
                     return await self._uploaded(record, file)
-            if page.files and all((file.created_s or 0) < record.planned_s - BEFORE_S for file in page.files):
+            if is_past(page, record.planned_s - BEFORE_S):
                 break
         await self._put(record, state="planned", stray=True)
         return None
@@ -265,7 +265,7 @@ class HandingIn:
                     undecided = undecided or ours is None
                 if ours:
                     return await self.opened(record, status)
-            if page.batches and all((status.created_s or now_s) < since_s for status in page.batches):
+            if is_past(page, since_s):
                 break
         if undecided:
             return self._later(record, least_s=tools.settings.poll_s)

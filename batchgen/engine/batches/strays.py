@@ -20,8 +20,12 @@ DAY_S = 86_400.0
 
 
 async def pages(tools: Tools, call: ApiCall) -> AsyncIterator[BatchPage | Failure]:
-    """Yield the pages of a list, newest first; a failure, and no more, where one cannot be had now."""
+    """Yield the pages of a list; a failure, and no more, where one cannot be had now.
+
+    It ends with a page that brings nothing new: some servers begin again from the front.
+    """
     following: ApiCall | None = call
+    seen: set[str] = set()
     for _ in range(MOST_PAGES):
         if following is None:
             return
@@ -31,7 +35,16 @@ async def pages(tools: Tools, call: ApiCall) -> AsyncIterator[BatchPage | Failur
             yield page
             return
         yield msgspec.structs.replace(page, at_s=_date_s(response))
-        following = page.next
+        new = {one.id for one in (*page.batches, *page.files)} - seen
+        seen |= new
+        following = page.next if new else None
+
+
+def is_past(page: BatchPage, since_s: float) -> bool:
+    """Whether all of a page is older than a time, and so all that follows; not where a list begins with the oldest."""
+    times = [one.created_s for one in (*page.batches, *page.files)]
+    known = [time_s for time_s in times if time_s is not None]
+    return bool(known) and len(known) == len(times) and max(known) < since_s and known[0] >= known[-1]
 
 
 def _date_s(response: Response) -> float | None:
@@ -50,7 +63,7 @@ async def delete_stray_files(tools: Tools, record: BatchRecord) -> None:
         for file in page.files:
             if file.name == record.name and file.id != record.input_file:
                 await tools.call(tools.api.delete_file(file.id))
-        if page.files and all((file.created_s or 0) < record.planned_s - DAY_S for file in page.files):
+        if is_past(page, record.planned_s - DAY_S):
             return
 
 
@@ -79,9 +92,7 @@ async def end_stray_batches(tools: Tools, record: BatchRecord) -> BatchRecord:
                 left = tuple(name for name in record.earlier_files if name != file)
                 record = msgspec.structs.replace(record, earlier_files=left)
                 await tools.table.put(record)
-            if page.batches and all(
-                (status.created_s or DAY_S * 1e6) < record.planned_s - DAY_S for status in page.batches
-            ):
+            if is_past(page, record.planned_s - DAY_S):
                 break
     return record
 

@@ -25,6 +25,8 @@ CALLS = {
     "retrieve_404": "a look at a batch gets 404, once in a while",
     "list_500": "a list fails with 500",
     "list_value": 'a list is {"value": [...]} without its other fields',
+    "list_oldest_first": "a list begins with the oldest, three at a time",
+    "list_repeats": "a list begins again from the front for ever, three at a time",
     "cancel_500": "cancelling fails with 500 and does nothing",
     "cancel_409": "cancelling is refused, as the batch is still being validated",
     "cancel_lost": "a batch is cancelled, the connection is cut instead of the reply",

@@ -192,14 +192,17 @@ class SimulatedBatches:
         limit = query.get("limit", "20" if most == 100 else str(most))
         if not limit.isdigit() or not 1 <= int(limit) <= most:
             refuse(f"Invalid 'limit': must be between 1 and {most}.", "limit")
-        if after := query.get("after"):
+        oldest_first, repeats = self._desk.odd("list_oldest_first"), self._desk.odd("list_repeats")
+        if oldest_first:
+            things = things[::-1]
+        if (after := query.get("after")) and not repeats:
             names = [thing["id"] for thing in things]
             things = things[names.index(after) + 1 :] if after in names else []
-        page = things[: int(limit)]
+        page = things[: 3 if oldest_first or repeats else int(limit)]
         if self._desk.odd("list_value"):
             return _json({"value": page})
         ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {"first_id": None, "last_id": None}
-        return _json({"object": "list", "data": page, **ends, "has_more": len(things) > len(page)})
+        return _json({"object": "list", "data": page, **ends, "has_more": repeats or len(things) > len(page)})
 
     def _may_fail(self, *names: str) -> None:
         for name in names:

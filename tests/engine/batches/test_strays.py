@@ -1,5 +1,8 @@
 """What a lost reply has left at the vendor, and lists show too late."""
 
+import msgspec
+import pytest
+
 from batchgen.engine.batches import build
 from tests.engine.batches.conftest import books_agree
 from tests.engine.batches.virtual import VirtualVendor
@@ -35,3 +38,18 @@ def test_a_file_that_was_uploaded_twice_is_deleted_twice(job, tmp_path, monkeypa
     done = vendor.run(job(20, batch={"poll_s": 60}))
     assert (done.state, done.succeeded, done.attempts) == ("complete", 20, 20)
     assert not [path for path in (tmp_path / "vendor").iterdir() if path.name.startswith("file")]
+
+
+@pytest.mark.parametrize("order", ["list_oldest_first", "list_repeats", "bom"])
+@pytest.mark.parametrize("lost", ["create_lost", "upload_lost"])
+def test_what_was_lost_is_found_however_the_list_is_ordered(job, tmp_path, monkeypatch, lost, order):
+    """Behind pages of batches that are days old, or on the first of pages that never end; nothing is bought twice."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0)
+    vendor.run(job(7, name="before", batch={"poll_s": 60, "rows": 1}))
+    vendor.clock.now_s += 3 * 86_400
+    settings = msgspec.structs.replace(vendor.behaviour.settings, oddities=(f"{lost}=1x", order))
+    vendor.behaviour.change(settings, vendor.clock.now_s)
+    done = vendor.run(job(20, batch={"poll_s": 60}))
+    assert (done.state, done.succeeded, done.attempts) == ("complete", 20, 20)
+    assert done.possibly_billed.requests == 0
+    assert len(vendor.books()["batches"]) == 8
