@@ -26,6 +26,7 @@ from batchgen.values import Attachment
 _URL = re.compile(r"https?://|oss://", re.IGNORECASE)
 _FILE_URL = re.compile(r"file://(?:localhost)?(?=/)", re.IGNORECASE)
 _DATA = re.compile(r"data:(?P<type>[^;,]*)(?:;[^,]*)?;base64,", re.IGNORECASE)
+_HOST = re.compile(r"[a-z]+://[^/?#\s]", re.IGNORECASE)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _BARE = re.compile(r"[A-Za-z0-9+/_-]{80,}=*\s*")
 """Base64 without anything before it, and longer than names of files are."""
@@ -47,7 +48,7 @@ _ENDINGS = {
     "wav": "audio",
     "mp3": "audio",
 }
-_NO_PICTURES = re.compile(r"docx?|xlsx?|pptx?|od[ts]|zip|gz|rar|7z|txt|csv|json|xml|eml|msg")
+_NO_PICTURES = re.compile(r"docx?|xlsx?|pptx?|od[ts]|zip|gz|rar|7z|txt|md|csv|json|xml|html?|svgz?|eml|msg")
 """Endings of addresses that are surely no pictures."""
 _VIDEOS = re.compile(r"mp4|m4v|mov|avi|webm|mkv|mpe?g|wmv|flv|3gp|ogv")
 NO_VIDEOS = "videos are not sent: draw single pictures of it, for example with ffmpeg, and name these"
@@ -177,6 +178,8 @@ def _refuse_text(name: str, kind: str, said: str = "") -> None:
 
 
 def _of_url(url: str) -> Attachment:
+    if not _HOST.match(url):
+        raise AttachmentError(f"{url[:_SHOWN]}: the address names no host")
     name = url.partition("?")[0].partition("#")[0].rpartition("/")[2] or url
     ending = name.rpartition(".")[2].lower() if "." in name else ""
     kind = _ENDINGS.get(ending, "image")
@@ -208,7 +211,7 @@ def _of_path(text: str, folder: Path | None) -> Attachment:
     real = os.path.realpath(path)
     root = os.path.realpath(folder)
     if os.path.commonpath((real, root)) != root:
-        raise AttachmentError(f"{shown}: the file does not lie below {folder} (attach.folder)")
+        raise AttachmentError(f"{shown}: the file does not lie below {root} (attach.folder)")
     if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe would never end
         raise AttachmentError(f"{shown}: the file cannot be read (it is {'a folder' if path.is_dir() else 'no file'})")
     try:

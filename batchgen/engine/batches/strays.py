@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 from batchgen.engine.batches.tools import Tools
-from batchgen.providers.batch_api import BatchPage
+from batchgen.providers.batch_api import BatchFile, BatchPage, BatchStatus
 from batchgen.storage.batch_table import BatchRecord
 from batchgen.values import ApiCall, Failure, Response
 
@@ -35,14 +35,18 @@ async def pages(tools: Tools, call: ApiCall) -> AsyncIterator[BatchPage | Failur
             yield page
             return
         yield msgspec.structs.replace(page, at_s=_date_s(response))
-        new = {one.id for one in (*page.batches, *page.files)} - seen
+        new = {one.id for one in _shown(page)} - seen
         seen |= new
         following = page.next if new else None
 
 
+def _shown(page: BatchPage) -> list[BatchStatus | BatchFile]:
+    return [*page.batches, *page.files]
+
+
 def is_past(page: BatchPage, since_s: float) -> bool:
     """Whether all of a page is older than a time, and so all that follows; not where a list begins with the oldest."""
-    times = [one.created_s for one in (*page.batches, *page.files)]
+    times = [one.created_s for one in _shown(page)]
     known = [time_s for time_s in times if time_s is not None]
     return bool(known) and len(known) == len(times) and max(known) < since_s and known[0] >= known[-1]
 
