@@ -154,6 +154,21 @@ def test_other_odd_replies(vendor, name, expected):
     assert len(vendor.get("/batches")["data"]) == 1
 
 
+@cases(("list_oldest_first", [0, 1, 2]), ("list_repeats", [4, 3, 2]))
+def test_lists_of_another_order(vendor, name, expected):
+    """Three batches at a time, the oldest first; or the same page for ever."""
+    vendor = vendor(oddities=(name,))
+    made = [vendor.create(LINES)["id"] for _ in range(5)]
+    page = vendor.get("/batches")
+    shown = [made.index(listed["id"]) for listed in page["data"]]
+    assert (len(shown), page["has_more"]) == (3, True)
+    after = [listed["id"] for listed in vendor.get(f"/batches?after={page['last_id']}")["data"]]
+    if name == "list_oldest_first":
+        assert (shown, after) == (expected, made[3:])
+    else:
+        assert (shown, after) == (expected, [listed["id"] for listed in page["data"]])
+
+
 @cases(("file_slow", "processed"), ("file_error", "error"), ("file_lag", "processed"))
 def test_odd_files(vendor, name, expected):
     """A file that is not ready cannot be used, and one may be in no list for a while."""
