@@ -11,6 +11,8 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import ClassVar
 
 import pyarrow as pa
@@ -20,6 +22,7 @@ from batchgen.source.dialect import LINE_BREAK, Dialect, check_encoding, find_di
 from batchgen.source.file import File, UnpackedBytes, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece, check_agreement, check_names
 
+_ROWS_BELOW_TITLE = 100
 _RULE = re.compile(r"(?::?-{2,}:?)?")  # a cell of the line under a header
 
 
@@ -140,15 +143,17 @@ def _schema(names: Sequence[str]) -> pa.Schema:
 def _header(file: File, dialect: Dialect) -> list[str]:
     with open_bytes(file) as stream:
         try:
-            header: list[str] = next((record for record in dialect.records(stream) if record), [])
+            records = (record for record in dialect.records(stream) if record)
+            header: list[str] = next(records, [])
         except csv.Error as error:
             raise _malformed(file, -1, 1, str(error)) from error
+        title = _is_title(header, records)
     if any(_bad_byte(name) is not None for name in header):
         if file.encoding is None and file.reading.encoding is None:
             check_encoding(file)
         raise InputError(f"{file.path}, line 1: the header is not {file.encoding or 'UTF-8'}. Save the file as UTF-8.")
     header[:1] = [name.lstrip("\ufeff") for name in header[:1]]  # a mark that was written twice, or into the quotes
-    if len(header) > 2 and header[0] and not any(header[1:]):
+    if title:
         raise InputError(
             f'{file.path}: "{header[0]}" is the only name in a header of {len(header)} columns. If it is a title, '
             "remove the lines above the header; else name every column."
@@ -156,6 +161,15 @@ def _header(file: File, dialect: Dialect) -> list[str]:
     names = [name or f"column_{index}" for index, name in enumerate(header, 1)]
     check_names(names, file.path)
     return names
+
+
+def _is_title(header: Sequence[str], records: Iterator[Sequence[str]]) -> bool:
+    """Whether a line with one name stands above columns; spreadsheets also write columns that are empty to the end."""
+    if len(header) < 3 or not header[0] or any(header[1:]):
+        return False
+    with suppress(csv.Error):  # told where the row is read
+        return any(any(map(str.strip, record[1:])) for record in islice(records, _ROWS_BELOW_TITLE))
+    return False
 
 
 def _mended(file: File, first: int, column: str, values: Sequence[str], problems: dict[int, str]) -> list[str]:

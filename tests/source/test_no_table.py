@@ -39,6 +39,12 @@ def test_lines_round_a_table(tmp_path, name):
         rows(written(tmp_path, "a.csv", content))
 
 
+def test_columns_that_are_empty_to_the_end_are_no_title(tmp_path):
+    """Spreadsheets write them for cells that once had a content or a colour."""
+    found = rows(written(tmp_path, "a.csv", "text,,,\nhello,,,\nworld,,,\n"))
+    assert [row["text"] for row in found] == ["hello", "world"]
+
+
 @pytest.mark.parametrize("end", [b"\x1a", b"\0" * 40, b"\n\x1a\n", b"  \x1a"])
 def test_the_marks_that_old_programs_end_a_file_with_are_no_row(tmp_path, end):
     """The end of a file as DOS has it, and zeros up to the end of a block."""
