@@ -55,6 +55,7 @@ class PricedRows:
             for asked in census.groups
             if asked.model
         }
+        self.votes = 1 if parts.answers is None else parts.answers.settings.votes
         self.fitting = self.tokens = 0
         for asked, histogram in census.groups.items():
             for place, length in histogram.places():
@@ -298,7 +299,7 @@ class SampledBasis:
             return answered.output_tokens, free if answered.cost is None else answered.cost
         if not fits(price, row.tokens):
             return 0.0, None if price is None else Decimal(0)
-        tokens = max(0.0, self._answers.tokens(row.tokens) + self._bill.more_tokens)
+        tokens = max(0.0, self._answers.tokens(row.all_tokens) + self._bill.more_tokens)
         if price is None or self._bill.cost is None:
             return tokens, None
         cost = predicted_cost(row, price, self._answers, self._calibration) + self._bill.more_cost
@@ -330,7 +331,7 @@ class SampledBasis:
     @property
     def _bounds_hold(self) -> bool:
         """Whether no sampled row cost more than one attempt of its counted tokens."""
-        once = all(item.observed.attempts == 1 for item in self.rows.known)
+        once = all(item.once for item in self.rows.known)
         return once and self.rows.method == "exact" and self._calibration <= 1
 
 

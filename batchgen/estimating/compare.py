@@ -72,7 +72,8 @@ class Comparison:
         offers = []
         for price in found:
             thinking = thinks(price, parameters)
-            bounded = _bounded(histogram, answer_bound(price, parameters))
+            bound = answer_bound(price, parameters)
+            bounded = _bounded(histogram, None if bound is None else bound * self._ruler.votes)
             batch = price.batch()
             offers.append(
                 Offer(

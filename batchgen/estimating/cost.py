@@ -58,6 +58,11 @@ class Sampled(Struct, frozen=True):
     row: CountedRow
     observed: Observed
 
+    @property
+    def once(self) -> bool:
+        """Whether each of its votes took one attempt."""
+        return self.observed.attempts == self.row.asked.votes
+
 
 def output_price(tier: Price, thinks: bool) -> Decimal:
     """Return the price of a million output tokens."""
@@ -124,7 +129,7 @@ def fit_answers(sample: Sequence[Sampled]) -> Answers:
     lengths = [float(item.observed.output_tokens) for item in sample]
     mean = math.fsum(lengths) / len(lengths)
     flat = Answers(mean)
-    inputs = [float(item.row.tokens) for item in sample]
+    inputs = [float(item.row.all_tokens) for item in sample]
     centre = math.fsum(inputs) / len(inputs)
     spread = math.fsum((x - centre) ** 2 for x in inputs)
     if len(sample) < _SLOPE_NEEDS_ROWS or spread == 0:
@@ -146,8 +151,8 @@ def fit_answers(sample: Sequence[Sampled]) -> Answers:
 
 def calibration_of(sample: Sequence[Sampled]) -> float:
     """Return reported input tokens over counted ones: 1 where the count is the provider's own."""
-    told = [item for item in sample if item.observed.attempts == 1 and item.observed.input_tokens is not None]
-    counted = sum(item.row.tokens for item in told)
+    told = [item for item in sample if item.once and item.observed.input_tokens is not None]
+    counted = sum(item.row.all_tokens for item in told)
     if not counted:
         return 1.0
     return sum(item.observed.input_tokens or 0 for item in told) / counted
@@ -171,7 +176,7 @@ def sampled_bill(
     )
 
     def more_tokens(item: Sampled) -> float:
-        return item.observed.output_tokens - answers.tokens(item.row.tokens)
+        return item.observed.output_tokens - answers.tokens(item.row.all_tokens)
 
     def more_cost(item: Sampled) -> float:
         predicted = predicted_cost(item.row, prices[item.row.asked], answers, calibration)
@@ -200,8 +205,8 @@ def predicted_cost(row: CountedRow, price: ModelPrice | None, answers: Answers, 
     if price is None or not fits(price, row.tokens):
         return 0.0
     tier = price.tier(row.tokens)
-    output = answers.tokens(row.tokens) * float(output_price(tier, row.asked.thinks))
-    put_in = row.tokens * float(tier.input) + row.spoken * float(_more_spoken(tier))
+    output = answers.tokens(row.all_tokens) * float(output_price(tier, row.asked.thinks))
+    put_in = row.all_tokens * float(tier.input) + row.spoken * row.asked.votes * float(_more_spoken(tier))
     return (calibration * put_in + output) / _MILLION
 
 
@@ -212,4 +217,4 @@ def _added(total: float, rows: int, mean: Interval) -> Interval:
 
 
 def _at_its_bound(item: Sampled) -> bool:
-    return item.row.answer is not None and item.observed.output_tokens >= item.row.answer
+    return item.row.answer is not None and item.observed.output_tokens >= item.row.answer * item.row.asked.votes

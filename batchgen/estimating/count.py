@@ -81,10 +81,10 @@ class Census:
 
     def consider(self, number: int, row: CountedRow) -> None:
         """Keep the row if it is among the longest."""
-        entry = (row.tokens, -number, row)
+        entry = (row.all_tokens, -number, row)
         if len(self._largest) < LARGEST:
             heappush(self._largest, entry)
-        elif row.tokens > self._largest[0][0]:
+        elif row.all_tokens > self._largest[0][0]:
             heapreplace(self._largest, entry)
 
     def extrapolate(self, rows: int, counted: int) -> None:
@@ -108,7 +108,8 @@ class Census:
 
 
 class Ruler:
-    """Measures the rows of a job. Counters, price tiers and bounds of answers are looked up once each."""
+    """Measures the rows of a job. Counters, price tiers and bounds of answers are looked up once each. `votes` is how
+    often each row is asked."""
 
     def __init__(self, parts: JobParts, limits_of: Callable[[str], ModelLimits | None]) -> None:
         self._parts = parts
@@ -117,6 +118,7 @@ class Ruler:
         self._counters: dict[str, TokenCounter] = {}
         self._longest = parts.longest_batched
         self._beside = 1_000 + len(json.encode(self._parameters))
+        self.votes = 1 if parts.answers is None else parts.answers.settings.votes
         self._same = self._bounds_of(parts.model, effective_parameters(self._parameters))
 
     def counter(self, model: str) -> TokenCounter:
@@ -181,7 +183,8 @@ class Ruler:
     def _bounds_of(self, model: str, parameters: Mapping[str, Any]) -> tuple[Asked, int | None]:
         price = self._parts.price_of(model) if model else None
         bound = answer_bound(price or self._limits_of(model) or ModelLimits(), parameters)
-        return Asked(model, thinks(price, parameters), added_by_provider(model, parameters)), bound
+        asked = Asked(model, thinks(price, parameters), added_by_provider(model, parameters), votes=self.votes)
+        return asked, bound
 
 
 def thinks(price: ModelPrice | None, parameters: Mapping[str, Any]) -> bool:
@@ -321,7 +324,7 @@ def _measure(
             tokens = row.tokens - row.spoken
             if not same:
                 tokens = ruler.counter(model).count(whole, parts.job.model.parameters)
-            histogram.add(tokens, row.answer)
+            histogram.add(tokens, row.answer, votes=row.asked.votes)
     return _Slice(batch, rows, histograms)
 
 
@@ -357,7 +360,7 @@ def _take(
         if draw is not None:
             draw.consider(number, row)
         if sample is not None:
-            census.sampled.append(row.tokens)
+            census.sampled.append(row.all_tokens)
         if row.media:
             census.media.update(row.media)
         if row.asked not in census.groups:
@@ -371,7 +374,7 @@ def _take(
                 census.too_long_ids.append(ids[index].as_py())
         else:
             census.consider(number, row)
-        census.groups[row.asked].add(row.tokens, row.answer, row.spoken)
+        census.groups[row.asked].add(row.tokens, row.answer, row.spoken, row.asked.votes)
 
 
 def _remembering(counter: TokenCounter) -> TokenCounter:

@@ -17,6 +17,7 @@ def duration(
 ) -> Span[float] | None:
     """Return the seconds for all rows; None if there are neither rate limits nor answers with a latency.
 
+    `rows` counts one that is asked several times (votes) so often.
     `SAFETY` of each limit is used, as by the pacer. `sample` gives the latencies; `limits.concurrency` requests are in
     flight at once (left out: as many as at the beginning of a run). Rate limits of the provider that the job does not
     state are not taken into account.

@@ -98,9 +98,8 @@ def estimate(
         table = price_table(job)
         scan = scanned(parts)
         notes = list(parts.notes)
-        if parts.answers is not None and parts.answers.settings.votes > 1 and not pilot:
-            votes = parts.answers.settings.votes
-            notes.append(f"response.votes is {votes}: these figures are for one answer a row; --pilot measures all.")
+        if parts.answers is not None and (votes := parts.answers.settings.votes) > 1:
+            notes.append(f"response.votes is {votes}: the figures are for {votes} answers a row.")
         prefix = shared_prefix(parts)
         if prefix is not None:
             most = money(prefix.saving * scan.rows, parts.currency or "")
@@ -123,6 +122,7 @@ def estimate(
             TemporaryDirectory(prefix="batchgen-") if simulated else nullcontext(str(job.output.directory)) as place,
             planned_reuse(parts, update=update) as reuse,
         ):
+            notes += [note for note in parts.notes if note not in notes]  # what is to be said of earlier runs
             draw = Draw(pilot, seed) if pilot and reuse is not None else None
             census = count_rows(
                 parts,
@@ -257,9 +257,8 @@ def _put_together(
             f"The budget of {job.limits.budget} {'is too small' if sure else 'may be too small'} for all rows."
         )
     price = parts.price_of(parts.model) if parts.model else None
-    times = duration(
-        job.limits, known.fitting, basis.input_tokens, output_tokens, [item.observed for item in known.sample]
-    )
+    requests, answered = known.fitting * known.votes, [item.observed for item in known.sample]
+    times = duration(job.limits, requests, basis.input_tokens, output_tokens, answered)
     first = price or next((found for found in known.prices.values() if found is not None), None)
     return Estimate(
         rows=rows,

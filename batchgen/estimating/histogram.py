@@ -10,12 +10,13 @@ from msgspec import Struct
 
 class Asked(Struct, frozen=True):
     """What decides the price of a row besides its length: the model, whether it thinks, what the provider adds, and
-    whether it is `too_long` for a line of a batch, so that it is asked live."""
+    whether it is `too_long` for a line of a batch, so that it is asked live; and how often it is asked (`votes`)."""
 
     model: str
     thinks: bool
     added: str | None = None
     too_long: bool = False
+    votes: int = 1
 
 
 class CountedRow(Struct, frozen=True, gc=False):
@@ -28,10 +29,16 @@ class CountedRow(Struct, frozen=True, gc=False):
     media: tuple[str, ...] = ()
     spoken: int = 0
 
+    @property
+    def all_tokens(self) -> int:
+        """The input tokens of all its votes."""
+        return self.tokens * self.asked.votes
+
 
 class Histogram:
     """Rows and tokens by input length. The bins are divided at `edges`; an edge belongs to the bin below it.
 
+    Tokens are those of all votes of a row.
     For each bin: `answers` are the most output tokens of its rows together, as far as they are bounded; `unbounded` is
     the number of rows whose answers nothing bounds. `spoken` are those of the tokens that recordings have.
     """
@@ -46,16 +53,17 @@ class Histogram:
         self.unbounded = [0] * (len(self.edges) + 1)
         self.spoken = [0] * (len(self.edges) + 1)
 
-    def add(self, tokens: int, answer: int | None, spoken: int = 0) -> None:
-        """Add a row with this many input tokens and at most this many output tokens (None: unbounded)."""
+    def add(self, tokens: int, answer: int | None, spoken: int = 0, votes: int = 1) -> None:
+        """Add a row with this many input tokens and at most this many output tokens (None: unbounded), in each of its
+        votes."""
         place = bisect_left(self.edges, tokens)
         self.rows[place] += 1
-        self.tokens[place] += tokens
-        self.spoken[place] += spoken
+        self.tokens[place] += tokens * votes
+        self.spoken[place] += spoken * votes
         if answer is None:
             self.unbounded[place] += 1
         else:
-            self.answers[place] += answer
+            self.answers[place] += answer * votes
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of a histogram with the same edges."""

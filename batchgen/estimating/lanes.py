@@ -117,7 +117,7 @@ def _break_even(basis: Basis, live: ModelPrice, other: ModelPrice | None) -> str
     written = output.expected if output.expected is not None else output.low
     if other is None or not basis.input_tokens or written is None or not basis.rows.fitting:
         return None
-    length = basis.input_tokens // basis.rows.fitting
+    length = basis.input_tokens // (basis.rows.fitting * basis.rows.votes)
     tier, half = live.tier(length), other.tier(length)
     thinks = all(asked.thinks for asked in basis.rows.census.groups)
     prices = (tier.thinking_output, half.thinking_output) if thinks else (tier.output, half.output)

@@ -115,7 +115,16 @@ def _priced(batch: pa.RecordBatch, first_row: int, asked: list[Asked], expected:
         output_tokens, cost = expected(number, CountedRow(asked[index], count, answer, spoken=spoken))
         tokens.append(output_tokens)
         costs.append(None if cost is None else cost.quantize(_PLACES))
-    arrays = [batch.column(0), batch.column(1), pa.array(tokens, pa.float64()), pa.array(costs, _SCHEMA.field(3).type)]
+    put_in = [
+        None if count is None else count * asked[index].votes
+        for count, index in zip(columns[0], columns[2], strict=True)
+    ]
+    arrays = [
+        batch.column(0),
+        pa.array(put_in, pa.int64()),
+        pa.array(tokens, pa.float64()),
+        pa.array(costs, _SCHEMA.field(3).type),
+    ]
     return pa.record_batch(arrays, schema=_SCHEMA)
 
 

@@ -7,13 +7,14 @@ validation, and one that was cut at a limit comes from the same server, whose ow
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
@@ -79,9 +80,11 @@ class Reuse:
         return self._index.find(key, partial(self._fits, key)) is not None
 
     def mean_cost(self) -> Decimal | None:
-        """Return what an answer costs now, at the mean of some of the earlier ones; None where no price is known."""
-        costs = [self._cost(self._parts.model or answer.model or "", answer) for answer in self._index.some()]
-        known = [cost for cost in costs if cost is not None]
+        """Return what a row costs now, at the mean of some of the earlier answers; None where no price is known."""
+        some = list(self._index.some())
+        costs = [self._cost(self._parts.model or answer.model or "", answer) for answer in some]
+        votes = _votes(self._parts)
+        known = [cost * votes / _had_votes(one) for cost, one in zip(costs, some, strict=True) if cost is not None]
         return sum(known, _NOTHING) / len(known) if known else None
 
     def as_result(self, row: int, key: bytes, answer: EarlierAnswer) -> Result:
@@ -137,6 +140,29 @@ def _has_room(answer: EarlierAnswer, limit: int | None) -> bool:
         limit is None
         or (then is not None and then < limit)
         or (answer.output_tokens is not None and answer.output_tokens <= limit)
+    )
+
+
+def _votes(parts: JobParts) -> int:
+    return 1 if parts.answers is None else parts.answers.settings.votes
+
+
+def _had_votes(answer: EarlierAnswer) -> int:
+    """Return how many votes an earlier answer was taken from."""
+    turns = msgspec.json.decode(answer.answer_turns or "[]")
+    return max((turn.get("vote") or 1 for turn in turns if isinstance(turn, dict)), default=1)
+
+
+def _of_other_votes(parts: JobParts, runs: Iterable[EarlierRun]) -> str | None:
+    """Return a sentence where earlier runs have another number of votes, so that nothing of them can be taken."""
+    votes = fingerprints({"response.votes": _votes(parts)})["response.votes"]
+    found = [run for run in runs if run.identity.fingerprints.get("response.votes", votes) != votes]
+    if not found:
+        return None
+    return (
+        f"response.votes is {_votes(parts)} and was another number in {', '.join(str(run.path) for run in found)}: an "
+        "answer counts with all its votes, so that none of them is taken from there, and each row is asked anew for "
+        "every vote."
     )
 
 
@@ -208,6 +234,8 @@ def open_reuse(
     if not runs:
         return None
     note(f"Earlier answers are looked for in {', '.join(str(path) for path in runs)}.")
+    if (other := _of_other_votes(parts, runs.values())) is not None:
+        note(other)
     index = AnswerIndex(directory.path / EARLIER_FILE, shared=parts.dedupe)
     for number, run in enumerate(runs.values()):
         index.add(run.answers(number, note))
@@ -243,6 +271,8 @@ def planned_reuse(parts: JobParts, *, update: bool) -> Iterator[Reuse | None]:
     if not found and not update:
         yield None
         return
+    if (other := _of_other_votes(parts, found.values())) is not None:
+        notes(other)
     with TemporaryDirectory(prefix="batchgen-") as folder:
         index = AnswerIndex(Path(folder) / EARLIER_FILE, shared=parts.dedupe)
         for number, run in enumerate(found.values()):

@@ -13,8 +13,12 @@ from batchgen.errors import InputError, OutputError, UsageError
 from batchgen.estimating.cost import Answers, Sampled, calibration_of, fit_answers
 from batchgen.estimating.histogram import Asked, CountedRow, Histogram
 from batchgen.estimating.observed import Observed
+from batchgen.job.check import check_job
+from batchgen.job.endpoint import Endpoint
 from batchgen.job.settings import parse_job
 from batchgen.pace.rate_limit import SAFETY
+from batchgen.secret import Secret
+from batchgen.simulator import Settings, start_in_thread
 from batchgen.tokens.count import counter_for
 from batchgen.values import Prompt
 
@@ -224,3 +228,55 @@ def test_a_sample_has_no_line_for_every_row(make_job, tmp_path):
     """The table and a sample exclude each other."""
     with pytest.raises(UsageError, match="--sample"):
         batchgen.estimate(make_job({"text": ["a"] * 100}), sample=50, output=tmp_path / "est")
+
+
+def test_votes_count_as_often_as_they_are_asked(make_job, tmp_path):
+    """Input, longest answers, cost and duration are those of all votes; the tier is that of a single request."""
+    texts = {"text": [f"Which one is number {row}?" for row in range(20)]}
+    quick = {"max_tokens": 100, "enable_thinking": False}
+    limits = {"requests_per_minute": 60}
+    labels = {"labels": ["red", "green"], "max_repairs": 0}
+    once = batchgen.estimate(make_job(texts, parameters=quick, response=labels, limits=limits))
+    job = make_job(texts, parameters=quick, response={**labels, "votes": 5}, limits=limits)
+    often = batchgen.estimate(job, output=tmp_path / "table", compare=["qwen-flash"])
+    assert often.input_tokens == 5 * once.input_tokens
+    assert (often.output_tokens.high, often.rows) == (5 * once.output_tokens.high, 20)
+    assert (often.cost.low, often.cost.high) == (5 * once.cost.low, 5 * once.cost.high)
+    assert often.duration_s.high == pytest.approx(5 * once.duration_s.high, rel=0.01)
+    assert often.compare[0].input_tokens == 5 * once.input_tokens
+    counted = pq.read_table(tmp_path / "table" / "estimate.parquet").column("input_tokens").to_pylist()
+    assert sum(counted) == often.input_tokens
+
+
+def test_a_pilot_of_rows_with_votes_predicts_what_all_of_them_cost(make_job, tmp_path):
+    """Whatever each row takes in all."""
+    texts = {"text": [f"Which one is number {row}, and why? {'x ' * (row % 40)}" for row in range(200)]}
+    response = {"labels": ["red", "green"], "votes": 3, "max_repairs": 0}
+    quick = {"max_tokens": 100, "enable_thinking": False}
+    with start_in_thread(Settings(seed=3)) as server:
+        endpoint = Endpoint(server.url, Secret("sk-test-0123456789abcdef"), "http://simulator")
+        told = batchgen.estimate(make_job(texts, parameters=quick, response=response), pilot=40, endpoint=endpoint)
+        paid = batchgen.run(make_job(texts, parameters=quick, response=response), endpoint=endpoint)
+    assert (paid.succeeded + paid.failed, paid.attempts) == (200, 600)
+    assert told.cost.low <= paid.cost <= told.cost.high
+    assert told.cost.high <= 2 * told.cost.low
+
+
+def test_another_number_of_votes_is_told_before_it_is_paid(make_job, tmp_path):
+    """Nothing of the answers that are there is taken, and what is asked is priced with the votes of now."""
+    texts = {"text": [f"Which one is number {row}?" for row in range(10)]}
+    quick = {"max_tokens": 100, "enable_thinking": False, "temperature": 1}
+
+    def job(votes):
+        response = {"labels": ["red", "green"], "votes": votes, "max_repairs": 0}
+        return make_job(texts, parameters=quick, response=response)
+
+    with start_in_thread(Settings(seed=3)) as server:
+        endpoint = Endpoint(server.url, Secret("sk-test-0123456789abcdef"), "http://simulator")
+        few = batchgen.run(job(2), endpoint=endpoint)
+        checked = check_job(job(6), endpoint=endpoint, update=True)
+        assert any("response.votes is 6 and was another number" in note for note in checked.notes)
+        assert float(checked.reuse.cost) == pytest.approx(3 * float(few.cost), rel=0.1)
+        assert not any("votes" in note for note in check_job(job(2), endpoint=endpoint, update=True).notes)
+        told = batchgen.estimate(job(6), endpoint=endpoint, update=True)
+        assert any("was another number" in note for note in told.notes)
