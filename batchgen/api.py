@@ -141,9 +141,10 @@ async def arun(
             await anyio.to_thread.run_sync(keep_scan, directory.path, parts)
         if directory.state is not None:
             parts.price_of.keep_currency(directory.state.summary.currency)
+        directory.input_cost = input_cost_of(parts)
         reopened = 0
         if retry_failed:
-            reopened = await anyio.to_thread.run_sync(directory.reopen_failed, input_cost_of(parts))
+            reopened = await anyio.to_thread.run_sync(directory.reopen_failed, directory.input_cost)
         for damage in directory.damage:
             reporter.note(damage)
         if retry_failed:

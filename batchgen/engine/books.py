@@ -22,6 +22,7 @@ from batchgen.providers.finish_reasons import OUR_WORDS
 from batchgen.storage.batch_table import BatchShown
 from batchgen.storage.killed_runs import Experience, possibly_billed, unclean_since
 from batchgen.storage.result_schema import PriceLabel
+from batchgen.storage.retries import settled_sums
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import Refreshed, SavedSummary
 from batchgen.text.figures import money
@@ -41,8 +42,9 @@ class Books:
         self._directory = directory
         self._started_s = time.monotonic()
         journal = directory.journal
-        sums, everything = journal.sums(), journal.sums().totals()
-        settled = sums.totals()
+        sums, waiting = settled_sums(journal)
+        settled, everything = sums.totals(), sums.totals()
+        everything.add(waiting)
         self.begun: dict[int, tuple[Turn, ...]] = {}
         for unfinished in journal.spent():
             everything.add(unfinished)
@@ -238,9 +240,10 @@ class Books:
     def summary(self, figures: EngineFigures, error: StoppedError | None, *, pilot: bool) -> Summary:
         """Sum up what is stored. A `pilot` is never complete: it publishes nothing."""
         journal = self._directory.journal
-        sums = journal.sums()
+        sums, waiting = settled_sums(journal)
         totals = sums.totals()
         settled = totals.rows
+        totals.add(waiting)
         for unfinished in journal.spent():
             totals.add(unfinished)
         pending = self.progress.rows - settled

@@ -35,6 +35,7 @@ from batchgen.job.shared_prefix import shared_prefix
 from batchgen.source import Scan
 from batchgen.storage.batch_table import BatchShown, BatchTable
 from batchgen.storage.earlier_runs import stored_path
+from batchgen.storage.retries import shards_to_do
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.shards import SHARD_ROWS, cut, first_needed_row
 from batchgen.storage.target import OutputTarget
@@ -134,7 +135,7 @@ async def run_job(
                 feed: RowFeed = await anyio.to_thread.run_sync(BatchedRows, directory.journal, batches)
             else:
                 problems: dict[int, str] = {}
-                known = directory.journal.shards()
+                known = shards_to_do(directory.journal)
                 feed = stack.enter_context(
                     Feed(
                         InputRows(cut(_batches(parts, scan, first_needed_row(known), problems), known=known), problems),

@@ -156,11 +156,15 @@ class Sums:
     def merge(self, other: Sums) -> None:
         """Add the groups of other sums to these."""
         for group, totals in other.groups.items():
-            mine = self._totals(group)
-            mine.rows += totals.rows
-            mine.shared += totals.shared
-            mine.reused += totals.reused
-            mine.add(totals)
+            self.merge_group(group, totals)
+
+    def merge_group(self, group: Group, totals: Totals) -> None:
+        """Add the totals of one group."""
+        mine = self._totals(group)
+        mine.rows += totals.rows
+        mine.shared += totals.shared
+        mine.reused += totals.reused
+        mine.add(totals)
 
     def rows(self, status: Status) -> int:
         """Return the number of rows that have this status."""

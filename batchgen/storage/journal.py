@@ -33,7 +33,7 @@ from batchgen.storage.journal_rows import (
     spent_body,
     storable,
 )
-from batchgen.storage.journal_schema import PRAGMAS, SCHEMA, STAMPS, VERSION
+from batchgen.storage.journal_schema import PRAGMAS, RETRIES, SCHEMA, STAMPS, VERSION
 from batchgen.storage.shards import ShardRecord, without_gaps
 from batchgen.values import Result, Status
 from batchgen.version import __version__
@@ -79,6 +79,7 @@ class Journal:
             self._connection.close()
             raise
         self._connection.execute(STAMPS)
+        self._connection.execute(RETRIES)
         self._has_spent = self._connection.execute("SELECT 1 FROM spent LIMIT 1").fetchone() is not None
 
     def _check(self) -> None:
@@ -203,6 +204,7 @@ class Journal:
         """Make a shard open again, with these of its rows settled unless they are so already, in one transaction."""
         with self.transaction() as db:
             self._write_record(ShardRecord(record.number, record.first_row, record.rows))
+            db.execute("DELETE FROM retries WHERE number = ?", (record.number,))
             db.executemany(_INSERT_RESULT, ((r.row, body, row_crc(r.row, body)) for r, body in map(storable, results)))
             for item in spent:
                 self._add_spent(item)

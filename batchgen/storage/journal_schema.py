@@ -41,7 +41,10 @@ STAMPS = """CREATE TABLE IF NOT EXISTS stamps (  -- by which a part that has not
     file_crc INTEGER NOT NULL,
     stamp TEXT NOT NULL
 )"""
-"""A table that an earlier version neither makes nor misses."""
+RETRIES = """CREATE TABLE IF NOT EXISTS retries (  -- published parts whose failed rows are to be tried again
+    number INTEGER PRIMARY KEY
+)"""
+"""Tables that an earlier version neither makes nor misses."""
 
 PRAGMAS = """
 PRAGMA locking_mode = EXCLUSIVE;

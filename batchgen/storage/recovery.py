@@ -112,13 +112,19 @@ def reopen_failed(journal: Journal, directory: Path, input_cost: Callable[[Resul
     """
     count = journal.forget_failed()
     for record in journal.shards():
-        if record.part is None or not record.part.sums.rows(Status.FAILED):
-            continue
-        content = read_part_slices(part_path(directory, record.number))
-        failed: list[Charges] = []
-        journal.unseal(record, _without_failed(part_results(content, input_cost), failed), failed)
-        count += len(failed)
+        if record.part is not None and record.part.sums.rows(Status.FAILED):
+            count += reopen_part(journal, directory, record, input_cost)
     return count
+
+
+def reopen_part(
+    journal: Journal, directory: Path, record: ShardRecord, input_cost: Callable[[Result], Decimal | None]
+) -> int:
+    """Make the failed rows of one part pending again; return how many there were. Raises `DamagedPartError`."""
+    content = read_part_slices(part_path(directory, record.number))
+    failed: list[Charges] = []
+    journal.unseal(record, _without_failed(part_results(content, input_cost), failed), failed)
+    return len(failed)
 
 
 def _without_failed(results: Iterator[Result], failed: list[Charges]) -> Iterator[Result]:

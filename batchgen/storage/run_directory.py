@@ -36,6 +36,7 @@ from batchgen.storage.part_check import PartCheck
 from batchgen.storage.parts import are_whole, part_identity, part_path, unfinished_parts
 from batchgen.storage.recovery import reopen_failed, take_spill
 from batchgen.storage.result_schema import PriceLabel
+from batchgen.storage.retries import is_much, mark_failed, settled_sums
 from batchgen.storage.run_state import (
     RunState,
     SavedSummary,
@@ -57,7 +58,8 @@ from batchgen.values import Result
 class RunDirectory:
     """A locked output directory; `with RunDirectory.open(...) as directory:`.
 
-    `state` is what the run before left, None for a new one; `damage` is done again; `target` is where it is published.
+    `state` is what the run before left, None for a new one; `damage` is done again; `target` is where it is published;
+    `input_cost`: see `reopen_failed`.
     """
 
     def __init__(self, path: Path, lock: int) -> None:
@@ -68,6 +70,7 @@ class RunDirectory:
         self.state: RunState | None = None
         self.damage: list[str] = []
         self.target: OutputTarget | None = None
+        self.input_cost: Callable[[Result], Decimal | None] = lambda result: None
         self._lock = lock
         self._journal: Journal | None = None
         self._part_check: PartCheck | None = None
@@ -292,26 +295,23 @@ class RunDirectory:
     def reopen_failed(self, input_cost: Callable[[Result], Decimal | None]) -> int:
         """Make all failed rows pending again (`--retry-failed`) and return how many.
 
-        `input_cost` gives the input's share of a row's cost from its tokens (a part has the sum only). Each shard goes
-        back to the journal in one transaction, and its part stays until the new one replaces it: a kill loses nothing.
+        `input_cost` gives the input's share of a row's cost, of which a part has the sum only. Each shard goes back to
+        the journal in one transaction, its part staying until the new one replaces it: a kill loses nothing. Of many
+        parts each is only marked (`retries`).
         """
         with self.disk_stops():
+            assert self._saved is not None
             if self._journal is None:
-                assert self._saved is not None
                 self._in_session = True
-                now = now_text()
                 self._save(
                     state="running",
-                    session_times=[*self._saved.session_times, (now, now)],
+                    session_times=[*self._saved.session_times, (now := now_text(), now)],
                     session_lanes=[*self._saved.session_lanes, self._lane],
                 )
                 self._open_journal()
-            self.damage += self.verify_parts()
-            count = reopen_failed(self.journal, self.results_path, input_cost)
-            assert self._saved is not None
-            told = self._saved.summary
-            again = msgspec.structs.replace(told, failed=max(0, told.failed - count), pending=told.pending + count)
-            self._save(summary=again)  # so that after a kill `status` counts these rows as still to do
+            self.damage += [] if (many := is_much(self.journal)) else self.verify_parts()
+            count = mark_failed(self.journal) if many else reopen_failed(self.journal, self.results_path, input_cost)
+            self._save(summary=self._saved.summary.to_do_again(count))
             return count
 
     def verify_parts(self) -> list[str]:
@@ -338,7 +338,7 @@ class RunDirectory:
                 raise RuntimeError("a run with open shards is not complete")
             assert self._saved is not None
             write_cost_summary(
-                self.path / COST_SUMMARY_FILE, self.journal.sums(), label, simulated=self._saved.simulated
+                self.path / COST_SUMMARY_FILE, settled_sums(self.journal)[0], label, simulated=self._saved.simulated
             )
             saved = msgspec.convert(summary, SavedSummary)
             if state != "complete":

@@ -106,6 +106,10 @@ class SavedSummary(Struct, frozen=True, kw_only=True):
     waits_for: str | None = None
     in_flight: int = 0
 
+    def to_do_again(self, failed: int) -> SavedSummary:
+        """Return it with so many failed rows as still to do, so that `status` counts them so after a kill, too."""
+        return msgspec.structs.replace(self, failed=max(0, self.failed - failed), pending=self.pending + failed)
+
 
 class RunState(Struct, frozen=True, kw_only=True):
     """`run.json`. `state`: `running`, `stopped`, `interrupted`, `handed in` or `complete`; times are ISO 8601, UTC.

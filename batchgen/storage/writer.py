@@ -90,6 +90,7 @@ class Writer:
             retry_waits_s=retry_waits_s,
             sleep=sleep,
         )
+        self._committer.input_cost = directory.input_cost
         self._group = CommitGroup([], [])
         self._timer: asyncio.TimerHandle | None = None
         self._uncommitted: deque[CommitGroup] = deque()

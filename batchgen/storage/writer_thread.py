@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,11 +23,14 @@ from batchgen.files.disk_errors import of_disk
 from batchgen.files.stamps import Stamp, stamp_of
 from batchgen.money.ledger import Charges
 from batchgen.storage.journal import Journal
+from batchgen.storage.journal_repair import set_aside
 from batchgen.storage.journal_rows import StoredRow, decode_results, in_slices
 from batchgen.storage.open_shard import OpenShard
 from batchgen.storage.overflow import Spill
-from batchgen.storage.parts import part_path, write_part
+from batchgen.storage.parts import DamagedPartError, part_path, write_part
+from batchgen.storage.recovery import reopen_part
 from batchgen.storage.result_schema import Layout
+from batchgen.storage.retries import marked_parts
 from batchgen.storage.shard_inputs import forget_inputs, keep_inputs
 from batchgen.storage.shards import PartRecord, Shard, ShardRecord
 from batchgen.values import Result
@@ -131,6 +135,8 @@ class Committer:
         self._retry_waits_s = retry_waits_s
         self._sleep = sleep
         self._shards: dict[int, OpenShard] = {}
+        self._marked = marked_parts(journal)
+        self.input_cost: Callable[[Result], Decimal | None] = lambda result: None
         self._publishing = 0
         self._rows = self._bytes = 0
         self._broken = False
@@ -231,7 +237,10 @@ class Committer:
 
     def _open(self, shard: Shard) -> None:
         record = ShardRecord(shard.number, shard.first_row, shard.rows)
-        self._insist(lambda: self._journal.record([record]))
+        if (marked := self._marked.pop(shard.number, None)) is not None:
+            self._bring_back(marked)
+        else:
+            self._insist(lambda: self._journal.record([record]))
         settled = self._insist(lambda: self._journal.settled(shard.first_row, shard.end_row))
         directory, parked = self._results_path.parent, False
         with suppress(OSError):  # who cannot have them reads these answers only once their part is out
@@ -242,6 +251,17 @@ class Committer:
         self._listener.opened(shard.number, settled)
         if self._publishes:
             self._publish_if_whole(shard.number)
+
+    def _bring_back(self, record: ShardRecord) -> None:
+        """Take the rows of a part back into the journal, those that failed as pending."""
+        try:
+            self._insist(lambda: reopen_part(self._journal, self._results_path, record, self.input_cost))
+        except DamagedPartError as error:
+            aside = set_aside(part_path(self._results_path, record.number), self._results_path.parent)
+            self._insist(lambda: self._journal.unseal(record, ()))
+            raise StorageStop(
+                f"{error}; it is kept as {aside.name}.", "The same command asks for its rows again."
+            ) from error
 
     def _publish_if_whole(self, number: int) -> None:
         open_shard = self._shards[number]
