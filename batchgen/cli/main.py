@@ -24,7 +24,7 @@ from batchgen.cli.tools import mail_command, prices, simulate
 from batchgen.cli.unforeseen import disk_text, remember
 from batchgen.cli.unforeseen import report as report_unforeseen
 from batchgen.cli.view_command import view_command
-from batchgen.errors import BatchgenError, InternalStop, StoppedError
+from batchgen.errors import BatchgenError, InternalStop, StoppedError, innermost
 from batchgen.version import __version__
 
 
@@ -107,7 +107,8 @@ def _code(arguments: list[str] | None) -> int:
     except Exception as error:
         from batchgen.files.disk_errors import of_any_disk
 
-        return _told(disk_text(error), EXIT_USAGE) if of_any_disk(error) else _unforeseen(error)
+        inner = innermost(error)
+        return _told(disk_text(inner), EXIT_USAGE) if of_any_disk(inner) else _unforeseen(error)
 
 
 def _told(sentence: str, code: int) -> int:

@@ -251,18 +251,22 @@ def test_a_damaged_pace_record_stops_nothing(spare, simulator, job, tmp_path, da
 FIU = shutil.which("fiu-run")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(FIU is None, reason="libfiu (Debian: fiu-utils) is not installed")
 @pytest.mark.parametrize(
     ("errno", "points"),
     [
         (28, "posix/io/rw/pwrite"),
-        pytest.param(5, "posix/io/rw/pwrite", marks=pytest.mark.slow),
+        (5, "posix/io/rw/pwrite"),
         (5, "posix/io/sync/fsync,posix/io/sync/fdatasync"),
-        pytest.param(28, "posix/io/sync/fsync,posix/io/sync/fdatasync", marks=pytest.mark.slow),
+        (28, "posix/io/sync/fsync,posix/io/sync/fdatasync"),
     ],
 )
 def test_two_per_cent_of_all_writes_fail(simulator, job, spare, tmp_path, errno, points):
-    """EIO and ENOSPC at random in write or sync: what was acknowledged stays, what was answered is not asked again."""
+    """EIO and ENOSPC at random in write or sync: what was acknowledged stays, what was answered is not asked again.
+
+    `test_refused_operations` has each operation in its turn.
+    """
     server = simulator(latency_ms=10)
     texts = [f"row {n}" for n in range(2000)]
     path = job(write_csv(tmp_path / "in.csv", texts), server.url, concurrency=16)

@@ -49,6 +49,7 @@ def played(spare, place, name, number, **refusal):
     [
         ("live", "rename out/job.json", 1, False),
         ("live", "unlink out/open-00000.arrow", 1, False),
+        ("live", "write out/journal.sqlite-wal", 21, True),
         ("live", "unlink out/journal.spill", 1, False),
         ("live", "read out/journal.sqlite-wal", 1, False),
         ("live", "write out/.open-00000.arrow", 2, True),
