@@ -106,10 +106,10 @@ class Spare:
             else:
                 self._by_pid[int(pid)].end(int(rest[0]))
 
-    def start(self, *arguments, env=None, cwd=None, disk=None):
+    def start(self, *arguments, env=None, cwd=None, disk=None, shard_rows=None):
         """Start `batchgen ARGUMENTS` and return at once behind the fork.
 
-        `disk` are the arguments of `refuse_operations` in the preloaded library.
+        `disk` are the arguments of `refuse_operations` in the preloaded library; `shard_rows` is the length of parts.
         """
         run = Ended(self._records, len(self._runs))
         self._runs.append(run)
@@ -121,6 +121,7 @@ class Spare:
             "stdout": str(run.out_file),
             "stderr": str(run.err_file),
             "disk": disk,
+            "shard_rows": shard_rows,
         }
         self._process.stdin.write(json.dumps(order) + "\n")
         run.wait_started()

@@ -1,6 +1,7 @@
 """Plays of a command on a disk that refuses one operation, or all from one on, and then again on a whole disk."""
 
 import errno
+import json
 import re
 import shutil
 import signal
@@ -14,6 +15,7 @@ import tomli_w
 from batchgen.results.committed import read_results
 from batchgen.simulator import Settings, start_in_thread
 from tests.inputs import write_csv
+from tests.stores.s3_server import S3Server
 from tests.survival.harness import assert_whole, durable_rows, wait_until
 
 SOURCE = Path(__file__).with_name("refusing_disk.c")
@@ -43,6 +45,8 @@ class Play:
     texts = TEXTS
     counted = True
     more = ()
+    shard_rows = None
+    env = None
 
     def __init__(self, spare, place):
         self.spare, self.place = spare, place
@@ -92,9 +96,13 @@ class Play:
         """The same command once more, when the disk is whole."""
         return self.arguments
 
+    def start(self, *arguments, **options):
+        """Start a command."""
+        return self.spare.start(*arguments, shard_rows=self.shard_rows, env=self.env, **options)
+
     def done(self, *arguments, code=0):
         """Run a command on a whole disk."""
-        run = self.spare.start(*arguments)
+        run = self.start(*arguments)
         assert run.wait(60) == code, (arguments, run.code, run.out + run.err)
         assert "Traceback" not in run.err, run.err
         return run
@@ -102,7 +110,7 @@ class Play:
     def begin(self, number, *, gone=False, error="EIO", named=""):
         """Play the command, the disk refusing its N-th operation, of those `named` so; return the run."""
         log = self.place / "operations"
-        return self.spare.start(*self.arguments, disk=[str(self.disk), named, number, gone, ERRORS[error], str(log)])
+        return self.start(*self.arguments, disk=[str(self.disk), named, number, gone, ERRORS[error], str(log)])
 
     @property
     def operations(self):
@@ -144,6 +152,8 @@ class Play:
 
     def whole(self):
         assert_whole(self.out, self.texts)
+        parts = -(-len(self.texts) // (self.shard_rows or len(self.texts)))
+        assert len([*(self.out / "results").iterdir()]) == parts
 
     def books(self, lost):
         billed = self.server.stats()["billed"]["requests"]
@@ -212,12 +222,54 @@ class Resume(Play):
 
     def prepare(self):
         self.server.change(latency_ms=60)
-        run = self.spare.start("run", self.job, "--no-progress", "--set", "limits.concurrency=1")
+        run = self.start("run", self.job, "--no-progress", "--set", "limits.concurrency=1")
         wait_until(lambda: self.server.stats()["served"] >= 4)
         run.send(signal.SIGKILL)
         run.wait()
         self.server.change(latency_ms=0)
         self.asked = len(TEXTS) - durable_rows(self.out, self.place)
+
+
+class Shards(Live):
+    """A run of three parts."""
+
+    shard_rows = 2
+
+
+class LaterShards(Resume):
+    """A run that had published a part was killed, and goes on."""
+
+    shard_rows = 2
+
+
+class Bucket(Play):
+    """The output is in a bucket; the run itself lies on the disk."""
+
+    shard_rows = 3
+    more = ("--set", "output.path=s3://rows/out")
+
+    def prepare(self):
+        self.store = S3Server()
+        self.store.__enter__()
+        self.store.bucket("rows")
+        self.env = self.store.environment
+        self.more = (*self.more, "--set", f"output.state={self.out}")
+
+    def complete(self):
+        assert "out/run.json" in self.store.keys("rows")
+        assert "out/claim.json" not in self.store.keys("rows")
+
+    def whole(self):
+        self.complete()
+        (self.out / "target.json").unlink()  # what is known of the store
+        assert_whole(self.out, self.texts)
+        pointer = json.loads(self.store.get("rows", "out/run.json"))
+        for name in pointer["files"]:
+            assert self.store.get("rows", f"out/{pointer['directory']}/{name}") == (self.out / name).read_bytes()
+
+    def close(self):
+        self.store.__exit__()
+        super().close()
 
 
 class Batch(Play):
@@ -251,7 +303,10 @@ class Cancel(Collect):
         return "run", self.job, "--no-progress"
 
 
-RUNS = {one.__name__.lower(): one for one in (Live, Workers, Retry, Update, Fresh, Resume, Batch, Collect, Cancel)}
+RUNS = {
+    one.__name__.lower(): one
+    for one in (Live, Workers, Retry, Update, Fresh, Resume, Shards, LaterShards, Bucket, Batch, Collect, Cancel)
+}
 
 
 class Look(Play):

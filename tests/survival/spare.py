@@ -1,12 +1,13 @@
 """A process that has imported everything and forks a `batchgen` command whenever it is asked: no 0.7 s of imports each.
 
 `python spare.py`, a JSON object per line on stdin: `arguments`, `cwd`, `env` (added to its own), `stdout` and `stderr`
-(file names), `disk` (arguments of `refuse_operations` in the preloaded library, or null). Answers with lines on stdout:
-`started PID`, and for each child that ends `ended PID STATUS`. What the child runs is `batchgen.cli.main.main`, as the
-installed command does.
+(file names), `disk` (arguments of `refuse_operations` in the preloaded library, or null), `shard_rows` (or null).
+Answers with lines on stdout: `started PID`, and for each child that ends `ended PID STATUS`. What the child runs is
+`batchgen.cli.main.main`, as the installed command does.
 """
 
 import ctypes
+import functools
 import json
 import os
 import select
@@ -21,6 +22,7 @@ import batchgen.api
 import batchgen.cli.messages
 import batchgen.transport.asyncio_client  # noqa: F401
 from batchgen.cli import main as cli
+from batchgen.engine import run as engine_run
 from batchgen.storage.writer import Writer
 
 
@@ -34,6 +36,8 @@ def become(order):
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
+    if order["shard_rows"]:
+        engine_run.cut = functools.partial(engine_run.cut, rows=order["shard_rows"])
     if order["disk"]:
         refuse(*order["disk"])
     try:
