@@ -7,6 +7,7 @@ from batchgen.engine.work import RowInProgress
 from batchgen.job.reuse import Reuse
 from batchgen.pace.retry import AttemptCounts
 from batchgen.providers.request_key import RequestKeys
+from batchgen.providers.request_parts import last_text
 from batchgen.values import Prompt, Result
 
 
@@ -21,11 +22,12 @@ class RowAdmission:
 
     def __call__(self, row: int, prompt: Prompt) -> RowInProgress | Result | None:
         """Return the row to be asked, its result where that is known, or None if it comes with another row's."""
-        key = self._key_of(prompt)
+        text = last_text(prompt)
+        key = self._key_of(prompt, text)
         if self._reuse is not None:
             for each in self._keys_of(key):
                 known = self._reuse.result(row, each, prompt)
                 if known is not None:
                     return known
-        work = RowInProgress(row, prompt, AttemptCounts(), key=key)
+        work = RowInProgress(row, prompt, AttemptCounts(), key=key, text=text)
         return work if self._sharing is None else self._sharing.admit(work)

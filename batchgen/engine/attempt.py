@@ -85,7 +85,8 @@ class Attempts:
                     return loaded
                 row.prompt = loaded
             row.live = self._asks_live(site)
-            request = row.request = requests.build(row.prompt, live=row.live)
+            request = row.request = requests.build(row.prompt, row.text, live=row.live)
+            row.text = None
             self.memory.weigh(row, len(request.body))
         held, ticket = None, None
         if not self._reservations.capped:

@@ -145,7 +145,7 @@ class StructuredDialogue:
 
     def _go_on(self, row: RowInProgress, prompt: Prompt) -> None:
         """Make the row's next turn ready, with all its attempts before it."""
-        row.prompt, row.request = prompt, None
+        row.prompt, row.request, row.text = prompt, None, None
         row.tally.attempts = 0
         row.tally.stale = False
 

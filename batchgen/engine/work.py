@@ -53,7 +53,8 @@ class RowInProgress(Struct, gc=False):
     `billed` is what attempts before the last were billed; it counts no attempts, the tally does. `priced` is the last
     usage with its cost, which budget and result both ask for. `dialogue` is the state of a structured answer; `size`
     counts the bytes of its request, see `request_memory`; `large`: its reply has a share of `Transport.room`; `key`
-    tells which requests are the same as its first (`providers.request_key`).
+    tells which requests are the same as its first (`providers.request_key`), which is made of `text`, where that is
+    known (`providers.request_parts.last_text`).
     `live`: it is asked in the ordinary way, as the lane of the job is full. `endpoint` is the place of the endpoint
     that its request is for; `refused_by` another that refused it for good, while it is asked elsewhere.
     """
@@ -72,6 +73,7 @@ class RowInProgress(Struct, gc=False):
     large: bool = False
     number: int = 0
     key: bytes | None = None
+    text: bytes | None = None
     live: bool = False
     endpoint: int = 0
     refused_by: tuple[int, Failure] | None = None

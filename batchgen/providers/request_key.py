@@ -21,7 +21,7 @@ import msgspec
 from batchgen.providers import open_provider, wire_of
 from batchgen.providers.auth import public_url
 from batchgen.providers.protocol import ModelSettings
-from batchgen.providers.request_parts import encoder, from_column
+from batchgen.providers.request_parts import encoder, ends_in_text, from_column
 from batchgen.tokens.parameters import effective_parameters
 from batchgen.values import KEY_HASH_BYTES, Message, Prompt
 
@@ -121,23 +121,19 @@ class RequestKeys:
     def _body(self, prompt: Prompt) -> bytes:
         return self._provider.build_request(prompt, stream=False).body
 
-    def of(self, prompt: Prompt) -> bytes:
-        """Return the bytes that two prompts share if, and only if for all practice, they are the same request."""
-        messages = prompt.messages
-        if (
-            self._has_plain
-            and messages
-            and prompt.model is None
-            and prompt.parameters is None
-            and prompt.text is None
-            and not prompt.attached
-            and type(messages[-1].get("content")) is str
-        ):  # the same bytes, with half the work
-            known, before = self._beginning, messages[:-1]
+    def of(self, prompt: Prompt, text: bytes | None = None) -> bytes:
+        """Return the bytes that two prompts share if, and only if for all practice, they are the same request. `text`
+        is `last_text(prompt)`, where that is known."""
+        if self._has_plain and (text is not None or ends_in_text(prompt)):  # the same bytes, with half the work
+            known, before = self._beginning, prompt.messages[:-1]
             beginning = known if known.messages == before else self._begin(before)
             if beginning is not None:
+                if text is None:
+                    end = self._encode(prompt.messages[-1]) + self._after
+                else:
+                    end = b'{"content":%b,"role":"user"}%b' % (text, self._after)
                 key = beginning.hashed.copy()
-                _feed(key, self._encode(messages[-1]) + self._after)
+                _feed(key, end)
                 return key.digest() + self._limit
         key = self._base.copy()
         _feed(key, self._body(prompt))

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from batchgen.values import Prompt
+
 _as_given = msgspec.json.Encoder().encode
 _by_name = msgspec.json.Encoder(order="sorted").encode
 
@@ -17,6 +19,28 @@ _by_name = msgspec.json.Encoder(order="sorted").encode
 def encoder(*, canonical: bool) -> Callable[[Any], bytes]:
     """Return what makes JSON; `canonical` with the fields of every object in the order of their names."""
     return _by_name if canonical else _as_given
+
+
+def ends_in_text(prompt: Prompt) -> bool:
+    """Whether a prompt is nothing but messages, and the last of them a text, as nearly always."""
+    return bool(
+        prompt.messages
+        and prompt.model is None
+        and prompt.parameters is None
+        and prompt.text is None
+        and not prompt.attached
+        and type(prompt.messages[-1].get("content")) is str
+    )
+
+
+def last_text(prompt: Prompt) -> bytes | None:
+    """Return the JSON of the text that a prompt ends in, which both its request and its key are made of; None for a
+    prompt that is not plain messages with a text of the user at the end."""
+    if not ends_in_text(prompt):
+        return None
+    last = prompt.messages[-1]
+    usual = len(last) == 2 and next(iter(last)) == "role" and last["role"] == "user"  # in the order in which it is sent
+    return _as_given(last["content"]) if usual else None
 
 
 def from_column(value: Any) -> bool:

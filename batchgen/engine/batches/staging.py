@@ -94,6 +94,7 @@ class Staging:
                 return "live"
             work.prompt = loaded
         site = self._choose()
+        work.text = None  # rows wait for long here
         request = site.requests.provider.build_request(work.prompt, stream=False)
         tokens = int(rough_tokens(len(request.body)) * TOKEN_MARGIN)
         first = work.prompt if work.dialogue is None else work.dialogue.first
