@@ -38,6 +38,10 @@ class State(Enum):
     DOWN = "everything fails: the same until an answer comes"
 
 
+SENDING, DOWN = State.SENDING, State.DOWN
+"""To be asked for every row: reading an attribute of an enumeration takes 0.15 µs."""
+
+
 class GateEvent(Enum):
     """What changes it."""
 

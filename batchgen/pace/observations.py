@@ -18,13 +18,13 @@ class PaceObservations:
 
     __slots__ = (
         "_held",
-        "_held_by",
         "_latencies",
         "_new_s",
         "_reported",
         "_window",
         "deadline_s",
         "failed",
+        "held_by",
         "refused",
         "sent",
         "timeout_s",
@@ -38,11 +38,7 @@ class PaceObservations:
         self._latencies, self._window = LatencyHistogram(), LatencyHistogram()
         self._new_s: list[float] = []  # in neither of them yet
         self._reported = (0, 0, 0)
-        self._held_by = defaultdict[int, int](int)  # by the bits that came together
-
-    def bound(self, bits: int) -> None:
-        """Count what delayed a request."""
-        self._held_by[bits] += 1
+        self.held_by = defaultdict[int, int](int)  # what delayed requests: counts by the bits that came together
 
     def answered(self, latency_s: float) -> None:
         """Count an answer; every hundred the deadline follows the latencies."""
@@ -97,7 +93,7 @@ class PaceObservations:
     def limited_by(self, limits: Limits, requests: RateLimit, tokens: RateLimit, cap: int) -> str | None:
         """Return in one phrase what delayed most requests; None if nothing delayed a fifth of them."""
         held = {
-            bit: sum(count for bits, count in self._held_by.items() if bits & bit)
+            bit: sum(count for bits, count in self.held_by.items() if bits & bit)
             for bit in (REQUESTS, TOKENS, IN_FLIGHT, CONCURRENCY, SLOW, LEVEL)
         }
         bit, count = max(held.items(), key=lambda item: item[1])

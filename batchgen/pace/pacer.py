@@ -14,7 +14,7 @@ import random
 from collections import deque
 from itertools import islice
 
-from batchgen.pace.circuit_breaker import CircuitBreaker, GateEvent, State
+from batchgen.pace.circuit_breaker import DOWN, SENDING, CircuitBreaker, GateEvent, State
 from batchgen.pace.concurrency_ceiling import ConcurrencyCeiling
 from batchgen.pace.in_flight import InFlight
 from batchgen.pace.limit_headers import LimitHeaders
@@ -65,7 +65,7 @@ class Pacer:
         stop = self.breaker
         if now_s < stop.until_s:
             return stop.until_s - now_s
-        if stop.state is not State.SENDING:
+        if stop.state is not SENDING:
             if stop.probe is not None and now_s < stop.probe.sent_s + stop.patience_s:
                 return stop.probe.sent_s + stop.patience_s - now_s
             if stop.probe is not None or (stop.state is State.CLOSED and not self._any_admitted):
@@ -92,30 +92,32 @@ class Pacer:
 
     def sent(self, now_s: float, tokens: float, *, retry: bool = False) -> Ticket:
         """Count a request that goes out now; `tokens` is the estimate of its prompt."""
-        cost = self._cost.expected(tokens)
-        self._sent += 1
-        self._log.sent += 1
+        known, log = self._cost, self._log
+        cost = tokens * known.ratio + known.answer
+        number = self._sent = self._sent + 1
+        log.sent += 1
         self._sent_tokens += cost
-        self.in_flight += 1
+        in_flight = self.in_flight = self.in_flight + 1
         bound = 0
         if self._requests.pace == math.inf:
             bound = SEARCH
-            self._search.sent(now_s, self._sent)
+            if self._search.spread_s:
+                self._search.sent(now_s, number)
         elif self._requests.spend(now_s, 1.0) and not self._full:
             bound = REQUESTS
         if self._tokens.pace != math.inf and self._tokens.spend(now_s, cost) and not self._full:
             bound |= TOKENS
-        bound |= self._bounds.bound_by(self.in_flight)
+        bound |= self._bounds.bound_by(in_flight)
         if bound:
-            self._log.bound(bound)
-        ticket = Ticket(now_s, self._sent, self.in_flight, tokens, cost, self._sent_tokens, bound, retry)
+            log.held_by[bound] += 1
+        ticket = Ticket(now_s, number, in_flight, tokens, cost, self._sent_tokens, bound, retry)
         self._full = False
-        if self.in_flight > self._level.limit:
+        if in_flight > self._level.limit:
             self._level.sent(now_s, ticket)
         self._undecided.append(ticket)
-        if self.breaker.state is not State.SENDING:
+        if self.breaker.state is not SENDING:
             self.breaker.probe = ticket
-        elif ticket.number >= self.breaker.window.end:
+        elif number >= self.breaker.window.end:
             self._close(now_s, GateEvent.USED_UP)
         return ticket
 
@@ -125,7 +127,7 @@ class Pacer:
         """An answer came: a completion, or an error that shows that the service is up and took the request."""
         ticket.closed = True
         self.in_flight -= 1
-        if self.breaker.state is State.DOWN and self.breaker.answered(ticket):
+        if self.breaker.state is DOWN and self.breaker.answered(ticket):
             self._resume(now_s)
         if not ticket.admitted:
             self._admit(now_s, ticket)
@@ -133,8 +135,9 @@ class Pacer:
             used = self._cost.learn(ticket.prompt_tokens, usage)
             if used is not None and self._tokens.pace != math.inf:
                 self._tokens.next_s += (used - ticket.tokens) / self._tokens.pace
-        self._log.answered(now_s - ticket.sent_s)
-        self._late.answered(now_s, now_s - ticket.sent_s, ticket.in_flight, self._sent)
+        took_s = now_s - ticket.sent_s
+        self._log.answered(took_s)
+        self._late.answered(now_s, took_s, ticket.in_flight, self._sent)
         if self._level.limit != math.inf:
             self._level.answered(now_s, ticket)
         if limits is not None:
@@ -238,12 +241,12 @@ class Pacer:
         if ticket.number > self.breaker.refusals.first:
             self.breaker.refusals.begin(math.inf)
         self._passed(now_s, ticket)
-        if ticket is self.breaker.probe and self.breaker.state is not State.DOWN:
+        if ticket is self.breaker.probe and self.breaker.state is not DOWN:
             self._resume(now_s)
         chance = self._random_refusals
         if chance.share and (self._requests.safe or self._tokens.safe) and self._ceiling.safe:
             chance.saw(refused=False)
-        if chance.is_sampled(ticket.number):
+        if ticket.number <= chance.last:  # else no sample has it
             self._count_sample(now_s, ticket, refused=False)
 
     def _passed(self, now_s: float, ticket: Ticket) -> None:
@@ -251,9 +254,10 @@ class Pacer:
         ticket.admitted = True
         self._search.allowance += 2
         self._ceiling.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
-        if ticket.bound & REQUESTS:
+        bound = ticket.bound
+        if bound & REQUESTS:
             self._requests.held(now_s, ticket.sent_s)
-        if ticket.bound & TOKENS:
+        if bound & TOKENS:
             self._tokens.held(now_s, ticket.sent_s)
 
     def _admit_overdue(self, now_s: float) -> None:

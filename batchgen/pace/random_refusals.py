@@ -50,9 +50,9 @@ class RandomRefusals:
     """The share of requests that is refused at random, 0 until found. Requests are identified by their number."""
 
     __slots__ = (
-        "_admitted", "_before", "_cut", "_excess", "_falls", "_first", "_known_since", "_last", "_may_wait", "_met",
+        "_admitted", "_before", "_cut", "_excess", "_falls", "_first", "_known_since", "_may_wait", "_met",
         "_most", "_needed", "_proved", "_refused", "_seen", "_since", "_top", "_weight", "_what", "burst", "bursts",
-        "overloaded", "share", "waits",
+        "last", "overloaded", "share", "waits",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class RandomRefusals:
         self._excess, self._seen = 0.0, 0  # the running sum of `expects`, and the requests already counted in it
         self._met, self._known_since = 0, 0  # refusals since the burst that proved the share, and its last request
         # The sample: its first and last request, none while 0; what became of them; requests and refusals before it.
-        self._first = self._last = 0
+        self._first = self.last = 0
         self._admitted = self._refused = 0
         self._before = (0, 0)
         self.waits = False  # the pace is not lowered while the sample is open
@@ -116,11 +116,11 @@ class RandomRefusals:
     @property
     def is_open(self) -> bool:
         """Whether a sample is being taken."""
-        return self._last > 0
+        return self.last > 0
 
     def is_sampled(self, number: int) -> bool:
         """Whether a request belongs to the sample."""
-        return self._first < number <= self._last
+        return self._first < number <= self.last
 
     def open(self, number: int, last: int, refused: int, after: Iterable[bool], *, named: bool = True) -> None:
         """The search was refused at `number`, with requests up to `last` out: how many of them are refused too?
@@ -130,7 +130,7 @@ class RandomRefusals:
         it, a limit may have let most pass.
         """
         known = list(after)
-        self._first, self._last = number, last
+        self._first, self.last = number, last
         self._admitted = sum(known)
         self._refused = len(known) - self._admitted
         self._before = (number, refused - self._refused)
@@ -138,14 +138,14 @@ class RandomRefusals:
         if last - number < SMALLEST_SAMPLE:
             self.waits = self._may_wait and last <= (EARLY if named else EARLY_UNNAMED)
             self._may_wait = False
-            self._last = last + MORE if self.waits else 0
+            self.last = last + MORE if self.waits else 0
 
     def open_burst(self, last: int, size: int) -> None:
         """Of the next `size` requests, which go out at once after a cut, how many are refused?
 
         The share is one of all since the falls began: random refusals may have come late in the run.
         """
-        self._first, self._last, self.burst = last, last + size, size
+        self._first, self.last, self.burst = last, last + size, size
         self._admitted = self._refused = 0
         self._before = (self._cut[0] - self._since[0], self._cut[1] - self._since[1])
 
@@ -153,11 +153,11 @@ class RandomRefusals:
         """Count a request of the sample: True if refusals are random, False if a limit's, None while undecided."""
         self._refused += refused
         self._admitted += not refused
-        out = self._last - self._first
+        out = self.last - self._first
         if 5 * self._admitted >= 3 * out:
             if self.burst and self.bursts < BURSTS:
                 self.bursts += 1
-                self._first = self._last = self.burst = 0
+                self._first = self.last = self.burst = 0
                 return False
             asked, met = self._before
             self._found(met + self._refused, asked + self._admitted + self._refused)
@@ -175,13 +175,13 @@ class RandomRefusals:
         self._proved = self.burst > 0
         self._weight = PROVED if self._proved else min(float(asked), MEAN_OVER / 2)
         if self._proved:
-            self._excess, self._seen = 0.0, self._last
-            self._met, self._known_since = 0, self._last
+            self._excess, self._seen = 0.0, self.last
+            self._met, self._known_since = 0, self.last
         self.close()
 
     def close(self) -> None:
         """End the sample without a verdict, and forget the falls."""
-        self._first = self._last = self._falls = self.burst = 0
+        self._first = self.last = self._falls = self.burst = 0
 
     # ---- what was measured falls again and again
 

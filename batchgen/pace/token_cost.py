@@ -6,7 +6,7 @@ from batchgen.values import Usage
 
 
 class TokenCost:
-    """Estimated prompt tokens → charged tokens: the callers' error as a ratio, plus the mean answer."""
+    """Estimated prompt tokens → charged tokens: the callers' error as a `ratio`, plus the mean `answer`."""
 
     __slots__ = ("_answers", "_counted", "_estimated", "answer", "ratio")
 
@@ -15,10 +15,6 @@ class TokenCost:
         self._answers = 20  # weight of the guess below; grows to 200 answers, then the past fades
         self.answer = 250.0
         self.ratio = 1.0
-
-    def expected(self, prompt_tokens: float) -> float:
-        """Tokens that a request with this estimate will be charged."""
-        return prompt_tokens * self.ratio + self.answer
 
     def learn(self, prompt_tokens: float, usage: Usage) -> float | None:
         """Take one request's bill; return its tokens, None if the provider did not say."""
