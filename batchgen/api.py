@@ -14,7 +14,6 @@ import anyio.to_thread
 import msgspec
 import pyarrow as pa
 
-from batchgen.cluster import open_workers
 from batchgen.engine.books import error_text
 from batchgen.engine.control import Control
 from batchgen.engine.online import OnlineEngine
@@ -33,7 +32,6 @@ from batchgen.job.reuse import named_runs, open_reuse
 from batchgen.job.settings import Job, LimitSettings
 from batchgen.job.spooled_input import input_for_run
 from batchgen.job.stored import keep_scan, scanned, store_job
-from batchgen.results.carried_review import carry_review
 from batchgen.source import Scan
 from batchgen.storage.batch_table import BatchShown
 from batchgen.storage.earlier_runs import stored_runs
@@ -95,7 +93,10 @@ async def arun(
             )
             for one in parts.sites or (parts,)
         ]
-        transports = open_workers(job, parts, transports, reporter.note)
+        if job.engine.shared:
+            from batchgen.cluster import open_workers
+
+            transports = open_workers(job, parts, transports, reporter.note)
         hint = None
         if not (fresh or named):
             hint = lost_run_hint(job.output.directory, simulated=parts.endpoint.simulated)
@@ -174,6 +175,8 @@ async def arun(
         if mode != "cancel" and (changed := await anyio.to_thread.run_sync(changed_meanwhile, parts, directory)):
             reporter.note(changed)
         if sources and summary.state == "complete":
+            from batchgen.results.carried_review import carry_review
+
             try:
                 kept = await anyio.to_thread.run_sync(carry_review, directory.path, sources)
             except (OSError, OutputError) as error:

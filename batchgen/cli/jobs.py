@@ -97,9 +97,6 @@ def run_command(
 
     from batchgen.cli.messages import summary_text
     from batchgen.progress.log import reporters
-    from batchgen.report import breakdown_text, read_cost_summary
-    from batchgen.report.samples import first_failed
-    from batchgen.results.committed import Committed
     from batchgen.storage.own_files import COST_SUMMARY_FILE
     from batchgen.storage.set_aside import set_aside_text
     from batchgen.text.terminal import harmless
@@ -140,6 +137,11 @@ def run_command(
     if as_json:
         click.echo(summary.to_json())
     elif not quiet or summary.state != "complete" or summary.failed:
+        from batchgen.report.read import read_cost_summary
+        from batchgen.report.samples import first_failed
+        from batchgen.report.sections import breakdown_text
+        from batchgen.results.committed import Committed
+
         breakdown: list[str] = []
         failed: list[str] = []
         with suppress(OSError, OutputError):  # the run has ended, also where its files cannot be read

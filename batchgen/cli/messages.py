@@ -12,9 +12,6 @@ import msgspec
 
 from batchgen.engine.batches.leaving import CREATE_LEAVE_S
 from batchgen.engine.summary import AskedLive, Summary
-from batchgen.job.check import Checked, LongRows
-from batchgen.job.reuse import ReusePlan
-from batchgen.report.endpoints import endpoint_text
 from batchgen.storage.batch_table import BatchShown
 from batchgen.storage.run_state import EndpointShown
 from batchgen.text.figures import duration, money
@@ -22,6 +19,8 @@ from batchgen.text.terminal import harmless
 
 if TYPE_CHECKING:
     from batchgen.engine.batch_trial import BatchTrial
+    from batchgen.job.check import Checked, LongRows
+    from batchgen.job.reuse import ReusePlan
 
 
 def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequence[str] = ()) -> str:
@@ -158,6 +157,8 @@ def _asked_live_text(asked: AskedLive, currency: str) -> str:
 
 def _endpoint_text(one: EndpointShown, currency: str) -> str:
     """Return what one of several endpoints has done."""
+    from batchgen.report.endpoints import endpoint_text
+
     return f"endpoint    {one.endpoint}: {endpoint_text(one, currency)}"
 
 

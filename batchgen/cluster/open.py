@@ -23,15 +23,12 @@ if TYPE_CHECKING:
 def open_workers(
     job: Job, requests: RequestParts, own: Sequence[OpenTransport], note: Callable[[str], None]
 ) -> Sequence[OpenTransport]:
-    """Return `own`, the transports of this process to the job's endpoints, or those of workers where the job wants
-    these.
+    """Return the transports of workers, in place of `own`, those of this process to the job's endpoints.
 
     `note` takes a sentence for the user. Raises `UsageError` for a job whose workers could not have the secrets, or if
     Ray is not installed.
     """
     engine = job.engine
-    if engine.kind == "local" and (engine.workers or 1) < 2:
-        return own
     sites = requests.sites or (requests,)
     given = engine.kind == "local" or requests.endpoint.simulated
     start = Start(

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from batchgen.answers import AnswerSchema, load_schema
+from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.difference.join import joined
 from batchgen.errors import JobError
 from batchgen.files.table import parquet_file

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from batchgen.engine.dialogue import Dialogue
 from batchgen.engine.reporter import Reporter
 from batchgen.engine.row_result import RowResults
-from batchgen.engine.structured_turns import Dialogue
 from batchgen.engine.summary import AskedLive
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import StoppedError

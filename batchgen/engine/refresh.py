@@ -7,14 +7,13 @@ is what goes beyond that.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from batchgen.answers import Answer, StructuredAnswers
-from batchgen.answers.votes import Label
 from batchgen.engine.protocol import Outlet
 from batchgen.engine.work import RowInProgress
 from batchgen.files.arrow import arrow_file
@@ -22,6 +21,9 @@ from batchgen.job.reuse import Reuse, as_completion
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import Refreshed
 from batchgen.values import Completion, Result, Status, Usage
+
+if TYPE_CHECKING:
+    from batchgen.answers.structured import StructuredAnswers
 
 _COLUMNS = ["request_key", "reused", "status", "completion", "tool_calls"]
 _BATCH_ROWS = 2_000
@@ -73,7 +75,12 @@ def compare_answers(reuse: Reuse, directory: RunDirectory, answers: StructuredAn
 
 def _meaning(answers: StructuredAnswers | None, completion: Completion) -> object:
     """Return what is compared of an answer: its label or fields, else its text."""
-    read = None if answers is None else answers.read(completion)
+    if answers is None:
+        return completion.text, completion.tool_calls
+    from batchgen.answers.kinds import Answer
+    from batchgen.answers.votes import Label
+
+    read = answers.read(completion)
     if isinstance(read, Answer):
         return read.value.label if isinstance(read.value, Label) else read.value
     return completion.text, completion.tool_calls

@@ -16,6 +16,7 @@ from batchgen.engine.admission import RowAdmission
 from batchgen.engine.books import Books, error_text
 from batchgen.engine.control import Control
 from batchgen.engine.deduplication import Sharing, shared_answers
+from batchgen.engine.dialogue import Dialogue, PlainDialogue
 from batchgen.engine.masking import Masker
 from batchgen.engine.protocol import BuildEngine, Engine, EngineParts, Outlet, RowFeed
 from batchgen.engine.refresh import KeepEarlier, compare_answers
@@ -23,7 +24,6 @@ from batchgen.engine.repeat_search import RepeatSearch
 from batchgen.engine.reporter import Reporter
 from batchgen.engine.row_feed import BatchedRows, Feed, InputRows
 from batchgen.engine.row_result import RowResults
-from batchgen.engine.structured_turns import PlainDialogue, StructuredDialogue
 from batchgen.engine.summary import Summary
 from batchgen.errors import FailuresStop, InternalStop, StoppedError, StorageStop
 from batchgen.files.disk_errors import unforeseen_stop
@@ -87,7 +87,11 @@ async def run_job(
         service_tier=parts.service_tier,
         endpoints=parts if parts.sites else None,
     )
-    dialogue = PlainDialogue() if parts.answers is None else StructuredDialogue(parts.answers, results, books.begun)
+    dialogue: Dialogue = PlainDialogue()
+    if parts.answers is not None:
+        from batchgen.engine.structured_turns import StructuredDialogue
+
+        dialogue = StructuredDialogue(parts.answers, results, books.begun)
     prefix = await anyio.to_thread.run_sync(shared_prefix, parts)
     warm_up = prefix is not None and books.progress.pending > 1
     engine = build_engine(

@@ -9,51 +9,17 @@ goes on.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from batchgen.answers import Done, GiveUp, Label, StructuredAnswers, TurnsUsed
 from batchgen.answers.conversation import as_json
+from batchgen.answers.structured import Done, GiveUp, StructuredAnswers, TurnsUsed
+from batchgen.answers.votes import Label
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.work import AnswerTurn, DialogueState, RowInProgress, Sample
 from batchgen.money.ledger import Charges
 from batchgen.values import Completion, Failure, Outcome, Prompt, Result, Turn
-
-
-class Dialogue(Protocol):
-    """Says what follows a completion."""
-
-    def resume(self, row: RowInProgress) -> tuple[Turn, ...]:
-        """Go on where an earlier run left the row, and return the turns it has had; called before each attempt."""
-
-    def replay(self, row: RowInProgress, turns: tuple[Turn, ...]) -> None:
-        """Read turns again: they lead to the same next turn as they did then."""
-
-    def next(self, row: RowInProgress, completion: Completion) -> Outcome | Charges:
-        """Return the row's outcome; or, where another turn has been made ready, the charges to put on record."""
-
-    def finish(self, row: RowInProgress, outcome: Outcome, result: Result) -> Result:
-        """Return the row's result with what the dialogue knows beside the outcome."""
-
-
-class PlainDialogue:
-    """The first completion ends its row."""
-
-    def resume(self, row: RowInProgress) -> tuple[Turn, ...]:
-        """Nothing is ever left from earlier."""
-        return ()
-
-    def replay(self, row: RowInProgress, turns: tuple[Turn, ...]) -> None:
-        """There are no turns."""
-
-    def next(self, row: RowInProgress, completion: Completion) -> Outcome | Charges:
-        """Return the completion."""
-        return completion
-
-    def finish(self, row: RowInProgress, outcome: Outcome, result: Result) -> Result:
-        """Return the result as it is."""
-        return result
 
 
 class StructuredDialogue:
@@ -102,7 +68,7 @@ class StructuredDialogue:
         state = row.dialogue
         if state is None:
             state = row.dialogue = DialogueState(row.prompt)
-        step = self._answers.next(row.prompt, completion, state.used)
+        step = self._answers.next(row.prompt, completion, state.used or TurnsUsed())
         label = step.answer.value if isinstance(step, Done) and isinstance(step.answer.value, Label) else None
         vote = len(state.samples) + 1 if self._answers.settings.votes > 1 else None
         problem = None if isinstance(step, Done) else step.failure.message if isinstance(step, GiveUp) else step.problem
@@ -131,7 +97,7 @@ class StructuredDialogue:
         samples.append(sample)
         if len(samples) < self._answers.settings.votes:
             self._go_on(row, state.first)
-            state.used = TurnsUsed()
+            state.used = None
             return None
         winner = self._answers.vote([one.label for one in samples])
         if winner is None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from msgspec import Struct
 
-from batchgen.answers import Label, TurnsUsed
 from batchgen.money.ledger import Charges
 from batchgen.pace.retry import AttemptCounts
-from batchgen.values import (
-    Completion,
-    Cost,
-    Failure,
-    Prompt,
-    Request,
-    Usage,
-)
+from batchgen.values import Completion, Cost, Failure, Prompt, Request, Usage
+
+if TYPE_CHECKING:
+    from batchgen.answers.structured import TurnsUsed
+    from batchgen.answers.votes import Label
 
 
 class Sample(Struct, frozen=True):
@@ -39,7 +37,7 @@ class DialogueState(Struct):
     """How far a row with a structured answer is. `first` is its prompt; `given_up` an answer that never fitted."""
 
     first: Prompt
-    used: TurnsUsed = TurnsUsed()
+    used: TurnsUsed | None = None
     samples: list[Sample] = []
     label: Label | None = None
     given_up: Completion | None = None

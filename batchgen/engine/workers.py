@@ -16,10 +16,10 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from batchgen.engine.attempt import Attempts
+from batchgen.engine.dialogue import Dialogue, PlainDialogue
 from batchgen.engine.protocol import Outlet, RowFeed
 from batchgen.engine.provider_health import REMEDIES
 from batchgen.engine.row_result import RowResults
-from batchgen.engine.structured_turns import Dialogue, PlainDialogue
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import ProviderStop, StoppedError, StorageStop
 from batchgen.money.ledger import Charges

@@ -89,9 +89,10 @@ class Run:
     def report(self, html: str | Path | None = None) -> None:
         """Print what happened and what it cost, or write it as one page to the file `html`."""
         from batchgen.files.replace import named_file
-        from batchgen.report import read_report, report_text
         from batchgen.report.html import page
         from batchgen.report.page import page_documents
+        from batchgen.report.read import read_report
+        from batchgen.report.sections import report_text
 
         report = read_report(self.output)
         if html is None:

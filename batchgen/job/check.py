@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
-from batchgen.answers import RepeatCount, StructuredAnswers
 from batchgen.errors import OutputError
 from batchgen.job.endpoint import Endpoint, keyless_endpoint
 from batchgen.job.key_settings import key_settings
@@ -23,6 +22,7 @@ from batchgen.job.settings import Job
 from batchgen.job.spooled_input import input_for_reading
 from batchgen.job.stored import scanned
 from batchgen.money.worst_case import Unbounded, WorstCase
+from batchgen.prompts.duplicates import RepeatCount
 from batchgen.providers.auth import public_url
 from batchgen.providers.lane import LIVE
 from batchgen.providers.request_parts import with_user_headers
@@ -35,6 +35,9 @@ from batchgen.text.figures import money
 from batchgen.text.storable import json_bytes
 from batchgen.transport import preflight
 from batchgen.values import Prompt, Request
+
+if TYPE_CHECKING:
+    from batchgen.answers.structured import StructuredAnswers
 
 DATA_SHOWN = 60
 """Letters of a file's data that are shown."""

@@ -14,3 +14,8 @@ class EngineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: Literal["local", "ray"] = "local"
     workers: Annotated[int, Meta(ge=1, le=1_000)] | None = None
     address: str | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes send the requests."""
+        return self.kind != "local" or (self.workers or 1) > 1

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from batchgen.answers import StructuredAnswers, example_turns
 from batchgen.errors import InputError
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.source import Source
 from batchgen.text.columns import missing_column
 from batchgen.values import Message
+
+if TYPE_CHECKING:
+    from batchgen.answers.structured import StructuredAnswers
 
 MOST_EXAMPLES = 100
 """The most examples: each is sent, and paid for, with every row."""
@@ -46,5 +48,7 @@ def load_examples(
         if not isinstance(value, str) or not value.strip():
             raise ValueError(f'column "{answer_column}" holds no text')
         return value
+
+    from batchgen.answers.conversation import example_turns
 
     return example_turns(examples, template.render, wanted)

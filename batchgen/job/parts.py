@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from msgspec import structs, to_builtins
 
-from batchgen.answers import StructuredAnswers, dedupe_default
 from batchgen.errors import InputError, JobError
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.requests import RequestParts, request_parts
 from batchgen.job.settings import Job, answer_parts
+from batchgen.prompts.duplicates import dedupe_default
 from batchgen.source import Reading, Source
 from batchgen.storage.result_schema import ENDPOINT_COLUMN, OWN_COLUMNS, Layout, Parsed
 from batchgen.stores.address import shown
 from batchgen.values import Result, Usage
+
+if TYPE_CHECKING:
+    from batchgen.answers.structured import StructuredAnswers
 
 _PLACES = Decimal("1e-12")
 _REQUEST_FILE = {"custom_id", "method", "url", "body"}

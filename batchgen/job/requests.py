@@ -13,11 +13,10 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, structs, to_builtins
 
-from batchgen.answers import StructuredAnswers, Target, instructed
 from batchgen.attachments.load import Attachments
 from batchgen.errors import JobError
 from batchgen.job.endpoint import Endpoint, secrets_of
@@ -42,6 +41,9 @@ from batchgen.text.figures import money
 from batchgen.tokens.parameters import effective_parameters
 from batchgen.transport.route import check_url
 from batchgen.values import Message
+
+if TYPE_CHECKING:
+    from batchgen.answers.structured import StructuredAnswers
 
 _BESIDE_THE_REQUEST = 100
 """About how many bytes a line of a batch has beside the request."""
@@ -242,6 +244,9 @@ def _answers(job: Job, model: str) -> StructuredAnswers | None:
     run."""
     if job.response is None:
         return None
+    from batchgen.answers.enforcement import Target
+    from batchgen.answers.structured import StructuredAnswers
+
     base_url = job.model.base_url or default_base_url(job.model.provider)
     target = Target(
         provider=job.model.provider, base_url=base_url, model=model or None, parameters=job.model.parameters
@@ -270,6 +275,8 @@ def _shape_prompts(job: Job, template: PromptTemplate, answers: StructuredAnswer
     if answers is not None:
         template.finish_with(partial(answers.prepare, examples=examples))
     elif examples:
+        from batchgen.answers.conversation import instructed
+
         template.finish_with(partial(instructed, instruction=None, examples=examples))
     return examples
 

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from batchgen.answers import Answer
 from batchgen.errors import JobError
 from batchgen.files.arrow import arrow_file
 from batchgen.job.parts import JobParts
@@ -123,7 +122,11 @@ class Reuse:
         if answer.finish_reason == "length" and not self._same_server[answer.source]:
             return False
         answers = self._parts.answers
-        return answers is None or isinstance(answers.read(as_completion(answer)), Answer)
+        if answers is None:
+            return True
+        from batchgen.answers.kinds import Answer
+
+        return isinstance(answers.read(as_completion(answer)), Answer)
 
     def _cost(self, model: str, answer: EarlierAnswer) -> Decimal | None:
         price = self._parts.price_of(model)

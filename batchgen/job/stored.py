@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchgen.answers import AnswerSchema, ResponseSettings, StructuredAnswers, Target, instructed
+from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import OutputError, UsageError
 from batchgen.files.disk_errors import MEND
 from batchgen.files.replace import replace_file
@@ -59,6 +59,8 @@ class StoredJob(Struct, frozen=True, kw_only=True):
             self.prompt, columns, self.model.column if isinstance(self.model, ColumnReference) else None
         )
         if self.instruction is not None or self.examples:
+            from batchgen.answers.conversation import instructed
+
             template.finish_with(partial(instructed, instruction=self.instruction, examples=self.examples))
         return template
 
@@ -66,6 +68,10 @@ class StoredJob(Struct, frozen=True, kw_only=True):
         """Return how answers become their fields; None where the job has no `[response]`."""
         if self.response is None:
             return None
+        from batchgen.answers.enforcement import Target
+        from batchgen.answers.schema import AnswerSchema
+        from batchgen.answers.structured import StructuredAnswers
+
         target = Target(
             provider=self.provider,
             base_url="",

@@ -5,27 +5,19 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msgspec import structs
 
 from batchgen.errors import JobError
-from batchgen.providers.anthropic_messages import AnthropicMessages
-from batchgen.providers.batch_api import BatchApi
-from batchgen.providers.dashscope_native import DashScopeInChatForm, DashScopeNative
-from batchgen.providers.file_batches import FileBatches
 from batchgen.providers.lane import Lane
-from batchgen.providers.message_batches import MessageBatches
-from batchgen.providers.openai_chat import OpenAIChat
 from batchgen.providers.protocol import ModelSettings, Provider, Remark
 from batchgen.providers.vendor import Vendor, WireName
 from batchgen.providers.vendors import VENDORS, lane_of, vendor_of
 
-WIRE_FORMATS: dict[WireName, Callable[[ModelSettings, Vendor, Callable[[], float]], Provider]] = {
-    "dashscope": DashScopeNative,
-    "openai": OpenAIChat,
-    "anthropic": AnthropicMessages,
-}
+if TYPE_CHECKING:
+    from batchgen.providers.batch_api import BatchApi
 
 
 def wire_of(provider: str) -> WireName:
@@ -60,11 +52,25 @@ def open_provider(
     except ValueError as error:
         raise JobError(f"model.base_url: {settings.base_url!r} is not a URL: {error}") from None
     vendor = vendor_of(provider, settings.base_url)
-    if lane is None:
-        return WIRE_FORMATS[wire](settings, vendor, clock)
-    given = lane.chat(settings.parameters) if wire == "dashscope" else settings.parameters
-    in_lane = structs.replace(settings, parameters=lane.parameters(given))
-    return (DashScopeInChatForm if wire == "dashscope" else WIRE_FORMATS[wire])(in_lane, vendor, clock)
+    if lane is not None:
+        given = lane.chat(settings.parameters) if wire == "dashscope" else settings.parameters
+        settings = structs.replace(settings, parameters=lane.parameters(given))
+    return _format(wire, in_lane=lane is not None)(settings, vendor, clock)
+
+
+def _format(wire: WireName, *, in_lane: bool) -> Callable[[ModelSettings, Vendor, Callable[[], float]], Provider]:
+    """Return a wire format. A run needs one, and the others are not imported."""
+    if wire == "anthropic":
+        from batchgen.providers.anthropic_messages import AnthropicMessages
+
+        return AnthropicMessages
+    if wire == "openai":
+        from batchgen.providers.openai_chat import OpenAIChat
+
+        return OpenAIChat
+    from batchgen.providers.dashscope_native import DashScopeInChatForm, DashScopeNative
+
+    return DashScopeInChatForm if in_lane else DashScopeNative
 
 
 def open_batches(
@@ -77,7 +83,11 @@ def open_batches(
     vendor = vendor_of(provider, settings.base_url)
     assert lane.batch is not None
     if wire_of(provider) == "anthropic":
+        from batchgen.providers.message_batches import MessageBatches
+
         return MessageBatches(settings, vendor, lane.batch, wire_format)
+    from batchgen.providers.file_batches import FileBatches
+
     return FileBatches(settings, vendor, lane.batch, wire_format, trial=trial)
 
 

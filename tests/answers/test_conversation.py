@@ -2,8 +2,11 @@
 
 import pytest
 
-from batchgen.answers import AnswerSchema, ResponseSettings, StructuredAnswers, Target
 from batchgen.answers.conversation import example_turns, instructed
+from batchgen.answers.enforcement import Target
+from batchgen.answers.schema import AnswerSchema
+from batchgen.answers.settings import ResponseSettings
+from batchgen.answers.structured import StructuredAnswers
 from batchgen.errors import InputError
 from batchgen.values import Failure, FailureKind, Prompt, Verdict
 

@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from batchgen.answers import Answer, ResponseSettings, StructuredAnswers, Target
+from batchgen.answers.enforcement import Target
+from batchgen.answers.kinds import Answer
 from batchgen.answers.schema import AnswerSchema, load_schema
+from batchgen.answers.settings import ResponseSettings
+from batchgen.answers.structured import StructuredAnswers
 from batchgen.errors import JobError
 from batchgen.values import Completion, Result, Status, Usage
 

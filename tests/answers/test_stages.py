@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from batchgen.answers import AnswerSchema, Done, ResponseSettings, StructuredAnswers, Target
+from batchgen.answers.enforcement import Target
+from batchgen.answers.schema import AnswerSchema
+from batchgen.answers.settings import ResponseSettings
+from batchgen.answers.structured import Done, StructuredAnswers
 from batchgen.simulator import BLEMISHES
 from batchgen.simulator.answers import compose
 from batchgen.simulator.faults import drawn

@@ -6,19 +6,12 @@ import pyarrow as pa
 import pytest
 from msgspec import ValidationError, convert
 
-from batchgen.answers import (
-    AnswerSchema,
-    Done,
-    GiveUp,
-    Label,
-    Longer,
-    Repair,
-    ResponseSettings,
-    Stage,
-    StructuredAnswers,
-    Target,
-    TurnsUsed,
-)
+from batchgen.answers.enforcement import Target
+from batchgen.answers.reading import Stage
+from batchgen.answers.schema import AnswerSchema
+from batchgen.answers.settings import ResponseSettings
+from batchgen.answers.structured import Done, GiveUp, Longer, Repair, StructuredAnswers, TurnsUsed
+from batchgen.answers.votes import Label
 from batchgen.errors import JobError
 from batchgen.providers import ModelSettings, open_provider
 from batchgen.values import Completion, FailureKind, Prompt, Result, Status, Usage

@@ -5,12 +5,13 @@ from functools import partial
 from types import SimpleNamespace
 
 from batchgen.engine.attempt import Attempts
+from batchgen.engine.dialogue import PlainDialogue
 from batchgen.engine.endpoints import Site
 from batchgen.engine.masking import Masker
 from batchgen.engine.model_requests import ModelRequests
 from batchgen.engine.provider_health import ProviderHealth
 from batchgen.engine.row_result import RowResults
-from batchgen.engine.structured_turns import PlainDialogue, StructuredDialogue
+from batchgen.engine.structured_turns import StructuredDialogue
 from batchgen.engine.work import RowInProgress
 from batchgen.engine.workers import Workers
 from batchgen.job.settings import LimitSettings

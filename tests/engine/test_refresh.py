@@ -6,7 +6,9 @@ from typing import ClassVar
 import msgspec
 import pytest
 
-from batchgen.answers import ResponseSettings, StructuredAnswers, Target
+from batchgen.answers.enforcement import Target
+from batchgen.answers.settings import ResponseSettings
+from batchgen.answers.structured import StructuredAnswers
 from batchgen.engine.refresh import KeepEarlier, compare_answers
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.reuse import Reuse

@@ -5,7 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from batchgen.answers import AnswerSchema, ResponseSettings, StructuredAnswers, Target
+from batchgen.answers.enforcement import Target
+from batchgen.answers.schema import AnswerSchema
+from batchgen.answers.settings import ResponseSettings
+from batchgen.answers.structured import StructuredAnswers
 from batchgen.money.ledger import charges_on, with_charges
 from batchgen.storage.journal_rows import read_spent, row_crc, spent_body
 from batchgen.values import Completion, Failure, FailureKind, Response, Status

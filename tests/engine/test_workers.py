@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import anyio
 import pytest
 
+from batchgen.engine.dialogue import PlainDialogue
 from batchgen.engine.masking import Masker
 from batchgen.engine.provider_health import ProviderHealth
 from batchgen.engine.request_memory import RequestMemory
 from batchgen.engine.row_result import RowResults
-from batchgen.engine.structured_turns import PlainDialogue
 from batchgen.engine.work import RowInProgress
 from batchgen.engine.workers import FIRST_WORKERS, Workers
 from batchgen.errors import StorageStop

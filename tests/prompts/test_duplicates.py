@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from batchgen.answers import RepeatCount, dedupe_default
 from batchgen.files import hashes
+from batchgen.prompts.duplicates import RepeatCount, dedupe_default
 
 
 def keys(first, last):

@@ -4,9 +4,9 @@ import pytest
 
 from batchgen.evaluation.labels import Cell
 from batchgen.evaluation.sections import confusion_matrix
-from batchgen.report import read_report
 from batchgen.report.estimate import estimate_page
 from batchgen.report.html import page
+from batchgen.report.read import read_report
 from batchgen.report.sections import run_document, runs_document
 from batchgen.text.sections import Document, Section
 from tests.report.estimates import estimate

@@ -7,8 +7,8 @@ from importlib import resources
 
 import pytest
 
-from batchgen.report import read_report
 from batchgen.report.html import page as page_of
+from batchgen.report.read import read_report
 from batchgen.report.sections import run_document
 from tests.report.estimates import estimate
 from tests.report.runs import failed_row, hand_made, real_run, row

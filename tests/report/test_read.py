@@ -10,10 +10,10 @@ import pytest
 
 from batchgen.errors import OutputError
 from batchgen.report import accumulate as fold_module
-from batchgen.report import breakdown_text, read_cost_summary, read_report, report_text
 from batchgen.report.estimate import compared
 from batchgen.report.html import page
-from batchgen.report.sections import run_document
+from batchgen.report.read import read_cost_summary, read_report
+from batchgen.report.sections import breakdown_text, report_text, run_document
 from tests.report.estimates import estimate
 from tests.report.runs import failed_row, hand_made, real_run, row
 

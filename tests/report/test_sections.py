@@ -8,8 +8,8 @@ import pytest
 
 from batchgen.evaluation.labels import Cell
 from batchgen.evaluation.sections import confusion_matrix
-from batchgen.report import read_report
 from batchgen.report.html import page
+from batchgen.report.read import read_report
 from batchgen.report.sections import run_document, runs_document
 from batchgen.storage.batch_table import BatchShown
 from batchgen.text.sections import Chart, Facts, Note, Passages, Table, sections_text

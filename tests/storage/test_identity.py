@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from batchgen.errors import OutputError
-from batchgen.report import read_report
+from batchgen.report.read import read_report
 from batchgen.results.committed import read_results
 from batchgen.results.rows import ResultRows
 from batchgen.storage.identity import stored_identity
