@@ -64,10 +64,12 @@ _USUAL_PATHS = (
 
 
 class _Beginning(NamedTuple):
-    """The messages that a prompt has before its last one, and the hash of its body up to there."""
+    """The messages that a prompt has before its last one; the hash of its body up to there, and up to the last one's
+    text."""
 
     messages: Sequence[Message]
     hashed: hashlib.blake2b
+    to_text: hashlib.blake2b
 
 
 class RequestKeys:
@@ -110,12 +112,13 @@ class RequestKeys:
         before, messages, after = self._body(Prompt()).partition(b'"messages":[]')
         self._plain.update(before + messages[:-1])
         self._after = messages[-1:] + after
+        self._after_text = b',"role":"user"}' + self._after
         probe = Prompt(messages=[{"role": "user", "content": "?"}])
         whole = before + messages[:-1] + self._encode(probe.messages[0]) + self._after
         self._limit, unusual = self._limit_of(None)
         self._has_plain = self._body(probe) == whole and not unusual
         self._beginning = _Beginning(
-            [], self._plain
+            [], self._plain, _opened(self._plain)
         )  # of the last prompt: most have the same but for their last message
 
     def _body(self, prompt: Prompt) -> bytes:
@@ -129,11 +132,12 @@ class RequestKeys:
             beginning = known if known.messages == before else self._begin(before)
             if beginning is not None:
                 if text is None:
-                    end = self._encode(prompt.messages[-1]) + self._after
+                    key = beginning.hashed.copy()
+                    _feed(key, self._encode(prompt.messages[-1]) + self._after)
                 else:
-                    end = b'{"content":%b,"role":"user"}%b' % (text, self._after)
-                key = beginning.hashed.copy()
-                _feed(key, end)
+                    key = beginning.to_text.copy()
+                    _feed(key, text)
+                    key.update(self._after_text)
                 return key.digest() + self._limit
         key = self._base.copy()
         _feed(key, self._body(prompt))
@@ -150,7 +154,7 @@ class RequestKeys:
         hashed = self._plain.copy()
         if messages:
             _feed(hashed, self._encode(messages)[1:-1] + b",")
-        self._beginning = _Beginning(messages, hashed)
+        self._beginning = _Beginning(messages, hashed, _opened(hashed))
         return self._beginning
 
     @cached_property
@@ -191,13 +195,19 @@ def limit_in(key: bytes) -> int | None:
 def _feed(key: hashlib.blake2b, body: bytes) -> None:
     """Hash a body in pieces of less than 2,048 bytes: with more at once hashlib hands the interpreter to the other
     threads of the run, and the event loop waits until it gets it back."""
-    if len(body) > _LONG_BODY:
+    size = len(body)
+    if size <= _PIECE or size > _LONG_BODY:
         key.update(body)
         return
-    key.update(body[:_PIECE])
-    if len(body) > _PIECE:
-        for start in range(_PIECE, len(body), _PIECE):
-            key.update(body[start : start + _PIECE])
+    for start in range(0, size, _PIECE):
+        key.update(body[start : start + _PIECE])
+
+
+def _opened(hashed: hashlib.blake2b) -> hashlib.blake2b:
+    """Return a hash that ends where the text of the next message begins."""
+    opened = hashed.copy()
+    opened.update(b'{"content":')
+    return opened
 
 
 def _own_path(url: str) -> str:
