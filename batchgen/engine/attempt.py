@@ -59,6 +59,7 @@ class Attempts:
         self._limiter = limiter
         self._clock = limiter.clock
         self._reservations = reservations
+        self._budget = reservations.budget
         self.health = health
         self._results = results
         self._shown = results.masker.message
@@ -84,12 +85,12 @@ class Attempts:
                 if isinstance(loaded, Failure):
                     return loaded
                 row.prompt = loaded
-            row.live = self._asks_live(site)
+            row.live = requests.live is not None and self._asks_live(site)
             request = row.request = requests.build(row.prompt, row.text, live=row.live)
             row.text = None
             self.memory.weigh(row, len(request.body))
         held, ticket = None, None
-        if not self._reservations.capped:
+        if self._budget.cap is None:
             ticket = self._limiter.try_acquire(rough_tokens(len(request.body)), retry=retry)
         waited = ticket is None
         if ticket is None:
@@ -105,7 +106,7 @@ class Attempts:
                 row.endpoint = ticket.endpoint
                 site = self._sites[row.endpoint]
                 requests = site.requests
-                row.live = self._asks_live(site)
+                row.live = requests.live is not None and self._asks_live(site)
                 request = row.request = requests.build(row.prompt, live=row.live)
             if waited and not request.streamed and requests.streams(row.prompt):  # learnt meanwhile
                 request = row.request = requests.build(row.prompt, live=row.live)
@@ -187,9 +188,9 @@ class Attempts:
         A budget may be set while one waits for its permit: what fits at once goes, else it gives the permit back.
         """
         tokens = rough_tokens(len(request.body))
-        while not self._reservations.capped:
+        while self._budget.cap is None:
             ticket = await self._limiter.acquire(tokens, retry=retry)
-            if not self._reservations.capped:
+            if self._budget.cap is None:
                 self._reservations.pass_unheld()
                 return None, ticket
             held = self._reservations.try_hold(request, prompt)
@@ -234,7 +235,7 @@ class Attempts:
 
     def _asks_live(self, site: Site) -> bool:
         """Whether an endpoint's lane was full a moment ago, and the job wants its rows asked live meanwhile."""
-        return site.requests.live is not None and self._clock() < site.lane_full_until_s
+        return self._clock() < site.lane_full_until_s
 
     def _is_lane_full(self, row: RowInProgress, site: Site, outcome: Outcome) -> bool:
         """Whether the lane refused the row for want of room, and the job wants it asked live: so are all rows of that

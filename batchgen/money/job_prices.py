@@ -49,7 +49,9 @@ class JobPrices:
 
     def __call__(self, name: str) -> ModelPrice | None:
         """Return the price of the model of this name."""
-        if name not in self._found:
+        try:
+            return self._found[name]
+        except KeyError:
             if len(self._found) >= _NAMES_KEPT:  # replies may name any model
                 return None
             price = self._table.find(name, self.region)

@@ -136,7 +136,7 @@ class ModelPrice(Struct, frozen=True):
         input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
         if input_tokens is None or output_tokens is None:
             return None
-        price = self.tier(input_tokens)
+        price = self.tiers[0] if len(self.tiers) == 1 else self.tier(input_tokens)
         if thinking is None:
             thinking = bool(usage.reasoning_tokens)
         if usage.cached_tokens or usage.cache_write_tokens:

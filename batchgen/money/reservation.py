@@ -54,11 +54,6 @@ class Reservations:
         self._without_permit: dict[anyio.CancelScope, None] = {}
         self._unheld = 0  # in flight without a reservation
 
-    @property
-    def capped(self) -> bool:
-        """Whether requests need a reservation."""
-        return self.budget.cap is not None
-
     def pass_unheld(self) -> None:
         """Count a request that is sent without a reservation, as there is no cap."""
         self._unheld += 1

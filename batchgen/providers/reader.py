@@ -26,7 +26,7 @@ from batchgen.providers.sse import Frame
 from batchgen.providers.thinking import may_have_thinking, split_thinking
 from batchgen.providers.tool_calls import json_text
 from batchgen.providers.usage import read_cost, read_usage
-from batchgen.providers.wire import UnreadableError, printable, rate_limits, retry_after_s, word_or_none
+from batchgen.providers.wire import ANY_LIMITS, UnreadableError, printable, rate_limits, retry_after_s, word_or_none
 from batchgen.values import Completion, Failure, FailureKind, Request, Response, Throttle, Usage, Verdict
 
 PARTIAL = "x-dashscope-partialresponse"
@@ -103,7 +103,7 @@ def _read_usual(exchange: Exchange, decode: DecodeUsual) -> Completion | None:
         exchange.request.model or None if reply.model is None else _model(exchange, reply),
         _request_id(exchange, reply),
         200,
-        rate_limits(headers, exchange.now),
+        None if ANY_LIMITS.isdisjoint(headers) else rate_limits(headers, exchange.now),
     )
 
 

@@ -44,7 +44,7 @@ _HINT_PART = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smhd])")
 _LIMITS = frozenset(
     f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
 )
-_ANY_LIMITS = _LIMITS | {
+ANY_LIMITS = _LIMITS | {
     f"anthropic-ratelimit-{unit}-{what}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
 }
 
@@ -134,7 +134,7 @@ def rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
     Resets come as durations (`20ms`, `1s`, `6m0s`: OpenAI), as bare seconds, or as Unix or ISO times (others); times
     are measured against `now` (Unix seconds). https://developers.openai.com/api/docs/guides/rate-limits
     """
-    if _ANY_LIMITS.isdisjoint(headers):
+    if ANY_LIMITS.isdisjoint(headers):
         return None
     name = "anthropic-ratelimit-{1}-{0}" if _LIMITS.isdisjoint(headers) else "x-ratelimit-{}-{}"
     limits = RateLimits(

@@ -150,7 +150,8 @@ class FastTransport:
         it."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.idle_since_s >= now_s - IDLE_S and connection.usable:
+            transport = connection.socket_transport
+            if connection.idle_since_s >= now_s - IDLE_S and transport is not None and not transport.is_closing():
                 return connection
             self._close(connection)
         return None

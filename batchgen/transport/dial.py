@@ -141,9 +141,12 @@ class Dialler:
             return Broken(failures.PROXY_LOGIN)
         if not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
             return Broken(failures.PROXY, f"HTTP {reply.status}")
+        transport = connection.socket_transport
+        if transport is None:
+            return Broken(failures.PROXY, "the tunnel was closed")
         assert self._tls is not None
         encrypted = await asyncio.get_running_loop().start_tls(
-            connection.socket_transport, connection, self._tls, server_hostname=self._host
+            transport, connection, self._tls, server_hostname=self._host
         )
         if encrypted is None:
             return Broken(failures.PROXY, "the tunnel was closed")

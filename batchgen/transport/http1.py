@@ -63,7 +63,8 @@ class Connection(asyncio.Protocol):
         self._tunnel = tunnel
         self._loop = asyncio.get_running_loop()
         self._parser = HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
+        self.socket_transport: asyncio.Transport | None = None
+        """The transport object of the event loop, while the connection is open."""
         self._waiter: asyncio.Future[Response | Broken] | None = None
         self._request: bytes | None = None  # until it is written
         self._timer: asyncio.TimerHandle | None = None
@@ -83,17 +84,6 @@ class Connection(asyncio.Protocol):
         self.idle_since_s = 0.0
 
     # For the transport
-
-    @property
-    def usable(self) -> bool:
-        """Whether another request may be asked."""
-        return self._transport is not None and not self._transport.is_closing()
-
-    @property
-    def socket_transport(self) -> asyncio.Transport:
-        """The transport object of the event loop."""
-        assert self._transport is not None
-        return self._transport
 
     def ask(
         self, request: bytes, now_s: float, total_s: float, silence_s: float = math.inf
@@ -118,8 +108,8 @@ class Connection(asyncio.Protocol):
         """Close the connection at once, and give the reason as the outcome of the request in flight."""
         self._settle(why)
         self._gone(self)
-        if self._transport is not None:
-            self._transport.abort()
+        if self.socket_transport is not None:
+            self.socket_transport.abort()
 
     def give_up(self, waiter: asyncio.Future[Response | Broken]) -> None:
         """Close the connection if this request is still in flight; after its reply it may carry another one."""
@@ -128,14 +118,14 @@ class Connection(asyncio.Protocol):
 
     def switch_to(self, transport: asyncio.Transport) -> None:
         """Continue over an encrypted transport, once the proxy has opened its tunnel."""
-        self._transport = transport
+        self.socket_transport = transport
         self._parser = HttpResponseParser(self)
         self._tunnel = False
 
     # For the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self.socket_transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None or self._request is not None:  # bytes without a request: an unasked reply, or no HTTP
@@ -164,7 +154,7 @@ class Connection(asyncio.Protocol):
             self.end(Broken(failures.BAD_HTTP, f"a head or trailer of over {HEAD_CAP} bytes"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
+        self.socket_transport = None
         self._gone(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -234,6 +224,7 @@ class Connection(asyncio.Protocol):
                         return
                     if not self._share.grow(max(0, self._body_bytes - self._share.size)):
                         self._paused = True
+                        assert self.socket_transport is not None
                         self.socket_transport.pause_reading()
         except UnpackError as error:
             self._trouble = Broken(failures.CUT if error.cut else failures.BAD_ENCODING, str(error))
@@ -248,7 +239,7 @@ class Connection(asyncio.Protocol):
     def write(self) -> None:
         """Write the request, unless the connection was closed since: a cancelled request is never sent."""
         request, self._request = self._request, None
-        transport = self._transport
+        transport = self.socket_transport
         if request is not None and transport is not None and not transport.is_closing():
             transport.write(request)
 
@@ -274,7 +265,7 @@ class Connection(asyncio.Protocol):
         whole = body[0] if len(body) == 1 else b"".join(body)
         reply = Response(self._status, self._headers, whole)
         self._body = []
-        transport = self._transport
+        transport = self.socket_transport
         if transport is not None and not self._tunnel:
             if self._keeps and not self._surplus and not transport.get_write_buffer_size():
                 self.reused = True
@@ -289,8 +280,9 @@ class Connection(asyncio.Protocol):
         """Resume reading: there is memory again."""
         self._paused = False
         self._heard_s = self._loop.time()
-        if self.usable:
-            self.socket_transport.resume_reading()
+        transport = self.socket_transport
+        if transport is not None and not transport.is_closing():
+            transport.resume_reading()
 
     def _settle(self, outcome: Response | Broken) -> None:
         if self._share.size:

@@ -157,7 +157,7 @@ class Staging:
         """Reserve the most that a row can cost; None where the budget has no room for it now."""
         worst = site.reservations.worst_case(request, prompt)
         if isinstance(worst, Unbounded):
-            if site.reservations.capped:
+            if site.reservations.budget.cap is not None:
                 raise BudgetStop(worst.reason)
             return Decimal(0)
         if self._budget.reserve(worst):
