@@ -9,8 +9,8 @@ from tests.benchmarks.server import serving
 from tests.benchmarks.whole_run import JOB, SYSTEM, write_input
 
 ROWS = 1_000
-MOST_CALLS = 98
-"""Calls of functions of batchgen, coroutines aside, for a row on the event loop; 85 to 91 when this bound was set. Who
+MOST_CALLS = 90
+"""Calls of functions of batchgen, coroutines aside, for a row on the event loop; 77 to 80 when this bound was set. Who
 needs more for each row takes as many away elsewhere, or needs them only for rows that are out of the ordinary."""
 
 PROFILED = """
