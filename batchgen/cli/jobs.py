@@ -137,14 +137,14 @@ def run_command(
     if as_json:
         click.echo(summary.to_json())
     elif not quiet or summary.state != "complete" or summary.failed:
-        from batchgen.report.read import read_cost_summary
-        from batchgen.report.samples import first_failed
-        from batchgen.report.sections import breakdown_text
-        from batchgen.results.committed import Committed
-
         breakdown: list[str] = []
         failed: list[str] = []
         with suppress(OSError, OutputError):  # the run has ended, also where its files cannot be read
+            from batchgen.report.read import read_cost_summary
+            from batchgen.report.samples import first_failed
+            from batchgen.report.sections import breakdown_text
+            from batchgen.results.committed import Committed
+
             totals = read_cost_summary(Path(summary.path) / COST_SUMMARY_FILE)
             breakdown = breakdown_text(totals.lines) if totals is not None else []
             if summary.failed:
