@@ -41,8 +41,10 @@ from batchgen.answers.shape import (
     pointer,
 )
 from batchgen.errors import JobError
+from batchgen.files.plain_text import hand_written
 from batchgen.providers.protocol import Remark
 
+_TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
 _IMPLIES = {"properties": "object", "additionalProperties": "object", "required": "object", "items": "array"}
 _LONGEST_MESSAGE = 300  # characters of a validator's message; it quotes the value
 _MOST_PROBLEMS = 5
@@ -88,7 +90,10 @@ class AnswerSchema:
             )
         except ValueError as error:
             path = "".join(f"/{pointer(str(step))}" for step in getattr(error, "instance_path", ()))
-            raise self._refusal(path, f"not a valid JSON Schema: {str(error).partition(chr(10))[0]}") from None
+            said = str(error).partition(chr(10))[0]
+            if path.endswith("/type"):
+                said = f"{said.partition(' is not ')[0]} is no type; there are {', '.join(_TYPES)}"
+            raise self._refusal(path, f"not a valid JSON Schema: {said}") from None
         self.remarks: list[Remark] = []
         shape = self._shape(document, "", ("#",))
         if not isinstance(shape, ObjectShape):
@@ -285,7 +290,7 @@ def load_schema(path: str | Path) -> AnswerSchema:
     text = str(path).lstrip()
     name = "as given" if text.startswith("{") else str(path)
     try:
-        document = msgspec.json.decode(text if text.startswith("{") else Path(path).read_bytes())
+        document = msgspec.json.decode(text if text.startswith("{") else hand_written(Path(path).read_bytes()))
     except OSError as error:
         raise JobError(f"response.schema: {name} cannot be read: {error.strerror}.") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

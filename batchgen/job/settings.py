@@ -28,6 +28,7 @@ from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.job.export import job_table, job_toml
 from batchgen.job.output_settings import OutputSettings
 from batchgen.job.paths import refuse_addresses, resolve_paths
+from batchgen.job.toml_text import toml_tables
 from batchgen.job.type_errors import reworded, struct_of
 from batchgen.money.terms import PriceTerms, price_terms
 from batchgen.pace.retry import RetrySettings
@@ -192,17 +193,13 @@ def load_job(path: str | Path, /, **overrides: Any) -> Job:
     """
     where = str(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        table = toml_tables(Path(path), where)
     except FileNotFoundError:
         raise JobError(f"{where}: there is no such job file.{did_you_mean(where, suffix='.toml')}") from None
     except IsADirectoryError:
         raise JobError(f"{where} is a directory; name the job file in it.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"{where}: the job file cannot be read: {error}.") from error
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise JobError(f"{where}: not valid TOML: {error}.") from error
+    except OSError as error:
+        raise JobError(f"{where}: the job file cannot be read: {error.strerror}.") from error
     resolve_paths(table, Path(path).parent)
     for key, value in overrides.items():
         if value is not None:

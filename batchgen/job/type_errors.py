@@ -31,15 +31,23 @@ def struct_of(hint: Any) -> type[Struct] | None:
     return hint if isinstance(hint, type) and issubclass(hint, Struct) else None
 
 
-def _choices(kind: type[Struct], key: str) -> list[str]:
-    """Return the words that a key may have, none if it takes others too."""
+def _options(kind: type[Struct], key: str) -> tuple[Any, ...]:
+    """Return the types that the values of a key may have."""
     hint: Any = kind
     for name in re.sub(r"\[[^\]]*\]", "", key).split("."):
         inner = typing.get_args(hint)[0] if typing.get_origin(hint) is list else hint
         table = struct_of(inner)
         hint = typing.get_type_hints(table).get(name) if table is not None else None
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    literals = [option for option in options if typing.get_origin(option) is typing.Literal]
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _takes_list(kind: type[Struct], key: str) -> bool:
+    return any(typing.get_origin(option) in (list, tuple) for option in _options(kind, key))
+
+
+def _choices(kind: type[Struct], key: str) -> list[str]:
+    """Return the words that a key may have, none if it takes others too."""
+    literals = [option for option in _options(kind, key) if typing.get_origin(option) is typing.Literal]
     return [word for literal in literals for word in typing.get_args(literal) if isinstance(word, str)]
 
 
@@ -55,7 +63,10 @@ def reworded(message: str, kind: type[Struct]) -> str:
     if wrong and (choices := _choices(kind, key)):
         meant = nearest(wrong[1].strip("'"), choices)
         hint = f" (did you mean {meant!r}?)" if meant is not None else ""
-        return f"{key}: {wrong[1]} is not one of {', '.join(map(repr, choices))}{hint}"
+        list_too = f", or a list ([{wrong[1]}])" if _takes_list(kind, key) else ""
+        return f"{key}: {wrong[1]} is not one of {', '.join(map(repr, choices))}{list_too}{hint}"
+    if text == "Invalid decimal string":
+        return f"{key}: expected a number, for example {key.rpartition('.')[2]} = 5.00"
     text = re.sub(
         r"`([a-z]+(?: \| [a-z]+)*)`",
         lambda found: " or ".join(_PLAIN_TYPES.get(word, word) for word in found[1].split(" | ") if word != "null"),

@@ -14,6 +14,7 @@ from batchgen.files.arrow import arrow_file
 from batchgen.files.disk_errors import REPEAT, unreadable
 from batchgen.results.committed import Committed
 from batchgen.storage.mirror import local_directory
+from batchgen.storage.own_files import is_no_run
 from batchgen.storage.parts import row_numbers
 from batchgen.storage.result_schema import OWN_COLUMNS
 from batchgen.stores.address import is_address
@@ -55,7 +56,9 @@ class ResultRows:
         self.name = ", ".join(str(name) for name in named)
         for run in self.runs:
             if not run.parts:
-                raise OutputError(f"{run.directory}: no row is answered there yet{_reason(run)}; run the job first.")
+                why = is_no_run(run.directory)
+                hint = f"{_reason(run)}; run the job first." if why is None else f". {why}"
+                raise OutputError(f"{run.directory}: no row is answered there yet{hint}")
         self.schema = _common_schema({run.directory: _opened(run.parts[0]).schema_arrow for run in self.runs})
         self.rows = sum(_opened(part).metadata.num_rows for run in self.runs for part in run.parts)
 

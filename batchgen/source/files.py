@@ -51,6 +51,7 @@ def find_files(path: str, reading: Reading = Reading()) -> tuple[File, ...]:  # 
         elif not path:
             raise InputError("input.path is empty: name a file, a directory or a glob.")
         else:
+            os.stat(path)  # before its name is judged
             paths, root = [Path(path)], Path(path).parent
         paths.sort(key=lambda found: natural_key(str(found)))
         paths = _each_once(paths)

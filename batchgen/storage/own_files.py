@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from batchgen.files.modes import LOCK_FILE
+from batchgen.files.nearest import did_you_mean
 
 STATE_FILE = "run.json"
 JOURNAL_FILE = "journal.sqlite"
@@ -54,6 +55,8 @@ WORKING_FILES = (
     BATCH_JOB_FILE,
 )
 """What is of use only until a run is complete, beside the journal and the spill file."""
+
+_BELOW = ("*/", "*/*/")  # where the output of a job stands below the folder of the job
 
 _SURE = frozenset({LOCK_FILE, STATE_FILE})
 """One of these makes a directory ours, whatever people put beside it later (a report, notes)."""
@@ -119,3 +122,14 @@ def own_files(directory: Path) -> Iterator[Path]:
 
 def _is_own(name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in _OWN)
+
+
+def is_no_run(directory: Path) -> str | None:
+    """Return why a directory is none of a run, and which may be meant; None if it is one."""
+    if is_run(directory):
+        return None
+    if not directory.is_dir():
+        return f"{directory} is not an output directory of batchgen: it does not exist.{did_you_mean(directory)}"
+    below = next((found for depth in _BELOW for found in sorted(directory.glob(f"{depth}{STATE_FILE}"))), None)
+    meant = f" Did you mean {below.parent}?" if below is not None else ""
+    return f"{directory} is not an output directory of batchgen: it has no {STATE_FILE}.{meant}"

@@ -24,7 +24,7 @@ from batchgen.money.budget import PossiblyBilled
 from batchgen.storage.batch_table import BatchShown
 from batchgen.storage.identity import RunIdentity, stored_identity
 from batchgen.storage.lock import enter, holder, refuse_foreign
-from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, STATE_FILE
+from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, STATE_FILE, is_no_run
 from batchgen.storage.parts import DamagedPartError, part_identity, part_numbers, part_path, unfinished_parts
 from batchgen.text.storable import json_bytes
 from batchgen.version import __version__
@@ -176,7 +176,7 @@ def read_state(path: Path) -> tuple[RunState, str | None]:
     """Return `run.json` of a directory and who runs it now (`process 123 on host`), else None. Raises `OutputError`."""
     state = read_run_json(Path(path))
     if state is None:
-        raise OutputError(f"{path} is not an output directory of batchgen: it has no {STATE_FILE}.")
+        raise OutputError(is_no_run(Path(path)) or f"{path} has no {STATE_FILE} yet: its run has only begun.")
     return state, holder(Path(path))
 
 

@@ -120,3 +120,10 @@ def test_a_title_in_a_workbook(tmp_path, lines):
 def test_an_older_workbook_or_one_with_a_password(tmp_path):
     with pytest.raises(InputError, match=r"has a password: save it as \.xlsx"):
         rows(written(tmp_path, "a.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600))
+
+
+def test_a_name_is_judged_only_where_there_is_a_file(tmp_path):
+    """A mistyped extension is told as what it is."""
+    written(tmp_path, "rows.csv", "id\n1\n")
+    with pytest.raises(InputError, match=r"rows\.cvs does not exist\. Did you mean .*rows\.csv"):
+        rows(tmp_path / "rows.cvs")
