@@ -32,6 +32,7 @@ _UNIT_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-
 _EPOCH_S = 1e9  # a bare reset number above this is a Unix time, not a duration (it would be 31 years)
 _EPOCH_MS = 1e12
 _LARGEST = 10**15  # of a limit or a wait; beyond it nothing is meant
+_LONGEST_WAIT_S = 366 * 86400.0  # what asks for more is a mistake, such as a time in another unit
 _HINT = re.compile(
     r"(?:try again|retry|wait|reset|replenished|available)(?: again)?(?: in| after| for)?[: ]{1,3}(?:about )?"
     r"(?:(\d{1,2}):(\d\d):(\d\d)|((?:\d{1,9}(?:\.\d{1,12})? ?(?:ms|seconds?|secs?|minutes?|mins?|hours?|days?|"
@@ -98,8 +99,14 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
     """Return the wait the server asks for, from `retry-after-ms`, else `retry-after`.
 
     That is seconds, an HTTP date, or what gateways make of it: `30s`, `500ms`, an ISO date.
-    A date is measured against `now` (Unix seconds); one in the past gives 0. The order is the OpenAI SDK's.
+    A date is measured against `now` (Unix seconds); one in the past gives 0. The order is the OpenAI SDK's. A wait of
+    more than a year is none: it would stop the run.
     """
+    wait_s = _stated_wait_s(headers, now)
+    return wait_s if wait_s is None or wait_s <= _LONGEST_WAIT_S else None
+
+
+def _stated_wait_s(headers: Mapping[str, str], now: float) -> float | None:
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
