@@ -343,17 +343,17 @@ class Pacer:
         if self.breaker.window.count:
             self._close(now_s, GateEvent.USED_UP)
             return None
-        fell = None
+        fell, eats = None, rate.uses_up(now_s, ticket.sent_s, sent - lost, slot)
         if ticket.sent_s > rate.cut_s:
             fell = rate.refused(
                 now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
-                noisy=self._random_refusals.share > 0, overloaded=self._random_refusals.overloaded,
+                overloaded=self._random_refusals.overloaded,
             )  # fmt: skip
             if rate is self._tokens and fell is not None:
                 rate.cut_s += self._log.typical_s  # what is in flight is charged in full only when it is answered
         if self.breaker.refusals.counted(ticket.number, self._sent):
             self._close(now_s, stop_s=2 * unit / rate.pace)
-        if rate.uses_up(now_s, ticket.sent_s, sent - lost, slot):
+        if eats:
             rate.next_s = max(rate.next_s, now_s) + slot / rate.pace
         return fell
 

@@ -11,7 +11,7 @@ from batchgen.pace.rate_limit import BURST, ENOUGH, LIGHT_CUT, SAFETY, RateLimit
 
 def refuse(rate, now_s, admitted, sent):
     """A refusal of a request sent just now."""
-    return rate.refused(now_s, now_s, admitted=admitted, sent=sent, unit=1.0, stop_s=0.0, noisy=False)
+    return rate.refused(now_s, now_s, admitted=admitted, sent=sent, unit=1.0, stop_s=0.0)
 
 
 def found_10_per_s():
