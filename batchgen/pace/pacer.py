@@ -347,7 +347,7 @@ class Pacer:
         if ticket.sent_s > rate.cut_s:
             fell = rate.refused(
                 now_s, ticket.sent_s, admitted=sent - lost, sent=sent, unit=unit, stop_s=stop_s,
-                overloaded=self._random_refusals.overloaded,
+                noisy=self._random_refusals.share > 0, overloaded=self._random_refusals.overloaded,
             )  # fmt: skip
             if rate is self._tokens and fell is not None:
                 rate.cut_s += self._log.typical_s  # what is in flight is charged in full only when it is answered

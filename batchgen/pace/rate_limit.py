@@ -23,8 +23,9 @@ SLACK_S = 0.05
 ENOUGH, FEW = 10, 3
 """Requests between two refusals from which the rate is measured, with an error of about one request, and as many hold a
 pace; the second suffices for each step after the first: ten take minutes at a low pace."""
-FALL = 0.98
-"""A measurement below this share of the one before counts as lower: a constant limit measures the same again."""
+FALL, SAID = 0.98, 0.95
+"""A measurement below this share of the one before counts as lower: a constant limit measures the same again. Below the
+second the limit has changed, or is one on tokens, and what has held says nothing."""
 CLOSE = 1.03
 """What was refused and what has held are the same if they differ by no more ("100 a sliding 10 s")."""
 FIRST_STEP, UNSURE_STEP, TOP_STEP = 0.01, 0.1, 0.25
@@ -182,7 +183,8 @@ class RateLimit:
     @property
     def safe(self) -> bool:
         """Whether the pace is what was measured, or below."""
-        return self._measured is not None and self.pace <= 1.001 * NAMED * self._measured
+        measured = self._measured is not None and self._exact and self.state is not RateState.RETURNING
+        return measured and self.pace <= 1.001 * NAMED * self.found()
 
     def held(self, now_s: float, sent_s: float) -> None:
         """Count an admitted request that this pace had delayed; after enough of them the pace rises.
@@ -203,7 +205,9 @@ class RateLimit:
             self.pace = max(self.pace, min(self.pace * (1.5 if self.pace < 0.7 * known else 1.1), known, self.ceiling))
             self._on(RateEvent.BACK if self.pace >= known else RateEvent.REFUSED, now_s)
             return
-        elif self.state is not RateState.CLIMBING:
+        elif self.state is RateState.CLIMBING:
+            self._least, self._hold_s = 1, 1.0
+        else:
             if self.state in (RateState.HOLDING, RateState.TRYING):
                 self._held = max(self._held, self.pace)
             self.state = TRANSITIONS[self.state, RateEvent.HELD]
@@ -216,12 +220,12 @@ class RateLimit:
 
     def refused(
         self, now_s: float, sent_s: float, *, admitted: float, sent: float, unit: float, stop_s: float = 0.0,
-        overloaded: bool = False,
+        noisy: bool = False, overloaded: bool = False,
     ) -> bool | None:  # fmt: skip
         """Learn from the first refusal since the last cut; return whether the measurement is lower, None if it is none.
 
         `unit` is the mean size of a request, `stop_s` the pause that this refusal causes (a `Retry-After`).
-        `overloaded`: the provider called itself so.
+        `noisy`: some requests are refused at random. `overloaded`: the provider called itself so.
         """
         self.cut_s = now_s
         self._in_bucket, self._slack_s = False, self._least_slack_s
@@ -249,12 +253,12 @@ class RateLimit:
             return None
         if not enough:
             return self._cut(now_s, got / unit, tried / unit, fresh)
-        seen = (got + EATEN * (tried - got)) / span_s
-        exact = tried / span_s >= 0.75 * self.pace
-        if not exact:  # climbed far since the mark: the bucket may have run over meanwhile
+        seen = (got + (0.0 if noisy else EATEN) * (tried - got)) / span_s
+        self._exact = tried / span_s >= 0.75 * self.pace
+        if not self._exact:  # climbed far since the mark: the bucket may have run over meanwhile
             seen = 0.5 * (seen + self.pace)
-        same = self._last is not None and abs(seen / self._last - 1) <= 1 - FALL
-        fell = self._last is not None and exact and seen < FALL * self._last
+        change = 1.0 if self._last is None else seen / self._last
+        same = self._last is not None and abs(change - 1) <= 1 - FALL
         self._same = min(SUREST, self._same + 1) if same else 0
         self._measured = self._last = seen
         if abs(seen / self.named - 1) <= WRONG - 1:  # what was named is in force after all
@@ -264,12 +268,12 @@ class RateLimit:
             if not self.neighbours.present:
                 self._on(RateEvent.ALONE, now_s)
             return self._give_way(now_s, fresh)
-        between = exact and self._is_between(seen)
+        between = self._exact and not noisy and change >= SAID and self._is_between(seen)
         if not between:
             self.pace = min(SAFETY * self.found(), 0.99 * self.pace)
         self._on(RateEvent.BETWEEN if between else RateEvent.MEASURED, now_s)
         self._hold_s = max(self._hold_s * (1 + self._same), DEAR * stop_s)
-        return fell
+        return self._exact and change < FALL
 
     def _are_others(self, now_s: float, admitted: float, tells: bool) -> bool:
         """Look whether the refusal shows that others use the limit; return whether it says something about the pace."""
@@ -297,18 +301,18 @@ class RateLimit:
         """Step down where too few were admitted for a measurement; return what `refused` returns."""
         if self.state is RateState.SHARED:
             return self._give_way(now_s, fresh)
-        event, fell = RateEvent.REFUSED, None
+        fell, held, self._held = None, self._held, 0.0
         if self.state is RateState.TRYING:  # as it has held before
-            self._failed, self.pace = self.pace, self._held
+            self._failed, self.pace, self._held = self.pace, held, held
         elif self._measured is not None and tried - got <= LIGHT * tried:
             # The measurement was too high by its error, or others are at the same limit: their refusals come so.
             self.pace *= 1 - LIGHT_CUT / (1 + got)
-            self._held, fell = 0.0, True
+            fell = True
         else:
             self.pace *= 0.75 if got >= 1 or self.pace > self._unit else 0.5
-            if fresh:
-                self._measured, event = None, RateEvent.LOST
-        self._on(event, now_s)
+            if self._measured is not None and self.pace <= self._measured:
+                self._measured *= 0.9
+        self._on(RateEvent.REFUSED, now_s)
         return fell
 
     def _is_between(self, seen: float) -> bool:
@@ -429,7 +433,7 @@ class RateLimit:
         self.state = TRANSITIONS[self.state, RateEvent.NAMED if named else RateEvent.FORGOTTEN]
         self.pace, self._mark_s, self._measured = self.ceiling, -math.inf, self.named if named else None
         self._last = self._measured
-        self._held, self._failed = 0.0, math.inf
+        self._exact, self._held, self._failed = True, 0.0, math.inf
         self.neighbours.set(False)
 
     def _on(self, event: RateEvent, now_s: float) -> None:
