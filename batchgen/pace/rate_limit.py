@@ -1,18 +1,17 @@
 """One rate limit (requests/s or tokens/s): sends evenly, and finds the limit by its refusals. Pure arithmetic.
 
 A provider's limit is a bucket that fills at a constant rate. A refusal is a measurement: at that moment the bucket is
-empty, so what was admitted between two refusals, divided by the time between them, is the provider's rate. A limit that
-saves nothing up admits more than that, as our pace was below it most of the time. So the pace in the middle between the
-one that has held and the one that was refused is tried, as long as they differ.
+empty, so what was admitted between two refusals, divided by the time between them, is the provider's rate. One that
+saves nothing up admits more: then the middle between the pace that has held and the one that was refused is tried.
 """
 
 from __future__ import annotations
 
 import math
-from enum import Enum
 
 from batchgen.pace.closings import DEAR, PROVOKED, Closings
 from batchgen.pace.neighbours import CUT, Neighbours
+from batchgen.pace.rate_states import RateEvent, RateState, after
 
 SAFETY = 0.985
 """Share of a measured rate that is used: the rest allows for the error of the measurement."""
@@ -21,13 +20,13 @@ NAMED = 0.99
 SLACK_S = 0.05
 """How many seconds of lateness are caught up: timers and event loops lag, and the rate must not fall because of it."""
 ENOUGH, FEW = 10, 3
-"""Requests between two refusals from which the rate is measured, with an error of about one request, and as many hold a
-pace; the second suffices for each step after the first: ten take minutes at a low pace."""
-FALL, SAID = 0.98, 0.95
-"""A measurement below this share of the one before counts as lower: a constant limit measures the same again. Below the
-second the limit has changed, or is one on tokens, and what has held says nothing."""
+"""Requests between two refusals from which the rate is measured, with an error of about one; so many also show that a
+pace holds, and the second for each step after the first: ten take minutes at a low pace."""
+FALL, CHANGED = 0.98, 0.95
+"""A measurement below this share of the one before counts as lower; below the second the limit has changed, or is one
+on tokens, and a pace that has held says nothing."""
 CLOSE = 1.03
-"""What was refused and what has held are the same if they differ by no more ("100 a sliding 10 s")."""
+"""The pace that has held is kept if the one that was refused is no higher than this ("100 a sliding 10 s")."""
 FIRST_STEP, UNSURE_STEP, TOP_STEP = 0.01, 0.1, 0.25
 """Steps of the pace: the first one above what was measured, those while nothing is measured, the greatest."""
 HOLD_S, STEP_S = 8.0, 3.0
@@ -58,57 +57,6 @@ EATEN = 0.5
 """Share of refused requests that counts as admitted: with some vendors they use up quota, with others they do not."""
 
 
-class RateState(Enum):
-    """What the pace is."""
-
-    SEARCHING = "none: no limit was met"
-    NAMED = "what the job or the headers name"
-    CLIMBING = "a limit was met, and its rate is not known"
-    HOLDING = "what was measured, or has held since a refusal"
-    TRYING = "between what has held and what was refused"
-    RISING = "above what has held, by growing steps"
-    RETURNING = "below what was measured: refused too soon to measure again"
-    SHARED = "a share: others use the limit too"
-
-
-class RateEvent(Enum):
-    """What changes it."""
-
-    NAMED = "a limit is named"
-    FORGOTTEN = "no limit is named, and all that was refused was random"
-    REFUSED = "a request was refused, too few were admitted to measure the rate"
-    MEASURED = "a request was refused, and the rate was measured"
-    BETWEEN = "the same, and it lies between what has held and what was refused"
-    HELD = "enough requests were admitted at this pace"
-    BACK = "the pace is the measured one again"
-    OTHERS = "requests at a pace that was measured as safe were refused"
-    ALONE = "the rate measures the same again and again"
-    LOST = "what was measured says nothing any more"
-
-
-S, E = RateState, RateEvent
-TRANSITIONS = {
-    **{(state, E.FORGOTTEN): S.SEARCHING for state in S},
-    **{(state, E.NAMED): S.NAMED for state in S},
-    **{(state, E.LOST): S.CLIMBING for state in S},
-    **{(state, E.OTHERS): S.SHARED for state in S},
-    **{(state, E.MEASURED): S.HOLDING for state in S},
-    **{(state, E.BETWEEN): S.TRYING for state in S},
-    (S.SEARCHING, E.REFUSED): S.CLIMBING,
-    (S.NAMED, E.REFUSED): S.RETURNING,
-    (S.HOLDING, E.REFUSED): S.RETURNING,
-    (S.TRYING, E.REFUSED): S.HOLDING,
-    (S.RISING, E.REFUSED): S.RETURNING,
-    (S.NAMED, E.HELD): S.RISING,
-    (S.RISING, E.HELD): S.RISING,
-    (S.HOLDING, E.HELD): S.RISING,
-    (S.TRYING, E.HELD): S.RISING,
-    (S.RETURNING, E.BACK): S.HOLDING,
-    (S.SHARED, E.ALONE): S.RETURNING,
-}
-"""The state that follows; what is not named changes nothing."""
-
-
 class RateLimit:
     """The pace of one quantity, in units per second; `math.inf` while nothing has ever refused it.
 
@@ -118,22 +66,26 @@ class RateLimit:
     """
 
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
-        self.state = RateState.SEARCHING
         self._slack_s = self._least_slack_s = slack_s
         self._caution, self._top_step = caution, TOP_STEP / caution
         self.next_s = self._first_s = now_s  # when the schedule allows the next request, and the first one
         self.cut_s = -math.inf  # refusals of requests sent before this say nothing new
-        self._mark_s, self._mark_admitted, self._mark_sent = -math.inf, 0.0, 0.0  # the last measurement, the totals then
         self.brake = 1.0  # > 1 while the provider says that hardly anything remains
         self._floor, self._unit = 0.0, 1.0  # the least pace, the mean size of a request
+        # The rate, as named or measured, and as last measured; when that was, and the totals then.
+        self._measured: float | None = None
+        self._last: float | None = None
+        self._mark_s, self._mark_admitted, self._mark_sent = -math.inf, 0.0, 0.0
         self._same = 0  # measurements in a row that gave the same
-        self._held, self._failed = 0.0, math.inf  # the greatest pace that has held, the least that was refused
+        # The pace; after so many requests and seconds it rises by the step; so many came since it rose last.
+        self.state, self.pace = RateState.SEARCHING, math.inf
+        self._least, self._hold_s, self._step, self._clean, self._grown_s = 0.0, 0.0, 0.0, 0, now_s
+        self._held, self._failed = 0.0, math.inf  # the greatest that has held, the least that was refused
+        self._before, self._cut_admitted = math.inf, -math.inf  # the one before the last cut, the total then
         self.closings, self.neighbours = Closings(now_s), Neighbours()
-        self._before, self._cut_admitted = math.inf, -math.inf  # the pace before the last cut, what was admitted until it
         # Whether refused requests use up quota; the last refusal, and what was admitted until then.
         self._eats, self._refused_s, self._refused_at = False, -math.inf, -math.inf
         self.limit(limit_per_s)
-        self._settle(now_s)
 
     def spend(self, now_s: float, cost: float) -> bool:
         """Schedule one request; return True if this rate is what delayed it."""
@@ -157,7 +109,7 @@ class RateLimit:
         self._in_bucket = most_per_s is not None  # whether what the provider says that remains may be sent at once
         self.given = limit_per_s is not None and most_per_s is None  # by the job
         if limit_per_s is not None or math.isinf(self._mark_s):
-            self._forget()
+            self._forget(self.next_s)
 
     def remains(self, now_s: float, remaining: float, limit: float) -> None:
         """Use up what the provider says that remains; slow down while that is less than 5 % of the limit.
@@ -183,14 +135,13 @@ class RateLimit:
     @property
     def safe(self) -> bool:
         """Whether the pace is what was measured, or below."""
-        measured = self._measured is not None and self._exact and self.state is not RateState.RETURNING
-        return measured and self.pace <= 1.001 * NAMED * self.found()
+        known = self._exact and self.state is not RateState.RETURNING
+        return known and self.pace <= 1.001 * NAMED * (self._measured or 0.0)
 
     def held(self, now_s: float, sent_s: float) -> None:
-        """Count an admitted request that this pace had delayed; after enough of them the pace rises.
+        """Count an admitted request that this pace had delayed; only a pace that binds may rise.
 
-        Only a pace that binds may grow: by 1 % after about 100 requests, then in growing steps, so that a constant
-        limit is touched seldom and a raised one is found within the minute.
+        A known one rises late and by growing steps: a constant limit is met seldom, a raised one found in a minute.
         """
         if sent_s < self._grown_s:
             return  # says nothing about this pace
@@ -206,11 +157,11 @@ class RateLimit:
             self._on(RateEvent.BACK if self.pace >= known else RateEvent.REFUSED, now_s)
             return
         elif self.state is RateState.CLIMBING:
-            self._least, self._hold_s = 1, 1.0
+            self._least, self._hold_s = 1.0, 1.0
         else:
             if self.state in (RateState.HOLDING, RateState.TRYING):
                 self._held = max(self._held, self.pace)
-            self.state = TRANSITIONS[self.state, RateEvent.HELD]
+            self.state = after(self.state, RateEvent.HELD)
             self._step = min(self._top_step, 1.7 * step)
             self._least, self._hold_s = FEW, self._caution * STEP_S * (1.0 if self._step < self._top_step else 0.5)
         if self.pace >= self.ceiling:
@@ -237,8 +188,7 @@ class RateLimit:
                 self._top = NAMED * self.named
                 if self.ceiling > self._top:
                     self.ceiling = self._top
-                    self._forget()
-                    self._settle(now_s)
+                    self._forget(now_s)
                     return None
         self._floor, self._unit = LEAST_PER_S * unit, unit
         self.closings.refused(sent_s, admitted)
@@ -246,7 +196,7 @@ class RateLimit:
         span_s, tried, got = sent_s - self._mark_s, sent - self._mark_sent, admitted - self._mark_admitted
         self._cut_admitted = admitted
         enough = got >= ENOUGH * unit and span_s > 0
-        if enough or got < unit or math.isinf(span_s):  # else too early to know: the count grows
+        if enough or math.isinf(span_s):  # else too early to know: the count grows
             self._mark_s, self._mark_admitted, self._mark_sent = sent_s, admitted, sent
         if math.isinf(span_s):
             self._begin(now_s, max(admitted, unit) / max(1.0, sent_s - self._first_s))
@@ -257,8 +207,8 @@ class RateLimit:
         self._exact = tried / span_s >= 0.75 * self.pace
         if not self._exact:  # climbed far since the mark: the bucket may have run over meanwhile
             seen = 0.5 * (seen + self.pace)
-        change = 1.0 if self._last is None else seen / self._last
-        same = self._last is not None and abs(change - 1) <= 1 - FALL
+        change = math.inf if self._last is None else seen / self._last
+        same = abs(change - 1) <= 1 - FALL
         self._same = min(SUREST, self._same + 1) if same else 0
         self._measured = self._last = seen
         if abs(seen / self.named - 1) <= WRONG - 1:  # what was named is in force after all
@@ -268,7 +218,7 @@ class RateLimit:
             if not self.neighbours.present:
                 self._on(RateEvent.ALONE, now_s)
             return self._give_way(now_s, fresh)
-        between = self._exact and not noisy and change >= SAID and self._is_between(seen)
+        between = self._exact and not noisy and change >= CHANGED and self._is_between(seen)
         if not between:
             self.pace = min(SAFETY * self.found(), 0.99 * self.pace)
         self._on(RateEvent.BETWEEN if between else RateEvent.MEASURED, now_s)
@@ -301,19 +251,20 @@ class RateLimit:
         """Step down where too few were admitted for a measurement; return what `refused` returns."""
         if self.state is RateState.SHARED:
             return self._give_way(now_s, fresh)
-        fell, held, self._held = None, self._held, 0.0
-        if self.state is RateState.TRYING:  # as it has held before
-            self._failed, self.pace, self._held = self.pace, held, held
-        elif self._measured is not None and tried - got <= LIGHT * tried:
-            # The measurement was too high by its error, or others are at the same limit: their refusals come so.
+        light = self._measured is not None and tried - got <= LIGHT * tried
+        if self.state is RateState.TRYING:
+            self._failed, self.pace = self.pace, self._held
+            self._on(RateEvent.REFUSED, now_s)
+            return None
+        self._held = 0.0
+        if light:  # the measurement was too high by its error, or others are at the same limit: their refusals come so
             self.pace *= 1 - LIGHT_CUT / (1 + got)
-            fell = True
         else:
             self.pace *= 0.75 if got >= 1 or self.pace > self._unit else 0.5
             if self._measured is not None and self.pace <= self._measured:
                 self._measured *= 0.9
         self._on(RateEvent.REFUSED, now_s)
-        return fell
+        return light or None
 
     def _is_between(self, seen: float) -> bool:
         """Whether the rate lies between a pace that has held and one that was refused; then set one between them."""
@@ -349,10 +300,7 @@ class RateLimit:
         return again or self._eats
 
     def opened(self, now_s: float, closed_s: float, admitted: float) -> None:
-        """Go on after nothing was admitted for `closed_s` seconds, at the pace of before: that says nothing about it.
-
-        Unless our pace has caused it: then it is dear, and is not provoked again for long.
-        """
+        """Go on after nothing was admitted for `closed_s` seconds: at the pace of before, unless that has caused it."""
         most, rate = self.closings.opened(now_s, closed_s, admitted, self._unit)
         self.next_s = self.cut_s = now_s
         if math.isinf(self.pace):
@@ -372,22 +320,19 @@ class RateLimit:
             return
         self.pace = rate if found else min(PROVOKED * self.pace, most)
         self._on(RateEvent.MEASURED, now_s)
-        self._measured = self.pace / SAFETY
-        self._hold_s = max(self._hold_s, DEAR * closed_s)
+        self._measured, self._hold_s = self.pace / SAFETY, max(self._hold_s, DEAR * closed_s)
 
     def forget(self, now_s: float) -> None:
         """Begin again at `now_s`: nothing was ever admitted."""
-        self._forget()
         self.next_s, self.cut_s, self._first_s = now_s, -math.inf, now_s
         self.closings.began(now_s, 0.0)
-        self._settle(now_s)
+        self._forget(now_s)
 
     def restore(self, now_s: float) -> None:
         """Search again, up to what is given, as the refusals came at random."""
-        self._forget()
         self._slack_s = self._least_slack_s
         self.next_s = max(min(self.next_s, now_s), now_s - self._slack_s)
-        self._settle(now_s)
+        self._forget(now_s)
 
     def release(self, now_s: float, took_s: float, times: int = 1) -> int:
         """Let some requests go at once, whatever the pace, and return how many; a refusal takes `took_s` to come."""
@@ -403,8 +348,7 @@ class RateLimit:
 
     def go_at(self, now_s: float, pace: float, held: float) -> None:
         """Go on at this pace, which rises after `held` admitted requests."""
-        self.pace, self.next_s = min(pace, self.ceiling), min(self.next_s, now_s)
-        self._measured = None
+        self.pace, self.next_s, self._measured = min(pace, self.ceiling), min(self.next_s, now_s), None
         self._on(RateEvent.LOST, now_s)
         self._step, self._least = self._top_step, held
 
@@ -427,18 +371,16 @@ class RateLimit:
         self.next_s = max(self.next_s, now_s + 1.0)
         return rests
 
-    def _forget(self) -> None:
+    def _forget(self, now_s: float) -> None:
         """Go as fast as is named, or search."""
-        named = math.isfinite(self.named)
-        self.state = TRANSITIONS[self.state, RateEvent.NAMED if named else RateEvent.FORGOTTEN]
-        self.pace, self._mark_s, self._measured = self.ceiling, -math.inf, self.named if named else None
-        self._last = self._measured
+        named = self.named if math.isfinite(self.named) else None
+        self.pace, self._mark_s, self._measured, self._last = self.ceiling, -math.inf, named, named
         self._exact, self._held, self._failed = True, 0.0, math.inf
-        self.neighbours.set(False)
+        self._on(RateEvent.NAMED if named else RateEvent.FORGOTTEN, now_s)
 
     def _on(self, event: RateEvent, now_s: float) -> None:
         """Go to the state that follows, with the pace that was set."""
-        before, self.state = self.state, TRANSITIONS.get((self.state, event), self.state)
+        before, self.state = self.state, after(self.state, event)
         if before is RateState.SHARED and self.state is not before:
             self.neighbours.set(False)
         self._settle(now_s)
@@ -446,7 +388,7 @@ class RateLimit:
     def _settle(self, now_s: float) -> None:
         """Set when and how the pace may rise: late and gently if it is known, else after a second and by a tenth."""
         sure = self.state in (RateState.NAMED, RateState.HOLDING, RateState.TRYING)
-        self._least: float = ENOUGH if sure else 1
+        self._least = ENOUGH if sure else 1.0
         if self.state is RateState.TRYING:  # so many requests tell it from the one that has held
             self._least += 1 / (self.pace / self._held - 1)
         self._hold_s = self._caution * HOLD_S if sure else 1.0

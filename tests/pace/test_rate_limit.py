@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
-from batchgen.pace.rate_limit import BURST, ENOUGH, LIGHT_CUT, SAFETY, RateLimit
+from batchgen.pace.rate_limit import BURST, CLOSE, ENOUGH, FEW, LIGHT_CUT, SAFETY, RateLimit
+from batchgen.pace.rate_states import FROM_ANY, TRANSITIONS, RateEvent, RateState, after
+from tests.pace.judge import judge
+from tests.pace.provider import Scene
 
 
 def refuse(rate, now_s, admitted, sent):
@@ -104,3 +108,51 @@ def test_a_limit_that_is_named_is_known_at_once():
     assert rate.found() == 20.0
     assert refuse(rate, 20.0, 250, 260) is None  # the first of this limit
     assert refuse(rate, 30.0, 400, 420) is True  # fifteen a second are below what was named
+
+
+@pytest.mark.parametrize("state", list(RateState))
+@pytest.mark.parametrize("event", list(RateEvent))
+def test_the_table_decides(state, event):
+    """What it does not name changes nothing; the manual has the same table."""
+    rate = found_10_per_s()
+    rate.state, rate._held = state, 9.0
+    rate._on(event, 13.0)
+    assert rate.state is after(state, event)
+    assert rate.neighbours.present is False
+    manual = (Path(__file__).parents[2] / "batchgen/manual/pace.md").read_text(encoding="utf-8")
+    for name, table in ((state.name, TRANSITIONS.get((state, event))), ("any", FROM_ANY.get(event))):
+        row = f"\n| {name.lower()} | {event.name.lower()} |"
+        assert (f"{row} {table.name.lower()} |" in manual) if table else (row not in manual)
+
+
+def admit(rate, now_s, count):
+    """So many requests that the pace had delayed, spread over the time until `now_s`."""
+    for _ in range(count):
+        rate.held(now_s, now_s)
+
+
+def test_a_pace_between_what_has_held_and_what_was_refused_is_tried():
+    """It held, it rose and was refused: the middle goes next, and is kept once no higher one is left to try."""
+    rate = found_10_per_s()
+    low = rate.pace
+    admit(rate, 21.0, ENOUGH)
+    assert rate.state is RateState.RISING
+    for nth in range(4):
+        admit(rate, 25.0 + 4 * nth, FEW)
+    high = rate.pace
+    assert refuse(rate, 40.0, 396, 400) is False
+    assert rate.state is RateState.TRYING
+    assert rate.pace == pytest.approx((low + high) / 2, rel=0.01)
+    admit(rate, 49.0, ENOUGH)  # too few to tell it from the one that has held
+    assert rate.state is RateState.TRYING
+    tried = rate.pace
+    assert refuse(rate, 49.5, 400, 404) is None  # too soon: back
+    assert rate.state is RateState.HOLDING
+    assert low <= rate.pace < tried / CLOSE
+
+
+@pytest.mark.parametrize(("rpm", "burst_s", "least"), [(10, 0.1, 0.88), (24, 0.1, 0.87), (40, 1.5, 0.88)])
+def test_a_limit_that_saves_nothing_up_is_used(rpm, burst_s, least):
+    """Its measurement was our own mean pace, which was never more than 85 % of the limit."""
+    scene = Scene(150, rpm=[(0, rpm)], burst_s=burst_s, tells=False)
+    assert judge(scene, seeds=range(11, 14)).util >= least
