@@ -196,7 +196,7 @@ class RateLimit:
         span_s, tried, got = sent_s - self._mark_s, sent - self._mark_sent, admitted - self._mark_admitted
         self._cut_admitted = admitted
         enough = got >= ENOUGH * unit and span_s > 0
-        if enough or math.isinf(span_s):  # else too early to know: the count grows
+        if enough or got < unit or math.isinf(span_s):  # else too early to know: the count grows
             self._mark_s, self._mark_admitted, self._mark_sent = sent_s, admitted, sent
         if math.isinf(span_s):
             self._begin(now_s, max(admitted, unit) / max(1.0, sent_s - self._first_s))
@@ -387,7 +387,7 @@ class RateLimit:
 
     def _settle(self, now_s: float) -> None:
         """Set when and how the pace may rise: late and gently if it is known, else after a second and by a tenth."""
-        sure = self.state in (RateState.NAMED, RateState.HOLDING, RateState.TRYING)
+        sure = self.state in (RateState.HOLDING, RateState.TRYING)
         self._least = ENOUGH if sure else 1.0
         if self.state is RateState.TRYING:  # so many requests tell it from the one that has held
             self._least += 1 / (self.pace / self._held - 1)
