@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from batchgen.engine.protocol import Outlet
 from batchgen.engine.work import RowInProgress
 from batchgen.files.arrow import arrow_file
+from batchgen.files.compute import pc
 from batchgen.job.reuse import Reuse, as_completion
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import Refreshed

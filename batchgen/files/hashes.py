@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import IO, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from batchgen.errors import InputError
+from batchgen.files.compute import pc
 
 _HELD_ROWS = 1 << 20
 """Hashes held in memory: 8 MB. The others are in a temporary file."""

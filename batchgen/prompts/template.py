@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import jinja2
 import jinja2.meta
 import pyarrow as pa
-import pyarrow.compute as pc
 from jinja2 import nodes
 
 from batchgen.errors import JobError
+from batchgen.files.compute import pc
 from batchgen.prompts.template_bounds import TEXT_CAP, BoundedEnvironment, add_filters, bounded, start_steps
 
 _ROW = "row"  # row["Customer Name"]

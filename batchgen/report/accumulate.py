@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from batchgen.errors import OutputError
 from batchgen.files.arrow import arrow_file
+from batchgen.files.compute import pc
 from batchgen.files.disk_errors import REPEAT, unreadable
 from batchgen.report.distribution import Distribution
 from batchgen.report.timeline import Timeline

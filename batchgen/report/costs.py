@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import Struct
 
 from batchgen.errors import UsageError
+from batchgen.files.compute import pc
 from batchgen.money.prices import ModelPrice, Price
 from batchgen.providers import VENDORS
 from batchgen.report.accumulate import part_batches

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from batchgen.files.compute import pc
 from batchgen.report.values import Bin, Quantiles, Spread
 
 _STEP = math.log(1.01)

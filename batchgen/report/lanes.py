@@ -6,8 +6,8 @@ from __future__ import annotations
 import datetime as dt
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from batchgen.files.compute import pc
 from batchgen.providers.lane import LIVE
 from batchgen.storage.run_state import RunState
 

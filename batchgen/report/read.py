@@ -140,7 +140,8 @@ def counts(lines: Iterable[Line], word: Callable[[Line], str | None]) -> list[Co
 def read_cost_summary(path: Path) -> CostSummary | None:
     """Return the cost summary of a run; None if there is none yet. Raises `OutputError` for a damaged one."""
     try:
-        rows = pq.read_table(arrow_file(path)).to_pylist()
+        with pq.ParquetFile(arrow_file(path)) as file:
+            rows = file.read().to_pylist()
     except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError) as error:

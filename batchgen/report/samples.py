@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from batchgen.files.arrow import arrow_file
+from batchgen.files.compute import pc
 from batchgen.report.values import SampleRow
 from batchgen.storage.result_schema import OWN_COLUMNS
 from batchgen.text.figures import plain

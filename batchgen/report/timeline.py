@@ -9,9 +9,9 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import Struct
 
+from batchgen.files.compute import pc
 from batchgen.report.values import TimelinePoint
 
 _FINEST_US = 250_000

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from batchgen.errors import OutputError
+from batchgen.files.compute import pc
 from batchgen.results.corrections import Correction, ReviewFile, written
 from batchgen.results.rows import ResultRows
 from batchgen.text.arrow_values import shown_rows

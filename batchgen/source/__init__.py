@@ -14,10 +14,10 @@ from contextlib import closing
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import Struct
 
 from batchgen.errors import InputError
+from batchgen.files.compute import pc
 from batchgen.source.delimited import DelimitedReader
 from batchgen.source.file import File, Format, Reading, check_unchanged, content_digest
 from batchgen.source.ids import Chunks, IdCheck

@@ -16,10 +16,10 @@ from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from batchgen.errors import InputError
+from batchgen.files.compute import pc
 from batchgen.source.file import File, check_unchanged
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, Piece, check_agreement, check_names, map_type
 from batchgen.stores.remote_file import RemoteReadError

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from batchgen.files.compute import pc
 from batchgen.source.reader import map_type
 from batchgen.values import Row
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec import Struct
 
 from batchgen.errors import OutputError, StorageStop
 from batchgen.files.arrow import arrow_file
+from batchgen.files.compute import pc
 from batchgen.files.disk_errors import MEND, is_refusal
 from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal_repair import open_journal

@@ -88,6 +88,7 @@ class PaceRecord:
 def _read_record(path: Path) -> pa.Table | None:
     """Return what earlier sessions left; None if there is nothing, or nothing that can be read."""
     try:
-        return pq.read_table(arrow_file(path))
+        with pq.ParquetFile(arrow_file(path)) as file:
+            return file.read()
     except (OSError, pa.ArrowException):
         return None

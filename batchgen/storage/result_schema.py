@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import Struct
 
+from batchgen.files.compute import pc
 from batchgen.values import FailureKind, Result, Status
 
 WORD = pa.dictionary(pa.int32(), pa.string())
@@ -171,14 +170,13 @@ def result_columns(rows: pa.Table, results: Sequence[Result], layout: Layout) ->
         [result.cost for result in results],
         MONEY,
     )
-    columns["finished_at"] = pa.array([result.finished_at_us for result in results], pa.int64()).cast(
-        RESULT_COLUMNS.field("finished_at").type
+    columns["finished_at"] = pa.array(
+        [result.finished_at_us for result in results], RESULT_COLUMNS.field("finished_at").type
     )
     if layout.id is None:
-        numbers: Any = pa.array([result.row for result in results], pa.int64())
+        columns["row_id"] = pa.array([str(result.row) for result in results], pa.string())
     else:
-        numbers = rows.column(layout.id)
-    columns["row_id"] = numbers.cast(pa.string())
+        columns["row_id"] = as_portable(rows.column(layout.id), pa.string())
     if layout.parsed is not None:
         columns["parsed"] = _parsed(results, layout.parsed)
         columns[TURNS_COLUMN.name] = column(TURNS_COLUMN)

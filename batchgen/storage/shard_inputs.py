@@ -14,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import Struct
 
 from batchgen.files.arrow import arrow_file
+from batchgen.files.compute import pc
 from batchgen.files.modes import open_file
 from batchgen.storage.own_files import SHARD_INPUTS
 from batchgen.storage.result_schema import Layout
@@ -73,7 +73,7 @@ def keep_inputs(directory: Path, shard: Shard, layout: Layout, only: AbstractSet
     try:
         os.close(open_file(aside, os.O_WRONLY | os.O_TRUNC))
         with pa.OSFile(os.fsencode(aside), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-            writer.write_table(table.cast(schema))
+            writer.write_table(table.replace_schema_metadata(schema.metadata))
         aside.rename(path)
     except BaseException:
         aside.unlink(missing_ok=True)
