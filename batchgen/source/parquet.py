@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from operator import sub
 from typing import Any
 from uuid import UUID
 
@@ -256,7 +257,13 @@ def _dictionaries(array: pa.Array) -> Iterator[pa.Array]:
 
 
 def _longest(texts: pa.Array) -> int:
-    return pc.max(pc.binary_length(pc.cast(texts, pa.large_binary()))).as_py() or 0
+    """Return the bytes of a dictionary's longest text; without `pyarrow.compute`, as nearly all inputs have one."""
+    if not len(texts):
+        return 0
+    wide = pa.types.is_large_string(texts.type) or pa.types.is_large_binary(texts.type)
+    ends: Any = memoryview(texts.buffers()[1]).cast("q" if wide else "i")
+    ends = ends[texts.offset : texts.offset + len(texts) + 1]
+    return int(max(map(sub, ends[1:], ends)))
 
 
 def _pieces(batch: pa.RecordBatch, schema: pa.Schema, where: str, place: int) -> Iterator[Piece]:
