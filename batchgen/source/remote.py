@@ -106,9 +106,16 @@ def _file(store: Store, address: Address, entry: StoredObject, root: str, readin
     copy = None
     if entry.size and (kind[0] is not Format.PARQUET or not _has_ranges(store, entry)):
         copy = _copied(store, entry, shown)
+        if kind[0] is not Format.PARQUET and _is_gzip(copy):  # servers and stores pack files without changing names
+            kind = format_of(f"{shown.removesuffix('.gz')}.gz", reading)
     return checked(
         File(shown, name, *kind, entry.size, stamp, None, reading, remote=RemoteObject(store, entry), copy=copy)
     )
+
+
+def _is_gzip(copy: str) -> bool:
+    with open(copy, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _has_ranges(store: Store, entry: StoredObject) -> bool:

@@ -90,6 +90,11 @@ def parse_address(text: str, error: type[UsageError], *, writing: bool = False) 
     if scheme == "az" and _SIGNATURE.search(key):
         raise error(f"{shown(text)}: a SAS token has no place in an address: set AZURE_STORAGE_SAS_KEY to it.")
     key = key.rstrip("/")
+    if key and any(name in ("", ".", "..") or not name.isprintable() for name in key.split("/")):
+        raise error(
+            f"{shown(text)!a}: each folder and file in it needs a name, which is neither dots alone nor holds control "
+            "characters: others cannot be reached by the libraries for stores."
+        )
     if writing and not key:
         raise error(f"{text}: name a folder in it too, such as {scheme}://{bucket}/out: results get one of their own.")
     return Address(scheme, bucket, key, f"{scheme}://{bucket}/{key}" if key else f"{scheme}://{bucket}")

@@ -89,3 +89,12 @@ def test_the_address_of_other_tools_for_azure_is_put_right():
 def test_a_port_is_no_password():
     """Whatever signs the path has."""
     assert shown("https://me:hush@host:8080/rows@v1/x.csv?sig=hush#a") == "https://host:8080/rows@v1/x.csv"
+
+
+@pytest.mark.parametrize("key", ["a//b", "/a", "../a", "a/./b", "a/..", "tab\tx", "a\nb", "bell\a"])
+def test_what_the_libraries_cannot_reach_is_refused(key):
+    """In a sentence, for input and output alike, and before anything is asked of the store."""
+    for error, writing in ((InputError, False), (OutputError, True)):
+        with pytest.raises(error, match="needs a name"):
+            parse_address(f"s3://mails/{key}", error, writing=writing)
+    assert parse_address("s3://mails/.hidden/..x/a b", InputError).key == ".hidden/..x/a b"
