@@ -9,7 +9,6 @@ import msgspec
 
 from batchgen.cluster.messages import Destination, Start
 from batchgen.errors import JobError, UsageError
-from batchgen.extras import unusable
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.requests import RequestParts
 from batchgen.job.settings import Job, holds_secret
@@ -40,8 +39,8 @@ def open_workers(
 
     supply: Supply
     if engine.kind == "ray":
-        if (lacking := unusable("ray")) is not None:
-            raise UsageError(f'engine.kind = "ray" needs {lacking}')
+        if (lacking := engine.lacking()) is not None:
+            raise UsageError(lacking)
         from batchgen.cluster.ray_nodes import RayNodes
 
         supply = RayNodes(engine.address, engine.workers)

@@ -142,7 +142,7 @@ def _checked(
     if scan.rows and unaskable == scan.rows:
         first = next(iter(examples.items()))
         problem = f"None of the {scan.rows:,} rows can be asked; row {first[0]}: {first[1]}"
-    problem = problem or over_budget
+    problem = problem or over_budget or job.engine.lacking()
     path = job.output.directory.absolute()
     if problem is None and job.output.address is not None:
         problem = OutputTarget(job.output.address, path, job.name).refusal()

@@ -52,6 +52,7 @@ def assemble(job: Job, endpoint: Endpoint) -> JobParts:
     requests.template.check_columns(source.columns, shown(job.input.path))
     source.check_readable(requests.template.columns)
     requests.notes.extend(_unused_columns(requests, source.columns))
+    requests.notes.extend(filter(None, [job.engine.unused()]))
     layout = _layout(job, source, requests.answers)
     source.use_only([*requests.template.columns, *layout.carried.names])
     return JobParts(

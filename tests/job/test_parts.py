@@ -1,10 +1,13 @@
 """What a part does not say of its rows is worked out again from what it says."""
 
+import sys
 from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
 
+import batchgen
+from batchgen.errors import UsageError
 from batchgen.job.check import check_job
 from batchgen.job.parts import input_cost_of
 from batchgen.job.settings import Job
@@ -55,3 +58,36 @@ def test_a_column_that_is_written_as_elsewhere_is_told(tmp_path, user, told):
     )
     notes = check_job(job).notes
     assert any("write {{ body }}" in note for note in notes) is told
+
+
+def engine_job(tmp_path, **engine):
+    """Return a job with an engine."""
+    (tmp_path / "in.csv").write_text("text\nhello\n")
+    return Job.from_dict(
+        {
+            "name": "engines",
+            "input": {"path": str(tmp_path / "in.csv")},
+            "prompt": {"user": "{{ text }}"},
+            "model": {"provider": "openai", "name": "m", "base_url": "http://127.0.0.1:9/v1", "api_key_env": ""},
+            "engine": engine,
+            "output": {"path": str(tmp_path / "out")},
+        }
+    )
+
+
+def test_check_names_the_extra_that_the_engine_lacks(tmp_path, monkeypatch):
+    """As the run would, before anybody waits for it."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    told = check_job(engine_job(tmp_path, kind="ray")).problem
+    assert told.startswith('engine.kind = "ray" needs ray (extra ray)')
+    assert "pip install" in told
+    with pytest.raises(UsageError, match="extra ray"):
+        batchgen.run(engine_job(tmp_path, kind="ray"))
+    assert check_job(engine_job(tmp_path, workers=2)).problem is None
+
+
+def test_an_address_that_no_engine_uses_is_told(tmp_path):
+    """The job is run by this machine, as it says, and the key that has no use is named."""
+    notes = check_job(engine_job(tmp_path, address="10.0.0.5:6379")).notes
+    assert any("engine.address" in note for note in notes)
+    assert not any("engine" in note for note in check_job(engine_job(tmp_path)).notes)
