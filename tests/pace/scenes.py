@@ -259,7 +259,6 @@ CASES = [
 MISSED = {
     "10 % 429, 15 % broken",
     "10 %, level found",
-    "10 RPM, bucket of one",
     "100 a sliding 10 s",
     "100 rows at 60 RPM, refusals count",
     "15 %, 1 s",
