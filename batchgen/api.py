@@ -172,8 +172,9 @@ async def arun(
             only=only,
             open_reuse=partial(open_reuse, parts, directory, named, refresh, reporter.note),
         )
-        if mode != "cancel" and (changed := await anyio.to_thread.run_sync(changed_meanwhile, parts, directory)):
-            reporter.note(changed)
+        with suppress(OSError, OutputError):  # where it cannot be told, the run has ended all the same
+            if mode != "cancel" and (changed := await anyio.to_thread.run_sync(changed_meanwhile, parts, directory)):
+                reporter.note(changed)
         if sources and summary.state == "complete":
             from batchgen.results.carried_review import carry_review
 

@@ -12,7 +12,7 @@ import os
 import struct
 from array import array
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -126,14 +126,16 @@ class StagedRows:
     """The rows of a batch, by line; to be used with `with`. Raises `OSError` where they cannot be read."""
 
     def __init__(self, directory: Path, number: int) -> None:
-        self._file = open(rows_path(directory, number), "rb", buffering=_BUFFER)  # noqa: SIM115
-        self._places = array("q")
-        place, size = 0, os.fstat(self._file.fileno()).st_size
-        while place + _LENGTH.size <= size:
-            self._file.seek(place)
-            (length,) = _LENGTH.unpack(self._file.read(_LENGTH.size))
-            self._places.append(place)
-            place += _LENGTH.size + length
+        with ExitStack() as stack:
+            self._file = stack.enter_context(open(rows_path(directory, number), "rb", buffering=_BUFFER))
+            self._places = array("q")
+            place, size = 0, os.fstat(self._file.fileno()).st_size
+            while place + _LENGTH.size <= size:
+                self._file.seek(place)
+                (length,) = _LENGTH.unpack(self._file.read(_LENGTH.size))
+                self._places.append(place)
+                place += _LENGTH.size + length
+            stack.pop_all()
 
     def __len__(self) -> int:
         return len(self._places)

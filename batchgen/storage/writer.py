@@ -191,7 +191,7 @@ class Writer:
         self._raise_failure()
         self._hand_over()
         answer: Future[T] = Future()
-        self._committer.queue.put(JournalCall(call, answer))
+        self._committer.ask(JournalCall(call, answer))
         done = asyncio.wrap_future(answer)
         with anyio.CancelScope(shield=True):
             await asyncio.wait([done])

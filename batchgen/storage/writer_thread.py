@@ -140,6 +140,7 @@ class Committer:
         self._publishing = 0
         self._rows = self._bytes = 0
         self._broken = False
+        self._item: Item | None = None
         self._ended = False
 
     def run(self, spill: Spill) -> None:
@@ -151,6 +152,7 @@ class Committer:
         with ThreadPoolExecutor(1, thread_name_prefix="batchgen-parts") as self._publisher, self._ending():
             while not closed or self._publishing:
                 groups, item = self._next()
+                self._item = item
                 if groups:
                     self._commit(groups)
                     with suppress(OSError):
@@ -170,15 +172,27 @@ class Committer:
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
-        """At the end, also after an error, answer whatever the other thread still waits for."""
+        """At the end, also after an error, answer whatever the other thread still waits for.
+
+        Where the groups before a question could not be committed, it is no longer in the queue.
+        """
         try:
             yield
         finally:
             self._ended = True
-            while not self.queue.empty():
-                item = self.queue.get()
+            item: CommitGroup | Item | None = self._item
+            while True:
                 if isinstance(item, (RowsRequest, JournalCall)):
-                    item.answer.cancel()
+                    item.answer.cancel()  # changes nothing once it is answered
+                if self.queue.empty():
+                    break
+                item = self.queue.get()
+
+    def ask(self, question: RowsRequest | JournalCall) -> None:
+        """Put it in the queue, from any thread; it is cancelled where that is served no more."""
+        self.queue.put(question)
+        if self._ended:
+            question.answer.cancel()
 
     def _answer(self, wanted: RowsRequest) -> None:
         def read() -> list[StoredRow]:
@@ -330,9 +344,7 @@ class Committer:
         row = shard.first_row
         while row < shard.end_row:
             wanted = RowsRequest(row, shard.end_row, Future())
-            self.queue.put(wanted)
-            if self._ended:
-                wanted.answer.cancel()
+            self.ask(wanted)
             results = decode_results(wanted.answer.result(), row)
             row += len(results)
             yield results

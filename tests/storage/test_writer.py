@@ -311,6 +311,29 @@ async def test_a_dead_writer_ends_the_run(directory, monkeypatch, where):
         assert len(read_spill(directory.spill_path).results) == 10
 
 
+async def test_a_question_behind_a_commit_that_fails_is_answered(directory, monkeypatch):
+    """Whoever asks for something once his results are durable waits no longer than the journal is there."""
+    monkeypatch.setattr(Journal, "append", Refusing(Journal.append, sqlite3.OperationalError("disk I/O error")))
+    with anyio.fail_after(10), pytest.raises(StorageStop):  # noqa: PT012
+        async with make(directory, []) as out:
+            await out.open_shard(shard_of(0))
+            out.emit(answered(0))
+            await out.on_journal(lambda journal: journal.shards())
+
+
+async def test_a_question_to_a_journal_that_has_just_ended_is_answered(directory, monkeypatch):
+    """Also before the event loop has heard of the end."""
+    monkeypatch.setattr(Journal, "append", Refusing(Journal.append, sqlite3.OperationalError("disk I/O error")))
+    with anyio.fail_after(10), pytest.raises(StorageStop):  # noqa: PT012
+        async with make(directory, []) as out:
+            await out.open_shard(shard_of(0))
+            out.emit(answered(0))
+            out._hand_over()
+            while not out._committer._ended:  # the loop does not run meanwhile
+                threading.Event().wait(0.001)
+            await out.on_journal(lambda journal: journal.shards())
+
+
 async def test_an_error_of_the_run_is_not_replaced(directory, monkeypatch):
     """Leaving through another error keeps that error, and still commits what there is."""
     committed = []

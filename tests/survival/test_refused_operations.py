@@ -58,6 +58,7 @@ def played(spare, place, name, number, **refusal):
         ("retry", f"open {PART}", 3, False),
         ("retry", f"read {PART}", 7, False),
         ("update", "open out.old-", 1, False),
+        ("collect", "read out/batch-00002.results-0", 2, True),
         ("report", "list out/results", 1, False),
         ("view", f"read {PART}", 3, False),
     ],
