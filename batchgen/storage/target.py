@@ -188,6 +188,8 @@ class OutputTarget:
             except StorageStop as error:
                 if not self._ending.is_set():  # else it comes at the next `publish`
                     self.failure = error
+            except OSError as error:  # those of the network are the store's
+                self.failure = StorageStop(f"{self._directory} cannot be read or written ({error}).")
             except Exception as error:  # else the run would wait for this thread for ever
                 self.failure = unforeseen_stop(error, self._directory)
             finally:
