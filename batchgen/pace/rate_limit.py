@@ -324,9 +324,14 @@ class RateLimit:
 
     def forget(self, now_s: float) -> None:
         """Begin again at `now_s`: nothing was ever admitted."""
-        self.next_s, self.cut_s, self._first_s = now_s, -math.inf, now_s
-        self.closings.began(now_s, 0.0)
+        self.next_s, self.cut_s = now_s, -math.inf
+        self.begins(now_s)
         self._forget(now_s)
+
+    def begins(self, now_s: float) -> None:
+        """Measure from now on: the job may have waited before its first request, for a batch perhaps ("one late")."""
+        self._first_s = now_s
+        self.closings.began(now_s, 0.0)
 
     def restore(self, now_s: float) -> None:
         """Search again, up to what is given, as the refusals came at random."""

@@ -56,11 +56,12 @@ def judge(scene, seeds=range(1, 6), policy=ours, times=math.inf):
 
 
 def _spread(seen):
-    """Rows that the luckiest of the jobs had when the first one ended, over those of the unluckiest."""
+    """Rows of the luckiest job over those of the unluckiest, while all are at work; one that leaves early aside."""
     if not seen.jobs:
         return 1.0
-    until_s = min(job.end_s for job in seen.jobs)
-    done = [bisect_left(job.done_at, until_s) for job in seen.jobs]
+    jobs = [job for job in seen.jobs if 2 * job.rows > max(other.rows for other in seen.jobs)]
+    since_s, until_s = max(job.began_s for job in jobs), min(job.end_s for job in jobs)
+    done = [bisect_left(job.done_at, until_s) - bisect_left(job.done_at, since_s) for job in jobs]
     return max(done) / max(1, min(done))
 
 
@@ -69,7 +70,7 @@ def _crawled_s(seen):
     longest_s, began_s = 0.0, None
     last_sent_s = seen.sent_at[-1] if seen.sent_at else 0.0
     refused, sent = seen.refused_at, seen.sent_at
-    for at_s in range(0, int(last_sent_s - 10.0)):
+    for at_s in range(math.ceil(seen.began_s), int(last_sent_s - 10.0)):
         count = bisect_left(sent, at_s + 10.0) - bisect_left(sent, at_s)
         if count < 10.0 * CRAWL_PER_S and bisect_left(refused, at_s + 10.0) == bisect_left(refused, at_s):
             began_s = at_s if began_s is None else began_s

@@ -54,6 +54,8 @@ class Scene:
     sizes: float = 0.6  # sigma of the logarithm of prompts' lengths; answers' is 0.2 more
     long: tuple[float, float] | None = None  # a share of rows whose prompts are so many times as long
     jobs: int = 1  # so many jobs share the provider, and know nothing of each other; each has its part of the rows
+    late_s: float = 0.0  # the last of these jobs begins so many seconds after the others
+    leaves: int | None = None  # the first of these jobs has so many rows only, and is done before the others
     limits: Limits = field(default_factory=lambda: Limits(concurrency=100_000))
 
 

@@ -130,6 +130,26 @@ CASES = [
     Case(
         "several jobs", "3 at 3,000 RPM, level found", _rpm(20_000, 3_000, burst_s=10, jobs=3, limits=FOUND), **_SHARED
     ),
+    Case("several jobs", "4 at 1,200 RPM, one late", _rpm(14_000, 1_200, burst_s=2, jobs=4, late_s=180), **_SHARED),
+    Case("several jobs", "4 at 1,200 RPM, one leaves", _rpm(14_000, 1_200, burst_s=2, jobs=4, leaves=500), **_SHARED),
+    Case(
+        "several jobs",
+        "3 at 300k TPM, one late",
+        Scene(6_000, tpm=[(0, 300_000)], burst_s=5, tells=False, jobs=3, late_s=120, limits=FREE),
+        **_SHARED,
+    ),
+    Case(
+        "several jobs",
+        "4 at a cap of 50, told, one late",
+        Scene(9_000, cap=[(0, 50)], jobs=4, late_s=120, limits=C64),
+        **_SHARED,
+    ),
+    Case(
+        "several jobs",
+        "4 at a cap of 50, told, one leaves",
+        Scene(9_000, cap=[(0, 50)], jobs=4, leaves=500, limits=C64),
+        **_SHARED,
+    ),
     # A door that is shut for a while.
     Case("a door shut", "30 s of 600 RPM", _rpm(1_500, 600, refuse_all=(40, 70), latency_s=1.0), 0.8),
     Case(
@@ -266,7 +286,12 @@ MISSED = {
     "200 a clock 10 s",
     "4 at 300k TPM",
     "4 at a cap of 50",
+    "3 at 300k TPM, one late",
+    "4 at 1,200 RPM, one late",
+    "4 at 1,200 RPM, one leaves",
     "4 at a cap of 50, told",
+    "4 at a cap of 50, told, one late",
+    "4 at a cap of 50, told, one leaves",
     "5 rows at 60 RPM",
     "60 RPM, after five, refusals count",
     "60 a clock minute",

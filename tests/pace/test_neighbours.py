@@ -94,3 +94,9 @@ def test_who_is_left_comes_back():
     seen = run(Scene(6_000, rpm=[(0, 1_200)], burst_s=2, jobs=4, tells=False), 23)
     last = max(seen.jobs, key=lambda job: job.end_s)
     assert last.end_s <= 1.2 * 6_000 / 20
+
+
+def test_a_job_that_waits_before_its_first_request_is_no_slower():
+    """Its first measurement was one of all the time since it was made: it began at a request in twenty seconds."""
+    seen = run(Scene(14_000, rpm=[(0, 1_200)], burst_s=2, jobs=4, late_s=180, tells=False), 71_001)
+    assert sum(at_s < 360 for at_s in seen.jobs[-1].done_at) > 180

@@ -43,6 +43,7 @@ class Seen:
     sent_at: list[float] = field(default_factory=list)
     done_at: list[float] = field(default_factory=list)
     pacer: Any = None
+    began_s: float = 0.0
     jobs: list[Seen] = field(default_factory=list)  # of the single jobs, where there are several
 
     @property
@@ -262,9 +263,13 @@ class _World:
         if policy is None:
             self.jobs = [_Job(self, rows, Ideal(self))]
         else:
+            parts = [rows[number :: scene.jobs] for number in range(scene.jobs)]
+            if scene.leaves is not None:
+                others = scene.jobs - 1
+                parts = [rows[: scene.leaves], *(rows[scene.leaves + number :: others] for number in range(others))]
             self.jobs = [
-                _Job(self, rows[number :: scene.jobs], policy(scene, random.Random(seed + 1 + 1000 * number)))
-                for number in range(scene.jobs)
+                _Job(self, part, policy(scene, random.Random(seed + 1 + 1000 * number)))
+                for number, part in enumerate(parts)
             ]
 
     def later(self, delay_s, what, *args):
@@ -284,7 +289,9 @@ class _World:
     def play(self, longest_s=LONGEST_S):
         """Play to the end, or for so long."""
         for number, job in enumerate(self.jobs):
-            self.later(0.37 * number, job.pump)
+            is_last = 1 < len(self.jobs) == number + 1
+            job.seen.began_s = 0.37 * number + (self.scene.late_s if is_last else 0.0)
+            self.later(job.seen.began_s, job.pump)
         left = {job for job in self.jobs if job.rows}
         events, pop = self.events, heapq.heappop
         while left and self.now_s < longest_s:
