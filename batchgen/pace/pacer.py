@@ -96,9 +96,8 @@ class Pacer:
         cost = tokens * known.ratio + known.answer
         number = self._sent = self._sent + 1
         log.sent += 1
-        if number == 1:
-            self._requests.begins(now_s)
-            self._tokens.begins(now_s)
+        if number == 1:  # measured from now on: the job may have waited for a batch ("one late")
+            self._requests.first_s = self._tokens.first_s = now_s
         self._sent_tokens += cost
         in_flight = self.in_flight = self.in_flight + 1
         bound = 0

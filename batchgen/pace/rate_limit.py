@@ -68,7 +68,7 @@ class RateLimit:
     def __init__(self, limit_per_s: float | None, now_s: float, slack_s: float = SLACK_S, caution: float = 1.0) -> None:
         self._slack_s = self._least_slack_s = slack_s
         self._caution, self._top_step = caution, TOP_STEP / caution
-        self.next_s = self._first_s = now_s  # when the schedule allows the next request, and the first one
+        self.next_s = self.first_s = now_s  # when the schedule allows the next request, and the first one
         self.cut_s = -math.inf  # refusals of requests sent before this say nothing new
         self.brake = 1.0  # > 1 while the provider says that hardly anything remains
         self._floor, self._unit = 0.0, 1.0  # the least pace, the mean size of a request
@@ -199,7 +199,7 @@ class RateLimit:
         if enough or got < unit or math.isinf(span_s):  # else too early to know: the count grows
             self._mark_s, self._mark_admitted, self._mark_sent = sent_s, admitted, sent
         if math.isinf(span_s):
-            self._begin(now_s, max(admitted, unit) / max(1.0, sent_s - self._first_s))
+            self._begin(now_s, max(admitted, unit) / max(1.0, sent_s - self.first_s))
             return None
         if not enough:
             return self._cut(now_s, got / unit, tried / unit, fresh)
@@ -232,7 +232,7 @@ class RateLimit:
             return False
         self._before = self.pace
         safe = since < HELD and self._measured is not None and self.pace <= 1.005 * SAFETY * self._measured
-        late = admitted >= LONG_ENOUGH and now_s >= self._first_s + SETTLED_S
+        late = admitted >= LONG_ENOUGH and now_s >= self.first_s + SETTLED_S
         self.neighbours.refused(self.pace / self._unit, safe=safe, tells=late and self._caution == 1 and tells)
         if self.neighbours.present:
             self._on(RateEvent.OTHERS, now_s)
@@ -324,14 +324,9 @@ class RateLimit:
 
     def forget(self, now_s: float) -> None:
         """Begin again at `now_s`: nothing was ever admitted."""
-        self.next_s, self.cut_s = now_s, -math.inf
-        self.begins(now_s)
-        self._forget(now_s)
-
-    def begins(self, now_s: float) -> None:
-        """Measure from now on: the job may have waited before its first request, for a batch perhaps ("one late")."""
-        self._first_s = now_s
+        self.next_s, self.cut_s, self.first_s = now_s, -math.inf, now_s
         self.closings.began(now_s, 0.0)
+        self._forget(now_s)
 
     def restore(self, now_s: float) -> None:
         """Search again, up to what is given, as the refusals came at random."""
@@ -367,7 +362,7 @@ class RateLimit:
         rests = now_s - self._grown_s > 2.0
         self.cut_s = now_s
         if math.isinf(self.pace):
-            self.pace = max(admitted, 1.0) / max(1.0, sent_s - self._first_s)
+            self.pace = max(admitted, 1.0) / max(1.0, sent_s - self.first_s)
             self.next_s = now_s
         self.pace *= 0.7
         self._top_step = max(0.08, self._top_step / 2)
