@@ -291,7 +291,6 @@ MISSED = {
     "4 at 1,200 RPM, one leaves",
     "4 at a cap of 50, told",
     "4 at a cap of 50, told, one late",
-    "4 at a cap of 50, told, one leaves",
     "5 rows at 60 RPM",
     "60 RPM, after five, refusals count",
     "60 a clock minute",
