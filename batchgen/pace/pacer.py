@@ -315,8 +315,9 @@ class Pacer:
             if not chance.is_open:
                 self._searched = what
                 after = (t.admitted for t in self._undecided if t.number > number and (t.closed or t.admitted))
-                chance.open(number, self._sent, self._log.refused, after, named=named)
-            return chance.is_open and chance.waits
+                random = bool(chance.open(number, self._sent, self._log.refused, after, named=named))
+            if not random:
+                return chance.is_open and chance.waits
         if not ticket.admitted and not in_burst:  # as good as an admission
             self._search.allowance -= 1
             self._passed(now_s, ticket)

@@ -122,12 +122,13 @@ class RandomRefusals:
         """Whether a request belongs to the sample."""
         return self._first < number <= self.last
 
-    def open(self, number: int, last: int, refused: int, after: Iterable[bool], *, named: bool = True) -> None:
+    def open(self, number: int, last: int, refused: int, after: Iterable[bool], *, named: bool = True) -> bool | None:
         """The search was refused at `number`, with requests up to `last` out: how many of them are refused too?
 
-        `refused` counts the run's refusals, `after` are those already decided, True if admitted; `named`: the answer
-        said which limit it was. The share is one of all that was asked, before the first refusal too: of the few after
-        it, a limit may have let most pass.
+        Return the verdict as `count_sample` does: those that are decided already may be enough. `refused` counts the
+        run's refusals, `after` are those already decided, True if admitted; `named`: the answer said which limit it
+        was. The share is one of all that was asked, before the first refusal too: of the few after it, a limit may have
+        let most pass.
         """
         known = list(after)
         self._first, self.last = number, last
@@ -139,6 +140,7 @@ class RandomRefusals:
             self.waits = self._may_wait and last <= (EARLY if named else EARLY_UNNAMED)
             self._may_wait = False
             self.last = last + MORE if self.waits else 0
+        return self._verdict() if self.is_open else None
 
     def open_burst(self, last: int, size: int) -> None:
         """Of the next `size` requests, which go out at once after a cut, how many are refused?
@@ -153,6 +155,9 @@ class RandomRefusals:
         """Count a request of the sample: True if refusals are random, False if a limit's, None while undecided."""
         self._refused += refused
         self._admitted += not refused
+        return self._verdict()
+
+    def _verdict(self) -> bool | None:
         out = self.last - self._first
         if 5 * self._admitted >= 3 * out:
             if self.burst and self.bursts < BURSTS:

@@ -262,3 +262,16 @@ class TestChance:
         assert chance.count_sample(refused=True) is False
         assert chance.share == 0
         assert not chance.is_open
+
+    @pytest.mark.parametrize(("after", "random"), [((True, True, True), True), ((False, False, True), False)])
+    def test_what_is_decided_already_may_be_the_whole_sample(self, after, random):
+        """Answers overtake each other: else a sample of which none is out would stay open, and none follow."""
+        chance = RandomRefusals()
+        assert chance.open(328, 331, 40, after) is random
+        assert (chance.share > 0) is random
+        assert not chance.is_open
+
+    def test_a_sample_that_was_decided_before_the_refusal_came_slows_nothing(self):
+        """The first share was taken back, and the requests behind the next refusal were all admitted before it."""
+        scene = Scene(2000, latency_s=0.5, noise=0.1, broken=0.15, tells=False, limits=Limits())
+        assert run(scene, 84001).end_s < 60
