@@ -273,5 +273,12 @@ class TestChance:
 
     def test_a_sample_that_was_decided_before_the_refusal_came_slows_nothing(self):
         """The first share was taken back, and the requests behind the next refusal were all admitted before it."""
-        scene = Scene(2000, latency_s=0.5, noise=0.1, broken=0.15, tells=False, limits=Limits())
+        scene = Scene(
+            2000,
+            latency_s=0.5,
+            noise=0.1,
+            broken=0.15,
+            tells=False,
+            limits=Limits(concurrency=2_000, search_level=True),
+        )
         assert run(scene, 84001).end_s < 60
