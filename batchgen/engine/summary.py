@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from batchgen.money.budget import PossiblyBilled
@@ -78,5 +79,8 @@ class Summary(Struct, frozen=True, kw_only=True):
         return self.directory or self.output
 
     def to_json(self) -> bytes:
-        """Return the object of `run --json`; money as decimal strings."""
-        return json_bytes(self)
+        """Return the object of `run --json`; money as decimal strings. What is of stores is there for these only."""
+        told = msgspec.structs.asdict(self)
+        if self.directory is None:
+            del told["directory"], told["published"]
+        return json_bytes(told)
