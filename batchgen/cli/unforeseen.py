@@ -65,8 +65,8 @@ def disk_text(error: BaseException) -> str:
 
     name = getattr(error, "filename", None) or _Command.directory
     if name is None:
-        return f"A file cannot be read or written ({error}). {MEND}"
-    return f"{name} cannot be read or written ({getattr(error, 'strerror', None) or error}). {MEND}"
+        return f"A file cannot be written or read ({error}). {MEND}"
+    return f"{name} cannot be written or read ({getattr(error, 'strerror', None) or error}). {MEND}"
 
 
 def masked(text: str) -> str:

@@ -78,6 +78,6 @@ def unforeseen_stop(error: BaseException, directory: Path) -> StoppedError:
     first: BaseException | None = inner
     while first is not None and not isinstance(first, StoppedError):
         first = first.__context__
-    stop = first or StorageStop(f"{directory} cannot be read or written ({inner}).")
+    stop = first or StorageStop(f"{directory} cannot be written or read ({inner}).")
     stop.__cause__ = stop.__cause__ or error
     return stop

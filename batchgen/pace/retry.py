@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import Meta, Struct
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result  # where no file can be opened, a row fails first
 
 from batchgen.values import Failure, FailureKind, Outcome, Throttle, Verdict
-
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
 
 BACKOFF_CAP_S = 30.0
 """Longest wait of one row between two attempts; below it the bound doubles from one second."""
@@ -112,7 +110,6 @@ class RetryPolicy:
         sleep: Callable[[float], Awaitable[None]],
     ) -> Outcome:
         """Go on after the failed attempt `first` until an outcome is final or a budget is used up; return the last."""
-        from tenacity import AsyncRetrying, retry_if_result  # most runs never need it
 
         def last(state: RetryCallState) -> Outcome:
             assert state.outcome is not None

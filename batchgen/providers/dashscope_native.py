@@ -264,6 +264,8 @@ def find_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | 
     choices = output.get("choices") or output.get("choise")  # misspelt so in a page's table
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         choice: dict[str, Any] = choices[0]
+        if output is document and not choice.get("finish_reason"):
+            return None  # in the other form only what is whole counts
         return choice
     if output is document or (output.get("text") is None and output.get("finish_reason") is None):
         return None

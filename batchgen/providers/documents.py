@@ -92,6 +92,8 @@ def _find_reply(body: bytes) -> dict[str, Any] | None:
     document."""
     text = body.decode("utf-8", "replace")
     begin = text.find("{")
+    if '"' in text[: max(0, begin)]:  # the beginning of the reply itself is damaged
+        return None
     try:
         _, end = json.JSONDecoder(strict=False).raw_decode(text, begin) if begin >= 0 else (None, 0)
         reply = decode_json(text[begin:end].encode()) if end else None

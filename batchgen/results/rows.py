@@ -57,8 +57,10 @@ class ResultRows:
         for run in self.runs:
             if not run.parts:
                 why = is_no_run(run.directory)
-                hint = f"{_reason(run)}; run the job first." if why is None else f". {why}"
-                raise OutputError(f"{run.directory}: no row is answered there yet{hint}")
+                hint = "" if why is None else f" {why}"
+                raise OutputError(
+                    f"{run.directory}: no row is answered there yet{_reason(run)}; run the job first.{hint}"
+                )
         self.schema = _common_schema({run.directory: _opened(run.parts[0]).schema_arrow for run in self.runs})
         self.rows = sum(_opened(part).metadata.num_rows for run in self.runs for part in run.parts)
 

@@ -90,5 +90,5 @@ def _read_record(path: Path) -> pa.Table | None:
     try:
         with pq.ParquetFile(arrow_file(path)) as file:
             return file.read()
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):  # Unicode errors are ValueErrors
         return None

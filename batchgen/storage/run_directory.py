@@ -361,7 +361,7 @@ class RunDirectory:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            raise StorageStop(f"{self.path} cannot be read or written ({error}).") from error
+            raise StorageStop(f"{self.path} cannot be written or read ({error}).") from error
 
     def _save(self, **changes: Any) -> None:
         assert self._saved is not None

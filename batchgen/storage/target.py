@@ -189,7 +189,7 @@ class OutputTarget:
                 if not self._ending.is_set():  # else it comes at the next `publish`
                     self.failure = error
             except OSError as error:  # those of the network are the store's
-                self.failure = StorageStop(f"{self._directory} cannot be read or written ({error}).")
+                self.failure = StorageStop(f"{self._directory} cannot be written or read ({error}).")
             except Exception as error:  # else the run would wait for this thread for ever
                 self.failure = unforeseen_stop(error, self._directory)
             finally:
@@ -252,7 +252,7 @@ class OutputTarget:
         except OutputError as error:  # `run.json` cannot be read
             raise StorageStop(str(error)) from error
         except OSError as error:
-            raise StorageStop(f"{self._directory} cannot be read or written ({error}).") from error
+            raise StorageStop(f"{self._directory} cannot be written or read ({error}).") from error
         return f"{self.address.text}/{ledger.generation}/{RESULTS}"
 
     def _publish(self) -> None:

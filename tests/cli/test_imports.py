@@ -19,7 +19,6 @@ print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 NEEDLESS = (
     "pyarrow.compute",
     "pyarrow.dataset",
-    "tenacity",
     "batchgen.answers.structured",
     "batchgen.cluster",
     "batchgen.providers.anthropic_messages",
