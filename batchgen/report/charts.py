@@ -112,20 +112,27 @@ def histogram(
                     '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
                 ).format(left + 0.5, _BASE - tall, max(1.0, width - 1), tall, f"{span} {unit}: {found.rows:,} rows")
             )
-    names: list[tuple[float, str]] = []  # those too close to each other share a label
+    labels: list[tuple[float, list[str]]] = []  # those too close to each other share one
     for mark in marks:
         at = _LEFT + width * _position(bins, mark.value)
         parts.append(
             Markup('<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(at, _TOP - 4, _BASE)
         )
-        if names and at - names[-1][0] < _MARK_ROOM:
-            names[-1] = (at, f"{names[-1][1]} {mark.name}")
-        else:
-            names.append((at, mark.name))
-    for at, name in names:
-        shared = " " in name
-        parts.append(_text(at + 4 if shared else at, _TOP - 8, name, "label", "end" if shared else "middle"))
+        names = [mark.name]
+        while labels and _reach(at, names)[0] < _reach(*labels[-1])[1]:
+            names = labels.pop()[1] + names
+        labels.append((at, names))
+    for at, names in labels:
+        place, anchor = (at + 4, "end") if len(names) > 1 else (at, "middle")
+        parts.append(_text(place, _TOP - 8, " ".join(names), "label", anchor))
     return _svg(chart_id, title, parts)
+
+
+def _reach(at: float, names: Sequence[str]) -> tuple[float, float]:
+    """Return where the label of marks begins and ends: in the middle of one, to the left of the last of several."""
+    if len(names) == 1:
+        return at - _MARK_ROOM / 2, at + _MARK_ROOM / 2
+    return at + 4 - _MARK_ROOM * len(names), at + 4
 
 
 def range_chart(

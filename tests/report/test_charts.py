@@ -77,6 +77,20 @@ def test_bars_are_true_to_their_rows():
     assert bars[0][0].text == "1 to 10 x: 1,000 rows"
 
 
+@pytest.mark.parametrize("apart", range(2, 40))
+def test_a_label_that_marks_share_takes_in_the_one_before_where_it_would_lie_on_it(apart):
+    """A shared label stands to the left of its last mark, so it needs more room there than one does."""
+    bins = [Bin(n, n + 1, 1) for n in range(100)]
+    marks = [Mark("p50", 40), Mark("p95", 40 + apart), Mark("p99", 41 + apart)]
+    chart = drawn(histogram("c", "t", bins=bins, marks=marks, form=lambda v: f"{v:g}", unit=""))
+    texts = sorted(find(chart, "text", "label"), key=lambda text: float(text.get("x")))
+    names = [text.text for text in texts if text.text.startswith("p")]
+    assert names in (["p50", "p95 p99"], ["p50 p95 p99"])
+    if len(names) == 2:
+        first, second = (float(text.get("x")) for text in texts if text.text.startswith("p"))
+        assert second - 2 * 28 >= first + 14
+
+
 def test_marks_stand_at_their_value_and_share_a_label_when_close():
     """On a logarithmic scale a value in the middle of a bin's ratio stands in its middle."""
     bins = [Bin(1, 100, 5), Bin(100, 10000, 5)]
