@@ -107,13 +107,29 @@ _SEALED = (
 )
 """Kinds that hold the mail's own text: a mail that is nothing else has lost its body."""
 
+_FORMS = frozenset(
+    (
+        "text/plain",
+        "text/html",
+        "application/xhtml+xml",
+        "text/enriched",
+        "text/richtext",
+        "text/markdown",
+        "text/rtf",
+        "application/rtf",
+    )
+)
+"""Kinds in which a mail's own text comes; what else stands in a multipart/alternative goes with the text."""
+
 _REDUCED_HTML = ("text/x-amp-html", "text/watch-html")  # forms for some readers, beside the whole one
 _ARMOUR = "-----BEGIN PGP MESSAGE-----"
-_HTML_START = re.compile(r"\s*(?:<!doctype html|<html[\s>])", re.IGNORECASE)
+_HTML_START = re.compile(
+    r"(?:\s|<\?xml[^>]*>|<!--(?:[^-]|-(?!->))*+-->)*+<(?:!doctype html|html[\s>]|head>|body[\s>])", re.IGNORECASE
+)
 _LINK = re.compile(r"\b(?:https?|ftp)://[^\s<>\"'`]+", re.IGNORECASE)
 _LINK_END = ".,;:!?)]}*_"
 _WORD = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af]|[^\W\u2e80-\u9fff\uac00-\ud7af]+")  # no spaces in Chinese
-_TAG = re.compile(r"<[^<>]*>")
+_ENRICHED = re.compile(r"<<|<[^<>]*>|\n+")  # RFC 1896: a doubled bracket is one, and a line break alone a space
 
 
 class Content(Struct):
@@ -183,6 +199,8 @@ def _text(part: Part, content: Content) -> str:
 
 def _multipart(part: Part, content: Content) -> str:
     children = part.children()
+    if not children and (opened := part.unpacked()) is not None:
+        part, children = opened, opened.children()
     if part.guessed_boundary:
         content.notes.append("the boundary of a multipart is missing or wrong: it was found in the text")
     if part.before or part.after:
@@ -205,15 +223,19 @@ def _alternative(children: list[Part], content: Content) -> str:
     Programs that write HTML only fill the plain form with a stub ("This message needs an HTML reader"): it has few of
     the words of the other form. Attachments and links of all forms count, problems only those of the form taken.
     """
+    named = False  # a second plain text with a name is a file
     for child in children:
-        child.is_form = child.kind != "text/calendar" and child.disposition != "attachment"
+        form = child.kind in _FORMS or child.kind in _REDUCED_HTML or child.kind.startswith("multipart/")
+        named_file = named and child.kind == "text/plain" and child.name is not None
+        child.is_form = form and child.disposition != "attachment" and not named_file
+        named |= child.is_form and child.kind == "text/plain"
     plain = [child for child in children if child.is_form and child.kind == "text/plain"]
     others = [child for child in reversed(children) if child.is_form and child.kind != "text/plain"]
     text, said = _first_text(plain, content)
     other, other_said = _first_text([c for c in others if c.kind not in _REDUCED_HTML] or others, content)
     content.links += said.links + other_said.links
     words, other_words = _words(text), _words(other)
-    if len(other_words - words) * 2 > len(other_words):
+    if _says_more(other, words):
         both = len(other_words) * 4 < len(words)
         if text:
             taken = "both were taken" if both else "the HTML was taken"
@@ -227,17 +249,33 @@ def _alternative(children: list[Part], content: Content) -> str:
 
 
 def _first_text(forms: Iterable[Part], content: Content) -> tuple[str, Content]:
-    """Return the first text that one of the forms has, and what was found with it, or with all if none has any."""
-    taken, found = "", Content()
+    """Return the first text that one of the forms has, and what was found with it, or with all if none has any.
+
+    A second plain text that says something else is no form of the first: some programs know only this multipart.
+    """
+    taken: list[str] = []
+    words: set[str] = set()
+    found, failed = Content(), list[str]()
     for form in forms:
         own = Content(content.attachments, content.not_read, parts=content.parts, files=content.files)
         text = _text(form, own)
         content.parts = own.parts
-        if text and not taken:
-            taken, found = text, own
-        elif not taken:
+        if not text:
+            failed += own.problems
+        elif not taken or (form.kind == "text/plain" and _says_more(text, words)):
+            taken.append(text)
+            words |= _words(text)
             found.problems += own.problems
-    return taken, found
+            found.notes += own.notes
+            found.links += own.links
+    found.problems = found.problems if taken else failed
+    return _joined(taken), found
+
+
+def _says_more(text: str, known: set[str]) -> bool:
+    """Whether most words of a text are not among those that are known."""
+    words = _words(text)
+    return len(words - known) * 2 > len(words)
 
 
 def _words(text: str) -> set[str]:
@@ -340,6 +378,8 @@ def _decoded(part: Part, content: Content, *, html: bool) -> str:
     found = decode_bytes(part.content(guess=own), part.parameters.get("charset"), html=html)
     if part.guessed_encoding:
         content.notes.append(f"the text is encoded as {part.guessed_encoding}, which no header says")
+    if found.guessed:
+        content.notes.append(f"no header tells the charset of the text: it was read as {found.charset}")
     if part.damaged:
         content.problems.append("the base64 of the text is damaged: characters of it are missing or too many")
     if found.lost:
@@ -352,7 +392,9 @@ def _decoded(part: Part, content: Content, *, html: bool) -> str:
             content.problems.append(f"the text cannot be read: {error}")
             return ""
     if part.kind == "text/enriched":
-        text = _TAG.sub("", text)
+        text = _ENRICHED.sub(
+            lambda m: "<" if m[0] == "<<" else m[0][1:] or " " if m[0][0] == "\n" else "", text.strip("\n")
+        )
     elif part.kind == "text/calendar":
         text = text.replace("\n ", "").replace("\n\t", "")  # folded lines, RFC 5545
     elif part.parameters.get("format", "").lower() == "flowed":

@@ -7,12 +7,12 @@ Nothing a mail holds raises here: it is the row that says what went wrong.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
-from email.utils import parsedate_tz
+from datetime import datetime
 
 from msgspec import Struct
 
 from batchgen.mail.content import Content, body_text
+from batchgen.mail.dates import read_date
 from batchgen.mail.mime import Part, parse
 from batchgen.mail.text import decode_bytes, header_text
 
@@ -22,8 +22,12 @@ LARGEST_MAIL = 64 * 1024 * 1024
 DELETED = "\\Deleted"
 """The label of a mail that its program marked as deleted and has not yet taken out of the file (IMAP's name for it)."""
 
+_HEADER_OF_MAILS = re.compile(
+    r"from|to|cc|bcc|subject|date|sender|received|path|newsgroups|references|in-reply-to|return-path|status|priority"
+    r"|importance|errors-to|(?:mime|content|message|list|reply|delivered|resent|user|auto|thread|x|dkim|arc|disposition"
+    r"|original|authentication)-.*"
+)
 _FOLDER_ENTRY = "DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA"  # of Pine and UW-IMAP servers
-_DATE_CHARACTERS = 200  # of a Date header that are looked at
 
 
 class Mail(Struct, frozen=True, kw_only=True):
@@ -72,9 +76,9 @@ def decode_mail(
     `cut`: it was longer than `LARGEST_MAIL`; `deleted`, `note`: what the mailbox says.
     """
     message = parse(raw)
-    if not message.headers:
+    if not any(_HEADER_OF_MAILS.fullmatch(name) for name, _ in message.headers):
         text = decode_bytes(raw, None).text.strip() if b"\0" not in raw else ""
-        return Mail(source=source, body=text or None, error="this is no mail: it has no headers", notes=note)
+        return Mail(source=source, body=text or None, error="this is no mail: it has no headers of one", notes=note)
     content = Content(notes=[note] if note else [], files=[] if with_files else None)
     if (message.header("subject") or "").startswith(_FOLDER_ENTRY):
         content.notes.append("this is no mail but the mail program's own entry for the folder")
@@ -82,7 +86,7 @@ def decode_mail(
         content.problems.append(f"the mail is longer than {LARGEST_MAIL >> 20} MB: the rest was not read")
     headers = _headers(message)
     body = body_text(message, content)
-    date, date_text, date_note = _date(headers.get("date"))
+    date, date_text, date_note = read_date(headers.get("date"))
     if date_note:
         content.notes.append(date_note)
     return Mail(
@@ -170,44 +174,3 @@ def _labels(headers: dict[str, str], deleted: bool) -> tuple[str, ...]:
     if deleted or mozilla or any("D" in mark and re.fullmatch("[ROUNAFDT]+", mark) for mark in marks):
         found.append(DELETED)
     return tuple(dict.fromkeys(label.strip() for label in found if label.strip()))
-
-
-_ZONES = {
-    # Names that mean one zone only; others (IST, CST in China) are not guessed.
-    **dict.fromkeys(("WEST", "BST", "CET", "MET", "MEZ"), 1),
-    **dict.fromkeys(("CEST", "MEST", "MESZ", "EET", "SAST"), 2),
-    **dict.fromkeys(("EEST", "MSK"), 3),
-    **dict.fromkeys(("SGT", "HKT"), 8),
-    **dict.fromkeys(("JST", "KST"), 9),
-    **dict.fromkeys(("AEST",), 10),
-    **dict.fromkeys(("AEDT",), 11),
-    **dict.fromkeys(("NZST",), 12),
-    **dict.fromkeys(("NZDT",), 13),
-}
-_GMT_OFFSET = re.compile(r"\b(?:GMT|UTC)\s?([+-])(\d{1,2}):?(\d\d)?(?!\d)")
-_ZONE_NAME = re.compile(r"\d\s+([A-Z]{2,5})\s*(?:\(.*)?$")
-
-
-def _date(text: str | None) -> tuple[datetime | None, str | None, str | None]:
-    """Return the time in UTC, the header's own text where that is doubtful or no time, and a note on the doubt.
-
-    A date without a zone is taken as UTC.
-    """
-    if not text:
-        return None, None, None
-    short = _GMT_OFFSET.sub(lambda m: f"{m[1]}{int(m[2]):02d}{m[3] or '00'}", text[:_DATE_CHARACTERS])
-    try:
-        found = parsedate_tz(short)
-        if found is None:
-            iso = datetime.fromisoformat(short.strip())
-            return (iso if iso.tzinfo else iso.replace(tzinfo=UTC)).astimezone(UTC), None, None
-        named = _ZONE_NAME.search(short)
-        seconds, note = found[9], None
-        if not seconds and named is not None and named[1] not in ("UT", "UTC", "GMT"):
-            hours = _ZONES.get(named[1])
-            seconds = None if hours is None else hours * 3600
-            note = None if hours is not None else f"the zone of the date ({named[1]}) is not known: taken as UTC"
-        zone = timezone(timedelta(seconds=seconds or 0))
-        return datetime(*found[:6], tzinfo=zone).astimezone(UTC), text if note else None, note
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None, text, None

@@ -8,6 +8,7 @@ What was passed over is told, with the reason.
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import lzma
 import os
@@ -44,6 +45,10 @@ _KNOWN = (
     "folders of these"
 )
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
+_TAR = (257, b"ustar")  # where the header of each file in a tar archive has its mark
+_UTF_16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"F\0r\0": "utf-16-le", b"\0F\0r": "utf-16-be"}
+"""How a file of mails begins that an editor or a shell has saved as UTF-16."""
+
 _HOUSEKEEPING = re.compile(
     r".*\.(?:msf|toc|idx|lock|db|sqlite|localstorage|msgfilter)|\..*|dovecot.*|courier.*|maildir(?:folder|size)"
     r"|table_of_contents|info\.plist|thumbs\.db|desktop\.ini|msgfilterrules\.dat|popstate\.dat|filterlog\.html"
@@ -193,14 +198,14 @@ def _file(path: Path, source: str, tell: Tell) -> Iterator[RawMail]:
     folder = path.parent.name
     maildir = folder in ("cur", "new") or (folder == "tmp" and (path.parent.parent / "cur").is_dir())
     with _unpacked(path) as file:
-        head = file.read(_HEAD_BYTES)
+        head = file.read(_HEAD_BYTES)[:_HEAD_BYTES]
     with _unpacked(path) as file:  # once more, as not all of them can be rewound
         if not head and not name.endswith((".eml", ".emlx")):
             return  # an empty mailbox
         if (maildir and folder == "tmp") or (_HOUSEKEEPING.fullmatch(name) and not looks_like_mail(head)):
             tell(LeftOut(source, "a file of the mail program's own", own=True))
-        elif head.startswith(b"BABYL OPTIONS:"):  # its mails have headers as others have
-            tell(LeftOut(source, _MAGIC[b"BABYL OPTIONS:"]))
+        elif (other := _other_kind(head)) is not None:  # whatever its name is, and though its mails have headers
+            tell(LeftOut(source, other))
         elif looks_like_mbox(head) or (
             name.endswith((".mbox", ".mbx")) and (head.startswith(b"From ") or looks_like_mail(head))
         ):
@@ -210,7 +215,15 @@ def _file(path: Path, source: str, tell: Tell) -> Iterator[RawMail]:
             body = file.read(LARGEST_MAIL + 1)
             yield _single(source, name, body[:LARGEST_MAIL], cut=len(body) > LARGEST_MAIL, read=len(body))
         else:
-            tell(LeftOut(source, next((what for magic, what in _MAGIC.items() if head.startswith(magic)), _NO_MAIL)))
+            tell(LeftOut(source, _NO_MAIL))
+
+
+def _other_kind(head: bytes) -> str | None:
+    """Return what a file that begins so is, if it is known and no mail."""
+    place, mark = _TAR
+    if head.startswith(mark, place):
+        return "a tar archive: unpack it first"
+    return next((what for magic, what in _MAGIC.items() if head.startswith(magic)), None)
 
 
 @contextmanager
@@ -228,6 +241,8 @@ def _unpacked(path: Path) -> Iterator[BinaryIO]:
         elif head.startswith(b"\x28\xb5\x2f\xfd"):
             with pa.input_stream(arrow_file(path), compression="zstd") as unpacked:
                 yield cast(BinaryIO, unpacked)
+        elif (encoding := next((name for mark, name in _UTF_16.items() if head.startswith(mark)), None)) is not None:
+            yield cast(BinaryIO, codecs.EncodedFile(plain, "utf-8", encoding, errors="replace"))
         else:
             yield plain
 

@@ -77,13 +77,10 @@ _SKIPPED = frozenset(
         "title",
         "template",
         "noscript",
-        "object",
         "iframe",
         "svg",
         "math",
         "select",
-        "textarea",
-        "button",
     )
 )
 _BLOCKS = frozenset(
@@ -133,8 +130,16 @@ _PARAGRAPHS = frozenset(
         "h6",
         "blockquote",
         "pre",
+        "xmp",
+        "listing",
+        "plaintext",
     )
 )
+_PREFORMATTED = frozenset(("pre", "xmp", "listing", "plaintext"))
+_KEEPS_LINES = re.compile(r"white-space(?:-collapse)?\s*:\s*(?:pre|break-spaces)", re.IGNORECASE)
+_SUPERSCRIPTS = str.maketrans("0123456789+-()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ")
+_NUMBER = re.compile(r"-?[0-9]{1,9}")
+_SUPERSCRIPT = re.compile(r"\s*[0-9+()n-]{1,9}\s*")
 _CELLS = frozenset(("td", "th"))
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
@@ -198,7 +203,9 @@ class _Text:
         self._gap = ""
         self._depth = self._quotes = self._quotes_before = 0
         self.preformatted = 0
+        self.numbers: list[int] = []  # of the last entry in each ordered list that is open
         self.links: list[str] = []
+        self._item_begins = False
 
     def words(self, text: str) -> None:
         text = text.translate(_INVISIBLE)
@@ -219,6 +226,8 @@ class _Text:
     def _put(self, text: str) -> None:
         if not text:
             return
+        if self._item_begins:
+            self._gap, self._item_begins = "", False
         breaks = self._gap.count(_BREAK) if self._pieces else 1
         if breaks:  # an empty line between two depths of quoting belongs to the outer one
             empty = (_BREAK + "> " * min(self._quotes, self._quotes_before)) * (breaks - 1)
@@ -229,7 +238,14 @@ class _Text:
         self._quotes_before = self._quotes
         self._pieces.append(text)
 
+    def item(self, mark: str) -> None:
+        """Begin an entry of a list; a paragraph in it begins in the same line."""
+        self._put(mark)
+        self._item_begins = True
+
     def space(self) -> None:
+        if self._item_begins:
+            return
         self._gap = self._gap or " "
 
     def cell(self) -> None:
@@ -287,6 +303,9 @@ def _enter(node: LexborNode, text: _Text) -> bool:
     if tag is None or tag in _SKIPPED or tag.startswith(("-", "!")):
         return False
     style = node.attributes.get("style")
+    if tag == "sup" and (raised := _SUPERSCRIPT.fullmatch(node.text() or "")):  # 10<sup>2</sup> is not 102
+        text.words(raised[0].strip().translate(_SUPERSCRIPTS))
+        return False
     if (style and _HIDDEN.search(style)) or "hidden" in node.attributes:
         return False
     if tag == "br":
@@ -295,28 +314,53 @@ def _enter(node: LexborNode, text: _Text) -> bool:
         text.paragraph()
         if tag == "blockquote":
             text.quote(1)
-        elif tag == "pre":
-            text.preformatted += 1
     elif tag in _BLOCKS:
         text.line()
-        if tag == "li":
-            text.words("- ")
+        if tag == "ol":
+            text.numbers.append(_number(node.attributes.get("start"), 1) - 1)
+        elif tag == "li":
+            text.item(_mark(node, text))
     elif tag in _CELLS:
         text.cell()
+    elif tag == "q":
+        text.words('"')
     elif tag == "a" and (target := node.attributes.get("href")) and _LINK.match(target):
         text.links.append("".join(target.split()))
     elif tag == "img" and (alternative := node.attributes.get("alt")):
         text.words(f"[{alternative.strip()}]" if alternative.strip() else "")
+    text.preformatted += _keeps_lines(node)
     return True
+
+
+def _keeps_lines(node: LexborNode) -> bool:
+    """Whether the line breaks and spaces of an element's text are shown as they are."""
+    style = node.attributes.get("style")
+    return node.tag in _PREFORMATTED or (style is not None and _KEEPS_LINES.search(style) is not None)
+
+
+def _mark(node: LexborNode, text: _Text) -> str:
+    """Return what stands before an entry of a list: its number, or a dash."""
+    above = node.parent
+    if above is None or above.tag != "ol" or not text.numbers:
+        return "- "
+    text.numbers[-1] = _number(node.attributes.get("value"), text.numbers[-1] + 1)
+    return f"{text.numbers[-1]}. "
+
+
+def _number(written: str | None, otherwise: int) -> int:
+    return int(written) if written and _NUMBER.fullmatch(written.strip()) else otherwise
 
 
 def _leave(node: LexborNode, text: _Text) -> None:
     tag = node.tag or ""
+    text.preformatted -= _keeps_lines(node)
     if tag in _PARAGRAPHS:
         if tag == "blockquote":
             text.quote(-1)
-        elif tag == "pre":
-            text.preformatted -= 1
         text.paragraph()
     elif tag in _BLOCKS:
         text.line()
+        if tag == "ol":
+            text.numbers.pop()
+    elif tag == "q":
+        text.words('"')

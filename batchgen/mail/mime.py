@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from batchgen.mail.text import decode_bytes, header_text
+from batchgen.mail.text import decode_bytes, header_text, with_zeros
 from batchgen.mail.transfer import decoded, encoding_name, undeclared
 
 DEEPEST = 50
@@ -26,17 +26,20 @@ _KNOWN_HEADER = re.compile(
     re.IGNORECASE,
 )
 _KNOWN_WITHIN = 4  # lines after one that is no header in which a known header has to come for it to be garbage
-_PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)("?)|([^;]*))')
+_PARAMETER = re.compile(r';\s*([^\s=:;"]+)\s*[=:]\s*(?:"((?:[^"\\]|\\.)*)("?)|([^;]*))')
+_NO_SEMICOLON = re.compile(r"(?:^|^\s*[^\s;,=]+[\s,]+)(?=[A-Za-z][\w*-]*\s*=)")  # "text/plain charset=x"
+_EXTENDED = re.compile(r"([A-Za-z][\w-]{2,20})'[A-Za-z-]{0,8}'([^']*)")
 _TYPE = re.compile(r"\s*([A-Za-z0-9!#$&^_.+-]+)\s*/\s*([A-Za-z0-9!#$&^_.+-]+)")
 _BOUNDARY_LIKE = re.compile(rb"^--([^\s-][^\r\n]{0,200}?)[ \t]*\r?$", re.MULTILINE)
 _MULTIPART_BODY = re.compile(rb"\s*--([^\s-][^\r\n]{0,200}?)[ \t]*\r?\ncontent-[a-z-]+[ \t]*:", re.IGNORECASE)
 _MIME_SENTENCE = re.compile(r"\bMIME\b|multi-?part|mail (?:reader|client|program)", re.IGNORECASE)
+_ZEROS_BYTES = 64  # of the headers, among which zeros tell UTF-16
 _SENTENCE_LENGTH = 1000  # of what programs write before the parts for readers that know no MIME
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:\\|\\\\")
 _ALIASES = {
     **dict.fromkeys(("application/text", "application/plain", "application/txt", "plain/text"), "text/plain"),
     **dict.fromkeys(("txt/plain", "message/text", "text/text"), "text/plain"),
-    **dict.fromkeys(("application/html", "application/xhtml+xml", "html/text"), "text/html"),
+    **dict.fromkeys(("application/html", "application/xhtml+xml", "html/text", "html"), "text/html"),
 }
 """Names that senders invented → the type that they mean."""
 
@@ -82,8 +85,10 @@ class Part:
         found: tuple[str, dict[str, str]] | None = None
         for text in written[:4]:
             match = _TYPE.match(text)
-            named = f"{match[1]}/{match[2]}".lower() if match else kind
-            one = (_ALIASES.get(named, named), _parameters(text))
+            named = f"{match[1]}/{match[2]}".lower() if match else text.partition(";")[0].strip().lower()
+            one = (_ALIASES.get(named, named if match else kind), _parameters(text))
+            if found is not None and one[0] == found[0]:
+                found[1].update({key: value for key, value in one[1].items() if key not in found[1]})
             found = found or one
             if len(written) > 1 and one[0].startswith("multipart/") and self._spans(_boundary(one[1])):
                 return one
@@ -101,7 +106,8 @@ class Part:
     @property
     def name(self) -> str | None:
         """The file name, decoded; never a path."""
-        found = _parameters(self.header("content-disposition") or "").get("filename") or self.parameters.get("name")
+        placed = _parameters(self.header("content-disposition") or "")
+        found = placed.get("filename") or self.parameters.get("name") or placed.get("name")
         return (header_text(found or "").replace("/", "_").replace("\\", "_")) or None
 
     @property
@@ -156,6 +162,17 @@ class Part:
         self.after = "\n\n".join(filter(None, loose))
         return found
 
+    def unpacked(self) -> Part | None:
+        """Return a multipart whose parts stand in a transfer encoding as a whole, as they must not; None if not so."""
+        found = self.content()
+        boundary = _boundary(self.parameters)
+        if not boundary or b"--" + boundary not in found or found == self.body:
+            return None
+        head = b'Content-Type: %s; boundary="%s"\n\n' % (self.kind.encode("ascii", "replace"), boundary)
+        part = Part(head + found, 0, len(head) + len(found), level=self.level)
+        part.is_form = self.is_form
+        return part
+
     def _loose(self, start: int, end: int) -> str:
         """Return the text of a stretch outside the parts, but for the sentence for readers that know no MIME."""
         text = decode_bytes(self._raw[start : max(start, end)], None).text.strip()
@@ -199,6 +216,8 @@ def parse(raw: bytes, *, level: int = 0) -> Part:
     """
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raw = raw.decode("utf-16", "replace").encode()
+    elif raw[:_ZEROS_BYTES].count(0) * 3 > len(raw[:_ZEROS_BYTES]) and (wide := with_zeros(raw)) is not None:
+        raw = wide.text.encode()
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")
     elif b"\r\r\n" in raw:
@@ -266,6 +285,7 @@ def _boundary(parameters: dict[str, str]) -> bytes:
 
 def _parameters(written: str) -> dict[str, str]:
     """Return the parameters of a header, names in small letters, RFC 2231 undone."""
+    written = _NO_SEMICOLON.sub(";", written, count=1)
     if ";" not in written:
         return {}
     found: dict[str, str] = {}
@@ -285,6 +305,9 @@ def _parameters(written: str) -> dict[str, str]:
             digits = number.removesuffix("*")
             place = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 6 else 0
             pieces.setdefault(base, {}).setdefault(place, (value, number.endswith("*") or not number))
+    for base, value in found.items():  # RFC 2231 without its star
+        if "%" in value and (plain := _EXTENDED.fullmatch(value)) is not None:
+            found[base] = decode_bytes(unquote_to_bytes(plain[2]), plain[1]).text
     for base, numbered in pieces.items():
         found[base] = _extended([numbered[place] for place in sorted(numbered)])
     return found
@@ -294,10 +317,15 @@ def _extended(values: list[tuple[str, bool]]) -> str:
     """Join the pieces of a parameter (RFC 2231): `charset'language'text`, percent-encoded where the piece says so."""
     charset = ""
     raw: list[bytes] = []
+    escaped = b""  # neighbouring encoded pieces are joined first: some senders cut in the middle of an escape
     for number, (value, encoded) in enumerate(values):
         text = value
         if encoded and number == 0 and text.count("'") >= 2:
             charset, _, text = text.split("'", 2)
-        escaped = text.encode("utf-8", "surrogateescape")
-        raw.append(unquote_to_bytes(escaped) if encoded else escaped)
+        if encoded:
+            escaped += text.encode("utf-8", "surrogateescape")
+            continue
+        raw += [unquote_to_bytes(escaped), text.encode("utf-8", "surrogateescape")]
+        escaped = b""
+    raw.append(unquote_to_bytes(escaped))
     return decode_bytes(b"".join(raw), charset or None).text

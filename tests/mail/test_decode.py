@@ -499,6 +499,7 @@ SHAPES = {
     "addresses": lambda n: "To: " + '"A, B" <a@x.example>, ' * n + "\n\nx",
     "open quotes": lambda n: 'To: "' + '\\"' * n + "\n\nx",
     "encoded words": lambda n: "Subject: " + "=?utf-8?q?=C3=BC?= " * n + "\n\nx",
+    "base64 words": lambda n: "Subject: " + "=?utf-8?b?Y2Fmw?= " * n + "\n\nx",
     "half encoded words": lambda n: "Subject: " + "=?utf-8?q?" * n + "\n\nx",
     "references": lambda n: "References: " + "<a@x> " * n + "<" * n + "\n\nx",
     "labels": lambda n: "X-Gmail-Labels: " + '"a,' * n + "\n\nx",
@@ -517,6 +518,11 @@ SHAPES = {
     "html quotes": lambda n: "Content-Type: text/html\n\n" + "<blockquote>x" * (n // 8) + "<p>y" * n,
     "preformatted": lambda n: "Content-Type: text/html\n\n<pre>" + "\n" * n + "x" + " \n" * n,
     "alternatives": lambda n: "Content-Type: multipart/alternative; boundary=b\n\n" + "--b\n\nx\n" * (n // 4),
+    "other alternatives": lambda n: (
+        "Content-Type: multipart/alternative; boundary=b\n\n" + "".join(f"--b\n\nx{i}\n" for i in range(n // 8))
+    ),
+    "comments": lambda n: "Subject: s\n\n" + "<!-- x -->" * n,
+    "lists": lambda n: "Content-Type: text/html\n\n" + "<ol><li>x" * (n // 8) + "<li>y" * n,
     "PGP": lambda n: "Subject: s\n\n" + "-----BEGIN PGP MESSAGE-----\n" * n,
 }
 
@@ -532,6 +538,10 @@ def test_time_grows_with_the_length_alone(shape):
     [
         (b"Subject: s\r\r\nTo: a@x\r\r\n\r\r\none\r\r\ntwo\r\r\n", "one\ntwo"),
         ("Subject: s\nTo: a@x\n\none\ntwo\n".encode("utf-16"), "one\ntwo"),
+        ("Subject: s\nTo: a@x\n\none\ntwo\n".encode("utf-16-le"), "one\ntwo"),
+        (b"Subject: s\nContent-Type: html\n\n<div>one<br>two</div>\n", "one\ntwo"),
+        (b"Subject: s\n\n<!-- x --><html><body>one<br>two</body></html>\n", "one\ntwo"),
+        (b"Subject: s\nContent-Type: text/enriched\n\n<bold>one</bold>\nand <<x>\n\ntwo\n", "one and <x>\ntwo"),
         (b"+OK message follows\nSubject: s\nTo: a@x\n\none\ntwo\n", "one\ntwo"),
         (b"Subject: s\nContent-Transfer-Encoding: base64\n\none and\ntwo, not encoded\n", "one and\ntwo, not encoded"),
         (b"Subject: s\nContent-Disposition: attachment; filename=a.txt\n\none\ntwo\n", "one\ntwo"),

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tarfile
 
 import pytest
 
@@ -176,3 +177,27 @@ def test_deleted_mails_are_marked(tmp_path):
     """By Apple's flags and by a Maildir's."""
     write(tmp_path, {"1.emlx": emlx(1, 2), "2.emlx": emlx(2, 1), "cur/3.host:2,ST": mail(3), "cur/4.host:2,S": mail(4)})
     assert [raw.deleted for raw in raw_mails([tmp_path], print)] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_mailbox_that_a_shell_saved_as_utf_16_is_read(tmp_path, encoding):
+    """PowerShell writes so what a program prints."""
+    (tmp_path / "a.mbox").write_bytes(mbox(1, 2, 3).decode().encode(encoding))
+    assert [number for _, number in read(tmp_path / "a.mbox")[0]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_a_tar_archive_is_called_one(tmp_path, mode):
+    """Also a packed one, which unpacks to what looks like no mail."""
+    with tarfile.open(tmp_path / "mails", mode) as archive:
+        (tmp_path / "a.mbox").write_bytes(mbox(1))
+        archive.add(tmp_path / "a.mbox", "a.mbox")
+    with pytest.raises(InputError, match="a tar archive: unpack it first"):
+        read(tmp_path / "mails")
+
+
+def test_a_file_of_outlook_is_called_one_whatever_its_name_is(tmp_path):
+    """Renaming a .msg file does not make it a mail."""
+    (tmp_path / "a.eml").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
+    with pytest.raises(InputError, match="Outlook's own format"):
+        read(tmp_path / "a.eml")

@@ -1,5 +1,7 @@
 """How the parts of a mail are found where programs write MIME as they should not."""
 
+import base64
+
 import pytest
 
 from batchgen.mail.decode import decode_mail
@@ -139,3 +141,71 @@ def test_a_text_with_a_boundary_is_a_multipart(kind):
     )
     assert mail.body == "Hi ="
     assert decode(f'{HEAD}Content-Type: {kind}; boundary="--NX"\n\nno parts').body == "no parts"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "text/plain charset=koi8-r",
+        "text/plain, charset=koi8-r",
+        "text/plain; charset: koi8-r",
+        "charset=koi8-r",
+        "text/plain\nContent-Type: text/plain; charset=koi8-r",
+    ],
+)
+def test_a_charset_counts_however_it_is_attached(written):
+    """A semicolon that is missing, a colon, a second header."""
+    raw = f"Subject: s\nContent-Type: {written}\n\nПривет, заказ".encode("koi8-r")
+    assert decode_mail(raw, "x").body == "Привет, заказ"
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ("attachment; filename*0*=UTF-8''a%; filename*1*=20b.pdf", "a b.pdf"),
+        ("attachment; filename=UTF-8''%C3%A9.pdf", "é.pdf"),
+        ("attachment; filename=\"UTF-8''%C3%A9.pdf\"", "é.pdf"),
+        ("attachment; filename=\"it's%20'ok'.pdf\"", "it's%20'ok'.pdf"),
+        ('attachment; name="x.pdf"', "x.pdf"),
+        ('attachment filename="x.pdf"', "x.pdf"),
+        ('filename="x.pdf"', "x.pdf"),
+    ],
+)
+def test_names_of_files_in_wrong_forms(disposition, name):
+    """RFC 2231 cut in an escape or without its star, other parameters, no semicolon."""
+    part = f"--BB\nContent-Type: application/pdf\nContent-Disposition: {disposition}\n\nx\n--BB--\n"
+    assert decode(MULTI + part).attachments == (name,)
+
+
+def test_a_multipart_in_a_transfer_encoding_is_opened():
+    """The standard forbids it, and some programs do it."""
+    inner = b"--BB\nContent-Type: text/plain\n\nhello there\n--BB--\n"
+    head = MULTI.replace("\n\n", "\nContent-Transfer-Encoding: base64\n\n").encode()
+    mail = decode_mail(head + base64.encodebytes(inner), "x")
+    assert (mail.body, mail.error) == ("hello there", None)
+
+
+CSV = 'Content-Type: text/csv; name="d.csv"\n\na,b\n1,2\n3,4'
+CARD = "Content-Type: text/x-vcard\n\nBEGIN:VCARD\nFN:Bob Builder\nEND:VCARD"
+MAIL = "Content-Type: message/rfc822\n\nFrom: b@x.example\nSubject: inner\n\nquite other words"
+SECOND = "Content-Type: text/plain\n\nquite other words"
+NAMED = "Content-Type: text/plain; name=log.txt\n\nquite other words"
+
+
+@pytest.mark.parametrize("other", [CSV, CARD, MAIL, SECOND, NAMED], ids=["csv", "vcard", "mail", "plain", "named"])
+def test_what_goes_with_a_text_is_no_form_of_it(other):
+    """Programs that know only multipart/alternative put tables, cards, mails and second texts into it."""
+    mail = decode(
+        MULTI.replace("mixed", "alternative")
+        + "--BB\nContent-Type: text/plain\n\nDear Ann, see the list\n"
+        + "--BB\nContent-Type: text/html\n\n<p>Dear Ann, see the list</p>\n"
+        + f"--BB\n{other}\n--BB--\n"
+    )
+    assert mail.body.startswith("Dear Ann, see the list\n\n")
+    assert other.rpartition("\n")[2] in mail.body
+
+
+def test_a_file_without_any_header_of_a_mail_is_none():
+    """Text with a colon in its first line loses nothing."""
+    mail = decode('{"a": 1}\n')
+    assert (mail.body, mail.error) == ('{"a": 1}', "this is no mail: it has no headers of one")

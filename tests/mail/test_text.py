@@ -53,6 +53,78 @@ def test_text_comes_back_whatever_its_charset_is_called(text, written, declared)
     assert (found.text, found.lost) == (text, 0)
 
 
+@pytest.mark.parametrize(
+    ("written", "declared"),
+    [
+        ("cp1251", "windows1251"),
+        ("cp1251", "win-1251"),
+        ("cp1251", "CP-1251"),
+        ("cp1251", "windows-1251 (Cyrillic)"),
+        ("cp1251", "windows-1251, format=flowed"),
+        ("koi8-r", "koi8r"),
+        ("koi8-u", "koi8-ru"),
+        ("cp866", "dos-866"),
+        ("iso8859-5", "ISO-8859-5-Windows"),
+        ("mac_cyrillic", "x-mac-cyrillic"),
+        ("utf-8", "utf8mb4"),
+    ],
+)
+def test_names_of_charsets_are_read_however_they_are_spelt(written, declared):
+    """A text too short for its charset to be found by itself."""
+    assert decode_bytes("Привет, заказ".encode(written), declared).text == "Привет, заказ"
+
+
+@pytest.mark.parametrize(
+    ("text", "written", "declared"),
+    [
+        ("中文邮件", "gb18030", "gb-2312"),
+        ("中文邮件", "gb18030", "gb_2312-80"),
+        ("中文邮件", "gb18030", "gb 2312"),
+        ("中文郵件", "big5", "big-5"),
+        ("中文郵件", "big5", "big5-eten"),
+        ("日本語", "cp932", "x-ms-cp932"),
+        ("10 € Œuvre", "iso8859-15", "latin-9"),
+        ("İyi günler", "cp1254", "windows1254"),
+    ],
+)
+def test_names_of_other_charsets_too(text, written, declared):
+    """One place for all names: case, hyphens, what stands before and behind."""
+    assert decode_bytes(text.encode(written), declared).text == text
+
+
+@pytest.mark.parametrize("declared", ["utf-16", "utf-16le", "utf-16be", "utf-32"])
+@pytest.mark.parametrize("text", ["Dear Ann, order 12!!", "Grüße an Ann, Bestellung 12"])
+def test_what_has_no_zeros_is_no_utf_16(declared, text):
+    """Programs that hold text as UTF-16 say so of what they have written as UTF-8: it is not Chinese."""
+    assert decode_bytes(text.encode(), declared).text == text
+
+
+@pytest.mark.parametrize("written", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("declared", [None, "utf-8", "us-ascii", "iso-8859-1", "unicode", "ucs-2"])
+def test_what_is_half_zeros_is_utf_16(written, declared):
+    """Also without a byte order mark and under another name."""
+    assert decode_bytes("Dear Ann, order 12, Grüße".encode(written), declared).text == "Dear Ann, order 12, Grüße"
+
+
+def test_a_text_has_no_nul_characters():
+    """Fillings of old programs; no provider takes them."""
+    assert decode_bytes(b"a\0\0b", "us-ascii").text == "ab"
+
+
+@pytest.mark.parametrize("declared", [None, "us-ascii", "iso-8859-1"])
+def test_html_tells_its_charset_where_the_header_says_what_is_always_said(declared):
+    """A gateway's default is no knowledge; the page's own word is."""
+    html = '<meta charset="windows-1251"><p>Привет</p>'
+    assert decode_bytes(html.encode("cp1251"), declared, html=True).text == html
+    assert decode_bytes(html.encode("koi8-r"), "koi8-r", html=True).text == html
+
+
+def test_a_charset_that_was_guessed_is_said():
+    """A few letters in no known charset may be another text."""
+    assert decode_bytes("Заказ".encode("cp1251"), None).guessed
+    assert not decode_bytes("Заказ".encode(), None).guessed
+
+
 def test_damaged_text_keeps_its_charset_and_counts_what_is_lost():
     """Three broken bytes in UTF-8 do not make the rest windows-1252."""
     body = (RUSSIAN * 3).encode()
@@ -174,3 +246,32 @@ def test_flowed_text_with_delsp_joins_words():
 def test_damaged_quoted_printable_stays_readable():
     """What is no escape is left as it stands by the standard library; what is, is decoded."""
     assert decode_bytes(quopri.decodestring(b"Gr=C3=BC=C3=9Fe =ZZ =\nx ="), "utf-8").text == "Grüße =ZZ x "
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("=?utf-8?B?Y2Fmw?=\n =?utf-8?B?6k=?=", "café"),  # cut between two digits of base64
+        ("=?utf-8?B?caf=C3=A9?=", "café"),  # quoted-printable that is called base64
+        ("=?utf-8?B?w78-P8O_fn7DqQ?=", "ÿ>?ÿ~~é"),  # base64 for addresses of pages
+        ("=?utf-8? Q ?=C3=A9?=", "é"),
+        ("a\0b", "a b"),
+    ],
+)
+def test_encoded_words_of_careless_programs(raw, text):
+    """What they meant is sure."""
+    assert header_text(raw) == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("=?utf-8?Q?J=C3=B6rg_<j=40x.example>?=", "Jörg <j@x.example>"),
+        ("=?utf-8?Q?J=C3=B6rg_<j=40x.example>?=, b@x.example", "Jörg <j@x.example>, b@x.example"),
+        ("Jo <=?utf-8?Q?j=40x=2Eexample?=>", "Jo <j@x.example>"),
+        ("=?utf-8?Q?j=40x=2Eexample?= <j@x.example>", '"j@x.example" <j@x.example>'),
+    ],
+)
+def test_an_address_that_was_encoded_as_a_whole_is_one(raw, text):
+    """Only a name is put into quotes."""
+    assert header_text(raw, structured=True) == text
