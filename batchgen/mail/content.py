@@ -108,16 +108,7 @@ _SEALED = (
 """Kinds that hold the mail's own text: a mail that is nothing else has lost its body."""
 
 _FORMS = frozenset(
-    (
-        "text/plain",
-        "text/html",
-        "application/xhtml+xml",
-        "text/enriched",
-        "text/richtext",
-        "text/markdown",
-        "text/rtf",
-        "application/rtf",
-    )
+    "text/plain text/html application/xhtml+xml text/enriched text/richtext text/markdown text/rtf application/rtf".split()
 )
 """Kinds in which a mail's own text comes; what else stands in a multipart/alternative goes with the text."""
 

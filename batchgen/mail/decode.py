@@ -78,7 +78,7 @@ def decode_mail(
     message = parse(raw)
     if not any(_HEADER_OF_MAILS.fullmatch(name) for name, _ in message.headers):
         text = decode_bytes(raw, None).text.strip() if b"\0" not in raw else ""
-        return Mail(source=source, body=text or None, error="this is no mail: it has no headers of one", notes=note)
+        return Mail(source=source, body=text or None, error="this is no mail: it has no headers", notes=note)
     content = Content(notes=[note] if note else [], files=[] if with_files else None)
     if (message.header("subject") or "").startswith(_FOLDER_ENTRY):
         content.notes.append("this is no mail but the mail program's own entry for the folder")

@@ -13,16 +13,17 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from batchgen.errors import InputError
 from batchgen.source.dialect import LINE_BREAK, Dialect, check_encoding, find_dialect, swallowed
-from batchgen.source.file import File, UnpackedBytes, open_bytes
+from batchgen.source.file import FILLING, File, UnpackedBytes, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece, check_agreement, check_names
 
 _ROWS_BELOW_TITLE = 100
+_FILLING = FILLING.decode()
 _RULE = re.compile(r"(?::?-{2,}:?)?")  # a cell of the line under a header
 
 
@@ -60,7 +61,7 @@ class DelimitedReader:
         with open_bytes(file) as stream:
             raw = stream.raw
             assert isinstance(raw, UnpackedBytes)
-            records = dialect.records(stream)
+            records = _Records(dialect.records(stream))
             line = before = 0  # the last line of the record, and of those before the batch
             mark = 0
             try:
@@ -136,6 +137,38 @@ class DelimitedReader:
         return Piece(pa.RecordBatch.from_arrays(arrays, schema=schema), problems)
 
 
+class _Records:
+    """The records of a file without the empty ones before its header and after its last row.
+
+    Spreadsheets write these where cells once held something. Those between rows keep their place as rows of empty
+    cells, so that the rows after them keep their numbers.
+    """
+
+    def __init__(self, records: Any) -> None:
+        self._records = records
+
+    @property
+    def line_num(self) -> int:
+        """The last line of the record."""
+        number: int = self._records.line_num
+        return number
+
+    def __iter__(self) -> Iterator[list[str]]:
+        begun, empty, width = False, 0, 0
+        for record in self._records:
+            if not any(record) and record != [""]:  # an empty text in quotes, alone in its line, is a row
+                empty += begun and len(record) > 1
+                continue
+            if not begun and _is_blank(record):
+                continue
+            while empty:
+                yield [""] * width
+                empty -= 1
+            width = width or len(record)
+            begun = True
+            yield record
+
+
 def _schema(names: Sequence[str]) -> pa.Schema:
     return pa.schema([(name, pa.string()) for name in names])
 
@@ -143,7 +176,7 @@ def _schema(names: Sequence[str]) -> pa.Schema:
 def _header(file: File, dialect: Dialect) -> list[str]:
     with open_bytes(file) as stream:
         try:
-            records = (record for record in dialect.records(stream) if record)
+            records = iter(_Records(dialect.records(stream)))
             header: list[str] = next(records, [])
         except csv.Error as error:
             raise _malformed(file, -1, 1, str(error)) from error
@@ -198,8 +231,8 @@ def _bad_byte(cell: str) -> int | None:
 
 
 def _is_blank(record: Sequence[str]) -> bool:
-    """Whether a line is none: blank, or the mark that old programs end a file with, or the zeros that fill it up."""
-    return not record or (len(record) == 1 and not record[0].strip("\0\x1a").strip())
+    """Whether a line is none: there is nothing in it but what fills up a file."""
+    return not record or (len(record) == 1 and not record[0].strip(_FILLING).strip())
 
 
 def _check_header_once(file: File, first: int, rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SAMPLE_CHARACTERS = 1 << 16
 _SAMPLE_RECORDS = 200
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
-_SEP = re.compile(r'("?)sep=(\\t|.)\1\r?\n?$', re.IGNORECASE)
+_SEP = re.compile(r'("?)sep=(\\t|.)\1$', re.IGNORECASE)
 _PROPER = re.compile(r'"(?:[^"]|"")*"')
 _NUMBER = re.compile(r"[-+]?[0-9.,]*(?:[eE][-+]?[0-9]+)?")
 _SINGLE_BYTE = ("cp1252", "cp1250", "cp1251", "iso8859-15")
@@ -58,11 +58,11 @@ def find_dialect(file: File) -> Dialect:
     reading = file.reading
     with open_bytes(file) as stream:
         sample = as_text(stream).read(_SAMPLE_CHARACTERS)
-    first, _, rest = sample.partition("\n")
-    named = _SEP.match(first + "\n")
+    first, *rest = LINE_BREAK.split(sample, maxsplit=1)
+    named = _SEP.match(first)
     before = 1 if named else 0
     if named:
-        sample = rest
+        sample = "".join(rest)
     delimiter = reading.delimiter or (named[2].replace("\\t", "\t") if named else _find_delimiter(file, sample))
     quotes_are_text = reading.quotes == "text"
     if reading.quotes is None and delimiter == "\t":

@@ -23,6 +23,9 @@ times, repetitive text 100 times, a bomb 1,000 times and more."""
 EXPANSION_FLOOR = 256 * 1024 * 1024
 """Unpacked bytes below which nothing is called a bomb."""
 
+FILLING = b" \t\r\n\0\x1a"
+"""What a line may hold that is none: blanks, the mark that old programs end a file with, zeros that fill it up."""
+
 _BUFFER_BYTES = 1 << 18
 _PIECE_BYTES = 1 << 16
 

@@ -22,8 +22,11 @@ _EXTENSIONS = {
     ".pq": Format.PARQUET,
     ".csv": Format.CSV,
     ".tsv": Format.TSV,
+    ".tab": Format.TSV,
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
+    ".jsonlines": Format.JSONL,
+    ".jl": Format.JSONL,
     ".json": Format.JSONL,
     ".xlsx": Format.XLSX,
 }
@@ -159,6 +162,11 @@ def data_files(names: Sequence[str], root: str) -> list[str]:
     data = [name for name in found if not name.lower().endswith(".json")] or [
         name for name in found if os.path.basename(name).startswith("part-")
     ]
+    if not data and found:
+        raise InputError(
+            f"The directory {root} holds only .json files, which are left out there, as they mostly describe other "
+            f"files: name those that are meant with a glob, such as {root}/*.json."
+        )
     if not data:
         raise InputError(f"The directory {root} holds no input file; {_KNOWN}.")
     return data
@@ -260,11 +268,21 @@ _MAGIC = {
     b"PAR1": "holds Parquet: rename it to .parquet",
     b"\x1f\x8b": "is packed with gzip: add .gz to its name",
     b"\x28\xb5\x2f\xfd": "is packed with Zstandard: add .zst to its name",
+    b"BZh": "is packed with bzip2: add .bz2 to its name",
+    b"\xfd7zXZ": "is packed with xz: unpack it first",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "is a workbook of an older Excel (.xls): save the sheet as CSV (UTF-8)",
+    b"Obj\x01": "holds Avro: write it as Parquet",
+    b"ORC": "holds ORC: write it as Parquet",
+    b"ARROW1\0\0": "holds an Arrow or Feather table: write it as Parquet",
+    b"SQLite format 3\0": "is an SQLite database: export the table as CSV",
+    b"%PDF-": "is a PDF",
     b"PK\x03\x04": "is a zip archive or an Excel workbook: unpack it, or save the sheet as CSV (UTF-8)",
 }
 _NO_TABLES = {
     re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*"(?:[^"\\]|\\.)*"\s*:'): "holds JSON: rename it to .jsonl",
-    re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|\?xml)[\s>]", re.IGNORECASE): "is a page of HTML or XML",
+    re.compile(
+        rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body|table|\?xml)[\s>]", re.IGNORECASE
+    ): "is a page of HTML or XML",
 }
 _MARKS = {
     b"\xff\xfe\0\0": "utf-32-le",

@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from batchgen.errors import InputError
 from batchgen.source.dialect import check_encoding
-from batchgen.source.file import File, Format, open_bytes
+from batchgen.source.file import FILLING, File, Format, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece
 from batchgen.source.row_values import EXACT_IN_FLOAT, own_column
 from batchgen.source.xlsx import sheet_rows
@@ -259,7 +259,7 @@ def _documents(file: File) -> Iterator[tuple[int, bytes]]:
                 return
             if len(line) >= CELL_CAP:
                 raise InputError(f"{file.path}, line {number}: longer than {CELL_CAP} bytes; is it JSON lines at all?")
-            if line.strip():
+            if line.strip(FILLING):
                 yield number, line
 
 

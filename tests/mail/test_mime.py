@@ -208,4 +208,4 @@ def test_what_goes_with_a_text_is_no_form_of_it(other):
 def test_a_file_without_any_header_of_a_mail_is_none():
     """Text with a colon in its first line loses nothing."""
     mail = decode('{"a": 1}\n')
-    assert (mail.body, mail.error) == ('{"a": 1}', "this is no mail: it has no headers of one")
+    assert (mail.body, mail.error) == ('{"a": 1}', "this is no mail: it has no headers")
