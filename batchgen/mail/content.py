@@ -107,9 +107,7 @@ _SEALED = (
 )
 """Kinds that hold the mail's own text: a mail that is nothing else has lost its body."""
 
-_FORMS = frozenset(
-    "text/plain text/html application/xhtml+xml text/enriched text/richtext text/markdown text/rtf application/rtf".split()
-)
+_FORMS = re.compile(r"text/(?:plain|html|enriched|richtext|markdown|rtf)|application/(?:xhtml\+xml|rtf)|multipart/.*")
 """Kinds in which a mail's own text comes; what else stands in a multipart/alternative goes with the text."""
 
 _REDUCED_HTML = ("text/x-amp-html", "text/watch-html")  # forms for some readers, beside the whole one
@@ -216,7 +214,7 @@ def _alternative(children: list[Part], content: Content) -> str:
     """
     named = False  # a second plain text with a name is a file
     for child in children:
-        form = child.kind in _FORMS or child.kind in _REDUCED_HTML or child.kind.startswith("multipart/")
+        form = child.kind in _REDUCED_HTML or _FORMS.fullmatch(child.kind) is not None
         named_file = named and child.kind == "text/plain" and child.name is not None
         child.is_form = form and child.disposition != "attachment" and not named_file
         named |= child.is_form and child.kind == "text/plain"

@@ -164,8 +164,8 @@ def data_files(names: Sequence[str], root: str) -> list[str]:
     ]
     if not data and found:
         raise InputError(
-            f"The directory {root} holds only .json files, which are left out there, as they mostly describe other "
-            f"files: name those that are meant with a glob, such as {root}/*.json."
+            f"The directory {root} holds no input file but .json ones, which are left out there, as they mostly "
+            f"describe other files: name those that are meant with a glob, such as {root}/*.json."
         )
     if not data:
         raise InputError(f"The directory {root} holds no input file; {_KNOWN}.")

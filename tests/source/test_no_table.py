@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import datetime as dt
+import lzma
 
 import openpyxl
 import pyarrow as pa
@@ -21,6 +23,48 @@ def written(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+KINDS = {
+    "bzip2": (bz2.compress(b"id,text\n1,a\n"), "add .bz2 to its name"),
+    "xz": (lzma.compress(b"id,text\n1,a\n"), "packed with xz"),
+    "Excel": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "older Excel"),
+    "Avro": (b"Obj\x01\x04\x14avro.codec\x08null", "Avro"),
+    "ORC": (b"ORC\x08\x03\x10", "ORC"),
+    "Arrow": (b"ARROW1\0\0xxxx", "Arrow"),
+    "SQLite": (b"SQLite format 3\0" + bytes(90), "SQLite"),
+    "a piece of HTML, as some programs call a workbook": (b"<table><tr><td>a</td></tr></table>", "HTML"),
+    "nothing but blanks": (b"   \n", "no columns"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), KINDS.values(), ids=KINDS.keys())
+def test_a_file_of_another_kind_is_called_by_its_kind(tmp_path, content, words):
+    """Whatever its name says."""
+    with pytest.raises(InputError, match=words):
+        rows(written(tmp_path, "a.csv", content))
+
+
+@pytest.mark.parametrize("ending", [b"\0" * 50, b"\x1a", b"\r\n\x1a\0\0"])
+def test_what_fills_up_a_file_of_objects_is_no_line(tmp_path, ending):
+    """A crash leaves zeros, old programs a mark; delimited files are read so too."""
+    assert rows(written(tmp_path, "a.jsonl", b'{"a": 1}\n{"a": 2}\n' + ending)) == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.jl", '{"a": "x"}\n'), ("a.jsonlines", '{"a": "x"}\n'), ("a.tab", "a\nx\n"), ("a.csv", "sep=;\ra\rx\r")],
+)
+def test_other_names_and_line_ends_of_the_same_formats(tmp_path, name, content):
+    """Scrapy's and the older name of JSON lines, a table with tabs, Excel's first line as a Mac writes it."""
+    assert rows(written(tmp_path, name, content)) == [{"a": "x"}]
+
+
+def test_a_folder_of_json_files_says_how_to_name_them(tmp_path):
+    """They are left out of folders, as the message says."""
+    written(tmp_path, "a.json", '{"a": 1}')
+    with pytest.raises(InputError, match=r"name those that are meant with a glob"):
+        rows(tmp_path)
 
 
 TITLES = {
