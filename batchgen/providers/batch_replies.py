@@ -97,9 +97,10 @@ def read_status(given: Mapping[str, Any], errors: Sequence[Rule]) -> BatchStatus
         if (name := word_or_none(given.get(field))) is not None
     ]
     reasons = batch_errors(given, errors)
-    phase = phase_of(word, results=bool(results), reasons=bool(reasons))
     counts = given.get("request_counts")
     counted = counts if isinstance(counts, dict) else {}
+    completed = whole(counted.get("completed", given.get("succeeded_requests")))
+    phase = phase_of(word, results=bool(results or completed), reasons=bool(reasons))
     inputs = given.get("input_files")
     metadata = given.get("metadata")
     return BatchStatus(
@@ -111,7 +112,7 @@ def read_status(given: Mapping[str, Any], errors: Sequence[Rule]) -> BatchStatus
         results=tuple(dict.fromkeys(results)),
         errors=reasons or ((NO_REASON,) if phase == "refused" else ()),
         total=whole(counted.get("total", given.get("total_requests"))),
-        completed=whole(counted.get("completed", given.get("succeeded_requests"))),
+        completed=completed,
         failed=whole(counted.get("failed", given.get("failed_requests"))),
         created_s=time_s(given.get("created_at")),
         ended_s=next(
@@ -127,7 +128,8 @@ def read_status(given: Mapping[str, Any], errors: Sequence[Rule]) -> BatchStatus
 
 
 def phase_of(word: str, *, results: bool, reasons: bool) -> BatchPhase:
-    """Return what a vendor's word for a batch's state means.
+    """Return what a vendor's word for a batch's state means. `results`: it names files of them, or rows that it has
+    finished.
 
     A batch without results that failed, or that ended for a stated reason, was refused: no row ran.
     """
@@ -291,7 +293,6 @@ class ReplyReader:
             kind = FailureKind.SERVER_ERROR
         if verdict is Verdict.FAIL and kind is not FailureKind.TOO_LONG:
             verdict = Verdict.STOP
-        perhaps = status in _PERHAPS_DONE or status < 300 or status >= 500
-        return structs.replace(
-            failure, kind=kind, verdict=verdict, maybe_billed=failure.maybe_billed or perhaps, usage=None
-        )
+        perhaps = failure.maybe_billed or status in _PERHAPS_DONE or status < 300 or status >= 500
+        refused = verdict is Verdict.STOP and rule is not None  # for want of balance, say, whatever the status
+        return structs.replace(failure, kind=kind, verdict=verdict, maybe_billed=perhaps and not refused, usage=None)

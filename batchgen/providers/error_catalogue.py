@@ -85,8 +85,13 @@ BATCHES: tuple[Rule, ...] = (
          message=r"(?:not|n't) (?:be )?(?:supported|available|enabled|allowed|eligible) (?:for|in|by|with) (?:the )?"
                  r"batch|batch\w*(?: \w+){0,3} (?:is |are )?not (?:supported|available|enabled) (?:for|by|on)|"
                  r"valid model deployment name"),
+    rule("", _K.INVALID_REQUEST, _STOP, BATCH, status="400 422", message=r"completion[_ ]?window"),
 )
 """What is said of a whole batch; these rows come before the vendor's own table."""
+
+_OF_THE_CALL = frozenset({"completion_window", "endpoint", "metadata", "output_expires_after"})
+_WRONG_CALL = rule("", _K.INVALID_REQUEST, _STOP, BATCH)
+"""An error that names a field of the call that creates a batch: no row is at fault, and no other batch is taken."""
 
 _BY_STATUS: tuple[Rule, ...] = (
     rule("", _K.INVALID_REQUEST, _FAIL, CLOUDFLARE, status="403 405 406 418", message=r"^HTML page", setting=True),
@@ -128,6 +133,8 @@ _FINAL_4XX = frozenset({*range(400, 420), 422, 426, 428, 431, 451}) - {408, 409}
 def find_batch_rule(table: Sequence[Rule], status: int, error: VendorError) -> Rule:
     """Return the row that decides on an error of a whole batch, as `find_rule` does on that of one request."""
     words, said = _said(error)
+    if error.param in _OF_THE_CALL:
+        return _WRONG_CALL
     return next((one for one in BATCHES if one.fits(status, words, said)), None) or find_rule(table, status, error)
 
 

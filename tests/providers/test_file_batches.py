@@ -29,7 +29,7 @@ BATCH = {
     "output_file_id": None,
     "error_file_id": None,
     "created_at": 1795823100,
-    "request_counts": {"total": 3, "completed": 1, "failed": 0},
+    "request_counts": {"total": 3, "completed": 0, "failed": 0},
     "metadata": {"batchgen_run": "k3f9"},
 }
 
@@ -360,6 +360,8 @@ def test_a_batch_that_ended_with_a_reason_alone():
     assert seen(status="completed", status_message="Batch completed successfully").phase == "ended"
     assert seen(status="cancelled", errors=["something"], output_file_id="o").phase == "ended"
     assert seen(status="expired", errors=["too slow"]).phase == "ended"
+    counts = {"total": 9, "completed": 7, "failed": 0}
+    assert seen(status="failed", errors=["broke down"], request_counts=counts).phase == "ended"  # rows that are paid
 
 
 # ---- refusals by HTTP status
@@ -388,7 +390,10 @@ def test_a_refusal_when_a_batch_is_created(status, error):
     ("status", "error", "verdict", "perhaps"),
     [
         (401, {"message": "Incorrect API key provided"}, Verdict.STOP, False),
-        (429, {"message": "x", "code": "insufficient_quota"}, Verdict.STOP, True),
+        (429, {"message": "x", "code": "insufficient_quota"}, Verdict.STOP, False),
+        (500, {"message": "Insufficient balance, please recharge."}, Verdict.STOP, False),
+        (400, {"message": "completion_window must be one of 48h, 7d"}, Verdict.STOP, False),
+        (422, {"message": "Invalid value.", "param": "endpoint"}, Verdict.STOP, False),
         (429, {"message": "You may create 2,000 batches per hour"}, Verdict.WAIT, True),
         (409, {"message": "conflict"}, Verdict.RETRY, True),
         (500, {"message": "x"}, Verdict.RETRY, True),
@@ -398,7 +403,7 @@ def test_a_refusal_when_a_batch_is_created(status, error):
     ],
 )
 def test_a_reply_that_tells_nothing_of_a_batch(status, error, verdict, perhaps):
-    """May hide one that was created, unless its status excludes it."""
+    """May hide one that was created, unless its status or its words exclude it."""
     failure = refusal(status, error)
     assert isinstance(failure, Failure)
     assert (failure.verdict, failure.maybe_billed, failure.http_status) == (verdict, perhaps, status)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from batchgen.engine.batches.tools import Tools
-from batchgen.providers.batch_api import ResultLine
+from batchgen.providers.batch_api import BatchStatus, ResultLine
+from batchgen.providers.batch_replies import phase_of
 from batchgen.storage.batch_table import BatchRecord
 from batchgen.values import Failure
 
@@ -21,6 +22,22 @@ def result_lines(tools: Tools, record: BatchRecord, paths: Sequence[Path]) -> It
                 text = line.strip().removeprefix(_BOM)
                 if text:
                     yield tools.api.read_line(text, record.model)
+
+
+def tells_of_rows(tools: Tools, record: BatchRecord, status: BatchStatus, paths: Sequence[Path]) -> bool:
+    """Whether the files of a batch that has ended have to be read row by row.
+
+    Not those of one that was refused: some vendors give such a batch a file of errors without a line, or with the lines
+    that could not be read. No line names a row then, and there is a reason for the whole or no line at all.
+    """
+    if status.completed or phase_of(status.word, results=False, reasons=bool(status.errors)) != "refused":
+        return True
+    lines = 0
+    for line in result_lines(tools, record, paths):
+        if line.custom_id is not None and tools.line_of(line.custom_id, record.number) is not None:
+            return True
+        lines += 1
+    return bool(lines) and not status.errors
 
 
 def common_refusal(lines: Iterator[ResultLine], least: int = 3) -> Failure | None:

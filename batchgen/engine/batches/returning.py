@@ -96,14 +96,12 @@ class Returning:
 
     async def _again(self, record: BatchRecord) -> None:
         """Let the batch wait until another has left the queue; it is handed in again as another file."""
+        tools = self._tools.at(record)
         if record.input_file is not None:
-            tools = self._tools.at(record)
-            await tools.call(tools.api.delete_file(record.input_file))
-        await self._tools.table.put(
-            msgspec.structs.replace(
-                record, state="planned", input_file=None, id=None, intent_s=None, phase="", word="", created_s=None
-            )
-        )
+            for name in (record.input_file, *record.results):
+                await tools.call(tools.api.delete_file(name))
+        anew = {"input_file": None, "id": None, "intent_s": None, "phase": "", "word": "", "created_s": None}
+        await tools.table.put(msgspec.structs.replace(record, state="planned", results=(), **anew))
 
     async def _fail(self, record: BatchRecord, error: BatchError) -> None:
         """End the only row of a batch with the vendor's reason."""

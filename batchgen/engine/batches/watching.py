@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import anyio.to_thread
 import msgspec
 
 from batchgen.engine.batches.collecting import Collecting
 from batchgen.engine.batches.due_times import DueTimes
+from batchgen.engine.batches.result_lines import tells_of_rows
 from batchgen.engine.batches.returning import Returning
 from batchgen.engine.batches.sites import MOST_FAILURES
 from batchgen.engine.batches.strays import delete_stray_files, end_stray_batches, without_strays
@@ -112,7 +114,7 @@ class Watching:
         if site.failures >= MOST_FAILURES:
             tools.sites.taken(site)
         site.failures = 0
-        if found.phase in ("queued", "running", "closing", "ended"):
+        if found.phase in ("queued", "running", "closing"):
             site.refused = 0
         now = msgspec.structs.replace(
             record,
@@ -144,7 +146,11 @@ class Watching:
                 await self._returning.lost(record, f"The results of batch {record.id} are gone at the vendor")
             self._later(record)
             return False
+        if not await anyio.to_thread.run_sync(tells_of_rows, tools, record, found, paths):
+            await self._returning.refused(record, *found.errors)
+            return True
         tools.room.leave(record.number, record.model)
+        tools.site.refused = 0
         if record.created_s is not None and not record.cancelled:
             self.longest_s = max(self.longest_s, tools.times.clock() - record.created_s)
         record = await self._collecting.collect(record, found, paths)

@@ -1,7 +1,12 @@
 """Batches that are refused as a whole."""
 
+import json
+
+import pytest
+
 from batchgen.simulator.batches import desk
-from tests.engine.batches.virtual import Live, VirtualVendor
+from batchgen.values import Response
+from tests.engine.batches.virtual import Client, Live, VirtualVendor
 
 
 def test_all_lines_that_a_refusal_names_are_asked_live_at_once(job, tmp_path, monkeypatch):
@@ -34,3 +39,32 @@ def test_a_row_that_is_refused_without_a_reason_is_asked_live(job, tmp_path, mon
     done = vendor.run(job(4, batch={"poll_s": 60}))
     assert (done.state, done.succeeded, done.attempts, Live.asked) == ("complete", 4, 4, 4)
     assert {batch["status"] for batch in vendor.books()["batches"]} == {"failed"}
+
+
+@pytest.mark.parametrize(
+    ("oddity", "errors", "live"),
+    [("failed_tokens=2x", b"", 0), ("failed_lines=1x", b'{"code": "invalid_request", "message": "Bad."}\n', 34)],
+)
+def test_a_refused_batch_may_have_a_file_of_errors_that_names_no_row(job, tmp_path, monkeypatch, oddity, errors, live):
+    """As Azure gives it: no row has run, so that none has used an attempt or may be billed."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, oddities=(oddity,))
+    call, download = Client.call, Client.download
+
+    async def with_file(self, asked, *, timeout_s):
+        response = await call(self, asked, timeout_s=timeout_s)
+        shown = json.loads(response.body) if isinstance(response, Response) else {}
+        if shown.get("object") != "batch" or shown["status"] != "failed":
+            return response
+        return Response(200, {}, json.dumps({**shown, "error_file_id": "file-none"}).encode())
+
+    async def without_rows(self, asked, path, *, timeout_s):
+        if "file-none" not in asked.url:
+            return await download(self, asked, path, timeout_s=timeout_s)
+        path.write_bytes(errors)
+        return Response(200, {}, b"")
+
+    monkeypatch.setattr(Client, "call", with_file)
+    monkeypatch.setattr(Client, "download", without_rows)
+    done = vendor.run(job(100, batch={"poll_s": 60}))
+    assert (done.state, done.succeeded, done.attempts, Live.asked) == ("complete", 100, 100, live)
+    assert done.possibly_billed.requests == 0
