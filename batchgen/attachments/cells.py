@@ -158,7 +158,7 @@ def _decoded(text: str) -> bytes | None:
 def _is_nothing(value: Any) -> bool:
     if isinstance(value, float):  # as pandas marks an empty cell
         return math.isnan(value)
-    return value is None or (isinstance(value, str | bytes) and not value)
+    return value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, bytes) and not value)
 
 
 def _of_bytes(data: bytes, name: str, said: str = "") -> Attachment:

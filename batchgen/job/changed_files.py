@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from batchgen.attachments.cells import changed_since
 from batchgen.errors import OutputError
@@ -21,11 +23,16 @@ from batchgen.job.render import prompt_columns, rendered
 from batchgen.source import Batch
 from batchgen.storage.batch_files import StagedRows
 from batchgen.storage.batch_table import BatchRecord, read_batches
+from batchgen.storage.identity import RunIdentity
+from batchgen.storage.journal import Journal
+from batchgen.storage.journal_repair import open_journal
 from batchgen.storage.move_aside import begun_state
 from batchgen.storage.open_batches import collect_first
+from batchgen.storage.own_files import RESULTS
 from batchgen.storage.parts import part_path, published_parts
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import RunState, read_run_json
+from batchgen.storage.snapshot import copy_journal
 from batchgen.values import Status
 
 
@@ -35,7 +42,46 @@ def files_changed(parts: JobParts) -> bool:
     return state is not None and any(rows for _, rows in _touched(parts, state, list(_column(parts))))
 
 
-def refuse_changed_files(parts: JobParts, directory: RunDirectory) -> None:
+class _Copy(Struct, frozen=True):
+    """An output directory that nothing is written to: its journal is a copy. Named as in `RunDirectory`."""
+
+    path: Path
+    state: RunState | None
+    copied: Journal | None
+
+    @property
+    def complete(self) -> bool:
+        return self.copied is None
+
+    @property
+    def results_path(self) -> Path:
+        return self.path / RESULTS
+
+    @property
+    def journal(self) -> Journal:
+        assert self.copied is not None
+        return self.copied
+
+
+def changed_files_problem(parts: JobParts) -> str | None:
+    """Return why `refuse_changed_files` would refuse to go on with the run in the output directory, which may be in
+    progress. Raises `OutputError`, `sqlite3.Error` or `OSError` where it cannot be read."""
+    path = parts.job.output.directory.absolute()
+    state = read_run_json(path)
+    if state is None or not any(rows for _, rows in _touched(parts, state, list(_column(parts)))):
+        return None
+    with TemporaryDirectory(prefix="batchgen-") as folder:
+        copy = copy_journal(path, Path(folder))
+        identity = RunIdentity(state.run, state.fingerprints, state.published)
+        with nullcontext() if copy is None else closing(open_journal(copy, identity)) as journal:
+            try:
+                refuse_changed_files(parts, _Copy(path, state, journal))
+            except OutputError as error:
+                return str(error)
+    return None
+
+
+def refuse_changed_files(parts: JobParts, directory: RunDirectory | _Copy) -> None:
     """Raise `OutputError` where rows have an answer to files that are others now, or wait for one in an open batch.
 
     The other rows, and those that failed, are asked with the files as they are.
@@ -65,7 +111,7 @@ def changed_meanwhile(parts: JobParts, directory: RunDirectory) -> str | None:
 
 def _changed(
     parts: JobParts,
-    directory: RunDirectory,
+    directory: RunDirectory | _Copy,
     state: RunState | None,
     batches: list[tuple[BatchRecord, array[int]]],
 ) -> set[int]:
@@ -107,7 +153,7 @@ def _touched(parts: JobParts, state: RunState, columns: list[str]) -> Iterator[t
 
 
 def _handed_in(
-    directory: RunDirectory, batches: list[tuple[BatchRecord, array[int]]], wanted: dict[int, bytes]
+    directory: RunDirectory | _Copy, batches: list[tuple[BatchRecord, array[int]]], wanted: dict[int, bytes]
 ) -> Iterator[tuple[int, bytes]]:
     """Yield those of some rows that wait in batches, with the keys of their requests."""
     for batch, members in batches:
@@ -117,7 +163,7 @@ def _handed_in(
                     yield row, key
 
 
-def _answered(directory: RunDirectory, wanted: dict[int, bytes]) -> Iterator[tuple[int, bytes]]:
+def _answered(directory: RunDirectory | _Copy, wanted: dict[int, bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield those of some rows that have succeeded, with the keys of their requests."""
     parts = []
     if directory.complete:

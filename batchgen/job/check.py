@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.errors import OutputError
+from batchgen.job.changed_files import changed_files_problem, files_changed
 from batchgen.job.endpoint import Endpoint, keyless_endpoint
 from batchgen.job.key_settings import key_settings
 from batchgen.job.parts import JobParts, assemble
@@ -148,9 +150,13 @@ def _checked(
         problem = OutputTarget(job.output.address, path, job.name).refusal()
     found = run_fingerprints(parts.fingerprint, scan.fingerprint)
     published = fingerprints({"output": {"columns": job.output.columns}})
-    moves = update and needs_new_directory(path, found, published, parts.currency, again=False)
+    moves = update and needs_new_directory(
+        path, found, published, parts.currency, again=False, changed=files_changed(parts)
+    )
     if problem is None:
         problem = _directory_problem(job, path, found, published, parts.currency, moves=moves, take_over=take_over)
+    if problem is None and not moves:
+        problem = _files_problem(parts)
     price = parts.price_of.in_lane(parts.model, job.model.lane) if parts.model else None
     return Checked(
         job=job.name,
@@ -194,6 +200,14 @@ def _directory_problem(
         return str(error)
     problem = None if moves else problem_with(path, found, published, currency)
     return None if problem is None else collect_first(problem, there, path)
+
+
+def _files_problem(parts: JobParts) -> str | None:
+    """Return why a run could not go on with the files that its rows name."""
+    try:
+        return changed_files_problem(parts)
+    except (OutputError, OSError, sqlite3.Error) as error:
+        return str(error)
 
 
 def _response(answers: StructuredAnswers) -> ResponseShape:

@@ -55,7 +55,9 @@ def reason(value, folder=Path(), **more):
 NOTHING_IN_A_STRUCT = {"bytes": None, "path": None}
 
 
-@pytest.mark.parametrize("nothing", [None, "", [], b"", [None, ""], "[]", NOTHING_IN_A_STRUCT, [NOTHING_IN_A_STRUCT]])
+@pytest.mark.parametrize(
+    "nothing", [None, "", " \n", [], b"", [None, ""], "[]", NOTHING_IN_A_STRUCT, [NOTHING_IN_A_STRUCT]]
+)
 def test_no_file_leaves_the_prompt_as_it_is(nothing):
     assert parts(nothing) == "What is it?"
 

@@ -18,9 +18,11 @@ from batchgen.estimating.estimate import estimate
 from batchgen.estimating.show import estimate_text
 from batchgen.job.batch_job import read_batch_job
 from batchgen.job.check import check_job
+from batchgen.job.endpoint import Endpoint
+from batchgen.secret import Secret
 from tests.attachments.making import picture
 from tests.engine.batches.conftest import answers, books_agree, price_of
-from tests.engine.batches.virtual import Live, VirtualVendor
+from tests.engine.batches.virtual import HOST, Live, VirtualVendor
 
 SCHEMA = {
     "type": "object",
@@ -416,6 +418,8 @@ def test_a_file_that_changes_while_its_row_is_at_the_vendor_is_noticed(job, tmp_
     (tmp_path / "3.png").write_bytes(picture((90, 91)))
     with pytest.raises(OutputError, match=r"files of 1 rows .*handed in \(of row 3 first.*batchgen cancel"):
         vendor.run(made)
+    said = check_job(made, endpoint=Endpoint(HOST + "/v1", Secret("k"), None)).problem
+    assert re.search(r"files of 1 rows .*handed in \(of row 3 first.*batchgen cancel", said)
     vendor.clock.now_s += 20 * 3600
     assert vendor.cancel(read_batch_job(tmp_path / "out")).succeeded == 6
     with pytest.raises(OutputError, match="--update"):
