@@ -117,6 +117,7 @@ class ProviderHealth:
         self.cause: FailureKind | None = None  # of the failure that stopped the run, where it was refused for good
         self._end: str | None = None  # how the last rows ended, of themselves
         self._end_n = 0
+        self._end_due: dict[str, int] = {}  # when each of them is said next: a few good rows between change nothing
 
     @property
     def has_worked(self) -> bool:
@@ -354,12 +355,10 @@ class ProviderHealth:
             end, what = outcome.kind, f"failed with {outcome.kind}: {outcome.message}"
         self._end_n = self._end_n + 1 if end == self._end else 1
         self._end = end
-        said = ALIKE_SAID
-        while said < self._end_n:
-            said *= 10
-        if said != self._end_n:
+        if self._end_n < self._end_due.get(end, ALIKE_SAID):
             return None
-        return f"The last {said:,} rows all {what}. (limits.max_failed stops a run when too many rows fail.)"
+        self._end_due[end] = 10 * self._end_n
+        return f"The last {self._end_n:,} rows all {what}. (limits.max_failed stops a run when too many rows fail.)"
 
 
 def _doubtful(refused: list[Suspect]) -> bool:

@@ -89,8 +89,11 @@ class RequestParts(Struct, frozen=True, kw_only=True):
 
     @property
     def service_tier(self) -> str | None:
-        """The class of service that the job or its lane asks for; None if neither names one."""
-        tier = self.parameters.get("service_tier")
+        """The class of service that the job's own parameters ask for, so that its prices may be meant for that one.
+
+        None if they name none, and in a lane: what a lane costs beside the ordinary price stands in the price itself.
+        """
+        tier = self.job.model.parameters.get("service_tier") if self.lane is None else None
         return tier if isinstance(tier, str) else None
 
     def live_provider(self) -> Provider | None:

@@ -144,6 +144,11 @@ class ObjectStore:
             return StoreError(f"{self._name} is in another region ({said.rstrip('.')}): set AWS_REGION to it.")
         if code is None and ("credential" in text.lower() or "account" in text.lower()):
             return StoreError(f"{place} cannot be opened ({said.rstrip('.')}). {_HINTS[self._scheme]}")
+        if "invalid path" in text:
+            return StoreError(
+                f"{place} holds an object whose name the library for stores cannot read, so that nothing there can be "
+                f"listed ({said.rstrip('.')}): rename it, or name a folder or file beside it."
+            )
         if code == 501 or isinstance(error, self._errors.NotSupportedError):
             return StoreError(
                 f"{place}: this server lacks what is needed ({said.rstrip('.')}); writing needs conditional puts."

@@ -7,6 +7,7 @@ import pytest
 
 import batchgen
 from batchgen.errors import JobError
+from batchgen.job.check import check_job
 from batchgen.job.settings import Job
 from batchgen.pace.observations import PaceObservations
 from batchgen.report.costs import read_costs
@@ -89,6 +90,17 @@ def test_an_own_price_of_a_lane(job, server):
     server.change(batch_chat=True)
     held = batchgen.run(job("batch-chat", "dashscope", price=price), fresh=True)
     assert held.cost == at(PRICE, "0.125", server.stats()["billed_lanes"]["batch-chat"])
+
+
+def test_a_lane_without_a_price_leaves_the_cost_empty(job, server):
+    """The ordinary price is not what is paid, as `check` says; rows that are asked live have it."""
+    own = job("flex", price=PRICE)
+    assert "costs stay empty" in " ".join(check_job(own).notes)
+    done = batchgen.run(own)
+    assert (done.succeeded, done.cost) == (ROWS, None)
+    server.change(flex_full=1.0)
+    live = batchgen.run(job("flex", price=PRICE, model={"lane_fallback": "live"}), fresh=True)
+    assert live.cost == at(PRICE, "1", server.stats()["billed_lanes"]["live"])
 
 
 def test_a_full_lane_is_waited_out(job, server):

@@ -137,6 +137,15 @@ def test_what_is_below_a_folder_is_listed(root):
     assert store.listing("nothing") == []
 
 
+def test_an_object_whose_name_cannot_be_read_is_named(s3):
+    """It stands in the way of every list, at every time: that is no outage, which would be waited out."""
+    s3.client.put_object(Bucket="rows", Key="a//x", Body=b"x")
+    store = opened(ROOTS["s3"])
+    with pytest.raises(StoreError, match=r"a//x.*rename it") as error:
+        store.listing("a")
+    assert not isinstance(error.value, OutageError)
+
+
 def test_what_is_missing_is_told_from_what_is_wrong(root):
     """An object, and the bucket itself; to remove what is not there is no fault."""
     store = opened(root)

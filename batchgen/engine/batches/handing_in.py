@@ -31,6 +31,9 @@ BEFORE_S = 300.0
 LATEST_S = 3_600.0
 """No batch is created so long after its call."""
 
+NO_LIST = (404, 405, 501)
+"""What a server without a list of files or batches answers, and any other where the address is wrong."""
+
 MOST_UPLOADS = 3
 
 SOON_S = 1.0
@@ -302,8 +305,15 @@ class HandingIn:
         async for page in pages(tools, call):
             if isinstance(page, Failure):
                 self.trouble = page
-                tools.stop_for(page)
-                yield None
+                if page.http_status not in NO_LIST:
+                    tools.stop_for(page)
+                    yield None
+                elif not tools.site.seen_any:
+                    raise tools.stopped(
+                        f"The vendor has no list in which what was begun could be found: {page.message}",
+                        "Run it with the key and the address that it was begun with. Where there is no such list, run "
+                        "it with --take-over: what cannot be found is handed in again, and may be paid twice.",
+                    )
             else:
                 self._ahead_s = 0.0 if page.at_s is None else page.at_s - self._tools.times.clock()
                 yield page

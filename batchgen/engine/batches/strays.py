@@ -71,14 +71,21 @@ async def delete_stray_files(tools: Tools, record: BatchRecord) -> None:
             return
 
 
-async def end_stray_batches(tools: Tools, record: BatchRecord) -> BatchRecord:
-    """Cancel batches that were created by a call without a reply, after all, and count them as possibly billed."""
+async def end_stray_batches(tools: Tools, record: BatchRecord, *, last: bool) -> BatchRecord:
+    """Cancel batches that were created by a call without a reply, after all, and count them as possibly billed.
+
+    After the `last` look nothing is looked for any more: where it brought no list, what was not found counts, too.
+    """
     known = {other.id for other in tools.table.records.values()}
     for file in record.earlier_files:
         call = tools.api.list_batches((record.intent_s or tools.times.clock()) - DAY_S, file)
         async for page in pages(tools, call):
             if isinstance(page, Failure):
-                return record
+                if not last:
+                    return record
+                for _ in record.earlier_files:
+                    tools.parts.budget.abandon(record.held, record.rows)
+                return msgspec.structs.replace(record, earlier_files=())
             for status in page.batches:
                 if status.input_file != file or status.id in known:
                     continue
@@ -98,7 +105,7 @@ async def end_stray_batches(tools: Tools, record: BatchRecord) -> BatchRecord:
                 await tools.table.put(record)
             if is_past(page, record.planned_s - DAY_S):
                 break
-    return record
+    return without_strays(tools, record) if last else record
 
 
 def without_strays(tools: Tools, record: BatchRecord) -> BatchRecord:

@@ -10,7 +10,7 @@ from batchgen.engine.batches.due_times import DueTimes
 from batchgen.engine.batches.result_lines import tells_of_rows
 from batchgen.engine.batches.returning import Returning
 from batchgen.engine.batches.sites import MOST_FAILURES
-from batchgen.engine.batches.strays import delete_stray_files, end_stray_batches, without_strays
+from batchgen.engine.batches.strays import delete_stray_files, end_stray_batches
 from batchgen.engine.batches.tools import LOOK_TIMEOUT_S, Tools
 from batchgen.providers.batch_api import BatchError, BatchStatus
 from batchgen.storage.batch_files import forget_batch
@@ -69,9 +69,7 @@ class Watching:
         self.trouble = None
         record = await self._seen(record, found)
         if record.earlier_files:
-            record = await end_stray_batches(tools, record)
-            if found.phase in ("ended", "refused"):
-                record = without_strays(tools, record)
+            record = await end_stray_batches(tools, record, last=found.phase in ("ended", "refused"))
         if found.phase == "refused":
             await self._returning.refused(record, *found.errors)
             return True

@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from batchgen.engine.batches import build
+from batchgen.values import Response
 from tests.engine.batches.conftest import books_agree
-from tests.engine.batches.virtual import VirtualVendor
+from tests.engine.batches.virtual import Client, VirtualVendor
 
 
 def test_a_batch_that_its_list_shows_too_late_is_cancelled(job, tmp_path, monkeypatch):
@@ -53,3 +54,25 @@ def test_what_was_lost_is_found_however_the_list_is_ordered(job, tmp_path, monke
     assert (done.state, done.succeeded, done.attempts) == ("complete", 20, 20)
     assert done.possibly_billed.requests == 0
     assert len(vendor.books()["batches"]) == 8
+
+
+def test_a_server_without_a_list_of_batches(job, tmp_path, monkeypatch):
+    """What was lost cannot be found there: the run stops, as the address may be wrong, until the user says that it is
+    not; then its rows are handed in once more, and count as possibly billed."""
+    vendor = VirtualVendor(tmp_path, monkeypatch, batch_sigma=0, oddities=("create_lost=1x",))
+    made, call = job(20, batch={"poll_s": 60}), Client.call
+
+    async def without_list(self, asked, *, timeout_s):
+        if asked.method == "GET" and asked.url.partition("?")[0].endswith(("/files", "/batches")):
+            return Response(404, {}, b'{"detail": "Not Found"}')
+        return await call(self, asked, timeout_s=timeout_s)
+
+    monkeypatch.setattr(Client, "call", without_list)
+    for _ in range(2):
+        stopped = vendor.run(made)
+        assert (stopped.state, stopped.pending, stopped.error["kind"]) == ("stopped", 20, "ProviderStop")
+        assert "--take-over" in stopped.error["remedy"]
+        assert len(vendor.books()["batches"]) == 1
+    done = vendor.run(made, take_over=True)
+    assert (done.state, done.succeeded, done.possibly_billed.requests) == ("complete", 20, 20)
+    assert len(vendor.books()["batches"]) == 2

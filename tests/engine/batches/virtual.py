@@ -159,6 +159,7 @@ class VirtualVendor:
             clock=self.clock,
             sleep=self.clock.sleep,
             mode=options.pop("mode", "finish"),
+            take_over=options.get("take_over", False),
         )
         endpoint = Endpoint(HOST + "/v1", Secret("k"), None)
 
