@@ -82,12 +82,13 @@ class OutputTarget:
         with self._refusing():
             held = read_claim(self._store, self.address)
             if held is None:
+                again(lambda: self._store.may_write(self.address.below(CLAIM)))
                 try:
                     create(self._store, self.address.below(CLAIM), json_bytes(claim))
                     self._new = True
                 except ExistsError:
                     pass
-                held = read_claim(self._store, self.address)  # some servers ignore the condition of a put
+                held = read_claim(self._store, self.address)  # the other one's, where two have come at a time
             if held is None or held.token != token:
                 raise OutputError(self._claimed_by(held))
             if not fresh:
