@@ -16,11 +16,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from batchgen.prompts.messages import as_messages
 from batchgen.providers.auth import key_headers
-from batchgen.providers.openai_chat import find_choice
 from batchgen.providers.parameter_checks import remarks
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import claude_reply
 from batchgen.providers.reader import Exchange, ReplyShape, read_exchange
+from batchgen.providers.reply_fields import find_chat_choice
 from batchgen.providers.request_parts import (
     constant_parameters,
     encoder,
@@ -331,5 +331,5 @@ def _top(document: Mapping[str, Any]) -> dict[str, Any]:
     return top if tier in (None, "standard") else {**top, "service_tier": tier}
 
 
-SHAPE = ReplyShape(claude_reply, find_choice, whole_messages=False, translate=_Events)
+SHAPE = ReplyShape(claude_reply, find_chat_choice, whole_messages=False, translate=_Events)
 """How replies of the Messages API are taken apart."""

@@ -13,6 +13,7 @@ from batchgen.providers.wire import UnreadableError, decode_json
 from batchgen.values import Response
 
 _WRAPPERS = ("data", "result", "response", "body")
+_OF_JSON = ("{", "[", '"')
 _GZIP = b"\x1f\x8b\x08"
 _LARGEST = 32 * 1024 * 1024  # bytes of a body that turns out to be compressed
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
@@ -70,20 +71,23 @@ def read_documents(body: bytes) -> tuple[Sequence[Frame], bool]:
 
 def unwrapped(document: Any) -> Any:
     """Return the reply that a gateway has put whole into a member of its own reply, as an object or as JSON text."""
-    document = _parsed(document)
+    document = parsed(document)
     if not isinstance(document, dict) or "choices" in document:
         return document
-    members = (_parsed(document.get(name)) for name in _WRAPPERS)
+    members = (parsed(document.get(name)) for name in _WRAPPERS)
     return next((one for one in members if isinstance(one, dict) and one.get("choices")), document)
 
 
-def _parsed(value: Any) -> Any:
-    """Return the JSON object that a text holds; anything else as it is."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
+def parsed(value: Any) -> Any:
+    """Return the JSON object or list that a text holds, however often it was quoted; anything else as it is."""
+    while isinstance(value, str) and value.lstrip()[:1] in _OF_JSON:
         try:
-            return decode_json(value.encode())
+            inner = decode_json(value.encode("utf-8", "replace"))
         except UnreadableError:
             return value
+        if not isinstance(inner, dict | list | str):
+            return value
+        value = inner
     return value
 
 

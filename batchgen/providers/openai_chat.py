@@ -18,7 +18,7 @@ from batchgen.providers.parameter_checks import remarks, stop_strings
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import chat_reply
 from batchgen.providers.reader import Exchange, ReplyShape, read_exchange
-from batchgen.providers.reply_fields import Choice
+from batchgen.providers.reply_fields import find_chat_choice
 from batchgen.providers.request_parts import (
     constant_parameters,
     encoder,
@@ -137,18 +137,5 @@ def _findings(settings: ModelSettings, parameters: Mapping[str, Any]) -> Iterato
         yield "base_url", f"names another endpoint than chat completions: leave /{path.rpartition('/')[2]} out", True
 
 
-def find_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | None:
-    """Return the choice with this index, or without any; None if there is none such. `index` None takes the first."""
-    choices = document.get("choices")
-    if isinstance(choices, dict):
-        choices = [choices]
-    if not isinstance(choices, list):
-        return None
-    for choice in choices:
-        if isinstance(choice, dict) and (index is None or choice.get("index") in (index, None)):
-            return choice
-    return None
-
-
-SHAPE = ReplyShape(chat_reply, find_choice, whole_messages=True)
+SHAPE = ReplyShape(chat_reply, find_chat_choice, whole_messages=True)
 """How replies of chat completions are taken apart."""

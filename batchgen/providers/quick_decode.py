@@ -34,6 +34,9 @@ class UsualMessage(Struct, gc=False):
     reasoning_text: None = None
     thinking_blocks: _Empty | None = None
     thought: None = None
+    thoughts: None = None
+    reasoning_in_camel_case: None = field(name="reasoningContent", default=None)
+    reasoning_summary: None = None
     refusal: None = None
     tool_calls: _Empty | None = None
     function_call: None = None

@@ -13,15 +13,16 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchgen.providers.documents import plain_body, read_documents, unwrapped
 from batchgen.providers.error_body import VendorError, describe, find_error, read_error, stated_words
 from batchgen.providers.error_catalogue import find_rule
 from batchgen.providers.error_rule import Rule
 from batchgen.providers.finish_reasons import OUR_WORDS, read_end
+from batchgen.providers.other_forms import in_chat_form
 from batchgen.providers.quick_decode import UsualReply
-from batchgen.providers.reply_fields import Choice, ReplyParts, said_once
+from batchgen.providers.reply_fields import Choice, ReplyParts, find_chat_choice, said_once
 from batchgen.providers.sse import Frame
 from batchgen.providers.thinking import may_have_thinking, split_thinking
 from batchgen.providers.tool_calls import json_text
@@ -130,6 +131,9 @@ def _read_documents(exchange: Exchange, shape: ReplyShape, answer: ReplyParts) -
     failure = _add_frames(exchange, shape, answer, frames, index=0)
     if status < 400 and not answer.has_choice:  # the only choice may have another number
         again = _add_frames(exchange, shape, answer, frames, index=None)
+        if not answer.has_choice and failure is None:  # or the whole reply another form
+            other = structs.replace(shape, find_choice=find_chat_choice, translate=lambda: in_chat_form)
+            again = _add_frames(exchange, other, answer, frames, index=None)
         failure = again if answer.has_choice else failure
     if failure is not None:
         return failure
@@ -271,7 +275,7 @@ def _ended_badly(exchange: Exchange, answer: ReplyParts) -> Failure:
         usage,
         maybe_billed=usage is None,
     )
-    return msgspec.structs.replace(failure, code=answer.ended, finish_reason=answer.ended)
+    return structs.replace(failure, code=answer.ended, finish_reason=answer.ended)
 
 
 def _cut(exchange: Exchange, answer: ReplyParts) -> Failure:
@@ -285,14 +289,14 @@ def _cut(exchange: Exchange, answer: ReplyParts) -> Failure:
         usage,
         maybe_billed=usage is None,
     )
-    return msgspec.structs.replace(failure, code="partial", needs_stream=not exchange.request.streamed)
+    return structs.replace(failure, code="partial", needs_stream=not exchange.request.streamed)
 
 
 def _filtered(exchange: Exchange, answer: ReplyParts, message: str) -> Failure:
     """Judge a reply whose prompt or answer was held back: asking again would be held back again, and be billed."""
     usage = _usage(exchange, answer, answered=False)
     failure = _lost(exchange, answer, FailureKind.CONTENT_FILTER, message, usage, maybe_billed=False)
-    return msgspec.structs.replace(failure, verdict=Verdict.FAIL, finish_reason="content_filter")
+    return structs.replace(failure, verdict=Verdict.FAIL, finish_reason="content_filter")
 
 
 def _blank(exchange: Exchange, answer: ReplyParts) -> Failure:
@@ -300,7 +304,7 @@ def _blank(exchange: Exchange, answer: ReplyParts) -> Failure:
     failure = _lost(
         exchange, answer, FailureKind.RATE_LIMITED, "HTTP 200 with an empty body: overloaded", None, maybe_billed=False
     )
-    return msgspec.structs.replace(failure, verdict=Verdict.WAIT, throttle=Throttle.OVERLOAD)
+    return structs.replace(failure, verdict=Verdict.WAIT, throttle=Throttle.OVERLOAD)
 
 
 def _lost(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from batchgen.providers.documents import parsed
 from batchgen.providers.error_body import VendorError, find_error
 from batchgen.providers.finish_reasons import OUR_WORDS, is_unfinished, read_end
 from batchgen.providers.tool_calls import ToolCalls, json_text
@@ -22,14 +23,19 @@ Choice = Mapping[str, Any]
 """The one choice of a document: `message` or `delta`, `finish_reason`, `logprobs`."""
 
 THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_content", "reasoning_text",
-            "thinking_blocks", "thought")  # fmt: skip
+            "thinking_blocks", "thought", "thoughts", "reasoningContent", "reasoning_summary")  # fmt: skip
 """The names under which a message has its thinking; the first that is filled counts."""
 
 _THINKING_PARTS = ("thinking", "reasoning", "thought", "redacted_thinking", "reasoning_text", "summary_text")
+_THINKING_MEMBERS = ("thinking", "reasoningContent")
 _TEXT_PARTS = ("text", "output_text")
+_BESIDE_TEXT = frozenset({"text", "annotations", "citations", "logprobs", "cache_control", "thought", "id", "index",
+                          "thoughtSignature", "thought_signature", "role"})  # fmt: skip
+"""The members of a part of a message that has no type: with any other it is an answer in JSON."""
+
 _PARTS = frozenset({*_THINKING_PARTS, *_TEXT_PARTS, "refusal", "image_url", "image", "tool_use", "tool_call", "audio",
                     "server_tool_use", "web_search_tool_result", "reference", "citation", "file"})  # fmt: skip
-_TEXT_OF_PART = ("text", "thinking", "reasoning", "summary", "content", "thought")
+_TEXT_OF_PART = ("text", "thinking", "reasoning", "summary", "content", "thought", "reasoningContent", "reasoningText")
 
 
 class ReplyParts:
@@ -71,8 +77,8 @@ class ReplyParts:
         if choice is None:
             return
         self.has_choice = True
-        report = choice.get("usage")  # Moonshot's streams
-        if isinstance(report, dict) and report:
+        report = find_report(choice)  # Moonshot's streams, SGLang
+        if report is not None:
             self.usages.append(report)
         reason = _reason(choice.get("finish_reason"))
         if reason is not None and not is_unfinished(reason):
@@ -88,6 +94,8 @@ class ReplyParts:
         message, delta = choice.get("message"), choice.get("delta")
         if isinstance(message, str):
             message = {"content": message}
+        elif message is None or isinstance(message, list):  # one that is called otherwise, or is in a list
+            message = next((one for one in message or choice.get("messages") or () if isinstance(one, dict)), None)
         replaces = self.cumulative
         whole = document.get("object") == "chat.completion"
         if isinstance(message, dict) and (whole or not delta) and (message or not isinstance(delta, dict)):
@@ -96,10 +104,12 @@ class ReplyParts:
             message = delta
             self._pieces = True
         else:  # the older completions have a text in its place
-            message = {"content": choice.get("text")}
+            message = {"content": choice.get("text", choice.get("content"))}
+        if "usage" in message and (report := find_report(message)) is not None:
+            self.usages.append(report)
         text, thought = split_parts(message.get("content"))
-        if not text and isinstance(message.get("audio"), dict):
-            text = _plain(message["audio"].get("transcript")) or text
+        if not text:
+            text = _said_elsewhere(message) or text
         self.text = _joined(self.text, text, replaces)
         for name in THOUGHTS:
             stated = thought_of(message.get(name))
@@ -111,10 +121,9 @@ class ReplyParts:
         self.refusal = _joined(self.refusal, refusal, replaces)
         calls = message.get("tool_calls")
         if not (isinstance(calls, list) and calls):
-            legacy = message.get("function_call")  # the single call of earlier days
-            if not isinstance(legacy, dict):
+            calls = _other_calls(message)
+            if not calls:
                 return
-            calls = [{"type": "function", "function": legacy}]
         if replaces or (self.whole_messages and message is not delta):
             self.calls.replace(calls)
         else:
@@ -172,6 +181,10 @@ def split_parts(content: Any) -> tuple[str | None, str | None]:
     """Return a message's text and the thinking among its parts; None for what there is none of."""
     if content is None or type(content) is str:
         return content, None
+    if isinstance(content, dict) and isinstance(content.get("role"), str):  # a whole message in the place of its text
+        return split_parts(content.get("content", content.get("parts")))
+    if isinstance(content, dict) and content.keys() == {"parts"}:
+        return split_parts(content["parts"])
     parts = [content] if isinstance(content, dict) else content
     if not isinstance(parts, list) or (parts and not any(map(_is_part, parts))):
         return json_text(content), None  # a gateway has parsed the answer
@@ -181,7 +194,8 @@ def split_parts(content: Any) -> tuple[str | None, str | None]:
         if isinstance(part, str):
             texts.append(part)
         elif isinstance(part, dict):
-            if part.get("type") in _THINKING_PARTS or ("text" not in part and "thinking" in part):
+            named = "text" not in part and any(name in part for name in _THINKING_MEMBERS)
+            if named or part.get("thought") is True or part.get("type") in _THINKING_PARTS:
                 thoughts.append(thought_of(part))
             else:
                 text = part.get("text", part.get("content") if part.get("type") in _TEXT_PARTS else None)
@@ -194,7 +208,36 @@ def _is_part(part: Any) -> bool:
     """Whether this is a part of a message, and not a piece of an answer in JSON."""
     if not isinstance(part, dict):
         return isinstance(part, str)
-    return isinstance(part.get("text"), str) or "thinking" in part or part.get("type") in _PARTS
+    kind = part.get("type")
+    if kind is None and isinstance(part.get("text"), str):
+        return part.keys() <= _BESIDE_TEXT
+    named = any(name in part for name in (*_THINKING_MEMBERS, "functionCall"))
+    return named or isinstance(part.get("text"), str) or kind in _PARTS
+
+
+def _said_elsewhere(message: Mapping[str, Any]) -> str | None:
+    """Return a message's text where it does not stand in `content`."""
+    spoken = message.get("audio")
+    return _plain(spoken.get("transcript")) if isinstance(spoken, dict) else _plain(message.get("text"))
+
+
+def _other_calls(message: Mapping[str, Any]) -> list[Any]:
+    """Return the tool calls of a message that has no list of them: the single call of earlier days, one alone, JSON
+    text, or parts of the message."""
+    legacy = message.get("function_call")
+    if isinstance(legacy, dict):
+        return [{"type": "function", "function": legacy}]
+    calls = message.get("tool_calls")
+    if calls:
+        calls = parsed(calls)
+        return [calls] if isinstance(calls, dict) else calls if isinstance(calls, list) else []
+    content = message.get("content")
+    if type(content) is str or not content:
+        return []
+    content = content.get("parts") if isinstance(content, dict) else content
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    own = [part["functionCall"] for part in parts if isinstance(part.get("functionCall"), dict)]  # Gemini
+    return own or [part for part in parts if part.get("type") == "tool_use"]
 
 
 def _refusal_part(content: Any) -> str | None:
@@ -241,3 +284,16 @@ def _request_id(document: Mapping[str, Any]) -> str | None:
         or word_or_none(document.get("requestId"))
         or word_or_none(document.get("request_Id"))
     )
+
+
+def find_chat_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | None:
+    """Return the choice with this index, or without any; None if there is none such. `index` None takes the first."""
+    choices = document.get("choices")
+    if isinstance(choices, dict):
+        choices = list(choices.values()) if all(map(str.isdecimal, choices)) else [choices]
+    if not isinstance(choices, list):
+        return None
+    for choice in choices:
+        if isinstance(choice, dict) and (index is None or choice.get("index") in (index, None)):
+            return choice
+    return None

@@ -15,6 +15,8 @@ import msgspec
 
 from batchgen.text.whole import whole_value
 
+_ARGUMENTS = ("arguments", "input", "args", "parameters")
+
 
 class _Call:
     """One call as far as it has come; `arguments` are the pieces of their JSON text."""
@@ -92,7 +94,7 @@ class ToolCalls:
         for call in calls:
             if isinstance(call, dict):
                 begun = _Call()
-                begun.add(call)
+                begun.add(_with_function(call))
                 self._calls.append(begun)
 
     def add(self, pieces: Iterable[Any]) -> None:
@@ -100,7 +102,7 @@ class ToolCalls:
         for position, piece in enumerate(pieces):
             if isinstance(piece, dict):
                 index = piece.get("index")
-                self._add(piece, index if isinstance(index, int) else None, position)
+                self._add(_with_function(piece), index if isinstance(index, int) else None, position)
 
     def _add(self, piece: Mapping[str, Any], index: int | None, position: int) -> None:
         identity = _identity(piece)
@@ -140,6 +142,15 @@ class ToolCalls:
 
     def __bool__(self) -> bool:
         return bool(self._calls)
+
+
+def _with_function(piece: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a call in the form of chat completions, also one whose name and arguments stand beside its id."""
+    if "function" in piece or not isinstance(piece.get("name"), str):
+        return piece
+    arguments = next((piece[name] for name in _ARGUMENTS if piece.get(name) is not None), None)
+    beside = {name: piece[name] for name in ("index", "id") if name in piece}
+    return {**beside, "type": "function", "function": {"name": piece["name"], "arguments": arguments}}
 
 
 def _identity(piece: Mapping[str, Any]) -> str | None:

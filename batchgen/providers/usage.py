@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from batchgen.providers.wire import UnreadableError, decode_json
 from batchgen.values import Usage
 
 LARGEST_COUNT = 10**9
@@ -28,12 +29,12 @@ LARGEST_COST = 10**6
 Figures = Mapping[str, Any]
 
 _INPUT = ("inputtokens", "prompttokens", "prompttokencount", "inputtokencount", "promptevalcount", "tokensevaluated",
-          "tokensin", "intokens", "inputtexttokencount", "nbinputtokens", "numtokensprompttotal", "inputtokenscount",
+          "tokensin", "intokens", "inputtexttokencount", "numtokensprompttotal", "inputtokenscount",
           "prompttokenscount", "input", "prompt")  # fmt: skip
 _OUTPUT = ("outputtokens", "completiontokens", "candidatestokencount", "outputtokencount", "completiontokencount",
            "generatedtokens", "evalcount", "tokenspredicted", "tokensout", "outtokens", "generatedtokencount",
-           "generationtokencount", "generationtokens", "outputtexttokencount", "nbgeneratedtokens",
-           "numtokensgenerated", "outputtokenscount", "completiontokenscount", "responsetokencount", "output",
+           "generationtokencount", "generationtokens", "outputtexttokencount", "numtokensgenerated",
+           "outputtokenscount", "completiontokenscount", "responsetokencount", "output",
            "completion")  # fmt: skip
 _TOTAL = ("totaltokens", "totaltokencount", "tokenstotal", "totaltokenscount", "total")
 _INPUT_DETAILS = ("prompttokensdetails", "inputtokensdetails", "prompttokendetails", "inputtokendetails", "inputtokens")
@@ -44,6 +45,7 @@ _CACHED_DETAILS = ("cachedtokens", "cacheread", "cachereadtokens", "cachereadinp
 _CACHED = ("cachedtokens", "prompttokenscached", "promptcachehittokens", "cachereadinputtokens", "cachereadtokens",
            "cachedinputtokens", "cachedprompttokens", "inputcachedtokens", "cachedcontenttokencount",
            "cachereadinputtokencount", "cachehittokens", "cachetokens")  # fmt: skip
+_MISSED = ("promptcachemisstokens",)
 _WRITTEN = ("cachecreationinputtokens", "cachewritetokens", "cachewriteinputtokens", "cachedcreationtokens",
             "cachecreationtokens", "cachewriteinputtokencount", "cachewrite")  # fmt: skip
 _WRITTEN_BY_AGE = ("claudecachecreation5mtokens", "claudecachecreation1htokens")
@@ -57,22 +59,29 @@ _AUDIO = ("audiotokens", "audioinputtokens", "inputaudiotokens")
 _OWN_BILL = ("citationtokens", "numsearchqueries")
 """Beside these (Perplexity) the thinking is counted and charged beside the output, and no total has it."""
 
-_INSIDE = ("billedunits", "tokens", "text", "billing")
+_INSIDE = ("billedunits", "tokens", "text", "billing", "total")
 """Where a report has its figures one level deeper: what is billed (Cohere) before what was processed."""
 
 _COSTS = ("cost", "totalcost", "estimatedcost", "costusd")
 _TICKS = "costinusdticks"
-_PLACES = ("usageMetadata", "usage_metadata", "x_groq", "meta", "meta_info", "metrics", "token_usage",
-           "tokenUsage", "amazon-bedrock-invocationMetrics")  # fmt: skip
+_PLACES = ("usageMetadata", "usage_metadata", "x_groq", "meta", "meta_info", "metrics", "token_usage", "tokenUsage",
+           "amazon-bedrock-invocationMetrics", "Usage", "usage_info", "usageInfo", "token_count", "tokenCount",
+           "tokens", "llm_output", "response_metadata", "data", "result")  # fmt: skip
+_INNER = ("usage", "token_usage", "tokenUsage", "tokens")
 _AT_TOP = frozenset({"prompt_eval_count", "eval_count", "tokens_evaluated", "tokens_predicted", "prompt_token_count",
                      "generation_token_count", "generated_token_count", "input_token_count", "output_token_count",
                      "prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "tokens_in", "tokens_out",
                      "inputTextTokenCount", "inputTokens", "outputTokens", "total_tokens"})  # fmt: skip
 _ELSEWHERE = _AT_TOP.union(_PLACES, ["timings"])
 _TELLING = frozenset({*_INPUT[:-2], *_OUTPUT[:-2], *_TOTAL[:-1]})
+_TELLING_OF_TOKENS = _TELLING.union(_INPUT, _OUTPUT)
 _BESIDE_NAMES, _OWN_BILL_NAMES = frozenset(_BESIDE), frozenset(_OWN_BILL)
 _SEPARATORS = re.compile(r"[_\-\s]+")
+_ODD_NAME = re.compile(r"(?:num(?:berof)?|nb|n)?((?:prompt|input|completion|output|generated|total)token)s?")
+"""A usual name behind a word for "number", or in the singular."""
+
 _NUMBER = re.compile(r"\d{1,20}(?:\.\d{1,20})?")
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){1,4}")
 _TWELVE_PLACES = Decimal("1e-12")
 
 
@@ -100,24 +109,39 @@ def find_report(document: Figures) -> Figures | None:
     """Return a document's report of tokens, wherever it stands; None if it has none.
 
     In a member of its own, or in one of Groq's, Cohere's or Bedrock's; at the top (Ollama, Llama on Bedrock); as
-    llama.cpp's `timings`.
+    llama.cpp's `timings`. A gateway may have put it into a list or written it as JSON text.
     """
     report = document.get("usage")
-    if isinstance(report, dict) and report:
-        return report
+    if report:
+        report = _one_object(report)
+        if report:
+            return report
     if _ELSEWHERE.isdisjoint(document):
         return None
     for name in _PLACES:
-        report = document.get(name)
-        if isinstance(report, dict) and report:
-            inner = report.get("usage")
-            report = inner if isinstance(inner, dict) else report
-            if not _TELLING.isdisjoint(_spread(report)):
+        report = _one_object(document.get(name))
+        if report:
+            place = next((place for place in _INNER if isinstance(report.get(place), dict)), None)
+            of_tokens = "token" in (place or name).lower()
+            report = report if place is None else report[place]
+            if not (_TELLING_OF_TOKENS if of_tokens else _TELLING).isdisjoint(_spread(report)):
                 return report
     if not _AT_TOP.isdisjoint(document):
         return {name: value for name, value in document.items() if isinstance(value, (int, float))}
     timings = document.get("timings")
     return _of_timings(timings) if isinstance(timings, dict) else None
+
+
+def _one_object(value: Any) -> dict[str, Any] | None:
+    """Return an object, also the only one of a list, or one written as JSON text."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = decode_json(value.encode("utf-8", "replace"))
+        except UnreadableError:
+            return None
+    elif isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, dict) else None
 
 
 def _of_timings(timings: Figures) -> Figures | None:
@@ -148,6 +172,8 @@ def read_usage(report: Figures | None, *, answered: bool = True, claude: bool = 
     thought = _either(_first(written, _THOUGHT), _first(figures, _THOUGHT))
     total = _first(figures, _TOTAL) or None
     tokens_in, tokens_out = _pair(figures, total)
+    if tokens_in is None and total is None and (missed := _first(figures, _MISSED)) is not None:
+        tokens_in = missed + (cached or 0)
     if tokens_in == 0 and cached and total is not None and tokens_out and total > tokens_out:
         tokens_in = total - tokens_out  # the cached tokens alone are not the input
     if tokens_in is not None:
@@ -221,6 +247,7 @@ def count(value: Any) -> int | None:
     """Return a count of tokens, also one written as a float or as text; None for anything else."""
     if isinstance(value, str):
         text = value.strip()
+        text = text.replace(",", "") if _GROUPED.fullmatch(text) else text
         value = float(text) if _NUMBER.fullmatch(text) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
@@ -234,6 +261,8 @@ def _figures(report: Figures) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for name, value in report.items():
         plain = _SEPARATORS.sub("", name).lower()
+        odd = _ODD_NAME.fullmatch(plain)
+        plain = plain if odd is None else f"{odd[1]}s"
         if not _is_filled(figures.get(plain)):
             figures[plain] = value
     return figures

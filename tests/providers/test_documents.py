@@ -78,6 +78,9 @@ PARSED = [
     ({"type": "cat", "n": 1}, '{"type":"cat","n":1}'), ([{"colour": "a"}], '[{"colour":"a"}]'), ([], ""),
     ([{"type": "text", "text": {"value": "a", "annotations": []}}], "a"), ([{"type": "text", "content": "a"}], "a"),
     ({"type": "text", "text": "a"}, "a"), ([{"type": "tool_use", "name": "f"}], ""),
+    ({"role": "assistant", "content": "a"}, "a"), ({"parts": [{"text": "a"}, {"text": "b"}]}, "ab"),
+    ({"role": "model", "parts": [{"text": "a"}]}, "a"), ({"text": "a", "n": 1}, '{"text":"a","n":1}'),
+    ([{"text": "a", "label": "b"}], '[{"text":"a","label":"b"}]'),
 ]  # fmt: skip
 
 
@@ -89,7 +92,11 @@ def test_an_answer_that_a_gateway_has_parsed_is_not_lost(content, text):
 
 def test_other_places_of_an_answer():
     """A message that is a text, and what was spoken where there is no text."""
-    assert read("vllm", dumped({"choices": [{"message": "Blue", "finish_reason": "stop"}]})).text == "Blue"
+    message = {"role": "assistant", "content": "Blue"}
+    places = ({"message": "Blue"}, {"message": [message]}, {"messages": [message]}, {"content": "Blue"},
+              {"message": {"role": "assistant", "text": "Blue"}})  # fmt: skip
+    for place in places:
+        assert read("vllm", dumped({"choices": [{**place, "finish_reason": "stop"}]})).text == "Blue", place
     assert read("vllm", dumped(reply(None, audio={"data": "", "transcript": "Blue"}))).text == "Blue"
     assert read("dashscope", WHOLE).text == "Grün 蓝", "the other form of the same vendor"
 

@@ -23,6 +23,11 @@ FIELDS = {
         "content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "Yes"}]
     },
     "parts of other types": {"content": [{"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": "Yes"}]},
+    "parts with a mark of their own": {"content": [{"text": "hm", "thought": True}, {"text": "Yes"}]},
+    "Bedrock's parts": {"content": [{"reasoningContent": {"reasoningText": {"text": "hm"}}}, {"text": "Yes"}]},
+    "thoughts": {"thoughts": "hm"},
+    "camel case": {"reasoningContent": "hm"},
+    "a summary by itself": {"reasoning_summary": "hm"},
     "tags": {"content": "<think>\nhm\n</think>\n\nYes"},
     "the closing tag only": {"content": "hm\n</think>\n\nYes"},
     "another tag": {"content": "<thought>hm</thought>Yes"},

@@ -38,6 +38,15 @@ TOLD = {
         {"inputTokens": 800, "outputTokens": 200, "totalTokens": 1000, "cacheReadInputTokens": 5},
         Usage(800, 200, 1000, cached_tokens=5),
     ),
+    "numbers with commas": ({"prompt_tokens": "1,800", "completion_tokens": "200"}, Usage(1800, 200, 2000)),
+    "names of one": ({"prompt_token": 800, "completion_token": 200, "total_token": 1000}, Usage(800, 200, 1000)),
+    "a word for number": ({"num_prompt_tokens": 800, "num_completion_tokens": 200}, Usage(800, 200, 1000)),
+    "one letter for number": ({"n_input_tokens": 800, "n_output_tokens": 200}, Usage(800, 200, 1000)),
+    "a level deeper, for all": ({"total": PLAIN}, Usage(800, 200, 1000)),
+    "hits and misses of a cache alone": (
+        {"completion_tokens": 200, "prompt_cache_hit_tokens": 640, "prompt_cache_miss_tokens": 160},
+        Usage(800, 200, 1000, cached_tokens=640),
+    ),
     "Gemini's own names": (
         {
             "promptTokenCount": 800, "candidatesTokenCount": 50, "thoughtsTokenCount": 150, "totalTokenCount": 1000,
@@ -204,6 +213,15 @@ PLACES = {
     "Bedrock's member": {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 800, "outputTokenCount": 200}},
     "beside null": {"usage": None, "metrics": {"input_token_count": 800, "output_token_count": 200}},
     "llama.cpp's counts": {"tokens_evaluated": 800, "tokens_predicted": 200, "tokens_cached": 999, "timings": {}},
+    "in a list": {"usage": [PLAIN]},
+    "as JSON text": {"usage": msgspec.json.encode(PLAIN).decode()},
+    "in capitals": {"Usage": PLAIN},
+    "under another name": {"usage_info": PLAIN},
+    "of tokens": {"tokens": {"prompt": 800, "completion": 200}},
+    "of LangChain's": {"llm_output": {"token_usage": PLAIN}},
+    "in a gateway's own member": {"data": {"usage": PLAIN}},
+    "SGLang's, in the choice": {"choice": {"meta_info": {"prompt_tokens": 800, "completion_tokens": 200}}},
+    "in the message": {"message": {"usage": PLAIN}},
     "Ollama's counts": {"prompt_eval_count": 800, "eval_count": 200, "total_duration": 5043500667},
 }
 
@@ -213,7 +231,8 @@ PLACES = {
 def test_usage_is_found_in_every_place(place, stream):
     """Of a plain reply and of a stream's last chunk."""
     members = dict(PLACES[place])
-    choice = {"index": 0, "finish_reason": "stop", "delta" if stream else "message": {"content": "a"}} | members.pop(
+    message = {"content": "a"} | members.pop("message", {})
+    choice = {"index": 0, "finish_reason": "stop", "delta" if stream else "message": message} | members.pop(
         "choice", {}
     )
     document = {"choices": [choice]} | members

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 
 import pyarrow as pa
 
-ANSWER = json.dumps({"choices": [{"message": {"content": "x" * 1000}}], "usage": {}}).encode()
-"""The whole body of a good reply."""
+ANSWER = json.dumps({"choices": [{"message": {"content": "x" * 1000}, "finish_reason": "error"}], "usage": {}}).encode()
+"""The whole body of a reply: good for a transport, while a provider sees that its answer is none."""
 
 EVENTS = b"".join(b'data: {"choices":[{"delta":{"content":"%d"}}]}\n\n' % n for n in range(20)) + b"data: [DONE]\n\n"
 """The whole body of a good streamed reply."""
