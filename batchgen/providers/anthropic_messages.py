@@ -282,7 +282,7 @@ class _Events:
         content = document.get("content")
         blocks = [block for block in content if isinstance(block, Mapping)] if isinstance(content, list) else []
         calls = [
-            _called(number, block.get("id"), block.get("name"), json_text(block.get("input") or {}))
+            _called(number, block.get("id"), block.get("name"), _arguments(block.get("input") or {}))
             for number, block in enumerate(one for one in blocks if one.get("type") == "tool_use")
         ]
         message = {"content": content, **({"tool_calls": calls} if calls else {})}
@@ -303,7 +303,7 @@ class _Events:
             given = inner.get("input")
             self._calls[place] = bool(given)
             return {
-                "tool_calls": [_called(place, inner.get("id"), inner.get("name"), json_text(given) if given else "")]
+                "tool_calls": [_called(place, inner.get("id"), inner.get("name"), _arguments(given) if given else "")]
             }
         if part == "input_json_delta":
             arguments = inner.get("partial_json")
@@ -312,6 +312,10 @@ class _Events:
         if part in ("text", "text_delta"):
             return {"content": inner.get("text")}
         return {"reasoning_content": inner.get("thinking")} if part in ("thinking", "thinking_delta") else None
+
+
+def _arguments(given: Any) -> str:
+    return given if isinstance(given, str) else json_text(given)
 
 
 def _called(place: Any, identity: Any, name: Any, arguments: str) -> dict[str, Any]:

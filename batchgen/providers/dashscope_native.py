@@ -22,7 +22,7 @@ from batchgen.providers.parameter_checks import remarks, stop_strings
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.quick_decode import native_reply
 from batchgen.providers.reader import Exchange, ReplyShape, read_exchange
-from batchgen.providers.reply_fields import Choice
+from batchgen.providers.reply_fields import Choice, find_chat_choice
 from batchgen.providers.request_parts import (
     constant_parameters,
     encoder,
@@ -261,15 +261,18 @@ def find_choice(document: Mapping[str, Any], index: int | None = 0) -> Choice | 
     output = document.get("output", document)
     if not isinstance(output, dict):
         return None
-    choices = output.get("choices") or output.get("choise")  # misspelt so in a page's table
-    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        choice: dict[str, Any] = choices[0]
-        if output is document and not choice.get("finish_reason"):
+    choices = {"choices": output.get("choices") or output.get("choise")}  # misspelt so in a page's table
+    choice = find_chat_choice(choices, index) or find_chat_choice(choices, None)
+    if choice is not None:
+        if output is document and not choice.get("finish_reason") and "delta" not in choice:
             return None  # in the other form only what is whole counts
         return choice
     if output is document or (output.get("text") is None and output.get("finish_reason") is None):
         return None
-    return {"message": {"content": output.get("text")}, "finish_reason": output.get("finish_reason")}
+    message = output.get("message")
+    if not isinstance(message, dict):
+        message = {"content": output.get("text")}
+    return {"message": message, "finish_reason": output.get("finish_reason")}
 
 
 SHAPE = ReplyShape(native_reply, find_choice, whole_messages=False)

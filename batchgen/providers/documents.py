@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import zlib
@@ -14,8 +15,10 @@ from batchgen.values import Response
 
 _WRAPPERS = ("data", "result", "response", "body")
 _OF_JSON = ("{", "[", '"')
-_GZIP = b"\x1f\x8b\x08"
+_PACKED = (b"\x1f\x8b\x08", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")  # gzip, and what `deflate` means
+_MOST_PACKINGS = 2  # a gateway has compressed what was compressed
 _LARGEST = 32 * 1024 * 1024  # bytes of a body that turns out to be compressed
+_LONGEST_LITERAL = 1024 * 1024
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 _COMMENTS = re.compile(rb"(?:\s*:[^\n]*\n)+\s*(?=\{)")  # keep-alives in front of a reply that is no stream
 
@@ -24,9 +27,11 @@ def plain_body(response: Response) -> bytes:
     """Return a body as UTF-8: unpacked where no header said that it is compressed, and converted from the charset that
     its content type names where it is not UTF-8."""
     body = response.body
-    if body.startswith(_GZIP):
+    for _ in range(_MOST_PACKINGS):
+        if not body.startswith(_PACKED):
+            break
         try:
-            body = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(body, _LARGEST)
+            body = zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(body, _LARGEST)
         except zlib.error:
             return body
     charset: str = json.detect_encoding(body)
@@ -72,6 +77,8 @@ def read_documents(body: bytes) -> tuple[Sequence[Frame], bool]:
 def unwrapped(document: Any) -> Any:
     """Return the reply that a gateway has put whole into a member of its own reply, as an object or as JSON text."""
     document = parsed(document)
+    if isinstance(document, list) and len(document) == 1:
+        document = document[0]
     if not isinstance(document, dict) or "choices" in document:
         return document
     members = (parsed(document.get(name)) for name in _WRAPPERS)
@@ -91,6 +98,16 @@ def parsed(value: Any) -> Any:
     return value
 
 
+def _as_python_writes(text: str) -> Any:
+    """Return the object that Python has written as it shows a dictionary: `{'choices': None}`."""
+    if not text.startswith("{'") or len(text) > _LONGEST_LITERAL:
+        return None
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
 def _find_reply(body: bytes) -> dict[str, Any] | None:
     """Return a whole answer that stands in other text: behind a prefix against scripts, before a NUL or a second
     document."""
@@ -102,5 +119,5 @@ def _find_reply(body: bytes) -> dict[str, Any] | None:
         _, end = json.JSONDecoder(strict=False).raw_decode(text, begin) if begin >= 0 else (None, 0)
         reply = decode_json(text[begin:end].encode()) if end else None
     except (ValueError, RecursionError):
-        return None
+        reply = _as_python_writes(text[begin:]) if begin >= 0 else None
     return reply if isinstance(reply, dict) and (reply.get("choices") or reply.get("output")) else None

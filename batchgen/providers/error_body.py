@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchgen.providers.wire import MESSAGE_CAP, UnreadableError, decode_json, hinted_wait_s, printable, word_or_none
+from batchgen.providers.wire import MESSAGE_CAP, UnreadableError, decode_json, printable, word_or_none
 
 _HTML = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 _TITLES = (("<title", "</title"), ("<h1", "</h1"))
@@ -40,6 +40,8 @@ _NESTED = ("error", "errors", "detail", "message", "error_message", "fault", "ba
 _STATES_ERRORS = frozenset({"error", "errors", "base_resp", "status_code", "statusCode", "code", "error_code",
                             "errcode", "success", "Response"})  # fmt: skip
 _HIDDEN = ("raw", "error", "body", "upstream_error", "provider_error", "original_error", "details", "upstream")
+_FOR_MACHINES = ("details", "metadata", "innererror", "violations", "retry_after", "retryAfter", "retry_after_seconds",
+                 "retry_after_ms")  # fmt: skip
 _STATUSES = frozenset(map(str, (*HTTPStatus, 498, *range(520, 531))))
 _EMBEDDED = 16_384
 """Most letters of a message in which a nested error is looked for."""
@@ -50,7 +52,7 @@ _DEEPEST = 4
 
 class VendorError(Struct, frozen=True, gc=False):
     """What a server said about an error, in its own words. `status` is a status the body itself names; `details` what
-    it adds for machines, as text; `retry_after_s` the wait it asks for in words."""
+    it adds for machines, as text."""
 
     message: str = ""
     code: str | None = None
@@ -58,7 +60,6 @@ class VendorError(Struct, frozen=True, gc=False):
     param: str | None = None
     status: int | None = None
     details: str = ""
-    retry_after_s: float | None = None
 
 
 def find_error(document: Any) -> VendorError | None:
@@ -133,7 +134,8 @@ def _member(error: Any, document: Mapping[str, Any]) -> VendorError:
     if isinstance(error, str):  # a title, with the reason beside it
         beside = next((text for name in ("message", "msg", "detail") if (text := _plain(document.get(name)))), "")
         found = _with_reason(found, _from_text(beside, 1))
-    return found
+    beside = _details({name: value for name, value in document.items() if name.lower().startswith("retry")})
+    return msgspec.structs.replace(found, details=f"{found.details} {beside}".strip()) if beside else found
 
 
 def _flat(fields: Mapping[str, Any], depth: int) -> VendorError:
@@ -157,7 +159,7 @@ def _flat(fields: Mapping[str, Any], depth: int) -> VendorError:
     )
     for inner in _wrapped(fields, depth):
         own = _with_reason(own, inner)
-    return msgspec.structs.replace(own, retry_after_s=hinted_wait_s(f"{own.message} {own.details}"))
+    return own
 
 
 def _wrapped(fields: Mapping[str, Any], depth: int) -> Iterator[VendorError]:
@@ -216,7 +218,7 @@ def _with_reason(outer: VendorError, inner: VendorError) -> VendorError:
 
 def _details(fields: Mapping[str, Any]) -> str:
     """Return what an error adds for machines: which quota, how long to wait, what was flagged."""
-    found = {name: fields[name] for name in ("details", "metadata", "innererror", "violations") if fields.get(name)}
+    found = {name: fields[name] for name in _FOR_MACHINES if fields.get(name)}
     return printable(msgspec.json.encode(found).decode()) if found else ""
 
 

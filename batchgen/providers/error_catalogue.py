@@ -102,7 +102,7 @@ _BY_STATUS: tuple[Rule, ...] = (
     rule("", _K.SERVER_ERROR, _RETRY, OAI, status="409 425"),
     rule("", _K.TOO_LONG, _FAIL, OAI, status="413 414 431"),
     rule("", _K.INVALID_REQUEST, _FAIL, OAI, status="422", setting=True),
-    limit("", Throttle.UNKNOWN, OAI, status="429"),
+    limit("", Throttle.UNKNOWN, OAI, status="420 429 430"),
     limit("", Throttle.OVERLOAD, OAI, status="498 529"),
 )
 # fmt: on

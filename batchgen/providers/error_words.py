@@ -14,6 +14,7 @@ from batchgen.values import FailureKind, Throttle, Verdict
 _RETRY, _FAIL, _STOP = Verdict.RETRY, Verdict.FAIL, Verdict.STOP
 _K = FailureKind
 
+CLAUDE = "https://platform.claude.com/docs/en/api/errors"
 OPENROUTER = "https://openrouter.ai/docs/api-reference/errors"
 GEMINI = "https://ai.google.dev/gemini-api/docs/troubleshooting"
 GROQ = "https://console.groq.com/docs/errors"
@@ -34,9 +35,12 @@ TOO_LONG = (
     r"tokens(?!,? (?:per|please|a)\b)|token count .{0,40}exceeds|context ?window ?exceed|first \d+ tokens when context|"
     r"exceed\w* (?:the |your )?(?:model'?s? )?(?:max\w* )?(?:context|input|prompt|token limit)|"
     r"(?:prompt|input|messages?|request)\w* exceed\w* (?:the )?(?:max|model|context|token)|"
-    r"must have (?:less|fewer) than [\d,]+ tokens|`inputs` tokens.{0,40}must be (?:<|less|at most)|"
+    r"must have (?:less|fewer) than [\d,]+ tokens|`?inputs`? tokens.{0,40}must be (?:<|less|at most)|"
     r"length of (?:the )?(?:prompt|input|messages)\w* .{0,40}must be|(?:than|exceeds) the context length|"
-    r"provide a shorter (?:input|prompt)|超长|长度超|过长"
+    r"provide a shorter (?:input|prompt)|(?:inputs?|prompt)[ _]tokens? exceed|"
+    r"reduce the length of (?:the |your )?(?:messages?|prompt|input)|max(?:imum)? message tokens|"
+    r"string too long\.? expected a string with maximum length|"
+    r"tokens in (?:the |your )?(?:prompt|input|messages).{0,20}exceed|超长|长度超|过长"
 )
 _MODERATED = (
     r"content violat|violat\w* .{0,40}(?:polic|guideline|terms|law)|usage (?:guidelines|polic)|safety (?:system|"
@@ -45,7 +49,7 @@ _MODERATED = (
     r"flagged (?:for|by|as)|"
     r"moderation|inappropriate content|sensitive[ _]?(?:content|words?|information)|new_sensitive|content exists risk|"
     r"risky content|high risk|risk ?detection|prohibited[ _]content|"
-    r"harmful content|"
+    r"harmful content|nsfw|content\b[^.]{0,40}\b(?:is|was|been) blocked|"
     r"responsible ?ai|blocked by (?:our |the )?(?:safety|content|guardrail)|guardrail|data_?inspection|"
     r"prompt (?:was |is )?blocked|"
     r"block_?reason|敏感|违规|不安全|内容安全|涉黄|审核"
@@ -94,7 +98,9 @@ _BALANCE = (
     r"(?:account|organi[sz]ation|team|tenant|consumer)\b.{0,60}(?:suspended|deactivated|disabled|frozen|banned|"
     r"terminated|not active|inactive|blocked|restricted)|"
     r"account_deactivated|"
-    r"budget (?:has been )?exceeded|over budget\b|free (?:allocated |tier |trial )?quota|exceeded_current_quota|"
+    r"budget (?:has been )?exceeded|exceed\w* (?:its |the |your )?budget|over budget\b|"
+    r"trial (?:has |period )*(?:expired|ended|is over)|"
+    r"subscription (?:is )?required|预扣费额度失败|free (?:allocated |tier |trial )?quota|exceeded_current_quota|"
     r"使用上限|已?耗尽|已到期|套餐.{0,8}(?:到期|过期|用尽|用完)|余额不足|余额为|余额已|额度不足|额度已|欠费|已停用|已冻结|请充值|充值|资源包|配额已用|账户异常"
 )
 _KEY = (
@@ -108,6 +114,7 @@ _KEY = (
     r"error|required|is required|token)|"
     r"(?:access|security|auth\w*|bearer)[ _]token\b.{0,60}(?:invalid|expired|no longer valid)|not authorized|NoAuth|"
     r"(?:location|country|region|territory)\b[^.]{0,40}not (?:supported|available|allowed)|login fail|"
+    r"^(?:401:? )?unauthorized\b.?$|^invalid token\.?$|"
     r"not authenticated|could not validate credentials|no auth|user not found|token (?:has |"
     r"is )?(?:been )?expired|"
     r"令牌|无效的? ?(?:api)?[ _]?key|密钥|鉴权失败|身份验证|未授权"
@@ -121,6 +128,8 @@ _NO_MODEL = (
     r"known) model (?:id|name)|"
     r"no endpoints found (?:for|matching)|unable to access (?:[\w-]+ )?model|not activated the model|accept the terms|"
     r"endpoint for this model is not running|does not work with the specified model|llm provider not provided|"
+    r"(?:do not|don't|not|no) (?:have )?access to (?:the |this )?model|deployment ?not ?found|"
+    r"api deployment .{0,40}(?:not exist|not found)|\bmodel(?: [\w./:'\"`-]{1,80})? is not supported\.?$|"
     r"no models? loaded|does not support chat|model not support(?:ed)?\b|"
     r"must be verified to use|model requires more (?:\w+ )?memory|"
     r"on-demand throughput|could not find model|no model named|model[ _]not[ _]found|"
@@ -180,6 +189,7 @@ ANY_VENDOR: tuple[Rule, ...] = (
     # --- one row's
     rule("sensitive_words_detected prompt_blocked content_filter content_policy_violation "
          "responsibleaipolicyviolation", _K.CONTENT_FILTER, _FAIL, NEW_API),
+    rule("", _K.CONTENT_FILTER, _FAIL, MINIMAX, message=r"new_sensitive", status="500"),
     rule("", _K.CONTENT_FILTER, _FAIL, XAI, message=_MODERATED, status=f"0 {_CLIENT}"),
     rule("", _K.INVALID_REQUEST, _FAIL, OPENROUTER, message=_FIREWALL, setting=True,
          status="400 403 405 406 418 429"),
@@ -204,6 +214,8 @@ ANY_VENDOR: tuple[Rule, ...] = (
          _K.MODEL_UNAVAILABLE, _STOP, MOONSHOT),
     rule("", _K.MODEL_UNAVAILABLE, _STOP, OLLAMA, message=_NO_MODEL),
     rule("", _K.ENDPOINT, _STOP, OLLAMA, message=_ADDRESS),
+    rule("authentication_error permission_error", _K.AUTHENTICATION, _STOP, CLAUDE, status="0"),
+    rule("billing_error", _K.ACCOUNT, _STOP, CLAUDE, status="0"),
     # --- the row's or the job's request
     rule("", _K.TOO_LONG, _FAIL, VLLM, status="0 400 413 422 500", message=TOO_LONG),
     rule("", _K.TOO_LONG, _FAIL, GROQ, status=f"0 {_CLIENT}",
@@ -215,6 +227,7 @@ ANY_VENDOR: tuple[Rule, ...] = (
     rule("", _K.SERVER_ERROR, _RETRY, GROQ, message=_SAMPLED, status=f"0 {_CLIENT}"),
     limit("capacity_exceeded engine_overloaded_error overloaded_error server_is_overloaded", Throttle.OVERLOAD,
          GROQ),
+    limit("rate_limit_error", Throttle.UNKNOWN, CLAUDE, status="0"),
     limit("", Throttle.OVERLOAD, DEEPSEEK, message=_BUSY, status=f"0 500 502 503 529 {_CLIENT}"),
     limit("", Throttle.UNKNOWN, MINIMAX, message=_LIMIT_WORDS, status="0 400 403 498 500 502 503"),
     rule("", _K.SERVER_ERROR, _RETRY, NEW_API, message=_BEHIND, status="400 401 403 404 405 412 413 422 424 451"),

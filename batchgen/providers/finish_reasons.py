@@ -19,25 +19,30 @@ _ENDS = {
     "stop": "stop stopsequence stoptoken stopstring stopstr stopword stopwords stopcriteria end endturn endofturn "
     "endoftext endofsequence eos eostoken eot eotid eom imend complete completed completion done finish finished "
     "normal natural success succeeded ok eosfound eosid stoppatternfound matchedstop",
-    "tool_calls": "toolcalls toolcall tooluse functioncall functioncalls tools",
+    "tool_calls": "toolcalls toolcall toolscall tooluse functioncall functioncalls tools",
     "length": "length",
     "content_filter": "contentfilter safety language",
 }
 _KNOWN = {spelling: word for word, spellings in _ENDS.items() for spelling in spellings.split()}
 _FILTERED = re.compile(
     r"filter|safety|sensitiv|moderat|policy|policies|prohibit|blocklist|blocked|spii|recitation|refus|guardrail|"
-    r"inspection|harm|toxic|risk|illegal|violat|copyright|censor|unsafe|armor|forbidden|nsfw|denied|flagged|jailbreak|guideline"
+    r"inspection|harm|toxic|risk|illegal|violat|copyright|censor|unsafe|armor|forbidden|nsfw|denied|flagged|jailbreak|guideline|"
+    r"escalat|^hate|^violence|^sexual"
 )
 _CUT = re.compile(
     r"length|max(?:imum)?(?:output|new|completion|predicted)?(?:token|output|len)|context|window|tokenlimit|"
     r"outputlimit|truncat|repetit|repeat|tokensexceeded|budgetreached|outoftoken|timelimit|maxtime|"
-    r"numberlimit|cachefull|tokenbudget|budgetexceeded|^tokens?$|^(?:error)?limit$|^(?:infinite)?loop"
+    r"numberlimit|(?:tokens?|stopped|stop)limit|toolong|cachefull|tokenbudget|budgetexceeded|^tokens?$|^(?:error)?limit$|^(?:infinite)?loop"
 )
 _FAILED = re.compile(
     r"error|fail|abort|cancel|resource|network|time(?:d)?out|unavailable|overload|exception|interrupt|"
     r"disconnect|exhaust|outofmemory|^oom|^nan$|^hang|busy|dead$|unloaded|userstop|"
     r"malformed|unexpected|crash|kill|evict|preempt|invalid|reject|incomplete|unfinished|toomany|missing|insufficient|"
-    r"^internal|^partial|dropped|halted|capacity|lost|closed|shutdown|expired|ratelimit|quota|stall|broken|terminated|deadline|^(?:un)?load$"
+    r"^internal|^partial|dropped|halted|capacity|lost|closed|shutdown|expired|ratelimit|quota|stall|broken|terminated|deadline|^(?:un)?load$|"
+    r"noresponse|inprogress|not(?:yet)?(?:finish|complete|done)|^(?:running|paused|pending|queued|processing|generating|streaming)$"
+)
+_ENDED = re.compile(
+    r"^(?:eo[sgt]|s$|user$|natural|normal|final|end|done)|stop|complete|finish|(?:assistant|text|turn)end$"
 )
 _LETTERS = re.compile(r"[^a-z0-9]+")
 
@@ -51,7 +56,7 @@ def read_end(word: str) -> str | None:
     for pattern, ours in ((_FILTERED, "content_filter"), (_CUT, "length"), (_FAILED, None)):
         if pattern.search(letters):
             return ours
-    return word
+    return "stop" if _ENDED.search(letters) else word
 
 
 def is_unfinished(word: str | None) -> bool:

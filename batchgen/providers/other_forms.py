@@ -102,7 +102,7 @@ def _texts(document: Document) -> dict[str, Any] | None:
 
 def _messages(document: Document) -> dict[str, Any] | None:
     """Anthropic, and Cohere's two forms."""
-    if document.get("type") == "message" and isinstance(document.get("content"), list):
+    if (document.get("type") == "message" or "stop_reason" in document) and isinstance(document.get("content"), list):
         return _choice({"content": document["content"]}, document.get("stop_reason"))
     message, end = document.get("message"), document.get("finish_reason")
     if isinstance(end, str) and isinstance(message, dict):

@@ -27,12 +27,23 @@ from batchgen.providers.sse import Frame
 from batchgen.providers.thinking import may_have_thinking, split_thinking
 from batchgen.providers.tool_calls import json_text
 from batchgen.providers.usage import read_cost, read_usage
-from batchgen.providers.wire import ANY_LIMITS, UnreadableError, printable, rate_limits, retry_after_s, word_or_none
+from batchgen.providers.wire import (
+    ANY_LIMITS,
+    UnreadableError,
+    hinted_wait_s,
+    printable,
+    rate_limits,
+    retry_after_s,
+    word_or_none,
+)
 from batchgen.values import Completion, Failure, FailureKind, Request, Response, Throttle, Usage, Verdict
 
 PARTIAL = "x-dashscope-partialresponse"
 """A reply with this header is an answer that DashScope has cut after 180 s: it looks like a finished one
 (https://docs.qwencloud.com/developer-guides/multimodal/vision)."""
+
+_LONGEST_STATEMENT = 500
+"""Most letters of a text without JSON that is taken for an error by its words."""
 
 DecodeUsual = Callable[[bytes], UsualReply]
 
@@ -127,7 +138,8 @@ def _read_documents(exchange: Exchange, shape: ReplyShape, answer: ReplyParts) -
         said = describe(body)
         if status >= 400:
             return _failure(exchange, VendorError(said), status, answer, relayed=True)
-        return _unreadable(exchange, f"HTTP {status} with {unreadable}: {said}", answer)
+        stated = _stated_in_text(exchange, said, answer)
+        return stated or _unreadable(exchange, f"HTTP {status} with {unreadable}: {said}", answer)
     failure = _add_frames(exchange, shape, answer, frames, index=0)
     if status < 400 and not answer.has_choice:  # the only choice may have another number
         again = _add_frames(exchange, shape, answer, frames, index=None)
@@ -143,7 +155,7 @@ def _read_documents(exchange: Exchange, shape: ReplyShape, answer: ReplyParts) -
         return _blank(exchange, answer)
     if answer.error is not None:
         return _failure(exchange, answer.error, answer.error.status or 0, answer)
-    if PARTIAL in exchange.response.headers:
+    if exchange.response.headers.get(PARTIAL, "false").strip().lower() not in ("false", "0", ""):
         return _cut(exchange, answer)
     if answer.ended is None:
         if streamed or not answer.has_words:
@@ -172,7 +184,8 @@ def _add_frames(
             return None if answer.is_whole and answer.usages else _unreadable(exchange, said, answer)
         error = read_error(document) if frame.failed or status >= 400 else find_error(document)
         if isinstance(document, dict):
-            answer.add(document, None if status >= 400 else shape.find_choice(document, index))
+            after_the_end = frame.late and answer.is_whole  # only tokens may come then
+            answer.add(document, None if status >= 400 or after_the_end else shape.find_choice(document, index))
         if error is not None and not (status < 400 and answer.is_whole):
             stated = status if status >= 400 else frame.status or error.status or 0
             return _failure(exchange, error, stated, answer)
@@ -262,6 +275,16 @@ def _unended(exchange: Exchange, answer: ReplyParts, documents: Sequence[Any]) -
             return failure
     said = describe(exchange.response.body) or "nothing"
     return _unreadable(exchange, f"HTTP {status} without an answer: {said}", answer)
+
+
+def _stated_in_text(exchange: Exchange, said: str, answer: ReplyParts) -> Failure | None:
+    """Return the error that a short text is, by its words; a page is believed only where it speaks of a limit."""
+    if "{" in said or len(said) > _LONGEST_STATEMENT:
+        return None
+    failure = _failure(exchange, VendorError(said), 0, answer)
+    passing = failure.verdict is Verdict.WAIT
+    known = passing if said.startswith("HTML page") else failure.kind is not FailureKind.SERVER_ERROR
+    return failure if known else None
 
 
 def _ended_badly(exchange: Exchange, answer: ReplyParts) -> Failure:
@@ -357,7 +380,7 @@ def _failure(
         request_id=_request_id(exchange, answer),
         model=_model(exchange, answer),
         throttle=rule.throttle,
-        retry_after_s=error.retry_after_s if wait_s is None else wait_s,
+        retry_after_s=hinted_wait_s(f"{error.message} {error.details}", exchange.now) if wait_s is None else wait_s,
         maybe_billed=begun or lost,
         usage=None if verdict is Verdict.STOP else _billed(exchange, answer),
         setting=setting,

@@ -29,12 +29,13 @@ THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "
 _THINKING_PARTS = ("thinking", "reasoning", "thought", "redacted_thinking", "reasoning_text", "summary_text")
 _THINKING_MEMBERS = ("thinking", "reasoningContent")
 _TEXT_PARTS = ("text", "output_text")
-_BESIDE_TEXT = frozenset({"text", "annotations", "citations", "logprobs", "cache_control", "thought", "id", "index",
-                          "thoughtSignature", "thought_signature", "role"})  # fmt: skip
-"""The members of a part of a message that has no type: with any other it is an answer in JSON."""
+_BESIDE_TEXT = frozenset({"text", "thinking", "reasoningContent", "annotations", "citations", "logprobs", "thought",
+                          "cache_control", "id", "index", "thoughtSignature", "thought_signature"})  # fmt: skip
+"""The members of a lone part of a message that has no type: with any other it is an answer in JSON."""
 
 _PARTS = frozenset({*_THINKING_PARTS, *_TEXT_PARTS, "refusal", "image_url", "image", "tool_use", "tool_call", "audio",
                     "server_tool_use", "web_search_tool_result", "reference", "citation", "file"})  # fmt: skip
+_ENDS = ("finishReason", "stop_reason", "done_reason", "native_finish_reason")
 _TEXT_OF_PART = ("text", "thinking", "reasoning", "summary", "content", "thought", "reasoningContent", "reasoningText")
 
 
@@ -80,7 +81,7 @@ class ReplyParts:
         report = find_report(choice)  # Moonshot's streams, SGLang
         if report is not None:
             self.usages.append(report)
-        reason = _reason(choice.get("finish_reason"))
+        reason = _reason(choice["finish_reason"] if "finish_reason" in choice else _end_elsewhere(document, choice))
         if reason is not None and not is_unfinished(reason):
             self.ended = reason
         if choice.get("error"):
@@ -92,6 +93,8 @@ class ReplyParts:
 
     def _add_message(self, document: Mapping[str, Any], choice: Choice) -> None:
         message, delta = choice.get("message"), choice.get("delta")
+        if isinstance(delta, str):
+            delta = {"content": delta}
         if isinstance(message, str):
             message = {"content": message}
         elif message is None or isinstance(message, list):  # one that is called otherwise, or is in a list
@@ -185,6 +188,8 @@ def split_parts(content: Any) -> tuple[str | None, str | None]:
         return split_parts(content.get("content", content.get("parts")))
     if isinstance(content, dict) and content.keys() == {"parts"}:
         return split_parts(content["parts"])
+    if isinstance(content, dict) and "type" not in content and not content.keys() <= _BESIDE_TEXT:
+        return json_text(content), None
     parts = [content] if isinstance(content, dict) else content
     if not isinstance(parts, list) or (parts and not any(map(_is_part, parts))):
         return json_text(content), None  # a gateway has parsed the answer
@@ -208,11 +213,8 @@ def _is_part(part: Any) -> bool:
     """Whether this is a part of a message, and not a piece of an answer in JSON."""
     if not isinstance(part, dict):
         return isinstance(part, str)
-    kind = part.get("type")
-    if kind is None and isinstance(part.get("text"), str):
-        return part.keys() <= _BESIDE_TEXT
     named = any(name in part for name in (*_THINKING_MEMBERS, "functionCall"))
-    return named or isinstance(part.get("text"), str) or kind in _PARTS
+    return named or isinstance(part.get("text"), str) or part.get("type") in _PARTS
 
 
 def _said_elsewhere(message: Mapping[str, Any]) -> str | None:
@@ -264,8 +266,19 @@ def _plain(value: Any) -> str | None:
 
 
 def _reason(value: Any) -> str | None:
-    """Return the word for how an answer ended, also where it stands in an object (SGLang's own form)."""
-    return word_or_none(value.get("type") if isinstance(value, dict) else value)
+    """Return the word for how an answer ended, also where it stands in an object (SGLang's own form) or in a list."""
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return word_or_none(value.get("type", value.get("reason")) if isinstance(value, dict) else value)
+
+
+def _end_elsewhere(document: Mapping[str, Any], choice: Choice) -> Any:
+    """Return what says how an answer ended where the choice has no such member: one of another name or place."""
+    for name in _ENDS:
+        if word_or_none(choice.get(name)):
+            return choice[name]
+    message = choice.get("message")
+    stated = message.get("finish_reason") if isinstance(message, dict) else None
+    return stated or document.get("finish_reason")
 
 
 def _joined(parts: list[str] | None, more: str | None, replaces: bool) -> list[str] | None:

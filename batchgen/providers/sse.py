@@ -30,12 +30,13 @@ _STATUS = re.compile(rb":?\s*(?:HTTP_STATUS/|status:\s*)(\d{3})(?!\d)")
 class Frame(Struct, frozen=True, gc=False):
     """One JSON document of a stream (an error frame's may be plain text). `failed`: it came as `event:error` or with a
     status of 400 and more; `status`: the one that the frame states, if any. `broken`: why there is no document here,
-    and nothing that can be read behind it."""
+    and nothing that can be read behind it. `late`: it came after `[DONE]`."""
 
     document: Any
     failed: bool = False
     status: int | None = None
     broken: str = ""
+    late: bool = False
 
 
 def is_stream(body: bytes) -> bool:
@@ -46,7 +47,7 @@ def is_stream(body: bytes) -> bool:
 class _LargeStream(Sequence[Frame]):
     """The frames of a large stream, decoded anew whenever they are asked for: all at once take ten times its bytes."""
 
-    def __init__(self, places: list[tuple[bytes, bool, int | None]]) -> None:
+    def __init__(self, places: list[tuple[bytes, bool, int | None, bool]]) -> None:
         self._places = places
 
     def __len__(self) -> int:
@@ -69,18 +70,18 @@ def read_frames(body: bytes) -> Sequence[Frame]:
     of the documents to say (`finish_reason`); `[DONE]` proves nothing, a failing vLLM sends it too.
     """
     frames: list[Frame] = []
-    places: list[tuple[bytes, bool, int | None]] = []
+    places: list[tuple[bytes, bool, int | None, bool]] = []
     large = len(body) > _LARGE_BYTES
-    failed, status = False, None
+    failed, status, late = False, None, False
     line = b""
     open_lines: list[bytes] = []  # of a document in several lines
 
     def add(payload: bytes, *, may_go_on: bool) -> bool:
-        frame = _frame(payload, failed, status)
+        frame = _frame(payload, failed, status, late)
         if frame.broken and may_go_on:
             return False
         if large:
-            places.append((payload, failed, status))
+            places.append((payload, failed, status, late))
             frames[:] = [frame]
         else:
             frames.append(frame)
@@ -99,7 +100,9 @@ def read_frames(body: bytes) -> Sequence[Frame]:
             payload = line.partition(b":")[2].strip()
             if payload.startswith(b"data:"):  # a gateway's frame in a gateway's frame
                 payload = payload[5:].strip()
-            if payload[:6].upper() != _DONE and (payload.startswith((b"{", b"[")) or (failed and payload)):
+            if payload[:6].upper() == _DONE:
+                late = True
+            elif payload.startswith((b"{", b"[", b'"{')) or (failed and payload):
                 if not add(payload, may_go_on=True):
                     open_lines = [payload]
                 failed, status = False, None
@@ -122,7 +125,7 @@ def read_lines(body: bytes) -> list[Frame] | None:
     lines = [line for line in body.removeprefix(_BOM).splitlines() if line.strip()]
     if len(lines) < 2 or not all(line.startswith(b"{") for line in lines):
         return None
-    frames = [_frame(line, False, None) for line in lines]
+    frames = [_frame(line, False, None, False) for line in lines]
     return frames if not frames[0].broken else None
 
 
@@ -132,10 +135,10 @@ def _is_whole(line: bytes) -> bool:
     return line.startswith(b":") or payload.startswith((b"{", b"["))
 
 
-def _frame(payload: bytes, failed: bool, status: int | None) -> Frame:
+def _frame(payload: bytes, failed: bool, status: int | None, late: bool) -> Frame:
     """Return a frame. Halves of a character stay as they are: its other half may come with the next frame."""
     try:
-        return Frame(decode_json(payload, whole=False), failed, status)
+        return Frame(decode_json(payload, whole=False), failed, status, late=late)
     except UnreadableError:
         if failed:  # an error frame is believed whatever its text
             return Frame(payload.decode("utf-8", "replace"), failed, status)

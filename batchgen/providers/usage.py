@@ -59,14 +59,14 @@ _AUDIO = ("audiotokens", "audioinputtokens", "inputaudiotokens")
 _OWN_BILL = ("citationtokens", "numsearchqueries")
 """Beside these (Perplexity) the thinking is counted and charged beside the output, and no total has it."""
 
-_INSIDE = ("billedunits", "tokens", "text", "billing", "total")
+_INSIDE = ("billedunits", "tokens", "text", "billing", "total", "models")
 """Where a report has its figures one level deeper: what is billed (Cohere) before what was processed."""
 
 _COSTS = ("cost", "totalcost", "estimatedcost", "costusd")
 _TICKS = "costinusdticks"
 _PLACES = ("usageMetadata", "usage_metadata", "x_groq", "meta", "meta_info", "metrics", "token_usage", "tokenUsage",
            "amazon-bedrock-invocationMetrics", "Usage", "usage_info", "usageInfo", "token_count", "tokenCount",
-           "tokens", "llm_output", "response_metadata", "data", "result")  # fmt: skip
+           "tokens", "llm_output", "response_metadata", "data", "result", "output")  # fmt: skip
 _INNER = ("usage", "token_usage", "tokenUsage", "tokens")
 _AT_TOP = frozenset({"prompt_eval_count", "eval_count", "tokens_evaluated", "tokens_predicted", "prompt_token_count",
                      "generation_token_count", "generated_token_count", "input_token_count", "output_token_count",
@@ -272,8 +272,8 @@ def _spread(report: Figures) -> dict[str, Any]:
     """Return the members of a report with those that stand one level deeper; what stands at the top comes first."""
     figures = _figures(report)
     for name in _INSIDE:
-        inner = figures.get(name)
-        if isinstance(inner, dict):
+        inner = _one_object(figures.get(name))
+        if inner is not None:
             for key, value in _figures(inner).items():
                 if not _is_filled(figures.get(key)):
                     figures[key] = value

@@ -33,15 +33,25 @@ _EPOCH_S = 1e9  # a bare reset number above this is a Unix time, not a duration 
 _EPOCH_MS = 1e12
 _LARGEST = 10**15  # of a limit or a wait; beyond it nothing is meant
 _LONGEST_WAIT_S = 366 * 86400.0  # what asks for more is a mistake, such as a time in another unit
+_TIMES = (
+    r"(?:\d{1,9}(?:\.\d{1,12})? ?(?:ms|milliseconds?|seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|[smhd])\b"
+    r"(?:,? and |,? )?){1,4}|(?:\d{1,9}(?:\.\d{1,12})?(?:ms|[smhd])){2,4}"
+)
 _HINT = re.compile(
-    r"(?:try again|retry|wait|reset|replenished|available)(?: again)?(?: in| after| for)?[: ]{1,3}(?:about )?"
-    r"(?:(\d{1,2}):(\d\d):(\d\d)|((?:\d{1,9}(?:\.\d{1,12})? ?(?:ms|seconds?|secs?|minutes?|mins?|hours?|days?|"
-    r"[smhd])\b ?){1,4})|"
-    r"((?:\d{1,9}(?:\.\d{1,12})?(?:ms|[smhd])){2,4}))|"
-    r'"retry_?[dD]elay":"(\d{1,9}(?:\.\d{1,12})?s)"',
+    r"(?:try again|retry|wait|resets?|replenished|available)(?: again)?(?: in| after| for)?[: ]{1,3}(?:about )?"
+    rf"(?:(?P<hours>\d{{1,2}}):(?P<minutes>\d\d):(?P<seconds>\d\d)|(?P<times>{_TIMES}))|"
+    r'"retry_?delay":"(?P<delay>\d{1,9}(?:\.\d{1,12})?s)"|'
+    r'retry[-_ ]?after(?P<unit>_ms|_milliseconds)?(?:_s|_seconds)?["\']?[:= ]{1,3}["\']?'
+    r"(?P<bare>\d{1,9}(?:\.\d{1,12})?)(?!\s?[\w%:-]|\.\d)|"
+    r'"x-ratelimit-reset":"?(?P<moment>\d{10,13})\b|'
+    r"(?P<han>\d{1,6}(?:\.\d{1,12})?) ?(?P<han_unit>毫秒|秒|分钟|小时)钟?(?:之?后|以后|再试|重试)",
     re.IGNORECASE,
 )
+_IN_WORDS = re.compile(_TIMES)
 _HINT_PART = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smhd])")
+_HAN_S = {"毫秒": 1e-3, "秒": 1.0, "分钟": 60.0, "小时": 3600.0}
+_NUMBERS = re.compile(r"\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?)+")
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){1,4}")
 _LIMITS = frozenset(
     f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
 )
@@ -113,26 +123,33 @@ def _stated_wait_s(headers: Mapping[str, str], now: float) -> float | None:
     value = headers.get("retry-after")
     if value is None:
         return None
-    seconds = _number(value)
-    if seconds is not None:
-        return _wait_or_time(seconds, now)
-    try:
-        date = parsedate_to_datetime(value)
-        return max(0.0, _utc(date).timestamp() - now)
-    except (ValueError, OverflowError):
-        wait_s = _reset_s(value, now)
-        return hinted_wait_s(f"retry after {value}") if wait_s is None else wait_s
+    value = value.partition(";")[0].strip("\"' ")
+    if _NUMBERS.fullmatch(value):  # a header that came more than once
+        return max(map(float, value.split(",")))
+    wait_s = _reset_s(value, now)
+    return hinted_wait_s(f"retry after {value}", now) if wait_s is None else wait_s
 
 
-def hinted_wait_s(text: str) -> float | None:
-    """Return the wait that an error asks for in words ("Please try again in 7m16.8s"), None if it asks for none."""
+def hinted_wait_s(text: str, now: float) -> float | None:
+    """Return the wait that an error asks for in words ("Please try again in 7m16.8s") or in a field, None if it asks
+    for none. A moment is measured against `now` (Unix seconds)."""
     found = _HINT.search(text)
     if found is None:
         return None
-    if found[1] is not None:
-        return int(found[1]) * 3600.0 + int(found[2]) * 60.0 + int(found[3])
-    wait = found[4] or found[5] or found[6]
-    return sum(float(amount) * _UNIT_S[unit.lower()] for amount, unit in _HINT_PART.findall(wait.lower()))
+    if found["hours"] is not None:
+        return int(found["hours"]) * 3600.0 + int(found["minutes"]) * 60.0 + int(found["seconds"])
+    if found["bare"] is not None:
+        return float(found["bare"]) / (1000 if found["unit"] else 1)
+    if found["moment"] is not None:
+        return _wait_or_time(float(found["moment"]), now)
+    if found["han"] is not None:
+        return float(found["han"]) * _HAN_S[found["han_unit"]]
+    return _sum_s(found["times"] or found["delay"])
+
+
+def _sum_s(times: str) -> float:
+    times = times.lower().replace("milli", "m")  # `5 mseconds` is read as ms
+    return sum(float(amount) * _UNIT_S[unit] for amount, unit in _HINT_PART.findall(times))
 
 
 def rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
@@ -167,7 +184,11 @@ def _number(text: str | None) -> float | None:
 
 
 def _whole(text: str | None) -> int | None:
+    """Return a count, also one with commas, or the first of a list with its windows (`500, 500;w=60`)."""
     number = _number(text)
+    if number is None and text:
+        grouped = _GROUPED.fullmatch(text.strip())
+        number = _number(text.replace(",", "") if grouped else re.split("[,;]", text)[0])
     return None if number is None else int(number)
 
 
@@ -178,13 +199,18 @@ def _reset_s(text: str | None, now: float) -> float | None:
     if number is not None:
         return _wait_or_time(number, now)
     text = text.strip().lower()
-    if _DURATION.fullmatch(text):
-        wait_s = sum(float(amount) * _UNIT_S[unit] for amount, unit in _DURATION_PART.findall(text))
+    plain = text[1:].replace("t", "") if text.startswith("p") else text.replace(" ", "")  # `PT1M30S`, `1m 30s`
+    if _DURATION.fullmatch(plain):
+        wait_s = sum(float(amount) * _UNIT_S[unit] for amount, unit in _DURATION_PART.findall(plain))
         return wait_s if wait_s <= _LARGEST else None
-    try:
-        return max(0.0, _utc(datetime.fromisoformat(text.upper())).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
+    if _IN_WORDS.fullmatch(text):
+        return _sum_s(text)
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            return max(0.0, _utc(parse(text.upper())).timestamp() - now)
+        except (ValueError, OverflowError):
+            continue
+    return None
 
 
 def _wait_or_time(number: float, now: float) -> float:

@@ -237,6 +237,14 @@ def test_a_whole_reply():
     assert (found.request_id, found.model) == ("req_1", "claude-haiku-5-5")
 
 
+def test_a_reply_that_gateways_have_changed():
+    """Without the word for its kind, or with the input of a tool as text."""
+    bare = {name: value for name, value in message([{"type": "text", "text": "a"}]).items() if name != "type"}
+    assert (read(bare).text, read(bare).finish_reason) == ("a", "stop")
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": '{"a":1}'}
+    assert json.loads(read(message([call], "tool_use")).tool_calls)[0]["function"]["arguments"] == '{"a":1}'
+
+
 def test_cached_tokens_come_on_top():
     """What was read from a cache and written to one is beside the input; each has its price."""
     told = {"cache_read_input_tokens": 700, "cache_creation_input_tokens": 200}

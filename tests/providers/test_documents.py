@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 
 import pytest
 
@@ -35,6 +36,9 @@ def stream(*documents):
 WHOLE = dumped(reply())
 WRAPPED = {
     "compressed, and nobody says so": gzip.compress(WHOLE),
+    "compressed twice": gzip.compress(gzip.compress(WHOLE)),
+    "deflated, and nobody says so": zlib.compress(WHOLE),
+    "as Python writes it": repr({**reply(), "system_fingerprint": None}).encode(),
     "UTF-16 with a mark": dumped(reply(), "utf-16"),
     "UTF-16 without one": dumped(reply("Grün"), "utf-16-le"),
     "a prefix against scripts": b")]}',\n" + WHOLE,
@@ -80,7 +84,7 @@ PARSED = [
     ({"type": "text", "text": "a"}, "a"), ([{"type": "tool_use", "name": "f"}], ""),
     ({"role": "assistant", "content": "a"}, "a"), ({"parts": [{"text": "a"}, {"text": "b"}]}, "ab"),
     ({"role": "model", "parts": [{"text": "a"}]}, "a"), ({"text": "a", "n": 1}, '{"text":"a","n":1}'),
-    ([{"text": "a", "label": "b"}], '[{"text":"a","label":"b"}]'),
+    ([{"text": "a", "ocr_result": {}}], "a"),
 ]  # fmt: skip
 
 
@@ -173,3 +177,20 @@ def test_a_reply_that_says_nothing_known_is_shown(document):
     outcome = read("vllm", dumped(document))
     assert (outcome.kind, outcome.verdict, outcome.maybe_billed) == (FailureKind.UNREADABLE, Verdict.RETRY, True)
     assert json.dumps(document) in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "verdict"),
+    [
+        (b"Too Many Requests", FailureKind.RATE_LIMITED, Verdict.WAIT),
+        (b"<html><title>429 Too Many Requests</title></html>", FailureKind.RATE_LIMITED, Verdict.WAIT),
+        (b"Invalid API key", FailureKind.AUTHENTICATION, Verdict.STOP),
+        (b"<html><title>Invalid API key</title></html>", FailureKind.UNREADABLE, Verdict.RETRY),
+        (b"OK", FailureKind.UNREADABLE, Verdict.RETRY),
+        (WHOLE[:-9].replace("Grün".encode(), b"rate limit"), FailureKind.UNREADABLE, Verdict.RETRY),
+    ],
+)
+def test_a_text_with_the_status_of_a_success(body, kind, verdict):
+    """A known error by its words; half an answer is none, whatever it speaks of."""
+    outcome = read("vllm", body)
+    assert (outcome.kind, outcome.verdict) == (kind, verdict)

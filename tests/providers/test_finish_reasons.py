@@ -14,20 +14,23 @@ from .samples import read
 
 WORDS = {
     "stop": "stop STOP end_turn endTurn END_TURN eos eos_token <|im_end|> stop_sequence FINISH_REASON_STOP COMPLETE "
+    "message_stop response.completed </s> user natural_stop normal_end stop_eos stopped final eog "
     "normal <|eot_id|> end-turn eosFound stopPatternFound matched_stop",
-    "tool_calls": "tool_calls tool_use TOOL_CALLS function_call tool_call toolUse",
+    "tool_calls": "tool_calls tool_use TOOL_CALLS tools_call function_call tool_call toolUse",
     "length": "length LENGTH max_tokens MAX_TOKENS maxTokens model_length max_output_tokens max_completion_tokens "
     "context_length_exceeded model_context_window_exceeded FINISH_REASON_MAX_TOKENS token_limit truncated max_length "
     "max_new_tokens maxPredictedTokensReached limit ERROR_LIMIT max_time time_limit out_of_tokens number_limit loop "
-    "kv_cache_full token_budget budget_exceeded tokens",
+    "TOKENS_LIMIT too_long stopped_limit kv_cache_full token_budget budget_exceeded tokens",
     "content_filter": "content_filter contentFilter content-filter SAFETY safety PROHIBITED_CONTENT BLOCKLIST SPII "
     "RECITATION sensitive content_filtered refusal guardrail_intervened IMAGE_SAFETY policy_violation blocked "
+    "escalation hate violence sexual "
     "FINISH_REASON_SAFETY LANGUAGE ERROR_TOXIC risk high_risk illegal MODEL_ARMOR forbidden_content nsfw denied",
 }
 FAILURES = (
     "error ERROR abort aborted cancelled canceled network_error insufficient_system_resource engine_error timeout "
     "internal_error MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL server_error overloaded interrupted connection_lost "
     "resource_exhausted load failed preempted oom out_of_memory server_busy engine_dead modelUnloaded userStopped "
+    "in_progress running paused no_response not_finished incomplete "
     "hang nan rate_limit quota_limit internal partial dropped halted"
 )
 
@@ -67,6 +70,25 @@ def test_a_filter_that_left_nothing_is_a_failure_of_the_row(content):
     assert isinstance(outcome, Failure)
     assert (outcome.kind, outcome.verdict) == (FailureKind.CONTENT_FILTER, Verdict.FAIL)
     assert (outcome.finish_reason, outcome.usage) == ("content_filter", Usage(9, 4, 13))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"choice": {"finishReason": "MAX_TOKENS"}},
+        {"choice": {"stop_reason": "max_tokens"}},
+        {"choice": {"done_reason": "length"}},
+        {"choice": {"finish_reason": ["length"]}},
+        {"choice": {"finish_reason": {"reason": "length"}}},
+        {"message": {"finish_reason": "length"}},
+        {"top": {"finish_reason": "length"}},
+    ],
+)
+def test_an_end_of_another_name_or_place(place):
+    """A cut answer is known for one."""
+    choice = {"message": {"content": "half an ans"} | place.get("message", {})} | place.get("choice", {})
+    outcome = read("vllm", msgspec.json.encode({"choices": [choice]} | place.get("top", {})))
+    assert (outcome.text, outcome.finish_reason) == ("half an ans", "length")
 
 
 @pytest.mark.parametrize("error", [{"code": 502, "message": "upstream is gone"}, "upstream is gone"])

@@ -119,6 +119,27 @@ VARIATIONS = {
         + b"}}",
         {"text": "a", "usage": Usage()},
     ),
+    "native choices out of order": (
+        "dashscope",
+        native(choices=[{"index": n, "message": {"content": f"{n}"}, "finish_reason": "stop"} for n in (1, 0)]),
+        {"text": "0"},
+    ),
+    "a native message beside its end": (
+        "dashscope",
+        native(message={"role": "assistant", "content": "a"}, finish_reason="stop"),
+        {"text": "a", "finish_reason": "stop"},
+    ),
+    "native tokens by model": (
+        "dashscope",
+        b'{"output":{"text":"a","finish_reason":"stop"},'
+        b'"usage":{"models":[{"model_id":"q","input_tokens":3,"output_tokens":2}]}}',
+        {"usage": Usage(3, 2, 5)},
+    ),
+    "native tokens within the output": (
+        "dashscope",
+        b'{"output":{"text":"a","finish_reason":"stop","usage":{"input_tokens":3,"output_tokens":2}}}',
+        {"usage": Usage(3, 2, 5)},
+    ),
     "huge integers in calls": (
         "openai",
         b'{"choices":[{"finish_reason":"tool_calls","message":{"tool_calls":[{"x":123456789012345678901234}]}}]}',
@@ -242,6 +263,38 @@ STREAMS = {
     "another choice's end is not ours": (
         "openai",
         frames(delta(content="a"), {"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}),
+        {"kind": FailureKind.UNREADABLE},
+    ),
+    "data after [DONE]": (
+        "openai",
+        frames(delta("stop", content="a"), end=b"data: [DONE]\n\n")
+        + frames(delta(content="b"), {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}),
+        {"text": "a", "usage": Usage(1, 2, 3)},
+    ),
+    "a gateway's second try after [DONE]": (
+        "openai",
+        frames(delta(role="assistant"), end=b"data: [DONE]\n\n") + frames(delta("stop", content="a")),
+        {"text": "a"},
+    ),
+    "deltas that are texts": (
+        "openai",
+        frames({"choices": [{"delta": "a"}]}, {"choices": [{"delta": "b", "finish_reason": "stop"}]}),
+        {"text": "ab"},
+    ),
+    "frames that are lists": ("openai", frames([delta(content="a")], [delta("stop", content="b")]), {"text": "ab"}),
+    "frames that are quoted": (
+        "openai",
+        frames(*[msgspec.json.encode(one).decode() for one in (delta(content="a"), delta("stop", content="b"))]),
+        {"text": "ab"},
+    ),
+    "chat completions for the native form": (
+        "dashscope",
+        frames(delta(content="a"), delta("stop", content="b")),
+        {"text": "ab", "finish_reason": "stop"},
+    ),
+    "chat completions for the native form, cut": (
+        "dashscope",
+        frames(delta(content="a"), delta(content="b")),
         {"kind": FailureKind.UNREADABLE},
     ),
     "[DONE] proves nothing": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 
@@ -9,6 +10,8 @@ import pytest
 
 from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s, word_or_none
 from batchgen.values import RateLimits
+
+from .samples import read
 
 NOW = datetime(2026, 9, 21, 12, 0, tzinfo=UTC).timestamp()
 
@@ -45,6 +48,12 @@ def somewhere_else(monkeypatch):
         ({"retry-after": "1m30s"}, 90.0),
         ({"retry-after": "2 minutes"}, 120.0),
         ({"retry-after": "30 seconds"}, 30.0),
+        ({"retry-after": "PT1M30S"}, 90.0),
+        ({"retry-after": "P1D"}, 86400.0),
+        ({"retry-after": "5, 7"}, 7.0),
+        ({"retry-after": '"5"'}, 5.0),
+        ({"retry-after": "5;q=1"}, 5.0),
+        ({"retry-after": "250 milliseconds"}, 0.25),
         ({"retry-after": "inf"}, None),
         ({"retry-after": "1e999"}, None),
         ({"retry-after-ms": "-1", "retry-after": "3"}, 3.0),
@@ -69,6 +78,10 @@ def test_retry_after_in_every_form(headers, expected, somewhere_else):
         ("1d", 86400.0),
         ("12", 12.0),
         ("soon", None),
+        ("1m 2s", 62.0),
+        ("30 seconds", 30.0),
+        ("PT30S", 30.0),
+        ("Mon, 21 Sep 2026 12:00:30 GMT", 30.0),
         (str(int(NOW) + 30), 30.0),
         (str(int(NOW * 1000) + 1500), 1.5),
         ("2026-09-21T12:00:10Z", 10.0),
@@ -81,6 +94,34 @@ def test_resets_are_durations_or_times(reset, expected):
     assert limits == RateLimits(
         limit_requests=60, reset_requests_s=pytest.approx(expected, abs=0.01) if expected else None
     )
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("1,000", 1000), ("500, 500;w=60", 500), ("500;w=60", 500)])
+def test_limits_with_commas_or_windows(limit, expected):
+    """A number in groups of three is one; of a list the first counts."""
+    assert rate_limits({"x-ratelimit-limit-requests": limit}, NOW).limit_requests == expected
+
+
+HINTS = [
+    ({"error": {"message": "Try again in 2 minutes and 5 seconds."}}, 125.0),
+    ({"error": {"message": "The limit resets in 1 hour 5 minutes"}}, 3900.0),
+    ({"error": {"message": "Please retry after 10."}}, 10.0),
+    ({"error": {"message": "Retry-After: 7"}}, 7.0),
+    ({"error": {"message": "请在 5 秒后重试"}}, 5.0),
+    ({"error": {"message": "slow", "retry_after": 7}}, 7.0),
+    ({"error": {"message": "slow", "metadata": {"retry_after_ms": 1500}}}, 1.5),
+    ({"error": "slow", "retryAfter": "7"}, 7.0),
+    ({"message": "You are being rate limited.", "retry_after": 7.5}, 7.5),
+    ({"error": {"message": "slow", "metadata": {"headers": {"X-RateLimit-Reset": "1790000030000"}}}}, 30.0),
+    ({"error": {"message": "retry after 10 requests"}}, None),
+    ({"error": {"message": "retry after 2026-09-21"}}, None),
+]
+
+
+@pytest.mark.parametrize(("body", "expected"), HINTS)
+def test_a_wait_that_the_body_asks_for(body, expected):
+    """In words, or in a field of its own."""
+    assert read("vllm", json.dumps(body).encode(), 429).retry_after_s == expected
 
 
 def test_no_rate_limit_headers_is_unknown():
