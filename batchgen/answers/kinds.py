@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from batchgen.answers.enforcement import TOOL
 from batchgen.answers.labels import LabelSet, NoLabel
-from batchgen.answers.reading import NoObject, Stage, read_object, reread_object
+from batchgen.answers.reading import NoObject, Stage, object_in, read_object, reread_object
 from batchgen.answers.schema import AnswerSchema
 from batchgen.answers.settings import ResponseSettings
 from batchgen.answers.shape import EnumShape, ListShape, Misfit, Shape
@@ -18,6 +18,7 @@ from batchgen.answers.votes import Label
 from batchgen.providers.protocol import Remark
 from batchgen.values import Result
 
+_MOST_WRAPPERS = 3  # objects round an answer
 _MEMBERS_OF_A_CALL = 2  # its name and its arguments
 
 
@@ -92,9 +93,32 @@ class SchemaAnswers:
         """Return the answer in what was found. A call of our function that is written as text has it as arguments."""
         if isinstance(found, dict) and found.get("name") == TOOL and len(found) == _MEMBERS_OF_A_CALL:
             arguments = found.get("arguments", found.get("parameters"))
+            if isinstance(arguments, str):
+                arguments = object_in(arguments)
             if isinstance(arguments, dict) and self._fields.isdisjoint(("arguments", "parameters")):
                 found = arguments
+        found = self._unwrapped(found)
         return found if self.schema.wrapper is None else self.schema.wrapped(found)
+
+    def _unwrapped(self, found: Any) -> Any:
+        """Return the answer in an object that a model has put round it: its only member has a name that is none of the
+        schema's, or it is the schema itself with the answer for its properties."""
+        free = self.schema.shape.rest is not None or self.schema.wrapper == "values"  # any name may be its own
+        for _ in range(0 if free else _MOST_WRAPPERS):
+            if not isinstance(found, dict) or not self._fields.isdisjoint(found):
+                break
+            if len(found) == 1:
+                [inner] = found.values()
+            elif found.get("type") == "object":
+                inner = found.get("properties")
+            else:
+                break
+            if isinstance(inner, list) and len(inner) == 1 and self.schema.wrapper is None:
+                inner = inner[0]
+            if not isinstance(inner, dict if self.schema.wrapper is None else dict | list):
+                break
+            found = inner
+        return found
 
 
 class LabelAnswers:

@@ -1,10 +1,11 @@
 """Almost-JSON → a value, without guessing: what Python and JavaScript print, and a few small mistakes.
 
-Beyond JSON it takes Python's literals (single and triple quotes, escapes, tuples, True, None), bare keys, curly quotes,
-line breaks in strings, trailing commas, NaN (as null), and a missing comma before a quoted key. Each string ends at its
-first quote that is not escaped, and what follows must be what the grammar asks for: so a text is read in one way or not
-at all, and every leaf of the value stands in the text, at the same keys. Comments, bare words as values, values that
-are missing and strings side by side are errors. One pass, no backtracking, and bounded depth.
+Beyond JSON it takes Python's literals (single and triple quotes, escapes, tuples, True, None) and SQL's words, bare
+keys, curly quotes, Chinese commas and colons, line breaks in strings, trailing commas, NaN (as null), and a missing
+comma before a quoted key. Each string ends at its first quote that is not escaped, and what follows must be what the
+grammar asks for: so a text is read in one way or not at all, and every leaf of the value stands in the text, at the
+same keys. Comments, bare words as values, values that are missing and strings side by side are errors. One pass, no
+backtracking, and bounded depth.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ DEEPEST = 100
 
 _TOKEN = re.compile(
     r"""(?P<space>\s*+)(?:
-    (?P<mark>[{}\[\](),:])
+    (?P<mark>[{}\[\](),:，：])
     |(?P<triple>\"{3}[^"\\]*+(?:\\.[^"\\]*+)*+\"{3}|'{3}[^'\\]*+(?:\\.[^'\\]*+)*+'{3})
     |(?P<string>"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'\\]*+(?:\\.[^'\\]*+)*+')
     |(?P<curly>“[^“”]*+”|‘[^‘’]*+’)
@@ -34,6 +35,8 @@ _ESCAPE = re.compile(
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v", "\n": ""}
 _LETTERS |= {letter: letter for letter in "\"'\\/"}
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None, "NaN": None}
+_WORDS |= {"TRUE": True, "FALSE": False, "NULL": None}
+_WIDE = {"，": ",", "：": ":"}  # the marks of Chinese keyboards
 _CLOSING = {"[": "]", "(": ")"}
 _END = ("", "", False)
 
@@ -84,7 +87,8 @@ class _Reader:
         match = _TOKEN.match(self._source, self._place)
         if match is None or match.lastgroup is None:
             raise ValueError("no token")
-        self._kind, self._text, self._spaced = match.lastgroup, match[match.lastgroup], bool(match["space"])
+        text = match[match.lastgroup]
+        self._kind, self._text, self._spaced = match.lastgroup, _WIDE.get(text, text), bool(match["space"])
         self._place = match.end()
 
     def _take(self, mark: str) -> bool:

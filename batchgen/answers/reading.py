@@ -2,8 +2,9 @@
 
 1. `strict`: the whole text is one JSON object.
 2. `fenced`: the same, after thinking (`providers.thinking`) and a Markdown fence round all the rest are taken off.
-3. `embedded`: somewhere in the text there is a balanced JSON object, or the text is a list of one object. Several
-   different objects are ambiguous: invalid. So is an object that stands inside another, damaged one.
+3. `embedded`: somewhere in the text there is a balanced JSON object, or the text is a list of one object or a JSON
+   string that holds one. Several different objects are ambiguous: invalid, unless a list is asked for and nothing
+   stands between them. So is an object that stands inside another, damaged one.
 4. `repaired`: a balanced object that is not quite JSON, read without guessing (`lenient` has its grammar).
 
 What is cut off is never accepted: an object that does not close is invalid, and when the provider says that the answer
@@ -62,6 +63,7 @@ _BRACE_AFTER = re.compile(r"\s*+}")
 _QUOTES = ('"', "'")
 _NEAR = 200  # characters before an object that are looked at
 _MOST_OBJECTS = 100  # pairs of braces in a text that are tried
+_MOST_QUOTED = 3  # times that an object may be written as text
 _LONGEST_LENIENT = 100_000  # characters; they cost 2 µs each, and real answers of this length are rare
 
 
@@ -86,6 +88,8 @@ def read_object(text: str, *, complete: bool = True, lists: bool = False) -> Fou
             return _bounded(text, value, Stage.STRICT)
         if not complete:
             return NoObject("the answer was cut off at its limit before the JSON object was complete", cut=True)
+        if isinstance(value, str) and (quoted := _quoted(value, lists)) is not None:
+            return quoted
         if value is not None and not isinstance(value, list):
             return NoObject(f"the answer is a {'JSON string' if isinstance(value, str) else 'bare JSON value'}, "
                             "not one JSON object")  # fmt: skip
@@ -139,12 +143,27 @@ def _value_round(text: str, start: int, place: int) -> int:
     return place
 
 
+def _quoted(text: str, lists: bool) -> Found | None:
+    """Return the object that was written as JSON text, once or several times; None where the text is no JSON."""
+    value: Any = text
+    for _ in range(_MOST_QUOTED):
+        if not isinstance(value, str):
+            break
+        text, value = value.strip(), _decoded(value.strip())
+    if not (isinstance(value, dict) or (lists and isinstance(value, list))):
+        return None
+    found = _bounded(text, value, Stage.EMBEDDED)
+    return found if isinstance(found, Found) else None
+
+
 def _inner(text: str, lists: bool) -> Found | NoObject:
     """Stages 2 to 4: `text` is no JSON object as a whole, or has just lost its thinking."""
     inner = _unfenced(text)
     value = _decoded(inner)
     if isinstance(value, dict) or (lists and isinstance(value, list)):
         return _bounded(inner, value, Stage.FENCED)
+    if isinstance(value, str) and (quoted := _quoted(value, lists)) is not None:
+        return quoted
     if isinstance(value, list):
         objects = [item for item in value if isinstance(item, dict)]
         if len(value) == 1 and objects:
@@ -154,6 +173,8 @@ def _inner(text: str, lists: bool) -> Found | NoObject:
     if isinstance(items, list) and (lists or (len(items) == 1 and isinstance(items[0], dict))):
         return Found(items if lists else items[0], Stage.REPAIRED)
     spans, closed = _objects(inner)
+    if lists and closed and (several := _several(inner, spans)) is not None:
+        return several
     if not closed:
         return NoObject("the JSON object is not closed: the answer is cut off or its quotes do not match", cut=True)
     if not spans:
@@ -180,15 +201,33 @@ def _inner(text: str, lists: bool) -> Found | NoObject:
             damaged = damaged or _OF_JSON.search(span) is not None
     if not values:
         return NoObject("the object in the answer is not valid JSON")
-    around = [
-        inner[end:start] for (_, end), (start, _) in zip([(0, 0), *spans], [*spans, (len(inner), 0)], strict=True)
-    ]
+    around = _between(inner, spans)
     if damaged or any(map(_KEY.search, around)) or any(map(_END_OF_STRING.search, around)) or _closes_more(around):
         return NoObject("the object in the answer stands inside another, which is not valid JSON")
     if len(values) > 1:
         return NoObject(f"there are {len(values)} different JSON objects in the answer")
     [(span, found)] = values.values()
     return _bounded(span, found, stage)
+
+
+def _several(text: str, spans: list[tuple[int, int]]) -> Found | NoObject | None:
+    """Return the list that a text has in brackets within prose, or as an object a line; None where it has neither."""
+    if not 0 < len(spans) <= _MOST_OBJECTS:
+        return None
+    begin, end = text.find("[", 0, spans[0][0]), text.rfind("]") + 1
+    if begin >= 0 and end >= spans[-1][1]:
+        value = _decoded(text[begin:end])
+        return _bounded(text[begin:end], value, Stage.EMBEDDED) if isinstance(value, list) else None
+    alone = len(spans) > 1 and not "".join(_between(text, spans)).replace(",", "").strip()
+    values = [_decoded(text[start:stop]) for start, stop in spans] if alone else []
+    if not values or not all(isinstance(value, dict) for value in values):
+        return None
+    return _bounded(text, values, Stage.EMBEDDED)
+
+
+def _between(text: str, spans: list[tuple[int, int]]) -> list[str]:
+    """Return the pieces of a text that stand before, between and behind its objects."""
+    return [text[end:start] for (_, end), (start, _) in zip([(0, 0), *spans], [*spans, (len(text), 0)], strict=True)]
 
 
 def _closes_more(around: list[str]) -> bool:

@@ -221,6 +221,41 @@ def test_a_list_at_the_top_is_wrapped():
         ) == [two, two, two, two, {"items": []}, None, None]
 
 
+def test_a_list_within_prose_or_without_brackets():
+    """A list in brackets, an object a line, or a list in an object of any name; objects in prose are still none."""
+    two = {"items": [{"sku": "a"}, {"sku": "b"}]}
+    assert _accepts(
+        {"type": "array", "items": ITEM},
+        'Here it is:\n```json\n[{"sku": "a"}, {"sku": "b"}]\n```\nDone.',
+        '{"sku": "a"}\n{"sku": "b"}',
+        '```\n{"sku": "a"},\n{"sku": "b"}\n```',
+        '{"results": [{"sku": "a"}, {"sku": "b"}]}',
+        'First {"sku": "a"} and then {"sku": "b"}',
+        '{"sku": "a"}\n{"sku": "b"',
+    ) == [two, two, two, two, None, None]
+
+
+def test_an_answer_in_another_object_is_found():
+    """A lone member of another name, the schema repeated, or a call of a tool as text; never round free keys."""
+    closed = ITEM | {"additionalProperties": False}
+    for document in (ITEM, closed):
+        assert (
+            _accepts(
+                document,
+                '{"result": {"sku": "a"}}',
+                '{"response": {"data": {"sku": "a"}}}',
+                '{"results": [{"sku": "a"}]}',
+                '{"type": "object", "properties": {"sku": "a"}}',
+                '{"results": [{"sku": "a"}, {"sku": "b"}]}',
+                '{"result": {"sku": "a"}, "more": 1}',
+                '{"type": "object", "properties": {"sku": {"type": "string"}}}',
+            )
+            == [{"sku": "a"}] * 4 + [None] * 3
+        )
+    free = {"type": "object", "additionalProperties": ITEM}
+    assert _accepts(free, '{"x": {"sku": "a"}}') == [{"values": [("x", {"sku": "a"})]}]
+
+
 def test_a_map_at_the_top_is_wrapped():
     """A root map likewise."""
     document = {"type": "object", "additionalProperties": {"type": "integer"}}
