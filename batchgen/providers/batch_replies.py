@@ -161,7 +161,8 @@ def batch_error(entry: Any, status: int, errors: Sequence[Rule]) -> BatchError:
     error = read_error({"message": entry} if isinstance(entry, str) else entry)
     rule = find_batch_rule(errors, status, error)
     said = f"{error.message} {error.details}"
-    line = entry.get("line") if isinstance(entry, dict) else None
+    places = (entry, entry.get("error")) if isinstance(entry, dict) else ()  # a reply that refuses wraps it
+    line = next((place["line"] for place in places if isinstance(place, dict) and "line" in place), None)
     full = rule.throttle is Throttle.QUEUE
     return BatchError(
         message=error.message or error.code or NO_REASON.message,

@@ -33,7 +33,8 @@ def set_aside_text(path: Path, *, complete: bool) -> str | None:
             "or its input (also --limit) went back to what it was"
         )
     else:
-        advice = "are to be kept until this run is complete, since it takes answers from them"
+        are, them = ("is", "it") if len(found) == 1 else ("are", "them")
+        advice = f"{are} to be kept until this run is complete, since it takes answers from {them}"
     return f"{_counted(found)} ({_size(found)}) {advice}: {_names(found)}"
 
 

@@ -409,6 +409,13 @@ def test_a_reply_that_tells_nothing_of_a_batch(status, error, verdict, perhaps):
     assert (failure.verdict, failure.maybe_billed, failure.http_status) == (verdict, perhaps, status)
 
 
+def test_the_line_that_is_at_fault_is_known_from_a_refusal_too():
+    """Where the vendor reads the file before it answers."""
+    error = {"message": "Line 7 is no JSON.", "type": "invalid_request_error", "code": "invalid_json", "line": 7}
+    assert refusal(400, error).line == 7
+    assert refusal(400, {"message": "Line 7 is no JSON.", "line": None}).line is None
+
+
 def test_a_model_that_has_no_batches():
     """Is refused when the batch is created or after; either way it is the same refusal."""
     error = {"message": "The model does not exist or does not support the Batch API.", "code": "model_not_found"}

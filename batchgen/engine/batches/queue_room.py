@@ -61,7 +61,7 @@ class QueueRoom:
     def limit(self, model: str) -> int:
         """Return how many tokens may wait, as far as is known."""
         learnt = self._state.learnt.get(model)
-        if learnt is not None and self._clock() - learnt.at_s > KEPT_S:
+        if learnt is not None and abs(self._clock() - learnt.at_s) > KEPT_S:  # a clock may have been wrong
             learnt = None
         return min(_NO_LIMIT if learnt is None else learnt.tokens, self._given or _NO_LIMIT)
 
@@ -74,7 +74,7 @@ class QueueRoom:
         """Return the tokens of a model that wait now."""
         now_s = self._clock()
         waiting = self._state.waiting.get(model, {})
-        return sum(one.tokens for one in waiting.values() if now_s - one.since_s < LEFT_BEHIND_S)
+        return sum(one.tokens for one in waiting.values() if abs(now_s - one.since_s) < LEFT_BEHIND_S)
 
     def has_room(self, model: str, ahead: int, tokens: int) -> bool:
         """Whether a batch would fit now, as far as is known, after `ahead` tokens of others that are still to be handed
