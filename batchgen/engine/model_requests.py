@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import is_
 
 import anyio.to_thread
 from msgspec import Struct
@@ -29,10 +30,9 @@ class _Frame(Struct, frozen=True):
         known = self.messages
         if len(messages) - 1 != len(known):
             return False
-        for mine, other in zip(known, messages, strict=False):
-            if mine is not other and (mine != other or not _is_plain(other)):
-                return False
-        return True
+        if all(map(is_, known, messages)):  # the very same, as of one template
+            return True
+        return all(mine == other and _is_plain(other) for mine, other in zip(known, messages, strict=False))
 
 
 class ModelRequests:

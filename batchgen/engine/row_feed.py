@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import anyio
 import anyio.to_thread
@@ -20,6 +20,7 @@ from batchgen.errors import InputError, InputStop
 from batchgen.pace.retry import AttemptCounts
 from batchgen.prompts.prompt import PromptTemplate
 from batchgen.source import row_values
+from batchgen.source.row_values import own_column
 from batchgen.storage.batch_table import BatchTable
 from batchgen.storage.journal import Journal
 from batchgen.storage.shards import Shard
@@ -140,20 +141,24 @@ class Feed:
             return True
 
     def _works(self, shard: Shard, settled: set[int]) -> Iterator[RowInProgress | Result]:
-        columns = [name for name in shard.table.column_names if name in self._template.columns]
+        template = self._template
+        columns = [name for name in shard.table.column_names if name in template.columns]
+        as_stored = {own_column(name) for name in columns}.isdisjoint(shard.table.column_names)
         for start in range(0, shard.rows, SLICE_ROWS):
             first = shard.first_row + start
             if self._only is not None and self._only.isdisjoint(range(first, first + SLICE_ROWS)):
                 continue
-            rows = row_values(shard.table.slice(start, SLICE_ROWS), columns)
+            table = shard.table.slice(start, SLICE_ROWS)
+            texts = template.texts(table) if as_stored else None
+            rows: Sequence[Any] = row_values(table, columns) if texts is None else texts
+            render: Callable[[Any], Prompt | Failure] = template.render if texts is None else template.asking
             for row, values in enumerate(rows, first):
                 if row in settled or (self._only is not None and row not in self._only):
                     continue
-                problem = self._problems.pop(row, None)
-                if problem is not None:
+                if self._problems and (problem := self._problems.pop(row, None)) is not None:
                     yield self._failed(row, Failure(FailureKind.PROMPT, Verdict.FAIL, problem))
                     continue
-                prompt = self._template.render(values)
+                prompt = render(values)
                 if isinstance(prompt, Failure):
                     yield self._failed(row, prompt)
                 elif (admitted := self._admit(row, prompt)) is not None:

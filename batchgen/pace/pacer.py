@@ -59,10 +59,11 @@ class Pacer:
 
     def gate(self, now_s: float) -> float:
         """Return the seconds until the next request may go: 0 now, `inf` not before some answer has come."""
-        unsure = self._undecided
-        if unsure and (unsure[0].closed or unsure[0].sent_s + self._refusal_s <= now_s):
+        unsure, stop = self._undecided, self.breaker
+        while unsure and unsure[0].closed:
+            unsure.popleft()
+        if unsure and unsure[0].sent_s + self._refusal_s <= now_s:
             self._admit_overdue(now_s)
-        stop = self.breaker
         if now_s < stop.until_s:
             return stop.until_s - now_s
         if stop.state is not SENDING:
@@ -70,8 +71,7 @@ class Pacer:
                 return stop.probe.sent_s + stop.patience_s - now_s
             if stop.probe is not None or (stop.state is State.CLOSED and not self._any_admitted):
                 self._resume(now_s)
-        in_flight = self.in_flight  # the least of three bounds, looked at one by one: this is asked for every row
-        wait_s = math.inf
+        in_flight, wait_s = self.in_flight, math.inf  # the least of three bounds, one by one: asked for every row
         if in_flight >= self._ceiling.limit or in_flight >= self._late.limit or (
             in_flight >= self._level.limit and (wait_s := self._level.full(now_s, in_flight))
         ):  # fmt: skip

@@ -150,6 +150,24 @@ class PromptTemplate:
                 return Failure(FailureKind.PROMPT, Verdict.FAIL, f'column "{column}": {error}')
         return prompt if self._finish is None else self._finish(prompt)
 
+    def texts(self, table: pa.Table) -> list[str] | None:
+        """Return the texts that `asking` makes the rows' prompts of, which takes half the time of rendering them one by
+        one; None where only `render` can tell.
+
+        The table has its values as prompts see them.
+        """
+        if self._only_user is None or self._attach is not None:
+            return None
+        found = self._only_user.texts(table)
+        if found is None or (not self._only_user.has_fixed_text and any(map(_is_blank, found))):
+            return None
+        return found
+
+    def asking(self, text: str) -> Prompt:
+        """Return the prompt with one of the `texts`."""
+        prompt = Prompt([*self._leading, {"role": "user", "content": text}])
+        return prompt if self._finish is None else self._finish(prompt)
+
     def row_hashes(self, table: pa.RecordBatch) -> list[int] | None:
         """Return a hash for each row, the same where the prompts are, in a tenth of the time of rendering them; None
         where that cannot be told from the columns alone. It is of this process only."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
 from types import GeneratorType
 from typing import Any, NamedTuple
 
@@ -69,6 +70,26 @@ class Template:
         if len(text) > TEXT_CAP:
             raise PromptError(f"{self.key}: the text is longer than {TEXT_CAP} characters")
         return text
+
+    def texts(self, table: pa.Table) -> list[str] | None:
+        """Return the text of each row, in half the time of `render`ing them one by one; None for templates and columns
+        of which only `render` knows the text, where a value is null, and where it is much text."""
+        if self._plain is None or not self._plain.columns:
+            return None
+        parts: list[Iterable[str]] = [repeat(piece) for piece in self._plain.pieces]
+        size = table.num_rows * sum(map(len, self._plain.pieces))
+        for place, name in self._plain.columns:
+            column = table.column(name)
+            size += column.nbytes
+            if column.null_count or size > TEXT_CAP:
+                return None
+            if pa.types.is_string(column.type):
+                parts[place] = column.to_pylist()
+            elif pa.types.is_integer(column.type):
+                parts[place] = map(str, column.to_pylist())
+            else:
+                return None
+        return list(map("".join, zip(*parts, strict=False)))
 
     @property
     def has_fixed_text(self) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 
 from batchgen.values import Prompt
 
+_FIELDS = ("role", "content")
 _as_given = msgspec.json.Encoder().encode
 _by_name = msgspec.json.Encoder(order="sorted").encode
 
@@ -23,14 +24,10 @@ def encoder(*, canonical: bool) -> Callable[[Any], bytes]:
 
 def ends_in_text(prompt: Prompt) -> bool:
     """Whether a prompt is nothing but messages, and the last of them a text, as nearly always."""
-    return bool(
-        prompt.messages
-        and prompt.model is None
-        and prompt.parameters is None
-        and prompt.text is None
-        and not prompt.attached
-        and type(prompt.messages[-1].get("content")) is str
-    )
+    messages = prompt.messages
+    if not messages or prompt.model is not None or prompt.parameters is not None:
+        return False
+    return prompt.text is None and not prompt.attached and type(messages[-1].get("content")) is str
 
 
 def last_text(prompt: Prompt) -> bytes | None:
@@ -39,7 +36,7 @@ def last_text(prompt: Prompt) -> bytes | None:
     if not ends_in_text(prompt):
         return None
     last = prompt.messages[-1]
-    usual = len(last) == 2 and next(iter(last)) == "role" and last["role"] == "user"  # in the order in which it is sent
+    usual = tuple(last) == _FIELDS and last["role"] == "user"  # in the order in which they are sent
     return _as_given(last["content"]) if usual else None
 
 

@@ -9,6 +9,7 @@ from batchgen.engine.work import RowInProgress
 from batchgen.errors import InputError, InputStop
 from batchgen.pace.retry import AttemptCounts
 from batchgen.prompts.prompt import PromptSettings, PromptTemplate
+from batchgen.source.row_values import own_column
 from batchgen.storage.shards import Shard
 from batchgen.values import FailureKind, Result, Status
 
@@ -86,6 +87,20 @@ async def test_a_row_that_cannot_be_read_comes_as_its_failure():
     assert [type(item) for item in items] == [RowInProgress, Result, RowInProgress]
     assert items[1].error_kind is FailureKind.PROMPT
     assert problems == {}
+
+
+async def test_a_row_that_cannot_be_rendered_fails_alone_among_rows_rendered_as_a_table():
+    """A null in one slice leaves the others as they are, and the values that JSON rows had are those of the prompt."""
+    texts = [f"t{row}" for row in range(SLICE_ROWS + 2)]
+    texts[1] = None
+    table = pa.table({"text": pa.array(texts), "note": ["n"] * len(texts)})
+    items = await drained(iter([Shard(0, 0, table)]), Writer())
+    assert items[1].error_kind is FailureKind.PROMPT
+    asked = [item.prompt.messages[-1]["content"] for item in items[:1] + items[2:]]
+    assert asked == [f"ask {text}" for text in texts if text is not None]
+    own = pa.table({"text": ["10.0", "2.5"], own_column("text"): ["10", "2.5"], "note": ["n", "n"]})
+    items = await drained(iter([Shard(0, 0, own)]), Writer())
+    assert [item.prompt.messages[-1]["content"] for item in items] == ["ask 10", "ask 2.5"]
 
 
 async def test_a_pilot_gets_its_rows_only_and_opens_every_shard():

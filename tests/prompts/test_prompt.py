@@ -190,6 +190,41 @@ def test_hashes_of_rows_are_the_same_where_the_prompts_are(rows, keys):
     assert len(set.union(set(), *of.values())) == len(of)
 
 
+WHOLE = st.sampled_from(["", " ", "a", "a b", "é", "{{ a }}"])
+
+
+@given(
+    st.lists(st.tuples(WHOLE, WHOLE, st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=9),
+    st.sampled_from(["{{ a }}", "{{ a }}{{ b }}", "Say {{ n }}: {{ a }}{{ n }}!", "{{ n }}", "é{{ row['b'] }}"]),
+    st.sampled_from([None, "Always.", "{{ b }}"]),
+)
+def test_prompts_of_a_table_are_those_of_its_rows(rows, user, system):
+    """A table is rendered at once only where each of its rows gives the same prompt."""
+    template = build(user=user, **({} if system is None else {"system": system}))
+    table = pa.table(dict(zip("abn", map(list, zip(*rows, strict=True)), strict=True)))
+    prompts = [template.render(row) for row in table.to_pylist()]
+    texts = template.texts(table)
+    usual = system != "{{ b }}" and all(isinstance(prompt, Prompt) for prompt in prompts)
+    assert (texts is not None) == usual
+    assert texts is None or [template.asking(text) for text in texts] == prompts
+
+
+@pytest.mark.parametrize(
+    ("user", "columns"),
+    [
+        ("{{ a }}!", {"a": ["x", None]}),
+        ("{{ a }}!", {"a": [1.0, 2.0]}),
+        ("{{ a }}!", {"a": [True, False]}),
+        ("{{ a | trim }}!", {"a": ["x", "y"]}),
+        ("No column.", {"a": ["x", "y"]}),
+        ("{{ a }}" * 9, {"a": ["x" * 4_000_000]}),
+    ],
+)
+def test_only_rows_as_usual_are_rendered_as_a_table(user, columns):
+    """Nulls, other types and much text are left to each row's own rendering."""
+    assert build(user=user).texts(pa.table(columns)) is None
+
+
 @pytest.mark.parametrize(
     ("keys", "more"),
     [
