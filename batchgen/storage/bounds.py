@@ -20,6 +20,7 @@ MOST_TOKENS = 2**40 - 1
 MOST_MONEY = Decimal(10**7)
 """Input or output cost of one row: both together fit decimal128(20, 12)."""
 
+_NOTHING = Decimal(0)  # a whole number would be made one for each comparison
 _MOST_ATTEMPTS = 2**31 - 1
 _MOST_STATUS = 2**15 - 1
 
@@ -39,8 +40,8 @@ def bounded(item: T) -> T:
         if (
             0 <= together <= MOST_TOKENS
             and item.attempts <= _MOST_ATTEMPTS
-            and (item.input_cost is None or 0 <= item.input_cost <= MOST_MONEY)
-            and (item.output_cost is None or 0 <= item.output_cost <= MOST_MONEY)
+            and (item.input_cost is None or _NOTHING <= item.input_cost <= MOST_MONEY)
+            and (item.output_cost is None or _NOTHING <= item.output_cost <= MOST_MONEY)
             and (type(item) is Charges or 0 <= (item.http_status or 0) <= _MOST_STATUS)  # type: ignore[attr-defined]
         ):
             return item

@@ -18,6 +18,7 @@ from batchgen.money.ledger import Sums
 from batchgen.results.committed import read_results
 from batchgen.storage.cost_summary import write_cost_summary
 from batchgen.storage.parts import (
+    PIECE_ROWS,
     DamagedPartError,
     part_path,
     part_results,
@@ -45,6 +46,22 @@ def test_slices_make_one_part(tmp_path):
     assert (many.bytes, many.crc) == (len(body), zlib.crc32(body))
     assert read_part_record(part_path(sliced, 0), many.crc).part == many
     assert pq.ParquetFile(part_path(sliced, 0)).num_row_groups == 3
+
+
+def test_words_that_come_late_in_a_part_are_in_its_one_dictionary(tmp_path):
+    """Columns are made of some rows at a time: the part is the one row group that it would be of all at once."""
+    count = 2 * PIECE_ROWS + 3
+    rows = [succeeded(row, finish_reason="length") if row % 7 else failed(row) for row in range(PIECE_ROWS, count)]
+    rows = [succeeded(row) for row in range(PIECE_ROWS)] + rows
+    write_part(tmp_path, shard_of(count), [rows], LAYOUT)
+    metadata = pq.read_metadata(part_path(tmp_path, 0))
+    assert metadata.num_row_groups == 1
+    _, table = read_part(part_path(tmp_path, 0))
+    assert table.column("status").num_chunks == 1
+    assert table.column("status").combine_chunks().dictionary.to_pylist() == ["succeeded", "failed"]
+    assert table.column("finish_reason").to_pylist() == [row.finish_reason for row in rows]
+    assert table.column("row_id").to_pylist() == [f"k{row}" for row in range(count)]
+    assert table.column("completion").to_pylist() == [row.completion for row in rows]
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
