@@ -43,7 +43,8 @@ from batchgen.text.invisible import INVISIBLE
 
 GAP = re.compile(r"(?<=[^\W_])[\s_-]++(?=[^\W_])")
 _BLANKS = re.compile(r"\s++")
-_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-") | dict.fromkeys(map(ord, INVISIBLE))
+_SAME = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-") | dict.fromkeys(map(ord, INVISIBLE))
+_SAME |= {wide: wide - 0xFEE0 for first, last in ("０９", "ＡＺ", "ａｚ") for wide in range(ord(first), ord(last) + 1)}
 _SEPARATORS = re.compile(r"[,;、，；|]")
 _MOST_FOUND = 1_000  # short answers whose label is remembered
 _MORE = 80  # characters round a label that layers may take off
@@ -237,7 +238,7 @@ def labels_instruction(labels: Sequence[str], *, multiple: bool = False) -> str:
 
 def _key(text: str) -> str:
     """Return the form in which spellings of one label are the same text."""
-    text = text.translate(_DASHES).casefold().strip()
+    text = text.translate(_SAME).casefold().strip()
     return _BLANKS.sub(" ", GAP.sub(" ", text))
 
 

@@ -6,6 +6,7 @@ particular to a batch is what stands round a reply, and rows that never ran.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from batchgen.providers.batch_api import ResultLine
+from batchgen.providers.documents import parsed
 from batchgen.providers.error_body import VendorError, read_error
 from batchgen.providers.error_catalogue import find_rule
 from batchgen.providers.error_rule import Rule
@@ -25,8 +27,11 @@ _BOM = b"\xef\xbb\xbf"
 _BREAKS = {"\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029", "\u0085".encode(): b"\\u0085"}
 """What other people's readers take for the end of a line; in JSON these stand inside of strings only."""
 
-_EXPIRED = frozenset({"batch_expired", "expired", "request_expired", "batch_timeout"})
-_CANCELLED = frozenset({"batch_cancelled", "batch_canceled", "cancelled", "canceled", "request_cancelled"})
+_EXPIRED = frozenset({"batchexpired", "expired", "requestexpired", "batchtimeout"})
+_CANCELLED = frozenset({"batchcancelled", "batchcanceled", "cancelled", "canceled", "requestcancelled"})
+_NO_LETTERS = re.compile(r"[^a-z]+")
+_IDS = ("custom_id", "key", "customId", "custom-id", "customid")
+_SUCCEEDED = ("succeeded", "success")
 _NOT_BY_A_ROW = frozenset({FailureKind.MODEL_UNAVAILABLE, FailureKind.ENDPOINT, FailureKind.AUTHENTICATION})
 """What one row of a batch cannot tell of all: the batch was taken, so that key, model and address were right."""
 
@@ -42,6 +47,7 @@ _STATUS_OF = {  # https://platform.claude.com/docs/en/api/errors
     "timeout_error": 504,
     "overloaded_error": 529,
 }
+_ROUND_A_BODY = frozenset({"status_code", "request_id", "body", "headers"})
 _SHOWN = 200
 
 
@@ -97,9 +103,13 @@ class LineReader:
             return given
         custom_id = _id(given)
         error = given.get("error")
-        response = given if "body" in given else given.get("response")
+        response = given if "body" in given else parsed(given.get("response"))
         if isinstance(response, dict) and (response.get("body") or not error):
             return self._reply(custom_id, response, model)
+        if not error:  # a reply may stand in the line itself, or in a member of another name
+            outcome = self._answer(200, msgspec.json.encode(given), model, None)
+            if isinstance(outcome, Completion):
+                return self._judged(custom_id, outcome, ran=True)
         return self._unanswered(custom_id, error, given)
 
     def _reply(self, custom_id: str | None, response: Mapping[str, Any], model: str) -> ResultLine:
@@ -108,7 +118,7 @@ class LineReader:
             status = int(status[:4])
         if isinstance(body, str):
             raw = body.encode("utf-8", "replace")
-        elif "body" not in response and "choices" in response:  # the reply itself stands there
+        elif "body" not in response and not response.keys() <= _ROUND_A_BODY:  # the reply itself stands there
             raw = msgspec.json.encode(response)
         else:
             raw = b"" if body is None else msgspec.json.encode(body)
@@ -118,7 +128,7 @@ class LineReader:
 
     def _unanswered(self, custom_id: str | None, error: Any, given: Mapping[str, Any]) -> ResultLine:
         """Read a line that has a reason and no reply."""
-        said = read_error(error if error else {"message": given.get("message") or ""})
+        said = read_error(error if error else given)
         return self._judged(custom_id, self._failure(said, said.status or 0), ran=False)
 
     def message_line(self, line: bytes, model: str) -> ResultLine:
@@ -128,13 +138,15 @@ class LineReader:
             return given
         custom_id, result = _id(given), given.get("result")
         result = result if isinstance(result, dict) else {}
-        kind = result.get("type")
-        if kind == "succeeded":
-            raw = msgspec.json.encode(result.get("message"))
+        kind, message = str(result.get("type") or "").lower(), result.get("message")
+        if kind in _SUCCEEDED or (not kind and isinstance(message, dict)):
+            raw = msgspec.json.encode(message)
             return self._judged(custom_id, self._answer(200, raw, model, None), ran=True)
         if kind in ("expired", "canceled", "cancelled"):
             return ResultLine(custom_id, _never_ran(kind), again=True)
         error = result.get("error")
+        if "response" in given:  # from a gateway in OpenAI's form
+            return self.chat_line(line, model)
         said = read_error(error) if error else VendorError("a result without an answer or a reason")
         return self._judged(custom_id, self._failure(said, _STATUS_OF.get(said.type or said.code or "", 0)), ran=False)
 
@@ -145,7 +157,7 @@ class LineReader:
 
     def _failure(self, said: VendorError, status: int) -> Failure:
         """Return what an error means that came without a status of its own."""
-        words = {word.lower() for word in (said.code, said.type) if word}
+        words = {_NO_LETTERS.sub("", word.lower()) for word in (said.code, said.type) if word}
         for ended, name in ((_EXPIRED, "expired"), (_CANCELLED, "cancelled")):
             if not ended.isdisjoint(words):
                 return structs.replace(_never_ran(name), message=said.message or _never_ran(name).message)
@@ -187,14 +199,19 @@ def _never_ran(word: str) -> Failure:
 def _object(line: bytes) -> Mapping[str, Any] | ResultLine:
     """Return a line's object, or what is to be said of a line that is none."""
     try:
-        value = decode_json(line.removeprefix(_BOM).strip())
+        value = decode_json(line.removeprefix(_BOM).strip().removesuffix(b","))
     except UnreadableError as error:
         return _unreadable(None, f"a line of results is {error}", line)
     return value if isinstance(value, dict) else _unreadable(None, "a line of results is no object", line)
 
 
 def _id(given: Mapping[str, Any]) -> str | None:
-    value = given.get("custom_id", given.get("key"))
+    """Return a line's id, under the names that gateways give it, or with the request that a line repeats."""
+    value = next((given[name] for name in _IDS if name in given), None)
+    if value is None and isinstance(given.get("request"), dict):
+        return _id({name: value for name, value in given["request"].items() if name != "request"})
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, str) and value else str(value) if type(value) is int else None
 
 

@@ -33,6 +33,16 @@ _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _FINAL = 200  # statuses below are those of informational messages, which come before the reply
 
 
+def _parser(protocol: Connection) -> HttpResponseParser:
+    """Return a parser that takes what httpx takes, too: lines that end with a line feed alone, a length beside chunks
+    (which count), and blanks behind the size of a chunk. A server that writes so does it in every reply."""
+    parser = HttpResponseParser(protocol)
+    parser.set_dangerous_leniencies(
+        lenient_chunked_length=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+    )
+    return parser
+
+
 class Broken(Struct, frozen=True):
     """Why a request got no reply; `detail` is the message of the parser or of the operating system."""
 
@@ -62,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._share = Share(room, self._read_on)
         self._tunnel = tunnel
         self._loop = asyncio.get_running_loop()
-        self._parser = HttpResponseParser(self)
+        self._parser = _parser(self)
         self.socket_transport: asyncio.Transport | None = None
         """The transport object of the event loop, while the connection is open."""
         self._waiter: asyncio.Future[Response | Broken] | None = None
@@ -119,7 +129,7 @@ class Connection(asyncio.Protocol):
     def switch_to(self, transport: asyncio.Transport) -> None:
         """Continue over an encrypted transport, once the proxy has opened its tunnel."""
         self.socket_transport = transport
-        self._parser = HttpResponseParser(self)
+        self._parser = _parser(self)
         self._tunnel = False
 
     # For the loop

@@ -13,6 +13,9 @@ PIECE_BYTES = 1 << 20
 
 _BY_ZLIB = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 _BY_ARROW = {"br": "brotli", "zstd": "zstd"}
+_KNOWN = frozenset({"identity", *_BY_ZLIB, *_BY_ARROW})
+_UNKNOWN = "unknown"
+_MEMBER = (b"\x1f\x8b", b"\x1f")  # how a further part of a body in gzip begins, also where it is in two pieces
 _AS_IT_IS = b'{[<:" \r\n'  # what JSON, pages and keep-alives begin with, and none of these formats but the rarest
 
 
@@ -25,13 +28,16 @@ class UnpackError(Exception):
 
 
 class Unpacker:
-    """Decompresses one body. A gateway may have done so already and left the header: such a body stays as it is."""
+    """Decompresses one body. A gateway may have done so already and left the header, or have written something into it
+    that is no compression (`utf-8`, `aws-chunked`): such a body stays as it is. Of one that was compressed twice only
+    the outer layer is taken off; whoever reads replies knows the inner one by its first bytes."""
 
     def __init__(self, encoding: str) -> None:
         names = [name for name in map(str.strip, encoding.lower().split(",")) if name and name != "identity"]
-        self._name = names[0] if len(names) == 1 else "identity" if not names else encoding
-        if self._name not in {"identity", *_BY_ZLIB, *_BY_ARROW}:
-            raise UnpackError(encoding)
+        self._name = names[-1] if names else "identity"
+        if not all(name in _BY_ZLIB for name in names[:-1]) or self._name not in _KNOWN:
+            self._name = _UNKNOWN
+        self._encoding = encoding
         self._inflate: Any = None
         self._held: list[bytes] = []
         self._begun = False
@@ -48,7 +54,9 @@ class Unpacker:
             return
         try:
             while packed:
-                if self._inflate.eof:  # a further member begins
+                if self._inflate.eof:
+                    if not packed.startswith(_MEMBER):  # padding, or what a server has written behind its body
+                        return
                     self._inflate = zlib.decompressobj(_BY_ZLIB[self._name])
                 yield self._inflate.decompress(packed, PIECE_BYTES)
                 packed = self._inflate.unconsumed_tail or self._inflate.unused_data
@@ -74,6 +82,8 @@ class Unpacker:
         self._begun = True
         if first in _AS_IT_IS:
             self._name = "identity"
+        elif self._name == _UNKNOWN:
+            raise UnpackError(self._encoding)
         elif self._name in _BY_ZLIB:
             raw = self._name == "deflate" and first & 0x0F != zlib.DEFLATED  # without zlib's own header
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS if raw else _BY_ZLIB[self._name])

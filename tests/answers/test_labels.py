@@ -217,6 +217,12 @@ def test_signs_belong_to_labels(labels, found, lost):
         assert isinstance(label_set.find(text), NoLabel), text
 
 
+def test_wide_letters_and_digits_are_the_plain_ones():
+    """As keyboards of East Asia write them."""
+    assert LabelSet(["bug", "other"]).find("ＢＵＧ") == "bug"
+    assert LabelSet(["1", "2"]).find("２") == "2"
+
+
 def test_a_cut_answer_is_no_label():
     """What comes next may deny it; only an object that is whole is whole."""
     assert LABELS.find('{"label": "bug"}', complete=False) == "bug"

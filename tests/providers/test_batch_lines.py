@@ -43,6 +43,13 @@ def reply(body, status=200, **fields):
         line(response={"body": answer()}),
         line(response=answer()),
         line(status_code=200, body=answer()),
+        line(response=json.dumps(reply(answer()))),
+        line(result=reply(answer())),
+        line(output=answer()),
+        line(**answer()),
+        line(response=reply(answer())) + b",",
+        json.dumps({"customId": "k-1", "response": reply(answer())}).encode(),
+        json.dumps({"request": {"custom_id": "k-1"}, "response": reply(answer())}).encode(),
         b"\xef\xbb\xbf" + line(response=reply(answer())),
         line(response=reply(answer())) + b"\r\n",
         line(response=reply(answer(choices=[{"finish_reason": "stop", "message": {"content": "yes"}, "index": 0}]))),
@@ -54,6 +61,30 @@ def test_an_answer_in_any_wrapping(given):
     assert (found.custom_id, found.again) == ("k-1", False)
     assert isinstance(found.outcome, Completion)
     assert (found.outcome.text, found.outcome.usage.input_tokens, found.outcome.model) == ("yes", 31, "m-1")
+
+
+def test_an_answer_of_another_api_in_a_line():
+    """Gemini's batches name a line by `key`."""
+    candidate = {"content": {"parts": [{"text": "yes"}]}, "finishReason": "STOP"}
+    given = {"key": "k-1", "response": {"candidates": [candidate], "usageMetadata": {"promptTokenCount": 31}}}
+    found = CHAT.read_line(json.dumps(given).encode())
+    assert (found.custom_id, found.outcome.text, found.outcome.usage.input_tokens) == ("k-1", "yes", 31)
+
+
+@pytest.mark.parametrize(
+    "result", [{"type": "SUCCEEDED", "message": MESSAGE}, {"message": MESSAGE}, {"type": "success", "message": MESSAGE}]
+)
+def test_an_answer_of_anthropics_by_other_words(result):
+    """A whole message is an answer; so is a line in OpenAI's form, from a gateway."""
+    assert CLAUDE.read_line(line(result=result)).outcome.text == "yes"
+    assert CLAUDE.read_line(line(response=reply(MESSAGE))).outcome.text == "yes"
+
+
+def test_other_words_for_a_row_that_never_ran():
+    """Their letters count; and the reason of a row may stand in the line itself."""
+    assert CHAT.read_line(line(response=None, error={"code": "BatchExpired", "message": "x"})).again
+    found = CHAT.read_line(line(response=None, error_message="Rate limit exceeded"))
+    assert found.outcome.kind is FailureKind.RATE_LIMITED
 
 
 def test_letters_that_others_take_for_line_ends():

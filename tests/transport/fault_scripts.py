@@ -220,6 +220,39 @@ async def ok_unpacked_behind_brotli(exchange):
 
 
 @fault
+async def ok_with_line_feeds(exchange):
+    """A head whose lines have no carriage returns."""
+    await exchange.write(f"HTTP/1.1 200 OK\ncontent-length: {len(ANSWER)}\n\n".encode() + ANSWER)
+
+
+@fault
+async def ok_length_beside_chunks(exchange):
+    """A proxy has put the chunks round a body, and left the length of it."""
+    await exchange.start_chunked(f"content-length: {len(ANSWER)}\r\n")
+    for part in (ANSWER[:10], ANSWER[10:], b""):
+        await exchange.chunk(part)
+
+
+@fault
+async def ok_padded_chunks(exchange):
+    """Blanks behind the sizes of chunks."""
+    await exchange.start_chunked()
+    await exchange.write(b"%x   \r\n%b\r\n0\r\n\r\n" % (len(ANSWER), ANSWER))
+
+
+@fault
+async def ok_in_a_charset(exchange):
+    """What belongs into another header."""
+    await exchange.reply(ANSWER, headers="content-encoding: utf-8\r\n")
+
+
+@fault
+async def ok_padded_gzip(exchange):
+    """Zeros behind the end of the compressed data."""
+    await exchange.reply(gzip.compress(ANSWER) + bytes(9), headers="content-encoding: gzip\r\n")
+
+
+@fault
 async def cut_zstd(exchange):
     """Half of a body that can only be decompressed whole, as if it were all."""
     packed = bytes(pa.compress(ANSWER, "zstd"))
