@@ -27,8 +27,9 @@ class Supply(Protocol):
     """Where workers run."""
 
     @property
-    def flush_s(self) -> float:
-        """How long messages are gathered before they are handed over, in seconds."""
+    def gather_s(self) -> float:
+        """Seconds between two groups of messages for workers, whichever they go to: what comes meanwhile is gathered.
+        A message that comes later than that after the last group goes at once."""
 
     async def start(self) -> None:
         """Get ready. Raises `StoppedError` with what is missing."""

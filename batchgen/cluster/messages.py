@@ -7,7 +7,17 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from batchgen.values import Failure
+from batchgen.values import Completion, Failure
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """What is needed to read the replies of an endpoint: the job's word for its provider, the job's model, and what is
+    left out of requests. `in_lane`: they are not sent as ordinary calls."""
+
+    provider: str
+    model: str
+    omit: Sequence[str] = ()
+    in_lane: bool = False
 
 
 class Destination(Struct, frozen=True, kw_only=True):
@@ -21,6 +31,7 @@ class Destination(Struct, frozen=True, kw_only=True):
     base_url: str
     client: str
     concurrency: int
+    reading: Reading
     model: bytes | None = None
     headers: Sequence[tuple[str, str, str]] = ()
     others: Sequence[str] = ()
@@ -33,32 +44,33 @@ class Start(Struct, frozen=True, kw_only=True):
     destinations: Sequence[Destination]
 
 
-class Head(Struct, frozen=True, tag="h", array_like=True):
+class Head(Struct, frozen=True, tag="h", array_like=True, gc=False):
     """What many requests share, sent once: `number` stands for it from then on. `destination` is a place in `Start`."""
 
     number: int
+    destination: int
     url: str
     headers: dict[str, str]
-    destination: int = 0
+    streamed: bool
+    model: str
 
 
-class Send(Struct, frozen=True, tag="s", array_like=True):
+class Send(Struct, frozen=True, tag="s", array_like=True, gc=False):
     """A request to be sent now; `id` is never used twice for the same worker."""
 
     id: int
     head: int
     body: bytes
-    streamed: bool
     timeout_s: float
 
 
-class Cancel(Struct, frozen=True, tag="g", array_like=True):
+class Cancel(Struct, frozen=True, tag="g", array_like=True, gc=False):
     """A request whose answer nobody waits for any more."""
 
     id: int
 
 
-class Take(Struct, frozen=True, tag="t", array_like=True):
+class Take(Struct, frozen=True, tag="t", array_like=True, gc=False):
     """There is room for a large reply that was offered."""
 
     id: int
@@ -69,38 +81,40 @@ class Hello(Struct, frozen=True, tag="hello", array_like=True):
 
     version: str
     problem: str | None = None
-    concurrency: int = 0
 
 
-class Arrived(Struct, frozen=True, tag="r", array_like=True):
-    """A whole response."""
+class Completed(Struct, frozen=True, tag="c", array_like=True, gc=False):
+    """A response of `size` bytes that was an answer. It is read by the worker: its bytes stay there."""
 
     id: int
-    status: int
-    headers: dict[str, str]
-    body: bytes
+    size: int
+    outcome: Completion
 
 
-class Failed(Struct, frozen=True, tag="f", array_like=True):
+class Refused(Struct, frozen=True, tag="r", array_like=True, gc=False):
+    """A response of `size` bytes that was none."""
+
+    id: int
+    size: int
+    outcome: Failure
+
+
+class Failed(Struct, frozen=True, tag="f", array_like=True, gc=False):
     """An attempt without a response."""
 
     id: int
     failure: Failure
 
 
-class Offered(Struct, frozen=True, tag="o", array_like=True):
+class Offered(Struct, frozen=True, tag="o", array_like=True, gc=False):
     """A large reply is complete: the worker keeps it until there is room for it."""
 
     id: int
     size: int
 
 
-class Beat(Struct, frozen=True, tag="b", array_like=True):
-    """The worker is alive."""
-
-
 ToWorker = Head | Send | Cancel | Take
-FromWorker = Hello | Arrived | Failed | Offered | Beat
+FromWorker = Hello | Completed | Refused | Failed | Offered
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_worker = msgspec.msgpack.Decoder(list[ToWorker]).decode

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from batchgen.cluster.messages import Destination, Start
+from batchgen.cluster.messages import Destination, Reading, Start
 from batchgen.errors import JobError, UsageError
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.requests import RequestParts
@@ -52,7 +52,18 @@ def open_workers(
 
 def _destination(site: RequestParts, own: OpenTransport, *, given: bool) -> Destination:
     """Return what workers need for an endpoint. `given`: its secrets with it, else they are read on each node."""
-    destination = Destination(base_url=site.endpoint.base_url, client=own.kind, concurrency=own.concurrency)
+    settings = site.keys.settings
+    destination = Destination(
+        base_url=site.endpoint.base_url,
+        client=own.kind,
+        concurrency=own.concurrency,
+        reading=Reading(
+            provider=site.job.model.provider,
+            model=settings.name,
+            omit=settings.omit,
+            in_lane=site.lane is not None,
+        ),
+    )
     if not given:
         _check_secrets(site.job, site.endpoint)
         return msgspec.structs.replace(destination, model=msgspec.json.encode(site.job.model))

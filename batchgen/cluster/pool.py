@@ -8,17 +8,20 @@ place, and the link of the lost one is closed for good, so that nothing that it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from batchgen.cluster.link import Link, LinkLost, Supply
 from batchgen.cluster.messages import (
-    Arrived,
     Cancel,
+    Completed,
     Failed,
     FromWorker,
     Head,
     Hello,
     Offered,
+    Refused,
     Send,
     Take,
     ToWorker,
@@ -26,9 +29,9 @@ from batchgen.cluster.messages import (
     encode,
 )
 from batchgen.errors import ResourceStop
-from batchgen.transport.protocol import WORKER_LOST
+from batchgen.transport.protocol import WORKER_LOST, ReadReply
 from batchgen.transport.reply_memory import Room, Share
-from batchgen.values import Failure, FailureKind, Request, Response, Verdict
+from batchgen.values import Failure, FailureKind, Request, Verdict
 from batchgen.version import __version__
 
 SILENT_S = 15.0
@@ -47,92 +50,133 @@ LONGEST_PAUSE_S = 30.0
 """The longest pause before a worker is started again."""
 
 
+class Post:
+    """When messages leave: all that come within `gather_s` of the last group are one group, for one worker."""
+
+    def __init__(self, gather_s: float) -> None:
+        self._gather_s = gather_s
+        self._loop = asyncio.get_running_loop()
+        self._left_s = -math.inf
+        self.worker: Worker | None = None
+        """The one that the next group is for; None until there is something to say."""
+
+    def arrange(self, flush: Callable[[], None]) -> None:
+        """Have a group leave in time: at once, after what the loop does now, if none has left a moment ago."""
+        wait_s = self._left_s + self._gather_s - self._loop.time()
+        if wait_s > 0:
+            self._loop.call_later(wait_s, flush)
+        else:
+            self._loop.call_soon(flush)
+
+    def left(self, worker: Worker) -> None:
+        """Note that a group has left."""
+        self._left_s = self._loop.time()
+        if self.worker is worker:
+            self.worker = None
+
+
 class Worker:
     """One worker as the driver sees it."""
 
-    def __init__(self, name: str, link: Link, room: Room, flush_s: float) -> None:
+    def __init__(self, name: str, link: Link, room: Room, post: Post) -> None:
         self.name = name
         self.link = link
         self._room = room
-        self._flush_s = flush_s
+        self._post = post
         self._loop = asyncio.get_running_loop()
         self._next = 0
-        self._waiting: dict[int, asyncio.Future[Response | Failure]] = {}
+        self._handed = 0  # requests before this one were handed over, so that they may have been sent
+        self._waiting: dict[int, asyncio.Future[ReadReply | Failure | None]] = {}
         self._shares: dict[int, Share] = {}
-        self._heads: dict[tuple[int, str, bool], tuple[Head, object]] = {}
+        self._heads: dict[tuple[int, str, bool, str], tuple[Head, object]] = {}
+        self._heads_said = 0
         self._outgoing: list[ToWorker] = []
-        self._given: set[int] = set()  # handed over, so that they may have been sent
-        self.lost: str | None = None
+        self._arranged = False
+        self._retired = False
 
     @property
     def in_flight(self) -> int:
         """Requests that it has."""
         return len(self._waiting)
 
-    async def send(self, request: Request, destination: int, timeout_s: float) -> Response | Failure | None:
+    async def send(self, request: Request, destination: int, timeout_s: float) -> ReadReply | Failure | None:
         """Have a request sent and return what came of it; None if the worker was lost before it could begin."""
-        number, self._next = self._next, self._next + 1
-        future: asyncio.Future[Response | Failure] = self._loop.create_future()
+        number = self._next
+        self._next = number + 1
+        future: asyncio.Future[ReadReply | Failure | None] = self._loop.create_future()
         self._waiting[number] = future
-        head = self._head(request, destination)
-        self._say(Send(number, head.number, request.body, request.streamed, timeout_s))
+        kept = self._heads.get((destination, request.url, request.streamed, request.model))
+        head = kept[0] if kept is not None and kept[1] is request.headers else self._head(request, destination)
+        self._outgoing.append(Send(number, head.number, request.body, timeout_s))
+        if not self._arranged:
+            self._arrange()
         try:
-            outcome = await future
+            return await future
         except asyncio.CancelledError:
+            self._waiting.pop(number, None)
+            self._give_back(number)
             self._say(Cancel(number))
             raise
-        finally:
-            unsent = self.lost is not None and number not in self._given
-            self._waiting.pop(number, None)
-            self._given.discard(number)
-            if (share := self._shares.pop(number, None)) is not None:
-                share.give_back()
-        return None if unsent else outcome
 
     def _head(self, request: Request, destination: int) -> Head:
-        shared = destination, request.url, request.streamed
-        kept = self._heads.get(shared)
-        if kept is not None and kept[1] is request.headers:
-            return kept[0]
-        head = Head(self._next, request.url, dict(request.headers), destination)
+        shared = destination, request.url, request.streamed, request.model
+        number, self._heads_said = self._heads_said, self._heads_said + 1
+        head = Head(number, destination, request.url, dict(request.headers), request.streamed, request.model)
         self._heads[shared] = head, request.headers
         self._outgoing.append(head)
         return head
 
     def _say(self, message: ToWorker) -> None:
-        if not self._outgoing or (len(self._outgoing) == 1 and isinstance(self._outgoing[0], Head)):
-            if self._flush_s:
-                self._loop.call_later(self._flush_s, self._flush)
-            else:
-                self._loop.call_soon(self._flush)
         self._outgoing.append(message)
+        if not self._arranged:
+            self._arrange()
+
+    def _arrange(self) -> None:
+        self._arranged = True
+        self._post.arrange(self._flush)
 
     def _flush(self) -> None:
+        self._arranged = False
         group, self._outgoing = self._outgoing, []
-        if self.lost is None and group:
-            self._given.update(message.id for message in group if isinstance(message, Send))
+        self._post.left(self)
+        if not self._retired:
+            self._handed = self._next
             self.link.push(encode(group))
 
-    def hear(self, message: FromWorker) -> None:
-        """Take a message in; one for a request that nobody waits for any more is dropped."""
-        if isinstance(message, Arrived):
-            self._resolve(message.id, Response(message.status, message.headers, message.body))
-        elif isinstance(message, Failed):
-            self._resolve(message.id, message.failure)
-        elif isinstance(message, Offered) and message.id in self._waiting:
-            take = Take(message.id)
-            share = self._shares[message.id] = Share(self._room, lambda: self._say(take))
-            if share.grow(message.size):
-                self._say(take)
+    def hear(self, group: Sequence[FromWorker]) -> None:
+        """Take messages in; one for a request that nobody waits for any more is dropped."""
+        waiting = self._waiting
+        for message in group:
+            if isinstance(message, Completed | Refused):
+                future = waiting.pop(message.id, None)
+                if future is not None and not future.done():
+                    future.set_result(ReadReply(message.outcome, message.size))
+                    if self._shares:
+                        self._give_back(message.id)
+            elif isinstance(message, Failed):
+                future = waiting.pop(message.id, None)
+                if future is not None and not future.done():
+                    future.set_result(message.failure)
+            elif isinstance(message, Offered) and message.id in waiting:
+                take = Take(message.id)
+                share = self._shares[message.id] = Share(self._room, partial(self._say, take))
+                if share.grow(message.size):
+                    self._say(take)
 
-    def _resolve(self, number: int, outcome: Response | Failure) -> None:
-        future = self._waiting.get(number)
-        if future is not None and not future.done():
-            future.set_result(outcome)
+    def _give_back(self, number: int) -> None:
+        """Free the room of a large reply, which is counted by the row from now on."""
+        if (share := self._shares.pop(number, None)) is not None:
+            share.give_back()
+
+    def retire(self) -> None:
+        """Hand nothing more over: the link is about to be closed."""
+        self._retired = True
+        if self._post.worker is self:
+            self._post.worker = None
 
     def lose(self, why: str) -> int:
         """Give up all that it has; return how many requests may have been sent and have no answer."""
-        self.lost = why
+        self.retire()
         failure = Failure(
             FailureKind.NETWORK,
             Verdict.RETRY,
@@ -140,9 +184,13 @@ class Worker:
             code=WORKER_LOST,
             maybe_billed=True,
         )
-        given = sum(not future.done() and number in self._given for number, future in self._waiting.items())
-        for number in list(self._waiting):
-            self._resolve(number, failure)
+        given = 0
+        for number, future in self._waiting.items():
+            if not future.done():
+                given += number < self._handed
+                future.set_result(failure if number < self._handed else None)
+            self._give_back(number)
+        self._waiting.clear()
         return given
 
 
@@ -159,8 +207,7 @@ class Pool:
         self._changed = asyncio.Event()
         self._troubles: dict[str, str] = {}  # by place
         self._hopeless: set[str] = set()  # places whose worker said why it cannot work
-        self._chosen: Worker | None = None  # what is handed over together goes to one
-        self._chosen_until_s = 0.0
+        self.post = Post(supply.gather_s)
         self._failed_starts = 0
         self._said_none = False
         self._closing = False
@@ -203,8 +250,9 @@ class Pool:
         return None
 
     async def choose(self, timeout_s: float) -> Worker | None:
-        """Return the worker with the fewest requests, the same one for as long as messages are gathered; None if there
-        is none for so long. Raises `ResourceStop`."""
+        """Return the worker with the fewest requests, which gets the next group; None if there is none for so long.
+
+        Raises `ResourceStop`."""
         until_s = asyncio.get_running_loop().time() + timeout_s
         while not self._ready:
             if (problem := self.problem) is not None:
@@ -217,11 +265,8 @@ class Pool:
                 await asyncio.wait_for(self._changed.wait(), min(left_s, LOOK_EVERY_S))
             except TimeoutError:
                 continue
-        now_s = asyncio.get_running_loop().time()
-        if now_s >= self._chosen_until_s or self._chosen not in self._ready:
-            self._chosen = min(self._ready, key=lambda worker: worker.in_flight)
-            self._chosen_until_s = now_s + self._supply.flush_s
-        return self._chosen
+        chosen = self.post.worker = min(self._ready, key=lambda worker: worker.in_flight)
+        return chosen
 
     @property
     def at_work(self) -> int:
@@ -238,16 +283,17 @@ class Pool:
             try:
                 link = await self._supply.open(place, self._start)
                 try:
-                    worker = Worker(place, link, self._room, self._supply.flush_s)
+                    worker = Worker(place, link, self._room, self.post)
                     began = await self._begin(worker)
                     if not began:
                         return
                     while True:
-                        for message in await self._pull(link, SILENT_S):
-                            worker.hear(message)
+                        worker.hear(await self._pull(link, SILENT_S))
                 finally:
-                    if worker in self._ready:
-                        self._ready.remove(worker)
+                    if worker is not None:
+                        worker.retire()
+                        if worker in self._ready:
+                            self._ready.remove(worker)
                     await asyncio.shield(link.close())
             except LinkLost as lost:
                 why = str(lost)
@@ -282,13 +328,14 @@ class Pool:
         self._said_none = False
         self._ready.append(worker)
         self._changed.set()
-        for message in more:
-            worker.hear(message)
+        worker.hear(more)
         return True
 
     async def _pull(self, link: Link, silent_s: float) -> list[FromWorker]:
         try:
-            return decode_from_worker(await asyncio.wait_for(link.pull(), silent_s))
+            async with asyncio.timeout(silent_s):
+                group = await link.pull()
+            return decode_from_worker(group)
         except TimeoutError:
             raise LinkLost(f"nothing was heard of it for {silent_s:.0f} s") from None
         except ValueError as error:

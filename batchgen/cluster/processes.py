@@ -13,6 +13,12 @@ from batchgen.cluster.link import Link, LinkLost
 
 _LENGTH = struct.Struct(">I")
 
+GATHER_S = 0.002
+"""Seconds for which messages to workers are gathered: a group costs driver and worker as much as ten requests in it."""
+
+GATHER_REPLIES_S = 0.005
+"""Seconds for which each worker gathers replies."""
+
 
 def framed(group: bytes) -> bytes:
     """Return a group with its length before it."""
@@ -60,7 +66,7 @@ class ProcessLink:
 class Processes:
     """So many processes beside this one."""
 
-    flush_s = 0.0
+    gather_s = GATHER_S
 
     def __init__(self, number: int) -> None:
         self._number = number

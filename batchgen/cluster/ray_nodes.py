@@ -1,8 +1,10 @@
 """Workers on the nodes of a Ray cluster: an asynchronous actor each (https://docs.ray.io/en/latest/ray-core/actors.html).
 
 Ray places the actors and tells when one is gone. None of its retries is used: an error may come although a call ran, so
-only this program knows what may be sent again. The replies come as a stream of groups; an end of that stream, however
-it looks, is the loss of the worker. Ray itself is imported by what calls it: its import alone opens a socket.
+only this program knows what may be sent again. A call of Ray's takes about a millisecond of the driver's processor,
+whatever is in it, so that one call carries messages both ways: it brings what the driver has to say, and stays open
+until the worker has something to say, or the next call is there. A call that fails, however it looks, is the loss of
+the worker. Ray itself is imported by what calls it: its import alone opens a socket.
 """
 
 from __future__ import annotations
@@ -12,26 +14,30 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout, suppress
 from itertools import islice
 from typing import Any
 
 from batchgen.cluster.link import Link, LinkLost
+from batchgen.cluster.messages import encode
 from batchgen.cluster.sender import Sender
 from batchgen.errors import ResourceStop
 
 CONNECT_S = 10.0
 """How long the cluster's address may take to answer."""
 
-GATHER_S = 0.01
-"""How long messages are gathered, in seconds: each group is a call of Ray's, which costs as much as ten requests."""
+GATHER_S = 0.03
+"""Seconds for which messages to workers are gathered."""
 
-GATHER_REPLIES_S = 0.025
-"""How long replies are gathered: these nobody waits for as for a request that may leave."""
+GATHER_REPLIES_S = 0.12
+"""Seconds for which a worker gathers replies while no call of the driver comes by, which takes along what there is."""
 
-CALLS = 1_000
-"""Calls of one actor that may be open at a time; each takes a few microseconds."""
+NOTHING = encode([])
+"""A group without messages: the worker's to fill."""
+
+CALLS = 100
+"""Calls of one actor that may be open at a time; there are two or three."""
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Memory for large messages where this process starts Ray itself; Ray would take 30 % of the machine."""
@@ -49,18 +55,25 @@ class RemoteSender:
     """The actor: a `Sender` of the node's own process."""
 
     def __init__(self, start: bytes) -> None:
-        self._sender = Sender(start)
+        self._start = start
+        self._sender: Sender | None = None
+        self._early: dict[int, bytes] = {}  # groups that have overtaken others, as small ones may large ones
+        self._next = 0
 
-    async def take(self, group: bytes) -> None:
-        """Take messages of the driver in."""
-        self._sender.take(group)
-
-    async def replies(self) -> AsyncIterator[bytes]:
-        """Yield the messages for the driver, for ever."""
+    async def open(self) -> bytes:
+        """Get ready; return the first messages for the driver."""
+        self._sender = Sender(self._start, GATHER_REPLIES_S)
         await self._sender.open()
-        while True:
-            yield await self._sender.outgoing()
-            await asyncio.sleep(GATHER_REPLIES_S)
+        return await self._sender.outgoing()
+
+    async def swap(self, number: int, group: bytes) -> bytes:
+        """Take messages of the driver in, in the order of their numbers; return those for the driver in time."""
+        assert self._sender is not None
+        self._early[number] = group
+        while (next_group := self._early.pop(self._next, None)) is not None:
+            self._next += 1
+            self._sender.take(next_group)
+        return await self._sender.outgoing()
 
 
 class RayLink:
@@ -68,31 +81,51 @@ class RayLink:
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
-        self._replies = actor.replies.options(num_returns="streaming").remote()
+        self._next = 0
+        self._heard: asyncio.Queue[bytes | LinkLost] = asyncio.Queue()
+        self._calls = {asyncio.create_task(self._call(actor.open.remote()))}
 
     def push(self, group: bytes) -> None:
         """Hand messages over; never blocks."""
         import ray
 
-        with suppress(ray.exceptions.RayError):  # `pull` tells it
-            self._actor.take.remote(group)
+        try:
+            call = self._actor.swap.remote(self._next, group)
+        except ray.exceptions.RayError as error:
+            self._heard.put_nowait(LinkLost(_first_line(error)))
+            return
+        self._next += 1
+        self._calls.add(asyncio.create_task(self._call(call)))
 
-    async def pull(self) -> bytes:
-        """Return the worker's next messages. Raises `LinkLost`."""
+    async def _call(self, call: Any) -> None:
+        """Wait for the messages that a call returns; the worker always has one call to answer."""
         import ray
 
         try:
-            group: bytes = await (await anext(self._replies))
-        except StopAsyncIteration:
-            raise LinkLost("it has ended") from None
+            group = await call
         except ray.exceptions.RayError as error:
-            raise LinkLost(_first_line(error)) from error
-        return group
+            self._heard.put_nowait(LinkLost(_first_line(error)))
+            return
+        self._heard.put_nowait(group)
+        task = asyncio.current_task()
+        assert task is not None
+        self._calls.discard(task)
+        if not self._calls:
+            self.push(NOTHING)
+
+    async def pull(self) -> bytes:
+        """Return the worker's next messages. Raises `LinkLost`."""
+        heard = await self._heard.get()
+        if isinstance(heard, LinkLost):
+            raise heard
+        return heard
 
     async def close(self) -> None:
         """End the actor, at once."""
         import ray
 
+        for call in self._calls:
+            call.cancel()
         with suppress(ray.exceptions.RayError, RuntimeError):
             await asyncio.to_thread(ray.kill, self._actor)
 
@@ -103,7 +136,7 @@ class RayNodes:
     `address` is that of the cluster; None takes the one that RAY_ADDRESS or this machine has, or starts one here.
     """
 
-    flush_s = GATHER_S
+    gather_s = GATHER_S
 
     def __init__(self, address: str | None, most: int | None) -> None:
         self._address = address

@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Literal, Self
 
 from batchgen.cluster.link import Supply
-from batchgen.cluster.pool import Pool
+from batchgen.cluster.pool import Pool, Worker
 from batchgen.errors import ResourceStop
-from batchgen.transport.protocol import OpenTransport
+from batchgen.transport.protocol import OpenTransport, ReadReply
 from batchgen.transport.reply_memory import Room
 from batchgen.transport.route import Route
-from batchgen.values import Failure, FailureKind, Request, Response, Verdict
+from batchgen.values import Failure, FailureKind, Request, Verdict
 
 WAIT_FOR_WORKER_S = 10.0
 """How long a request waits for a worker before the engine is told that it could not be sent."""
@@ -26,7 +26,8 @@ class SharedWorkers:
     def __init__(self, supply: Supply, start: bytes, note: Callable[[str], None]) -> None:
         self._supply = supply
         self.room = Room()
-        self._pool = Pool(supply, start, self.room, note)
+        self._note = note
+        self._start = start
         self._users = 0
 
     async def begin(self) -> None:
@@ -35,6 +36,8 @@ class SharedWorkers:
         if self._users > 1:
             return
         await self._supply.start()
+        self._pool = Pool(self._supply, self._start, self.room, self._note)
+        self.post = self._pool.post
         begun = asyncio.Event()
         self._running = asyncio.create_task(self._pool.run(begun))
         waiting = asyncio.create_task(begun.wait())
@@ -57,18 +60,11 @@ class SharedWorkers:
             await self._running
         await self._supply.close()
 
-    async def send(self, request: Request, destination: int, host: str, timeout_s: float) -> Response | Failure:
-        """Have a request sent to a destination. A worker that is lost may have sent it: `maybe_billed`."""
-        while True:
-            if self._running.done():
-                self._running.result()
-            worker = await self._pool.choose(min(timeout_s, WAIT_FOR_WORKER_S))
-            if worker is None:
-                text = f"no worker is there to send the request to {host}"
-                return Failure(FailureKind.NETWORK, Verdict.RETRY, text, code="connect")
-            outcome = await worker.send(request, destination, timeout_s)
-            if outcome is not None:
-                return outcome
+    async def choose(self, timeout_s: float) -> Worker | None:
+        """Return the worker that a request goes to; None if none comes for so long. Raises what has ended the pool."""
+        if self._running.done():
+            self._running.result()
+        return await self._pool.choose(min(timeout_s, WAIT_FOR_WORKER_S))
 
 
 class WorkersTransport:
@@ -110,6 +106,13 @@ class WorkersTransport:
     ) -> None:
         await self._workers.end()
 
-    async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
-        """See `Transport.send`."""
-        return await self._workers.send(request, self._destination, self.route.host, timeout_s)
+    async def send(self, request: Request, *, timeout_s: float) -> ReadReply | Failure:
+        """See `Transport.send`. A worker that is lost may have sent the request: `maybe_billed`."""
+        while True:
+            worker = self._workers.post.worker or await self._workers.choose(timeout_s)
+            if worker is None:
+                text = f"no worker is there to send the request to {self.route.host}"
+                return Failure(FailureKind.NETWORK, Verdict.RETRY, text, code="connect")
+            outcome = await worker.send(request, self._destination, timeout_s)
+            if outcome is not None:
+                return outcome

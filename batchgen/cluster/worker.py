@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import anyio
 
-from batchgen.cluster.processes import framed, read_frame
+from batchgen.cluster.processes import GATHER_REPLIES_S, framed, read_frame
 from batchgen.cluster.sender import Sender
 from batchgen.transport.event_loop import loop_options
 
@@ -23,14 +23,16 @@ async def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outgoing)
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
     with suppress(asyncio.IncompleteReadError, OSError):
-        sender = Sender(await read_frame(reader))
+        sender = Sender(await read_frame(reader), GATHER_REPLIES_S)
         await sender.open()
         answering = asyncio.create_task(_answer(sender, writer))
+        answering.add_done_callback(lambda _: reader.feed_eof())  # so that nothing is awaited any more
         try:
             while not answering.done():
                 sender.take(await read_frame(reader))
         finally:
-            answering.cancel()
+            if not answering.cancel():
+                answering.result()
             await sender.close()
 
 

@@ -23,7 +23,7 @@ from batchgen.pace.pacer import Pacer
 from batchgen.pace.retry import LAST_PATIENCE_S, RetrySettings, is_retryable
 from batchgen.pace.values import Ticket
 from batchgen.tokens.count import rough_tokens
-from batchgen.transport.protocol import WORKER_LOST
+from batchgen.transport.protocol import WORKER_LOST, ReadReply
 from batchgen.transport.reply_memory import SMALL_BYTES
 from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Request, Throttle, Verdict
 
@@ -133,8 +133,11 @@ class Attempts:
                 short_of_files = outcome.verdict is Verdict.WAIT
                 worker_lost = outcome.code == WORKER_LOST  # which tells nothing of the provider
             else:
-                row.large = len(response.body) > SMALL_BYTES
-                outcome = requests.read(request, response)
+                if isinstance(response, ReadReply):  # a worker has read it
+                    outcome, size = response.outcome, response.size
+                else:
+                    outcome, size = requests.read(request, response), len(response.body)
+                row.large = size > SMALL_BYTES
                 lane_full = requests.live is not None and self._is_lane_full(row, site, outcome)
         finally:
             health.returned(number)

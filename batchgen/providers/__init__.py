@@ -58,6 +58,13 @@ def open_provider(
     return _format(wire, in_lane=lane is not None)(settings, vendor, clock)
 
 
+def open_reader(provider: str, settings: ModelSettings, *, in_lane: bool) -> Provider:
+    """Return a wire format that only reads replies, as the one of `open_provider` does: of the settings it needs no
+    more than name, address and what is left out of requests."""
+    vendor = vendor_of(provider, settings.base_url)
+    return _format(wire_of(provider), in_lane=in_lane)(settings, vendor, time.time)
+
+
 def _format(wire: WireName, *, in_lane: bool) -> Callable[[ModelSettings, Vendor, Callable[[], float]], Provider]:
     """Return a wire format. A run needs one, and the others are not imported."""
     if wire == "anthropic":
@@ -101,6 +108,7 @@ __all__ = [
     "lane_of",
     "open_batches",
     "open_provider",
+    "open_reader",
     "vendor_of",
     "wire_of",
 ]

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
+from msgspec import Struct
+
 from batchgen.transport.reply_memory import Room
 from batchgen.transport.route import Route
-from batchgen.values import Failure, Request, Response
+from batchgen.values import Failure, Outcome, Request, Response
 
 BODY_CAP = 32 * 1024 * 1024
 """The most decoded bytes of a response body; of a stream, the most bytes of the answer in it.
@@ -30,6 +32,13 @@ IDLE_S = 4.0
 """Seconds that an idle connection is kept: less than servers keep it (5 s in DashScope's SDK, else 60 to 75 s)."""
 
 
+class ReadReply(Struct, frozen=True, gc=False):
+    """A whole response of `size` bytes that has been read where it came in: what it means, in place of its bytes."""
+
+    outcome: Outcome
+    size: int
+
+
 class Transport(Protocol):
     """Sends requests over kept-alive connections. Retries nothing and follows no redirect.
 
@@ -44,7 +53,7 @@ class Transport(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    async def send(self, request: Request, *, timeout_s: float) -> Response | Failure:
+    async def send(self, request: Request, *, timeout_s: float) -> Response | ReadReply | Failure:
         """POST a request and return the complete response, or a failure that is described in `failures.py`.
 
         `timeout_s` bounds the whole attempt (connect to last byte); for a streamed request, the longest silence, and

@@ -10,6 +10,7 @@ of many machines.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -49,12 +51,26 @@ def sample(simulator, ended, seen):
 
 
 def pace_after_start(seen):
-    """Return the answers per second from ten seconds after the first answer to the last second that had any."""
-    first_s = next(at_s for at_s, served in seen if served)
-    last = seen[-1][1]
-    steady = [(at_s, served) for at_s, served in seen if at_s >= first_s + 10 and served < last]
+    """Return the answers per second from ten seconds after the first answer to the last second that had any; None if
+    the run was shorter."""
+    first_s = next((at_s for at_s, served in seen if served), math.inf)
+    steady = [(at_s, served) for at_s, served in seen if at_s >= first_s + 10 and served < seen[-1][1]]
+    if len(steady) < 2:
+        return None
     (start_s, start), (end_s, end) = steady[0], steady[-1]
     return (end - start) / (end_s - start_s)
+
+
+def await_end(process):
+    """Wait for the end of the driver; return the seconds of CPU that it used itself, and those of its workers.
+
+    What `wait4` counts would be the sum: the driver has waited for its workers.
+    """
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    times = psutil.Process(process.pid).cpu_times()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return times.user + times.system, times.children_user + times.children_system, used.ru_maxrss / 1024
 
 
 def main():
@@ -90,7 +106,6 @@ def main():
         )
         began_s = time.monotonic()
         command = [sys.executable, "-m", "batchgen", "run", str(job), "--json", "--quiet"]
-        # wait4 counts the driver alone: the workers are nobody's children that it has waited for
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         ended = threading.Event()
         sampler = threading.Thread(target=sample, args=(simulator, ended, seen := []))
@@ -98,9 +113,10 @@ def main():
         out = process.stdout.read()
         ended.set()
         sampler.join()
-        _, _, used = os.wait4(process.pid, 0)
+        driver_s, workers_s, peak_mb = await_end(process)
         wall_s = time.monotonic() - began_s
         summary, served = json.loads(out), simulator.stats()
+        rate = pace_after_start(seen)
         print(
             json.dumps(
                 {
@@ -108,10 +124,11 @@ def main():
                     "succeeded": summary["succeeded"],
                     "seconds": round(wall_s, 1),
                     "share_of_limit": round(summary["rows_per_s"] * 60 / arguments.rpm, 3),
-                    "share_after_start": round(pace_after_start(seen) * 60 / arguments.rpm, 3),
+                    "share_after_start": None if rate is None else round(rate * 60 / arguments.rpm, 3),
                     "refused_share": round(summary["refused"] / max(1, summary["attempts"]), 4),
-                    "driver_cpu_us_per_row": round((used.ru_utime + used.ru_stime) / rows * 1e6, 1),
-                    "driver_peak_mb": round(used.ru_maxrss / 1024),
+                    "driver_cpu_us_per_row": round(driver_s / rows * 1e6, 1),
+                    "workers_cpu_us_per_row": round(workers_s / rows * 1e6, 1),
+                    "driver_peak_mb": round(peak_mb),
                     "our_tokens": [summary["input_tokens"], summary["output_tokens"]],
                     "billed_tokens": [served["billed"]["input_tokens"], served["billed"]["output_tokens"]],
                     "possibly_billed": summary["possibly_billed"]["requests"],
