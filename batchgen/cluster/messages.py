@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from batchgen.values import Completion, Failure
 
+GROUP = 32
+"""So many messages are a group that is not held back for more: what the group itself costs is little for each then."""
+
 
 class Reading(Struct, frozen=True, kw_only=True):
     """What is needed to read the replies of an endpoint: the job's word for its provider, the job's model, and what is

@@ -14,6 +14,7 @@ from functools import partial
 
 from batchgen.cluster.link import Link, LinkLost, Supply
 from batchgen.cluster.messages import (
+    GROUP,
     Cancel,
     Completed,
     Failed,
@@ -51,7 +52,8 @@ LONGEST_PAUSE_S = 30.0
 
 
 class Post:
-    """When messages leave: all that come within `gather_s` of the last group are one group, for one worker."""
+    """When messages leave: those that come within `gather_s` of the last group are one group, for one worker, which
+    leaves before that when it has `GROUP` messages."""
 
     def __init__(self, gather_s: float) -> None:
         self._gather_s = gather_s
@@ -60,13 +62,10 @@ class Post:
         self.worker: Worker | None = None
         """The one that the next group is for; None until there is something to say."""
 
-    def arrange(self, flush: Callable[[], None]) -> None:
+    def arrange(self, flush: Callable[[], None]) -> asyncio.Handle:
         """Have a group leave in time: at once, after what the loop does now, if none has left a moment ago."""
         wait_s = self._left_s + self._gather_s - self._loop.time()
-        if wait_s > 0:
-            self._loop.call_later(wait_s, flush)
-        else:
-            self._loop.call_soon(flush)
+        return self._loop.call_later(wait_s, flush) if wait_s > 0 else self._loop.call_soon(flush)
 
     def left(self, worker: Worker) -> None:
         """Note that a group has left."""
@@ -91,7 +90,7 @@ class Worker:
         self._heads: dict[tuple[int, str, bool, str], tuple[Head, object]] = {}
         self._heads_said = 0
         self._outgoing: list[ToWorker] = []
-        self._arranged = False
+        self._leaves: asyncio.Handle | None = None
         self._retired = False
 
     @property
@@ -108,8 +107,10 @@ class Worker:
         kept = self._heads.get((destination, request.url, request.streamed, request.model))
         head = kept[0] if kept is not None and kept[1] is request.headers else self._head(request, destination)
         self._outgoing.append(Send(number, head.number, request.body, timeout_s))
-        if not self._arranged:
-            self._arrange()
+        if self._leaves is None:
+            self._leaves = self._post.arrange(self._flush)
+        elif len(self._outgoing) >= GROUP:
+            self._flush()
         try:
             return await future
         except asyncio.CancelledError:
@@ -128,15 +129,13 @@ class Worker:
 
     def _say(self, message: ToWorker) -> None:
         self._outgoing.append(message)
-        if not self._arranged:
-            self._arrange()
-
-    def _arrange(self) -> None:
-        self._arranged = True
-        self._post.arrange(self._flush)
+        if self._leaves is None:
+            self._leaves = self._post.arrange(self._flush)
 
     def _flush(self) -> None:
-        self._arranged = False
+        if self._leaves is not None:
+            self._leaves.cancel()
+            self._leaves = None
         group, self._outgoing = self._outgoing, []
         self._post.left(self)
         if not self._retired:

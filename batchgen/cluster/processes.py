@@ -13,10 +13,10 @@ from batchgen.cluster.link import Link, LinkLost
 
 _LENGTH = struct.Struct(">I")
 
-GATHER_S = 0.002
+GATHER_S = 0.005
 """Seconds for which messages to workers are gathered: a group costs driver and worker as much as ten requests in it."""
 
-GATHER_REPLIES_S = 0.005
+GATHER_REPLIES_S = 0.01
 """Seconds for which each worker gathers replies."""
 
 

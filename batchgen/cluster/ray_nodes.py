@@ -27,10 +27,10 @@ from batchgen.errors import ResourceStop
 CONNECT_S = 10.0
 """How long the cluster's address may take to answer."""
 
-GATHER_S = 0.03
+GATHER_S = 0.02
 """Seconds for which messages to workers are gathered."""
 
-GATHER_REPLIES_S = 0.12
+GATHER_REPLIES_S = 0.06
 """Seconds for which a worker gathers replies while no call of the driver comes by, which takes along what there is."""
 
 NOTHING = encode([])

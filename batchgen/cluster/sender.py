@@ -12,6 +12,7 @@ from typing import Literal, cast
 import msgspec
 
 from batchgen.cluster.messages import (
+    GROUP,
     Cancel,
     Completed,
     Destination,
@@ -45,7 +46,8 @@ BEAT_S = 1.0
 
 class Sender:
     """Sends requests over connections of this process, and reads the replies. It decides nothing: no retry, no pace, no
-    budget. What it has to say is gathered for `gather_s` seconds after the last group that it handed over."""
+    budget. What it has to say is gathered for `gather_s` seconds after the last group that it handed over, or until it
+    is `GROUP` messages."""
 
     def __init__(self, start: bytes, gather_s: float, environ: Mapping[str, str] = os.environ) -> None:
         self._start = msgspec.msgpack.decode(start, type=Start)
@@ -122,7 +124,9 @@ class Sender:
         self._hand_over()
         caller: asyncio.Future[bytes] = self._loop.create_future()
         self._caller = caller
-        if self._outgoing:
+        if len(self._outgoing) >= GROUP:
+            self._hand_over()
+        elif self._outgoing:
             self._arrange()
         silent = self._loop.call_later(BEAT_S, self._hand_over)
         try:
@@ -166,8 +170,12 @@ class Sender:
 
     def _say(self, message: FromWorker) -> None:
         self._outgoing.append(message)
-        if self._caller is not None and self._due is None:
+        if self._caller is None:
+            return
+        if self._due is None:
             self._arrange()
+        elif len(self._outgoing) >= GROUP:
+            self._hand_over()
 
     def _arrange(self) -> None:
         """Have the messages handed over: with all others of this moment, and not too soon after the last ones."""

@@ -1,9 +1,13 @@
-"""What is said where there is no connection to a Ray cluster."""
+"""What is said where there is no connection to a Ray cluster, and how the calls of an actor are kept going."""
+
+import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from batchgen.cluster import ray_nodes
-from batchgen.cluster.ray_nodes import RayNodes
+from batchgen.cluster.link import LinkLost
+from batchgen.cluster.ray_nodes import NOTHING, RayLink, RayNodes
 from batchgen.errors import ResourceStop
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
@@ -25,3 +29,32 @@ def test_a_cluster_that_may_want_a_token_says_so(monkeypatch, mode, said):
     with pytest.raises(ResourceStop, match="Failed to connect to Ray cluster") as stopped:
         RayNodes("192.0.2.7:6379", None)._connect()
     assert ("RAY_AUTH_MODE=token" in stopped.value.remedy) is said
+
+
+def test_one_call_is_always_open_and_carries_messages_both_ways():
+    """A row costs no call of its own: what is pushed is a call, which brings the replies that there are by then."""
+    calls = []
+
+    def remote(*arguments):
+        calls.append((arguments, asyncio.get_running_loop().create_future()))
+        return calls[-1][1]
+
+    async def run():
+        actor = SimpleNamespace(open=SimpleNamespace(remote=remote), swap=SimpleNamespace(remote=remote))
+        link = RayLink(actor)
+        calls[0][1].set_result(b"hello")
+        assert await link.pull() == b"hello"
+        await asyncio.sleep(0)
+        assert [arguments for arguments, _ in calls] == [(), (0, NOTHING)]  # for the worker to answer
+        link.push(b"requests")
+        calls[1][1].set_result(b"replies")
+        assert await link.pull() == b"replies"
+        await asyncio.sleep(0)
+        assert [arguments for arguments, _ in calls[2:]] == [(1, b"requests")]  # no further one: this one is open
+        calls[2][1].set_exception(ray.exceptions.RayError("the node is gone"))
+        with pytest.raises(LinkLost, match="the node is gone"):
+            await link.pull()
+        await asyncio.sleep(0)
+        assert len(calls) == 3  # nothing is tried again
+
+    asyncio.run(run())
