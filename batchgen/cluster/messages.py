@@ -13,7 +13,7 @@ GROUP = 32
 """So many messages are a group that is not held back for more: what the group itself costs is little for each then."""
 
 
-class Reading(Struct, frozen=True, kw_only=True):
+class ReaderSettings(Struct, frozen=True, kw_only=True):
     """What is needed to read the replies of an endpoint: the job's word for its provider, the job's model, and what is
     left out of requests. `in_lane`: they are not sent as ordinary calls."""
 
@@ -34,7 +34,7 @@ class Destination(Struct, frozen=True, kw_only=True):
     base_url: str
     client: str
     concurrency: int
-    reading: Reading
+    reading: ReaderSettings
     model: bytes | None = None
     headers: Sequence[tuple[str, str, str]] = ()
     others: Sequence[str] = ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from batchgen.cluster.messages import Destination, Reading, Start
+from batchgen.cluster.messages import Destination, ReaderSettings, Start
 from batchgen.errors import JobError, UsageError
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.requests import RequestParts
@@ -57,7 +57,7 @@ def _destination(site: RequestParts, own: OpenTransport, *, given: bool) -> Dest
         base_url=site.endpoint.base_url,
         client=own.kind,
         concurrency=own.concurrency,
-        reading=Reading(
+        reading=ReaderSettings(
             provider=site.job.model.provider,
             model=settings.name,
             omit=settings.omit,

@@ -12,7 +12,7 @@ from batchgen.cluster.messages import (
     Destination,
     Head,
     Hello,
-    Reading,
+    ReaderSettings,
     Refused,
     Send,
     Start,
@@ -133,7 +133,7 @@ def test_a_request_that_nobody_waits_for_is_cancelled_and_its_answer_dropped():
 
 
 def start_of(url):
-    reading = Reading(provider="openai", model="qwen-plus")
+    reading = ReaderSettings(provider="openai", model="qwen-plus")
     key = [("Authorization", "Bearer ", "sk-0123456789abcdef")]
     one = Destination(base_url=url, client="fast", concurrency=100, reading=reading, headers=key)
     return msgspec.msgpack.encode(Start(version=__version__, destinations=[one]))
