@@ -57,10 +57,11 @@ def cancel_command(directory: str, *, take_over: bool, no_progress: bool, as_jso
     import os
 
     import anyio
+    import msgspec
 
     from batchgen.cli.jobs import run_under_signals
     from batchgen.cli.messages import summary_text
-    from batchgen.job.batch_job import read_batch_job
+    from batchgen.job.batch_job import read_batch_job, wanted_at
     from batchgen.progress.log import reporters
     from batchgen.storage.mirror import local_directory
     from batchgen.storage.run_state import read_state
@@ -68,7 +69,7 @@ def cancel_command(directory: str, *, take_over: bool, no_progress: bool, as_jso
 
     path = local_directory(directory, state_only=True)
     state, _ = read_state(path)
-    job = read_batch_job(path)
+    job, address = read_batch_job(path), wanted_at(path)
     remember(directory, {**job.model.headers, "": os.environ.get(job.model.api_key_env or "", "")})
     with endpoint_for(job, state.simulated) as endpoint, reporters(progress=not no_progress) as reporter:
 
@@ -76,6 +77,8 @@ def cancel_command(directory: str, *, take_over: bool, no_progress: bool, as_jso
             return await run_under_signals(job, lambda: job, endpoint, reporter, mode="cancel", take_over=take_over)
 
         summary = anyio.run(main, backend_options=loop_options())
+    if address is not None:  # a store that is out of order must not keep batches from being ended
+        summary = msgspec.structs.replace(summary, output=address, directory=summary.output)
     click.echo(summary.to_json() if as_json else summary_text(summary))
     if summary.state == "interrupted":
         return EXIT_INTERRUPTED

@@ -108,7 +108,8 @@ def _results_text(summary: Summary) -> list[str]:
     """Say where the results are: first where the job wants them."""
     if summary.directory is None:
         return [f"results     {summary.output}/results"]
-    first = summary.published or f"{summary.output} once the run is complete"
+    then = "the job is run again" if summary.state == "complete" else "the run is complete"
+    first = summary.published or f"{summary.output} once {then}"
     return [f"results     {first}", f"            on this machine: {summary.directory}/results"]
 
 

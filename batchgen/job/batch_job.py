@@ -25,6 +25,7 @@ from batchgen.job.paths import resolve_paths
 from batchgen.job.requests import RequestParts, request_parts
 from batchgen.job.settings import InputSettings, Job, holds_secret, parse_job
 from batchgen.storage.own_files import BATCH_JOB_FILE
+from batchgen.stores.address import is_address
 from batchgen.text.storable import json_bytes
 
 
@@ -53,14 +54,24 @@ def store_batch_job(directory: Path, job: Job, parts: RequestParts) -> None:
 
 def read_batch_job(directory: Path) -> Job:
     """Return the job whose batches are open in `directory`. Raises `OutputError` where there is none."""
-    try:
-        found: dict[str, Any] = msgspec.json.decode((directory / BATCH_JOB_FILE).read_bytes())
-        table, folder = found["job"], Path(found["folder"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise OutputError(f"{directory} has no batches that could be cancelled.") from None
+    table, folder = _stored(directory)
     resolve_paths(table, folder)
     table["output"]["path"] = str(directory.absolute())
     return parse_job(table, str(directory / BATCH_JOB_FILE))
+
+
+def wanted_at(directory: Path) -> str | None:
+    """Return the address in an object store where that job wants its results; None if it wants them in `directory`."""
+    path = str(_stored(directory)[0]["output"]["path"])
+    return path if is_address(path) else None
+
+
+def _stored(directory: Path) -> tuple[dict[str, Any], Path]:
+    try:
+        found: dict[str, Any] = msgspec.json.decode((directory / BATCH_JOB_FILE).read_bytes())
+        return found["job"], Path(found["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise OutputError(f"{directory} has no batches that could be cancelled.") from None
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchgen import api
+from batchgen.cli.main import main
 from batchgen.cli.messages import summary_text
 from batchgen.engine import run as engine_run
 from batchgen.engine.control import Control
@@ -292,6 +293,21 @@ def test_check_names_who_has_claimed_the_output(s3, home, monkeypatch):
 def test_check_names_a_bucket_that_is_not_there(s3, home):
     """The run would not begin either."""
     assert "s3://nowhere does not exist" in check(job(home, output={"path": "s3://nowhere/out"}))
+
+
+def test_cancelled_batches_are_published_by_the_next_run(s3, home, capsys):
+    """A store that is out of order must not keep batches from being ended; it is said that they are still to come."""
+    (home / "job.toml").write_text(job(home, 6).to_toml())
+    run_it = ["run", str(home / "job.toml"), "--simulate", "--lane", "batch"]
+    for arguments, code in (([*run_it, "--detach"], 4), (["cancel", ADDRESS], 0)):
+        with pytest.raises(SystemExit, match=rf"^{code}$"):
+            main(arguments)
+        assert f"results     {ADDRESS} once " in capsys.readouterr().out
+    assert s3.keys("out") == ["run/claim.json"]
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(run_it)
+    assert len(published(home)) == 6
+    assert "run/claim.json" not in s3.keys("out")
 
 
 def test_another_machine_goes_on_with_what_is_published(s3, home, monkeypatch):
