@@ -158,7 +158,7 @@ def _read_documents(exchange: Exchange, shape: ReplyShape, answer: ReplyParts) -
     if exchange.response.headers.get(PARTIAL, "false").strip().lower() not in ("false", "0", ""):
         return _cut(exchange, answer)
     if answer.ended is None:
-        if streamed or not answer.has_words:
+        if streamed or answer.in_pieces or not answer.has_words:
             return _unended(exchange, answer, [frame.document for frame in frames[-2:]])
         return _completion(exchange, answer, None)
     end = read_end(answer.ended)

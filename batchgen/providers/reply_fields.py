@@ -44,7 +44,7 @@ class ReplyParts:
     `message` in a stream is the whole one where pieces came as `delta` before, or where it says so itself."""
 
     __slots__ = (
-        "_pieces", "calls", "cumulative", "ended", "error", "has_choice", "id", "logprobs", "model", "reasoning",
+        "calls", "cumulative", "ended", "error", "has_choice", "id", "in_pieces", "logprobs", "model", "reasoning",
         "refusal", "request_id", "service_tier", "text", "usages", "whole_messages",
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ class ReplyParts:
         self.error: VendorError | None = None
         self.usages: list[Mapping[str, Any]] = []
         self.has_choice = False
-        self._pieces = False  # a `delta` has come
+        self.in_pieces = False  # a `delta` has come
         self.model: str | None = None
         self.request_id: str | None = None
         self.id: str | None = None
@@ -102,10 +102,10 @@ class ReplyParts:
         replaces = self.cumulative
         whole = document.get("object") == "chat.completion"
         if isinstance(message, dict) and (whole or not delta) and (message or not isinstance(delta, dict)):
-            replaces = replaces or (self.whole_messages and (whole or self._pieces))
+            replaces = replaces or (self.whole_messages and (whole or self.in_pieces))
         elif isinstance(delta, dict):
             message = delta
-            self._pieces = True
+            self.in_pieces = True
         else:  # the older completions have a text in its place
             message = {"content": choice.get("text", choice.get("content"))}
         if "usage" in message and (report := find_report(message)) is not None:

@@ -51,6 +51,7 @@ SAID = [
     (200, "Invalid token", "authentication stop"),
     (400, "The requested model is not supported", "model_unavailable stop"),
     (403, "You don't have access to model m", "model_unavailable stop"),
+    (400, "The parameter top_k for this model is not supported.", "invalid_request fail"),
     (404, "The API deployment for this resource does not exist.", "model_unavailable stop"),
     (429, "Insufficient balance, please recharge.", "account stop"),
     (400, "Your credit balance is too low.", "account stop"),
