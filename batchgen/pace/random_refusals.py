@@ -54,8 +54,8 @@ class RandomRefusals:
 
     __slots__ = (
         "_admitted", "_before", "_cut", "_excess", "_falls", "_first", "_known_since", "_may_wait", "_met",
-        "_most", "_needed", "_proved", "_refused", "_sampled", "_seen", "_since", "_top", "_weight", "_what", "burst", "bursts",
-        "last", "overloaded", "share", "waits",
+        "_most", "_needed", "_proved", "_refused", "_sampled", "_seen", "_since", "_top", "_weight", "_what", "burst",
+        "bursts", "last", "overloaded", "share", "waits",
     )  # fmt: skip
 
     def __init__(self) -> None:

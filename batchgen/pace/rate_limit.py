@@ -54,8 +54,8 @@ BURST, REFILLS = 4, 2.5
 """Requests that are sent at once to see whether refusals are random ("15 %, 1 s": of fewer, chance may refuse most;
 "600 RPM, after ten, prolonged": more are a ban), and how many times what a limit admits meanwhile they are at least."""
 QUICK = 2.0
-"""From so many requests a second on, each cut before a measurement suggests random refusals too ("15 %, 1 s"); at a lower
-pace a burst costs more than it saves ("100 rows at 60 RPM")."""
+"""From so many requests a second on, each cut without a measurement suggests random refusals too ("15 %, 1 s"); at a
+lower pace a burst costs more than it saves ("100 rows at 60 RPM")."""
 EATEN = 0.5
 """Share of refused requests that counts as admitted: with some vendors they use up quota, with others they do not."""
 
