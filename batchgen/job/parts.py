@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from batchgen.prompts.duplicates import dedupe_default
 from batchgen.source import Reading, Source
 from batchgen.storage.result_schema import ENDPOINT_COLUMN, OWN_COLUMNS, Layout, Parsed
 from batchgen.stores.address import shown
+from batchgen.text.columns import in_template
 from batchgen.values import Result, Usage
 
 if TYPE_CHECKING:
@@ -64,13 +66,19 @@ def assemble(job: Job, endpoint: Endpoint) -> JobParts:
     )
 
 
+_OTHER_WAYS = r"[{{<\[«(]\s*{0}\s*[}}>\]»)]|\${0}\b|%{0}%"
+"""How other programs write a column in a text: {{x}}, <x>, [x], «x», %(x)s, $x, %x%."""
+
+
 def _unused_columns(requests: RequestParts, columns: Sequence[str]) -> list[str]:
     """Return a warning where all rows ask the same, as columns are written in the way of another program."""
     if requests.template.columns:
         return []
     text = json.dumps(requests.template.fingerprint_parts(), default=str, ensure_ascii=False)
-    named = [name for name in columns if f"{{{name}}}" in text or f"${name}" in text]
-    return [f"The prompt uses no column, so that all rows ask the same: write {{{{ {named[0]} }}}}."] if named else []
+    named = [name for name in columns if name and re.search(_OTHER_WAYS.format(re.escape(name)), text)]
+    if not named:
+        return []
+    return [f"The prompt uses no column, so that all rows ask the same: write {{{{ {in_template(named[0])} }}}}."]
 
 
 def _fingerprint(requests: RequestParts) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from batchgen.files.compute import pc
 from batchgen.prompts.template_bounds import TEXT_CAP, BoundedEnvironment, add_filters, bounded, start_steps
 
 _ROW = "row"  # row["Customer Name"]
+_SPACED = '. A column whose name is no single word is written as {{ row["Customer Name"] }}'
 _GLOBALS = ("range", "namespace")
 _FOREIGN: tuple[type[nodes.Node], ...] = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _ROW_ERRORS = (
@@ -48,11 +49,12 @@ class Template:
             tree = _environment.parse(source)
             self._template = _environment.from_string(bounded(_environment.parse(source), _environment))
         except jinja2.TemplateSyntaxError as error:
-            raise JobError(f"{key}, line {error.lineno}: {error.message}") from error
+            hint = _SPACED if "'end of print statement', got" in (error.message or "") else ""
+            raise JobError(f"{key}, line {error.lineno}: {error.message}{hint}") from error
         foreign = next((node for kind in _FOREIGN for node in tree.find_all(kind)), None)
         if foreign is not None:
             raise JobError(f"{key}, line {foreign.lineno}: a template cannot include, import or extend another.")
-        names = jinja2.meta.find_undeclared_variables(tree)
+        names = jinja2.meta.find_undeclared_variables(tree) | _named_as_functions(tree)
         self._names = sorted(names - {_ROW})
         self._row_names = sorted(_row_columns(key, tree)) if _ROW in names else []
         self.columns = frozenset((*self._names, *self._row_names))
@@ -193,6 +195,13 @@ def _build_environment() -> _Environment:
 
 
 _environment = _build_environment()
+
+
+def _named_as_functions(tree: nodes.Template) -> set[str]:
+    """Return the columns that have the name of a function: it is one only where it is called."""
+    called = {id(call.node) for call in tree.find_all(nodes.Call)}
+    names = (name for name in tree.find_all(nodes.Name) if name.ctx == "load" and id(name) not in called)
+    return {name.name for name in names if name.name in _GLOBALS}
 
 
 def _row_columns(key: str, tree: nodes.Template) -> Iterator[str]:

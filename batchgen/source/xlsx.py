@@ -25,6 +25,8 @@ _WITHOUT_RESULT = re.compile(  # an empty text is a result, of its own type
     rb'<c(?: (?!t="str")[\w:]+="[^"]*")*>\s*<f(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(?:<v ?/>|<v></v>)?\s*</c>'
 )
 
+_WITH_RESULT = re.compile(rb"<c [^>]*>\s*<f(?:[^>]*/>|[^>]*>[^<]*</f>)\s*<v>([^<]*)</v>")
+
 
 def sheet_rows(file: File) -> Iterator[tuple[int, bytes]]:
     """Yield each row's number in the sheet and its cells as one JSON object by column; an empty cell is null."""
@@ -37,7 +39,7 @@ def sheet_rows(file: File) -> Iterator[tuple[int, bytes]]:
 def _sheet(file: File) -> tuple[int, list[str], list[list[Any]]]:
     """Return the header's row number (from 1), the columns and the rows below."""
     try:
-        from python_calamine import CalamineError, CalamineWorkbook
+        from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
     except ImportError:
         raise InputError(
             f"{file.path} is an Excel workbook: save the sheet as CSV (UTF-8), or install "
@@ -51,10 +53,13 @@ def _sheet(file: File) -> tuple[int, list[str], list[list[Any]]]:
             )
     try:
         with CalamineWorkbook.from_path(file.copy or file.path) as book:
+            visible = {sheet.name for sheet in book.sheets_metadata if sheet.visible == SheetVisibleEnum.Visible}
             sheets = {name: book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in book.sheet_names}
     except (CalamineError, OSError, ValueError) as error:
         raise InputError(f"{file.path} is not a readable Excel workbook: {error}.") from error
     filled = {name: rows for name, rows in sheets.items() if any(cell != "" for row in rows for cell in row)}
+    if len(filled) > 1:  # what is hidden, such as the entries of a menu, is not meant
+        filled = {name: rows for name, rows in filled.items() if name in visible} or filled
     if len(filled) != 1:
         raise InputError(
             f"{file.path} has {len(filled)} sheets with content ({', '.join(filled)}): save the one that is meant as "
@@ -63,16 +68,18 @@ def _sheet(file: File) -> tuple[int, list[str], list[list[Any]]]:
     (rows,) = filled.values()
     place = next(index for index, row in enumerate(rows) if any(cell != "" for cell in row))
     width = max(index for row in rows[place:] for index, cell in enumerate(row, 1) if cell != "")
-    _check_header(file, rows[place : place + 2], place + 1, width)
+    first = next(index for index in range(width) if any(row[index] != "" for row in rows[place:]))
+    _check_header(file, [row[first:width] for row in rows[place : place + 2]], place + 1)
     _check_formulas(file)
-    names = [_name(cell, index) for index, cell in enumerate(rows[place][:width], 1)]
+    names = [_name(cell, index) for index, cell in enumerate(rows[place][first:width], first + 1)]
     check_names(names, file.path)
-    return place + 1, names, [row[:width] for row in rows[place + 1 :]]
+    return place + 1, names, [row[first:width] for row in rows[place + 1 :]]
 
 
-def _check_header(file: File, rows: list[list[Any]], number: int, width: int) -> None:
+def _check_header(file: File, rows: list[list[Any]], number: int) -> None:
     """Raise for a title above the header."""
-    named = [cell for cell in rows[0][:width] if cell != ""]
+    width = len(rows[0])
+    named = [cell for cell in rows[0] if cell != ""]
     gap = len(rows) > 1 and all(cell == "" for cell in rows[1])
     if len(named) == 1 and (width > 2 or (width > 1 and gap)):
         raise InputError(
@@ -82,7 +89,8 @@ def _check_header(file: File, rows: list[list[Any]], number: int, width: int) ->
 
 
 def _check_formulas(file: File) -> None:
-    """Raise for a formula without its result, which would be read as an empty cell."""
+    """Raise for a formula without its result, which would be read as empty, or as the 0 of XlsxWriter."""
+    computed = first = None
     with zipfile.ZipFile(file.copy or file.path) as book:
         for part in book.namelist():
             if not part.startswith("xl/worksheets/sheet"):
@@ -93,13 +101,20 @@ def _check_formulas(file: File) -> None:
                     kept += piece
                     found = _WITHOUT_RESULT.search(kept)
                     if found is not None:
-                        place = _PLACE.search(found[0])
-                        raise InputError(
-                            f"{file.path}: the formula in cell {place[1].decode() if place else '?'} has no result, as "
-                            "the program that wrote the file does not calculate: open it in Excel or LibreOffice and "
-                            "save it."
-                        )
+                        raise _not_calculated(file, _PLACE.search(found[0]))
+                    for formula in _WITH_RESULT.finditer(kept):
+                        computed = computed or formula[1].strip() != b"0"
+                        first = first or _PLACE.search(formula[0])
                     kept = kept[kept.rfind(b"<c ") :] if b"<c " in kept else b""
+        if first is not None and not computed and b'fullCalcOnLoad="1"' in book.read("xl/workbook.xml"):
+            raise _not_calculated(file, first)
+
+
+def _not_calculated(file: File, place: re.Match[bytes] | None) -> InputError:
+    return InputError(
+        f"{file.path}: the formula in cell {place[1].decode() if place else '?'} has no result, as the program that "
+        "wrote the file does not calculate: open it in Excel or LibreOffice and save it."
+    )
 
 
 def _name(cell: Any, index: int) -> str:

@@ -203,7 +203,9 @@ def problem_with(
     """Return why a run of this job could not go on in `path`, None if it could; changes nothing (for `check`)."""
     try:
         if not path.is_dir():
-            return None
+            there = next((above for above in (path, *path.parents) if os.path.lexists(above)), None)
+            is_file = there is not None and there.exists() and not there.is_dir()
+            return unusable(path, NotADirectoryError(f"{there} is a file")) if is_file else None
         refuse_foreign(path)
         found = read_run_json(path) or found_identity(path)
     except OutputError as error:

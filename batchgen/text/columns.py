@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from collections.abc import Collection
 from difflib import get_close_matches
 
 _MOST_LISTED = 30  # a longer list of columns would hide the message
+
+
+def in_template(column: str) -> str:
+    """Return how a template names a column."""
+    return column if _is_name(column) else f"row[{json.dumps(column, ensure_ascii=not _plain(column))}]"
+
+
+def _is_name(column: str) -> bool:
+    """Whether a template may use the name as it is: Jinja2's own words are none, and identifiers are composed."""
+    return column.isidentifier() and _plain(column) and column.lower() not in ("none", "true", "false", "not", "row")
+
+
+def _plain(column: str) -> bool:
+    return column == _composed(column)
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def missing_column(name: str, available: Collection[str]) -> str:
@@ -15,7 +35,14 @@ def missing_column(name: str, available: Collection[str]) -> str:
     nearest = get_close_matches(name, available, n=1, cutoff=0.6) or [
         column for column in available if column.strip().casefold() == name.strip().casefold()
     ]
+    if nearest and nearest[0] != name and _composed(nearest[0]) == _composed(name):
+        return (
+            f'there is no column "{name}" in the input, only one that looks the same: its letters are written as '
+            f"{nearest[0]!a}, in another form of Unicode. Write it so: {in_template(nearest[0])}."
+        )
     listed = ", ".join(f'"{column}"' for column in list(available)[:_MOST_LISTED])
     more = f" and {len(available) - _MOST_LISTED} more" if len(available) > _MOST_LISTED else ""
     hint = f'did you mean "{nearest[0]}"? The' if nearest else "the"
+    if nearest and not _is_name(nearest[0]):
+        hint = f'did you mean "{nearest[0]}", in a template {in_template(nearest[0])}? The'
     return f'there is no column "{name}" in the input; {hint} columns are {listed}{more}.'

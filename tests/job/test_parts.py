@@ -42,7 +42,15 @@ def test_nothing_is_divided_where_no_price_or_no_tokens_are_known():
 
 @pytest.mark.parametrize(
     ("user", "told"),
-    [("Sort: {body}", True), ("Sort: $body", True), ("Sort: {{ body }}", False), ("Say yes. {no}", False)],
+    [
+        ("Sort: {body}", True),
+        ("Sort: $body", True),
+        ("Sort: <body>", True),
+        ("Sort: %(body)s", True),
+        ("Sort: «body»", True),
+        ("Sort: {{ body }}", False),
+        ("Say yes. {no}", False),
+    ],
 )
 def test_a_column_that_is_written_as_elsewhere_is_told(tmp_path, user, told):
     """All rows would ask the same, and be paid."""

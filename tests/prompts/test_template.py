@@ -210,3 +210,17 @@ def test_the_text_is_bounded(monkeypatch):
 def test_trailing_line_break():
     """As in Jinja2, one last line break of the template is dropped, none of a row's."""
     assert render("a {{ b }}\n", b="c\n") == "a c\n" == jinja2.Template("a {{ b }}\n").render(b="c\n")
+
+
+def test_a_column_may_have_the_name_of_a_function():
+    """A price range is more often a column than the function."""
+    template = Template("prompt.user", "{{ range }}{% for i in [1] %}!{% endfor %}")
+    assert template.columns == {"range"}
+    assert template.render({"range": "10-20"}) == "10-20!"
+    assert Template("prompt.user", "{% for i in range(2) %}{{ i }}{% endfor %}").columns == frozenset()
+
+
+def test_a_name_of_two_words_is_refused_with_the_form_that_works():
+    """As people write it who know other programs."""
+    with pytest.raises(JobError, match=r'row\["Customer Name"\]'):
+        Template("prompt.user", "{{ Customer Name }}")

@@ -50,3 +50,43 @@ def test_doubt_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "python_calamine", None)
     with pytest.raises(InputError, match=r"python-calamine \(extra xlsx\): "):
         Source.open(str(tmp_path / "two.xlsx"))
+
+
+def test_what_is_hidden_is_not_meant(tmp_path):
+    """The entries of a menu stand in a sheet that is not shown; of sheets that are all hidden none is passed over."""
+    path = book(tmp_path / "a.xlsx", data=[["x"], [1]], menu=[["y"], [2]])
+    found = openpyxl.load_workbook(path)
+    found["menu"].sheet_state = "hidden"
+    found.save(path)
+    assert Source.open(path).columns == ["x"]
+    assert Source.open(book(tmp_path / "b.xlsx", none=[], only=[["x"], [1]])).columns == ["x"]
+
+
+def test_empty_columns_before_a_table_are_none(tmp_path):
+    """A table may begin anywhere in its sheet."""
+    rows = [[], [None, None, "a", "b", None], [None, None, 1, 2, 3]]
+    assert Source.open(book(tmp_path / "a.xlsx", data=rows)).columns == ["a", "b", "column_5"]
+    assert Source.open(book(tmp_path / "b.xlsx", data=[[None, None, "a"], [None, None, 1]])).columns == ["a"]
+
+
+def test_a_table_without_rows_is_said_to_have_none(tmp_path):
+    """Its message speaks of rows and not of lines."""
+    with pytest.raises(InputError, match="no row with anything in it below its header"):
+        Source.open(book(tmp_path / "a.xlsx", data=[["a", "b"]]))
+
+
+@pytest.mark.parametrize("result", [0, 2])
+def test_formulas_that_a_library_has_not_calculated_are_no_zeros(tmp_path, result):
+    """XlsxWriter, and so pandas and polars, puts 0 for a result that nobody has calculated."""
+    xlsxwriter = pytest.importorskip("xlsxwriter")
+    with xlsxwriter.Workbook(tmp_path / "a.xlsx") as written:
+        sheet = written.add_worksheet()
+        sheet.write_row(0, 0, ["a", "b"])
+        sheet.write(1, 0, 1)
+        sheet.write_formula(1, 1, "=A2*2", None, result)
+    if result:
+        (batch,) = Source.open(str(tmp_path / "a.xlsx")).batches()
+        assert batch.values(["b"]) == [{"b": 2}]
+    else:
+        with pytest.raises(InputError, match="the formula in cell B2 has no result"):
+            Source.open(str(tmp_path / "a.xlsx"))

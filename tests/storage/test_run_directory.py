@@ -555,6 +555,14 @@ def test_a_directory_that_is_closed_to_us(tmp_path, monkeypatch):
         enter(tmp_path / "out")
 
 
+@pytest.mark.parametrize("below", ["", "out"])
+def test_a_file_in_the_place_of_the_output_directory_is_told_beforehand(tmp_path, below):
+    """By `check`, before anything is paid for."""
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    assert "a.csv is a file" in problem_with(tmp_path / "a.csv" / below, PRINTS, {})
+    assert problem_with(tmp_path / "new" / below, PRINTS, {}) is None
+
+
 def test_the_times_of_each_session_are_kept(tmp_path):
     """A session ends when it last wrote; looking at a complete run is no session, trying its failed rows again is."""
     for _ in range(2):
