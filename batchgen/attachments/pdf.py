@@ -53,11 +53,17 @@ def _read(
     document: object, name: str, settings: AttachSettings, limits: AttachmentLimits
 ) -> tuple[str | None, list[bytes]]:
     import pypdfium2
+    from pypdfium2 import raw
 
     assert isinstance(document, pypdfium2.PdfDocument)
     number = len(document)
     if number > settings.max_pages:
         raise AttachmentError(f"{name}: {number:,} pages are more than attach.max_pages ({settings.max_pages:,})")
+    document.init_forms()
+    for place in range(number):  # what was filled in or typed on top is no text of a page until it is made a part of it
+        page = document[place]
+        if raw.FPDFPage_GetAnnotCount(page) > 0:
+            raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY)
     texts: dict[int, str] = {}
     if settings.pages != "images":
         for place in range(number):

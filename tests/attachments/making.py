@@ -19,8 +19,9 @@ def noise(size, form="JPEG", **options):
     return out.getvalue()
 
 
-def pdf(*pages):
-    """Return a PDF with these pages: a text for each, empty for a page without any."""
+def pdf(*pages, filled=""):
+    """Return a PDF with these pages: a text for each, empty for a page without any. `filled` stands in a field of a
+    form on the first one."""
     kids = " ".join(f"{3 + 2 * n} 0 R" for n in range(len(pages)))
     objects = ["<</Type/Catalog/Pages 2 0 R>>", f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>"]
     for number, text in enumerate(pages):
@@ -30,6 +31,13 @@ def pdf(*pages):
             "/Resources<</Font<</F1<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>"
         )
         objects.append(f"<</Length {len(stream)}>>\nstream\n{stream}\nendstream")
+    if filled:
+        field, fonts = len(objects) + 1, "<</Font<</F1<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>"
+        look = "/DA(/F1 12 Tf 0 g)"
+        objects[0] = f"<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[{field} 0 R]{look}/DR{fonts}>>>>"
+        objects[2] = objects[2].removesuffix(">>") + f"/Annots[{field} 0 R]>>"
+        place = f"/Rect[50 650 250 670]/F 4/P 3 0 R{look}"
+        objects.append(f"<</Type/Annot/Subtype/Widget/FT/Tx/T(name)/V({filled}){place}>>")
     out, places = b"%PDF-1.4\n", []
     for number, body in enumerate(objects, 1):
         places.append(len(out))

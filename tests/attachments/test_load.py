@@ -215,6 +215,16 @@ def test_a_scanned_pdf_is_pictures_and_a_mixed_one_both():
     assert max(picture_in(parts(pdf(""), max_side=500)[0]["image_url"]["url"]).size) <= 500
 
 
+def test_what_was_filled_into_the_form_of_a_pdf_is_sent():
+    """It is drawn on top of its page, and the text of the page alone has an empty form."""
+    form = "Name of the applicant as it stands in the passport:"
+    assert parts(pdf(form, filled="Ann Example")).endswith(f"{form}\nAnn Example")
+    empty, filled = (
+        picture_in(parts(pdf(form, filled=name), pages="images")[0]["image_url"]["url"]) for name in ("", "Ann Example")
+    )
+    assert empty.tobytes() != filled.tobytes()
+
+
 def test_pdf_files_that_cannot_be_read_say_why():
     assert "no text" in reason(pdf(""), pages="text")
     assert "max_pages" in reason(pdf("", "", ""), max_pages=2)
