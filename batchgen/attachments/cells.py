@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -112,7 +113,9 @@ def _found(text: str, folder: Path) -> Path:
     match = _FILE_URL.match(text)
     if match is not None:
         return folder / unquote(text[match.end() :])
-    tries = (text, text.strip(), os.path.expanduser(text.strip()), text.strip().replace("\\", "/"))
+    bare = text.strip().strip("\"'")  # Windows copies paths with quotes
+    tries = [text, text.strip(), bare, os.path.expanduser(bare), bare.replace("\\", "/"), unquote(bare)]
+    tries += [unicodedata.normalize(form, bare) for form in ("NFC", "NFD")]  # a Mac writes letters and marks apart
     return next((folder / one for one in tries if os.path.lexists(folder / one)), folder / text)
 
 
@@ -132,6 +135,8 @@ def _read_one(value: Any, folder: Path | None, number: int) -> tuple[Attachment,
         return (_of_bytes(bytes(value), f"file {number}"),)
     if not isinstance(value, str):
         raise AttachmentError(f"file {number} is neither a path nor a URL nor bytes, but {type(value).__name__}")
+    if _URL.match(value.lstrip()) or value.lstrip()[:5].lower() == "data:":
+        value = value.strip()
     if (match := _DATA.match(value)) is not None:
         data = _decoded(value[match.end() :])
         if data is None:
