@@ -43,6 +43,8 @@ _SEPARATORS = ("\n", ";", "|", ",")
 _LIST_BRACKETS = ("[]", "()", "{}")
 _NUMPY_ITEM = re.compile(r"'[^']*+'|\"[^\"]*+\"|-?\d[\d.]*+(?:e[-+]\d++)?+")
 _NUMPY_LIST = re.compile(rf"\[\s*+(?:{_NUMPY_ITEM.pattern})(?:\s++(?:{_NUMPY_ITEM.pattern}))+\s*+\]")
+_FENCED = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
+_MARKED_ITEM = re.compile(r"(?:[-*•–]|\d{1,3}[.)])\s+(?=\S)")
 _QUOTED_ITEM = re.compile(r"'[^']++'|\"[^\"]++\"")
 
 
@@ -243,6 +245,8 @@ def _read_text(value: str, text: str, *, typed: bool) -> str:
 def _literal(text: str, opening: str) -> Any:
     """Return a list or object written as JSON, or as Python writes it; None if it is neither."""
     text = text.strip()
+    if (fenced := _FENCED.fullmatch(text)) is not None:
+        text = fenced[1]
     if not text.startswith(opening) or len(text) > _LONGEST_LITERAL:
         return None
     try:
@@ -283,7 +287,9 @@ def _items(text: str) -> list[Any]:
             return list(found)
         text = text[1:-1]
     separator = next((sign for sign in _SEPARATORS if sign in text), "\n")
-    items = [item.strip() for item in text.split(separator)]
+    items = [item.strip() for item in text.split(separator) if item.strip()]
+    if len(items) > 1 and separator == "\n" and all(map(_MARKED_ITEM.match, items)):  # a list as people write one
+        items = [_MARKED_ITEM.sub("", item, count=1) for item in items]
     return [item[1:-1] if _QUOTED_ITEM.fullmatch(item) else item for item in items if item]
 
 

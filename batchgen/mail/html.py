@@ -140,6 +140,7 @@ _KEEPS_LINES = re.compile(r"white-space(?:-collapse)?\s*:\s*(?:pre|break-spaces)
 _SUPERSCRIPTS = str.maketrans("0123456789+-()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ")
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
 _SUPERSCRIPT = re.compile(r"\s*[0-9+()n-]{1,9}\s*")
+_ROW = re.compile(r"<t[rdh][\s>]", re.IGNORECASE)
 _CELLS = frozenset(("td", "th"))
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
@@ -162,6 +163,8 @@ def html_text(html: str, links: list[str] | None = None) -> str:
     from selectolax.lexbor import LexborHTMLParser
 
     _check_size(html)
+    if (row := _ROW.search(html)) is not None and "<table" not in html.lower():  # a parser would run its cells together
+        html = f"{html[: row.start()]}<table>{html[row.start() :]}"
     tree = LexborHTMLParser(html)
     root = tree.root
     if root is None:

@@ -138,7 +138,10 @@ class Part:
         spans = self._spans(boundary)
         if not spans:
             guess = _BOUNDARY_LIKE.search(self._raw, self._start, self._end)
-            if guess is not None and self._raw.find(b"\n--" + guess[1] + b"--", guess.start(), self._end) >= 0:
+            if guess is not None and (
+                self._raw.find(b"\n--" + guess[1] + b"--", guess.start(), self._end) >= 0
+                or _MULTIPART_BODY.match(self._raw, self._start, self._end)
+            ):
                 boundary = guess[1]
                 spans = self._spans(boundary)
                 self.guessed_boundary = True
@@ -308,8 +311,9 @@ def _parameters(written: str) -> dict[str, str]:
     for base, value in found.items():  # RFC 2231 without its star
         if "%" in value and (plain := _EXTENDED.fullmatch(value)) is not None:
             found[base] = decode_bytes(unquote_to_bytes(plain[2]), plain[1]).text
-    for base, numbered in pieces.items():
-        found[base] = _extended([numbered[place] for place in sorted(numbered)])
+    for base, numbered in pieces.items():  # encoded words that bear the star of RFC 2231 are still encoded words
+        words = any(value.startswith("=?") for value, _ in numbered.values())
+        found[base] = _extended([(value, star and not words) for _, (value, star) in sorted(numbered.items())])
     return found
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from batchgen.errors import InputError
-from batchgen.source.dialect import LINE_BREAK, Dialect, check_encoding, find_dialect, swallowed
+from batchgen.source.dialect import LINE_BREAK, NAMES, Dialect, check_encoding, find_dialect, swallowed
 from batchgen.source.file import FILLING, File, UnpackedBytes, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece, check_agreement, check_names
 
@@ -181,6 +181,11 @@ def _header(file: File, dialect: Dialect) -> list[str]:
         except csv.Error as error:
             raise _malformed(file, -1, 1, str(error)) from error
         title = _is_title(header, records)
+        if (mark := _quoted_whole(header, records)) is not None:
+            raise InputError(
+                f"{file.path}: each line is one cell in quotes, and in it are the cells of a row, separated by "
+                f"{NAMES[mark]}: take the outer quotes away, or export the table again."
+            )
     if any(_bad_byte(name) is not None for name in header):
         if file.encoding is None and file.reading.encoding is None:
             check_encoding(file)
@@ -194,6 +199,21 @@ def _header(file: File, dialect: Dialect) -> list[str]:
     names = [name or f"column_{index}" for index, name in enumerate(header, 1)]
     check_names(names, file.path)
     return names
+
+
+def _quoted_whole(header: Sequence[str], records: Iterator[Sequence[str]]) -> str | None:
+    """Return what separates the cells of a table whose lines were quoted as a whole, so that it has one column."""
+    if len(header) != 1:
+        return None
+    counts = {mark: header[0].count(mark) for mark in NAMES if mark in header[0] and f"{mark} " not in header[0]}
+    rows = 0
+    with suppress(csv.Error):  # told where the row is read
+        for record in islice(records, _ROWS_BELOW_TITLE if counts else 0):
+            counts = {mark: most for mark, most in counts.items() if [cell.count(mark) for cell in record] == [most]}
+            rows += 1
+            if not counts:
+                break
+    return next(iter(counts), None) if rows else None
 
 
 def _is_title(header: Sequence[str], records: Iterator[Sequence[str]]) -> bool:

@@ -20,7 +20,7 @@ from batchgen.source.file import File, Format, open_bytes
 
 _CANDIDATES = (",", ";", "\t", "|")
 _DEFAULTS = {Format.CSV: ",", Format.TSV: "\t"}
-_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SAMPLE_CHARACTERS = 1 << 16
 _SAMPLE_RECORDS = 200
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
@@ -85,7 +85,7 @@ def _find_delimiter(file: File, sample: str) -> str:
         return tidy[0]
     if not fitting and found.get(default, [0])[0] > 1:
         return default  # its ragged row is told when it is read
-    marks = " or ".join(_NAMES[mark] for mark, widths in found.items() if widths[0] > 1)
+    marks = " or ".join(NAMES[mark] for mark, widths in found.items() if widths[0] > 1)
     raise InputError(
         f"{file.path}: the cells may be separated by {marks}, and the first lines do not settle it. "
         'Say which under [input], for example delimiter = ";".'

@@ -391,6 +391,9 @@ def test_exact_text_of_values():
         "{red,light blue}",
         '{red,"light blue"}',
         "'red', 'light blue'",
+        "- red\n- light blue",
+        "1. red\n2. light blue\n",
+        '```json\n["red", "light blue"]\n```',
     ],
 )
 def test_a_list_is_read_as_programs_print_it(text):

@@ -43,6 +43,7 @@ from batchgen.mail.html import TooDeepError, html_text
         ('<p style="white-space:pre-line">a\nb</p>\nc\nd', "a\nb\n\nc d"),
         ("<xmp>a\n<b>b</xmp>", "a\n<b>b"),
         ("<a href='https://x.example'><button>Confirm</button></a>", "Confirm"),
+        ("before <tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr>", "before\na | b\n1 | 2"),
         ("<object><p>Shown</p></object>", "Shown"),
         ("He said <q>yes</q>", 'He said "yes"'),
         ("", ""),

@@ -167,6 +167,7 @@ def test_a_charset_counts_however_it_is_attached(written):
         ("attachment; filename=\"UTF-8''%C3%A9.pdf\"", "é.pdf"),
         ("attachment; filename=\"it's%20'ok'.pdf\"", "it's%20'ok'.pdf"),
         ('attachment; name="x.pdf"', "x.pdf"),
+        ("attachment; filename*=\"=?UTF-8?Q?Ma=C3=9Fn'ah'me?=\"", "Maßn'ah'me"),
         ('attachment filename="x.pdf"', "x.pdf"),
         ('filename="x.pdf"', "x.pdf"),
     ],
@@ -209,3 +210,11 @@ def test_a_file_without_any_header_of_a_mail_is_none():
     """Text with a colon in its first line loses nothing."""
     mail = decode('{"a": 1}\n')
     assert (mail.body, mail.error) == ('{"a": 1}', "this is no mail: it has no headers")
+
+
+def test_a_boundary_that_nothing_closes_is_found_where_a_part_begins_with_it():
+    """The header names another one, and the end of the mail is missing too."""
+    mail = decode(
+        MULTI.replace("mixed", "alternative") + "--CC\nContent-Type: text/plain\n\none\n--CC\nContent-Type: x/y\n"
+    )
+    assert (mail.body, mail.error) == ("one", None)

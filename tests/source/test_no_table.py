@@ -171,3 +171,13 @@ def test_a_name_is_judged_only_where_there_is_a_file(tmp_path):
     written(tmp_path, "rows.csv", "id\n1\n")
     with pytest.raises(InputError, match=r"rows\.cvs does not exist\. Did you mean .*rows\.csv"):
         rows(tmp_path / "rows.cvs")
+
+
+def test_lines_that_were_quoted_as_a_whole_are_refused(tmp_path):
+    """A table that was pasted into the first column of a sheet: it would be one column with commas in it."""
+    with pytest.raises(InputError, match="take the outer quotes away"):
+        rows(written(tmp_path, "a.csv", '"name,age"\n"Ann,34"\n"Bob,35"\n'))
+    assert rows(written(tmp_path, "b.csv", '"name,age"\n"Ann,34"\n"Bob, the builder, 35"\n')) == [
+        {"name,age": "Ann,34"},
+        {"name,age": "Bob, the builder, 35"},
+    ]
