@@ -34,7 +34,7 @@ OWNED = {
     "click": {"cli"},
     "jinja2": {"prompts.template", "prompts.template_bounds", "report.html"},
     "jsonschema_rs": {"answers.schema"},
-    "selectolax": {"mail.html"},
+    "selectolax": {"mail.html", "mail.html_rows"},
     "sqlite3": None,
     "tiktoken": {"tokens.vocabularies"},
     "duckdb": {"review.table"},

@@ -12,6 +12,9 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from batchgen.mail.html_elements import BLOCKS, CELLS, FORMATTING, PARAGRAPHS, PREFORMATTED, SELF_CLOSING, SKIPPED
+from batchgen.mail.html_rows import RowForm, row_of
+
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
 
@@ -24,124 +27,11 @@ MOST_STEPS = 200_000_000
 
 _CHECKED_TAGS = 2_000  # fewer tags than this cannot do harm
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]*)")
-_FORMATTING = frozenset(
-    (
-        "a",
-        "b",
-        "big",
-        "code",
-        "em",
-        "font",
-        "i",
-        "nobr",
-        "s",
-        "small",
-        "strike",
-        "strong",
-        "tt",
-        "u",
-    )
-)
-_SELF_CLOSING = frozenset(
-    (
-        "area",
-        "base",
-        "br",
-        "col",
-        "dd",
-        "dt",
-        "embed",
-        "hr",
-        "img",
-        "input",
-        "li",
-        "link",
-        "meta",
-        "option",
-        "p",
-        "param",
-        "source",
-        "td",
-        "th",
-        "tr",
-        "track",
-        "wbr",
-    )
-)
-
-_SKIPPED = frozenset(
-    (
-        "head",
-        "style",
-        "script",
-        "title",
-        "template",
-        "noscript",
-        "iframe",
-        "svg",
-        "math",
-        "select",
-    )
-)
-_BLOCKS = frozenset(
-    (
-        "address",
-        "article",
-        "aside",
-        "body",
-        "caption",
-        "center",
-        "dd",
-        "details",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "header",
-        "hr",
-        "html",
-        "legend",
-        "li",
-        "main",
-        "nav",
-        "ol",
-        "section",
-        "summary",
-        "table",
-        "tbody",
-        "tfoot",
-        "thead",
-        "tr",
-        "ul",
-    )
-)
-_PARAGRAPHS = frozenset(
-    (
-        "p",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "blockquote",
-        "pre",
-        "xmp",
-        "listing",
-        "plaintext",
-    )
-)
-_PREFORMATTED = frozenset(("pre", "xmp", "listing", "plaintext"))
 _KEEPS_LINES = re.compile(r"white-space(?:-collapse)?\s*:\s*(?:pre|break-spaces)", re.IGNORECASE)
 _SUPERSCRIPTS = str.maketrans("0123456789+-()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ")
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
 _SUPERSCRIPT = re.compile(r"\s*[0-9+()n-]{1,9}\s*")
 _ROW = re.compile(r"<t[rdh][\s>]", re.IGNORECASE)
-_CELLS = frozenset(("td", "th"))
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 _LINK = re.compile(r"\s*(?:https?|ftp):", re.IGNORECASE)
@@ -184,9 +74,9 @@ def _check_size(html: str) -> None:
     open_by_name: Counter[str] = Counter()
     for end, written in _TAG.findall(html):
         name = written.lower()
-        if name in _SELF_CLOSING:
+        if name in SELF_CLOSING:
             continue
-        formatting = name in _FORMATTING
+        formatting = name in FORMATTING
         if not end:
             open_by_name[name] += 1
             depths[formatting] += 1
@@ -209,6 +99,8 @@ class _Text:
         self.numbers: list[int] = []  # of the last entry in each ordered list that is open
         self.links: list[str] = []
         self._item_begins = False
+        self.row = RowForm.BLOCKS
+        self._cells = -1  # that have begun since the last text in a row; -1 outside of one
 
     def words(self, text: str) -> None:
         text = text.translate(_INVISIBLE)
@@ -231,6 +123,10 @@ class _Text:
             return
         if self._item_begins:
             self._gap, self._item_begins = "", False
+        if self._cells > 0:  # an empty cell keeps its place in a table of values
+            if self.row is RowForm.VALUES:
+                text = "| " * (self._cells - (_BREAK not in self._gap)) + text
+            self._cells = 0
         breaks = self._gap.count(_BREAK) if self._pieces else 1
         if breaks:  # an empty line between two depths of quoting belongs to the outer one
             empty = (_BREAK + "> " * min(self._quotes, self._quotes_before)) * (breaks - 1)
@@ -246,27 +142,52 @@ class _Text:
         self._put(mark)
         self._item_begins = True
 
+    def end_item(self) -> None:
+        """End an entry, which may have been empty."""
+        self._item_begins = False
+        self.line()
+
     def space(self) -> None:
         if self._item_begins:
             return
         self._gap = self._gap or " "
 
+    def begin_row(self, row: RowForm) -> None:
+        self.line()
+        self.row, self._cells = row, -1
+
+    def end_row(self) -> None:
+        self.row, self._cells = RowForm.BLOCKS, -1
+        self.line()
+
     def cell(self) -> None:
         """Set the next cell of a table row apart."""
-        if _BREAK not in self._gap:
+        if self.row is RowForm.BLOCKS:
+            if _BREAK not in self._gap:
+                self._gap = " | "
+            return
+        self._cells += 1
+        if self._cells and _BREAK not in self._gap:
             self._gap = " | "
 
     def line(self) -> None:
-        """Start a line, unless at its beginning already."""
-        if _BREAK not in self._gap:
+        """Start a line, unless at its beginning already, or within a row that is one."""
+        if self._cells >= 0:
+            self.space()
+        elif _BREAK not in self._gap:
             self._gap = _BREAK
 
     def paragraph(self) -> None:
-        if self._gap.count(_BREAK) < 2:
+        if self._cells >= 0:
+            self.space()
+        elif self._gap.count(_BREAK) < 2:
             self._gap = _PARAGRAPH
 
     def newline(self) -> None:
         """`<br>`: each one counts, up to two empty lines."""
+        if self._cells >= 0:
+            self.space()
+            return
         self._gap = _BREAK * min(3, self._gap.count(_BREAK) + 1)
 
     def quote(self, change: int) -> None:
@@ -303,7 +224,7 @@ def _enter(node: LexborNode, text: _Text) -> bool:
     if tag == "-text":
         text.words(node.text_content or "")
         return False
-    if tag is None or tag in _SKIPPED or tag.startswith(("-", "!")):
+    if tag is None or tag in SKIPPED or tag.startswith(("-", "!")):
         return False
     style = node.attributes.get("style")
     if tag == "sup" and (raised := _SUPERSCRIPT.fullmatch(node.text() or "")):  # 10<sup>2</sup> is not 102
@@ -313,17 +234,19 @@ def _enter(node: LexborNode, text: _Text) -> bool:
         return False
     if tag == "br":
         text.newline()
-    elif tag in _PARAGRAPHS:
+    elif tag in PARAGRAPHS:
         text.paragraph()
         if tag == "blockquote":
             text.quote(1)
-    elif tag in _BLOCKS:
+    elif tag in BLOCKS:
         text.line()
-        if tag == "ol":
+        if tag == "tr":
+            text.begin_row(row_of(node))
+        elif tag == "ol":
             text.numbers.append(_number(node.attributes.get("start"), 1) - 1)
         elif tag == "li":
             text.item(_mark(node, text))
-    elif tag in _CELLS:
+    elif tag in CELLS:
         text.cell()
     elif tag == "q":
         text.words('"')
@@ -338,7 +261,7 @@ def _enter(node: LexborNode, text: _Text) -> bool:
 def _keeps_lines(node: LexborNode) -> bool:
     """Whether the line breaks and spaces of an element's text are shown as they are."""
     style = node.attributes.get("style")
-    return node.tag in _PREFORMATTED or (style is not None and _KEEPS_LINES.search(style) is not None)
+    return node.tag in PREFORMATTED or (style is not None and _KEEPS_LINES.search(style) is not None)
 
 
 def _mark(node: LexborNode, text: _Text) -> str:
@@ -357,13 +280,17 @@ def _number(written: str | None, otherwise: int) -> int:
 def _leave(node: LexborNode, text: _Text) -> None:
     tag = node.tag or ""
     text.preformatted -= _keeps_lines(node)
-    if tag in _PARAGRAPHS:
+    if tag in PARAGRAPHS:
         if tag == "blockquote":
             text.quote(-1)
         text.paragraph()
-    elif tag in _BLOCKS:
+    elif tag in BLOCKS:
         text.line()
-        if tag == "ol":
+        if tag == "tr":
+            text.end_row()
+        elif tag == "li":
+            text.end_item()
+        elif tag == "ol":
             text.numbers.pop()
     elif tag == "q":
         text.words('"')

@@ -82,8 +82,6 @@ class JsonlReader:
             if left is not None:
                 left -= count
             self._rows[file.name] = count
-        if not columns and files[0].format is Format.XLSX:
-            raise InputError(f"{files[0].path} has no row with anything in it below its header.")
         if not columns:
             raise InputError(f"{files[0].path} has no columns: no line holds an object with a key.")
         types = {name: shape.arrow() for name, shape in columns.items()}

@@ -31,9 +31,11 @@ _WITH_RESULT = re.compile(rb"<c [^>]*>\s*<f(?:[^>]*/>|[^>]*>[^<]*</f>)\s*<v>([^<
 def sheet_rows(file: File) -> Iterator[tuple[int, bytes]]:
     """Yield each row's number in the sheet and its cells as one JSON object by column; an empty cell is null."""
     number, header, rows = _sheet(file)
-    for place, row in enumerate(rows, number + 1):
-        if any(cell != "" for cell in row):
-            yield place, msgspec.json.encode(dict(zip(header, map(_value, row), strict=False)))
+    filled = [(place, row) for place, row in enumerate(rows, number + 1) if any(cell != "" for cell in row)]
+    if not filled:
+        raise InputError(f"{file.path} has no row with anything in it below its header.")
+    for place, row in filled:
+        yield place, msgspec.json.encode(dict(zip(header, map(_value, row), strict=False)))
 
 
 def _sheet(file: File) -> tuple[int, list[str], list[list[Any]]]:

@@ -521,6 +521,8 @@ SHAPES = {
     "other alternatives": lambda n: (
         "Content-Type: multipart/alternative; boundary=b\n\n" + "".join(f"--b\n\nx{i}\n" for i in range(n // 8))
     ),
+    "rows": lambda n: "Content-Type: text/html\n\n<table>" + "<tr><td><p>x<td><td>y" * n,
+    "cells": lambda n: "Content-Type: text/html\n\n<table><tr>" + "<td>x<br>" * n + "<tr>" + "<td>y" * n,
     "comments": lambda n: "Subject: s\n\n" + "<!-- x -->" * n,
     "lists": lambda n: "Content-Type: text/html\n\n" + "<ol><li>x" * (n // 8) + "<li>y" * n,
     "PGP": lambda n: "Subject: s\n\n" + "-----BEGIN PGP MESSAGE-----\n" * n,

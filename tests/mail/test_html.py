@@ -44,6 +44,20 @@ from batchgen.mail.html import TooDeepError, html_text
         ("<xmp>a\n<b>b</xmp>", "a\n<b>b"),
         ("<a href='https://x.example'><button>Confirm</button></a>", "Confirm"),
         ("before <tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr>", "before\na | b\n1 | 2"),
+        (
+            "<table><tr><td><p>Name</p></td><td><p>Ann</p></td></tr>"
+            "<tr><td><div>Age<br></div></td><td><div>34</div></td></tr></table>",
+            "Name | Ann\nAge | 34",
+        ),
+        (
+            "<table><tr><td></td><th>Q1<th>Q2</tr><tr><td>North<td><td>3</tr><tr><td>South<td>4<td> </table>",
+            "| Q1 | Q2\nNorth | | 3\nSouth | 4",
+        ),
+        (
+            "<table><tr><td><p>left</p><p>more</p></td><td><p>right</p></td></tr></table>",
+            "left\n\nmore\n\nright",
+        ),
+        ("<ul><li></li></ul><p>after</p>", "-\n\nafter"),
         ("<object><p>Shown</p></object>", "Shown"),
         ("He said <q>yes</q>", 'He said "yes"'),
         ("", ""),
