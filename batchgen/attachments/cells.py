@@ -5,7 +5,6 @@ Rows come from elsewhere, so that a path may lead only to files below one folder
 
 from __future__ import annotations
 
-import ast
 import base64
 import hashlib
 import json
@@ -21,6 +20,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from batchgen.text.literal import python_literal
 from batchgen.tokens.pictures import read_picture
 from batchgen.values import Attachment
 
@@ -102,9 +102,8 @@ def _items(value: Any) -> Sequence[Any]:
         text = value.strip()
         with suppress(msgspec.DecodeError, RecursionError):  # a file may be named so
             return _items(msgspec.json.decode(text))
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            found = ast.literal_eval(text)
-            return _items(found) if isinstance(found, list | dict) else [value]
+        if (found := python_literal(text)) is not None:
+            return _items(found)
     return value if isinstance(value, list | tuple) else [value]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from batchgen.prompts.template import PromptError
+from batchgen.text.literal import python_literal
 from batchgen.values import Message, Prompt
 
 _LEADING_ROLES = ("system", "developer")
@@ -87,7 +88,12 @@ def _read_list(value: Any, column: str) -> list[Any]:
         try:
             value = msgspec.json.decode(value)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise PromptError(f'column "{column}" is not valid JSON: {error}') from error
+            found = python_literal(value)
+            if found is None:
+                raise PromptError(f'column "{column}" is not valid JSON: {error}') from error
+            value = found
+    if isinstance(value, dict) and isinstance(value.get("messages"), list):  # a whole line of a file for fine-tuning
+        value = value["messages"]
     if not isinstance(value, list):
         raise PromptError(f'column "{column}" holds no list')
     return value

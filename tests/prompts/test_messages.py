@@ -135,3 +135,17 @@ def test_nulls_in_arguments(exact, arguments):
     found = read_messages([{"role": "user", "content": "q", "name": None}, *given], "c", exact=exact)
     assert found[0] == {"role": "user", "content": "q"}
     assert found[1]["tool_calls"][0]["function"]["arguments"] == arguments
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "[{'role': 'user', 'content': \"It's [here] (now)\"}]",
+        "[{'content': \"It's [here] (now)\", 'role': 'user'}\n ]",
+        '{"messages": [{"role": "user", "content": "It\'s [here] (now)"}]}',
+        {"messages": [{"role": "user", "content": "It's [here] (now)"}], "tools": None},
+    ],
+)
+def test_conversations_as_programs_print_them(cell):
+    """A column of lists that pandas has written to CSV, and a whole line of a file for fine-tuning."""
+    assert read_messages(cell, "messages") == [{"role": "user", "content": "It's [here] (now)"}]
