@@ -140,7 +140,10 @@ class Part:
             guess = _BOUNDARY_LIKE.search(self._raw, self._start, self._end)
             if guess is not None and (
                 self._raw.find(b"\n--" + guess[1] + b"--", guess.start(), self._end) >= 0
-                or _MULTIPART_BODY.match(self._raw, self._start, self._end)
+                or (
+                    _MULTIPART_BODY.match(self._raw, self._start, self._end)
+                    and self._raw.find(b"\n--" + guess[1], guess.end(), self._end) >= 0
+                )
             ):
                 boundary = guess[1]
                 spans = self._spans(boundary)
