@@ -66,9 +66,10 @@ def _spread(seen):
 
 
 def _crawled_s(seen):
-    """Longest time without a refusal in which fewer than half a request a second was sent, while rows were left."""
+    """Longest time without a refusal in which fewer than half a request a second was sent, until 99 % were done: later
+    a single row that is sent again is no slow pace."""
     longest_s, began_s = 0.0, None
-    last_sent_s = seen.sent_at[-1] if seen.sent_at else 0.0
+    last_sent_s = min(seen.t99_s, seen.sent_at[-1] if seen.sent_at else 0.0)
     refused, sent = seen.refused_at, seen.sent_at
     for at_s in range(math.ceil(seen.began_s), int(last_sent_s - 10.0)):
         count = bisect_left(sent, at_s + 10.0) - bisect_left(sent, at_s)
