@@ -6,8 +6,8 @@ import batchgen
 from batchgen.simulator.batches.oddity_names import BATCHES, CALLS, FILES, ROWS
 from tests.engine.batches.conftest import answers, books_agree
 
-ENDINGS = {"failed_model", "failed_billing", "create_refused", "credit_low", "one_array"}
-"""Oddities after which no run can go on."""
+ENDINGS = {"failed_model", "failed_billing", "create_refused", "credit_low", "one_array", "ended_empty"}
+"""Oddities after which no run can go on, mostly since the vendor says that the model or the account has no batches."""
 
 SLOW = {"create_hang", "long_validating", "long_finalizing", "cancel_slow", "stuck", "slow"}
 """Those that take hours; they are looked at in virtual time."""
