@@ -9,9 +9,12 @@ from tests.benchmarks.server import serving
 from tests.benchmarks.whole_run import JOB, SYSTEM, write_input
 
 ROWS = 1_000
-MOST_CALLS = 90
-"""Calls of functions of batchgen, coroutines aside, for a row on the event loop; 77 to 80 when this bound was set. Who
+MOST_CALLS = 76
+"""Calls of functions of batchgen, coroutines aside, for a row on the event loop; 68 to 72 when this bound was set. Who
 needs more for each row takes as many away elsewhere, or needs them only for rows that are out of the ordinary."""
+EVERY_ROW = 0.5
+"""What is called less often for a row is called from time to time, and more often on a busy machine: it does not
+count."""
 
 PROFILED = """
 import cProfile, inspect, json, runpy, sys
@@ -49,7 +52,7 @@ def test_a_plain_row_takes_few_calls(tmp_path):
         job.write_text(JOB.format(system=SYSTEM, provider="dashscope", concurrency=64, **places))
         once, twice = calls_of_run(job, ROWS), calls_of_run(job, 2 * ROWS)
     more = {name: (calls - once.get(name, 0)) / ROWS for name, calls in twice.items()}
-    found = sum(more.values())
+    found = sum(calls for calls in more.values() if calls >= EVERY_ROW)
     listed = "\n".join(f"{each:7.2f} {name}" for name, each in sorted(more.items(), key=lambda item: -item[1])[:150])
     assert found <= MOST_CALLS, f"{found:.1f} calls a row:\n{listed}"
     assert found > MOST_CALLS / 2, "the calls were not counted"
