@@ -11,6 +11,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -90,21 +91,25 @@ class Answering(asyncio.Protocol):
             self._transport.write(reply)
 
 
-async def serve(port, latency_s, characters):
-    """Serve until the process is ended."""
+async def serve(port, latency_s, characters, certificate=None):
+    """Serve until the process is ended; in TLS with the certificate and the key of a file."""
     loop = asyncio.get_running_loop()
     sent = replies(ANSWER[0] * characters)
-    server = await loop.create_server(lambda: Answering(latency_s, sent), "127.0.0.1", port, backlog=4096)
+    tls = None
+    if certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+    server = await loop.create_server(lambda: Answering(latency_s, sent), "127.0.0.1", port, backlog=4096, ssl=tls)
     await server.serve_forever()
 
 
 @contextmanager
-def serving(latency_s=0.0, characters=len(ANSWER)):  # noqa: B008 - a constant
+def serving(latency_s=0.0, characters=len(ANSWER), certificate=None):  # noqa: B008 - a constant
     """Run the server in a process of its own, on core 1, with answers of so many characters; yield its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    arguments = [str(port), str(latency_s), str(characters)]
+    arguments = [str(port), str(latency_s), str(characters), *([] if certificate is None else [str(certificate)])]
     with subprocess.Popen([sys.executable, "-m", "tests.benchmarks.server", *arguments]) as server:
         try:
             for _ in range(1000):
@@ -114,7 +119,7 @@ def serving(latency_s=0.0, characters=len(ANSWER)):  # noqa: B008 - a constant
                 time.sleep(0.01)
             else:
                 raise SystemExit("the server did not start")
-            yield f"http://127.0.0.1:{port}"
+            yield f"{'http' if certificate is None else 'https'}://127.0.0.1:{port}"
         finally:
             server.terminate()
 
@@ -123,4 +128,4 @@ if __name__ == "__main__":
     import uvloop
 
     pin(1)
-    uvloop.run(serve(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))
+    uvloop.run(serve(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))
