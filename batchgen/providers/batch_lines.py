@@ -199,7 +199,7 @@ def _never_ran(word: str) -> Failure:
 def _object(line: bytes) -> Mapping[str, Any] | ResultLine:
     """Return a line's object, or what is to be said of a line that is none."""
     try:
-        value = decode_json(line.removeprefix(_BOM).strip().removesuffix(b","))
+        value = decode_json(line.removeprefix(_BOM).strip())
     except UnreadableError as error:
         return _unreadable(None, f"a line of results is {error}", line)
     return value if isinstance(value, dict) else _unreadable(None, "a line of results is no object", line)

@@ -47,7 +47,6 @@ def reply(body, status=200, **fields):
         line(result=reply(answer())),
         line(output=answer()),
         line(**answer()),
-        line(response=reply(answer())) + b",",
         json.dumps({"customId": "k-1", "response": reply(answer())}).encode(),
         json.dumps({"request": {"custom_id": "k-1"}, "response": reply(answer())}).encode(),
         b"\xef\xbb\xbf" + line(response=reply(answer())),
@@ -214,6 +213,11 @@ def test_a_line_that_is_none(given):
         assert found.custom_id is None
         assert found.outcome.kind is FailureKind.UNREADABLE
         assert found.outcome.maybe_billed
+
+
+def test_a_member_of_an_array_is_no_line():
+    """Some lines of an array would be read then, and the others be paid again; without any, the run stops."""
+    assert CHAT.read_line(line(response=reply(answer())) + b",").custom_id is None
 
 
 @pytest.mark.parametrize("own", [{}, {"custom_id": None}, {"custom_id": ""}, {"custom_id": ["k-1"]}])
