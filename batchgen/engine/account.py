@@ -162,9 +162,11 @@ class Account:
         """Grant permits until another process has taken over."""
         pacer, clock = self._pacer, self._limiter.clock
         self._socket_path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._serve, self._address)
-        os.chmod(self._socket_path, 0o600)
+        # Starting to serve at once would wait, and a run that ends there would leave its socket behind.
+        server = await asyncio.start_unix_server(self._serve, self._address, start_serving=False)
         try:
+            os.chmod(self._socket_path, 0o600)
+            await server.start_serving()
             pacer.lead()
             told_s = clock()
             while True:

@@ -210,8 +210,6 @@ def _id(given: Mapping[str, Any]) -> str | None:
     value = next((given[name] for name in _IDS if name in given), None)
     if value is None and isinstance(given.get("request"), dict):
         return _id({name: value for name, value in given["request"].items() if name != "request"})
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
     return value if isinstance(value, str) and value else str(value) if type(value) is int else None
 
 
