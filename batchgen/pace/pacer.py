@@ -310,7 +310,7 @@ class Pacer:
         in_burst = chance.burst > 0 and chance.is_sampled(number)
         random = self._count_sample(now_s, ticket, refused=True) or in_burst
         if not random and not chance.expects(number, self._sent, what.safe):
-            if not math.isinf(self._requests.pace) or not math.isinf(what.load):
+            if chance.share or not math.isinf(self._requests.pace) or not math.isinf(what.load):
                 return False
             if not chance.is_open:
                 self._searched = what

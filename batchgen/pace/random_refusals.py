@@ -17,9 +17,6 @@ SMALLEST_SAMPLE = 3
 EARLY, EARLY_UNNAMED, MORE = 12, 30, 6
 """With fewer out, `MORE` are sent once to judge by, if the refusal came among the run's first `EARLY` requests
 (`EARLY_UNNAMED` if the answer named no limit). Later it would not pay: if it is a limit, they are refused too."""
-ENOUGH, ENOUGH_OF_BURST = 0.6, 0.5
-"""Of the requests behind the first refusal of a search so large a share has to be admitted, and of a burst, of which a
-limit admits hardly any ("15 %, 1 s": chance refuses half of a few requests now and then)."""
 FALLS, LEAST_ASKED, KEPT = 3, 20, 0.8
 """So many cuts, each to below the one before, over at least so many requests, suggest random refusals ("600 RPM, after
 ten, not prolonged": with fewer a limit of one's own is suspected too); after each burst that a limit refused, twice as
@@ -54,8 +51,8 @@ class RandomRefusals:
 
     __slots__ = (
         "_admitted", "_before", "_cut", "_excess", "_falls", "_first", "_known_since", "_may_wait", "_met",
-        "_most", "_needed", "_proved", "_refused", "_sampled", "_seen", "_since", "_top", "_weight", "_what", "burst",
-        "bursts", "last", "overloaded", "share", "waits",
+        "_most", "_needed", "_proved", "_refused", "_seen", "_since", "_top", "_weight", "_what", "burst", "bursts",
+        "last", "overloaded", "share", "waits",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -67,7 +64,7 @@ class RandomRefusals:
         # The sample: its first and last request, none while 0; what became of them; requests and refusals before it.
         self._first = self.last = 0
         self._admitted = self._refused = 0
-        self._before = self._sampled = (0, 0)
+        self._before = (0, 0)
         self.waits = False  # the pace is not lowered while the sample is open
         self._may_wait = True  # once
         self.burst = 0  # the size of a sample that is sent at once after a cut; 0 if the open one is none
@@ -103,7 +100,7 @@ class RandomRefusals:
             self.share = 0.0
         elif self._met > MOST * max(PROVED, last - self._known_since):  # the burst was wrong
             self.share = 0.0
-            self._needed, self.bursts = 2 * self._needed, 1
+            self._needed *= 2
         return False
 
     def saw(self, *, refused: bool) -> None:
@@ -148,8 +145,7 @@ class RandomRefusals:
     def open_burst(self, last: int, size: int) -> None:
         """Of the next `size` requests, which go out at once after a cut, how many are refused?
 
-        The share is one of all since the falls began: random refusals may have come late in the run. It is no larger
-        than the bursts allow.
+        The share is one of all since the falls began: random refusals may have come late in the run.
         """
         self._first, self.last, self.burst = last, last + size, size
         self._admitted = self._refused = 0
@@ -163,17 +159,15 @@ class RandomRefusals:
 
     def _verdict(self) -> bool | None:
         out = self.last - self._first
-        enough = ENOUGH_OF_BURST if self.burst else ENOUGH
-        if self._admitted >= enough * out:
+        if 5 * self._admitted >= 3 * out:
             if self.burst and self.bursts < BURSTS:
                 self.bursts += 1
-                self._sampled = self._admitted, self._refused
                 self._first = self.last = self.burst = 0
                 return False
             asked, met = self._before
             self._found(met + self._refused, asked + self._admitted + self._refused)
             return True
-        if self._refused > (1 - enough) * out:
+        if 5 * self._refused > 2 * out:
             if self.burst:
                 self._needed, self.bursts = 2 * self._needed, 1
             self.close()
@@ -182,11 +176,8 @@ class RandomRefusals:
 
     def _found(self, refused: int, asked: int) -> None:
         self.share = min(MOST, refused / asked)
-        if self.burst:  # of those before, a limit may have refused some ("10 % at 600 RPM")
-            met, sampled = self._refused + self._sampled[1], self._admitted + self._refused + sum(self._sampled)
-            self.share = min(self.share, (met + 1) / (sampled + 2))
         self._most = min(MOST, self.share + math.sqrt(self.share * (1 - self.share) / asked))
-        self._proved, self.bursts = self.burst > 0, 1
+        self._proved = self.burst > 0
         self._weight = PROVED if self._proved else min(float(asked), MEAN_OVER / 2)
         if self._proved:
             self._excess, self._seen = 0.0, self.last
@@ -212,5 +203,5 @@ class RandomRefusals:
             self._falls += 1
         self._cut = (number, refused)
         asked, met = number - self._since[0], refused - self._since[1]
-        falls = self._falls >= self._needed and asked >= LEAST_ASKED
-        return (falls or self.bursts > 1) and met <= MOST * asked and not self.is_open
+        falls = self._falls >= self._needed and asked >= LEAST_ASKED and met <= MOST * asked
+        return falls and not self.share and not self.is_open

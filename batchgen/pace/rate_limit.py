@@ -50,12 +50,9 @@ LIGHT, LIGHT_CUT = 0.3, 0.25
 the requests admitted: a greater cut compounds where several jobs share a limit."""
 LONG_ENOUGH, SETTLED_S, HELD = 120, 5.0, 300
 """Refusals tell of others after so many requests and seconds, unless the pace has held for the third ("3,000 RPM")."""
-BURST, REFILLS = 4, 2.5
-"""Requests that are sent at once to see whether refusals are random ("15 %, 1 s": of fewer, chance may refuse most;
-"600 RPM, after ten, prolonged": more are a ban), and how many times what a limit admits meanwhile they are at least."""
-QUICK = 2.0
-"""From so many requests a second on, each cut without a measurement suggests random refusals too ("15 %, 1 s"); at a
-lower pace a burst costs more than it saves ("100 rows at 60 RPM")."""
+BURST, REFILLS = 6, 2.5
+"""Requests that are sent at once to see whether refusals are random, and how many times what a limit admits meanwhile
+they are at least: it must refuse most of them ("600 RPM, after ten, prolonged": more would be a ban)."""
 EATEN = 0.5
 """Share of refused requests that counts as admitted: with some vendors they use up quota, with others they do not."""
 
@@ -267,7 +264,7 @@ class RateLimit:
             if self._measured is not None and self.pace <= self._measured:
                 self._measured *= 0.9
         self._on(RateEvent.REFUSED, now_s)
-        return light or self.pace >= QUICK * self._unit or None
+        return light or None
 
     def _is_between(self, seen: float) -> bool:
         """Whether the rate lies between a pace that has held and one that was refused; then set one between them."""

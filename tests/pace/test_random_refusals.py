@@ -15,7 +15,6 @@ from batchgen.values import Throttle
 from tests.pace.provider import Scene
 from tests.pace.world import mean, run
 
-OFTEN = Scene(2000, latency_s=1.0, noise=0.15, tells=False, limits=Limits(concurrency=64))
 QUICK = Scene(2000, latency_s=0.02, refusal_s=(0.02, 0.02), tells=False, limits=Limits(concurrency=64))
 
 
@@ -107,18 +106,6 @@ class TestRefusedForNoReasonOfLoad:
         ends_s = sorted(run(scene, seed).end_s for seed in range(1, 31))
         assert ends_s[27] <= most_s
         assert ends_s[-1] <= worst_s
-
-    @pytest.mark.parametrize(
-        ("scene", "seeds", "most_s"),
-        [
-            pytest.param(replace(OFTEN, rows=2000), (200019, 200036), 60, id="15 %, 1 s"),
-            pytest.param(replace(OFTEN, rows=1000, latency_s=0.2), (200019, 200090, 200107), 14, id="15 %, 0.2 s"),
-            pytest.param(replace(OFTEN, rows=1500, noise=0.12), (200046, 200054, 200094), 60, id="12 %, 1 s"),
-        ],
-    )
-    def test_ill_luck_in_what_follows(self, scene, seeds, most_s):
-        """Bursts by ill luck refused, or a share found too small: such seeds took up to twenty times as long."""
-        assert [seed for seed in seeds if run(scene, seed).end_s > most_s] == []
 
     def test_a_failure_was_not_refused(self):
         """One of six refused and the others broken: no limit stopped those, so the search goes on."""
@@ -214,48 +201,25 @@ class TestChance:
         chance = RandomRefusals()
         self.falls(chance, "=" + FALLS * "-")
         chance.open_burst(80, 6)
-        assert [chance.count_sample(refused=False) for _ in range(3)] == [None, None, False]
+        assert [chance.count_sample(refused=False) for _ in range(4)] == [None, None, None, False]
         assert chance.share == 0
         chance.open_burst(80, 6)
-        assert [chance.count_sample(refused=False) for _ in range(3)] == [None, None, True]
+        assert [chance.count_sample(refused=False) for _ in range(4)] == [None, None, None, True]
         return chance
 
     def test_a_burst_that_is_admitted_shows_random_refusals(self):
         """The share is one of all since the first fall."""
         chance = self.proved()
-        assert chance.share == pytest.approx(3 / 63)
+        assert chance.share == pytest.approx(3 / 64)
         assert not chance.is_open
 
-    def test_a_share_is_no_larger_than_the_bursts_allow(self):
-        """A third refused on the way down, by a limit, and nothing of twelve: a tenth at most is random."""
-        chance = RandomRefusals()
-        self.falls(chance, "=" + FALLS * "-", refused_each=6)
-        for _ in range(2):
-            chance.open_burst(80, 12)
-            for _ in range(6):
-                chance.count_sample(refused=False)
-        assert chance.share == pytest.approx(1 / 14)
-
-    def test_after_a_burst_that_was_admitted_the_next_cut_brings_the_other(self):
-        """Three more falls would take minutes at a low pace."""
-        chance = RandomRefusals()
-        self.falls(chance, "=" + FALLS * "-")
-        chance.open_burst(80, 6)
-        assert [chance.count_sample(refused=False) for _ in range(3)] == [None, None, False]
-        assert chance.fell(100, 5, Pace(), 100.0, fell=False)
-
-    def test_a_share_that_was_found_too_small_is_looked_at_again(self):
-        """Where 15 % were taken for 7 %, what was beyond counted as a limit's for ever: the pace fell and fell."""
-        chance = self.proved()
-        assert self.falls(chance, "=" + FALLS * "-") == FALLS * [False] + [True]
-
     def test_a_burst_that_is_refused_shows_a_limit(self):
-        """More than half of six; the next burst needs twice as many falls."""
+        """Half of six is enough; the next burst needs twice as many falls."""
         chance = RandomRefusals()
         self.falls(chance, "=" + FALLS * "-")
         chance.open_burst(80, 6)
-        verdicts = [chance.count_sample(refused=refused) for refused in (True, False, True, True, True)]
-        assert verdicts == [None, None, None, None, False]
+        verdicts = [chance.count_sample(refused=refused) for refused in (True, False, True, True)]
+        assert verdicts == [None, None, None, False]
         assert chance.share == 0
         assert self.falls(chance, "=" + 2 * FALLS * "-") == 2 * FALLS * [False] + [True]
 

@@ -27,7 +27,7 @@ SHARED = Scene(2000, rpm=[(0, 600)], latency_s=1.0, burst_s=2, tells=False, nois
 )
 def test_tokens_charged_late_do_not_cut_twice(scene, least, most):
     """After a cut the answers still in flight are charged: refusals meanwhile say nothing about the new pace."""
-    share, refused = mean(scene, seeds=20 if scene.rows < 1000 else 5)
+    share, refused = mean(scene)
     assert share >= least
     assert refused <= most
 
@@ -68,9 +68,9 @@ def test_a_low_limit_that_rises_is_found():
 def test_tokens_given_ten_times_too_high():
     """The rate is no more than all that has passed since the start, a full bucket included."""
     limits = Limits(concurrency=100_000, tokens_per_minute=300_000)
-    share, refused = mean(Scene(192, tpm=[(0, 30_000)], burst_s=0.1, tells=False, limits=limits), seeds=20)
+    share, refused = mean(Scene(192, tpm=[(0, 30_000)], burst_s=0.1, tells=False, limits=limits))
     assert share >= 0.89
-    assert refused <= 0.15
+    assert refused <= 0.14
 
 
 def test_a_high_limit_is_reached_by_a_short_job():
