@@ -62,6 +62,7 @@ class Sender:
         self._left_s = -math.inf
         self._due: asyncio.TimerHandle | None = None
         self._caller: asyncio.Future[bytes] | None = None
+        self._fault: BaseException | None = None
         self._transports: list[OpenTransport] = []
         self._readers: list[Provider] = []
         self._room = Room()
@@ -121,6 +122,8 @@ class Sender:
         An earlier call that still waits returns at once. Raises what no request may raise: then the worker is at fault,
         and has to end.
         """
+        if self._fault is not None:
+            raise self._fault
         self._hand_over()
         caller: asyncio.Future[bytes] = self._loop.create_future()
         self._caller = caller
@@ -165,6 +168,7 @@ class Sender:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or (error := task.exception()) is None:
             return
+        self._fault = error
         if self._caller is not None and not self._caller.done():
             self._caller.set_exception(error)
 

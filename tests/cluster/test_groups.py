@@ -164,14 +164,18 @@ def test_a_worker_returns_what_replies_mean_in_few_groups():
     asyncio.run(run())
 
 
-def test_a_worker_that_fails_of_itself_says_so():
-    """A request whose answer would never come must not be waited for: the worker ends, and is replaced."""
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_a_worker_that_fails_of_itself_says_so(asked_before):
+    """A request whose answer would never come must not be waited for: the worker ends, and is replaced. It may fail
+    while nobody waits for what it has to say, as when its last messages are still being written."""
 
     async def run():
         sender = Sender(start_of("http://127.0.0.1:1"), 0)
         await sender.open()
         await sender.outgoing()
         sender.take(encode([Send(0, 7, b"{}", 60.0)]))  # of a head that was never said
+        if not asked_before:
+            await settled()
         with pytest.raises(KeyError):
             await sender.outgoing()
         await sender.close()
