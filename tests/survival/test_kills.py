@@ -4,9 +4,12 @@ import random
 import signal
 import time
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from batchgen.results.committed import read_results
+from tests.attachments.making import noise, pdf
 from tests.inputs import write_csv
 from tests.survival.harness import assert_whole, durable_rows, killed_after, killed_when, wait_until
 
@@ -99,6 +102,36 @@ def test_kills_amid_votes(spare, simulator, job, tmp_path, seed, rows):
     # No answer counts twice, none that was stored is forgotten: the rest are those that the kills have lost.
     assert table["attempts"].to_pylist() == [votes] * rows
     print(f"{kills} kills amid votes: {served - votes * rows} of {served} answers paid again, bound {bound}")
+
+
+@pytest.mark.parametrize(("seed", "kills"), [(9, 5), pytest.param(10, 40, marks=pytest.mark.slow)])
+@pytest.mark.timeout(600)
+def test_kills_while_attachments_are_read(spare, simulator, job, tmp_path, seed, kills):
+    """Pages are drawn and photographs shrunk for rows to come while others are asked: a kill costs what was in flight,
+    and one before the first request costs nothing."""
+    server = simulator(latency_ms=30)
+    chance = random.Random(seed)
+    (tmp_path / "page.pdf").write_bytes(pdf("", ""))
+    (tmp_path / "photo.jpg").write_bytes(noise((900, 700)))
+    rows = 40 * kills
+    files = [["page.pdf"] if n % 2 else ["photo.jpg"] for n in range(rows)]
+    pq.write_table(pa.table({"n": range(rows), "text": ["what?"] * rows, "files": files}), tmp_path / "in.parquet")
+    more = '[attach]\ncolumn = "files"\nmax_side = 500\n'
+    path = job(tmp_path / "in.parquet", server.url, model="qwen3.6-plus", concurrency=8, more=more)
+    path.write_text(path.read_text().replace("{{ text }}", "{{ n }} {{ text }}"))
+    bound = 0
+    for kill in range(kills):
+        run = spare.start("run", path, "--no-progress")
+        served = server.stats()["served"]
+        if kill:
+            wait_until(lambda served=served: server.stats()["served"] > served)
+        bound += 8 + killed_after(run, server, chance.uniform(0, 0.4))
+    code, summary = spare.run(path)
+    assert (code, summary["state"], summary["succeeded"]) == (0, "complete", rows)
+    assert read_results(tmp_path / "out")["n"].to_pylist() == list(range(rows))
+    served = server.stats()["served"]
+    assert rows <= served <= rows + bound
+    print(f"{kills} kills amid attachments: {served - rows} of {served} answers paid again, bound {bound}")
 
 
 @pytest.mark.parametrize(("seed", "signals"), [(5, 6), pytest.param(6, 40, marks=pytest.mark.slow)])
