@@ -87,7 +87,8 @@ def _code(arguments: list[str] | None) -> int:
     remember(None)
     try:
         return int(cli.main(arguments, prog_name="batchgen", standalone_mode=False) or 0)
-    except click.exceptions.Abort:
+    except click.exceptions.Abort:  # what click makes of Ctrl-C, behind the end of the line where it stands
+        click.echo("Interrupted.", err=True)
         return EXIT_INTERRUPTED
     except click.UsageError as error:
         explained(error).show()
@@ -101,9 +102,6 @@ def _code(arguments: list[str] | None) -> int:
         return _told(f"{error} {error.remedy}", EXIT_STOPPED)
     except BatchgenError as error:
         return _told(str(error), EXIT_USAGE)
-    except KeyboardInterrupt:
-        click.echo("Interrupted; nothing was sent.", err=True)
-        return EXIT_INTERRUPTED
     except SystemExit as left:  # click exits so after a broken pipe that is not one of the standard streams
         return _unforeseen(left.__context__ or left)
     except Exception as error:

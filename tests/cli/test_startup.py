@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from batchgen.cli.main import main
+
 TIMES = {"PYTHONPROFILEIMPORTTIME": "1"}
 """Has Python name every module on stderr as it is imported."""
 
@@ -43,6 +45,19 @@ def test_an_interrupt_that_python_would_drop_ends_the_command(tmp_path):
     late = "import os, signal\nclass Late:\n    def __del__(self):\n        raise KeyboardInterrupt\nLate()\n"
     (tmp_path / "click.py").write_text(f"{late}import missing\n")
     assert _interrupted(tmp_path, ["-m", "batchgen"]) == "Interrupted.\n"
+
+
+def test_an_interrupt_in_the_middle_of_a_command_is_one_line(monkeypatch, capsys):
+    """Ctrl-C, and the exit code of interrupted programs."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("batchgen.storage.run_state.read_state", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "nowhere"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip() == "Interrupted."
 
 
 def test_an_ignored_interrupt_stays_ignored(tmp_path):
