@@ -55,7 +55,7 @@ LONG = [
 ]
 
 
-@pytest.fixture(scope="module", params=["stub", pytest.param("azurite", marks=needs_azurite)])
+@pytest.fixture(scope="module", params=["stub", pytest.param("azurite", marks=[needs_azurite, pytest.mark.servers])])
 def server(request):
     """Azure's protocol, served by a stub and by Azurite."""
     with AzureServer(azurite=request.param == "azurite") as opened:
