@@ -8,12 +8,10 @@ beside a text as a moment. Where both sides are text, the rule for text (`spelli
 
 from __future__ import annotations
 
-import ast
 import datetime as dt
 import json
 import math
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import IntEnum
@@ -27,10 +25,10 @@ from batchgen.evaluation.moments import moment_key, read_moment, read_time
 from batchgen.evaluation.numbers import PLAIN_NUMBER, amount_key, number_key, read_number
 from batchgen.evaluation.spelling import NO_VALUE, same_text
 from batchgen.evaluation.written import is_text, map_item, python_values, written
+from batchgen.text.literal import python_value
 
 _MOST_KNOWN = 100_000  # keys of texts kept: labels and other short values repeat
 _LONGEST_LITERAL = 100_000
-_LONGEST_PYTHON = 10_000
 _TRUE = frozenset(("true", "yes", "y", "t", "on", "1"))
 _FALSE = frozenset(("false", "no", "n", "f", "off", "0"))
 _USUAL_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
@@ -252,22 +250,8 @@ def _literal(text: str, opening: str) -> Any:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        found = _python_literal(text)
+        found = python_value(text)
     return found if isinstance(found, dict if opening == "{" else list) else None
-
-
-def _python_literal(text: str) -> Any:
-    """Return a flat list or dictionary as Python writes it, None for other text.
-
-    Python's parser may take for ever over brackets in brackets and over many signs in a row.
-    """
-    if len(text) > _LONGEST_PYTHON or sum(map(text.count, "[{(")) > 1 or "--" in text or "++" in text or "~" in text:
-        return None
-    try:
-        with warnings.catch_warnings(action="ignore"):  # a text with a backslash is nothing to warn about
-            return ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
 
 
 def _items(text: str) -> list[Any]:
@@ -282,7 +266,7 @@ def _items(text: str) -> list[Any]:
     if isinstance(found, list):
         return found
     if len(text) > 1 and text[0] + text[-1] in _LIST_BRACKETS:
-        found = _python_literal(text)
+        found = python_value(text)
         if isinstance(found, tuple | set):
             return list(found)
         text = text[1:-1]

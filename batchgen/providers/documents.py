@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import zlib
@@ -11,6 +10,7 @@ from typing import Any
 
 from batchgen.providers.sse import Frame, is_stream, read_frames, read_lines
 from batchgen.providers.wire import UnreadableError, decode_json
+from batchgen.text.literal import python_literal
 from batchgen.values import Response
 
 _WRAPPERS = ("data", "result", "response", "body")
@@ -18,7 +18,6 @@ _OF_JSON = ("{", "[", '"')
 _PACKED = (b"\x1f\x8b\x08", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")  # gzip, and what `deflate` means
 _MOST_PACKINGS = 2  # a gateway has compressed what was compressed
 _LARGEST = 32 * 1024 * 1024  # bytes of a body that turns out to be compressed
-_LONGEST_LITERAL = 1024 * 1024
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 _COMMENTS = re.compile(rb"(?:\s*:[^\n]*\n)+\s*(?=\{)")  # keep-alives in front of a reply that is no stream
 
@@ -98,16 +97,6 @@ def parsed(value: Any) -> Any:
     return value
 
 
-def _as_python_writes(text: str) -> Any:
-    """Return the object that Python has written as it shows a dictionary: `{'choices': None}`."""
-    if not text.startswith("{'") or len(text) > _LONGEST_LITERAL:
-        return None
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
-
-
 def _find_reply(body: bytes) -> dict[str, Any] | None:
     """Return a whole answer that stands in other text: behind a prefix against scripts, before a NUL or a second
     document."""
@@ -119,5 +108,5 @@ def _find_reply(body: bytes) -> dict[str, Any] | None:
         _, end = json.JSONDecoder(strict=False).raw_decode(text, begin) if begin >= 0 else (None, 0)
         reply = decode_json(text[begin:end].encode()) if end else None
     except (ValueError, RecursionError):
-        reply = _as_python_writes(text[begin:]) if begin >= 0 else None
+        reply = python_literal(text[begin:]) if begin >= 0 else None
     return reply if isinstance(reply, dict) and (reply.get("choices") or reply.get("output")) else None

@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from batchgen.text.literal import python_literal
+from batchgen.text.literal import python_literal, python_value
+
+from ..answers.linear import check_linear
 
 
 @pytest.mark.parametrize("value", [["a", None, True, 1.5, -2], {"a": ["it's", 'say "x"', "[[[(", "a\\b\n"]}, [], [{}]])
@@ -19,7 +21,19 @@ def test_what_numpy_prints_without_commas_comes_back():
     assert python_literal("[{'a': 'x } {'}\n {'a': None}]") == [{"a": "x } {"}, {"a": None}]
 
 
+def test_texts_in_bytes_come_back_without_commas_too():
+    """NumPy writes them with a letter before the quote."""
+    assert python_literal("[b'a' b'b\\'']") == [b"a", b"b'"]
+
+
 NO_LITERALS = ["", "a", "('a',)", "{'a'}", "[a]", "[--1]", "[1 for x in y]", "[" * 5_000, f"[{'(' * 150}{')' * 150}]"]
+
+
+def test_tuples_and_sets_are_values_but_no_lists():
+    """What Python prints of them is read where any of them may stand."""
+    assert python_value("(1, 'a')") == (1, "a")
+    assert python_value("{'a', 'b'}") == {"a", "b"}
+    assert python_literal("(1, 'a')") is None
 
 
 @pytest.mark.parametrize("text", NO_LITERALS)
@@ -28,3 +42,9 @@ def test_any_other_text_is_none_of_them(text):
     begun = time.process_time()
     assert python_literal(text) is None
     assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize("piece", ["\\'", "'", "'a' ", "} ", "\"'", "not ", "- ", "[]", "{1:"])
+def test_any_text_is_judged_in_linear_time(piece):
+    """Above all one whose quote does not close, as a row's cell may be cut."""
+    check_linear(lambda length: python_literal("['a" + piece * (10 * length // len(piece))))
