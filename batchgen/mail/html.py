@@ -31,7 +31,8 @@ _KEEPS_LINES = re.compile(r"white-space(?:-collapse)?\s*:\s*(?:pre|break-spaces)
 _SUPERSCRIPTS = str.maketrans("0123456789+-()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ")
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
 _SUPERSCRIPT = re.compile(r"\s*[0-9+()n-]{1,9}\s*")
-_ROW = re.compile(r"<t[rdh][\s>]", re.IGNORECASE)
+_MOST_WRAPPERS = 4  # elements round a superscript
+_ROW_TAG = re.compile(r"<(/?)t[rdh](?:\s[^<>]*)?>", re.IGNORECASE)
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 _LINK = re.compile(r"\s*(?:https?|ftp):", re.IGNORECASE)
@@ -53,9 +54,7 @@ def html_text(html: str, links: list[str] | None = None) -> str:
     from selectolax.lexbor import LexborHTMLParser
 
     _check_size(html)
-    if (row := _ROW.search(html)) is not None and "<table" not in html.lower():  # a parser would run its cells together
-        html = f"{html[: row.start()]}<table>{html[row.start() :]}"
-    tree = LexborHTMLParser(html)
+    tree = LexborHTMLParser(_in_tables(html))
     root = tree.root
     if root is None:
         return ""
@@ -64,6 +63,31 @@ def html_text(html: str, links: list[str] | None = None) -> str:
     if links is not None:
         links += text.links
     return text.finished()
+
+
+def _in_tables(html: str) -> str:
+    """Return HTML in which rows that stand in no table have one: a parser would run their cells together.
+
+    It ends where they end, as what stands in a table and in none of its cells is put before it.
+    """
+    if _ROW_TAG.search(html) is None or "<table" in html.lower():
+        return html
+    pieces: list[str] = []
+    end = 0
+    open_table = closed = False
+    for tag in _ROW_TAG.finditer(html):
+        between, closes = html[end : tag.start()], bool(tag[1])
+        if open_table and closed and between.strip():
+            pieces.append("</table>")
+            open_table = False
+        pieces.append(between)
+        if not open_table and not closes:
+            pieces.append("<table>")
+            open_table = True
+        pieces.append(tag[0])
+        end, closed = tag.end(), closes
+    pieces += ("</table>" if open_table and closed else "", html[end:])
+    return "".join(pieces)
 
 
 def _check_size(html: str) -> None:
@@ -95,7 +119,7 @@ class _Text:
         self._pieces: list[str] = []
         self._gap = ""
         self._depth = self._quotes = self._quotes_before = 0
-        self.preformatted = 0
+        self.preformatted = self.raised = 0
         self.numbers: list[int] = []  # of the last entry in each ordered list that is open
         self.links: list[str] = []
         self._item_begins = False
@@ -104,6 +128,8 @@ class _Text:
 
     def words(self, text: str) -> None:
         text = text.translate(_INVISIBLE)
+        if self.raised:
+            text = text.strip().translate(_SUPERSCRIPTS)
         if self.preformatted:
             lines = text.replace("\r\n", "\n").split("\n")
             for number, line in enumerate(lines):
@@ -227,9 +253,6 @@ def _enter(node: LexborNode, text: _Text) -> bool:
     if tag is None or tag in SKIPPED or tag.startswith(("-", "!")):
         return False
     style = node.attributes.get("style")
-    if tag == "sup" and (raised := _SUPERSCRIPT.fullmatch(node.text() or "")):  # 10<sup>2</sup> is not 102
-        text.words(raised[0].strip().translate(_SUPERSCRIPTS))
-        return False
     if (style and _HIDDEN.search(style)) or "hidden" in node.attributes:
         return False
     if tag == "br":
@@ -255,6 +278,7 @@ def _enter(node: LexborNode, text: _Text) -> bool:
     elif tag == "img" and (alternative := node.attributes.get("alt")):
         text.words(f"[{alternative.strip()}]" if alternative.strip() else "")
     text.preformatted += _keeps_lines(node)
+    text.raised += _is_raised(node)
     return True
 
 
@@ -262,6 +286,20 @@ def _keeps_lines(node: LexborNode) -> bool:
     """Whether the line breaks and spaces of an element's text are shown as they are."""
     style = node.attributes.get("style")
     return node.tag in PREFORMATTED or (style is not None and _KEEPS_LINES.search(style) is not None)
+
+
+def _is_raised(node: LexborNode) -> bool:
+    """Whether an element is a superscript that has letters of its own: 10<sup>2</sup> is not 102."""
+    if node.tag != "sup":
+        return False
+    inner = node.child
+    for _ in range(_MOST_WRAPPERS):
+        if inner is None or inner.next is not None or inner.tag == "-text":
+            break
+        inner = inner.child
+    if inner is None or inner.next is not None or inner.tag != "-text":
+        return False
+    return _SUPERSCRIPT.fullmatch(inner.text_content or "") is not None
 
 
 def _mark(node: LexborNode, text: _Text) -> str:
@@ -280,6 +318,7 @@ def _number(written: str | None, otherwise: int) -> int:
 def _leave(node: LexborNode, text: _Text) -> None:
     tag = node.tag or ""
     text.preformatted -= _keeps_lines(node)
+    text.raised -= _is_raised(node)
     if tag in PARAGRAPHS:
         if tag == "blockquote":
             text.quote(-1)

@@ -33,8 +33,8 @@ _BESIDE_TEXT = frozenset({"text", "thinking", "reasoningContent", "annotations",
                           "cache_control", "id", "index", "thoughtSignature", "thought_signature"})  # fmt: skip
 """The members of a lone part of a message that has no type: with any other it is an answer in JSON."""
 
-_PARTS = frozenset({*_THINKING_PARTS, *_TEXT_PARTS, "refusal", "image_url", "image", "tool_use", "tool_call", "audio",
-                    "server_tool_use", "web_search_tool_result", "reference", "citation", "file"})  # fmt: skip
+_PARTS = (*_THINKING_PARTS, *_TEXT_PARTS, "refusal", "image_url", "image", "tool_use", "tool_call", "audio",
+          "server_tool_use", "web_search_tool_result", "reference", "citation", "file")  # fmt: skip
 _ENDS = ("finishReason", "stop_reason", "done_reason", "native_finish_reason")
 _TEXT_OF_PART = ("text", "thinking", "reasoning", "summary", "content", "thought", "reasoningContent", "reasoningText")
 
@@ -98,7 +98,10 @@ class ReplyParts:
         if isinstance(message, str):
             message = {"content": message}
         elif message is None or isinstance(message, list):  # one that is called otherwise, or is in a list
-            message = next((one for one in message or choice.get("messages") or () if isinstance(one, dict)), None)
+            several = message or choice.get("messages")
+            message = (
+                next((one for one in several if isinstance(one, dict)), None) if isinstance(several, list) else None
+            )
         replaces = self.cumulative
         whole = document.get("object") == "chat.completion"
         if isinstance(message, dict) and (whole or not delta) and (message or not isinstance(delta, dict)):
@@ -308,5 +311,24 @@ def find_chat_choice(document: Mapping[str, Any], index: int | None = 0) -> Choi
         return None
     for choice in choices:
         if isinstance(choice, dict) and (index is None or choice.get("index") in (index, None)):
-            return choice
+            return choice if len(choices) == 1 else _with_split_calls(choice, choices)
     return None
+
+
+def _with_split_calls(choice: Choice, choices: Sequence[Any]) -> Choice:
+    """Return a choice with the tool calls that it speaks of and does not have, as they stand in choices of their own.
+
+    GitHub Copilot splits one answer so: a text that ends in `tool_calls`, and beside it the calls, without any text
+    (https://github.com/SWE-agent/mini-swe-agent/issues/804). Other choices are other answers.
+    """
+    messages = [one["message"] for one in choices if isinstance(one, dict) and isinstance(one.get("message"), dict)]
+    callers = [message for message in messages if message.get("tool_calls") and not message.get("content")]
+    others = [message for message in messages if not message.get("tool_calls")]
+    if not callers or len(others) != 1 or len(callers) + 1 < len(messages):
+        return choice
+    ends = [one.get("finish_reason") for one in choices if isinstance(one, dict) and one.get("message") is others[0]]
+    if not isinstance(ends[0], str) or read_end(ends[0]) != "tool_calls":
+        return choice
+    calls = [call for message in callers if isinstance(message["tool_calls"], list) for call in message["tool_calls"]]
+    whole = {**others[0], "tool_calls": calls}
+    return {**choice, "message": whole, "finish_reason": ends[0]}

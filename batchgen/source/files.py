@@ -13,7 +13,7 @@ from msgspec import structs
 
 from batchgen.errors import InputError
 from batchgen.files.nearest import did_you_mean
-from batchgen.source.file import File, Format, Reading, open_bytes
+from batchgen.source.file import FILLING, File, Format, Reading, open_bytes
 
 _HEAD_BYTES = 4096
 
@@ -254,7 +254,7 @@ def _checked_head(file: File) -> bytes:
         raise InputError(f"{file.path} is empty (0 bytes after unpacking).")
     _check_content(file, head)
     for magic, what in _MAGIC.items():
-        if head.startswith(magic):
+        if head.startswith(magic) and not (magic.isalnum() and _CONTROL.search(head.rstrip(FILLING)) is None):
             raise InputError(f"{file.path} is named {file.format} but {what}.")
     if file.format in (Format.CSV, Format.TSV) and file.reading.delimiter is None:
         for begin, what in _NO_TABLES.items():
@@ -278,6 +278,9 @@ _MAGIC = {
     b"%PDF-": "is a PDF",
     b"PK\x03\x04": "is a zip archive or an Excel workbook: unpack it, or save the sheet as CSV (UTF-8)",
 }
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
+"""What binary files have in their first bytes. Without it, a mark of letters alone is the name of a column: `ORCID`."""
+
 _NO_TABLES = {
     re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*"(?:[^"\\]|\\.)*"\s*:'): "holds JSON: rename it to .jsonl",
     re.compile(

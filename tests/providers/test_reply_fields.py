@@ -366,3 +366,41 @@ def test_a_stream_cut_after_its_finish_reason_is_unreadable(tail):
     assert fields(outcome, {"kind": 0, "maybe_billed": 0}) == {"kind": FailureKind.UNREADABLE, "maybe_billed": True}
     for whole in (b"data: [DONE]", b": keep-alive", b"event: done\n"):
         assert isinstance(read("openai", frames(delta("stop", content="a"), end=whole), stream=True), Completion)
+
+
+CALLED = {"id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+SAID = {"index": 0, "finish_reason": "tool_calls", "message": {"role": "assistant", "content": "I look."}}
+CALLS = {"index": 0, "finish_reason": "tool_calls", "message": {"role": "assistant", "tool_calls": [CALLED]}}
+
+
+@pytest.mark.parametrize(
+    "choices", [[SAID, CALLS], [SAID, {**CALLS, "index": 1}], [CALLS, {**SAID, "index": 1}], [SAID, CALLS, CALLS]]
+)
+def test_an_answer_that_is_split_over_choices_is_one(choices):
+    """GitHub Copilot sends the text as one choice and each tool call as another."""
+    outcome = read("openai", msgspec.json.encode({"choices": choices}))
+    assert outcome.text == "I look."
+    assert outcome.finish_reason == "tool_calls"
+    assert msgspec.json.decode(outcome.tool_calls) == [CALLED] * (len(choices) - 1)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [{**SAID, "finish_reason": "stop"}, {**CALLS, "index": 1}],
+        [SAID, {**CALLS, "message": {**CALLS["message"], "content": "another answer"}}],
+        [SAID, {**SAID, "index": 1}],
+    ],
+)
+def test_several_answers_are_not_put_together(choices):
+    """The first counts, as always."""
+    outcome = read("openai", msgspec.json.encode({"choices": choices}))
+    assert (outcome.text, outcome.tool_calls) == ("I look.", None)
+
+
+@pytest.mark.parametrize("odd", [5, True, 1.5, {"a": 1}])
+def test_odd_members_of_a_reply_raise_nothing(odd):
+    """Names and types may hold anything, and what is no message or word is none."""
+    message = {"content": [{"type": odd, "text": ["x"]}]}
+    for choice in ({"finish_reason": "stop", "messages": odd}, {"finish_reason": "stop", "message": message}):
+        assert isinstance(read("openai", msgspec.json.encode({"choices": [choice]})), Completion)

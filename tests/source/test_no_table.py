@@ -45,6 +45,13 @@ def test_a_file_of_another_kind_is_called_by_its_kind(tmp_path, content, words):
         rows(written(tmp_path, "a.csv", content))
 
 
+@pytest.mark.parametrize("name", ["ORCID", "ORC", "PAR1", "BZhang"])
+@pytest.mark.parametrize("ending", [b"", b"\r\n\x1a\0\0"])
+def test_a_column_may_begin_as_the_mark_of_another_format(tmp_path, name, ending):
+    """These marks are letters: a binary file also has bytes that no text has."""
+    assert rows(written(tmp_path, "a.csv", f"{name},text\n1,a".encode() + ending)) == [{name: "1", "text": "a"}]
+
+
 @pytest.mark.parametrize("ending", [b"\0" * 50, b"\x1a", b"\r\n\x1a\0\0"])
 def test_what_fills_up_a_file_of_objects_is_no_line(tmp_path, ending):
     """A crash leaves zeros, old programs a mark; delimited files are read so too."""
