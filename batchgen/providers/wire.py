@@ -50,7 +50,7 @@ _HINT = re.compile(
 _IN_WORDS = re.compile(_TIMES)
 _HINT_PART = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smhd])")
 _HAN_S = {"毫秒": 1e-3, "秒": 1.0, "分钟": 60.0, "小时": 3600.0}
-_NUMBERS = re.compile(r"\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?)+")
+_NEXT_VALUE = re.compile(r",\s*(?=\d+(?:\.\d+)?\w*\s*(?:[,;]|$)|(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,)", re.IGNORECASE)
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){1,4}")
 _LIMITS = frozenset(
     f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
@@ -117,17 +117,22 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _stated_wait_s(headers: Mapping[str, str], now: float) -> float | None:
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = headers.get("retry-after")
-    if value is None:
-        return None
+    milliseconds = [_number(value) for value in _each(headers.get("retry-after-ms"))]
+    if None not in milliseconds and milliseconds:
+        return max(value for value in milliseconds if value is not None) / 1000
+    waits = [_one_wait_s(value, now) for value in _each(headers.get("retry-after"))]
+    return max((wait_s for wait_s in waits if wait_s is not None), default=None)
+
+
+def _one_wait_s(value: str, now: float) -> float | None:
     value = value.partition(";")[0].strip("\"' ")
-    if _NUMBERS.fullmatch(value):  # a header that came more than once
-        return max(map(float, value.split(",")))
     wait_s = _reset_s(value, now)
     return hinted_wait_s(f"retry after {value}", now) if wait_s is None else wait_s
+
+
+def _each(value: str | None) -> list[str]:
+    """Return the values of a header that may have come more than once; a date has a comma of its own."""
+    return [] if value is None else _NEXT_VALUE.split(value)
 
 
 def hinted_wait_s(text: str, now: float) -> float | None:

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from batchgen.transport import failures
 from batchgen.transport.failures import Trouble
+from batchgen.transport.odd_head import usual_head
 from batchgen.transport.protocol import BODY_CAP, STREAM_STEP
 from batchgen.transport.reply_memory import SMALL_BYTES, Room, Share
 from batchgen.transport.send_buffer import Outbox
@@ -26,6 +27,9 @@ from batchgen.values import KEPT_HEADERS, Response
 
 HEAD_CAP = 256 * 1024
 """The most bytes of a reply's status line and headers: llhttp itself has no limit."""
+
+_REPEATED = (b"retry-after", b"retry-after-ms")
+"""Headers of which each counts where there are several."""
 
 _KEPT = {name.encode(): name for name in KEPT_HEADERS}
 _LENGTHS = (b"content-length", b"transfer-encoding")
@@ -81,6 +85,7 @@ class Connection(asyncio.Protocol):
         self._rings_s = self._expires_s = self._heard_s = 0.0
         self._silence_s = math.inf
         self._head_bytes = self._status = 0
+        self._head = b""  # what has come of a head that is not complete
         self._headers: dict[str, str] = {}
         self._encoding = b"identity"
         self._body: list[bytes] = []
@@ -110,6 +115,7 @@ class Connection(asyncio.Protocol):
             self._arm(now_s)
         self._in_body = self._until_close = self._whole = self._keeps = self._surplus = False
         self._head_bytes = 0
+        self._head = b""
         self._request = request
         self._outbox.add(self)
         return waiter
@@ -142,18 +148,12 @@ class Connection(asyncio.Protocol):
             self.end(Broken(failures.CLOSED))
             return
         parts = len(self._body)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            self._trouble = Broken(failures.BAD_HTTP, "a change of protocol nobody asked for")
-        except HttpParserError as error:
-            if self._whole:  # bytes behind a complete reply: the reply is kept, the connection is closed
-                self._surplus = True
-            elif self._trouble is None:
-                self._trouble = Broken(failures.BAD_HTTP, f"{type(error).__name__}: {error}")
+        self._parse(data)
         if self._whole:
             self._finish()
             return
+        if not self._in_body and self._trouble is None:
+            self._head = (self._head + data)[:HEAD_CAP]
         if not self._in_body or len(self._body) == parts:  # head, trailer or chunk extension
             self._head_bytes += len(data)
         if self._in_body:  # a head that arrives byte by byte does not count as progress
@@ -162,6 +162,21 @@ class Connection(asyncio.Protocol):
             self.end(self._trouble)
         elif self._head_bytes > HEAD_CAP:
             self.end(Broken(failures.BAD_HTTP, f"a head or trailer of over {HEAD_CAP} bytes"))
+
+    def _parse(self, data: bytes, *, mended: bool = False) -> None:
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._trouble = Broken(failures.BAD_HTTP, "a change of protocol nobody asked for")
+        except HttpParserError as error:
+            usual = None if self._in_body or mended else usual_head(self._head + data)
+            if self._whole:  # bytes behind a complete reply: the reply is kept, the connection is closed
+                self._surplus = True
+            elif usual is not None:
+                self._parser = _parser(self)
+                self._parse(usual, mended=True)
+            elif self._trouble is None:
+                self._trouble = Broken(failures.BAD_HTTP, f"{type(error).__name__}: {error}")
 
     def connection_lost(self, error: Exception | None) -> None:
         self.socket_transport = None
@@ -195,7 +210,9 @@ class Connection(asyncio.Protocol):
         kept = _KEPT.get(name)
         if kept is not None:
             if value.isascii():  # no header that is used has other characters
-                self._headers.setdefault(kept, value.decode())
+                before = self._headers.setdefault(kept, value.decode())
+                if name in _REPEATED and before != value.decode():
+                    self._headers[kept] = f"{before}, {value.decode()}"
         elif name in _LENGTHS:
             self._until_close = False
         elif name == b"content-encoding":

@@ -241,6 +241,27 @@ async def ok_padded_chunks(exchange):
 
 
 @fault
+async def ok_same_length_twice(exchange):
+    """A proxy has added the length that was there; the head comes in two pieces."""
+    await exchange.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n" % len(ANSWER))
+    await asyncio.sleep(0.01)
+    await exchange.write(b"Content-Length: %d\r\n\r\n" % len(ANSWER) + ANSWER)
+
+
+@fault
+async def ok_lengths_in_a_list(exchange):
+    """The same as another proxy writes it, behind a message that is none."""
+    await exchange.write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+    await exchange.write(b"content-length: %d, %d\r\n\r\n" % (len(ANSWER), len(ANSWER)) + ANSWER)
+
+
+@fault
+async def ok_folded_header(exchange):
+    """A header in two lines, as old programs write long ones."""
+    await exchange.reply(ANSWER, headers="x-request-id: a\r\n  b\r\ncontent-security-policy: x;\r\n\ty\r\n")
+
+
+@fault
 async def ok_in_a_charset(exchange):
     """What belongs into another header."""
     await exchange.reply(ANSWER, headers="content-encoding: utf-8\r\n")
@@ -273,6 +294,12 @@ async def empty_gzip(exchange):
 async def html_200(exchange):
     """A captive portal."""
     await exchange.reply(b"<html>log in</html>")
+
+
+@fault
+async def two_waits(exchange):
+    """The server and the proxy before it each say how long to wait."""
+    await exchange.reply(b"{}", status="429 Too Many", headers="retry-after: 2\r\nretry-after: 30\r\n")
 
 
 @fault

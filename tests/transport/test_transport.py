@@ -16,6 +16,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from batchgen.providers.wire import retry_after_s
 from batchgen.secret import Secret, SecretHeader, Secrets
 from batchgen.transport.protocol import BODY_CAP
 from batchgen.transport.reply_memory import ROOM_BYTES, Room
@@ -58,6 +59,9 @@ RETRY, STOP = Verdict.RETRY, Verdict.STOP
         ("ok_with_line_feeds", 200, ANSWER),
         ("ok_length_beside_chunks", 200, ANSWER),
         ("ok_padded_chunks", 200, ANSWER),
+        ("ok_same_length_twice", 200, ANSWER),
+        ("ok_lengths_in_a_list", 200, ANSWER),
+        ("ok_folded_header", 200, ANSWER),
         ("ok_after_100", 200, ANSWER),
         ("ok_until_close", 200, ANSWER),
         ("ok_events", 200, EVENTS),
@@ -78,6 +82,15 @@ async def test_hands_on_a_whole_reply(transport_to, server, path, status, body, 
     assert isinstance(response, Response), response
     assert (response.status, response.body) == (status, body)
     assert type(response.body) is bytes
+
+
+async def test_all_waits_that_a_reply_names_are_handed_on(transport_to, server):
+    """The longer one counts, whichever comes first."""
+    async with transport_to(server.url("")) as transport:
+        response = await send(transport, server.url("two_waits"))
+        assert retry_after_s(response.headers, 0.0) == 30
+        folded = await send(transport, server.url("ok_folded_header"))
+        assert folded.headers["x-request-id"] == "a b"
 
 
 @BOTH_LOOPS
