@@ -115,6 +115,34 @@ class Response(Struct, frozen=True, gc=False):
 KEY_HASH_BYTES = 16
 """The beginning of a request's key (`providers.request_key`), which is a hash; the limit of the answer follows it."""
 
+LIMIT_HEADERS = {
+    # What each says, by the names of the vendors, in the order in which they are looked for. OpenAI, Groq, Azure,
+    # SambaNova, Fireworks; Cerebras (https://inference-docs.cerebras.ai/support/rate-limits); Mistral
+    # (https://github.com/mistralai/client-ts/issues/169); Anthropic. Limits of a day are no pace, and Fireworks'
+    # limits of prompt tokens and of generated tokens are none of tokens in all.
+    (what, unit): (
+        f"x-ratelimit-{what}-{unit}",
+        f"x-ratelimit-{what}-{unit}-minute",
+        *((f"x-ratelimit-{what}-req-minute",) if unit == "requests" else ()),
+        f"anthropic-ratelimit-{unit}-{what}",
+    )
+    for what in ("limit", "remaining", "reset")
+    for unit in ("requests", "tokens")
+}
+POLICY, SERVICE_LIMIT = "ratelimit-policy", "ratelimit"
+"""The two headers of https://www.ietf.org/archive/id/draft-ietf-httpapi-ratelimit-headers-10.txt."""
+
+USED_UP_HEADERS = (
+    ("x-ratelimit-remaining-requests-day", "x-ratelimit-reset-requests-day"),
+    ("x-ratelimit-remaining-tokens-day", "x-ratelimit-reset-tokens-day"),
+    ("x-ratelimit-remaining-requests-minute", "x-ratelimit-reset-requests-minute"),
+    ("x-ratelimit-remaining-req-minute", "x-ratelimit-reset-req-minute"),
+    ("x-ratelimit-remaining-tokens-minute", "x-ratelimit-reset-tokens-minute"),
+    ("x-ratelimit-remaining", "x-ratelimit-reset"),  # Together: https://docs.together.ai/docs/rate-limits
+    ("ratelimit-remaining", "ratelimit-reset"),  # an older form of the draft
+)
+"""What is left of a limit, and when it is filled again: where nothing is left, that is how long to wait."""
+
 KEPT_HEADERS = (
     "content-type",
     "location",
@@ -124,18 +152,14 @@ KEPT_HEADERS = (
     "x-dashscope-partialresponse",
     "x-request-id",
     "x-should-retry",
-    "anthropic-ratelimit-requests-limit",
-    "anthropic-ratelimit-requests-remaining",
-    "anthropic-ratelimit-requests-reset",
-    "anthropic-ratelimit-tokens-limit",
-    "anthropic-ratelimit-tokens-remaining",
-    "anthropic-ratelimit-tokens-reset",
-    "x-ratelimit-limit-requests",
-    "x-ratelimit-limit-tokens",
-    "x-ratelimit-remaining-requests",
-    "x-ratelimit-remaining-tokens",
-    "x-ratelimit-reset-requests",
-    "x-ratelimit-reset-tokens",
+    POLICY,
+    SERVICE_LIMIT,
+    *dict.fromkeys(
+        [
+            *(name for names in LIMIT_HEADERS.values() for name in names),
+            *(name for pair in USED_UP_HEADERS for name in pair),
+        ]
+    ),
 )
 """The response headers that anything here reads; the transports keep these and drop the rest."""
 
@@ -161,7 +185,7 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 class RateLimits(Struct, frozen=True, gc=False):
-    """What the `x-ratelimit-*` headers said, or Anthropic's; None where they did not.
+    """What the headers about limits said; None where they did not.
 
     Limits are per minute, resets in seconds.
     """

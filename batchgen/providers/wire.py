@@ -18,7 +18,7 @@ import msgspec
 
 from batchgen.text.terminal import harmless
 from batchgen.text.whole import whole_value
-from batchgen.values import RateLimits
+from batchgen.values import LIMIT_HEADERS, POLICY, SERVICE_LIMIT, USED_UP_HEADERS, RateLimits
 
 MESSAGE_CAP = 2000
 """Most characters kept of a vendor's message (contract: `error_message`)."""
@@ -51,13 +51,11 @@ _IN_WORDS = re.compile(_TIMES)
 _HINT_PART = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smhd])")
 _HAN_S = {"毫秒": 1e-3, "秒": 1.0, "分钟": 60.0, "小时": 3600.0}
 _NEXT_VALUE = re.compile(r",\s*(?=\d+(?:\.\d+)?\w*\s*(?:[,;]|$)|(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,)", re.IGNORECASE)
+_PARAMETER = re.compile(r"([a-z]+)\s*=\s*\"?([^;\"\s]+)")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){1,4}")
-_LIMITS = frozenset(
-    f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
-)
-ANY_LIMITS = _LIMITS | {
-    f"anthropic-ratelimit-{unit}-{what}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
-}
+ANY_LIMITS = frozenset({POLICY, *(name for names in LIMIT_HEADERS.values() for name in names)})
+_LONGEST_PACED_S = 60  # a longer window, such as a day's, is no pace: all of it may be used at once
+_LONGEST_PLAIN_S = 3600.0  # some servers write such a number in milliseconds
 
 
 class UnreadableError(ValueError):
@@ -121,7 +119,8 @@ def _stated_wait_s(headers: Mapping[str, str], now: float) -> float | None:
     if None not in milliseconds and milliseconds:
         return max(value for value in milliseconds if value is not None) / 1000
     waits = [_one_wait_s(value, now) for value in _each(headers.get("retry-after"))]
-    return max((wait_s for wait_s in waits if wait_s is not None), default=None)
+    stated = max((wait_s for wait_s in waits if wait_s is not None), default=None)
+    return _used_up_s(headers, now) if stated is None else stated
 
 
 def _one_wait_s(value: str, now: float) -> float | None:
@@ -157,22 +156,64 @@ def _sum_s(times: str) -> float:
     return sum(float(amount) * _UNIT_S[unit] for amount, unit in _HINT_PART.findall(times))
 
 
+def _used_up_s(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the time until a limit of which nothing is left is filled again; None if no header tells of one."""
+    found: list[float] = []
+    for left, reset in USED_UP_HEADERS:
+        if left in headers and _whole(headers[left]) == 0:
+            wait_s = _reset_s(headers.get(reset, "").partition(",")[0] or None, now)
+            if wait_s is not None and (wait_s <= _LONGEST_PLAIN_S or reset.endswith("-day")):
+                found.append(wait_s)
+    for item in _items(headers.get(SERVICE_LIMIT)):
+        wait_s = _reset_s(item.get("t", item.get("reset")), now)
+        if wait_s is not None and _whole(item.get("r", item.get("remaining"))) == 0:
+            found.append(wait_s)
+    return max(found, default=None)
+
+
+def _items(value: str | None) -> list[dict[str, str]]:
+    """Return the parameters of each item of a header: `"burst";q=10;w=1, "minute";q=100;w=60`.
+
+    An older draft has one item whose parameters are parted by commas: `limit=10, remaining=0, reset=5`.
+    """
+    if not value:
+        return []
+    pairs = [dict(_PARAMETER.findall(item)) for item in value.lower().split(",")]
+    if "remaining" in value.lower():
+        return [{name: text for one in pairs for name, text in one.items()}]
+    return pairs
+
+
+def _policy(headers: Mapping[str, str]) -> int | None:
+    """Return the requests per minute that the policies of a server allow; None if they name none."""
+    allowed: list[float] = []
+    for item in _items(headers.get(POLICY)):
+        quota, window = _whole(item.get("q")), _whole(item.get("w"))
+        if quota and window and window <= _LONGEST_PACED_S and item.get("qu", "requests") == "requests":
+            allowed.append(quota * 60 / window)
+    return int(min(allowed)) if allowed else None
+
+
 def rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
-    """Return what the `x-ratelimit-*` headers say, or Anthropic's, None if there are none that can be read.
+    """Return what headers say about limits (`LIMIT_HEADERS`), None if there are none that can be read.
 
     Resets come as durations (`20ms`, `1s`, `6m0s`: OpenAI), as bare seconds, or as Unix or ISO times (others); times
     are measured against `now` (Unix seconds). https://developers.openai.com/api/docs/guides/rate-limits
     """
     if ANY_LIMITS.isdisjoint(headers):
         return None
-    name = "anthropic-ratelimit-{1}-{0}" if _LIMITS.isdisjoint(headers) else "x-ratelimit-{}-{}"
+    named = {
+        field: next((headers[name] for name in names if name in headers), None)
+        for field, names in LIMIT_HEADERS.items()
+    }
+    requests = _whole(named["limit", "requests"])
     limits = RateLimits(
-        limit_requests=_whole(headers.get(name.format("limit", "requests"))),
-        limit_tokens=_whole(headers.get(name.format("limit", "tokens"))),
-        remaining_requests=_whole(headers.get(name.format("remaining", "requests"))),
-        remaining_tokens=_whole(headers.get(name.format("remaining", "tokens"))),
-        reset_requests_s=_reset_s(headers.get(name.format("reset", "requests")), now),
-        reset_tokens_s=_reset_s(headers.get(name.format("reset", "tokens")), now),
+        limit_requests=_policy(headers) if requests is None else requests,
+        limit_tokens=_whole(named["limit", "tokens"]),
+        remaining_requests=_whole(named["remaining", "requests"]),
+        remaining_tokens=_whole(named["remaining", "tokens"]),
+        reset_requests_s=_reset_s(named["reset", "requests"], now),
+        reset_tokens_s=_reset_s(named["reset", "tokens"], now),
     )
     return None if limits == RateLimits() else limits
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from batchgen.providers.wire import UnreadableError, decode_json, printable, rate_limits, retry_after_s, word_or_none
-from batchgen.values import RateLimits
+from batchgen.values import KEPT_HEADERS, RateLimits
 
 from .samples import read
 
@@ -100,6 +100,62 @@ def test_resets_are_durations_or_times(reset, expected):
 def test_limits_with_commas_or_windows(limit, expected):
     """A number in groups of three is one; of a list the first counts."""
     assert rate_limits({"x-ratelimit-limit-requests": limit}, NOW).limit_requests == expected
+
+
+LIMIT_FORMS = [
+    (  # Cerebras
+        {
+            "x-ratelimit-limit-requests-day": "14400",
+            "x-ratelimit-limit-tokens-minute": "60000",
+            "x-ratelimit-remaining-tokens-minute": "59000",
+            "x-ratelimit-reset-tokens-minute": "11.38",
+        },
+        RateLimits(limit_tokens=60000, remaining_tokens=59000, reset_tokens_s=11.38),
+    ),
+    (  # Mistral
+        {
+            "x-ratelimit-limit-req-minute": "720",
+            "x-ratelimit-remaining-req-minute": "717",
+            "x-ratelimit-limit-tokens-minute": "5000000",
+        },
+        RateLimits(limit_requests=720, remaining_requests=717, limit_tokens=5000000),
+    ),
+    ({"ratelimit-policy": '"a";q=10;w=1, "b";q=300;w=60'}, RateLimits(limit_requests=300)),
+    ({"ratelimit-policy": '"day";q=1000;w=86400'}, None),
+    ({"ratelimit-policy": '"bytes";q=1000;w=60;qu="content-bytes"'}, None),
+    ({"x-ratelimit-limit-tokens-prompt": "3600000", "x-ratelimit-limit-tokens-generated": "36000"}, None),  # Fireworks
+    ({"x-ratelimit-limit": "10"}, None),  # of which time is not said
+]
+
+
+@pytest.mark.parametrize(("headers", "expected"), LIMIT_FORMS)
+def test_limits_under_the_names_of_other_vendors(headers, expected):
+    """Those of a minute are a pace; a day's, or a part of the tokens, are none."""
+    assert rate_limits(headers, NOW) == expected
+    kept = {name: value for name, value in headers.items() if name in KEPT_HEADERS}
+    assert rate_limits(kept, NOW) == expected
+
+
+USED_UP = [
+    ({"x-ratelimit-remaining-requests-day": "0", "x-ratelimit-reset-requests-day": "33011.4"}, 33011.4),
+    ({"x-ratelimit-remaining-requests-day": "5", "x-ratelimit-reset-requests-day": "33011"}, None),
+    ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "7"}, 7),
+    ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "600000"}, None),
+    ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 9)}, 9),
+    ({"ratelimit": '"a";r=0;t=30, "b";r=5;t=900'}, 30),
+    ({"ratelimit": "limit=10, remaining=0, reset=12"}, 12),
+    ({"ratelimit": '"a";r=0'}, None),
+    ({"ratelimit-remaining": "0", "ratelimit-reset": "4", "retry-after": "2"}, 2),
+    ({"retry-after": "5, Wed, 21 Oct 2015 07:28:00 GMT, 40"}, 40),
+    ({"retry-after-ms": "500, 900"}, 0.9),
+]
+
+
+@pytest.mark.parametrize(("headers", "wait_s"), USED_UP)
+def test_the_wait_of_a_limit_that_is_used_up(headers, wait_s):
+    """What a server asks for by name comes first, and of several the longest."""
+    assert retry_after_s(headers, NOW) == wait_s
+    assert set(headers) <= set(KEPT_HEADERS)
 
 
 HINTS = [
