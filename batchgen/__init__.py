@@ -6,11 +6,13 @@ The public names are loaded when first used: `import batchgen` alone costs nothi
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from batchgen.errors import BatchgenError
 
+TYPE_CHECKING = False  # as `typing` has it, which takes half of the time of this import
 if TYPE_CHECKING:
+    from typing import Any
+
     from batchgen.api import arun, run
     from batchgen.engine.summary import Summary
     from batchgen.estimating.estimate import estimate, load_estimate
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
     from batchgen.job.settings import Job, load_job
     from batchgen.results.committed import read_results
     from batchgen.results.rows import iter_results
-
-from batchgen.version import __version__
+    from batchgen.version import __version__
 
 _HOMES = {
     "Estimate": "batchgen.estimating.values",
@@ -29,6 +30,7 @@ _HOMES = {
     "Run": "batchgen.frames.run",
     "RunStopped": "batchgen.frames.run",
     "Summary": "batchgen.engine.summary",
+    "__version__": "batchgen.version",
     "amap": "batchgen.frames.run",
     "arun": "batchgen.api",
     "estimate": "batchgen.estimating.estimate",

@@ -50,10 +50,7 @@ class Secret:
         HTML do it, and its beginning at the end of the text, where a long message was cut within it.
         """
         signs = self._signs if len(text) >= self._shortest_encoded else self._short_signs
-        for sign in signs:  # nearly all texts have none of them, and this is done for every row
-            if sign in text:
-                break
-        else:
+        if not any(map(text.__contains__, signs)):  # as nearly all texts, and this is done for every row
             return text
         if len(self._value) >= _SHORTEST_LITERAL:
             text = text.replace(self._value, _MASK)

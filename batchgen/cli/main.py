@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import sys
-from importlib.abc import MetaPathFinder
 
 import click
 
@@ -62,9 +61,10 @@ for command in (
     cli.add_command(command)
 
 
-class _WithoutPandas(MetaPathFinder):
-    """Keep pyarrow from importing pandas, if that is installed, at the first list it converts: 0.3 s and 35 MB for
-    nothing."""
+class _WithoutPandas:
+    """A finder of modules that keeps pyarrow from importing pandas, if that is installed, at the first list it
+    converts: 0.3 s and 35 MB for nothing. It needs no base class: that of the standard library takes 10 ms to import.
+    """
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
         if fullname == "pandas":

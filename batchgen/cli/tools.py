@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -89,6 +88,8 @@ def simulate(port: int, state: str | None, **settings: Any) -> int:
     Example:
       batchgen simulate --port 8080 --rpm 600 --error-500 0.03
     """
+    import json
+
     from batchgen.cli.simulate import serve_settings
 
     click.echo(json.dumps(serve_settings(settings, port, state), indent=2))

@@ -53,17 +53,18 @@ class OpenShard:
         """Take note of results of about `size` bytes each; return those whose rows are in other shards."""
         others: list[Result] = []
         first_row, rows, flags, kept = self._first_row, self._rows, self._flags, self._results
-        before = self.missing
+        before = missing = self.missing
         for result in results:
             place = result.row - first_row
             if not 0 <= place < rows:
                 others.append(result)
             elif not flags[place]:
                 flags[place] = 1
-                self.missing -= 1
+                missing -= 1
                 if kept:
                     kept[place] = result
-        self._left_bytes -= size * (before - self.missing)
+        self.missing = missing
+        self._left_bytes -= size * (before - missing)
         if self._left_bytes < 0:
             self._results = []
         return others

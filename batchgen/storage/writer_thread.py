@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from queue import SimpleQueue
@@ -224,7 +225,7 @@ class Committer:
 
     def _commit(self, groups: list[CommitGroup]) -> None:
         # In the order of the table: answers that come a little out of order would split and fill its pages again.
-        results = sorted((result for group in groups for result in group.results), key=attrgetter("row"))
+        results = sorted(chain.from_iterable([group.results for group in groups]), key=attrgetter("row"))
         spent = [item for group in groups for item in group.spent]
         self._rows += len(results)
         self._bytes += sum(group.bytes for group in groups)

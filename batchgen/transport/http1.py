@@ -235,7 +235,12 @@ class Connection(asyncio.Protocol):
                 self._trouble = Broken(failures.BAD_ENCODING, str(error))
 
     def on_body(self, data: bytes) -> None:
-        if self._trouble is None:
+        if self._trouble is not None:
+            return
+        if self._unpack is None and self._body_bytes + len(data) <= SMALL_BYTES:  # as nearly always
+            self._body.append(data)
+            self._body_bytes += len(data)
+        else:
             self._add((data,) if self._unpack is None else self._unpack.parts(data))
 
     def _add(self, parts: Iterable[bytes]) -> None:

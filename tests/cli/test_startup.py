@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from batchgen.cli.main import main
+from batchgen.version import __version__
 
 TIMES = {"PYTHONPROFILEIMPORTTIME": "1"}
 """Has Python name every module on stderr as it is imported."""
@@ -19,7 +20,16 @@ def test_the_help_is_there_without_arrow_or_the_simulator(command):
     done = command("--help", env=TIMES)
     assert "simulate" in done.stdout
     rare = ("importlib.metadata._adapters", "email.message", "webbrowser", "difflib", "traceback", "batchgen.text.")
+    rare += ("importlib.resources", "tempfile", "json.decoder")
     assert not [name for name in ("pyarrow", "msgspec", "batchgen.simulator", *rare) if name in done.stderr]
+
+
+def test_the_package_imports_one_module_of_its_own():
+    """Which is that of the errors; even the version is read when somebody asks for it."""
+    code = "import sys, batchgen; print(*sorted(name for name in sys.modules if name.startswith('batchgen.')))"
+    asked = f"{code}; print(batchgen.__version__)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == ["batchgen.errors", __version__]
 
 
 def test_a_run_does_without_pandas(command, simulator, job, tmp_path):
