@@ -14,7 +14,7 @@ from batchgen.engine.batches.leaving import CREATE_LEAVE_S
 from batchgen.engine.summary import AskedLive, Summary
 from batchgen.storage.batch_table import BatchShown
 from batchgen.storage.run_state import EndpointShown
-from batchgen.text.figures import duration, money
+from batchgen.text.figures import duration, money, plain
 from batchgen.text.terminal import harmless
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def check_text(checked: Checked) -> str:
     """Return what `check` found, with the first requests at the end."""
     lines = [
         f"job       {checked.job}",
-        f"input     {checked.input}: {checked.rows:,} rows, columns {', '.join(checked.columns)}",
+        f"input     {checked.input}: {checked.rows:,} rows, columns {', '.join(map(plain, checked.columns))}",
         f"model     {checked.model} by {checked.provider} at {checked.endpoint}",
         f"price     {checked.price or 'unknown: costs will be empty'}",
     ]

@@ -126,7 +126,8 @@ def pace_charts(report: Report, prefix: str = "") -> list[Chart]:
         _over_time(
             f"{prefix}in-flight",
             "Requests in flight",
-            f"At most {most:,} at a time, where at most {max(one.cap for one in pace):,} were allowed.",
+            f"At most {most:,} when they were counted, once a second; at most {max(one.cap for one in pace):,} were "
+            "allowed.",
             times,
             [
                 Series("in flight", [one.in_flight for one in pace], "s1", area=True),

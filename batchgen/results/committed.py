@@ -26,7 +26,7 @@ from batchgen.storage.journal_repair import open_journal
 from batchgen.storage.journal_rows import in_slices
 from batchgen.storage.mirror import local_directory
 from batchgen.storage.overflow import read_spill
-from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, SPILL_FILE, is_run
+from batchgen.storage.own_files import JOURNAL_FILE, RESULTS, SPILL_FILE, is_no_run, is_run
 from batchgen.storage.parts import DamagedPartError, part_path, published_parts, read_part, write_part
 from batchgen.storage.result_schema import Layout, Parsed
 from batchgen.storage.run_state import RunState, found_identity, read_run_json
@@ -47,6 +47,8 @@ class Committed:
     def __init__(self, directory: Path | str) -> None:
         """Raise `OutputError` where the directory holds parts of several runs or cannot be read."""
         path = local_directory(directory)
+        if path.is_file():
+            raise OutputError(str(is_no_run(path)))
         self.directory = path.parent if path.name == RESULTS and is_run(path.parent) else path
         folder = self.directory / RESULTS
         self._results = folder if folder.is_dir() else self.directory  # a copy of the results alone

@@ -23,6 +23,8 @@ from batchgen.text.columns import missing_column
 _BATCH_ROWS = 20_000
 _BATCH_BYTES = 16 * 1024 * 1024
 _PARSED = "parsed"
+_CORE_COLUMNS = ("row_id", "status", "completion", "finished_at")
+"""Every version of batchgen has written them."""
 
 
 def carried_columns(schema: pa.Schema) -> list[str]:
@@ -62,6 +64,10 @@ class ResultRows:
                     f"{run.directory}: no row is answered there yet{_reason(run)}; run the job first.{hint}"
                 )
         self.schema = _common_schema({run.directory: _opened(run.parts[0]).schema_arrow for run in self.runs})
+        for run in self.runs:
+            absent = [name for name in _CORE_COLUMNS if name not in _opened(run.parts[0]).schema_arrow.names]
+            if absent:
+                raise OutputError(f"{run.parts[0]} holds no results of batchgen: it has no column {absent[0]!r}.")
         self.rows = sum(_opened(part).metadata.num_rows for run in self.runs for part in run.parts)
 
     @property

@@ -16,7 +16,7 @@ from batchgen.results.rows import carried_columns
 from batchgen.results.select import SelectedRow
 from batchgen.results.turns import turns_of
 from batchgen.text.arrow_values import shown_rows
-from batchgen.text.figures import latency, money
+from batchgen.text.figures import latency, money, plain
 from batchgen.text.storable import json_bytes
 from batchgen.text.terminal import harmless
 from batchgen.values import Failure, Message
@@ -24,6 +24,7 @@ from batchgen.values import Failure, Message
 MOST_LETTERS = 2_000
 """Longest text that is shown whole unless it is asked for."""
 
+_MOST_PATH = 4_096
 _INDENT = "  "
 _TOKENS = ("input", "output", "total", "cached", "reasoning")
 
@@ -41,14 +42,14 @@ class RowViewer:
         """Return the row as lines that are safe on a terminal."""
         values = shown_rows(row.batch)[0]
         kind = f"{values['status']}, simulated" if _is_simulated(row.run) else values["status"]
-        lines = [f"── row {values['row_id']} ({kind}) in {row.run.directory} ──"]
+        lines = [f"── row {plain(values['row_id'])} ({kind}) in {plain(str(row.run.directory), _MOST_PATH)} ──"]
         lines += self._table("input", {name: values[name] for name in carried_columns(row.batch.schema)})
         prompt = self.prompt(row)
         if isinstance(prompt, str):
             lines += ["prompt", *self._indented(f"({prompt})")]
         else:
             for message in prompt:
-                lines += [f"prompt, {message.get('role')}", *self._indented(_content(message))]
+                lines += [f"prompt, {plain(str(message.get('role')))}", *self._indented(_content(message))]
         for name, title in (("reasoning", "thinking"), ("completion", "answer"), ("tool_calls", "tool calls")):
             if values.get(name) is not None:
                 lines += [title, *self._indented(values[name])]
@@ -92,7 +93,7 @@ class RowViewer:
             return
         yield title
         width = min(24, max(map(len, values)))
-        for name, value in values.items():
+        for name, value in ((plain(name), value) for name, value in values.items()):
             text = self._cut(_as_text(value))
             if "\n" in text:
                 yield f"{_INDENT}{name}"

@@ -8,18 +8,21 @@ that word before it. Names and values with blanks or signs stand in quotes.
 | operator | holds where the cell |
 |---|---|
 | `=`, `!=` | is, is not the value; of a list: one of its items is, none is |
-| `<`, `<=`, `>`, `>=` | is smaller or larger: numbers and times by value, text by its letters |
+| `<`, `<=`, `>`, `>=` | is smaller or larger: numbers and times by value, durations by seconds, text by letters |
 | `~`, `!~` | contains, does not contain the text, in any case |
 | `is null`, `is not null` | has no value, has one |
 
-An empty cell is not equal to anything and contains nothing: it is found by `!=`, `!~` and `is null` alone.
+An empty cell is not equal to anything and contains nothing: it is found by `!=`, `!~` and `is null` alone. Whole numbers
+and decimals are compared exactly. Everything that has no order of its own is the text that `show` and `export` write:
+bytes in hexadecimal, objects as JSON.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
+from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from typing import Any
 
@@ -28,12 +31,16 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from batchgen.errors import UsageError
+from batchgen.results.cells import text_of
+from batchgen.text.arrow_values import shown_values
 
 _TOKEN = re.compile(r"""\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|(!=|!~|<=|>=|=|<|>|~)|([^\s"'!<>=~]+))""")
 _SIGNS = {"=", "!=", "<", "<=", ">", ">=", "~", "!~"}
 _ORDERS = {"<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}
 _EXAMPLE = 'for example --where "status = failed and cost > 0.01"'
 _PARSED = "parsed."
+_MOST_DIGITS = 76
+_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 class Condition(Struct, frozen=True):
@@ -152,38 +159,77 @@ class Where:
 
 def _as_kind(text: str, kind: pa.DataType) -> pa.Scalar:
     """Return the value of a condition as what the cells are compared as."""
-    if pa.types.is_list(kind):
+    if pa.types.is_dictionary(kind) or _is_list(kind):
         return _as_kind(text, kind.value_type)
     if pa.types.is_boolean(kind):
         word = text.lower()
         if word not in ("true", "false"):
             raise ValueError(text)
         return pa.scalar(word == "true")
-    if pa.types.is_integer(kind) and re.fullmatch(r"[+-]?\d{1,18}", text):
-        return pa.scalar(int(text), pa.int64())
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+        return _as_number(text)
+    if pa.types.is_floating(kind) or pa.types.is_duration(kind):
         return pa.scalar(float(text), pa.float64())
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         moment = datetime.fromisoformat(text)
         return pa.scalar(moment if moment.tzinfo else moment.replace(tzinfo=UTC), pa.timestamp("us", "UTC"))
+    if pa.types.is_time(kind):
+        return pa.scalar(time.fromisoformat(text), pa.time64("us")).cast(pa.time64("ns"))
     return pa.scalar(text)
 
 
-def _comparable(cells: pa.Array, value: pa.Scalar) -> pa.Array:
-    """Return cells of the type of the value that they are compared with."""
+def _as_number(text: str) -> pa.Scalar:
+    """Return a number as an exact decimal, or a float where it has too many digits for one, or is infinite."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(text) from None
+    exponent = number.as_tuple().exponent
+    if isinstance(exponent, int):
+        try:
+            return pa.scalar(number).cast(pa.decimal256(_MOST_DIGITS, max(0, -exponent)))
+        except (ValueError, pa.ArrowException):
+            pass
+    return pa.scalar(float(number), pa.float64())
+
+
+def _comparable(cells: pa.Array, value: pa.Scalar) -> tuple[pa.Array, pa.Scalar]:
+    """Return cells and the value that they are compared with, as one type."""
     if cells.type == value.type:
-        return cells
+        return cells, value
+    if pa.types.is_decimal(value.type):
+        scale = max(value.type.scale, cells.type.scale if pa.types.is_decimal(cells.type) else 0)
+        try:
+            exact = pa.decimal256(_MOST_DIGITS, scale)
+            return cells.cast(exact), value.cast(exact)
+        except pa.ArrowException:  # together they have more digits than there is room for
+            return cells.cast(pa.float64()), value.cast(pa.float64())
     if pa.types.is_timestamp(value.type) and pa.types.is_timestamp(cells.type) and cells.type.tz is None:
         cells = pc.assume_timezone(cells, "UTC")
+    if pa.types.is_duration(cells.type):
+        return pc.divide(cells.cast(pa.int64()).cast(pa.float64(), safe=False), float(_SECOND[cells.type.unit])), value
     if pa.types.is_string(value.type):
-        return _as_text(cells)
-    return cells.cast(value.type, safe=False)
+        return _as_text(cells), value
+    return cells.cast(value.type, safe=False), value
 
 
 def _as_text(cells: pa.Array) -> pa.Array:
-    if pa.types.is_nested(cells.type) or pa.types.is_binary(cells.type):
-        return pa.array([None if cell is None else str(cell) for cell in cells.to_pylist()], pa.string())
+    """Return cells as the text that `show` and `export` write."""
+    kind = cells.type
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return pa.array([None if cell is None else text_of(cell) for cell in shown_values(cells)], pa.string())
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return _as_text(cells.cast(pa.binary()))
     return cells.cast(pa.string())
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list_view(kind)
+    )
 
 
 def _holds(cells: pa.Array, sign: str, value: Any) -> pa.Array:
@@ -194,14 +240,16 @@ def _holds(cells: pa.Array, sign: str, value: Any) -> pa.Array:
     negative = sign.startswith("!")
     if negative:
         return pc.invert(_holds(cells, sign.replace("!=", "=").replace("!~", "~"), value))
-    if pa.types.is_list(cells.type):
+    if pa.types.is_dictionary(cells.type):
+        cells = cells.dictionary_decode()
+    if _is_list(cells.type):
         return _any_item(cells, sign, value)
     if sign == "~":
         found = pc.match_substring(pc.utf8_lower(_as_text(cells)), value)
     elif sign == "=":
-        found = pc.equal(_comparable(cells, value), value)
+        found = pc.equal(*_comparable(cells, value))
     else:
-        found = _ORDERS[sign](_comparable(cells, value), value)
+        found = _ORDERS[sign](*_comparable(cells, value))
     return pc.fill_null(found, False)
 
 

@@ -5,6 +5,7 @@ DuckDB takes names that differ in case for one, so columns are taken by their po
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow.types as pt
 from msgspec import Struct
 
 from batchgen.errors import OutputError, UsageError
+from batchgen.files.arrow import arrow_file
 from batchgen.results.corrections import Correction
 from batchgen.results.rows import ResultRows
 from batchgen.review.accuracy import SampleAccuracy, sample_accuracy
@@ -78,12 +80,12 @@ class RunTable:
         groups: dict[tuple[str, ...], list[tuple[str, int]]] = {}
         start = 0
         for part in rows.runs[0].parts:
-            file = pq.ParquetFile(part)
+            file = pq.ParquetFile(arrow_file(part))
             groups.setdefault(tuple(file.schema_arrow.names), []).append((str(part), start))
             start += file.metadata.num_rows
         selects = []
         for names, parts in groups.items():
-            paths = ", ".join(_text(path) for path, _ in parts)
+            paths = ", ".join(_path(path) for path, _ in parts)
             starts = ", ".join(str(first) for _, first in parts)
             aliases = ", ".join(f"c{place}" for place in range(len(names)))
             columns = ", ".join(
@@ -92,7 +94,8 @@ class RunTable:
             )
             selects.append(
                 f"SELECT ([{starts}]::BIGINT[])[file_index::BIGINT + 1] + place AS place, {columns} "
-                f"FROM read_parquet([{paths}], file_row_number = true) AS part({aliases}, place)"
+                f"FROM read_parquet([{paths}], file_row_number = true, "
+                f"hive_partitioning = false) AS part({aliases}, place)"
             )
         self._database.execute(f"CREATE VIEW {name} AS {' UNION ALL '.join(selects)}")
 
@@ -365,6 +368,17 @@ def _is_word(kind: pa.DataType) -> bool:
 def _is_searched(field: pa.Field) -> bool:
     texts = pt.is_string(field.type) or pt.is_large_string(field.type) or pt.is_nested(field.type)
     return texts and field.name not in ("request_id", "request_key")
+
+
+def _path(path: str) -> str:
+    """Return a path as DuckDB takes it for that one file: it reads a list of paths as patterns."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise OutputError(
+            f"{path}: the page opens only paths of whole letters (UTF-8); rename the directory."
+        ) from None
+    return _text(re.sub(r"[*?\[]", r"[\g<0>]", path))
 
 
 def _text(value: str | Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from os import readlink
 from pathlib import Path
 
 from batchgen.files.modes import LOCK_FILE
@@ -128,6 +129,12 @@ def is_no_run(directory: Path) -> str | None:
     """Return why a directory is none of a run, and which may be meant; None if it is one."""
     if is_run(directory):
         return None
+    if directory.exists() and not directory.is_dir():
+        return f"{directory} is not an output directory of batchgen: it is a file."
+    if directory.is_symlink() and not directory.exists():
+        return (
+            f"{directory} is not an output directory of batchgen: it is a link to {readlink(directory)}, which is gone."
+        )
     if not directory.is_dir():
         return f"{directory} is not an output directory of batchgen: it does not exist.{did_you_mean(directory)}"
     below = next((found for depth in _BELOW for found in sorted(directory.glob(f"{depth}{STATE_FILE}"))), None)

@@ -10,7 +10,7 @@ from batchgen.storage.shards import Shard
 from batchgen.values import Result, Status
 
 
-def publish(directory, carried, answers, parsed=None, failed=(), per_part=3, turns=()):
+def publish(directory, carried, answers, parsed=None, failed=(), per_part=3, turns=(), id_column=None):
     """Write parts as a run does: carried columns, completions, and `parsed` values of a given type."""
     (directory / "results").mkdir(parents=True, exist_ok=True)
     table = pa.table(carried)
@@ -34,5 +34,5 @@ def publish(directory, carried, answers, parsed=None, failed=(), per_part=3, tur
             kind = Parsed(
                 type_, lambda found, values=values, type_=type_: pa.array([values[r.row] for r in found], type_)
             )
-        write_part(directory / "results", Shard(number, first, part), [results], Layout(table.schema, parsed=kind))
+        write_part(directory / "results", Shard(number, first, part), [results], Layout(table.schema, id_column, kind))
     return directory

@@ -412,6 +412,9 @@ def test_rows_are_not_given_without_what_was_asked_for(tmp_path):
     """A column that there is not, or a run that has no answer, is said before the first batch is read."""
     with pytest.raises(OutputError):
         iter_results(tmp_path)
-    pq.write_table(pa.table({"row_id": ["a"], "status": ["succeeded"]}), tmp_path / "part-00000.parquet")
+    pq.write_table(
+        pa.table({name: ["a"] for name in ("row_id", "status", "completion", "finished_at")}),
+        tmp_path / "part-00000.parquet",
+    )
     with pytest.raises(InputError, match='did you mean "status"'):
         iter_results(tmp_path, columns=["state"])

@@ -3,6 +3,7 @@
 import json
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from batchgen.errors import OutputError, UsageError
@@ -69,6 +70,27 @@ def test_text_is_safe_on_a_terminal_and_cannot_pass_for_ours(tmp_path):
     assert "z" * 2_000 + "… (3,000 more letters: --full)" in text
     assert "z" * 5_000 in RowViewer(whole=True).as_text(row)
     assert json.loads(RowViewer().as_json(row))["completion"] == evil
+
+
+def test_names_and_ids_stay_on_their_line(tmp_path):
+    """The name of a column and the id of a row are foreign text too."""
+    evil = "1\nanswer\n  made up"
+    run = publish(tmp_path / "run", {"key": [evil], evil: ["x"]}, ["true"], id_column="key")
+    [row], _ = select_rows(ResultRows(run), Selection())
+    lines = RowViewer().as_text(row).splitlines()
+    assert lines[0] == f"── row 1 answer   made up (succeeded) in {run} ──"
+    assert lines.count("answer") == 1
+    assert "  made up" not in lines
+
+
+def test_a_foreign_table_is_no_results(tmp_path):
+    """Parquet files of somebody else's, and a file, are refused by name."""
+    (tmp_path / "results").mkdir()
+    pq.write_table(pa.table({"row_id": ["1"]}), tmp_path / "results" / "part-00000.parquet")
+    with pytest.raises(OutputError, match=r"no results of batchgen: it has no column 'status'"):
+        ResultRows(tmp_path)
+    with pytest.raises(OutputError, match="it is a file"):
+        ResultRows(tmp_path / "results" / "part-00000.parquet")
 
 
 def test_all_answers_of_a_row_are_shown_where_one_is_asked_for(tmp_path):

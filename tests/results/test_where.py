@@ -1,7 +1,7 @@
 """`--where`: conditions on columns and fields."""
 
 import contextlib
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 import pyarrow as pa
@@ -122,3 +122,56 @@ def test_any_value_can_be_written_in_quotes(value):
     quoted = value.replace('"', '""')
     [batch] = table.to_batches()
     assert Where(f'x = "{quoted}"', table.schema).mask(batch).to_pylist() == [True, False, False]
+
+
+ODD = pa.table(
+    {
+        "tweet": pa.array([1_234_567_890_123_456_789, 1_234_567_890_123_456_788, -(2**63), None]),
+        "hash": pa.array([2**64 - 1, 2**63, 5, None], pa.uint64()),
+        "money": pa.array(
+            [Decimal("99999999999999999999.123456789012"), Decimal(1), None, None], pa.decimal128(38, 12)
+        ),
+        "opens": pa.array([time(9), time(23, 59, 59), None, None], pa.time32("ms")),
+        "took": pa.array([timedelta(seconds=90), timedelta(days=2), None, None], pa.duration("ms")),
+        "bytes": pa.array([b"\xff\x00", b"abc", None, None]),
+        "code": pa.array([b"\xff\xfe", b"ab", None, None], pa.binary(2)),
+        "who": pa.array([{"name": "Ana", "age": None}, {"name": None, "age": 3}, None, None]),
+        "pair": pa.array([[1, 2], [2, 3], None, None], pa.list_(pa.int64(), 2)),
+        "size": pa.array([5, 12, None, None]).dictionary_encode(),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("tweet = 1234567890123456788", [1]),
+        ("tweet > 1234567890123456788", [0]),
+        ("tweet = 1234567890123456788.5", []),
+        ("tweet = -9223372036854775808", [2]),
+        ("tweet < -1e80", []),
+        ("hash > 5", [0, 1]),
+        ("hash = 18446744073709551614", []),
+        ("hash >= 9223372036854775808 and hash < 18446744073709551615", [1]),
+        ("money = 99999999999999999999.123456789013", []),
+        ("money > 99999999999999999999.123456789011", [0]),
+        ("money < 1e60", [0, 1]),
+        ("money < inf", [0, 1]),
+        ("opens = 23:59:59", [1]),
+        ("opens < 12:00", [0]),
+        ("took > 100", [1]),
+        ("took = 90", [0]),
+        ("bytes = ff00", [0]),
+        ("code = fffe", [0]),
+        ("code ~ 61", [1]),
+        ("""who ~ '"age": 3'""", [1]),
+        ("pair = 3", [1]),
+        ("pair != 3", [0, 2, 3]),
+        ("size > 5", [1]),
+    ],
+)
+def test_each_kind_of_cell_is_compared_exactly_or_as_it_is_shown(text, rows):
+    """Long numbers are no floats, times and durations have their order, other cells are the text that people see."""
+    where = Where(text, ODD.schema)
+    [batch] = ODD.select(dict.fromkeys(where.columns)).to_batches()
+    assert [place for place, yes in enumerate(where.mask(batch).to_pylist()) if yes] == rows

@@ -31,6 +31,21 @@ def test_columns_of_like_names_are_kept_apart(tmp_path):
     assert ids(table, order="input", down=True) == ["1", "0"]
 
 
+@pytest.mark.parametrize("name", ["r*n", "r?n", "r[au]n", "row_id=7", "status=x", "[a", "{run,ran}"])
+def test_a_directory_may_have_any_name(tmp_path, name):
+    """No name is a pattern that other runs fit, or a partition whose value replaces a column."""
+    publish(tmp_path / "run", {"t": ["c"]}, ["other"])
+    table = RunTable(ResultRows(publish(tmp_path / name, {"t": ["a", "b"]}, ["A", "B"])))
+    assert ids(table) == ["0", "1"]
+    assert table.facets(RowChoice())["words"]["status"] == [("succeeded", 2)]
+
+
+def test_a_directory_whose_name_is_no_text_is_refused(tmp_path):
+    """DuckDB takes paths of whole letters alone."""
+    with pytest.raises(OutputError, match="rename the directory"):
+        RunTable(ResultRows(publish(tmp_path / "r\udcffn", {"t": ["a"]}, ["A"])))
+
+
 def test_parts_of_other_columns_are_read_together(tmp_path):
     """A part that lacks a column has nothing there; places go on from part to part."""
     run = publish(tmp_path / "run", {"t": list("abcd"), "u": list("wxyz")}, list("ABCD"), per_part=2)

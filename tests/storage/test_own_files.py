@@ -20,3 +20,12 @@ def test_a_directory_that_is_none_of_a_run_leads_to_the_one_that_is(tmp_path):
     assert mistyped.endswith(f"it does not exist. Did you mean {output}?")
     (tmp_path / "other").mkdir()
     assert "Did you mean" not in str(is_no_run(tmp_path / "other"))
+
+
+def test_what_is_there_is_not_said_to_be_missing(tmp_path):
+    """A file and a link without its target are called what they are, and are not their own suggestions."""
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("x")
+    link.symlink_to("nowhere")
+    assert is_no_run(file) == f"{file} is not an output directory of batchgen: it is a file."
+    assert is_no_run(link) == f"{link} is not an output directory of batchgen: it is a link to nowhere, which is gone."
