@@ -97,6 +97,7 @@ def export_command(
     """
     remember(directories[0])
     import csv
+    import io
     from pathlib import Path
 
     from batchgen.errors import UsageError
@@ -109,7 +110,8 @@ def export_command(
     if is_address(file):
         raise UsageError(f"{file}: export writes on this machine; name a file, and copy it from there.")
     rows = ReviewedRows(*directories) if reviewed else ResultRows(*directories)
-    names = next(csv.reader([columns], skipinitialspace=True)) if columns else []
+    lines = csv.reader(io.StringIO(columns or "", newline=""), skipinitialspace=True)
+    names = [name for line in lines for name in line]  # a name with a line break in quotes is one name
     exported = export(FlatRows(rows, columns=names, failed=failed, where=where), Path(file))
     for note in [*rows.notes, *exported.notes]:
         click.echo(f"note: {note}", err=True)

@@ -50,7 +50,7 @@ class FlatRows:
         self._where = None if where is None else Where(where, rows.schema)
         twice = [column.name for place, column in enumerate(self.columns) if column in self.columns[:place]]
         if twice:
-            raise UsageError(f"--columns names {twice[0]} twice.")
+            raise UsageError(f"--columns names {twice[0]!r} twice.")
         self.schema = pa.schema([(column.name, column.type) for column in self.columns])
 
     def batches(self) -> Iterator[pa.RecordBatch]:

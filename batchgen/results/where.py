@@ -12,9 +12,9 @@ that word before it. Names and values with blanks or signs stand in quotes.
 | `~`, `!~` | contains, does not contain the text, in any case |
 | `is null`, `is not null` | has no value, has one |
 
-An empty cell is not equal to anything and contains nothing: it is found by `!=`, `!~` and `is null` alone. Whole numbers
-and decimals are compared exactly. Everything that has no order of its own is the text that `show` and `export` write:
-bytes in hexadecimal, objects as JSON.
+An empty cell is not equal to anything and contains nothing: it is found by `!=`, `!~` and `is null` alone. Whole
+numbers and decimals are compared exactly. Everything that has no order of its own is the text that `show` and `export`
+write: bytes in hexadecimal, objects as JSON.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ def test_runs_become_one_table(command, job, tmp_path):
         (["out-a", "out-b"], "the name's ending says what is written"),
         (["nothing", "a.csv"], "no row is answered there yet"),
         (["out-a", "a.csv", "--columns", "texd"], 'did you mean "text"?'),
+        (["out-a", "a.csv", "--columns", "te\nxt"], 'no column "te"'),
     ):
         done = command("export", *arguments)
         assert done.returncode == 2
