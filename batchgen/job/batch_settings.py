@@ -29,7 +29,7 @@ class BatchSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rows: Annotated[int, Meta(ge=1)] | None = None
     megabytes: Annotated[float, Meta(gt=0)] | None = None
     queued_tokens: Annotated[int, Meta(ge=1)] | None = None
-    poll_s: Annotated[float, Meta(gt=0)] = 60.0
+    poll_s: Annotated[float, Meta(gt=0, le=86400)] = 60.0
     deadline: str | None = None
     after_deadline: Literal["live", "wait"] = "live"
 

@@ -37,6 +37,8 @@ from batchgen.providers import lane_of, wire_of
 from batchgen.providers.auth import KEY_HEADERS, is_secret_name
 
 _Positive = Annotated[float, Meta(gt=0)]
+_Seconds = Annotated[float, Meta(gt=0, le=366 * 86400)]
+"""A time that ends: with `inf` a server that hangs would hold a row for ever."""
 
 
 class ColumnReference(Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,13 +108,13 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     concurrency: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     requests_per_minute: _Positive | None = None
     tokens_per_minute: _Positive | None = None
-    timeout_s: _Positive = 300.0
+    timeout_s: _Seconds = 300.0
     budget: Annotated[Decimal, Meta()] | None = None
     max_failed: Annotated[int, Meta(ge=1)] | Annotated[float, Meta(gt=0, lt=1)] | None = None
     max_alike_at_first: Annotated[int, Meta(ge=0)] = 20
     max_failed_in_a_row: Annotated[int, Meta(ge=0)] = 50
-    stalled_s: _Positive = 300.0
-    startup_wait_s: _Positive = 60.0
+    stalled_s: _Seconds = 300.0
+    startup_wait_s: _Seconds = 60.0
     account: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 

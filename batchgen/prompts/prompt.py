@@ -27,7 +27,7 @@ from batchgen.attachments.cells import AttachmentError
 from batchgen.errors import InputError, JobError
 from batchgen.prompts.messages import read_history, read_messages, without_nulls
 from batchgen.prompts.template import PromptError, Template
-from batchgen.text.columns import missing_column
+from batchgen.text.columns import in_template, missing_column
 from batchgen.values import Attachment, Failure, FailureKind, Message, Prompt, Row, Verdict
 
 _TEXT_PARAMETERS = frozenset({"stop", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
@@ -85,9 +85,11 @@ class PromptTemplate:
         self._finish: Callable[[Prompt], Prompt] | None = None
         self._attach: tuple[str, Callable[[Any], tuple[Attachment, ...]]] | None = None
         self._asked: dict[str, str] = {}  # column → the key that asks for it
+        self._literals: dict[str, str] = {}  # what a template prints, that may be a column's name → the template's key
         for template in (self._system, self._user, self._prompt):
             if template is not None:
                 self._asked |= dict.fromkeys(sorted(template.columns), template.key)
+                self._literals |= dict.fromkeys(sorted(template.literals), template.key)
         for key, column in (("prompt.messages", settings.messages), ("prompt.history", settings.history)):
             if column is not None:
                 self._asked[column] = key
@@ -102,6 +104,12 @@ class PromptTemplate:
         for column, key in self._asked.items():
             if column not in available:
                 raise InputError(f'{where}: {key} needs column "{column}", but {missing_column(column, available)}')
+        for word, key in self._literals.items():
+            if word in available:
+                raise InputError(
+                    f'{where}: {{{{ {word} }}}} in {key} is no column, but the text "{word}" in every row: write '
+                    f"{{{{ {in_template(word)} }}}} for the column of that name."
+                )
 
     def fingerprint_parts(self) -> dict[str, str]:
         """Return all that decides the prompt of a row, by job key. Templates are given as text, also those from

@@ -18,6 +18,7 @@ from batchgen.files.compute import pc
 from batchgen.prompts.template_bounds import TEXT_CAP, BoundedEnvironment, add_filters, bounded, start_steps
 
 _ROW = "row"  # row["Customer Name"]
+_ITSELF = "self"  # the blocks of a template, of which a prompt has none
 _SPACED = '. A column whose name is no single word is written as {{ row["Customer Name"] }}'
 _GLOBALS = ("range", "namespace")
 _FOREIGN: tuple[type[nodes.Node], ...] = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
@@ -58,6 +59,8 @@ class Template:
         self._names = sorted(names - {_ROW})
         self._row_names = sorted(_row_columns(key, tree)) if _ROW in names else []
         self.columns = frozenset((*self._names, *self._row_names))
+        self.literals = frozenset(_printed_literals(tree))
+        """What is printed as it stands there, although it may be meant as a column: `{{ true }}`, `{{ 2024 }}`."""
         self._plain = _plain_parts(tree, names)
         self.constant = None if self._plain is None or self._plain.columns else "".join(self._plain.pieces)
         if self.constant is not None and (self.constant.isspace() or len(self.constant) > TEXT_CAP):
@@ -202,6 +205,19 @@ def _named_as_functions(tree: nodes.Template) -> set[str]:
     called = {id(call.node) for call in tree.find_all(nodes.Call)}
     names = (name for name in tree.find_all(nodes.Name) if name.ctx == "load" and id(name) not in called)
     return {name.name for name in names if name.name in _GLOBALS}
+
+
+def _printed_literals(tree: nodes.Template) -> Iterator[str]:
+    """Yield words of the template language and numbers that are printed, as they may be written."""
+    for output in tree.find_all(nodes.Output):
+        for node in output.nodes:
+            inner: nodes.Node | None = node
+            while isinstance(inner, nodes.Filter):
+                inner = inner.node
+            if isinstance(inner, nodes.Const) and not isinstance(inner.value, str):
+                yield from {str(inner.value), str(inner.value).lower()}
+            elif isinstance(inner, nodes.Name) and inner.name == _ITSELF:
+                yield inner.name
 
 
 def _row_columns(key: str, tree: nodes.Template) -> Iterator[str]:

@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import io
 import os
+import zlib
 from enum import StrEnum
 from typing import Any
 
@@ -28,6 +29,7 @@ FILLING = b" \t\r\n\0\x1a"
 
 _BUFFER_BYTES = 1 << 18
 _PIECE_BYTES = 1 << 16
+_GZIP = 16 + zlib.MAX_WBITS
 
 
 class Format(StrEnum):
@@ -93,16 +95,59 @@ def content_digest(file: File) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+class _Gzip:
+    """The bytes of a gzip file, of all its members; zeros behind one fill up a block, as gzip itself takes it.
+
+    Raises `OSError` for what is damaged or cut.
+    """
+
+    def __init__(self, packed: Any) -> None:
+        self._packed = packed
+        self._inflate = zlib.decompressobj(_GZIP)
+        self._rest = b""
+        self._within = False  # a member has begun
+
+    def readinto(self, buffer: Any) -> int:
+        found = b""
+        while not found:
+            packed = self._rest or bytes(self._packed.read(_PIECE_BYTES))
+            if not packed:
+                if self._within:
+                    raise OSError("it ends in the middle")
+                break
+            self._rest = b""
+            packed = packed if self._within else packed.lstrip(b"\0")
+            found = self._unpacked(packed, len(buffer)) if packed else b""
+        buffer[: len(found)] = found
+        return len(found)
+
+    def _unpacked(self, packed: bytes, most: int) -> bytes:
+        if not self._within:
+            self._inflate, self._within = zlib.decompressobj(_GZIP), True
+        try:
+            found = self._inflate.decompress(packed, most)
+        except zlib.error as error:
+            raise OSError(str(error)) from None
+        self._within = not self._inflate.eof
+        self._rest = self._inflate.unconsumed_tail if self._within else self._inflate.unused_data
+        return found
+
+    def close(self) -> None:
+        self._packed.close()
+
+
 class UnpackedBytes(io.RawIOBase):
     """The bytes of a file after unpacking; `taken` counts those handed out so far, from which batches are bounded."""
 
     def __init__(self, file: File) -> None:
         self._file = file
-        self._inner: Any = (
-            pa.input_stream(file.arrow(), compression=file.compression)
-            if file.compression
-            else open(file.copy or file.path, "rb", buffering=0)  # noqa: SIM115 (closed with this object)
-        )
+        self._inner: Any
+        if file.compression == "gzip":
+            self._inner = _Gzip(pa.input_stream(file.arrow(), compression=None))
+        elif file.compression:
+            self._inner = pa.input_stream(file.arrow(), compression=file.compression)
+        else:
+            self._inner = open(file.copy or file.path, "rb", buffering=0)  # noqa: SIM115 (closed with this object)
         self.taken = 0
 
     def readable(self) -> bool:

@@ -26,6 +26,12 @@ _WITHOUT_RESULT = re.compile(  # an empty text is a result, of its own type
 )
 
 _WITH_RESULT = re.compile(rb"<c [^>]*>\s*<f(?:[^>]*/>|[^>]*>[^<]*</f>)\s*<v>([^<]*)</v>")
+_WORKBOOK = "xl/workbook.xml"
+_ERROR = re.compile(rb'<c ([^<>]*\bt="e"[^<>]*)>\s*(?:<f[^>]*/>|<f[^>]*>[^<]*</f>)?\s*<v>([^<]*)</v>')
+_AT = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
+_SHEET = re.compile(rb'<sheet\b[^>]*\br:id="([^"]*)"')
+_RELATION = re.compile(rb"<Relationship\b[^>]*>")
+_PART = re.compile(rb'\b(Id|Target)="([^"]*)"')
 
 
 def sheet_rows(file: File) -> Iterator[tuple[int, bytes]]:
@@ -67,7 +73,8 @@ def _sheet(file: File) -> tuple[int, list[str], list[list[Any]]]:
             f"{file.path} has {len(filled)} sheets with content ({', '.join(filled)}): save the one that is meant as "
             "CSV (UTF-8), or in a workbook of its own."
         )
-    (rows,) = filled.values()
+    ((taken, rows),) = filled.items()
+    _show_errors(file, list(sheets).index(taken), rows)
     place = next(index for index, row in enumerate(rows) if any(cell != "" for cell in row))
     width = max(index for row in rows[place:] for index, cell in enumerate(row, 1) if cell != "")
     first = next(index for index in range(width) if any(row[index] != "" for row in rows[place:]))
@@ -97,19 +104,61 @@ def _check_formulas(file: File) -> None:
         for part in book.namelist():
             if not part.startswith("xl/worksheets/sheet"):
                 continue
-            kept = b""
-            with book.open(part) as stream:
-                while piece := stream.read(_PIECE_BYTES):
-                    kept += piece
-                    found = _WITHOUT_RESULT.search(kept)
-                    if found is not None:
-                        raise _not_calculated(file, _PLACE.search(found[0]))
-                    for formula in _WITH_RESULT.finditer(kept):
-                        computed = computed or formula[1].strip() != b"0"
-                        first = first or _PLACE.search(formula[0])
-                    kept = kept[kept.rfind(b"<c ") :] if b"<c " in kept else b""
-        if first is not None and not computed and b'fullCalcOnLoad="1"' in book.read("xl/workbook.xml"):
+            for cells in _stretches(book, part):
+                found = _WITHOUT_RESULT.search(cells)
+                if found is not None:
+                    raise _not_calculated(file, _PLACE.search(found[0]))
+                for formula in _WITH_RESULT.finditer(cells):
+                    computed = computed or formula[1].strip() != b"0"
+                    first = first or _PLACE.search(formula[0])
+        if first is not None and not computed and b'fullCalcOnLoad="1"' in _read(book, _WORKBOOK):
             raise _not_calculated(file, first)
+
+
+def _stretches(book: zipfile.ZipFile, part: str) -> Iterator[bytes]:
+    """Yield a sheet's XML in stretches, each from the beginning of the last cell of the one before."""
+    kept = b""
+    with book.open(part) as stream:
+        while piece := stream.read(_PIECE_BYTES):
+            kept += piece
+            yield kept
+            kept = kept[kept.rfind(b"<c ") :] if b"<c " in kept else b""
+
+
+def _show_errors(file: File, sheet: int, rows: list[list[Any]]) -> None:
+    """Put errors of formulas (`#N/A`, `#REF!`) into their cells as the sheet shows them, and as its CSV has them.
+
+    The reader of workbooks gives an empty cell, so that a row would be asked as if nothing were wrong.
+    """
+    with zipfile.ZipFile(file.copy or file.path) as book:
+        part = _part(book, sheet)
+        for cells in () if part is None else _stretches(book, part):
+            for attributes, said in _ERROR.findall(cells) if b't="e"' in cells else ():
+                at = _AT.search(attributes)
+                if at is None:
+                    continue
+                row, column = int(at[2]) - 1, 0
+                for letter in at[1]:
+                    column = column * 26 + letter - ord("A") + 1
+                if row < len(rows) and column <= len(rows[row]):
+                    rows[row][column - 1] = said.decode("utf-8", "replace")
+
+
+def _part(book: zipfile.ZipFile, sheet: int) -> str | None:
+    """Return the file in a workbook that holds its sheet with this number; None if it does not say so."""
+    names = _SHEET.findall(_read(book, _WORKBOOK))
+    parts = {
+        found[b"Id"]: found.get(b"Target", b"")
+        for relation in _RELATION.findall(_read(book, "xl/_rels/workbook.xml.rels"))
+        if b"Id" in (found := dict(_PART.findall(relation)))
+    }
+    target = parts.get(names[sheet], b"").decode() if sheet < len(names) else ""
+    part = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+    return part if part in book.namelist() else None
+
+
+def _read(book: zipfile.ZipFile, name: str) -> bytes:
+    return book.read(name) if name in book.namelist() else b""
 
 
 def _not_calculated(file: File, place: re.Match[bytes] | None) -> InputError:

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Collection
 from difflib import get_close_matches
 
+_WORDS = ("none", "true", "false", "not", "row", "self")
 _MOST_LISTED = 30  # a longer list of columns would hide the message
 
 
@@ -17,7 +18,7 @@ def in_template(column: str) -> str:
 
 def _is_name(column: str) -> bool:
     """Whether a template may use the name as it is: Jinja2's own words are none, and identifiers are composed."""
-    return column.isidentifier() and _plain(column) and column.lower() not in ("none", "true", "false", "not", "row")
+    return column.isidentifier() and _plain(column) and column.lower() not in _WORDS
 
 
 def _plain(column: str) -> bool:

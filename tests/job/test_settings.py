@@ -68,6 +68,8 @@ def test_a_job_file_becomes_settings_with_their_defaults(write):
         ("[prompt]", "[prompt]\nconcurrency = 3", ["unknown key prompt.concurrency", "limits.concurrency?"]),
         ("concurrency = 8", 'concurrency = "8"', ["limits.concurrency", "a whole number", "text"]),
         ("concurrency = 8", "concurrency = 0", ["limits.concurrency", ">= 1"]),
+        ("concurrency = 8", "timeout_s = inf", ["limits.timeout_s", "<= 31622400"]),
+        ("concurrency = 8", "stalled_s = nan", ["limits.stalled_s"]),
         ("budget = 5.10", "budget = -1", ["limits.budget", "above 0"]),
         ('path = "in.csv"', "", ["input.path is missing"]),
         ('name = "colours"', "", ["name is missing"]),

@@ -137,6 +137,16 @@ def test_missing_columns(template, message):
         template.check_columns(["id", "body"], "a.csv")
 
 
+@pytest.mark.parametrize("word", ["true", "False", "none", "2024", "1.5", "self"])
+def test_a_column_that_is_called_like_a_word_of_the_language(word):
+    """Its own text would stand in every row; where there is no such column it is what the template says."""
+    template = build(user="Answer: {{ %s | default('x') }} {{ a }}" % word)  # noqa: UP031
+    with pytest.raises(InputError, match=rf'{word} .* is no column.*write {{{{ row\["{word}"\] }}}}'):
+        template.check_columns(["a", word], "a.csv")
+    template.check_columns(["a"], "a.csv")
+    build(user='{%% if a == true %%}{{ row["%s"] }}{%% endif %%}' % word).check_columns(["a", word], "a.csv")  # noqa: UP031
+
+
 def test_columns_that_are_there():
     """Nothing is said when every column is there; keys of templates come from all forms."""
     template = build({"seed": "s"}, "m", user='{{ a }}{{ row["b c"] }}')

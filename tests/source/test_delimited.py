@@ -146,6 +146,24 @@ def test_compressed(tmp_path, extension):
     assert rows(path) == rows(DATA / "as_text.csv")
 
 
+@pytest.mark.parametrize("ending", [bytes(700), gzip.compress(b"3,c\n"), bytes(5) + gzip.compress(b"3,c\n") + bytes(1)])
+def test_zeros_and_members_behind_a_gzip_file(tmp_path, ending):
+    """Tapes and disks fill their blocks up, and `cat` puts files one behind the other."""
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"id,body\n1,a\n2,b\n") + ending)
+    found = [row["body"] for batch in Source.open(str(path)).batches() for row in batch.table.to_pylist()]
+    assert found == (["a", "b", "c"] if any(ending) else ["a", "b"])
+
+
+@pytest.mark.parametrize("ending", [b"x", b"\0x", gzip.compress(b"3,c\n")[:12]])
+def test_anything_else_behind_a_gzip_file_is_damage(tmp_path, ending):
+    """It may be what is left of more rows."""
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"id,body\n1,a\n2,b\n") + ending)
+    with pytest.raises(InputError, match="cannot be read after"):
+        Source.open(str(path)).scan()
+
+
 def test_cut_gzip(tmp_path):
     """A cut archive is a sentence, not a traceback."""
     path = tmp_path / "a.csv.gz"

@@ -90,3 +90,16 @@ def test_formulas_that_a_library_has_not_calculated_are_no_zeros(tmp_path, resul
     else:
         with pytest.raises(InputError, match="the formula in cell B2 has no result"):
             Source.open(str(tmp_path / "a.xlsx"))
+
+
+def test_errors_of_formulas_are_what_the_sheet_shows(tmp_path):
+    """An empty cell in their place would be asked as if nothing were wrong, and a row of nothing else be dropped."""
+    rows = [["id", "text"], [1, "a"], [2, "#N/A"], ["#REF!", "#DIV/0!"], [None, "#NAME?"]]
+    source = Source.open(book(tmp_path / "a.xlsx", empty=[], data=rows))
+    (batch,) = source.batches()
+    assert batch.values(source.columns) == [
+        {"id": 1, "text": "a"},
+        {"id": 2, "text": "#N/A"},
+        {"id": "#REF!", "text": "#DIV/0!"},
+        {"id": None, "text": "#NAME?"},
+    ]
