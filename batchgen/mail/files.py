@@ -26,7 +26,7 @@ from msgspec import Struct
 from batchgen.errors import InputError
 from batchgen.files.arrow import arrow_file
 from batchgen.mail.decode import LARGEST_MAIL
-from batchgen.mail.mbox import as_lines, cut_mbox, looks_like_mbox
+from batchgen.mail.mbox import as_lines, cut_mbox, junk_before, looks_like_mbox
 from batchgen.source.files import natural_key
 from batchgen.text.storable import storable
 
@@ -44,6 +44,7 @@ _KNOWN = (
     "known are mails (.eml, .emlx or without an extension), mbox files (also .gz, .bz2, .xz, .zst), Maildirs and "
     "folders of these"
 )
+_MBOX = (".mbox", ".mbx")
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
 _TAR = (257, b"ustar")  # where the header of each file in a tar archive has its mark
 _UTF_16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"F\0r\0": "utf-16-le", b"\0F\0r": "utf-16-be"}
@@ -206,8 +207,10 @@ def _file(path: Path, source: str, tell: Tell) -> Iterator[RawMail]:
             tell(LeftOut(source, "a file of the mail program's own", own=True))
         elif (other := _other_kind(head)) is not None:  # whatever its name is, and though its mails have headers
             tell(LeftOut(source, other))
-        elif looks_like_mbox(head) or (
-            name.endswith((".mbox", ".mbx")) and (head.startswith(b"From ") or looks_like_mail(head))
+        elif (
+            looks_like_mbox(head)
+            or (_may_be_mbox(name) and _begins_with_junk(head))
+            or (name.endswith(_MBOX) and (head.startswith(b"From ") or looks_like_mail(head)))
         ):
             for cut in cut_mbox(file):
                 yield RawMail(f"{source}:{cut.place}", cut.body, cut.read_bytes, cut.cut, note=cut.note)
@@ -216,6 +219,16 @@ def _file(path: Path, source: str, tell: Tell) -> Iterator[RawMail]:
             yield _single(source, name, body[:LARGEST_MAIL], cut=len(body) > LARGEST_MAIL, read=len(body))
         else:
             tell(LeftOut(source, _NO_MAIL))
+
+
+def _may_be_mbox(name: str) -> bool:
+    """Whether a file has the name of a mailbox: these have an ending of their own, or none."""
+    return name.endswith(_MBOX) or "." not in name
+
+
+def _begins_with_junk(head: bytes) -> bool:
+    """Whether a file is an mbox with something before its first mail, and no mail that shows one in its text."""
+    return junk_before(as_lines(head)) > 0 and (head.startswith(b">From ") or not looks_like_mail(head))
 
 
 def _other_kind(head: bytes) -> str | None:

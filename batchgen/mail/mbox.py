@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchgen.mail.decode import LARGEST_MAIL
 
@@ -85,6 +85,25 @@ def looks_like_mbox(head: bytes) -> bool:
     return head.startswith(b"From ") and _follows(head, 0, first=True) is not None
 
 
+def junk_before(head: bytes | bytearray) -> int:
+    """Return where the first mail stands in an mbox that begins with something else; 0 where a mail begins it, or none
+    is found.
+
+    Exports and downloads have a title there or the end of a mail that was cut. Only a line with a date and headers
+    behind it counts.
+    """
+    if head.startswith(b"From ") or _MMDF.match(head):
+        return 0
+    block = _HEADERS.match(head)
+    if block is not None and len({name.lower() for name in _CORE.findall(block[0])}) > 1:
+        return 0
+    for line in _FROM_LINE.finditer(head):
+        at = line.end() - len(b"From ")
+        if _DATED.match(head, at) and _begins(head, at, patches=False):
+            return at
+    return 0
+
+
 def as_lines(head: bytes) -> bytes:
     """Return bytes with the line ends of old Macs, a lone carriage return, as line feeds."""
     return head if b"\n" in head else head.replace(b"\r", b"\n")
@@ -121,9 +140,17 @@ class _Cutter:
         if (mmdf := _MMDF.match(self._data)) is not None:
             self._mmdf = self._unquoted = True
             self._drop(mmdf.end())
+        junk = junk_before(self._data)
+        blank = not self._data[:junk].strip()
+        self._drop(junk)
         self._patches = _PATCH.match(self._data) is not None
         while self._data:
-            yield self._mail()
+            found = self._mail()
+            if not blank:
+                said = f"{junk:,} bytes before the first mail of the file are no mail, and were left out"
+                found = structs.replace(found, note=said if found.note is None else f"{said}; {found.note}")
+                blank = True
+            yield found
             self._fill(_LOOK_BYTES * 4)
 
     def _mail(self) -> Cut:

@@ -201,3 +201,34 @@ def test_a_file_of_outlook_is_called_one_whatever_its_name_is(tmp_path):
     (tmp_path / "a.eml").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
     with pytest.raises(InputError, match="Outlook's own format"):
         read(tmp_path / "a.eml")
+
+
+JUNK = [
+    b"An archive of mails.\n\n",
+    b"HTTP/1.1 200 OK\nContent-Type: x\n\n",
+    b">From nobody\n",
+    b"end of a mail\n",
+    b"  \n",
+]
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("name", ["a.mbox", "Inbox"])
+def test_what_stands_before_the_first_mail_of_an_mbox_is_left_out(tmp_path, name, junk):
+    """All mails come, and the first says how much was left out."""
+    write(tmp_path, {name: junk + mbox(1, 2)})
+    found = list(raw_mails([tmp_path / name], lambda told: pytest.fail(str(told))))
+    assert [int(raw.body.split()[-1]) for raw in found] == [1, 2]
+    assert found[0].source.endswith(f":{len(junk)}")
+    assert [raw.note for raw in found] == [
+        f"{len(junk)} bytes before the first mail of the file are no mail, and were left out" if junk.strip() else None,
+        None,
+    ]
+
+
+def test_a_mail_or_a_text_that_shows_an_mbox_is_none(tmp_path):
+    """What its text quotes are no mails of the box."""
+    write(tmp_path, {"letter": mail(3) + b"\n" + mbox(1), "README.txt": b"An example:\n\n" + mbox(1)})
+    found, left_out, _ = read(tmp_path)
+    assert len(found) == 1
+    assert left_out == {"README.txt": "no mail"}
