@@ -29,7 +29,7 @@ _PLAIN_TAGS = frozenset((
     "kbd", "samp", "big", "html", "body", "text", "final", "json", "plaintext", "string", "tool_call",
     "tool_calls", "function_call",
 ))  # fmt: skip
-_LEADING = re.compile(r"(?:#{1,6}|[-*•·◦▪►▶➤➡>]|✅|☑|✔\ufe0f?|👉|\d{1,2}[.)](?=\s)|-?\s?\[[xX]\])\s++")
+_LEADING = re.compile(r"(?:#{1,6}|[-*•·◦▪►▶➤➡→⇒>]|[-=]>|✅|☑|✔\ufe0f?|👉|\d{1,2}[.)](?=\s)|-?\s?\[[xX]\])\s++")
 _FINAL = ".!。！,，;；।۔．｡"
 _UNSURE = ".!?,;:…？"
 _MOST_LAYERS = 8

@@ -1,6 +1,7 @@
 """Answer text → the job's labels in it.
 
-The rule, in its order; letters' case, and `_` or `-` for a space between words, never matter, other signs always do:
+The rule, in its order; letters' case, how accents are encoded, `_` or `-` for a space between words, and blanks at a
+slash never matter, other signs always do:
 
 1. The whole text is a label, after layers of quotes, brackets, Markdown marks, known tags, a chat template's tokens and
    final punctuation are taken off.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +45,7 @@ from batchgen.text.invisible import INVISIBLE
 
 GAP = re.compile(r"(?<=[^\W_])[\s_-]++(?=[^\W_])")
 _BLANKS = re.compile(r"\s++")
+_SLASH = re.compile(r" ?/ ?")
 _SAME = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-") | dict.fromkeys(map(ord, INVISIBLE))
 _SAME |= {wide: wide - 0xFEE0 for first, last in ("０９", "ＡＺ", "ａｚ") for wide in range(ord(first), ord(last) + 1)}
 _SEPARATORS = re.compile(r"[,;、，；|]")
@@ -238,8 +241,13 @@ def labels_instruction(labels: Sequence[str], *, multiple: bool = False) -> str:
 
 def _key(text: str) -> str:
     """Return the form in which spellings of one label are the same text."""
-    text = text.translate(_SAME).casefold().strip()
-    return _BLANKS.sub(" ", GAP.sub(" ", text))
+    text = _composed(_composed(text).translate(_SAME).casefold()).strip()
+    return _SLASH.sub("/", _BLANKS.sub(" ", GAP.sub(" ", text)))
+
+
+def _composed(text: str) -> str:
+    """Return a text with each letter and its marks as one sign, however they were written."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _answer(text: str) -> str | NoLabel:
@@ -247,7 +255,7 @@ def _answer(text: str) -> str | NoLabel:
     answer, ended = answer_in(text)
     if not ended:
         return NoLabel("the model's thinking has no end", cut=True)
-    answer = answer.strip().strip("\ufeff\u200b").strip()
+    answer = _composed(answer).strip().strip("\ufeff\u200b").strip()
     return answer or NoLabel("the answer is empty")
 
 

@@ -57,6 +57,32 @@ def test_labels_are_found(text, label):
     assert LABELS.find(text) == label
 
 
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("Cafe\u0301", "Café"),
+        ("**Label:** CAFE\u0301", "Café"),
+        ('{"label": "Cafe\u0301"}', "Café"),
+        ("nai\u0308ve.", "nai\u0308ve"),
+        ("Order / status", "order/status"),
+        ("→ order/ status", "order/status"),
+        ("=> Café", "Café"),
+        ("-> **Café**", "Café"),
+    ],
+)
+def test_other_encodings_of_letters_and_blanks_at_a_slash_do_not_matter(text, label):
+    """The letters are the same, and so is what they mean."""
+    assert LabelSet(["Café", "nai\u0308ve", "order/status"]).find(text) == label
+
+
+@pytest.mark.parametrize(
+    "text", ["Cafe", "Cafe\u0300", "~~Café~~", "Café / order/status", "order status", "order//status"]
+)
+def test_other_letters_and_signs_matter(text):
+    """An accent that is missing may be another word."""
+    assert isinstance(LabelSet(["Café", "nai\u0308ve", "order/status"]).find(text), NoLabel)
+
+
 SIGNS = "+-<>=#%&@€$!?~^/.,*_ 018abAB☺👍👎é投诉"
 WRAPPINGS = [
     "{}",
