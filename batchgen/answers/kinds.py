@@ -79,9 +79,9 @@ class SchemaAnswers:
         problems = self.schema.problems(value)
         if problems is None:
             return Answer(value, found.stage)
-        bare = self.schema.shape.without_nulls(value)
-        if bare != value and self.schema.problems(bare) is None:
-            return Answer(bare, found.stage)
+        mended = self.schema.shape.mended(value)
+        if mended != value and self.schema.problems(mended) is None:
+            return Answer(mended, found.stage)
         return Invalid(problems.first.path, problems.first.message, problems.all)
 
     def column(self, results: Sequence[Result], texts: Sequence[str | None]) -> pa.Array:

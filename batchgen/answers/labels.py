@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,15 +38,10 @@ from batchgen.answers.label_frames import (
 from batchgen.answers.label_layers import in_answer_tag, layers, tags_apart, without_tokens
 from batchgen.answers.label_objects import given_labels, text_of
 from batchgen.answers.reading import Found, answer_in, read_object
+from batchgen.answers.same_word import composed, word_key
 from batchgen.errors import JobError
 from batchgen.providers.thinking import may_have_thinking
-from batchgen.text.invisible import INVISIBLE
 
-GAP = re.compile(r"(?<=[^\W_])[\s_-]++(?=[^\W_])")
-_BLANKS = re.compile(r"\s++")
-_SLASH = re.compile(r" ?/ ?")
-_SAME = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-") | dict.fromkeys(map(ord, INVISIBLE))
-_SAME |= {wide: wide - 0xFEE0 for first, last in ("０９", "ＡＺ", "ａｚ") for wide in range(ord(first), ord(last) + 1)}
 _SEPARATORS = re.compile(r"[,;、，；|]")
 _MOST_FOUND = 1_000  # short answers whose label is remembered
 _MORE = 80  # characters round a label that layers may take off
@@ -70,7 +64,7 @@ class LabelSet:
         self.labels = tuple(labels)
         self._by_key: dict[str, str] = {}
         for label in labels:
-            key = _key(label)
+            key = word_key(label)
             if not key:
                 raise JobError(f"response.labels: {label!r} is empty.")
             if may_have_thinking(label):
@@ -132,9 +126,9 @@ class LabelSet:
         if len(text) > self._longest:
             return None
         for before, inner, after in layers(text):
-            label = self._by_key.get(_key(inner))
+            label = self._by_key.get(word_key(inner))
             if label is not None:
-                others = {self._by_key.get(_key(before.strip() + inner)), self._by_key.get(_key(inner + after))}
+                others = {self._by_key.get(word_key(before.strip() + inner)), self._by_key.get(word_key(inner + after))}
                 return label if others <= {label, None} else None
         return None
 
@@ -239,23 +233,12 @@ def labels_instruction(labels: Sequence[str], *, multiple: bool = False) -> str:
     )
 
 
-def _key(text: str) -> str:
-    """Return the form in which spellings of one label are the same text."""
-    text = _composed(_composed(text).translate(_SAME).casefold()).strip()
-    return _SLASH.sub("/", _BLANKS.sub(" ", GAP.sub(" ", text)))
-
-
-def _composed(text: str) -> str:
-    """Return a text with each letter and its marks as one sign, however they were written."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
-
-
 def _answer(text: str) -> str | NoLabel:
     """Return an answer without the model's thinking."""
     answer, ended = answer_in(text)
     if not ended:
         return NoLabel("the model's thinking has no end", cut=True)
-    answer = _composed(answer).strip().strip("\ufeff\u200b").strip()
+    answer = composed(answer).strip().strip("\ufeff\u200b").strip()
     return answer or NoLabel("the answer is empty")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -17,7 +18,10 @@ from typing import Any
 import pyarrow as pa
 from msgspec import Struct
 
+from batchgen.answers.same_word import word_key
+
 _INT64 = 2**63
+_LONGEST_WORD = 1_000  # of an enum
 
 
 class Misfit(Struct, frozen=True):
@@ -41,8 +45,9 @@ class Shape(ABC):
         """Return why a valid value cannot be held, or None. `value` is never None."""
         return None
 
-    def without_nulls(self, value: Any) -> Any:
-        """Return a value without the null properties that need not be there (and so may as well be absent)."""
+    def mended(self, value: Any) -> Any:
+        """Return a value without the null properties that need not be there (and so may as well be absent), and with
+        the words of enums as the schema writes them."""
         return value
 
 
@@ -131,16 +136,28 @@ class TimestampShape(Shape):
 
 
 class EnumShape(Shape):
-    """String enums as a dictionary that holds all the schema's words in their order, the same in every part."""
+    """String enums as a dictionary that holds all the schema's words in their order, the same in every part.
+
+    A word in another case, or with another form of its accents, blanks or a full stop, is that word if no other one is.
+    """
 
     def __init__(self, words: Sequence[str]) -> None:
         self.type = pa.dictionary(pa.int32(), pa.string())
         self.words = tuple(words)
         self._indices: dict[str | None, int | None] = {word: place for place, word in enumerate(words)}
+        keys = Counter(map(word_key, words))
+        self._by_key = {word_key(word): word for word in words if keys[word_key(word)] == 1}
         self._dictionary = pa.array(self.words, pa.string())
 
+    def mended(self, value: Any) -> Any:
+        if not isinstance(value, str) or value in self._indices or len(value) > _LONGEST_WORD:
+            return value
+        key = word_key(value)
+        return self._by_key.get(key) or self._by_key.get(key.removesuffix("."), value)
+
     def column(self, values: Sequence[Any]) -> pa.Array:
-        indices = pa.array([self._indices.get(v) for v in values], pa.int32())
+        places = self._indices
+        indices = pa.array([places[v] if v in places else places.get(self.mended(v)) for v in values], pa.int32())
         return pa.DictionaryArray.from_arrays(indices, self._dictionary)
 
 
@@ -184,8 +201,8 @@ class ListShape(Shape):
                 return found
         return None
 
-    def without_nulls(self, value: Any) -> Any:
-        return [self.item.without_nulls(item) for item in value] if isinstance(value, list) else value
+    def mended(self, value: Any) -> Any:
+        return [self.item.mended(item) for item in value] if isinstance(value, list) else value
 
 
 class MapShape(Shape):
@@ -208,10 +225,10 @@ class MapShape(Shape):
                 return found
         return None
 
-    def without_nulls(self, value: Any) -> Any:
+    def mended(self, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {key: self.item.without_nulls(item) for key, item in value.items()}
+        return {key: self.item.mended(item) for key, item in value.items()}
 
 
 REST = "additional_properties"
@@ -250,11 +267,11 @@ class ObjectShape(Shape):
                 return found
         return None if self.rest is None else self.rest.misfit(self._free(value), path)
 
-    def without_nulls(self, value: Any) -> Any:
+    def mended(self, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
         return {
-            name: self.fields[name].without_nulls(item) if name in self.fields else item
+            name: self.fields[name].mended(item) if name in self.fields else item
             for name, item in value.items()
             if item is not None or name not in self.optional
         }

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from batchgen.answers.labels import GAP
+from batchgen.answers.same_word import GAP
 
 
 class Label(Struct, frozen=True):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from batchgen.answers.enforcement import Target
-from batchgen.answers.kinds import Answer
+from batchgen.answers.kinds import Answer, SchemaAnswers
 from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.answers.settings import ResponseSettings
 from batchgen.answers.structured import StructuredAnswers
@@ -369,3 +369,24 @@ def test_several_objects_that_all_apply_are_one():
     for parts in ([more, more], [{"$ref": "#/$defs/R"}, more]):
         with pytest.raises(JobError, match="allOf"):
             AnswerSchema({"allOf": parts, "$defs": {"R": {"allOf": [{"$ref": "#/$defs/R"}, more]}}}, "a.json")
+
+
+ENUM = {"enum": ["spam", "Not Spam", "Café", "etc.", "A", "a"]}
+WORDS = [
+    ("Spam", "spam"), ("spam.", "spam"), ("NOT_SPAM", "Not Spam"), ("cafe\u0301", "Café"), ("Etc.", "etc."),
+    ("etc", None), ("cafe", None), ("A.", None), ("spam or not", None), ("", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "word"), WORDS)
+def test_words_of_an_enum_in_another_spelling(said, word):
+    """Case, accents and a full stop do not cost a further answer; where two words fit, or none, it is none."""
+    schema = {"type": "object", "properties": {"w": ENUM, "l": {"type": "array", "items": ENUM}}, "required": ["w"]}
+    answers = SchemaAnswers(AnswerSchema(schema, "x"))
+    text = json.dumps({"w": said, "l": [said, "A"]})
+    found = answers.read(text, complete=True)
+    if word is None:
+        assert not isinstance(found, Answer)
+        return
+    assert found.value == {"w": word, "l": [word, "A"]}
+    assert answers.column([None], [text]).to_pylist() == [{"w": word, "l": [word, "A"]}]
