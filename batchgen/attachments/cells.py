@@ -115,7 +115,7 @@ def _found(text: str, folder: Path) -> Path:
     bare = text.strip().strip("\"'")  # Windows copies paths with quotes
     tries = [text, text.strip(), bare, os.path.expanduser(bare), bare.replace("\\", "/"), unquote(bare)]
     tries += [unicodedata.normalize(form, bare) for form in ("NFC", "NFD")]  # a Mac writes letters and marks apart
-    return next((folder / one for one in tries if os.path.lexists(folder / one)), folder / text)
+    return next((folder / one for one in tries if one and os.path.lexists(folder / one)), folder / text)
 
 
 def _read_one(value: Any, folder: Path | None, number: int) -> tuple[Attachment, ...]:

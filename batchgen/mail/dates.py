@@ -61,7 +61,8 @@ def read_date(text: str | None) -> tuple[datetime | None, str | None, str | None
         if fields[0] < _FIRST_YEAR:
             return None, text, None
         zone = timezone(timedelta(seconds=seconds or 0))
-        return datetime(*fields[:6], tzinfo=zone).astimezone(UTC), text if note else None, note
+        second = min(fields[5], 59)  # 60 is a leap second
+        return datetime(*fields[:5], second, tzinfo=zone).astimezone(UTC), text if note else None, note
     except (ValueError, TypeError, IndexError, OverflowError):
         return None, text, None
 

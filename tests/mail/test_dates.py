@@ -46,3 +46,8 @@ def test_the_half_of_the_day_counts(written, hour, minute):
 def test_what_is_no_sure_date_stays_as_text(written):
     """There is no mail of the year 124, and a day and a month cannot be told apart."""
     assert read_date(written) == (None, written, None)
+
+
+def test_a_leap_second_is_the_one_before_it():
+    """Clocks write it, and Python has none."""
+    assert read_date("Sat, 31 Dec 2016 23:59:60 +0000") == (datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC), None, None)
