@@ -15,7 +15,7 @@ _BY_ZLIB = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate
 _BY_ARROW = {"br": "brotli", "zstd": "zstd"}
 _KNOWN = frozenset({"identity", *_BY_ZLIB, *_BY_ARROW})
 _UNKNOWN = "unknown"
-_MEMBER = (b"\x1f\x8b", b"\x1f")  # how a further part of a body in gzip begins, also where it is in two pieces
+_MEMBER = b"\x1f"  # how a further part of a body in gzip begins; its second byte may come with the next piece
 _AS_IT_IS = b'{[<:" \r\n'  # what JSON, pages and keep-alives begin with, and none of these formats but the rarest
 
 

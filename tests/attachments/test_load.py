@@ -438,3 +438,8 @@ def test_an_input_at_an_address_needs_a_folder_for_paths():
     assert attachments.read("https://host/a.png")
     with pytest.raises(AttachmentError, match=r"attach\.folder"):
         attachments.read("a.png")
+
+
+def test_a_path_of_nothing_but_a_quote_is_not_the_folder_itself(tmp_path):
+    """The message names what was asked for."""
+    assert "no such file" in reason('"', tmp_path).lower()
