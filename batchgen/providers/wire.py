@@ -202,18 +202,23 @@ def rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
     """
     if ANY_LIMITS.isdisjoint(headers):
         return None
-    named = {
-        field: next((headers[name] for name in names if name in headers), None)
-        for field, names in LIMIT_HEADERS.items()
-    }
-    requests = _whole(named["limit", "requests"])
+    said: list[str | None] = []
+    for names in LIMIT_HEADERS.values():
+        for name in names:
+            if name in headers:
+                said.append(headers[name])
+                break
+        else:
+            said.append(None)
+    limit, limit_tokens, left, left_tokens, reset, reset_tokens = said
+    requests = _whole(limit)
     limits = RateLimits(
         limit_requests=_policy(headers) if requests is None else requests,
-        limit_tokens=_whole(named["limit", "tokens"]),
-        remaining_requests=_whole(named["remaining", "requests"]),
-        remaining_tokens=_whole(named["remaining", "tokens"]),
-        reset_requests_s=_reset_s(named["reset", "requests"], now),
-        reset_tokens_s=_reset_s(named["reset", "tokens"], now),
+        limit_tokens=_whole(limit_tokens),
+        remaining_requests=_whole(left),
+        remaining_tokens=_whole(left_tokens),
+        reset_requests_s=_reset_s(reset, now),
+        reset_tokens_s=_reset_s(reset_tokens, now),
     )
     return None if limits == RateLimits() else limits
 
