@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._rings_s = self._expires_s = self._heard_s = 0.0
         self._silence_s = math.inf
         self._head_bytes = self._status = 0
-        self._head = b""  # what has come of a head that is not complete
+        self._head = bytearray()  # what has come of a head that is not complete
         self._headers: dict[str, str] = {}
         self._encoding = b"identity"
         self._body: list[bytes] = []
@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
             self._arm(now_s)
         self._in_body = self._until_close = self._whole = self._keeps = self._surplus = False
         self._head_bytes = 0
-        self._head = b""
+        self._head.clear()
         self._request = request
         self._outbox.add(self)
         return waiter
@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
             self._finish()
             return
         if not self._in_body and self._trouble is None:
-            self._head = (self._head + data)[:HEAD_CAP]
+            self._head += data
         if not self._in_body or len(self._body) == parts:  # head, trailer or chunk extension
             self._head_bytes += len(data)
         if self._in_body:  # a head that arrives byte by byte does not count as progress
@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
         except HttpParserUpgrade:
             self._trouble = Broken(failures.BAD_HTTP, "a change of protocol nobody asked for")
         except HttpParserError as error:
-            usual = None if self._in_body or mended else usual_head(self._head + data)
+            usual = None if self._in_body or mended else usual_head(bytes(self._head) + data)
             if self._whole:  # bytes behind a complete reply: the reply is kept, the connection is closed
                 self._surplus = True
             elif usual is not None:
