@@ -9,7 +9,7 @@ import importlib
 
 from batchgen.errors import BatchgenError
 
-TYPE_CHECKING = False  # as `typing` has it, which takes half of the time of this import
+TYPE_CHECKING = False  # as `typing` has it, which would take most of the time of this import
 if TYPE_CHECKING:
     from typing import Any
 
