@@ -267,11 +267,6 @@ class Pool:
         chosen = self.post.worker = min(self._ready, key=lambda worker: worker.in_flight)
         return chosen
 
-    @property
-    def at_work(self) -> int:
-        """Workers that take requests."""
-        return len(self._ready)
-
     async def _keep(self, place: str) -> None:
         """Have a worker at a place, and a new one when it is lost."""
         pause_s = 0.5

@@ -17,11 +17,25 @@ _BOM = b"\xef\xbb\xbf"
 def result_lines(tools: Tools, record: BatchRecord, paths: Sequence[Path]) -> Iterator[ResultLine]:
     """Yield the lines of all files of results of a batch."""
     for path in paths:
-        with open(path, "rb", buffering=1024 * 1024) as file:
-            for line in file:
-                text = line.strip().removeprefix(_BOM)
-                if text:
-                    yield tools.api.read_line(text, record.model)
+        for text in _texts(path):
+            yield tools.api.read_line(text, record.model)
+
+
+def _texts(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file of results; of one that is a JSON array the first alone, which nobody can read.
+
+    Some lines of an array can look like results, and others cannot: the rows of these would be paid again. Without any
+    the run stops, and the file is kept.
+    """
+    with open(path, "rb", buffering=1024 * 1024) as file:
+        first = True
+        for line in file:
+            text = line.strip().removeprefix(_BOM)
+            if text:
+                yield text
+                if first and text.startswith(b"["):
+                    return
+                first = False
 
 
 def tells_of_rows(tools: Tools, record: BatchRecord, status: BatchStatus, paths: Sequence[Path]) -> bool:

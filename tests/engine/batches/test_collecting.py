@@ -1,9 +1,12 @@
 """Results as vendors send them."""
 
+from types import SimpleNamespace
+
 import pytest
 
 import batchgen
 from batchgen.engine.batches import tools
+from batchgen.engine.batches.result_lines import result_lines
 from tests.engine.batches.conftest import books_agree
 from tests.engine.batches.virtual import VirtualVendor
 
@@ -33,6 +36,25 @@ def test_results_that_nobody_can_read_are_not_bought_again(job, tmp_path, monkey
     done = vendor.run(made)
     assert (done.state, done.succeeded) == ("complete", 30)
     books_agree(vendor, done)
+
+
+LINE = b'{"custom_id": "r-1"}'
+
+
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [
+        (b"[" + LINE + b",\n" + LINE + b"]\n", [b"[" + LINE + b","]),
+        (b"\n[\n" + LINE + b",\n" + LINE + b"\n]\n", [b"["]),
+        (b"\xef\xbb\xbf[\r\n" + LINE + b"\r\n]", [b"["]),
+        (LINE + b"\n[]\n" + LINE, [LINE, b"[]", LINE]),
+    ],
+)
+def test_lines_of_an_array_are_no_results(tmp_path, content, read):
+    """Its last member stands in a line of its own: taken alone, the others would be asked and paid again."""
+    (tmp_path / "results").write_bytes(content)
+    tools = SimpleNamespace(api=SimpleNamespace(read_line=lambda text, model: text))
+    assert list(result_lines(tools, SimpleNamespace(model="m"), [tmp_path / "results"])) == read
 
 
 def test_a_download_without_content(job, server, monkeypatch):
