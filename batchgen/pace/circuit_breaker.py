@@ -109,7 +109,7 @@ class CircuitBreaker:
                 now_s, max(FIRST_S, stop_s, self._worked_s if state is State.CLOSED or self.window.count else 0.0)
             )
             if state is not State.DOWN:
-                self.window.used_up(now_s)
+                self.window.used_up(now_s, seen=state is State.CLOSED)
         return True
 
     def _pause(self, now_s: float, stop_s: float) -> None:

@@ -20,6 +20,9 @@ the second one is sent at so much of the pace, and as much later as the first on
 sliding minute")."""
 FEWEST = 20
 """Requests admitted in a window of which the share above means anything; fewer are sent evenly ("10 RPM")."""
+USED = 0.75
+"""Greatest share of a window in which it was used up: at a pace that takes longer, little is gained by using it up at
+once ("200 a clock 10 s"), and what admits for longer than a window lasts is none ("60 RPM, after five")."""
 LENGTHS_S = (10.0, 30.0, 60.0)
 """Lengths that windows have: while one is looked for, each is tried after a burst began ("600 a sliding minute")."""
 LATE_S = 0.05
@@ -48,10 +51,12 @@ class Window:
         self._length_s = self._gap_s = self._pace = 0.0
         self._more = 1  # requests to try where it admits more than the one before
 
-    def used_up(self, now_s: float) -> None:
-        """Take this window to be used up."""
+    def used_up(self, now_s: float, *, seen: bool = False) -> None:
+        """Take this window to be used up; `seen`: requests in a row were refused."""
         self.end = math.inf
         self._used_s = now_s
+        if seen:
+            self._closed_s = now_s
 
     def closed(self, now_s: float, sent_s: float, wait_until_s: float, admitted: int) -> float:
         """Note that a probe sent at `sent_s` was refused; return when to send the next one, by default `wait_until_s`.
@@ -87,11 +92,13 @@ class Window:
             rate.go_at(now_s, self._pace, math.inf)
             return
         length_s = sent_s - self._began_s
+        window_s = (
+            self._length_s if count else max((known for known in LENGTHS_S if known <= length_s), default=length_s)
+        )
         pause_s = 0.0
-        if self._same(got) and burst_s <= length_s / 2:
+        if self._same(got) and burst_s <= USED * window_s:
             if not count:
-                self._pace = got / burst_s
-                self._length_s = max((known for known in LENGTHS_S if known <= length_s), default=length_s)
+                self._pace, self._length_s = got / burst_s, window_s
                 self._closed_s = max(self._closed_s, self._began_s + self._length_s - self._gap_s)
             self.count = got
             rate.go_at(now_s, self._pace, math.inf)

@@ -283,7 +283,6 @@ MISSED = {
     "100 rows at 60 RPM, refusals count",
     "15 %, 1 s",
     "20 rows at 60 RPM",
-    "200 a clock 10 s",
     "4 at 300k TPM",
     "4 at a cap of 50",
     "3 at 300k TPM, one late",

@@ -41,6 +41,29 @@ def test_the_same_count_twice_is_a_window():
     assert rate.pace == pytest.approx(100 / 3.0)
 
 
+def test_refusals_in_a_row_show_that_a_window_is_used_up():
+    """The first probe was admitted: ten seconds were half over, and the next ones took six to be used up."""
+    window, rate = Window(0.0), RateLimit(None, 0.0)
+    window.used_up(2.8, seen=True)
+    window.opened(4.5, probe(4.0, 241), 200, rate)
+    window.used_up(9.9, seen=True)
+    window.closed(11.2, 11.1, 13.3, 400)
+    window.opened(14.6, probe(14.1, 456), 400, rate)
+    assert window.count == 200
+    assert window.end == 655
+    assert rate.pace == pytest.approx(200 / 5.9)
+
+
+def test_what_was_used_for_longer_than_a_window_lasts_is_none():
+    """Twice seventy in seventy seconds, each time followed by a ban of a minute."""
+    window, rate = Window(0.0), RateLimit(None, 0.0)
+    for number in range(2):
+        began_s = 135.0 * number
+        window.used_up(began_s + 70.0, seen=True)
+        window.opened(began_s + 135.5, probe(began_s + 135.0, 80 * number + 79), 70 * number + 70, rate)
+    assert not window.count
+
+
 def test_a_bucket_is_none():
     """It admits more where less is sent per second."""
     window, rate = Window(0.0), RateLimit(None, 0.0)
@@ -93,6 +116,9 @@ def test_a_window_that_others_use_too_is_forgotten():
         pytest.param(Scene(2_000, window=(400, 25.0), tells=False, limits=FREE), 0.92, 0.05, id="clock"),
         pytest.param(
             Scene(5_000, window=(1_000, 50.0), eats=True, tells=False, limits=FREE), 0.92, 0.04, id="refusals count"
+        ),
+        pytest.param(
+            Scene(3_000, window=(200, 4.0), window_s=10.0, tells=False, limits=FREE), 0.9, 0.04, id="ten seconds"
         ),
         pytest.param(Scene(240, window=(40, 10.0), tells=False, limits=FREE), 0.85, 0.15, id="few"),
     ],
