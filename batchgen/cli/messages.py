@@ -35,8 +35,9 @@ def summary_text(summary: Summary, breakdown: Sequence[str] = (), failed: Sequen
         lines.append(f"stopped by  {summary.error['message']}")
     lines.append(f"requests    {summary.attempts:,} sent in all, {summary.refused:,} rate-limited in this run")
     if summary.shared:
+        rows = "row" if summary.shared == 1 else "rows"
         lines.append(
-            f"duplicates  {summary.shared:,} rows had the request of another row and took its answer{_saved(summary)}"
+            f"duplicates  {summary.shared:,} {rows} had the request of another row and took its answer{_saved(summary)}"
         )
     if summary.reused:
         saved = ""
