@@ -60,10 +60,10 @@ def test_an_interrupt_that_python_would_drop_ends_the_command(tmp_path):
 def test_an_interrupt_in_the_middle_of_a_command_is_one_line(monkeypatch, capsys):
     """Ctrl-C, and the exit code of interrupted programs."""
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("batchgen.storage.run_state.read_state", interrupted)
+    monkeypatch.setattr("batchgen.cli.status_command.show_status", interrupted)
     with pytest.raises(SystemExit) as ended:
         main(["status", "nowhere"])
     assert ended.value.code == 130

@@ -167,7 +167,7 @@ def test_columns_and_rows_are_chosen(run, tmp_path):
     assert csv_table(path)[1] == [{"row_id": "2"}]
     with pytest.raises(UsageError, match='no column "urgncy"'):
         written(run, path, columns=["urgncy"])
-    with pytest.raises(UsageError, match="row_id twice"):
+    with pytest.raises(UsageError, match="'row_id' twice"):
         written(run, path, columns=["row_id", "row_id"])
     with pytest.raises(UsageError, match=r"has to be one of \.csv, \.xlsx, \.jsonl, \.parquet"):
         written(run, tmp_path / "out.xls")
