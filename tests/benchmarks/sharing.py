@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,35 +43,45 @@ class Counter:
         self._target = parts.hostname, parts.port
         self.seen = []  # (seconds since 1970, key, status)
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop)
-        self.url = f"http://127.0.0.1:{server.result().sockets[0].getsockname()[1]}"
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        opened = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop)
+        self._server = opened.result()
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def close(self):
-        """Stop serving."""
+        """Stop serving, and leave no task or connection behind."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _end(self):
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # so that connections are closed
 
     async def _serve(self, reader, writer):
         key = ["?"]
-        try:
-            theirs = await asyncio.open_connection(*self._target)
-            back = asyncio.ensure_future(self._answers(theirs[0], writer, key))
-            while data := await reader.read(65_536):
-                if b"Bearer " in data:
-                    key[0] = data.split(b"Bearer ", 1)[1].split(b"\r\n")[0].decode()
-                theirs[1].write(data)
-            back.cancel()
-            theirs[1].close()
-            writer.close()
-        except OSError:
-            writer.close()
+        with closing(writer), suppress(OSError):
+            incoming, outgoing = await asyncio.open_connection(*self._target)
+            back = asyncio.ensure_future(self._answers(incoming, writer, key))
+            with closing(outgoing):
+                while data := await reader.read(65_536):
+                    if b"Bearer " in data:
+                        key[0] = data.split(b"Bearer ", 1)[1].split(b"\r\n")[0].decode()
+                    outgoing.write(data)
+                back.cancel()
 
     async def _answers(self, reader, writer, key):
-        while data := await reader.read(65_536):
-            if data.startswith(b"HTTP/1.1 "):
-                self.seen.append((time.time(), key[0], int(data[9:12])))
-            writer.write(data)
-        writer.close()
+        with closing(writer), suppress(OSError):
+            while data := await reader.read(65_536):
+                if data.startswith(b"HTTP/1.1 "):
+                    self.seen.append((time.time(), key[0], int(data[9:12])))
+                writer.write(data)
 
 
 class Account:
