@@ -205,12 +205,12 @@ def test_interrupting_twice_stops_at_once(command, simulator, job, tmp_path):
     process = command.start("run", path, "--json", "--no-progress")
     wait_until(lambda: server.stats()["served"] > 20)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)  # two signals at the same instant are one
+    assert any("Once more stops at once" in line for line in process.stderr)
     process.send_signal(signal.SIGINT)
     started = time.monotonic()
-    out, _ = process.communicate(timeout=20)
-    assert time.monotonic() - started < 3
-    assert process.returncode == 130
+    out = process.stdout.read()
+    assert process.wait(20) == 130
+    assert time.monotonic() - started < 15  # the calls hang for a minute
     summary = json.loads(out)
     assert summary["succeeded"] == server.stats()["served"]
     assert summary["possibly_billed"]["requests"] > 0

@@ -148,14 +148,6 @@ class Spare:
         self._process.stdout.close()
 
 
-def wait_until(true, seconds=30):
-    """Poll a condition that another process brings about."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.005)
-
-
 def killed_after(run, server, seconds):
     """Kill a run after so many seconds; return how many answers went out within the last commit window before."""
     end = time.monotonic() + seconds

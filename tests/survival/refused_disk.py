@@ -16,7 +16,8 @@ from batchgen.results.committed import read_results
 from batchgen.simulator import Settings, start_in_thread
 from tests.inputs import write_csv
 from tests.stores.s3_server import S3Server
-from tests.survival.harness import assert_whole, durable_rows, wait_until
+from tests.survival.harness import assert_whole, durable_rows
+from tests.waiting import wait_until
 
 SOURCE = Path(__file__).with_name("refusing_disk.c")
 ERRORS = {name: getattr(errno, name) for name in ("EIO", "ENOSPC", "EDQUOT", "EROFS")}

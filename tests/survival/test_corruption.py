@@ -15,7 +15,8 @@ from batchgen.simulator import Settings, start_in_thread
 from tests.cli.conftest import JOB
 from tests.inputs import write_csv
 from tests.survival.damage import damaged
-from tests.survival.harness import Spare, assert_whole, wait_until
+from tests.survival.harness import Spare, assert_whole
+from tests.waiting import wait_until
 
 TEXTS = [f"row {n}" for n in range(12_000)]
 """More than a part, so that a killed run leaves a part, a journal and a log."""

@@ -11,7 +11,8 @@ import pytest
 from batchgen.results.committed import read_results
 from tests.attachments.making import noise, pdf
 from tests.inputs import write_csv
-from tests.survival.harness import assert_whole, durable_rows, killed_after, killed_when, wait_until
+from tests.survival.harness import assert_whole, durable_rows, killed_after, killed_when
+from tests.waiting import wait_until
 
 IN_FLIGHT = 64
 

@@ -12,10 +12,11 @@ import pytest
 from batchgen.results.committed import read_results
 from batchgen.simulator import Settings, start_in_thread
 from tests.inputs import write_csv
-from tests.survival.harness import assert_whole, wait_until
+from tests.survival.harness import assert_whole
 from tests.survival.vendor import WHOLE_FAULTS, Vendor, echo, question
 from tests.transport.fault_scripts import fault
 from tests.transport.faults import FAULTS, FaultServer
+from tests.waiting import wait_until
 
 QUICK = ("--set", "limits.timeout_s=1.5", "--set", "limits.concurrency=32")
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.cli.conftest import KEY
 from tests.inputs import write_csv
-from tests.survival.harness import ROOT, assert_whole, durable_rows, wait_until
+from tests.survival.harness import ROOT, assert_whole, durable_rows
+from tests.waiting import wait_until
 
 FAKETIME = next(
     (

@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.inputs import write_csv
-from tests.survival.harness import ROOT, wait_until
+from tests.survival.harness import ROOT
 from tests.survival.vendor import WHOLE_FAULTS, Vendor, answer
 from tests.transport.fault_scripts import fault
 from tests.transport.faults import FAULTS
+from tests.waiting import wait_until
 
 KEYS = ["sk-canary-7f3a9c51e2d84b06", "canary+7f3a9c51/e2d84b06=="]
 """One in the vendor's own shape, one that only its letters give away."""

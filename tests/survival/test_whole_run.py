@@ -24,7 +24,8 @@ from batchgen.values import Status
 from tests.cli.conftest import JOB
 from tests.inputs import messages, write_csv
 from tests.survival.damage import damaged
-from tests.survival.harness import assert_whole, killed_when, wait_until
+from tests.survival.harness import assert_whole, killed_when
+from tests.waiting import wait_until
 
 IN_FLIGHT = 16
 POISON_EVERY = 13
