@@ -200,10 +200,10 @@ def test_an_interrupted_run_drains_and_goes_on(command, simulator, job, tmp_path
 
 def test_interrupting_twice_stops_at_once(command, simulator, job, tmp_path):
     """Calls that hang are cancelled; what had arrived is kept."""
-    server = simulator(latency_ms=10, hang=0.5, hang_s=60)
-    path = job(write_csv(tmp_path / "in.csv", [f"row {n}" for n in range(100)]), server.url, concurrency=100)
+    server = simulator(latency_ms=10, hang=0.1, hang_s=60)
+    path = job(write_csv(tmp_path / "in.csv", [f"row {n}" for n in range(2_000)]), server.url, concurrency=30)
     process = command.start("run", path, "--json", "--no-progress")
-    wait_until(lambda: server.stats()["served"] > 20)
+    wait_until(lambda: server.stats()["faults"].get("hang") == 30)  # all that is in flight
     process.send_signal(signal.SIGINT)
     assert any("Once more stops at once" in line for line in process.stderr)
     process.send_signal(signal.SIGINT)
