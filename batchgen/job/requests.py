@@ -178,7 +178,7 @@ def _request_parts(job: Job, endpoint: Endpoint) -> RequestParts:
     template = PromptTemplate(job.prompt, columns, name.column if isinstance(name, ColumnReference) else None)
     answers = _answers(job, model)
     parameters = job.model.parameters if answers is None else {**job.model.parameters, **answers.shaping.parameters}
-    attachments = _attachments(job, endpoint, template)
+    attachments = _attachments(job, template)
     settings = ModelSettings(
         name=model,
         base_url=endpoint.base_url,
@@ -227,8 +227,11 @@ def _folder_of(path: str) -> str | None:
     return fixed if os.path.isdir(fixed) else os.path.dirname(fixed) or "."
 
 
-def _attachments(job: Job, endpoint: Endpoint, template: PromptTemplate) -> Attachments | None:
-    """Return what makes parts of messages of the rows' files, and have the template find them; None without any."""
+def _attachments(job: Job, template: PromptTemplate) -> Attachments | None:
+    """Return what makes parts of messages of the rows' files, and have the template find them; None without any.
+
+    The limits are those of the job's own server, also in a simulated run.
+    """
     if job.attach is None:
         return None
     if job.prompt.prompt is not None:
@@ -236,7 +239,7 @@ def _attachments(job: Job, endpoint: Endpoint, template: PromptTemplate) -> Atta
     folder = job.attach.folder
     if folder is None:
         folder = _folder_of(job.input.path)
-    limits = vendor_of(job.model.provider, endpoint.base_url).attachments
+    limits = vendor_of(job.model.provider, job.model.base_url or default_base_url(job.model.provider)).attachments
     attachments = Attachments(job.attach, None if folder is None else Path(folder), limits)
     template.attach_with(job.attach.column, attachments.read)
     return attachments

@@ -255,6 +255,17 @@ def test_the_vendors_batches_take_files_too(tmp_path, capsys):
     assert "11 on each side" in results[1]["error_message"]
 
 
+@pytest.mark.parametrize("lane", ["live", "batch"])
+def test_a_rehearsal_takes_what_the_jobs_own_vendor_takes(tmp_path, capsys, lane):
+    """The simulator stands in for OpenAI there, which takes pictures that DashScope refuses for their size."""
+    (tmp_path / "thin.png").write_bytes(picture((5, 99)))
+    job = make_job(tmp_path, [{"n": 1, "files": "thin.png"}], "openai")
+    (tmp_path / "job.toml").write_text(job.to_toml())
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["run", str(tmp_path / "job.toml"), "--simulate", "--lane", lane, "--json", "--quiet"])
+    assert json.loads(capsys.readouterr().out)["succeeded"] == 1
+
+
 def test_what_pictures_cost_is_within_the_bound_of_the_budget(tmp_path, simulator):
     """The provider's count, which is computed apart, is the one that was reserved and estimated."""
     sizes = [(64, 48), (640, 480), (3000, 200), (1700, 2300)]
