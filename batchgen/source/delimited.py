@@ -24,6 +24,8 @@ from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece, che
 
 _ROWS_BELOW_TITLE = 100
 _FILLING = FILLING.decode()
+_QUALTRICS = '{"ImportId":'
+_FRAME = re.compile(r"\+(?:[-=]{2,}\+)+")  # the upper edge of a table that a database shell has drawn
 _RULE = re.compile(r"(?::?-{2,}:?)?")  # a cell of the line under a header
 
 
@@ -122,6 +124,12 @@ class DelimitedReader:
                 f"{file.path}, row 0 (counted from 0) is a line of dashes under the header, as database shells and "
                 "Markdown write it: remove it, or export the table as CSV."
             )
+        for index, record in enumerate(rows[:2] if first == 0 else ()):
+            if all(cell.startswith(_QUALTRICS) for cell in record):
+                raise InputError(
+                    f"{file.path}, row {index} (counted from 0) and those above it are a second header, as Qualtrics "
+                    "writes it: remove the lines between the first line and the answers."
+                )
         problems: dict[int, str] = {}
         arrays = []
         for place, name in zip(places, schema.names, strict=True):
@@ -186,6 +194,11 @@ def _header(file: File, dialect: Dialect) -> list[str]:
                 f"{file.path}: each line is one cell in quotes, and in it are the cells of a row, separated by "
                 f"{NAMES[mark]}: take the outer quotes away, or export the table again."
             )
+    if len(header) == 1 and _FRAME.fullmatch(header[0].strip()):
+        raise InputError(
+            f"{file.path} is a table drawn with lines, as database shells show it: export the table as CSV (mysql: "
+            "--batch, and the file named .tsv)."
+        )
     if any(_bad_byte(name) is not None for name in header):
         if file.encoding is None and file.reading.encoding is None:
             check_encoding(file)
@@ -293,4 +306,7 @@ def _malformed(file: File, row: int, line: int, error: str) -> InputError:
         return InputError(
             f"{place}: a cell is longer than {CELL_CAP} characters, so a double quote was probably never closed."
         )
-    return InputError(f"{place}: {error}. A double quote inside a quoted cell has to be doubled.")
+    hint = ""
+    if row < 0:  # in a header of names there is hardly a quote
+        hint = " If another character separates the cells, name it under [input], as delimiter."
+    return InputError(f"{place}: {error}. A double quote inside a quoted cell has to be doubled.{hint}")

@@ -10,6 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -27,7 +28,12 @@ LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _SEP = re.compile(r'("?)sep=(\\t|.)\1$', re.IGNORECASE)
 _PROPER = re.compile(r'"(?:[^"]|"")*"')
 _NUMBER = re.compile(r"[-+]?[0-9.,]*(?:[eE][-+]?[0-9]+)?")
-_SINGLE_BYTE = ("cp1252", "cp1250", "cp1251", "iso8859-15")
+_SINGLE_BYTE = ("cp1252", "cp1250", "cp1251", "iso8859-15", "cp850", "mac_roman", "koi8_r", "cp1256")
+_UNLIKELY = re.compile(
+    r"(?![\u0300-\u036f\u2010-\u2027\u20ac\u3000-\u303f\uff00-\uffef\xa0\xa7\xab\xb0\xbb])[^\w\x20-\x7e\t]"
+)
+"""A character that a line of text hardly has: neither a letter nor a mark of punctuation, such as a line of a box."""
+
 _MULTI_BYTE = ("gb18030", "big5", "shift_jis", "euc_kr")
 
 
@@ -208,12 +214,12 @@ def check_encoding(file: File, fewest: int = 1) -> None:
                 example = example or line
     if right >= wrong or wrong < fewest:
         return
-    shown = []
+    readings = {}
     for encoding in (*_MULTI_BYTE, *_SINGLE_BYTE):
-        try:
-            shown.append(f'{encoding}: "{example.decode(encoding).strip()[:40]}"')
-        except UnicodeDecodeError:
-            continue
+        with suppress(UnicodeDecodeError):
+            readings[encoding] = example.decode(encoding).strip()[:40]
+    likely = {encoding: text for encoding, text in readings.items() if _UNLIKELY.search(text) is None}
+    shown = [f'{encoding}: "{text}"' for encoding, text in (likely or readings).items()]
     raise InputError(
         f"{file.path} is not UTF-8, and its encoding cannot be told for sure: {wrong:,} lines are not, {right:,} with "
         'letters beyond ASCII are. Say it under [input], for example encoding = "cp1252". A line of it would read, '

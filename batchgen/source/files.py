@@ -14,6 +14,7 @@ from msgspec import structs
 from batchgen.errors import InputError
 from batchgen.files.nearest import did_you_mean
 from batchgen.source.file import FILLING, File, Format, Reading, open_bytes
+from batchgen.source.other_formats import remedy
 
 _HEAD_BYTES = 4096
 
@@ -29,12 +30,13 @@ _EXTENSIONS = {
     ".jl": Format.JSONL,
     ".json": Format.JSONL,
     ".xlsx": Format.XLSX,
+    ".xlsm": Format.XLSX,
 }
-_BINARY = (".parquet", ".pq", ".xlsx")
+_BINARY = (".parquet", ".pq", ".xlsx", ".xlsm")
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _KNOWN = (
-    "known are .parquet, .csv, .tsv, .txt, .jsonl, .ndjson, .json and .xlsx, the text formats also with .gz, .bz2 or "
-    ".zst; a delimited file of another name needs input.delimiter"
+    "known are .parquet, .csv, .tsv, .txt, .jsonl, .ndjson, .json, .xlsx and .xlsm, the text formats also with .gz, "
+    ".bz2 or .zst; a delimited file of another name needs input.delimiter"
 )
 
 
@@ -203,6 +205,8 @@ def format_of(path: str, reading: Reading) -> tuple[Format, str | None]:
     extension = os.path.splitext(path)[1]
     if found is None and (reading.delimiter or extension.lower() == ".txt"):
         found = Format.CSV, None
+    if found is None and (known := remedy(extension)) is not None:
+        raise InputError(f"{path} is not read, as its extension {extension} is that of {known}.")
     if found is None:
         raise InputError(f'The format of {path} is not known by its extension "{extension}"; {_KNOWN}.')
     return found
@@ -287,6 +291,9 @@ _NO_TABLES = {
         rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body|table|\?xml)[\s>]", re.IGNORECASE
     ): "is a page of HTML or XML",
 }
+_ISO_2022 = re.compile(rb"\x1b\$(?:[@AB]|\([A-DGHI]|\)[ACG])")
+"""What calls another set of characters in, in files whose bytes are all ASCII and would be read as such."""
+
 _MARKS = {
     b"\xff\xfe\0\0": "utf-32-le",
     b"\0\0\xfe\xff": "utf-32-be",
@@ -310,6 +317,11 @@ def _encoding(file: File, head: bytes) -> str | None:
         if head.startswith(start):
             return mark
     line = head.split(b"\n", 1)[0]
+    if _ISO_2022.search(head):
+        raise InputError(
+            f"{file.path} has the escape sequences of an older East Asian encoding: say it under [input], for example "
+            'encoding = "iso2022_jp".'
+        )
     if b"\0" not in line:
         return None
     for encoding, zeros, letters in (("utf-16-le", line[1::2], line[::2]), ("utf-16-be", line[::2], line[1::2])):

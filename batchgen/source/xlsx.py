@@ -19,6 +19,8 @@ from batchgen.source.file import File
 from batchgen.source.reader import check_names
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ZIP = b"PK"
+_HEAD_BYTES = 64
 _PIECE_BYTES = 1 << 20
 _PLACE = re.compile(rb'\br="(\w+)"')
 _WITHOUT_RESULT = re.compile(  # an empty text is a result, of its own type
@@ -54,11 +56,17 @@ def _sheet(file: File) -> tuple[int, list[str], list[list[Any]]]:
             f"{missing('xlsx', 'python_calamine')}"
         ) from None
     with open(file.copy or file.path, "rb") as stream:
-        if stream.read(len(_OLE)) == _OLE:
-            raise InputError(
-                f"{file.path} is a workbook in the older format (.xls), or has a password: save it as .xlsx without "
-                "one, or the sheet as CSV (UTF-8)."
-            )
+        head = stream.read(_HEAD_BYTES)
+    if head.startswith(_OLE):
+        raise InputError(
+            f"{file.path} is a workbook in the older format (.xls), or has a password: save it as .xlsx without "
+            "one, or the sheet as CSV (UTF-8)."
+        )
+    if not head.startswith(_ZIP):
+        raise InputError(
+            f"{file.path} is no Excel workbook: it begins with {head[:20]!r}. Open it in the program that it comes "
+            "from and save it as .xlsx; if it is text with delimiters, rename it to .csv."
+        )
     try:
         with CalamineWorkbook.from_path(file.copy or file.path) as book:
             visible = {sheet.name for sheet in book.sheets_metadata if sheet.visible == SheetVisibleEnum.Visible}
@@ -178,5 +186,13 @@ def _value(cell: Any) -> Any:
     if isinstance(cell, dt.datetime | dt.date | dt.time):
         return cell.isoformat()
     if isinstance(cell, dt.timedelta):
-        return str(cell)
+        return _duration(cell)
     return None if cell == "" else cell
+
+
+def _duration(value: dt.timedelta) -> str:
+    """Return a duration as a sheet shows it, in hours that go beyond a day: `30:05:00`."""
+    seconds, rest = divmod(abs(value), dt.timedelta(seconds=1))
+    clock = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    fraction = f".{rest.microseconds:06}".rstrip("0") if rest else ""
+    return f"{'-' if value < dt.timedelta() else ''}{clock}{fraction}"

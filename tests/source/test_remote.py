@@ -195,7 +195,7 @@ def test_a_store_that_stays_out_of_order_ends_the_reading(s3):
         ("s3://rows/t/*.csv", "No file matches the glob"),
         ("s3://no-such-bucket/a.parquet", "no such bucket"),
         ("s3://rows/empty.csv", "is empty"),
-        ("s3://rows/rows.doc", "format"),
+        ("s3://rows/rows.doc", "a document"),
         ("s3://rows/broken.parquet", "not a readable Parquet file"),
         ("S4://rows/a.parquet", "Did you mean s3://rows/a.parquet"),
     ],

@@ -160,7 +160,10 @@ def test_a_file_changed_meanwhile(tmp_path):
     [
         ("nowhere.csv", ["nowhere.csv does not exist"]),
         ("*.nothing", ["No file matches the glob"]),
-        ("book.ods", ['not known by its extension ".ods"', ".parquet"]),
+        ("book.ods", ["is not read", ".ods", "save the sheet as .xlsx"]),
+        ("mails.PST", ["`batchgen mail`"]),
+        ("table.sav", ["Parquet"]),
+        ("book.xyz", ['not known by its extension ".xyz"', ".parquet"]),
         ("empty", ["holds no input file"]),
         ("mixed", ["mixes CSV (a.csv) and JSONL (b.jsonl)"]),
         ("pipe.csv", ["not a regular file"]),
@@ -168,7 +171,8 @@ def test_a_file_changed_meanwhile(tmp_path):
 )
 def test_no_usable_files(tmp_path, name, parts):
     """A path that means no usable file is one sentence."""
-    (tmp_path / "book.ods").write_bytes(b"PK")
+    for book in ("book.ods", "mails.PST", "table.sav", "book.xyz"):
+        (tmp_path / book).write_bytes(b"PK")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("x")
     (tmp_path / "empty" / "metadata.json").write_text("{}")

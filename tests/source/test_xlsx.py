@@ -40,13 +40,24 @@ def test_cells(tmp_path):
     ]
 
 
+def test_durations(tmp_path):
+    """They are written as the sheet shows them: hours beyond a day, one sign; also in a workbook with macros."""
+    spans = [dt.timedelta(hours=30, minutes=5), dt.timedelta(hours=-6), dt.timedelta(seconds=1.5)]
+    source = Source.open(book(tmp_path / "a.xlsm", data=[["d"], *([span] for span in spans)]))
+    (batch,) = source.batches()
+    assert [row["d"] for row in batch.values(["d"])] == ["30:05:00", "-6:00:00", "0:00:01.5"]
+
+
 def test_doubt_is_said(tmp_path, monkeypatch):
     """Two sheets, a file that is no workbook, and a missing reader are sentences."""
     with pytest.raises(InputError, match=r"2 sheets with content \(a, b\)"):
         Source.open(book(tmp_path / "two.xlsx", a=[["x"], [1]], b=[["y"], [2]]))
     (tmp_path / "no.xlsx").write_text("id,text\n")
-    with pytest.raises(InputError, match="not a readable Excel workbook"):
+    with pytest.raises(InputError, match=r"no Excel workbook: it begins with b'id,text.*\.csv"):
         Source.open(str(tmp_path / "no.xlsx"))
+    (tmp_path / "cut.xlsx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match="not a readable Excel workbook"):
+        Source.open(str(tmp_path / "cut.xlsx"))
     monkeypatch.setitem(sys.modules, "python_calamine", None)
     with pytest.raises(InputError, match=r"python-calamine \(extra xlsx\): "):
         Source.open(str(tmp_path / "two.xlsx"))
