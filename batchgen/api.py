@@ -40,6 +40,7 @@ from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import fingerprints, read_run_json, run_fingerprints
 from batchgen.storage.set_aside import lost_run_hint
 from batchgen.storage.target import OutputTarget
+from batchgen.text.figures import quantity
 from batchgen.transport import open_transport
 from batchgen.transport.event_loop import loop_options
 from batchgen.transport.protocol import OpenTransport
@@ -149,7 +150,7 @@ async def arun(
         for damage in directory.damage:
             reporter.note(damage)
         if retry_failed:
-            reporter.note(f"{reopened:,} failed rows are tried again.")
+            reporter.note(f"{quantity(reopened, 'failed row is', 'failed rows are')} tried again.")
         if directory.complete:
             assert directory.state is not None
             reporter.note("This run was complete already; nothing was sent.")
@@ -184,7 +185,7 @@ async def arun(
                 reporter.note(f"What was checked in earlier runs is not kept here: {error}")
             else:
                 if kept:
-                    reporter.note(f"{kept:,} checked values of earlier runs are kept in {REVIEW_FILE}.")
+                    reporter.note(f"{quantity(kept, 'checked value')} of earlier runs kept in {REVIEW_FILE}.")
         return await _published(summary, target, reporter, control)
 
 

@@ -106,6 +106,7 @@ def export_command(
     from batchgen.results.reviewed import ReviewedRows
     from batchgen.results.rows import ResultRows
     from batchgen.stores.address import is_address
+    from batchgen.text.figures import quantity
 
     if is_address(file):
         raise UsageError(f"{file}: export writes on this machine; name a file, and copy it from there.")
@@ -115,5 +116,5 @@ def export_command(
     exported = export(FlatRows(rows, columns=names, failed=failed, where=where), Path(file))
     for note in [*rows.notes, *exported.notes]:
         click.echo(f"note: {note}", err=True)
-    click.echo(f"{exported.rows:,} rows, {exported.columns:,} columns in {file}", err=True)
+    click.echo(f"{quantity(exported.rows, 'row')}, {quantity(exported.columns, 'column')} in {file}", err=True)
     return EXIT_COMPLETE

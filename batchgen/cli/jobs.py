@@ -95,10 +95,9 @@ def run_command(
 
     import anyio
 
-    from batchgen.cli.messages import summary_text
     from batchgen.progress.log import reporters
-    from batchgen.storage.own_files import COST_SUMMARY_FILE
     from batchgen.storage.set_aside import set_aside_text
+    from batchgen.text.figures import quantity
     from batchgen.text.terminal import harmless
     from batchgen.transport.event_loop import loop_options
     from batchgen.transport.reply_memory import call_at_first_large
@@ -137,23 +136,10 @@ def run_command(
     if as_json:
         click.echo(summary.to_json())
     elif not quiet or summary.state != "complete" or summary.failed:
-        breakdown: list[str] = []
-        failed: list[str] = []
-        with suppress(OSError, OutputError):  # the run has ended, also where its files cannot be read
-            from batchgen.report.read import read_cost_summary
-            from batchgen.report.samples import first_failed
-            from batchgen.report.sections import breakdown_text
-            from batchgen.results.committed import Committed
-
-            totals = read_cost_summary(Path(summary.path) / COST_SUMMARY_FILE)
-            breakdown = breakdown_text(totals.lines) if totals is not None else []
-            if summary.failed:
-                committed = Committed(summary.path)  # kept: parts that are made of the journal go with it
-                failed = first_failed(committed.parts)
-        click.echo(summary_text(summary, breakdown, failed))
+        click.echo(_end_text(summary))
     if joined is not None and not quiet:
         lacking = f", {joined.without:,} of them without the new fields" if joined.without else ""
-        click.echo(f"All fields together: {joined.path}, {joined.rows:,} rows{lacking}", err=True)
+        click.echo(f"All fields together: {joined.path}, {quantity(joined.rows, 'row')}{lacking}", err=True)
     with suppress(OSError, OutputError):
         beside = None if quiet else set_aside_text(Path(summary.path), complete=summary.state == "complete")
         if beside:
@@ -166,6 +152,28 @@ def run_command(
     if summary.state == "complete":
         return EXIT_ROWS_FAILED if summary.failed else EXIT_COMPLETE
     return {"interrupted": EXIT_INTERRUPTED, "handed in": EXIT_HANDED_IN}.get(summary.state, EXIT_STOPPED)
+
+
+def _end_text(summary: Summary) -> str:
+    """Return what is printed when a run has ended, with how its rows ended and the first ones that failed."""
+    from pathlib import Path
+
+    from batchgen.cli.messages import summary_text
+    from batchgen.report.read import read_cost_summary
+    from batchgen.report.samples import first_failed
+    from batchgen.report.sections import breakdown_text
+    from batchgen.results.committed import Committed
+    from batchgen.storage.own_files import COST_SUMMARY_FILE
+
+    breakdown: list[str] = []
+    failed: list[str] = []
+    with suppress(OSError, OutputError):  # the run has ended, also where its files cannot be read
+        totals = read_cost_summary(Path(summary.path) / COST_SUMMARY_FILE)
+        breakdown = breakdown_text(totals.lines) if totals is not None else []
+        if summary.failed:
+            committed = Committed(summary.path)  # kept: parts that are made of the journal go with it
+            failed = first_failed(committed.parts)
+    return summary_text(summary, breakdown, failed)
 
 
 def _give_large_blocks_back() -> None:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from batchgen.errors import UsageError
 from batchgen.money.price_file import REGIONS
 from batchgen.money.prices import ModelPrice, Price, PriceTable, load_prices
+from batchgen.text.figures import quantity
 from batchgen.text.table import table
 
 
@@ -114,7 +115,7 @@ def _sources(listed: Sequence[Listed]) -> list[str]:
         key = (one.price.price_source, one.price.price_date)
         found[key] = found.get(key, 0) + 1
     lines = sorted(found.items(), key=lambda pair: (-pair[1], pair[0][0]))
-    return ["Sources", *(f"  {source} ({date}): {number:,} prices" for (source, date), number in lines)]
+    return ["Sources", *(f"  {source} ({date}): {quantity(number, 'price')}" for (source, date), number in lines)]
 
 
 def show_prices(file: str | None, *, model: str | None, region: str | None, as_json: bool) -> None:

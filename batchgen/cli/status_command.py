@@ -21,7 +21,7 @@ from batchgen.storage.own_files import is_run
 from batchgen.storage.run_state import RunState, read_state
 from batchgen.storage.set_aside import set_aside_text
 from batchgen.stores.address import is_address
-from batchgen.text.figures import amount, duration, figure, money, plain
+from batchgen.text.figures import amount, duration, figure, money, plain, quantity
 from batchgen.text.sections import Document, Fact, Facts, Section, Table, sections_text
 from batchgen.text.storable import json_bytes
 
@@ -111,7 +111,9 @@ def status_text(states: dict[str, tuple[RunState, str | None]], now: datetime) -
         ]
         for directory, (state, holder) in states.items()
     ]
-    return sections_text(Document(f"{len(states):,} runs", [], [Section("", [Table("", head, rows, words=2)])]))
+    return sections_text(
+        Document(f"{quantity(len(states), 'run')}", [], [Section("", [Table("", head, rows, words=2)])])
+    )
 
 
 def _facts(state: RunState, holder: str | None, now: datetime) -> list[Fact]:
@@ -139,7 +141,7 @@ def _facts(state: RunState, holder: str | None, now: datetime) -> list[Fact]:
     facts += [
         Fact("limited by", plain(told.limited_by or "")),
         Fact("failures", ", ".join(f"{plain(kind)} {rows:,}" for kind, rows in told.failures.items())),
-        Fact("cut", f"{told.cut:,} answers at their longest allowed length" if told.cut else ""),
+        Fact("cut", f"{quantity(told.cut, 'answer')} at their longest allowed length" if told.cut else ""),
         Fact("rate-limited", f"{told.refused:,}" if told.refused else ""),
     ]
     if told.cost is not None:

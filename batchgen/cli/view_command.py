@@ -41,6 +41,7 @@ def view_command(
     from batchgen.review.room import ReviewRoom
     from batchgen.storage.mirror import local_directory
     from batchgen.stores.address import is_address
+    from batchgen.text.figures import quantity
 
     places = [local_directory(name) for name in (directory, other) if name is not None]
     if is_address(directory) and html is None:
@@ -49,14 +50,14 @@ def view_command(
     if html is not None:
         from batchgen.review.static_page import write_static_page
 
-        click.echo(f"{write_static_page(room, Path(html)):,} rows in {html}", err=True)
+        click.echo(f"{quantity(write_static_page(room, Path(html)), 'row')} in {html}", err=True)
         return EXIT_COMPLETE
     import webbrowser
 
     from batchgen.review.server import serve
 
     def tell(address: str) -> None:
-        click.echo(f"{room.current.table.rows.rows:,} rows: {address}")
+        click.echo(f"{quantity(room.current.table.rows.rows, 'row')}: {address}")
         click.echo("Open this address on this machine; Ctrl-C ends the page.", err=True)
         if not no_browser:
             with suppress(webbrowser.Error, OSError):

@@ -30,6 +30,7 @@ from batchgen.cluster.messages import (
     encode,
 )
 from batchgen.errors import ResourceStop
+from batchgen.text.figures import quantity
 from batchgen.transport.protocol import WORKER_LOST, ReadReply
 from batchgen.transport.reply_memory import Room, Share
 from batchgen.values import Failure, FailureKind, Request, Verdict
@@ -294,8 +295,8 @@ class Pool:
             finally:
                 if worker is not None and (given := worker.lose(why)) and not self._closing:
                     self._note(
-                        f"{place} was lost ({why}): {given:,} requests that it had may have been billed, and are asked "
-                        "again."
+                        f"{place} was lost ({why}): {quantity(given, 'request')} that it had may have been billed, and "
+                        "will be sent again."
                     )
             pause_s = 0.5 if began else min(2 * pause_s, LONGEST_PAUSE_S)
             self._failed_starts = 0 if began else self._failed_starts + 1

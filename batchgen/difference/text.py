@@ -7,7 +7,7 @@ from batchgen.difference.floor import floor_text
 from batchgen.difference.sides import Side
 from batchgen.evaluation.statistics import LEVEL
 from batchgen.evaluation.text import interval_text, plain, shown
-from batchgen.text.figures import money
+from batchgen.text.figures import money, quantity
 from batchgen.text.table import table
 
 
@@ -16,7 +16,7 @@ def difference_text(found: Difference) -> str:
     lines = [
         f"A  {plain(found.a.directory, 200)}",
         f"B  {plain(found.b.directory, 200)}",
-        f"{found.rows:,} rows in both",
+        f"{quantity(found.rows, 'row')} in both",
     ]
     for count, where in ((found.only_in_a, "A"), (found.only_in_b, "B")):
         if count:
@@ -43,7 +43,7 @@ def difference_text(found: Difference) -> str:
             "",
             *table(
                 [
-                    ["accuracy", f"{gold.rows:,} rows with gold"],
+                    ["accuracy", f"{quantity(gold.rows, 'row')} with gold"],
                     ["A", interval_text(gold.accuracy_a)],
                     ["B", interval_text(gold.accuracy_b)],
                     ["B - A", f"{100 * change.value:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"],
@@ -52,7 +52,7 @@ def difference_text(found: Difference) -> str:
             f"only A right: {gold.only_a:,}, only B right: {gold.only_b:,} (intervals: {LEVEL:.0%}, paired bootstrap)",
         ]
     if found.changed:
-        lines += ["", f"Changed: {found.changed_rows:,} rows, the first {len(found.changed):,}"]
+        lines += ["", f"Changed: {quantity(found.changed_rows, 'row')}, the first {len(found.changed):,}"]
         for row in found.changed:
             lines += _changed_lines(row)
     elif not found.changed_rows:

@@ -25,7 +25,7 @@ from batchgen.storage.result_schema import PriceLabel
 from batchgen.storage.retries import settled_sums
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import Refreshed, SavedSummary
-from batchgen.text.figures import money
+from batchgen.text.figures import money, quantity
 from batchgen.values import Result, Status, Turn
 
 
@@ -70,8 +70,8 @@ class Books:
             lost = possibly_billed(before, fresh, self._experience(rows - settled.rows, settled.rows, spent, before))
             requests, cost = lost.requests - before.possibly_billed.requests, lost.cost - before.possibly_billed.cost
             self.notes.append(
-                f"An earlier run was killed: {requests:,} requests may have been charged without an answer, up to "
-                f"{money(cost, parts.currency or '')}."
+                f"An earlier run was killed: {quantity(requests, 'request')} may have been charged without an answer, "
+                f"up to {money(cost, parts.currency or '')}."
             )
         self.budget = Budget(cap, spent, lost, before.unreported)
         self.max_failed = parts.job.limits.max_failed

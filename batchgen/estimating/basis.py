@@ -27,6 +27,7 @@ from batchgen.job.parts import JobParts
 from batchgen.job.requests import RequestParts
 from batchgen.money.prices import ModelPrice
 from batchgen.providers.lane import BATCH, LIVE
+from batchgen.text.figures import quantity
 from batchgen.tokens.parameters import effective_parameters
 
 FEW_ROWS = 30
@@ -133,7 +134,7 @@ class PricedRows:
         """Return what the counted tokens and the prices leave out; `follows` is what that means for the cost."""
         notes = [counter.note for counter in self.census.counters.values() if counter.note]
         notes += [
-            f"{rows:,} rows hold {kind}, whose tokens are not counted: {follows}."
+            f"{quantity(rows, 'row holds', 'rows hold')} {kind}, whose tokens are not counted: {follows}."
             for kind, rows in self.census.media.items()
         ]
         for added in dict.fromkeys(asked.added for asked in self.census.groups if asked.added):
@@ -312,7 +313,9 @@ class SampledBasis:
         if failed:
             notes.append(f"{failed:,} of the {len(known):,} sampled rows failed; they count with what they cost.")
         if len(known) < min(FEW_ROWS, fitting):
-            notes.append(f"A sample of {len(known)} rows is small: take {FEW_ROWS} or more for a sound interval.")
+            notes.append(
+                f"A sample of {quantity(len(known), 'row')} is small: take {FEW_ROWS} or more for a sound interval."
+            )
         if not chosen and len(known) < fitting:
             notes.append(
                 "The rows finished so far are taken as a random sample; an interrupted run has finished the first ones."

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from batchgen.estimating.values import Estimate, LaneCost, Offer, Span
-from batchgen.text.figures import duration, money, plain
+from batchgen.text.figures import duration, money, plain, quantity
 from batchgen.text.sections import Block, Document, Fact, Facts, Note, Section, Table, sections_text
 
 Draw = Callable[[str, Span[Any] | None, Any], str | None]
@@ -26,9 +26,8 @@ def estimate_document(estimate: Estimate, draw: Draw | None = None) -> Document:
 
     `draw` draws the ranges, for a page.
     """
-    title = (
-        f"{plain(estimate.job)}: {estimate.rows:,} rows of {plain(estimate.input, 300)} with {plain(estimate.model)}"
-    )
+    rows = quantity(estimate.rows, "row")
+    title = f"{plain(estimate.job)}: {rows} of {plain(estimate.input, 300)} with {plain(estimate.model)}"
     head: list[Block] = [
         Facts(_identity(estimate)),
         _figures(estimate, draw),
@@ -57,25 +56,31 @@ def _identity(estimate: Estimate) -> list[Fact]:
         Fact("answers", _answers(estimate)),
     ]
     if estimate.rows_too_long:
-        facts.append(Fact("too long", f"{estimate.rows_too_long:,} rows do not fit the model", _named(estimate)))
+        facts.append(
+            Fact(
+                "too long",
+                quantity(estimate.rows_too_long, "row does", "rows do") + " not fit the model",
+                _named(estimate),
+            )
+        )
     if estimate.asked_live:
         _, expected, most = _amounts(estimate.asked_live_cost, currency)
         cost = expected if estimate.confidence is not None else f"at most {most}"
-        rows = "1 row is" if estimate.asked_live == 1 else f"{estimate.asked_live:,} rows are"
-        text = f"{rows} longer than a line of a batch may be"
+        text = f"{quantity(estimate.asked_live, 'row is', 'rows are')} longer than a line of a batch may be"
         facts.append(Fact("long rows", text, f"asked live in the lane batch, at the full price: {cost}, included"))
     if estimate.unaskable:
         first = "; ".join(f"row {row}: {plain(reason, 300)}" for row, reason in estimate.unaskable_examples.items())
-        facts.append(
-            Fact("no prompt", f"{estimate.unaskable:,} rows cannot be rendered and will fail, at no cost", first)
-        )
+        rows = quantity(estimate.unaskable, "row")
+        facts.append(Fact("no prompt", f"{rows} cannot be rendered and will fail, at no cost", first))
     if estimate.paid is not None:
         cost = "" if estimate.paid.cost is None else f" for {money(estimate.paid.cost, currency)}"
-        facts.append(Fact("finished", f"{estimate.paid.rows:,} rows already{cost}", "a run keeps them"))
+        facts.append(Fact("finished", f"{quantity(estimate.paid.rows, 'row')} already{cost}", "a run keeps them"))
     if estimate.reused:
         saved = "" if not estimate.saved else f", which saves about {money(estimate.saved, currency)}"
         asked = f"{estimate.rows - estimate.reused:,} would be asked: the figures are theirs"
-        facts.append(Fact("reused", f"{estimate.reused:,} rows take an earlier answer{saved}", asked))
+        facts.append(
+            Fact("reused", f"{quantity(estimate.reused, 'row takes', 'rows take')} an earlier answer{saved}", asked)
+        )
     return facts
 
 

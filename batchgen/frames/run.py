@@ -32,6 +32,7 @@ from batchgen.job.settings import Job, parse_job
 from batchgen.job.spooled_input import write_table
 from batchgen.storage.lock import refuse_foreign
 from batchgen.storage.result_schema import OWN_COLUMNS
+from batchgen.text.figures import quantity
 from batchgen.values import Result
 
 _OUTPUTS = Path("out")
@@ -110,7 +111,7 @@ class Run:
         cost = "" if summary.cost is None else f", {summary.cost.normalize():f} {summary.currency}"
         pending = f", {summary.pending:,} to do" if summary.pending else ""
         return (
-            f"<batchgen.Run {summary.state}: {summary.rows:,} rows, {summary.succeeded:,} succeeded, "
+            f"<batchgen.Run {summary.state}: {quantity(summary.rows, 'row')}, {summary.succeeded:,} succeeded, "
             f"{summary.failed:,} failed{pending}{cost}, in {summary.output}>"
         )
 

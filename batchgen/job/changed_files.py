@@ -33,6 +33,7 @@ from batchgen.storage.parts import part_path, published_parts
 from batchgen.storage.run_directory import RunDirectory
 from batchgen.storage.run_state import RunState, read_run_json
 from batchgen.storage.snapshot import copy_journal
+from batchgen.text.figures import quantity
 from batchgen.values import Status
 
 
@@ -88,8 +89,11 @@ def refuse_changed_files(parts: JobParts, directory: RunDirectory | _Copy) -> No
     """
     batches = [] if directory.complete else [batch for batch in read_batches(directory.journal) if batch[0].unfinished]
     if changed := _changed(parts, directory, directory.state, batches):
-        rows = "rows that are answered or handed in" if batches else "answered rows"
-        which = f"the files of {len(changed):,} {rows} (of row {min(changed):,} first, counted from 0)"
+        if batches:
+            rows = quantity(len(changed), "row that is answered or handed in", "rows that are answered or handed in")
+        else:
+            rows = quantity(len(changed), "answered row")
+        which = f"the files of {rows} (of row {min(changed):,} first, counted from 0)"
         problem = (
             f"{directory.path} holds a run of other input: {which} have changed since. Use --update to move that run "
             "aside and ask only for what is new, --fresh to move it aside and ask for everything, or choose another "
@@ -104,8 +108,8 @@ def changed_meanwhile(parts: JobParts, directory: RunDirectory) -> str | None:
     if not changed:
         return None
     return (
-        f"The files of {len(changed):,} rows (of row {min(changed):,} first, counted from 0) have changed since they "
-        "were handed in: their answers are to the files as they were. --update asks these rows again."
+        f"The files of {quantity(len(changed), 'row')} (of row {min(changed):,} first, counted from 0) have changed "
+        "since they were handed in: their answers are to the files as they were. --update asks these rows again."
     )
 
 

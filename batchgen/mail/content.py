@@ -15,6 +15,7 @@ from batchgen.mail.html import TooDeepError, html_text
 from batchgen.mail.mime import DEEPEST, Part
 from batchgen.mail.text import decode_bytes, header_text, unflowed
 from batchgen.mail.transfer import UUENCODED_FILE
+from batchgen.text.figures import quantity
 
 MOST_PARTS = 10_000
 """Parts of one mail that are read."""
@@ -372,7 +373,7 @@ def _decoded(part: Part, content: Content, *, html: bool) -> str:
     if part.damaged:
         content.problems.append("the base64 of the text is damaged: characters of it are missing or too many")
     if found.lost:
-        content.problems.append(f"{found.lost:,} characters of the text are damaged ({found.charset})")
+        content.problems.append(f"{quantity(found.lost, 'character')} of the text damaged ({found.charset})")
     text = found.text
     if html or _HTML_START.match(text):
         try:

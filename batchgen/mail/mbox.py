@@ -14,6 +14,7 @@ from typing import BinaryIO
 from msgspec import Struct, structs
 
 from batchgen.mail.decode import LARGEST_MAIL
+from batchgen.text.figures import quantity
 
 _CHUNK_BYTES = 1 << 18
 _LOOK_BYTES = 8192  # of the headers after a From line that are looked at
@@ -147,7 +148,7 @@ class _Cutter:
         while self._data:
             found = self._mail()
             if not blank:
-                said = f"{junk:,} bytes before the first mail of the file are no mail, and were left out"
+                said = f"{quantity(junk, 'byte')} before the first mail of the file, which are no mail, were left out"
                 found = structs.replace(found, note=said if found.note is None else f"{said}; {found.note}")
                 blank = True
             yield found

@@ -19,7 +19,7 @@ from batchgen.errors import BudgetStop
 from batchgen.money.budget import Budget
 from batchgen.money.prices import ModelPrice
 from batchgen.money.worst_case import Unbounded, WorstCase
-from batchgen.text.figures import money
+from batchgen.text.figures import money, quantity
 from batchgen.values import Completion, Cost, Failure, Outcome, Prompt, Request
 
 _NOTHING = Decimal(0)
@@ -105,9 +105,8 @@ class Reservations:
         lost = budget.possibly_billed
         counted = f"{money(budget.spent, unit)} is spent"
         if lost.cost:
-            counted += (
-                f", up to {money(lost.cost, unit)} may be charged for {lost.requests:,} requests without an answer"
-            )
+            requests = quantity(lost.requests, "request")
+            counted += f", up to {money(lost.cost, unit)} may be charged for {requests} without an answer"
         told = f"The budget of {money(budget.cap or _NOTHING, unit)} could be passed: {counted}, and the next request "
         told += f"could cost {money(worst, unit)}."
         alone = budget.cap is not None and worst > budget.cap

@@ -16,7 +16,7 @@ import msgspec
 from batchgen.engine.reporter import Progress, RecentRate, Reporter
 from batchgen.errors import UsageError
 from batchgen.files.modes import open_file
-from batchgen.text.figures import duration, figure, money, share
+from batchgen.text.figures import duration, figure, money, quantity, share
 from batchgen.text.terminal import harmless
 from batchgen.values import Result
 
@@ -65,7 +65,7 @@ class RunEvents:
         self._half = 2 * at.settled >= at.rows
         self._storm_s = (now_s, at.refused + at.retried, at.settled)
         kept = f", {at.settled:,} finished before" if at.settled else ""
-        yield Event("started", f"{at.rows:,} rows{kept}")
+        yield Event("started", f"{quantity(at.rows, 'row')}{kept}")
 
     def moved(self, at: Progress, now_s: float) -> Iterator[Event]:
         """Yield what is new, and the progress where its time has come."""
@@ -117,12 +117,15 @@ class RunEvents:
             self._storm_said_s = now_s
             trouble = f". The last error: {at.trouble}" if at.trouble else ""
             span = duration(round(now_s - began_s))
-            yield Event("retry storm", f"in {span} {more:,} attempts failed and {done:,} rows were finished{trouble}")
+            yield Event(
+                "retry storm",
+                f"in {span} {more:,} attempts failed and {quantity(done, 'row was', 'rows were')} finished{trouble}",
+            )
 
 
 def progress_text(at: Progress, rows_per_s: float, *, goes_on: bool = True) -> str:
     """Return where a run stands in one line."""
-    parts = [f"{at.settled:,} of {at.rows:,} rows ({share(at.settled, at.rows)})"]
+    parts = [f"{at.settled:,} of {quantity(at.rows, 'row')} ({share(at.settled, at.rows)})"]
     if rows_per_s:
         parts.append(f"{figure(rows_per_s)} rows/s")
         if at.pending and goes_on:

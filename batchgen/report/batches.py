@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from batchgen.storage.batch_table import BatchShown
-from batchgen.text.figures import UNKNOWN, duration, plain
+from batchgen.text.figures import UNKNOWN, duration, plain, quantity
 from batchgen.text.sections import Table
 
 _HEAD = ["batch", "state", "rows", "answered", "at the vendor", "handed in", "took", "note"]
@@ -29,7 +29,7 @@ def batches_text(batches: Sequence[BatchShown]) -> str:
         return ""
     there = [batch for batch in batches if batch.state in ("creating", "open", "ended")]
     done = sum(batch.state in ("collected", "cleaned") for batch in batches)
-    said = [f"{len(there):,} open with {sum(batch.rows for batch in there):,} rows"] if there else []
+    said = [f"{len(there):,} open with {quantity(sum(batch.rows for batch in there), 'row')}"] if there else []
     said += [f"{done:,} collected"] if done else []
     waiting = len(batches) - len(there) - done
     said += [f"{waiting:,} to be handed in"] if waiting else []

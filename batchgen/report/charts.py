@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from msgspec import Struct
 
 from batchgen.report.values import Bin
-from batchgen.text.figures import duration
+from batchgen.text.figures import duration, quantity
 
 WIDTH, HEIGHT = 400, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 20, 34
@@ -110,7 +110,9 @@ def histogram(
             parts.append(
                 Markup(
                     '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
-                ).format(left + 0.5, _BASE - tall, max(1.0, width - 1), tall, f"{span} {unit}: {found.rows:,} rows")
+                ).format(
+                    left + 0.5, _BASE - tall, max(1.0, width - 1), tall, f"{span} {unit}: {quantity(found.rows, 'row')}"
+                )
             )
     labels: list[tuple[float, list[str]]] = []  # those too close to each other share one
     for mark in marks:

@@ -25,6 +25,7 @@ from batchgen.report.lanes import LanesOfRun
 from batchgen.report.new_prices import RunPrices, with_changes
 from batchgen.results.committed import Committed
 from batchgen.storage.run_state import EndpointShown, RunState, read_state
+from batchgen.text.figures import quantity
 
 INPUT, CACHED, OUTPUT, THINKING, UNDIVIDED = "input", "cached input", "output", "thinking", "undivided"
 DIRECTIONS = (INPUT, CACHED, OUTPUT, THINKING, UNDIVIDED)
@@ -149,12 +150,13 @@ class _Run:
         """Yield what is charged, or may be, and in no line."""
         told = self._state.summary
         if (left := told.succeeded + told.failed - self._rows) > 0:
-            yield f"{self._path}: {left:,} finished rows cannot be read and are left out."
+            which = quantity(left, "finished row that cannot be read is", "finished rows that cannot be read are")
+            yield f"{self._path}: {which} left out."
         if told.possibly_billed.requests:
             lost = told.possibly_billed
             yield (
-                f"{self._path}: {lost.requests:,} requests got no answer and may be billed, at most {lost.cost} "
-                f"{told.currency or ''}; they are left out."
+                f"{self._path}: {quantity(lost.requests, 'request')} got no answer and may be billed, at most "
+                f"{lost.cost} {told.currency or ''}; they are left out."
             )
 
     def _groups(self, batch: pa.Table) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from batchgen.estimating.show import estimate_document
 from batchgen.estimating.values import Estimate, Span
 from batchgen.report.charts import range_chart
 from batchgen.report.values import Report
-from batchgen.text.figures import amount, count, duration, plain
+from batchgen.text.figures import amount, count, duration, plain, quantity
 from batchgen.text.sections import Document, Table
 
 INSIDE, BELOW, ABOVE = "inside", "below the estimate", "above the estimate"
@@ -39,7 +39,7 @@ def compared(report: Report) -> list[OutcomeLine]:
         return []
     problem = ""
     if estimate.rows != report.rows:
-        problem = f"for {estimate.rows:,} rows"
+        problem = f"for {quantity(estimate.rows, 'row')}"
     elif report.state != "complete":
         problem = "not complete yet"
 

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from batchgen.report.charts import Mark, Moments, Series, histogram, time_chart
 from batchgen.report.values import Report, Spread
-from batchgen.text.figures import amount, count, duration, figure, latency, plain
+from batchgen.text.figures import amount, count, duration, figure, latency, plain, quantity
 from batchgen.text.sections import Chart, Table
 
 _TABLE_ROWS = 24
@@ -41,7 +41,7 @@ def progress_charts(report: Report, prefix: str = "") -> list[Chart]:
             _over_time(
                 f"{prefix}cost",
                 f"Cost so far{f' in {plain(report.currency)}' if report.currency else ''}",
-                f"Of {report.published:,} rows, by the time they were finished; "
+                f"Of {quantity(report.published, 'row')}, by the time they were finished; "
                 f"{amount(report.cost_per_1000_rows, report.currency)} per 1,000 rows.",
                 times,
                 [Series("cost", spent, "s2", area=True)],

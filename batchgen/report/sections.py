@@ -21,6 +21,7 @@ from batchgen.text.figures import (
     moment,
     plain,
     plain_lines,
+    quantity,
     share,
 )
 from batchgen.text.sections import Block, Document, Fact, Facts, Note, Passage, Passages, Section, Table, sections_text
@@ -99,7 +100,9 @@ def runs_document(reports: Sequence[Report]) -> Document:
         for (currency, simulated), total in sums.items()
     ]
     return Document(
-        f"{len(reports):,} runs", [], [Section("", [Facts(totals, large=True), Table("Runs", head, rows, words=3)])]
+        quantity(len(reports), "run"),
+        [],
+        [Section("", [Facts(totals, large=True), Table("Runs", head, rows, words=3)])],
     )
 
 
@@ -166,7 +169,7 @@ def _notes(report: Report) -> list[str]:
     if unseen <= 0:
         return []
     what = "This report covers" if report.lines_of == "parts" else "Spreads, examples and row lists cover"
-    return [f"{what} {report.published:,} rows; {unseen:,} more are finished and cannot be read now."]
+    return [f"{what} {quantity(report.published, 'row')}; {unseen:,} more are finished and cannot be read now."]
 
 
 def _key_figures(report: Report) -> list[Fact]:
@@ -175,7 +178,7 @@ def _key_figures(report: Report) -> list[Fact]:
     facts = [Fact("rows", f"{report.rows:,}", rows)]
     if report.reused:
         saved = f"which saved about {amount(report.saved, report.currency)}" if report.saved else ""
-        facts.append(Fact("reused", f"{report.reused:,} answers of earlier runs", saved))
+        facts.append(Fact("reused", f"{quantity(report.reused, 'answer')} of earlier runs", saved))
     totals = report.totals
     if totals is not None:
         each = [
@@ -211,7 +214,7 @@ def _key_figures(report: Report) -> list[Fact]:
     if attempts.sent:
         sent = totals.attempts if totals is not None else attempts.sent
         limited = f"; {report.refused:,} rate-limited in the last session" if report.refused else ""
-        beyond = f"{attempts.wasted:,} of them beyond one per row, for {attempts.retried_rows:,} rows"
+        beyond = f"{attempts.wasted:,} of them beyond one per row, for {quantity(attempts.retried_rows, 'row')}"
         beyond = (beyond if attempts.wasted else "none beyond one per row") + limited
         facts.append(Fact("requests", f"{sent:,}", beyond))
     if report.rows_per_s is not None:
@@ -240,7 +243,7 @@ def _billing_notes(report: Report) -> list[Block]:
         return []
     cost = report.possibly_billed_cost
     most = f", at most {amount(cost, report.currency)}" if cost else ""
-    requests = f"{report.possibly_billed_requests:,} requests got no answer and may be billed{most}"
+    requests = f"{quantity(report.possibly_billed_requests, 'request')} got no answer and may be billed{most}"
     return [Note(f"{requests}; the cost above does not count them.")]
 
 
@@ -258,10 +261,7 @@ def _samples(report: Report) -> list[Block]:
 
 
 def _breakdowns(report: Report) -> list[Block]:
-    by_number = [
-        Count("1 request" if number == 1 else f"{number:,} requests", rows)
-        for number, rows in report.attempts.by_number.items()
-    ]
+    by_number = [Count(quantity(number, "request"), rows) for number, rows in report.attempts.by_number.items()]
     blocks: list[Block] = []
     for title, words in (
         ("Status", report.by_status),
@@ -283,7 +283,8 @@ def _cut_answers(report: Report) -> list[Block]:
         return []
     ids = ", ".join(plain(row_id, 60) for row_id in found.first_ids)
     more = ", ..." if found.rows > len(found.first_ids) else ""
-    head = f"{found.rows:,} answers were cut (finish_reason length); a higher max_tokens gives them room"
+    head = f"{quantity(found.rows, 'answer was', 'answers were')} cut (finish_reason length)"
+    head += "; a higher max_tokens gives them room"
     return [Passages("Cut answers", [Passage(head, f"rows {ids}{more}")])]
 
 

@@ -18,6 +18,7 @@ from batchgen.files.table import parquet_file
 from batchgen.results.cells import LIKE_FORMULA, csv_cell, jsonable, without_formula
 from batchgen.results.flat import FlatRows, python_values
 from batchgen.results.workbook import CELL_LETTERS, SHEET_ROWS, workbook
+from batchgen.text.figures import quantity
 from batchgen.text.storable import json_bytes
 
 _ROWS_AT_ONCE = 1_000
@@ -89,8 +90,8 @@ def _xlsx(rows: FlatRows, path: Path, exported: Exported) -> Iterator[Adder]:
             exported.notes.append(f"A sheet has room for {SHEET_ROWS - 1:,} rows: there are {book.sheets} of them.")
         if book.cut:
             exported.notes.append(
-                f"{book.cut:,} cells have only their first {CELL_LETTERS:,} letters, which is Excel's limit; the other "
-                "formats have the whole."
+                f"{quantity(book.cut, 'cell has', 'cells have')} only the first {CELL_LETTERS:,} letters, which is "
+                "Excel's limit; the other formats have the whole."
             )
 
 

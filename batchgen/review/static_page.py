@@ -11,6 +11,7 @@ from batchgen.files.replace import named_file
 from batchgen.review.room import ReviewRoom
 from batchgen.review.table import RowChoice
 from batchgen.review.whole_row import WholeRow
+from batchgen.text.figures import quantity
 from batchgen.text.terminal import harmless
 
 MOST_ROWS = 200
@@ -28,7 +29,7 @@ def write_static_page(room: ReviewRoom, path: Path) -> int:
         "<meta http-equiv=\"content-security-policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{style}</style></head><body class=static><main><h1>{title}</h1>"
-        f"<p>{len(drawn):,} of {table.rows.rows:,} rows, drawn at random for each {_safe(table.label)}.</p>"
+        f"<p>{len(drawn):,} of {quantity(table.rows.rows, 'row')}, drawn at random for each {_safe(table.label)}.</p>"
     ]
     for name, counts in table.facets(RowChoice())["words"].items():
         cells = "".join(f"<tr><td>{_safe(value or '(none)')}<td>{count:,}" for value, count in counts)

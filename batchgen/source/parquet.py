@@ -24,6 +24,7 @@ from batchgen.files.compute import pc
 from batchgen.source.file import File, check_unchanged
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, Piece, check_agreement, check_names, map_type
 from batchgen.stores.remote_file import RemoteReadError
+from batchgen.text.figures import quantity
 
 _PAGE_BUFFER_BYTES = 1 << 20
 _REMOTE_BUFFER_BYTES = 4 << 20  # a request to a store takes as long as a few megabytes
@@ -75,7 +76,7 @@ class ParquetReader:
                         place += table.num_rows
                     if place < min(first + rows, skip + most):
                         raise InputError(
-                            f"{file.path} is damaged: its row group {group} should have {rows:,} rows, and "
+                            f"{file.path} is damaged: its row group {group} should have {quantity(rows, 'row')}, and "
                             f"{place - first:,} can be read. Write it anew."
                         )
                 first += rows

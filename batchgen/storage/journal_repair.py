@@ -16,6 +16,7 @@ from batchgen.storage.identity import RunIdentity, read_identity
 from batchgen.storage.journal import Journal, companions
 from batchgen.storage.journal_rows import StoredRow, read_record, read_spent, readable_text, sound_result
 from batchgen.storage.shards import ShardRecord, without_gaps
+from batchgen.text.figures import quantity
 
 _LAST_ROW = 2**62
 _MOST_PROBES = 20_000  # failing queries before a table is given up: its root is gone, not a page of it
@@ -97,7 +98,8 @@ def _salvage(path: Path, reason: str, identity: RunIdentity) -> Journal:
     aside = set_aside(path)
     _switch(path, fresh)
     journal = Journal(path, identity)
-    journal.damage.append(f"the journal was damaged ({reason}); {kept} rows were saved from it, it is kept as {aside}")
+    saved = quantity(kept, "row was", "rows were")
+    journal.damage.append(f"the journal was damaged ({reason}); {saved} saved from it, it is kept as {aside}")
     return journal
 
 

@@ -24,6 +24,7 @@ from batchgen.storage.own_files import JOURNAL_FILE
 from batchgen.storage.place import Place, place_of, read_place
 from batchgen.storage.run_state import read_run_json
 from batchgen.storage.snapshot import copy_journal
+from batchgen.text.figures import quantity
 
 
 def refuse_open_batches(
@@ -82,7 +83,7 @@ def _cancel(directory: Path) -> str:
 
 
 def _open_text(there: int) -> str:
-    return f"{'A batch of this run is' if there == 1 else f'{there:,} batches of this run are'} open at the vendor"
+    return f"{quantity(there, 'batch of this run is', 'batches of this run are')} open at the vendor"
 
 
 def _refuse_copy(directory: Path, there: Place, run: str) -> None:

@@ -22,6 +22,7 @@ from batchgen.storage.parts import (
     read_part_slices,
 )
 from batchgen.storage.shards import ShardRecord
+from batchgen.text.figures import quantity
 from batchgen.values import Result, Status
 
 
@@ -156,8 +157,7 @@ def take_spill(journal: Journal, path: Path) -> list[str]:
         path.unlink()
     else:
         aside = set_aside(path)
-        damage.append(
-            f"{path.name} was damaged; {len(spilled.results)} answers were saved from it, it is kept as {aside}"
-        )
+        saved = quantity(len(spilled.results), "answer was", "answers were")
+        damage.append(f"{path.name} was damaged; {saved} saved from it, it is kept as {aside}")
     sync_directory(path.parent)
     return damage

@@ -38,6 +38,7 @@ from batchgen.storage.writer_thread import (
     OpenShardRequest,
     megabytes,
 )
+from batchgen.text.figures import quantity
 from batchgen.values import Result
 
 GROUP_ROWS = 1_000
@@ -272,7 +273,8 @@ class Writer:
                 before = self._failure
                 assert before is not None
                 self._failure = type(before)(
-                    f"{before} {len(group.results)} answers could not be kept ({error}) and will be asked again."
+                    f"{before} {quantity(len(group.results), 'answer')} could not be kept ({error}) and will be "
+                    "asked again."
                 )
                 self._failure.__cause__ = before.__cause__
 

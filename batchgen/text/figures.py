@@ -43,6 +43,11 @@ def count(number: float | None) -> str:
     return UNKNOWN if number is None else f"{number:,.0f}"
 
 
+def quantity(number: int, one: str, more: str = "") -> str:
+    """Return a number with what it counts (`1 row`, `2,000 rows`); `more` where the plural is not `one` with an s."""
+    return f"1 {one}" if number == 1 else f"{number:,} {more or one + 's'}"
+
+
 def figure(number: float | None) -> str:
     """Return a number to three significant digits, or without decimals from a hundred on."""
     if number is None:

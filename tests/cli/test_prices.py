@@ -52,7 +52,7 @@ def test_a_price_in_full(table):
     assert lines[2] == ["tiered", "128,000", "0.5", "2", "8", "0.1", "-", "2026-11-01", "[1]"]
     assert lines[3] == ["1", "4", "0.25"]
     assert "  [1] as far as known" in text
-    assert "  a list (2026-11-01): 1 prices" in text
+    assert "  a list (2026-11-01): 1 price" in text
     assert "six months" not in text
 
 

@@ -76,7 +76,7 @@ def test_prices_of_a_file(command, tmp_path):
     (tmp_path / "mine.toml").write_text(PRICES.format(date="2020-01-01"), encoding="utf-8")
     done = command("prices", "--prices", "mine.toml", "--model", "house-*")
     assert done.returncode == 0, done.stderr
-    assert "our contract (2020-01-01): 1 prices" in done.stdout
+    assert "our contract (2020-01-01): 1 price" in done.stdout
     assert "More than six months old, to be read again before they are relied on: house-model." in done.stdout
 
     (listed,) = json.loads(command("prices", "--prices", "mine.toml", "--model", "house-model", "--json").stdout)

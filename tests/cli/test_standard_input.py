@@ -103,7 +103,7 @@ def test_failed_rows_are_tried_again_without_the_pipe(piped, simulator, job, tmp
     assert len(list((tmp_path / "out").glob("input-*"))) == 1
     done = piped("run", path, "--no-progress", "--retry-failed")
     assert done.returncode == 1
-    assert b"1 failed rows are tried again" in done.stderr
+    assert b"1 failed row is tried again" in done.stderr
 
 
 def test_check_and_estimate_leave_nothing_behind(piped, simulator, job, tmp_path):

@@ -129,7 +129,7 @@ def test_cut_answers_are_always_in_the_last_lines(command, simulator, job, tmp_p
     """Also where every answer was cut, so that there is no other finish reason to tell them from."""
     path = job(write_csv(tmp_path / "in.csv", ["a", "b"]), simulator(length=1.0).url)
     done = command("run", path, "--no-progress")
-    assert "cut         2 answers end at their longest allowed length" in "\n".join(done.stdout.splitlines()[-3:])
+    assert "cut         2 answers end at the longest allowed length" in "\n".join(done.stdout.splitlines()[-3:])
     assert json.loads(command("run", path, "--json").stdout)["cut"] == 2
 
 

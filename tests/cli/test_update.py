@@ -152,7 +152,7 @@ def test_what_people_checked_stays_with_its_rows(command, grown, tmp_path):
         file.add(row, [("completion", value, before[row])], "me")
     file.add("r1", [("completion", "best", before["r1"])], "you")
     told = update()
-    assert "3 checked values of earlier runs are kept in review.parquet" in told.stderr
+    assert "3 checked values of earlier runs kept in review.parquet" in told.stderr
     found = ReviewFile(tmp_path / "out").read()
     assert [(one.row, one.value, one.was, one.by) for one in found] == [
         ("r2", before["r2"], before["r2"], "me"),

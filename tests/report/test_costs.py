@@ -161,5 +161,5 @@ def test_what_is_in_no_line_is_said(tmp_path):
     """Rows without a part, and requests that may be billed."""
     lost = {"requests": 3, "cost": "0.5"}
     notes = read_costs([made(tmp_path / "out", [row(0)], rows=9, succeeded=5, possibly_billed=lost)]).notes
-    assert "4 finished rows cannot be read" in notes[0]
+    assert "4 finished rows that cannot be read are left out" in notes[0]
     assert "3 requests got no answer and may be billed, at most 0.5 USD" in notes[1]

@@ -130,7 +130,7 @@ def test_a_real_run(run):
 def test_the_bars_of_a_histogram_add_up_to_all_rows(run):
     """What the drawing tells on hovering is what was counted."""
     report = read_report(run)
-    bars = re.findall(r"tokens: ([\d,]+) rows</title>", report_html(report))
+    bars = re.findall(r"tokens: ([\d,]+) rows?</title>", report_html(report))
     shown = sum(int(rows.replace(",", "")) for rows in bars)
     assert shown == report.input_tokens.quantiles.rows + report.output_tokens.quantiles.rows
 

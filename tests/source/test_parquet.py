@@ -259,5 +259,5 @@ def test_rows_that_a_file_promises_and_does_not_hold_are_missed(tmp_path):
     path = write(tmp_path / "a.parquet", {"x": pa.array([None], pa.list_(pa.int64()))}, data_page_size=1)
     if pq.read_table(path).num_rows:
         pytest.skip("this pyarrow writes it rightly")
-    with pytest.raises(InputError, match="should have 1 rows, and 0 can be read"):
+    with pytest.raises(InputError, match="should have 1 row, and 0 can be read"):
         Source.open(path).scan()

@@ -156,7 +156,7 @@ def test_a_damaged_identity_is_damage(tmp_path):
         db.close()
         assert stored_identity(out / "journal.sqlite") is None
     with enter(tmp_path / "with") as directory:
-        assert "1 rows were saved" in directory.damage[0]
+        assert "1 row was saved" in directory.damage[0]
         assert directory.journal.settled(0, 5) == {0}
     (tmp_path / "without" / "run.json").unlink()
     with enter(tmp_path / "without") as directory:

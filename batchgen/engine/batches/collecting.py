@@ -31,6 +31,7 @@ from batchgen.pace.retry import is_retryable
 from batchgen.providers.batch_api import BatchStatus, ResultLine
 from batchgen.storage.batch_files import StagedRow, StagedRows, results_path
 from batchgen.storage.batch_table import BatchRecord
+from batchgen.text.figures import quantity
 from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Turn, Verdict
 
 YIELD_ROWS = 200
@@ -176,8 +177,8 @@ class Collecting:
         if record.rows >= LEAST_ROWS and counts.broken + counts.unknown and not self._staging.closed:
             raise self._tools.stopped(
                 f"The results of batch {record.number} ({record.id}) cannot be read: none of their "
-                f"{counts.broken + counts.unknown:,} lines names one of its {record.rows:,} rows. They stay at the "
-                f"vendor, and as a copy in {results_path(self._tools.directory, record.number, 0).name}",
+                f"{counts.broken + counts.unknown:,} lines names one of its {quantity(record.rows, 'row')}. They "
+                f"stay at the vendor, and as a copy in {results_path(self._tools.directory, record.number, 0).name}",
                 "Running the same command again reads them anew; batchgen cancel gives them up, so that the rows are "
                 "asked, and paid, once more.",
             )

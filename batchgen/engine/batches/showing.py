@@ -12,7 +12,7 @@ from batchgen.engine.endpoints import unused_figures
 from batchgen.engine.protocol import EngineFigures
 from batchgen.job.requests import RequestParts
 from batchgen.storage.batch_table import BatchRecord, BatchShown
-from batchgen.text.figures import duration
+from batchgen.text.figures import duration, quantity
 
 
 def shown(record: BatchRecord, sites: BatchSites) -> BatchShown:
@@ -75,8 +75,7 @@ def waits_text(records: Sequence[BatchRecord], now_s: float, next_s: float | Non
         return None
     rows, done = sum(record.rows for record in open_ones), sum(record.done or 0 for record in open_ones)
     there = sum(record.at_vendor for record in open_ones)
-    batches = "1 batch" if there == 1 else f"{there:,} batches"
-    said = f"{batches} open at the vendor, {done:,} of {rows:,} rows done there"
+    said = f"{quantity(there, 'batch', 'batches')} open at the vendor, {done:,} of {quantity(rows, 'row')} done there"
     if there < len(open_ones):
         said += f"; {len(open_ones) - there:,} more wait to be handed in"
     if next_s is not None and next_s > now_s + 1:

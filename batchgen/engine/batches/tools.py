@@ -17,6 +17,7 @@ from batchgen.errors import ProviderStop
 from batchgen.job.batch_settings import BatchSettings
 from batchgen.providers.batch_api import BatchApi
 from batchgen.storage.batch_table import BatchRecord, BatchTable
+from batchgen.text.figures import quantity
 from batchgen.values import ApiCall, Failure, FailureKind, Response, Verdict
 
 CALL_TIMEOUT_S = 120.0
@@ -131,9 +132,9 @@ class Tools(Struct, frozen=True):
         sites = [self.sites.of(record) for record in left]
         if not left or any(site.shut is None for site in sites):
             return None
+        rows = quantity(sum(record.rows for record in left), "row")
         return self.stopped(
-            f"Batches with {sum(record.rows for record in left):,} rows are open at {sites[0].name}, which does not "
-            f"show them: {sites[0].shut}",
+            f"Batches with {rows} are open at {sites[0].name}, which does not show them: {sites[0].shut}",
             "Their rows are not asked elsewhere, as they may be paid there. Once it shows them again, the same command "
             "collects them.",
         )

@@ -416,10 +416,10 @@ def test_a_file_that_changes_while_its_row_is_at_the_vendor_is_noticed(job, tmp_
     made = _with_pictures(job, tmp_path)
     vendor.run(made, mode="detach")
     (tmp_path / "3.png").write_bytes(picture((90, 91)))
-    with pytest.raises(OutputError, match=r"files of 1 rows .*handed in \(of row 3 first.*batchgen cancel"):
+    with pytest.raises(OutputError, match=r"files of 1 row that .*handed in \(of row 3 first.*batchgen cancel"):
         vendor.run(made)
     said = check_job(made, endpoint=Endpoint(HOST + "/v1", Secret("k"), None)).problem
-    assert re.search(r"files of 1 rows .*handed in \(of row 3 first.*batchgen cancel", said)
+    assert re.search(r"files of 1 row .*handed in \(of row 3 first.*batchgen cancel", said)
     vendor.clock.now_s += 20 * 3600
     assert vendor.cancel(read_batch_job(tmp_path / "out")).succeeded == 6
     with pytest.raises(OutputError, match="--update"):
@@ -441,7 +441,7 @@ def test_a_file_that_changes_while_the_run_waits_is_told_at_its_end(job, tmp_pat
     monkeypatch.setattr(vendor.clock, "sleep", changing)
     done = vendor.run(made)
     assert (done.state, done.succeeded) == ("complete", 6)
-    assert any("files of 1 rows (of row 3 first" in said for said in vendor.notes.said)
+    assert any("files of 1 row (of row 3 first" in said for said in vendor.notes.said)
     with pytest.raises(OutputError, match="--update"):
         vendor.run(made)
 
