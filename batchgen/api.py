@@ -83,21 +83,7 @@ async def arun(
         read = await anyio.to_thread.run_sync(stack.enter_context, input_for_run(job, rows))
         parts = await anyio.to_thread.run_sync(assemble, read, endpoint or endpoint_of(job))
         named = named_runs(parts)
-        room = Room()
-        transports: Sequence[OpenTransport] = [
-            open_transport(
-                job.model.transport,
-                base_url=one.endpoint.base_url,
-                secrets=one.secrets,
-                concurrency=job.limits.concurrency,
-                room=room,
-            )
-            for one in parts.sites or (parts,)
-        ]
-        if job.engine.shared:
-            from batchgen.cluster import open_workers
-
-            transports = open_workers(job, parts, transports, reporter.note)
+        transports = _transports(job, parts, reporter)
         hint = None
         if not (fresh or named):
             hint = lost_run_hint(job.output.directory, simulated=parts.endpoint.simulated)
@@ -152,15 +138,8 @@ async def arun(
         if retry_failed:
             reporter.note(f"{quantity(reopened, 'failed row is', 'failed rows are')} tried again.")
         if directory.complete:
-            assert directory.state is not None
             reporter.note("This run was complete already; nothing was sent.")
-            before = directory.state.summary
-            endpoints = [msgspec.structs.asdict(one) for one in before.endpoints]
-            saved = msgspec.convert(
-                {**msgspec.structs.asdict(before), "endpoints": endpoints}, Summary, from_attributes=True
-            )
-            saved = msgspec.structs.replace(saved, output=str(directory.path))
-            return await _published(saved, target, reporter, control)
+            return await _published(_saved(directory), target, reporter, control)
         build = engine or _engine(parts, directory, transports, mode, pilot=only is not None, take_over=take_over)
         sources = [run.path for run in (*stored_runs(directory.reuse, directory.path, lambda text: None), *named)]
         summary = await run_job(
@@ -177,16 +156,50 @@ async def arun(
             if mode != "cancel" and (changed := await anyio.to_thread.run_sync(changed_meanwhile, parts, directory)):
                 reporter.note(changed)
         if sources and summary.state == "complete":
-            from batchgen.results.carried_review import carry_review
-
-            try:
-                kept = await anyio.to_thread.run_sync(carry_review, directory.path, sources)
-            except (OSError, OutputError) as error:
-                reporter.note(f"What was checked in earlier runs is not kept here: {error}")
-            else:
-                if kept:
-                    reporter.note(f"{quantity(kept, 'checked value')} of earlier runs kept in {REVIEW_FILE}.")
+            await _keep_review(directory, sources, reporter)
         return await _published(summary, target, reporter, control)
+
+
+def _transports(job: Job, parts: JobParts, reporter: Reporter) -> Sequence[OpenTransport]:
+    """Return what opens the connections to each of the job's endpoints: of this process, or of its workers."""
+    room = Room()
+    transports = [
+        open_transport(
+            job.model.transport,
+            base_url=one.endpoint.base_url,
+            secrets=one.secrets,
+            concurrency=job.limits.concurrency,
+            room=room,
+        )
+        for one in parts.sites or (parts,)
+    ]
+    if not job.engine.shared:
+        return transports
+    from batchgen.cluster import open_workers
+
+    return open_workers(job, parts, transports, reporter.note)
+
+
+def _saved(directory: RunDirectory) -> Summary:
+    """Return the summary of a run that was complete before."""
+    assert directory.state is not None
+    before = directory.state.summary
+    endpoints = [msgspec.structs.asdict(one) for one in before.endpoints]
+    saved = msgspec.convert({**msgspec.structs.asdict(before), "endpoints": endpoints}, Summary, from_attributes=True)
+    return msgspec.structs.replace(saved, output=str(directory.path))
+
+
+async def _keep_review(directory: RunDirectory, sources: Sequence[Path], reporter: Reporter) -> None:
+    """Take over what people have checked in the earlier runs whose answers were taken."""
+    from batchgen.results.carried_review import carry_review
+
+    try:
+        kept = await anyio.to_thread.run_sync(carry_review, directory.path, sources)
+    except (OSError, OutputError) as error:
+        reporter.note(f"What was checked in earlier runs is not kept here: {error}")
+    else:
+        if kept:
+            reporter.note(f"{quantity(kept, 'checked value')} of earlier runs kept in {REVIEW_FILE}.")
 
 
 async def acancel(
