@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +15,13 @@ from batchgen.values import FailureKind, Result, Status, Turn
 
 MONEY = Decimal("1e-12")
 """The smallest amount that is stored: the scale of the `cost` columns, decimal128(20, 12)."""
+
+
+COLUMN_ROWS = 50
+"""Results of a stream whose columns are made at once: they are in memory meanwhile, and may be long."""
+
+Columns = Mapping[str, Sequence[Any]]
+"""Figures of rows by their name, each column in the order of the rows."""
 
 
 class Charges(Struct, frozen=True, gc=False, array_like=True):
@@ -39,8 +48,7 @@ class Charges(Struct, frozen=True, gc=False, array_like=True):
 def with_charges(result: Result, spent: Charges) -> Result:
     """Return a result with what its row had cost before added to its tokens, attempts and costs."""
     sums = Totals()
-    sums.add(spent)
-    sums.add(result)
+    sums.add(spent, result)
     return msgspec.structs.replace(
         result,
         attempts=sums.attempts,
@@ -58,8 +66,7 @@ def with_charges(result: Result, spent: Charges) -> Result:
 def charges_on(row: int, *parts: Result | Charges) -> Charges:
     """Return what all of `parts` have cost together, with their turns, as the charges of a row that has no result."""
     sums = Totals()
-    for part in parts:
-        sums.add(part)
+    sums.add(*parts)
     return Charges(
         row,
         sums.attempts,
@@ -112,24 +119,48 @@ class Totals(Struct):
             return None
         return self.input_cost + self.output_cost
 
-    def add(self, other: Result | Charges | Totals) -> None:
-        """Add the figures of a row, or of other totals; `rows` is left to the caller."""
-        self.attempts += other.attempts
-        if other.input_tokens is not None:
-            self.input_tokens = (self.input_tokens or 0) + other.input_tokens
-        if other.output_tokens is not None:
-            self.output_tokens = (self.output_tokens or 0) + other.output_tokens
-        if other.total_tokens is not None:
-            self.total_tokens = (self.total_tokens or 0) + other.total_tokens
-        if other.cached_tokens is not None:
-            self.cached_tokens = (self.cached_tokens or 0) + other.cached_tokens
-        if other.reasoning_tokens is not None:
-            self.reasoning_tokens = (self.reasoning_tokens or 0) + other.reasoning_tokens
-        if other.reported_cost is not None:
-            self.reported_cost = (self.reported_cost or 0) + other.reported_cost
-        if other.input_cost is not None and other.output_cost is not None:
-            self.input_cost = other.input_cost if self.input_cost is None else self.input_cost + other.input_cost
-            self.output_cost = other.output_cost if self.output_cost is None else self.output_cost + other.output_cost
+    def add(self, *others: Result | Charges | Totals) -> None:
+        """Add the figures of rows, or of other totals; `rows` is left to the caller."""
+        self.add_columns({name: [getattr(other, name) for other in others] for name in _FIGURES})
+
+    def add_columns(self, columns: Columns) -> None:
+        """Add the figures of many rows by column, with no step in Python for each of them."""
+        self.attempts += sum(columns["attempts"])
+        self.input_tokens = _sum(self.input_tokens, columns["input_tokens"])
+        self.output_tokens = _sum(self.output_tokens, columns["output_tokens"])
+        self.total_tokens = _sum(self.total_tokens, columns["total_tokens"])
+        self.cached_tokens = _sum(self.cached_tokens, columns["cached_tokens"])
+        self.reasoning_tokens = _sum(self.reasoning_tokens, columns["reasoning_tokens"])
+        self.reported_cost = _sum(self.reported_cost, columns["reported_cost"])
+        costs = columns["input_cost"], columns["output_cost"]
+        if not (all(costs[0]) and all(costs[1])):  # a row's two costs count only together
+            both = [pair for pair in zip(*costs, strict=True) if None not in pair]
+            costs = [pair[0] for pair in both], [pair[1] for pair in both]
+        self.input_cost = _sum(self.input_cost, costs[0])
+        self.output_cost = _sum(self.output_cost, costs[1])
+
+
+_FIGURES = (
+    *("attempts", "input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens"),
+    *("input_cost", "output_cost", "reported_cost"),
+)
+_GROUPED_BY = ("model", "status", "finish_reason", "error_kind", "endpoint")
+
+
+def _sum(before: Any, column: Sequence[Any]) -> Any:
+    """Return a sum with the figures of a column added, of which None stands for one that was not reported."""
+    total = sum(filter(None, column))
+    if not total and column.count(None) == len(column):
+        return before
+    return total if before is None else before + total
+
+
+def columns_of(results: Sequence[Result]) -> dict[str, Sequence[Any]]:
+    """Return results by column, each field under its name: a third of the time of taking the fields one by one."""
+    columns: Iterable[Sequence[Any]] = zip(*map(msgspec.structs.astuple, results), strict=True)
+    if not results:
+        columns = [()] * len(Result.__struct_fields__)
+    return dict(zip(Result.__struct_fields__, columns, strict=True))
 
 
 class Sums:
@@ -138,20 +169,35 @@ class Sums:
     def __init__(self) -> None:
         self.groups: dict[Group, Totals] = {}
 
-    def add(self, result: Result) -> None:
-        """Add the result of one row."""
-        totals = self._totals((result.model, result.status, result.finish_reason, result.error_kind, result.endpoint))
-        totals.rows += 1
-        if result.reused:
-            totals.reused += 1
-        elif not result.attempts and result.error_kind is not FailureKind.PROMPT:
-            totals.shared += 1
-        totals.add(result)
-
     def add_all(self, results: Iterable[Result]) -> None:
         """Add the results of many rows."""
-        for result in results:
-            self.add(result)
+        coming = iter(results)
+        while some := list(islice(coming, COLUMN_ROWS)):
+            self.add_columns(columns_of(some))
+
+    def add_columns(self, columns: Columns) -> None:
+        """Add the results of rows by column, as `columns_of` gives them."""
+        groups = list(zip(*[columns[name] for name in _GROUPED_BY], strict=True))
+        if len({*groups}) <= 1:  # as nearly always
+            for group in groups[:1]:
+                self._add_to(Group(*group), columns)
+            return
+        places: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for place, group in enumerate(groups):
+            places[group].append(place)
+        for group, members in places.items():
+            mine = {name: [columns[name][place] for place in members] for name in (*_FIGURES, "reused")}
+            self._add_to(Group(*group), mine)
+
+    def _add_to(self, group: Group, columns: Columns) -> None:
+        """Add rows of one group."""
+        attempts, reused = columns["attempts"], columns["reused"]
+        totals = self._totals(group)
+        totals.rows += len(attempts)
+        totals.reused += sum(reused)
+        if group.error_kind is not FailureKind.PROMPT and not all(attempts):
+            totals.shared += sum([not tried and not again for tried, again in zip(attempts, reused, strict=True)])
+        totals.add_columns(columns)
 
     def merge(self, other: Sums) -> None:
         """Add the groups of other sums to these."""
@@ -199,10 +245,9 @@ class Sums:
         sums.groups = dict(msgspec.json.decode(text, type=list[tuple[Group, Totals]]))
         return sums
 
-    def _totals(self, group: tuple[str | None, Status, str | None, FailureKind | None, str | None]) -> Totals:
-        """Return a group's totals. The key may be a plain tuple, which takes a tenth of the time to make that a `Group`
-        takes."""
-        totals: Totals | None = self.groups.get(group)  # type: ignore[call-overload]
+    def _totals(self, group: Group) -> Totals:
+        """Return a group's totals, to be added to."""
+        totals = self.groups.get(group)
         if totals is None:
-            totals = self.groups[Group(*group)] = Totals()
+            totals = self.groups[group] = Totals()
         return totals

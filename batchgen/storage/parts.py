@@ -27,7 +27,7 @@ from batchgen.files.arrow import arrow_file
 from batchgen.files.checksum import checksum
 from batchgen.files.disk_errors import is_refusal, naming
 from batchgen.files.replace import ReplacementFile, replacing
-from batchgen.money.ledger import Sums
+from batchgen.money.ledger import Sums, columns_of
 from batchgen.storage.identity import RunIdentity
 from batchgen.storage.result_schema import (
     _FREE_TEXT,
@@ -136,8 +136,7 @@ def write_part(
     present = bytearray(-(-shard.rows // 8))
     with replacing(part_path(directory, shard.number)) as file, ExitStack() as stack:
         for results in slices:
-            sums.add_all(results)
-            table = _joined(shard, results, layout, schema)
+            table = _joined(shard, results, layout, schema, sums)
             count += len(results)
             if unfinished:
                 for result in results:
@@ -177,21 +176,24 @@ def _open_writer(file: ReplacementFile, schema: pa.Schema, first: pa.Table) -> p
     )
 
 
-def _joined(shard: Shard, results: Sequence[Result], layout: Layout, schema: pa.Schema) -> pa.Table:
-    """Return the results joined with their rows of the shard."""
+def _joined(shard: Shard, results: Sequence[Result], layout: Layout, schema: pa.Schema, sums: Sums) -> pa.Table:
+    """Return the results joined with their rows of the shard, and add them to `sums`."""
     starts = range(0, max(1, len(results)), PIECE_ROWS)
-    pieces = [_piece(shard, results[start : start + PIECE_ROWS], layout, schema) for start in starts]
+    pieces = [_piece(shard, results[start : start + PIECE_ROWS], layout, schema, sums) for start in starts]
     return pa.concat_tables(pieces).unify_dictionaries()
 
 
-def _piece(shard: Shard, results: Sequence[Result], layout: Layout, schema: pa.Schema) -> pa.Table:
+def _piece(shard: Shard, results: Sequence[Result], layout: Layout, schema: pa.Schema, sums: Sums) -> pa.Table:
     """Return some results joined with their rows of the shard; nearly always these follow each other."""
-    places = [result.row - shard.first_row for result in results]
+    found = columns_of(results)
+    sums.add_columns(found)
+    places = [row - shard.first_row for row in found["row"]]
     if not places or places[-1] - places[0] == len(places) - 1:
         rows = shard.table.slice(places[0] if places else 0, len(places))
     else:
         rows = shard.table.take(places)
-    columns = {name: rows.column(name) for name in layout.carried.names} | result_columns(rows, results, layout)
+    columns = {name: rows.column(name) for name in layout.carried.names}
+    columns |= result_columns(rows, results, found, layout)
     return pa.Table.from_arrays([as_portable(columns[field.name], field.type) for field in schema], schema=schema)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from operator import attrgetter
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -156,32 +156,28 @@ def part_schema(layout: Layout) -> pa.Schema:
     return schema.append(ENDPOINT_COLUMN) if layout.endpoints else schema
 
 
-def result_columns(rows: pa.Table, results: Sequence[Result], layout: Layout) -> dict[str, pa.Array]:
-    """Return the result columns by name, `rows` being the results' rows of the input.
+def result_columns(
+    rows: pa.Table, results: Sequence[Result], found: Mapping[str, Sequence[Any]], layout: Layout
+) -> dict[str, pa.Array]:
+    """Return the result columns by name, `rows` being the results' rows of the input, `found` their fields by column.
 
     Conversion is by column, which costs a third of conversion by row.
     """
-
-    def column(field: pa.Field) -> pa.Array:
-        return pa.array(list(map(attrgetter(field.name), results)), field.type)
-
-    columns = {field.name: column(field) for field in RESULT_COLUMNS if field.name in Result.__struct_fields__}
+    columns = {field.name: pa.array(found[field.name], field.type) for field in RESULT_COLUMNS if field.name in found}
+    inputs, outputs = found["input_cost"], found["output_cost"]
     columns["cost"] = pa.array(
-        [result.cost for result in results],
-        MONEY,
+        [None if a is None or b is None else a + b for a, b in zip(inputs, outputs, strict=True)], MONEY
     )
-    columns["finished_at"] = pa.array(
-        [result.finished_at_us for result in results], RESULT_COLUMNS.field("finished_at").type
-    )
+    columns["finished_at"] = pa.array(found["finished_at_us"], RESULT_COLUMNS.field("finished_at").type)
     if layout.id is None:
-        columns["row_id"] = pa.array([str(result.row) for result in results], pa.string())
+        columns["row_id"] = pa.array(list(map(str, found["row"])), pa.string())
     else:
         columns["row_id"] = as_portable(rows.column(layout.id), pa.string())
     if layout.parsed is not None:
         columns["parsed"] = _parsed(results, layout.parsed)
-        columns[TURNS_COLUMN.name] = column(TURNS_COLUMN)
+        columns[TURNS_COLUMN.name] = pa.array(found[TURNS_COLUMN.name], TURNS_COLUMN.type)
     if layout.endpoints:
-        columns[ENDPOINT_COLUMN.name] = column(ENDPOINT_COLUMN)
+        columns[ENDPOINT_COLUMN.name] = pa.array(found[ENDPOINT_COLUMN.name], ENDPOINT_COLUMN.type)
     return columns
 
 
