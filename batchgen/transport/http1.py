@@ -61,6 +61,13 @@ class Connection(asyncio.Protocol):
     has no body.
     """
 
+    __slots__ = (  # so many attributes would be in a dictionary of each connection, which costs twice at each access
+        "_body", "_body_bytes", "_encoding", "_expires_s", "_free", "_gone", "_head", "_head_bytes", "_headers",
+        "_heard_s", "_in_body", "_keeps", "_loop", "_outbox", "_parser", "_paused", "_request", "_rings_s", "_share",
+        "_silence_s", "_status", "_stream", "_surplus", "_timer", "_trouble", "_tunnel", "_unpack", "_until_close",
+        "_waiter", "_whole", "idle_since_s", "reused", "socket_transport",
+    )  # fmt: skip
+
     def __init__(
         self,
         free: Callable[[Connection], None],
