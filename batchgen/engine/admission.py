@@ -7,7 +7,7 @@ from batchgen.engine.work import RowInProgress
 from batchgen.job.reuse import Reuse
 from batchgen.pace.retry import AttemptCounts
 from batchgen.providers.request_key import RequestKeys
-from batchgen.providers.request_parts import last_text
+from batchgen.providers.request_parts import last_text, text_as_sent
 from batchgen.values import Prompt, Result
 
 
@@ -20,10 +20,14 @@ class RowAdmission:
         self._reuse = reuse
         self._sharing = sharing
 
-    def __call__(self, row: int, prompt: Prompt) -> RowInProgress | Result | None:
-        """Return the row to be asked, its result where that is known, or None if it comes with another row's."""
-        text = last_text(prompt)
-        key = self._key_of(prompt, text)
+    def __call__(self, row: int, prompt: Prompt, words: str | None = None) -> RowInProgress | Result | None:
+        """Return the row to be asked, its result where that is known, or None if it comes with another row's.
+
+        `words` is given for a prompt that is known to be plain messages with this text of the user at the end.
+        """
+        key_of = self._key_of
+        text = last_text(prompt) if words is None else text_as_sent(words)
+        key = key_of(prompt, text)
         if self._reuse is not None:
             for each in self._keys_of(key):
                 known = self._reuse.result(row, each, prompt)

@@ -85,7 +85,8 @@ class Attempts:
                 if isinstance(loaded, Failure):
                     return loaded
                 row.prompt = loaded
-            row.live = requests.live is not None and self._asks_live(site)
+            if requests.live is not None:
+                row.live = self._asks_live(site)
             request = row.request = requests.build(row.prompt, row.text, live=row.live)
             row.text = None
             self.memory.weigh(row, len(request.body))
@@ -97,7 +98,7 @@ class Attempts:
             held, ticket = await self._admit(request, row.prompt, retry=retry)
         else:
             self._reservations.pass_unheld()
-        health = self.health
+        health, clock = self.health, self._clock
         outcome: Outcome | None = None
         short_of_files = lane_full = worker_lost = False
         number = 0
@@ -117,7 +118,7 @@ class Attempts:
             number = self._numbers = self._numbers + 1
             row.number = number
             health.sent(number)
-            started_s = self._clock()
+            started_s = clock()
             if row.failed_at_s is not None:
                 row.tally.waited_s = started_s - row.failed_at_s
                 row.failed_at_s = None
@@ -126,7 +127,7 @@ class Attempts:
             else:
                 deadline_s = site.pacer.deadline_s
             response = await site.transport.send(request, timeout_s=deadline_s)
-            answered_s = self._clock()
+            answered_s = clock()
             row.latency_ms = (answered_s - started_s) * 1000
             if isinstance(response, Failure):
                 outcome = response

@@ -40,6 +40,12 @@ class ShardWriter(Protocol):
         """Return when at most `open_shards` shards are open."""
 
 
+class Admit(Protocol):
+    """Says what becomes of a row, see `RowAdmission`."""
+
+    def __call__(self, row: int, prompt: Prompt, words: str | None = None) -> RowInProgress | Result | None: ...
+
+
 class BatchedRows:
     """In place of the input, where nothing is asked any more: the rows of open batches that have no result yet."""
 
@@ -84,7 +90,7 @@ class Feed:
         carried: Sequence[str],
         open_shards: int,
         failed: Callable[[int, Failure], Result],
-        admit: Callable[[int, Prompt], RowInProgress | Result | None],
+        admit: Admit,
         only: AbstractSet[int] | None = None,
     ) -> None:
         self._shards, self._problems = reading
@@ -141,25 +147,26 @@ class Feed:
             return True
 
     def _works(self, shard: Shard, settled: set[int]) -> Iterator[RowInProgress | Result]:
-        template = self._template
+        template, admit, only, problems = self._template, self._admit, self._only, self._problems
         columns = [name for name in shard.table.column_names if name in template.columns]
         as_stored = {own_column(name) for name in columns}.isdisjoint(shard.table.column_names)
         for start in range(0, shard.rows, SLICE_ROWS):
             first = shard.first_row + start
-            if self._only is not None and self._only.isdisjoint(range(first, first + SLICE_ROWS)):
+            if only is not None and only.isdisjoint(range(first, first + SLICE_ROWS)):
                 continue
             table = shard.table.slice(start, SLICE_ROWS)
             texts = template.texts(table) if as_stored else None
             rows: Sequence[Any] = row_values(table, columns) if texts is None else texts
             render: Callable[[Any], Prompt | Failure] = template.render if texts is None else template.asking
+            are_words = texts is not None and template.ends_in_texts
             for row, values in enumerate(rows, first):
-                if row in settled or (self._only is not None and row not in self._only):
+                if row in settled or (only is not None and row not in only):
                     continue
-                if self._problems and (problem := self._problems.pop(row, None)) is not None:
+                if problems and (problem := problems.pop(row, None)) is not None:
                     yield self._failed(row, Failure(FailureKind.PROMPT, Verdict.FAIL, problem))
                     continue
                 prompt = render(values)
                 if isinstance(prompt, Failure):
                     yield self._failed(row, prompt)
-                elif (admitted := self._admit(row, prompt)) is not None:
+                elif (admitted := admit(row, prompt, values if are_words else None)) is not None:
                     yield admitted

@@ -140,7 +140,7 @@ class RowResults:
         return msgspec.structs.replace(result, endpoint=site.name, request_key=key)
 
     def _completed(self, row: RowInProgress, completion: Completion) -> Result:
-        usage, masker = completion.usage, self.masker
+        usage, literal, words, wall_ns = completion.usage, self.masker.literal, self.masker.words, self._wall_ns
         text = completion.text if completion.text or completion.refusal is None else completion.refusal
         priced = row.priced
         cost = priced[1] if priced is not None and priced[0] is usage else self.cost(row, completion)
@@ -148,11 +148,11 @@ class RowResults:
             row.row,
             Status.SUCCEEDED,
             row.tally.requests,
-            self._wall_ns() // 1000,
-            text and masker.literal(text),
-            completion.reasoning and masker.literal(completion.reasoning),
-            completion.tool_calls and masker.literal(completion.tool_calls),
-            masker.words[completion.finish_reason],
+            wall_ns() // 1000,
+            text and literal(text),
+            completion.reasoning and literal(completion.reasoning),
+            completion.tool_calls and literal(completion.tool_calls),
+            words[completion.finish_reason],
             usage.input_tokens,
             usage.output_tokens,
             usage.total_tokens,
@@ -160,8 +160,8 @@ class RowResults:
             usage.reasoning_tokens,
             cost.input if cost else None,
             cost.output if cost else None,
-            masker.words[completion.model],
-            completion.request_id and masker.any_form(completion.request_id),
+            words[completion.model],
+            completion.request_id and self.masker.any_form(completion.request_id),
             row.latency_ms,
             completion.http_status,
             reported_cost=completion.reported_cost,

@@ -67,10 +67,11 @@ class Limiter:
             raise LimiterClosed
         if self._retries or (self._fresh and not retry):
             return None
-        now_s = self.clock()
-        if self.pacer.gate(now_s) > 0:
+        clock, pacer = self.clock, self.pacer
+        now_s = clock()
+        if pacer.gate(now_s) > 0:
             return None
-        return self.pacer.sent(now_s, tokens, retry=retry)
+        return pacer.sent(now_s, tokens, retry=retry)
 
     async def acquire(self, tokens: float, *, retry: bool = False) -> Ticket:
         """Wait for a permit. Raises `LimiterClosed` if the limiter is stopped before one comes."""
@@ -96,7 +97,8 @@ class Limiter:
         Returns the seconds this row should wait before it asks again, besides waiting for its permit then: after an
         overload. What a row waits after a failure of its own is `retry`'s.
         """
-        now_s, pacer = self.clock(), self.pacer
+        clock, pacer = self.clock, self.pacer
+        now_s = clock()
         wait_s = 0.0
         if outcome is None:
             pacer.abandoned(ticket)

@@ -158,6 +158,11 @@ class PromptTemplate:
                 return Failure(FailureKind.PROMPT, Verdict.FAIL, f'column "{column}": {error}')
         return prompt if self._finish is None else self._finish(prompt)
 
+    @property
+    def ends_in_texts(self) -> bool:
+        """Whether the prompts that `asking` makes are plain messages with the row's text of the user at the end."""
+        return self._finish is None
+
     def texts(self, table: pa.Table) -> list[str] | None:
         """Return the texts that `asking` makes the rows' prompts of, which takes half the time of rendering them one by
         one; None where only `render` can tell.

@@ -16,6 +16,9 @@ _FIELDS = ("role", "content")
 _as_given = msgspec.json.Encoder().encode
 _by_name = msgspec.json.Encoder(order="sorted").encode
 
+text_as_sent: Callable[[str], bytes] = _as_given
+"""Returns the JSON of a text, as it stands in a request."""
+
 
 def encoder(*, canonical: bool) -> Callable[[Any], bytes]:
     """Return what makes JSON; `canonical` with the fields of every object in the order of their names."""
@@ -37,7 +40,7 @@ def last_text(prompt: Prompt) -> bytes | None:
         return None
     last = prompt.messages[-1]
     usual = tuple(last) == _FIELDS and last["role"] == "user"  # in the order in which they are sent
-    return _as_given(last["content"]) if usual else None
+    return text_as_sent(last["content"]) if usual else None
 
 
 def from_column(value: Any) -> bool:

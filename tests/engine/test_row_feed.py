@@ -41,16 +41,20 @@ def shards(*sizes):
         first += size
 
 
-def feed(source, writer, problems=None, only=None):
-    """Return a feed over a template with one column."""
+def feed(source, writer, problems=None, only=None, *, finish=None, admitted=None):
+    """Return a feed over a template with one column; `admitted` takes the words that come beside prompts."""
+    template = PromptTemplate(PromptSettings(user="ask {{ text }}"))
+    if finish is not None:
+        template.finish_with(finish)
+    words_of = [] if admitted is None else admitted
     return Feed(
         InputRows(source, {} if problems is None else problems),
-        PromptTemplate(PromptSettings(user="ask {{ text }}")),
+        template,
         writer,
         carried=["note"],
         open_shards=3,
         failed=lambda row, failure: Result(row, Status.FAILED, 0, 0, error_kind=failure.kind),
-        admit=lambda row, prompt: RowInProgress(row, prompt, AttemptCounts()),
+        admit=lambda row, prompt, words: words_of.append(words) or RowInProgress(row, prompt, AttemptCounts()),
         only=only,
     )
 
@@ -62,6 +66,16 @@ async def drained(source, writer, problems=None, only=None):
         while await rows.more():
             items += rows
     return items
+
+
+@pytest.mark.parametrize(("finish", "words"), [(None, ["ask t0", "ask t1"]), (lambda prompt: prompt, [None, None])])
+async def test_words_come_beside_prompts_that_are_nothing_else(finish, words):
+    """What a job adds to its prompts, an instruction or examples, may stand anywhere: then only the prompt tells."""
+    admitted = []
+    with feed(shards(2), Writer(), finish=finish, admitted=admitted) as rows:
+        assert await rows.more()
+        assert len([*rows]) == 2
+    assert admitted == words
 
 
 async def test_rows_come_in_order_shard_after_shard():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from batchgen.errors import InputError, JobError
 from batchgen.prompts.prompt import PromptSettings, PromptTemplate
+from batchgen.providers.request_parts import last_text, text_as_sent
 from batchgen.values import Failure, FailureKind, Prompt, Verdict
 
 
@@ -216,7 +217,10 @@ def test_prompts_of_a_table_are_those_of_its_rows(rows, user, system):
     texts = template.texts(table)
     usual = system != "{{ b }}" and all(isinstance(prompt, Prompt) for prompt in prompts)
     assert (texts is not None) == usual
-    assert texts is None or [template.asking(text) for text in texts] == prompts
+    if texts is not None:
+        assert [template.asking(text) for text in texts] == prompts
+        assert template.ends_in_texts
+        assert [last_text(prompt) for prompt in prompts] == [text_as_sent(text) for text in texts]
 
 
 @pytest.mark.parametrize(
