@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from batchgen.errors import InputError, UsageError
 from batchgen.source import Source
+from batchgen.storage.result_schema import OWN_COLUMNS
 
 JOB_FILE, SCHEMA_FILE, ROWS_FILE, MAILS_FILE = "job.toml", "answer.schema.json", "rows.csv", "mails.parquet"
 
@@ -45,6 +46,7 @@ _TEXT_NAMES = (
     "text", "body", "content", "message", "prompt", "question", "description", "comment", "review", "abstract",
     "summary", "title", "subject",
 )  # fmt: skip
+_CONVERSATIONS = ("messages", "conversation", "conversations")
 _MAIL_SHOWN = ("from", "date", "date_text", "subject", "body")
 _MAIL_HEADS = {"from": "From", "date": "Date", "date_text": "Date as written", "subject": "Subject"}
 _MAIL_CARRIED = ("from", "date", "subject")
@@ -92,12 +94,19 @@ def look_at(path: str, named: str) -> AskedRows:
     lengths = {name: _mean_length(table.column(name)) for name in columns}
     texts = {name: length for name, length in lengths.items() if length is not None}
     if not texts:
-        raise InputError(f"{path} has no column of texts to ask about; its columns are {', '.join(columns)}.")
+        talk = next((name for name in columns if name.casefold() in _CONVERSATIONS), None)
+        hint = (
+            ""
+            if talk is None
+            else (f" If {talk!r} holds conversations, `batchgen init --example multi-turn` writes a job for such rows.")
+        )
+        raise InputError(f"{path} has no column of texts to ask about; its columns are {', '.join(columns)}.{hint}")
     candidates = [name for name in texts if name != identifier] or [*texts]
     by_name = [name for known in _TEXT_NAMES for name in candidates if name.strip().casefold() == known]
     longest = max(candidates, key=lambda name: texts[name])
     text = by_name[0] if by_name and texts[by_name[0]] * 2 >= texts[longest] else longest
-    carried = [name for name in columns if name not in (identifier, text) and texts.get(name, 0.0) < 200]
+    left_out = {identifier, text, *OWN_COLUMNS}
+    carried = [name for name in columns if name not in left_out and texts.get(name, 0.0) < 200]
     return AskedRows(named, identifier, (text,), tuple(carried[:8]))
 
 

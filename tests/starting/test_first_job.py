@@ -61,6 +61,15 @@ def test_a_table_without_texts_is_refused(tmp_path):
     pq.write_table(pa.table({"id": [1, 2], "n": [1.5, 2.5]}), tmp_path / "rows.parquet")
     with pytest.raises(InputError, match="no column of texts"):
         look_at(str(tmp_path / "rows.parquet"), "rows.parquet")
+    (tmp_path / "talk.jsonl").write_text('{"messages": [{"role": "user", "content": "Hello"}]}\n')
+    with pytest.raises(InputError, match="--example multi-turn"):
+        look_at(str(tmp_path / "talk.jsonl"), "talk.jsonl")
+
+
+def test_columns_that_have_the_name_of_a_result_are_not_carried(tmp_path):
+    """A job that carries them would be refused."""
+    (tmp_path / "rows.csv").write_text("id,status,cost,priority,text\n1,open,3,high,Where is my parcel?\n")
+    assert look_at(str(tmp_path / "rows.csv"), "rows.csv").carried == ("priority",)
 
 
 def test_fields_become_a_schema():
