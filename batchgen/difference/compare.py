@@ -71,6 +71,7 @@ class GoldDifference(Struct, frozen=True):
 class Difference(Struct, frozen=True, kw_only=True):
     """What two runs have in common. `a` and `b` count the rows both have; rows of one run alone are counted apart.
 
+    `fields_only_in_a` and `fields_only_in_b` are fields of `parsed` that one run alone has: they are not compared.
     `status` and `finish_reason` look at all common rows; `completion` (letter by letter), `answer` (normalised, or all
     fields of `parsed`) and `fields` at those that succeeded in both. `changed` are the first rows that differ in status
     or answer. `floor`: how many differ although nothing has changed, where one of the runs has measured it.
@@ -88,6 +89,8 @@ class Difference(Struct, frozen=True, kw_only=True):
     fields: Mapping[str, Agreement]
     changed_rows: int
     changed: list[Changed]
+    fields_only_in_a: list[str] = []
+    fields_only_in_b: list[str] = []
     gold: GoldDifference | None = None
     floor: NoiseFloor | None = None
 
@@ -142,6 +145,8 @@ class _Tally:
             for name in a.parsed_fields
             if name in b.parsed_fields and name not in ABOUT_THE_ANSWER
         }
+        names = [[name for name in side.parsed_fields if name not in ABOUT_THE_ANSWER] for side in (a, b)]
+        self._alone = [[name for name in names[side] if name not in names[1 - side]] for side in (0, 1)]
         self._text = ValueReader([None])
         self._fields = {name: [0, 0] for name in self._readers}
         self._settings = settings
@@ -150,6 +155,9 @@ class _Tally:
             field: [Comparer(side.schema, field, a.schema.field(column).type) for side in (a, b)]
             for field, column in self._gold_columns.items()
         }
+        for found in self._gold.values():
+            for side, comparer in zip((a, b), found, strict=True):
+                comparer.check_field(side.name)
         self._gold_cells = [0, 0, 0, 0]  # both right, only A, only B, neither
         self._show = show
         self._keep_all = keep_all
@@ -245,6 +253,8 @@ class _Tally:
             fields={name: Agreement(*counts) for name, counts in self._fields.items() if counts[0]},
             changed_rows=self._changed_rows,
             changed=self._changed,
+            fields_only_in_a=self._alone[0],
+            fields_only_in_b=self._alone[1],
             gold=None if self._settings is None else self._gold_difference(self._settings),
         )
 

@@ -10,6 +10,8 @@ from batchgen.evaluation.text import interval_text, plain, shown
 from batchgen.text.figures import money, quantity
 from batchgen.text.table import table
 
+_MOST_FIELDS = 20
+
 
 def difference_text(found: Difference) -> str:
     """Return agreement, both sides in columns, who is right more often, and the first changed rows."""
@@ -29,6 +31,11 @@ def difference_text(found: Difference) -> str:
         *([f"parsed.{plain(name)}", *_share(agreement)] for name, agreement in found.fields.items()),
     ]
     lines += ["", *table([["agreement", "", "rows"], *agreements])]
+    for names, where in ((found.fields_only_in_a, "A"), (found.fields_only_in_b, "B")):
+        if names:
+            listed = ", ".join(f"parsed.{plain(name)}" for name in names[:_MOST_FIELDS])
+            more = f" and {len(names) - _MOST_FIELDS:,} more" if len(names) > _MOST_FIELDS else ""
+            lines.append(f"only in {where}, not compared: {listed}{more}")
     if found.floor is not None:
         answer = found.answer
         lines += ["", plain(floor_text(found.floor, answer.rows - answer.same, answer.rows), 500)]

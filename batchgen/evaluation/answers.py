@@ -27,6 +27,8 @@ class AnswerColumn:
         self._typed = schema.get_field_index("parsed") >= 0
         self._path: list[str] | None = None if field is None else field.split(".")
         self.type: pa.DataType | None = None
+        self.unknown: str | None = None  # the name of the path that the answers do not have, if they are typed
+        self.beside: list[str] = []  # the names that stand in its place
         self._deep: list[str] = []  # names below a map or JSON text, which have no column of their own
         if not self._typed:
             return
@@ -44,6 +46,8 @@ class AnswerColumn:
                 type_ = None
                 break
             index = type_.get_field_index(name)
+            if index < 0 and self.unknown is None:
+                self.unknown, self.beside = name, [one.name for one in type_]
             type_ = type_.field(index).type if index >= 0 else pa.null()
         self.type = type_
 

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from batchgen.errors import UsageError
 from batchgen.evaluation.answers import AnswerColumn, certainties, without_value
 from batchgen.evaluation.labels import NO_LABEL, OTHER_LABEL
 from batchgen.evaluation.values import Kind, ValueReader
 from batchgen.evaluation.written import python_values, texts
+from batchgen.files.nearest import nearest
 
 MOST_LABELS = 1_000
 """More different gold values than this are no labels but free text."""
@@ -67,6 +69,17 @@ class Comparer:
         self.answer = AnswerColumn(schema, field)
         self.reader = ValueReader([self.answer.type, gold_type], labels=field is None)
         self._truth = ValueReader([pa.bool_(), gold_type])
+
+    def check_field(self, run: str) -> None:
+        """Raise `UsageError` for a field that no answer can have, which would count as wrong in every row."""
+        unknown = self.answer.unknown
+        if unknown is not None:
+            near = nearest(unknown, self.answer.beside)
+            meant = "" if near is None else f"; did you mean {near!r}?"
+            raise UsageError(
+                f"gold: the answers of {run} have no field {unknown!r}{meant or '.'} "
+                f"The fields are {', '.join(map(repr, self.answer.beside))}."
+            )
 
     def compare(self, gold: pa.Array, batch: pa.RecordBatch) -> Columns:
         """Compare the rows of a batch. A failed row has no answer and is never right."""

@@ -149,12 +149,15 @@ def evaluate(
     the rows with their gold, where it is no input column. Raises `InputError` for gold that is not there, `OutputError`
     for results that are not, `UsageError` without numpy.
     """
+    named = rows is None  # somebody has written the fields, while those that people checked are known
     if rows is None:
         rows = ResultRows(*([directory] if isinstance(directory, (str, Path)) else directory))
     rows.check_carried(settings.columns)
     bootstrap = Bootstrap(settings.seed, settings.resamples)
     gold = gold_columns(settings)
     comparers = {field: Comparer(rows.schema, field, rows.schema.field(column).type) for field, column in gold.items()}
+    for comparer in comparers.values() if named else ():
+        comparer.check_field(rows.name)
     spellings = {field: Spellings(comparer.reader) for field, comparer in comparers.items()}
     tallies = {field: FieldTally(field) for field in gold if field is not None}
     labels: Cells | None = None

@@ -12,6 +12,7 @@ import pyarrow as pa
 from msgspec import structs, to_builtins
 
 from batchgen.errors import InputError, JobError
+from batchgen.files.nearest import nearest
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.requests import RequestParts, request_parts
 from batchgen.job.settings import Job, answer_parts
@@ -24,6 +25,7 @@ from batchgen.values import Result, Usage
 
 if TYPE_CHECKING:
     from batchgen.answers.structured import StructuredAnswers
+    from batchgen.job.evaluation_settings import EvaluationSettings
 
 _PLACES = Decimal("1e-12")
 _REQUEST_FILE = {"custom_id", "method", "url", "body"}
@@ -119,6 +121,7 @@ def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layo
                 f"evaluate.gold needs column {left_out[0]!r} in the results: it has to be in {path} and in "
                 "output.columns."
             )
+        _check_gold_fields(job.evaluate, answers)
     own = {*OWN_COLUMNS, ENDPOINT_COLUMN.name} if job.model.endpoints else OWN_COLUMNS
     clash = [column for column in wanted if column in own]
     if clash:
@@ -130,6 +133,21 @@ def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layo
     parsed = None if answers is None else Parsed(answers.type, answers.column)
     carried = pa.schema([source.schema.field(name) for name in wanted])
     return Layout(carried=carried, id=job.input.id, parsed=parsed, endpoints=bool(job.model.endpoints))
+
+
+def _check_gold_fields(settings: EvaluationSettings, answers: StructuredAnswers | None) -> None:
+    """Raise `JobError` for gold of a field that no answer can have."""
+    if answers is None or isinstance(settings.gold, str) or not pa.types.is_struct(answers.type):
+        return
+    fields = [field.name for field in answers.type]
+    for field in settings.gold:
+        name = field.split(".")[0]
+        if name not in fields:
+            near = nearest(name, fields)
+            raise JobError(
+                f"evaluate.gold names {field!r}, and the answers have no field {name!r}"
+                f"{'.' if near is None else f'; did you mean {near!r}?'} Their fields are {', '.join(fields)}."
+            )
 
 
 def input_cost_of(parts: JobParts) -> Callable[[Result], Decimal | None]:

@@ -13,7 +13,7 @@ import batchgen
 from batchgen.difference.compare import difference
 from batchgen.difference.join import joined
 from batchgen.difference.text import difference_text
-from batchgen.errors import InputError, OutputError
+from batchgen.errors import InputError, OutputError, UsageError
 from batchgen.job.evaluation_settings import EvaluationSettings
 from batchgen.simulator import Settings, start_in_thread
 from tests.evaluation.publishing import publish
@@ -35,6 +35,22 @@ def test_agreement_and_changes_are_counted(tmp_path):
     text = difference_text(found)
     assert "4 rows in both, 1 only in A" in text
     assert "3: succeeded in A, failed in B" in text
+
+
+def test_fields_of_one_run_alone_are_named(tmp_path):
+    """`same answer` says nothing of them; gold for a field that a run does not have is refused."""
+    old = pa.struct([("x", pa.string()), ("was", pa.string())])
+    new = pa.struct([("x", pa.string()), ("total", pa.string()), ("confidence", pa.float64())])
+    a = publish(tmp_path / "a", {"gold": ["p"]}, ["p"], (old, [{"x": "p", "was": "q"}]))
+    b = publish(tmp_path / "b", {"gold": ["p"]}, ["p"], (new, [{"x": "p", "total": "r", "confidence": 1.0}]))
+    found = difference(a, b)
+    assert (found.fields_only_in_a, found.fields_only_in_b) == (["was"], ["total"])
+    text = difference_text(found)
+    assert "only in A, not compared: parsed.was" in text
+    assert "only in B, not compared: parsed.total" in text
+    assert json.loads(found.to_json())["fields_only_in_b"] == ["total"]
+    with pytest.raises(UsageError, match=r"b have no field 'was'.*'total'"):
+        difference(a, b, EvaluationSettings(gold={"was": "gold"}))
 
 
 def test_parsed_fields_are_compared_one_by_one(tmp_path):

@@ -299,6 +299,17 @@ def test_gold_that_cannot_serve_is_refused(tmp_path, carried, gold, error, messa
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.parametrize(
+    ("field", "message"), [("custmer", "did you mean 'customer'"), ("customer.nam", "no field 'nam'.*'name'")]
+)
+def test_gold_for_a_field_that_no_answer_has_is_refused(tmp_path, field, message):
+    """A slip in its name would say that no answer is right."""
+    type_ = pa.struct([("customer", pa.struct([("name", pa.string())]))])
+    run = publish(tmp_path / "run", {"gold": ["a"]}, ["x"], (type_, [{"customer": {"name": "a"}}]))
+    with pytest.raises(UsageError, match=message):
+        evaluate(run, EvaluationSettings(gold={field: "gold"}))
+
+
 def test_results_that_are_not_there_or_damaged_are_refused(tmp_path):
     """A flipped byte is found by the page's checksum."""
     with pytest.raises(OutputError, match="no row is answered there yet; run the job"):
