@@ -15,7 +15,14 @@ from batchgen.cli.batches_command import batches_command, cancel_command
 from batchgen.cli.init_command import init_command
 from batchgen.cli.jobs import check, estimate, run_command
 from batchgen.cli.manual_command import manual_command
-from batchgen.cli.options import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_UNFORESEEN, EXIT_USAGE
+from batchgen.cli.options import (
+    EXIT_COMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_ROWS_FAILED,
+    EXIT_STOPPED,
+    EXIT_UNFORESEEN,
+    EXIT_USAGE,
+)
 from batchgen.cli.runs import cost, diff_command, evaluate_command, report, status
 from batchgen.cli.streams import outlast, settle
 from batchgen.cli.suggestions import Commands, explained
@@ -79,8 +86,22 @@ def main(arguments: list[str] | None = None) -> None:
     gc.set_threshold(100_000, 20)
     outputs = outlast()
     code = _code(arguments)
-    settle(outputs)
+    if not settle(outputs) and code in (EXIT_COMPLETE, EXIT_ROWS_FAILED):
+        code = _code_without_output(sys.argv[1:] if arguments is None else arguments, code)
     sys.exit(code)
+
+
+_ACTING = frozenset({"run", "init", "export", "view", "mail", "simulate", "cancel"})
+"""Commands whose result is not what they print: what they have done is done, and their exit code tells it."""
+
+
+def _code_without_output(arguments: list[str], code: int) -> int:
+    """Return the exit code of a command whose output was lost: what only prints has failed."""
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    if command in _ACTING:
+        return code
+    sent = command == "estimate" and any(word.startswith("--pilot") for word in arguments)
+    return EXIT_STOPPED if sent else EXIT_USAGE
 
 
 def _code(arguments: list[str] | None) -> int:

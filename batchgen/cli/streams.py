@@ -81,13 +81,19 @@ def _text(raw: LastingOutput, old: TextIO | None) -> TextIO:
     )
 
 
-def settle(outputs: list[LastingOutput]) -> None:
-    """Flush both streams, and say on standard error if standard output could not be written to a full disk."""
+def settle(outputs: list[LastingOutput]) -> bool:
+    """Flush both streams; return whether standard output is whole, or was cut because nobody reads any more.
+
+    If it could not be written, to a full disk for example, that is said on standard error.
+    """
+    whole = True
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     for output in outputs:
         if output.lost is not None and output.fileno() == 1 and output.lost.errno not in _READER_GONE:
+            whole = False
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.write(f"batchgen: standard output could not be written: {output.lost.strerror}.\n")
                 sys.stderr.flush()
+    return whole

@@ -61,12 +61,12 @@ def report(error: BaseException) -> str:
 
 def disk_text(error: BaseException) -> str:
     """Return the sentence for an error of the disk that no command has a sentence for."""
-    from batchgen.files.disk_errors import MEND
+    from batchgen.files.disk_errors import mend
 
     name = getattr(error, "filename", None) or _Command.directory
     if name is None:
-        return f"A file cannot be written or read ({error}). {MEND}"
-    return f"{name} cannot be written or read ({getattr(error, 'strerror', None) or error}). {MEND}"
+        return f"A file cannot be written or read ({error}). {mend(error)}"
+    return f"{name} cannot be written or read ({getattr(error, 'strerror', None) or error}). {mend(error)}"
 
 
 def masked(text: str) -> str:

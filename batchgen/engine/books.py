@@ -210,6 +210,7 @@ class Books:
         error = error or figures.error
         if error is not None or figures.interrupted:
             self.progress.stopped = str(error or "interrupted")
+        self.progress.handed_in = figures.handed_in
 
     def state(self) -> dict[str, Any]:
         """Return what `run.json` says while the run goes on."""

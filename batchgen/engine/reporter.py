@@ -17,7 +17,8 @@ class Progress(Struct):
     `trouble` is the last error, while there has been no answer since; `waits_for` is why nothing is sent at the moment,
     `limited_by` what bounds the pace so far; `refused` counts rate-limited answers, `retried` failed attempts that are
     tried again. Of `input_tokens` so far, `cached_tokens` came from the provider's prompt cache. `kept` rows were
-    finished before this run; `stopped` is why it ended before its end; `left_out` names endpoints that get no rows now.
+    finished before this run; `stopped` is why it ended before its end; `left_out` names endpoints that get no rows now;
+    `handed_in`: it ended with rows that wait in the vendor's batches.
     """
 
     rows: int = 0
@@ -38,6 +39,7 @@ class Progress(Struct):
     kept: int = 0
     stopped: str | None = None
     left_out: str | None = None
+    handed_in: bool = False
 
     @property
     def asked(self) -> int:

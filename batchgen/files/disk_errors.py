@@ -15,6 +15,11 @@ from pathlib import Path
 from batchgen.errors import BatchgenError, InputError, InputStop, InternalStop, StoppedError, StorageStop, innermost
 
 MEND = "Mend the disk, or make room on it; then run the same command again."
+_REMEDIES = {
+    errno.EISDIR: "A folder stands where a file has to be: move it away; then run the same command again.",
+    errno.EACCES: "This user may not: change the permissions; then run the same command again.",
+    errno.EPERM: "This user may not: change the permissions; then run the same command again.",
+}
 REPEAT = "Run the job again to do its rows anew."
 
 _OF_DISKS = frozenset(
@@ -49,9 +54,14 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
+def mend(error: BaseException) -> str:
+    """Return what to do about a refusal of the system: mostly the disk's, else what its number says."""
+    return _REMEDIES.get(getattr(error, "errno", None) or 0, MEND)
+
+
 def unreadable(path: Path, error: BaseException, remedy: str) -> str:
     """Return the sentences for a file that cannot be read; `remedy` is that for a damaged one."""
-    return f"{path} cannot be read: {error}. {MEND if is_refusal(error) else remedy}"
+    return f"{path} cannot be read: {error}. {mend(error) if is_refusal(error) else remedy}"
 
 
 def of_any_disk(error: BaseException) -> bool:

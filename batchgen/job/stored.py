@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from batchgen.answers.settings import ResponseSettings
 from batchgen.errors import OutputError, UsageError
-from batchgen.files.disk_errors import MEND
+from batchgen.files.disk_errors import mend
 from batchgen.files.replace import replace_file
 from batchgen.job.parts import JobParts
 from batchgen.job.settings import ColumnReference, InputSettings
@@ -144,4 +144,4 @@ def read_stored_job(directory: Path) -> StoredJob | None:
     except (FileNotFoundError, NotADirectoryError, UsageError, ValueError):
         return None
     except OSError as error:
-        raise OutputError(f"{directory / JOB_FILE} cannot be read: {error}. {MEND}") from error
+        raise OutputError(f"{directory / JOB_FILE} cannot be read: {error}. {mend(error)}") from error

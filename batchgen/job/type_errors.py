@@ -67,6 +67,9 @@ def reworded(message: str, kind: type[Struct]) -> str:
         return f"{key}: {wrong[1]} is not one of {', '.join(map(repr, choices))}{list_too}{hint}"
     if text == "Invalid decimal string":
         return f"{key}: expected a number, for example {key.rpartition('.')[2]} = 5.00"
+    bound = re.fullmatch(r"Expected `(int|float)` (<=|>=|<|>) ([-+.\de]+)", text)
+    if bound is not None:
+        return f"{key}: expected {_PLAIN_TYPES[bound[1]]}{_bound(key, bound[2], float(bound[3]))}"
     text = re.sub(
         r"`([a-z]+(?: \| [a-z]+)*)`",
         lambda found: " or ".join(_PLAIN_TYPES.get(word, word) for word in found[1].split(" | ") if word != "null"),
@@ -74,3 +77,11 @@ def reworded(message: str, kind: type[Struct]) -> str:
     )
     text = text[0].lower() + text[1:].replace("`", "")
     return f"{key}: {text}" if key else text
+
+
+def _bound(key: str, sign: str, value: float) -> str:
+    """Return ` of at most 31,622,400 seconds (366 days)` for a bound; the unit stands in the key's name."""
+    words = {"<=": "of at most", ">=": "of at least", "<": "below", ">": "above"}
+    unit = " seconds" if key.endswith("_s") and value else ""
+    days = f" ({value / 86400:g} days)" if unit and value > 86400 else ""
+    return f" {words[sign]} {value:,.15g}{unit}{days}"

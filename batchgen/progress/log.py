@@ -36,7 +36,7 @@ is said again."""
 
 class Event(msgspec.Struct, frozen=True):
     """Something that happened. `kind` is `started`, `progress`, `half-way`, `paused`, `resumed`, `limit`,
-    `retry storm`, `note`, `finished` or `stopped`."""
+    `retry storm`, `note`, `finished`, `handed in` or `stopped`."""
 
     kind: str
     text: str
@@ -83,7 +83,10 @@ class RunEvents:
     def finished(self, at: Progress) -> Iterator[Event]:
         """No more rows are finished."""
         where = progress_text(at, self.rows_per_s, goes_on=False)
-        yield Event("finished", where) if at.stopped is None else Event("stopped", f"{at.stopped} ({where})")
+        if at.stopped is not None:
+            yield Event("stopped", f"{at.stopped} ({where})")
+        else:
+            yield Event("handed in" if at.handed_in else "finished", where)
 
     def _waits(self, at: Progress, now_s: float) -> Iterator[Event]:
         if at.waits_for is None:
@@ -271,7 +274,7 @@ def reporters(
 
         shown.append(ProgressBar())
     elif not quiet:
-        unsaid = ("started", "half-way", "finished", "stopped") if brief else ()
+        unsaid = ("started", "half-way", "finished", "handed in", "stopped") if brief else ()
         shown.append(ProgressLog(progress=progress, unsaid=unsaid))
     if log is None:
         yield Reporters(*shown)

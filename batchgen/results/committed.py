@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from batchgen.errors import OutputError, UsageError
-from batchgen.files.disk_errors import MEND, REPEAT
+from batchgen.files.disk_errors import REPEAT, mend
 from batchgen.job.stored import read_stored_job
 from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal import Journal
@@ -138,7 +138,7 @@ class Committed:
 
 
 def _unreadable(path: Path | str, error: Exception) -> OutputError:
-    return OutputError(f"The answers in {path} cannot be read: {error}. {MEND}")
+    return OutputError(f"The answers in {path} cannot be read: {error}. {mend(error)}")
 
 
 def _merged(stored: Iterator[Result], spilled: Mapping[int, Result], record: ShardRecord) -> Iterator[Result]:

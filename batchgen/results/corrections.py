@@ -20,7 +20,7 @@ import pyarrow.types as pt
 from msgspec import Struct
 
 from batchgen.errors import OutputError, UsageError
-from batchgen.files.disk_errors import MEND, unreadable
+from batchgen.files.disk_errors import mend, unreadable
 from batchgen.files.modes import open_file
 from batchgen.files.replace import replacing
 from batchgen.results.cells import jsonable, text_of
@@ -111,7 +111,7 @@ class ReviewFile:
                 with replacing(self.path) as file:
                     pq.write_table(pa.Table.from_pylist(lines, REVIEW_COLUMNS), file)
         except OSError as error:
-            raise OutputError(f"{self.path} cannot be written: {error}. {MEND}") from error
+            raise OutputError(f"{self.path} cannot be written: {error}. {mend(error)}") from error
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from batchgen.errors import OutputError, StorageStop
 from batchgen.files.arrow import arrow_file
 from batchgen.files.compute import pc
-from batchgen.files.disk_errors import MEND, is_refusal
+from batchgen.files.disk_errors import is_refusal, mend
 from batchgen.storage.identity import RunIdentity
 from batchgen.storage.journal_repair import open_journal
 from batchgen.storage.overflow import read_spill
@@ -100,7 +100,9 @@ class EarlierRun(Struct, frozen=True):
         yield from self._unpublished(source, note)
 
     def _stop(self, error: Exception) -> StorageStop:
-        return StorageStop(f"Answers in {self.path} cannot be read ({error}). Nothing is asked again for that.", MEND)
+        return StorageStop(
+            f"Answers in {self.path} cannot be read ({error}). Nothing is asked again for that.", mend(error)
+        )
 
     def _unpublished(self, source: int, note: Callable[[str], None]) -> Iterator[EarlierAnswer]:
         with TemporaryDirectory(prefix="batchgen-") as folder:
@@ -193,7 +195,7 @@ def _run_in(path: Path) -> EarlierRun | None:
         state = read_run_json(path)
         known = found_identity(path) if state is None else RunIdentity(state.run, state.fingerprints, state.published)
     except OSError as error:
-        raise OutputError(f"{path} cannot be read: {error}. {MEND}") from error
+        raise OutputError(f"{path} cannot be read: {error}. {mend(error)}") from error
     return EarlierRun(path, known, state) if known is not None and known.run else None
 
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.errors import OutputError
-from batchgen.files.disk_errors import MEND
+from batchgen.files.disk_errors import mend
 from batchgen.files.modes import make_directory
 from batchgen.files.replace import replace_file, replacing
 from batchgen.storage.own_files import STATE_FILE, is_run
@@ -145,7 +145,7 @@ def fetch_generation(store: Store, address: Address, pointer: Pointer, target: P
             make_directory(target)
             replace_file(target / STATE_FILE, bytes(pointer.state))
     except OSError as error:
-        raise OutputError(f"{target}, the copy of {address.text}, cannot be written: {error}. {MEND}") from error
+        raise OutputError(f"{target}, the copy of {address.text}, cannot be written: {error}. {mend(error)}") from error
     return target
 
 

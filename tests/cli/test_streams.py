@@ -1,4 +1,4 @@
-"""Standard streams that break: a full disk, a reader that left, a terminal that was closed: no exit code changes."""
+"""Standard streams that break: a full disk, a reader that left, a terminal that was closed: what was done is done."""
 
 import os
 import pty
@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from batchgen.cli.main import _code_without_output
 from tests.cli.conftest import KEY, results_of
 from tests.inputs import write_csv
 
@@ -66,16 +67,32 @@ def test_a_terminal_that_is_closed_in_mid_run(path, tmp_path, simulator):
 
 
 def test_commands_that_only_read(path, tmp_path):
-    """`head` closes the pipe after a line; that is nobody's error."""
+    """`head` closes the pipe after a line, which is nobody's error; on a full disk the command has done nothing."""
     assert start(tmp_path, "run", path, "--no-progress", stdout=subprocess.DEVNULL).wait(60) == 0
-    for command in ("status", "report"):
+    reader, writer = os.pipe()
+    os.close(reader)
+    lost = b"batchgen: standard output could not be written: No space left on device.\n"
+    for command in (["status", "out"], ["report", "out"], ["manual", "mail"]):
         with open("/dev/full", "wb") as full:
-            process = start(tmp_path, command, "out", stdout=full, stderr=subprocess.PIPE)
+            process = start(tmp_path, *command, stdout=full, stderr=subprocess.PIPE)
             _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (
-            0,
-            b"batchgen: standard output could not be written: No space left on device.\n",
-        )
+        assert (process.returncode, errors) == (2, lost)
+        assert start(tmp_path, *command, stdout=writer).wait(60) == 0
+    os.close(writer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["estimate", "job.toml", "--json"], 2),
+        (["estimate", "job.toml", "--pilot=3"], 3),
+        (["--help"], 2),
+        (["export", "out", "a.csv"], 0),
+    ],
+)
+def test_what_a_command_has_done_is_done_without_its_output(arguments, code):
+    """A pilot was sent and a file was written; what only prints has failed."""
+    assert _code_without_output(arguments, 0) == code
 
 
 def test_a_note_is_shown_while_the_process_lives_also_where_streams_are_unbuffered(simulator, job, tmp_path):

@@ -53,6 +53,9 @@ def test_a_file_that_cannot_be_read_now_may_be_whole():
     assert of_disk(refused)
     assert unreadable(PLACE, refused, "Ask anew.").endswith(MEND)
     assert unreadable(PLACE, damaged, "Ask anew.").endswith("Ask anew.")
+    folder, forbidden = IsADirectoryError(errno.EISDIR, "Is a directory"), PermissionError(errno.EACCES, "denied")
+    assert "move it away" in unreadable(PLACE, folder, "Ask anew.")
+    assert "permissions" in unreadable(PLACE, forbidden, "Ask anew.")
 
 
 def test_a_refusal_names_its_file():

@@ -67,8 +67,8 @@ def test_a_job_file_becomes_settings_with_their_defaults(write):
         ),
         ("[prompt]", "[prompt]\nconcurrency = 3", ["unknown key prompt.concurrency", "limits.concurrency?"]),
         ("concurrency = 8", 'concurrency = "8"', ["limits.concurrency", "a whole number", "text"]),
-        ("concurrency = 8", "concurrency = 0", ["limits.concurrency", ">= 1"]),
-        ("concurrency = 8", "timeout_s = inf", ["limits.timeout_s", "<= 31622400"]),
+        ("concurrency = 8", "concurrency = 0", ["limits.concurrency", "at least 1"]),
+        ("concurrency = 8", "timeout_s = inf", ["limits.timeout_s", "at most 31,622,400 seconds"]),
         ("concurrency = 8", "stalled_s = nan", ["limits.stalled_s"]),
         ("budget = 5.10", "budget = -1", ["limits.budget", "above 0"]),
         ('path = "in.csv"', "", ["input.path is missing"]),
@@ -131,6 +131,20 @@ def test_an_assignment_without_a_value_is_refused():
     """The message shows the form."""
     with pytest.raises(JobError, match="KEY=VALUE"):
         parse_assignment("limits.concurrency")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"limits.timeout_s": float("inf")}, r"a number of at most 31,622,400 seconds \(366 days\)"),
+        ({"limits.timeout_s": 0}, "a number above 0"),
+        ({"limits.concurrency": 0}, "a whole number of at least 1"),
+    ],
+)
+def test_a_number_out_of_bounds_is_told_with_its_unit(write, change, message):
+    """The bounds in words, and a long time in days too."""
+    with pytest.raises(JobError, match=message):
+        load_job(write(JOB), **change)
 
 
 def test_a_column_can_stand_for_the_model_name(write):

@@ -138,6 +138,9 @@ def test_a_stop_says_why():
     events = RunEvents()
     list(events.started(at(0), 0.0))
     list(events.moved(at(100), 10.0))
+    assert [(one.kind, one.text) for one in events.finished(at(100, handed_in=True))] == [
+        ("handed in", "100 of 1,000 rows (10 %), 10 rows/s"),
+    ]
     assert [(one.kind, one.text) for one in events.finished(at(100, stopped="The account is empty."))] == [
         ("stopped", "The account is empty. (100 of 1,000 rows (10 %), 10 rows/s)")
     ]
