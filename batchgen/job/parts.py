@@ -56,7 +56,7 @@ def assemble(job: Job, endpoint: Endpoint) -> JobParts:
     requests.template.check_columns(source.columns, shown(job.input.path))
     source.check_readable(requests.template.columns)
     requests.notes.extend(_unused_columns(requests, source.columns))
-    requests.notes.extend(filter(None, [job.engine.unused()]))
+    requests.notes.extend(filter(None, [job.engine.unused(), _unknown_gold(job.evaluate, requests.answers)]))
     layout = _layout(job, source, requests.answers)
     source.use_only([*requests.template.columns, *layout.carried.names])
     return JobParts(
@@ -121,7 +121,6 @@ def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layo
                 f"evaluate.gold needs column {left_out[0]!r} in the results: it has to be in {path} and in "
                 "output.columns."
             )
-        _check_gold_fields(job.evaluate, answers)
     own = {*OWN_COLUMNS, ENDPOINT_COLUMN.name} if job.model.endpoints else OWN_COLUMNS
     clash = [column for column in wanted if column in own]
     if clash:
@@ -135,19 +134,17 @@ def _layout(job: Job, source: Source, answers: StructuredAnswers | None) -> Layo
     return Layout(carried=carried, id=job.input.id, parsed=parsed, endpoints=bool(job.model.endpoints))
 
 
-def _check_gold_fields(settings: EvaluationSettings, answers: StructuredAnswers | None) -> None:
-    """Raise `JobError` for gold of a field that no answer can have."""
-    if answers is None or isinstance(settings.gold, str) or not pa.types.is_struct(answers.type):
-        return
+def _unknown_gold(settings: EvaluationSettings | None, answers: StructuredAnswers | None) -> str | None:
+    """Return what to say of gold for fields that no answer can have; None if there is none."""
+    if settings is None or answers is None or isinstance(settings.gold, str) or not pa.types.is_struct(answers.type):
+        return None
     fields = [field.name for field in answers.type]
-    for field in settings.gold:
-        name = field.split(".")[0]
-        if name not in fields:
-            near = nearest(name, fields)
-            raise JobError(
-                f"evaluate.gold names {field!r}, and the answers have no field {name!r}"
-                f"{'.' if near is None else f'; did you mean {near!r}?'} Their fields are {', '.join(fields)}."
-            )
+    unknown = [name for name in settings.gold if name.split(".")[0] not in fields]
+    if not unknown:
+        return None
+    near = nearest(unknown[0].split(".")[0], fields)
+    meant = f"; did you mean {near!r}?" if near is not None else "."
+    return f"evaluate.gold names {', '.join(map(repr, unknown))}, and the answers have only {', '.join(fields)}{meant}"
 
 
 def input_cost_of(parts: JobParts) -> Callable[[Result], Decimal | None]:

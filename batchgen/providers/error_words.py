@@ -113,7 +113,7 @@ _KEY = (
     r"error|required|is required|token)|"
     r"(?:access|security|auth\w*|bearer)[ _]token\b.{0,60}(?:invalid|expired|no longer valid)|not authorized|NoAuth|"
     r"(?:location|country|region|territory)\b[^.]{0,40}not (?:supported|available|allowed)|login fail|"
-    r"^(?:401:? )?unauthorized\b.?$|^invalid token\.?$|"
+    r"^(?:[\w.-]+:? )?(?:unauthorized\b.?|invalid token\.?)$|"
     r"not authenticated|could not validate credentials|no auth|user not found|token (?:has |"
     r"is )?(?:been )?expired|"
     r"令牌|无效的? ?(?:api)?[ _]?key|密钥|鉴权失败|身份验证|未授权"
@@ -155,7 +155,7 @@ _SAMPLED = (
     r"tool call validation failed"
 )
 _BUSY = (
-    r"over(?:ly)? ?loaded|overload|over capacity|capacity exceeded|at capacity|insufficient capacity|"
+    r"over(?:ly)? ?loaded|overload|over capacity|capacity (?:temporarily )?exceeded|at capacity|insufficient capacity|"
     r"no capacity|queue (?:is )?full|queue_exceeded|maximum pending|slot unavailable|unable to process additional|"
     r"high traffic|not ready (?:yet|for)|(?:server|service|system|engine|"
     r"model|node|cluster)s? (?:is |are )?(?:currently |too |very |really )?busy|too busy|high demand|high load|saturat|"

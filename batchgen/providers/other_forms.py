@@ -40,9 +40,9 @@ def in_chat_form(document: Any, depth: int = 0) -> Any:
     return None
 
 
-def _piece_or_whole(message: Any, end: Any, *, ended: bool) -> dict[str, Any]:
-    """Return a choice of an API whose streams have the form of its replies: what has not ended is a piece."""
-    return _choice(message, end) if ended else {"delta": message}
+def _piece(message: Any, end: Any, *, ended: bool) -> dict[str, Any]:
+    """Return a choice of an API whose streams have the form of its replies: the last one adds to those before it."""
+    return {"delta": message, "finish_reason": end if ended and isinstance(end, str) else None}
 
 
 def _choice(message: Any, end: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _ollama(document: Document) -> dict[str, Any] | None:
     message = document.get("message")
     if not isinstance(message, dict):
         message = {"content": document.get("response"), "thinking": document.get("thinking")}
-    return _piece_or_whole(message, document.get("done_reason") or "stop", ended=document["done"])
+    return _piece(message, document.get("done_reason") or "stop", ended=document["done"])
 
 
 def _texts(document: Document) -> dict[str, Any] | None:
@@ -101,7 +101,7 @@ def _texts(document: Document) -> dict[str, Any] | None:
     text, stop = document.get("content"), document.get("stop")
     if isinstance(text, str) and isinstance(stop, bool):
         cut = document.get("stopped_limit") or document.get("stop_type") == "limit"
-        return _piece_or_whole({"content": text}, "length" if cut else "stop", ended=stop)
+        return _piece({"content": text}, "length" if cut else "stop", ended=stop)
     return None
 
 

@@ -120,6 +120,7 @@ SAID = [
     (429, "You exceeded your current quota. Please retry in 2.4s.", "rate_limited wait"),
     (429, "Allocated quota exceeded, please increase your quota limit.", "rate_limited wait"),
     (498, "Flex tier capacity exceeded", "rate_limited wait"),
+    (200, "Capacity temporarily exceeded, please try again.", "rate_limited wait"),
     (400, "The service is currently busy.", "rate_limited wait"),
     (503, "Loading model", "server_error wait"),
     (424, "a dependency did not answer", "server_error retry"),
@@ -157,6 +158,7 @@ CODES = [
     (400, "model_not_available", "x", "model_unavailable stop"),
     (429, "insufficient_quota", "当前分组上游负载已饱和，请稍后再试", "rate_limited wait"),
     (400, "ModelNotOpen", "x", "model_unavailable stop"),
+    (200, "2009", "Unauthorized", "authentication stop"),
 ]
 
 

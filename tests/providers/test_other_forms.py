@@ -119,6 +119,10 @@ def test_pieces_in_another_form():
     end = {"message": {"content": ""}, "done": True, "done_reason": "stop", "prompt_eval_count": 24, "eval_count": 3}
     whole = read("vllm", b"".join(json.dumps(one).encode() + b"\n" for one in (*lines, end)), stream=True)
     assert (whole.text, whole.finish_reason, whole.usage.output_tokens) == ("Blue", "stop", 3)
+    last = {**end, "message": {"content": "!"}}  # the line that ends it may bring words too
+    assert (
+        read("vllm", b"".join(json.dumps(one).encode() + b"\n" for one in (*lines, last)), stream=True).text == "Blue!"
+    )
     chunk = {"choices": [{"index": 0, "delta": {"content": "Bl"}}]}
     for pieces in (lines, lines[:1], [{"content": "Bl", "stop": False}], [chunk]):  # one line is no whole reply either
         cut = read("vllm", b"".join(json.dumps(one).encode() + b"\n" for one in pieces), stream=True)
