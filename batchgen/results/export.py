@@ -58,7 +58,7 @@ Adder = Callable[[pa.RecordBatch], None]
 def _csv(rows: FlatRows, path: Path, exported: Exported) -> Iterator[Adder]:
     with named_file(path) as file:
         text = io.StringIO(newline="")
-        writer = csv.writer(text)
+        writer, quoting = csv.writer(text), csv.writer(text, quoting=csv.QUOTE_ALL)
 
         def write() -> None:
             file.write(text.getvalue().encode())
@@ -68,11 +68,18 @@ def _csv(rows: FlatRows, path: Path, exported: Exported) -> Iterator[Adder]:
         def add(batch: pa.RecordBatch) -> None:
             for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
                 piece = batch.slice(start, _ROWS_AT_ONCE)
-                writer.writerows(zip(*map(_csv_cells, piece.columns), strict=True))
+                cells = [*map(_csv_cells, piece.columns)]
+                table = zip(*cells, strict=True)
+                if any(first.startswith("#") for first in cells[0]):  # DuckDB takes such a line for a comment
+                    for row in table:
+                        (quoting if row[0].startswith("#") else writer).writerow(row)
+                else:
+                    writer.writerows(table)
                 write()
 
         text.write("\ufeff")  # without it Excel takes UTF-8 for something else
-        writer.writerow([without_formula(column.name) for column in rows.columns])
+        # Programs that look at the first rows alone, such as DuckDB, learn from the header that cells may be quoted.
+        quoting.writerow([without_formula(column.name) for column in rows.columns])
         write()
         yield add
 

@@ -83,6 +83,19 @@ def sheet_tables(path):
     return [[[cell.value for cell in row] for row in sheet.iter_rows()] for sheet in book]
 
 
+def test_csv_is_read_by_programs_that_guess_its_form_from_the_first_rows(tmp_path):
+    """Quotes that come late, and a first cell that looks like a comment, cost no row."""
+    ids = [f"r{number}" for number in range(21_000)]
+    ids[1], ids[-1] = "#1", 'the "last",\none'
+    run = publish(tmp_path / "run", {"id": ids}, ["word"] * len(ids), per_part=len(ids))
+    written(run, tmp_path / "out.csv")
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect() as connection:
+        found = connection.execute("select id from read_csv(?)", [str(tmp_path / "out.csv")]).fetchall()
+    assert [value for (value,) in found] == ids
+    assert list(pd.read_csv(tmp_path / "out.csv", dtype=str)["id"]) == ids
+
+
 def test_csv(run, tmp_path):
     """UTF-8 with a mark, times in UTC without a zone, what could be a formula behind an apostrophe."""
     said = written(run, tmp_path / "out.csv")
