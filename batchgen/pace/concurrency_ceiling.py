@@ -10,7 +10,9 @@ CUT, ROUNDS, FEWEST, MOST_CLEAN = 0.2, 2, 2, 40
 clean requests, with the fewest and the most of them, before the next. A job with more in flight loses more and wins no
 more, so that all come near equal limits ("4 at a cap of 50, told")."""
 ALIKE, ALIKE_MANY, MANY = 4, 3, 20
-"""Refusals in a row at one level which show that there are no others: so many, fewer from so many in flight on."""
+"""Refusals in a row at one level which show that there are no others: so many, fewer from so many in flight on. Where
+the answers name no limit, the first suggest one, or `UNTOLD_MANY`: a low rate may refuse three with two in flight."""
+UNTOLD_MANY = 2
 BURST = 6
 """Requests above the limit, besides a quarter of it, that are sent to see whether refusals are random."""
 
@@ -42,7 +44,7 @@ class ConcurrencyCeiling:
         self._level = self._alike = 0  # the last level that was refused by name, and how often in a row
         # For refusals that do not say what refused: levels of the last ones, and the highest level admitted,
         # in this half minute and in the one before.
-        self._levels: deque[int] = deque(maxlen=3)
+        self._levels: deque[int] = deque(maxlen=ALIKE)
         self._highest = self._before = 0
         self._turned_s = -math.inf
 
@@ -146,7 +148,7 @@ class ConcurrencyCeiling:
             levels.clear()
             return False
         apart = max(2 if in_flight >= 10 else 0, in_flight // 25)
-        return len(levels) >= (2 if in_flight >= 20 else 3) and max(levels) - min(levels) <= apart
+        return len(levels) >= (UNTOLD_MANY if in_flight >= MANY else ALIKE) and max(levels) - min(levels) <= apart
 
     def assume(self, last: int, in_flight: int) -> None:
         """Assume a limit just below this number in flight; a later refusal at or below it disproves it."""

@@ -22,7 +22,7 @@ SHARED = Scene(2000, rpm=[(0, 600)], latency_s=1.0, burst_s=2, tells=False, nois
     [
         pytest.param(Scene(4000, tpm=[(0, 1_000_000)]), 0.95, 0.02, id="tokens, strict seconds"),
         pytest.param(Scene(6000, tpm=[(0, 2_500_000)], burst_s=0.5), 0.93, 0.02, id="tokens, strict half seconds"),
-        pytest.param(Scene(155, tpm=[(0, 30_000)], tells=False), 0.89, 0.18, id="few tokens, kind not told"),
+        pytest.param(Scene(155, tpm=[(0, 30_000)], tells=False), 0.89, 0.19, id="few tokens, kind not told"),
     ],
 )
 def test_tokens_charged_late_do_not_cut_twice(scene, least, most):
@@ -149,8 +149,8 @@ def test_a_closed_door_is_no_measurement(scene, least):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.family}: {case.name}") for case in CASES])
 def test_the_aim_of_each_scene(case):
-    """Mean of five seeds, the worst of thirty where that is judged; what is known to be missed is let pass."""
-    found = judge(case.scene, range(1, 31 if case.worst else 6))
+    """Mean over its seeds, and the worst where that is judged; what is known to be missed is let pass."""
+    found = judge(case.scene, case.seeds)
     assert passes(case, found) or case.name in MISSED, found
 
 
@@ -159,9 +159,21 @@ def test_every_scene_that_is_missed_is_one():
     assert {case.name for case in CASES} >= MISSED
 
 
-@pytest.mark.parametrize(("rows", "least"), [(20, 0.6), (50, 0.7), (200, 0.75)])
-def test_a_short_job_at_a_low_rate_is_not_taken_for_a_cap(rows, least):
-    """Refused with five and then with six in flight, one job in five was held to one request at a time."""
+@pytest.mark.parametrize(
+    ("rows", "seeds", "least"),
+    [
+        (20, range(1, 6), 0.6),
+        (50, range(1, 6), 0.7),
+        (200, range(1, 6), 0.75),
+        (20, (500_036, 500_136, 500_248), 0.7),
+        (50, (500_241,), 0.75),
+        (100, (500_248, 500_294), 0.75),
+        (200, (500_003, 500_202), 0.75),
+    ],
+)
+def test_a_short_job_at_a_low_rate_is_not_taken_for_a_cap(rows, seeds, least):
+    """Refused with five and then with six in flight, one job in five was held to one request at a time; refused three
+    times with two in flight, one in a hundred."""
     scene = Scene(rows, rpm=[(0, 60)], tells=False, limits=Limits(concurrency=64))
-    for seed in range(1, 6):
+    for seed in seeds:
         assert run(scene, seed, ideal=True).t99_s / run(scene, seed).t99_s >= least
