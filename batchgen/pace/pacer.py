@@ -121,6 +121,7 @@ class Pacer:
             self.breaker.probe = ticket
         elif number >= self.breaker.window.end:
             self._close(now_s, GateEvent.USED_UP)
+            self.breaker.until_s = self.breaker.window.sent_all(now_s, self.breaker.until_s)
         return ticket
 
     # ---- outcomes
@@ -256,10 +257,9 @@ class Pacer:
         ticket.admitted = True
         self._search.allowance += 2
         self._ceiling.admitted(now_s, ticket.number, self._sent, ticket.in_flight)
-        bound = ticket.bound
-        if bound & REQUESTS:
+        if ticket.bound & REQUESTS:
             self._requests.held(now_s, ticket.sent_s)
-        if bound & TOKENS:
+        if ticket.bound & TOKENS:
             self._tokens.held(now_s, ticket.sent_s)
 
     def _admit_overdue(self, now_s: float) -> None:

@@ -75,6 +75,38 @@ def test_a_bucket_is_none():
     assert window.end == math.inf
 
 
+def test_the_same_count_at_the_same_pace_shows_no_window():
+    """A bucket admits the same again, too: 157 in ten seconds, and nothing for the minute of a ban."""
+    window, rate = Window(0.0), RateLimit(None, 0.0)
+    window.used_up(10.7, seen=True)
+    window.closed(60.0, 59.9, 71.0, 157)
+    window.opened(71.5, probe(71.0, 160), 157, rate)
+    window.used_up(81.5, seen=True)
+    window.closed(131.0, 130.9, 142.0, 312)
+    window.opened(142.5, probe(142.0, 320), 312, rate)
+    assert not window.count
+
+
+def test_a_length_in_which_nothing_was_admitted_again_is_not_tried():
+    """Ten seconds are over when the next window may begin after twenty: a minute is next, or half of one."""
+    window, rate = Window(0.0), RateLimit(None, 0.0)
+    window.used_up(2.0, seen=True)
+    window.closed(20.2, 20.0, 36.0, 60)
+    window.opened(31.5, probe(31.0, 80), 60, rate)
+    window.used_up(36.0)
+    assert window.closed(37.2, 37.0, 39.0, 120) > 60.0
+
+
+def test_a_known_count_is_trusted_for_some_windows():
+    """Three windows are waited for at once; after the fourth it is tried whether one more is admitted."""
+    window, _ = found_100_per_minute()
+    until_s = []
+    for _ in range(4):
+        window.used_up(126.0)
+        until_s.append(window.sent_all(126.0, 127.1))
+    assert [at_s > 150.0 for at_s in until_s] == [True, True, True, False]
+
+
 def test_the_next_window_is_waited_for():
     """While its beginning is known to two seconds only, the middle between them is tried first."""
     window, _ = found_100_per_minute()
