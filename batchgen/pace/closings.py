@@ -17,7 +17,9 @@ UNLIKE, FEWEST = 0.2, 5
 "10 RPM, bucket of one, refusals count")."""
 SLOWER, AT_ONCE_S = 0.67, 5.0
 """The first time, where nothing is measured, the pace is the first of what was admitted per second before, but in the
-second at least, since a search uses up a bucket at once ("60 RPM, after five")."""
+second at least, since a search uses up a bucket at once ("60 RPM, after five"). Nor is the rate that two times show
+below the first of what was admitted per second in the later one: a bucket that runs over while the pace is low makes
+the other one too short, and a pace far too low stays for long ("600 RPM, at once")."""
 
 
 class Closings:
@@ -50,9 +52,9 @@ class Closings:
         span_s, got = passed
         if before is None or since_s >= DEAR * closed_s:
             return SLOWER * got / max(AT_ONCE_S, span_s), None
-        most = got / max(1e-6, span_s)
+        most = (got + 0.5 * unit) / max(1e-6, span_s)  # by half a request more than were counted, as a mean
         if abs(span_s - before[0]) > UNLIKE * span_s and abs(got - before[1]) >= FEWEST * unit:
             rate = (got - before[1]) / (span_s - before[0])
             if 0 < rate < most:
-                return most, PROVED * rate
+                return most, PROVED * max(rate, SLOWER * most)
         return most, math.inf

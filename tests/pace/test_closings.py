@@ -24,14 +24,28 @@ def test_two_full_buckets_show_the_rate():
     most, rate = closed_after(closings, 0.0, 20.0, 250.0, 60.0, 0.0)
     assert (most, rate) == (pytest.approx(SLOWER * 12.5), None)
     most, rate = closed_after(closings, 80.0, 10.0, 150.0, 60.0, 250.0)
-    assert (most, rate) == (15.0, pytest.approx(PROVED * 10.0))
+    assert (most, rate) == (15.05, pytest.approx(PROVED * max(10.0, SLOWER * 15.05)))
 
 
 def test_two_alike_show_that_the_pace_is_too_high():
     """And no more than that."""
     closings = Closings(0.0)
     closed_after(closings, 0.0, 20.0, 250.0, 60.0, 0.0)
-    assert closed_after(closings, 80.0, 20.0, 252.0, 60.0, 250.0) == (12.6, math.inf)
+    assert closed_after(closings, 80.0, 20.0, 252.0, 60.0, 250.0) == (12.625, math.inf)
+
+
+def test_a_bucket_that_ran_over_does_not_show_a_rate_far_too_low():
+    """A search that was slow at first had 209 in 19 s, and the next time 192 in 14.6 s: four a second would be held."""
+    closings = Closings(0.0)
+    closed_after(closings, 0.0, 19.0, 209.0, 60.0, 0.0)
+    assert closed_after(closings, 79.0, 14.6, 192.0, 60.0, 209.0)[1] == pytest.approx(PROVED * SLOWER * 192.5 / 14.6)
+
+
+def test_none_admitted_at_all_is_no_rate_of_none():
+    """Refused two seconds after it had opened, a limit of ten a minute was held to three a minute for seven minutes."""
+    closings = Closings(0.0)
+    closed_after(closings, 0.0, 2.0, 1.0, 20.0, 0.0)
+    assert closed_after(closings, 22.0, 2.0, 0.0, 20.0, 1.0) == (0.25, math.inf)
 
 
 def test_what_happens_seldom_is_not_our_doing():
@@ -54,3 +68,10 @@ def test_bans_are_not_provoked_again_and_again(rpm, burst_s, prolonged):
         15 * rpm, rpm=[(0, rpm)], burst_s=burst_s, ban=(1, 60.0, prolonged), tells=False, limits=Limits(concurrency=64)
     )
     assert judge(scene, seeds=range(1, 4)).util >= 0.6
+
+
+@pytest.mark.parametrize("seed", [500_003, 500_009, 500_016, 500_031])
+def test_a_ban_is_no_window(seed):
+    """Twice the same number at the same pace was taken for one, and a quarter of the limit held for a long time."""
+    scene = Scene(3_000, rpm=[(0, 600)], burst_s=5, ban=(1, 60.0, False), tells=False, limits=Limits(concurrency=64))
+    assert judge(scene, seeds=(seed,)).util >= 0.45
