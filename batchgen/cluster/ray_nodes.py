@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ CALLS = 100
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Memory for large messages where this process starts Ray itself; Ray would take 30 % of the machine."""
 
-
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _WHERE_REFUSED = (
     "If the cluster wants a token, as one does that `ray start` began where ~/.ray/auth_token exists, set "
     "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where it is another one."
@@ -92,7 +93,7 @@ class RayLink:
         try:
             call = self._actor.swap.remote(self._next, group)
         except ray.exceptions.RayError as error:
-            self._heard.put_nowait(LinkLost(_first_line(error)))
+            self._heard.put_nowait(LinkLost(_reason(error)))
             return
         self._next += 1
         self._calls.add(asyncio.create_task(self._call(call)))
@@ -104,7 +105,7 @@ class RayLink:
         try:
             group = await call
         except ray.exceptions.RayError as error:
-            self._heard.put_nowait(LinkLost(_first_line(error)))
+            self._heard.put_nowait(LinkLost(_reason(error)))
             return
         self._heard.put_nowait(group)
         task = asyncio.current_task()
@@ -172,7 +173,7 @@ class RayNodes:
             where = f"the Ray cluster at {address}" if address else "Ray"
             token = "" if address is None or "RAY_AUTH_MODE" in os.environ else f"{_WHERE_REFUSED} "
             raise ResourceStop(
-                f"There is no connection to {where}: {_first_line(error)}",
+                f"There is no connection to {where}: {_reason(error)}",
                 f"{token}Mend what is named (engine.address); then the same command goes on from here.",
             ) from error
         self._ours = True
@@ -213,7 +214,7 @@ class RayNodes:
         try:
             return RayLink(await asyncio.to_thread(actor.remote, start))
         except (ray.exceptions.RayError, RuntimeError, ValueError) as error:
-            raise LinkLost(_first_line(error)) from error
+            raise LinkLost(_reason(error)) from error
 
     async def close(self) -> None:
         """Leave the cluster, if this run has joined it."""
@@ -231,7 +232,13 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
 
 
-def _first_line(error: BaseException) -> str:
-    """Return what Ray says, without the traceback of the other process."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if "Traceback" in str(error) and lines else (lines or [type(error).__name__])[0]
+def _reason(error: BaseException) -> str:
+    """Return why something failed, without the traceback of the other process that Ray puts into its words.
+
+    Ray's first line names the actor, with colours; the reason stands behind the last line of the traceback.
+    """
+    lines = [line for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
+    frames = [number for number, line in enumerate(lines) if line.startswith("  ")]
+    if any(line.startswith('  File "') for line in lines) and frames[-1] + 1 < len(lines):
+        return lines[frames[-1] + 1].strip()
+    return lines[0].strip() if lines else type(error).__name__

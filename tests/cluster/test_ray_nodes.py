@@ -31,6 +31,32 @@ def test_a_cluster_that_may_want_a_token_says_so(monkeypatch, mode, said):
     assert ("RAY_AUTH_MODE=token" in stopped.value.remedy) is said
 
 
+FRAMES = '  File "sender.py", line 9, in __init__\n    start()\n    ^^^^^^^\n'
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "The actor died because of an error raised in its creation task, \x1b[36mray::A.__init__()\x1b[39m "
+            f"(pid=7, ip=192.0.2.7)\n           ^^^^^^\n{FRAMES}ValueError: bad start\nand more of it",
+            "ValueError: bad start",
+        ),
+        (
+            "The actor with name RemoteSender failed to import on the worker.\n\nTraceback (most recent call last):\n"
+            f"{FRAMES}ModuleNotFoundError: No module named 'batchgen'",
+            "ModuleNotFoundError: No module named 'batchgen'",
+        ),
+        ("The actor died unexpectedly before finishing this task.\n\tclass_name: A\n\tpid: 7", None),
+        ("\x1b[36mThe actor is not schedulable\x1b[39m", "The actor is not schedulable"),
+        ("", "RayError"),
+    ],
+)
+def test_an_actor_that_cannot_be_created_is_told_by_its_reason(said, reason):
+    """Ray's first line names the actor, with colours; the reason stands behind the traceback."""
+    assert ray_nodes._reason(ray.exceptions.RayError(said)) == (reason or said.splitlines()[0])
+
+
 def test_one_call_is_always_open_and_carries_messages_both_ways():
     """A row costs no call of its own: what is pushed is a call, which brings the replies that there are by then."""
     calls = []
