@@ -20,6 +20,9 @@ _SAMPLES = ("email", "labelling", "cost", "invoices", "multi-turn")
 @click.option("--fields", metavar="NAME[:TYPE],...", help="Fields to extract; see TYPE below.")
 @click.option("-m", "--model", metavar="NAME", help="The model; by default qwen-plus.")
 @click.option("--base-url", metavar="URL", help="A server of chat completions, such as http://localhost:11434/v1.")
+@click.option("--delimiter", metavar="CHAR", help="What separates the cells of the input, such as ';' or '\\t'.")
+@click.option("--encoding", metavar="NAME", help="The encoding of the input, such as cp1252.")
+@click.option("--quotes", type=click.Choice(["text", "csv"]), help="What double quotes in the input are.")
 def init_command(folder: str, input_path: str | None, example: str | None, **options: str | None) -> int:
     """Write a first job, ready for `batchgen check`.
 
@@ -35,6 +38,7 @@ def init_command(folder: str, input_path: str | None, example: str | None, **opt
     """
     from pathlib import Path
 
+    from batchgen.source import Reading
     from batchgen.starting.begin import begin
     from batchgen.starting.first_job import JOB_FILE, Wish, parse_fields
     from batchgen.starting.samples import copy_sample
@@ -48,7 +52,7 @@ def init_command(folder: str, input_path: str | None, example: str | None, **opt
         raise UsageError("--labels and --fields exclude each other: an answer is one label or an object of fields.")
     said: list[str] = []
     if example is not None:
-        if any(value is not None for value in (input_path, labels, fields, model, base_url)):
+        if input_path is not None or any(value is not None for value in options.values()):
             raise UsageError("--example copies a sample as it is: leave the other options out.")
         written = copy_sample(example, place)
         job = written[0]
@@ -62,7 +66,11 @@ def init_command(folder: str, input_path: str | None, example: str | None, **opt
         )
         if labels is not None and len(set(wish.labels)) < 2:
             raise UsageError("--labels: name at least two different labels, for example --labels yes,no.")
-        written, said = begin(place, input_path, wish)
+        delimiter = options["delimiter"]
+        reading = Reading(delimiter and delimiter.replace("\\t", "\t"), options["encoding"], options["quotes"])
+        if input_path is None and reading != Reading():
+            raise UsageError("--delimiter, --encoding and --quotes say how to read --input: name it too.")
+        written, said = begin(place, input_path, wish, reading)
         job = place / JOB_FILE
     lines = [
         *said,

@@ -199,6 +199,11 @@ def _format(name: str) -> tuple[Format, str | None] | None:
     return found, compression
 
 
+def is_table_name(path: str) -> bool:
+    """Whether a file's name is that of a table which can be read."""
+    return _format(os.path.basename(path)) is not None
+
+
 def format_of(path: str, reading: Reading) -> tuple[Format, str | None]:
     """Return format and compression of a file by its name. Raises `InputError`."""
     found = _format(os.path.basename(path))

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from batchgen.errors import InputError, UsageError
-from batchgen.source import Source
+from batchgen.source import Reading, Source
 from batchgen.storage.result_schema import OWN_COLUMNS
 
 JOB_FILE, SCHEMA_FILE, ROWS_FILE, MAILS_FILE = "job.toml", "answer.schema.json", "rows.csv", "mails.parquet"
@@ -73,20 +73,21 @@ class AskedRows(Struct, frozen=True):
     id: str | None
     shown: tuple[str, ...]
     carried: tuple[str, ...]
+    reading: Reading = Reading()
 
 
-def look_at(path: str, named: str) -> AskedRows:
+def look_at(path: str, named: str, reading: Reading = Reading()) -> AskedRows:  # noqa: B008 (frozen)
     """Choose id and text columns of a table; `named` is its path as the job file will name it.
 
     The id is a column with an id's name whose values all differ. The text is the column with a text's name, else the
     one with the longest texts. Raises `InputError` for what cannot be read as a table.
     """
-    source = Source.open(path)
+    source = Source.open(path, reading=reading)
     columns = source.columns
-    identifier = _id_column(path, columns)
+    identifier = _id_column(path, columns, reading)
     if {"subject", "body"} <= {*columns}:  # mails: from `batchgen mail`, or as other programs write them
         shown = tuple(name for name in _MAIL_SHOWN if name in columns)
-        return AskedRows(named, identifier, shown, tuple(name for name in _MAIL_CARRIED if name in columns))
+        return AskedRows(named, identifier, shown, tuple(name for name in _MAIL_CARRIED if name in columns), reading)
     batch = next(iter(source.batches()), None)
     if batch is None:
         raise InputError(f"{path} has no rows to write a job for.")
@@ -107,7 +108,7 @@ def look_at(path: str, named: str) -> AskedRows:
     text = by_name[0] if by_name and texts[by_name[0]] * 2 >= texts[longest] else longest
     left_out = {identifier, text, *OWN_COLUMNS}
     carried = [name for name in columns if name not in left_out and texts.get(name, 0.0) < 200]
-    return AskedRows(named, identifier, (text,), tuple(carried[:8]))
+    return AskedRows(named, identifier, (text,), tuple(carried[:8]), reading)
 
 
 def _mean_length(column: pa.Array) -> float | None:
@@ -120,11 +121,11 @@ def _mean_length(column: pa.Array) -> float | None:
     return float(mean) if mean else None
 
 
-def _id_column(path: str, columns: Sequence[str]) -> str | None:
+def _id_column(path: str, columns: Sequence[str], reading: Reading) -> str | None:
     """Return the first column with an id's name whose values all differ; the whole table is read for it."""
     for name in [name for name in columns if _ID_NAME.match(name.strip())][:2]:
         try:
-            Source.open(path, id_column=name).scan()
+            Source.open(path, id_column=name, reading=reading).scan()
         except InputError:
             continue
         return name
@@ -177,6 +178,8 @@ def _head(rows: AskedRows, wish: Wish) -> str:
         if rows.id is not None
         else '# id = "..."  # a unique column; without one the row number, counted from 0, is the id'
     )
+    keys = ("delimiter", "encoding", "quotes")
+    said = "".join(f"{key} = {_toml(value)}\n" for key in keys if (value := getattr(rows.reading, key)) is not None)
     return f"""\
 # Every row of {_toml(rows.path)} is asked once. Paths count from the folder of this file.
 #
@@ -190,7 +193,7 @@ name = {_toml(wish.name)}
 [input]
 path = {_toml(rows.path)}
 {identifier}
-"""
+{said}"""
 
 
 def _prompt(rows: AskedRows, wish: Wish) -> str:

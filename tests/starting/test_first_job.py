@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from batchgen.errors import InputError, UsageError
 from batchgen.job.settings import load_job, parse_job
 from batchgen.prompts.template import Template
+from batchgen.source import Reading
 from batchgen.starting.begin import begin
 from batchgen.starting.first_job import AskedRows, Wish, job_text, look_at, parse_fields, reference, schema_text
 
@@ -70,6 +71,34 @@ def test_columns_that_have_the_name_of_a_result_are_not_carried(tmp_path):
     """A job that carries them would be refused."""
     (tmp_path / "rows.csv").write_text("id,status,cost,priority,text\n1,open,3,high,Where is my parcel?\n")
     assert look_at(str(tmp_path / "rows.csv"), "rows.csv").carried == ("priority",)
+
+
+def test_what_is_known_of_a_delimited_file_is_said_by_the_job(tmp_path):
+    """A file whose encoding is in doubt could not be begun with, as the remedy was a key of a job that is not there."""
+    (tmp_path / "rows.csv").write_bytes("text^n\nMüller schreibt^1\n".encode("cp1252"))
+    with pytest.raises(InputError, match="batchgen init these are the options --delimiter, --encoding"):
+        begin(tmp_path / "new", str(tmp_path / "rows.csv"), Wish(name="x"))
+    begin(tmp_path / "new", str(tmp_path / "rows.csv"), Wish(name="x"), Reading("^", "cp1252"))
+    job = load_job(tmp_path / "new" / "job.toml")
+    assert (job.input.delimiter, job.input.encoding, job.input.quotes) == ("^", "cp1252", None)
+    assert job.output.columns == ["n"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said", "unsaid"),
+    [
+        ("book.ods", b"PK\x03\x04", "save the sheet as .xlsx", "mail"),
+        ("page.csv", b"<html><body>no</body></html>", "a page of HTML", "mail"),
+        ("a.msg", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "save the mail as .eml", "As a table"),
+        ("rows", b"a,b\n1,2\n", "As a table: .*--delimiter", "save the"),
+    ],
+)
+def test_an_input_that_is_neither_is_told_as_what_it_is_meant(tmp_path, name, content, said, unsaid):
+    """A workbook is no archive to be unpacked, and a web page named .csv no mail."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=said) as caught:
+        begin(tmp_path / "new", str(tmp_path / name), Wish(name="x"))
+    assert unsaid not in str(caught.value).replace(str(tmp_path), "")
 
 
 def test_fields_become_a_schema():
