@@ -141,7 +141,7 @@ class Play:
 
     def mended(self, run):
         """The same command on a whole disk ends whole, and nothing is asked again that had been kept."""
-        lost = sum(map(int, re.findall(r"(\d+) answers could not be kept", run.out + run.err)))
+        lost = sum(map(int, re.findall(r"(\d+) answers? could not be kept", run.out + run.err)))
         kept = durable_rows(self.out, self.place) if self.counted and self.out.exists() else 0
         before = self.server.stats()["billed"]["requests"]
         self.done(*self.again)
