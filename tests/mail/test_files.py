@@ -221,7 +221,9 @@ def test_what_stands_before_the_first_mail_of_an_mbox_is_left_out(tmp_path, name
     assert [int(raw.body.split()[-1]) for raw in found] == [1, 2]
     assert found[0].source.endswith(f":{len(junk)}")
     assert [raw.note for raw in found] == [
-        f"{len(junk)} bytes before the first mail of the file are no mail, and were left out" if junk.strip() else None,
+        f"{len(junk)} bytes before the first mail of the file, which are no mail, were left out"
+        if junk.strip()
+        else None,
         None,
     ]
 
