@@ -97,7 +97,7 @@ def _answers(estimate: Estimate) -> str:
     if estimate.output_method == "max_tokens":
         return "length unknown, at most the longest the job allows; --pilot 100 sends 100 random rows to see"
     article = "a" if estimate.output_method == "pilot" else "an"
-    return f"lengths of {estimate.sampled:,} rows of {article} {_METHODS[estimate.output_method]}"
+    return f"lengths of {quantity(estimate.sampled, 'row')} of {article} {_METHODS[estimate.output_method]}"
 
 
 def _assumption(estimate: Estimate) -> str:

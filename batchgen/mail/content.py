@@ -15,6 +15,7 @@ from batchgen.mail.html import TooDeepError, html_text
 from batchgen.mail.mime import DEEPEST, Part
 from batchgen.mail.text import decode_bytes, header_text, unflowed
 from batchgen.mail.transfer import UUENCODED_FILE
+from batchgen.mail.unread import ELSEWHERE, OWN_TEXTS, SEALED, UNREAD_KINDS, absent_kind, unread_kind
 from batchgen.text.figures import quantity
 
 MOST_PARTS = 10_000
@@ -63,51 +64,6 @@ _NAMELESS = frozenset(
 )
 _CONTROL = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _UNREADABLE_TEXT = ("%PDF", "{\\rtf", "%!PS", "-----BEGIN ")
-_UNREAD_KINDS = {
-    "application/ms-tnef": "Outlook's winmail.dat",
-    "application/vnd.ms-tnef": "Outlook's winmail.dat",
-    "application/vnd.ms-outlook": "Outlook .msg",
-    "application/pdf": "PDF",
-    "application/x-pdf": "PDF",
-    "application/rtf": "RTF",
-    "text/rtf": "RTF",
-    "text/richtext": "RTF",
-    "application/msword": "Word",
-    "application/zip": "archive",
-    "application/x-zip-compressed": "archive",
-    "application/gzip": "archive",
-    "message/partial": "piece of a split mail",
-    "message/external-body": "kept elsewhere",
-}
-_UNREAD_NAMES = {
-    "winmail.dat": "Outlook's winmail.dat",
-    "msg": "Outlook .msg",
-    "pdf": "PDF",
-    "rtf": "RTF",
-    "doc": "Word",
-    "docx": "Word",
-    "xls": "Excel",
-    "xlsx": "Excel",
-    "ppt": "PowerPoint",
-    "pptx": "PowerPoint",
-    "zip": "archive",
-    "gz": "archive",
-    "7z": "archive",
-    "rar": "archive",
-    "asc": "PGP-encrypted",
-    "gpg": "PGP-encrypted",
-    "pgp": "PGP-encrypted",
-}
-_SMIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
-_SEALED = (
-    "Outlook's winmail.dat",
-    "PGP-encrypted",
-    "S/MIME-encrypted",
-    "opaque-signed S/MIME",
-    "piece of a split mail",
-)
-"""Kinds that hold the mail's own text: a mail that is nothing else has lost its body."""
-
 _FORMS = re.compile(r"text/(?:plain|html|enriched|richtext|markdown|rtf)|application/(?:xhtml\+xml|rtf)|multipart/.*")
 """Kinds in which a mail's own text comes; what else stands in a multipart/alternative goes with the text."""
 
@@ -145,7 +101,7 @@ def body_text(mail: Part, content: Content) -> str | None:
         found = (link.rstrip(_LINK_END) for link in _LINK.findall(text)) if "://" in text else ()
         content.links = list(dict.fromkeys((*content.links, *found)))[:MOST_LINKS]
         return text
-    sealed = next((kind for _, kind in content.not_read if kind in _SEALED), None)
+    sealed = next((kind for name, kind in content.not_read if kind in SEALED or (name, kind) in OWN_TEXTS), None)
     if sealed is not None:
         content.problems.append(f"the text is inside a part that is not read ({sealed})")
     return None if content.problems else ""
@@ -168,7 +124,7 @@ def _text(part: Part, content: Content) -> str:
     if _is_mail(part, name):
         return _attached_mail(part, name, content)
     shown = part.is_form or (name is None and part.disposition != "attachment")
-    if part.kind.startswith("text/") and part.kind not in _UNREAD_KINDS and shown and part.kind != "text/calendar":
+    if part.kind.startswith("text/") and part.kind not in UNREAD_KINDS and shown and part.kind != "text/calendar":
         if name is not None:
             content.attachments.append(name)
         text = _part_text(part, content)
@@ -181,8 +137,9 @@ def _text(part: Part, content: Content) -> str:
         return _marked("Attachment", name or part.kind, text) if text else ""
     content.attachments.append(name or part.kind)
     if part.kind not in _SIGNATURES:
-        content.not_read.append((name or part.kind, _unread_kind(part, name)))
-        if content.files is not None:
+        absent = absent_kind(part)
+        content.not_read.append((name or part.kind, absent or unread_kind(part, name)))
+        if content.files is not None and absent is None:  # a file of 0 bytes would only fail the row that it goes with
             content.files.append((name or part.kind.replace("/", "."), part.content()))
     return ""
 
@@ -290,7 +247,7 @@ def _is_mail(part: Part, name: str | None) -> bool:
 
 
 def _is_text(part: Part, name: str | None) -> bool:
-    if part.kind in _UNREAD_KINDS:
+    if part.kind in UNREAD_KINDS:
         return False
     if part.kind.startswith("text/") or part.kind in _TEXT_KINDS or part.kind.endswith(("+json", "+xml")):
         return part.kind != "image/svg+xml"
@@ -299,7 +256,7 @@ def _is_text(part: Part, name: str | None) -> bool:
 
 def _holds_text(part: Part, name: str | None) -> bool:
     """Whether the type says nothing about a part that is text all the same."""
-    if part.kind not in _NAMELESS or _unread_kind(part, name) != part.kind or (name or "").lower().endswith(".bin"):
+    if part.kind not in _NAMELESS or unread_kind(part, name) != part.kind or (name or "").lower().endswith(".bin"):
         return False
     found = part.content()
     try:
@@ -321,18 +278,6 @@ def _with_uuencoded_files(text: str, content: Content) -> str:
     return UUENCODED_FILE.sub(opened, text)
 
 
-def _unread_kind(part: Part, name: str | None) -> str:
-    """Return what a part is that was not opened: by its type, else by its name."""
-    if part.kind in _SMIME:
-        opaque = "signed" in part.parameters.get("smime-type", "") or (name or "").lower().endswith(".p7s")
-        return "opaque-signed S/MIME" if opaque else "S/MIME-encrypted"
-    lower = (name or "").lower()
-    kind = _UNREAD_KINDS.get(part.kind) or _UNREAD_NAMES.get(lower) or _UNREAD_NAMES.get(lower.rpartition(".")[2])
-    if kind is None and lower.endswith(".p7m"):
-        kind = "S/MIME-encrypted"
-    return kind or (part.kind.partition("/")[0] if part.kind.startswith(("image/", "audio/", "video/")) else part.kind)
-
-
 def _attached_mail(part: Part, name: str | None, content: Content) -> str:
     """Return an attached mail with the headers that tell who wrote it."""
     inner = part.attached()
@@ -351,8 +296,8 @@ def _attached_mail(part: Part, name: str | None, content: Content) -> str:
 
 
 def _part_text(part: Part, content: Content) -> str:
-    if part.header("x-apple-content-length") and not part.body.strip():
-        content.not_read.append((part.name or part.kind, "kept elsewhere"))
+    if absent_kind(part) == ELSEWHERE:
+        content.not_read.append((part.name or part.kind, ELSEWHERE))
         return ""
     html = part.kind in ("text/html", "application/xhtml+xml", *_REDUCED_HTML)
     text = _decoded(part, content, html=html)

@@ -118,7 +118,7 @@ def test_attachment_names_are_decoded(parameter, name):
         ("Subject: s\nContent-Type: text/html\n\n" + "<div>" * 50_000, "nests 50,000"),
         (
             b"Subject: s\nContent-Type: text/plain; charset=utf-8\n\n" + "Grüße ".encode() * 9 + b"\xff",
-            "1 characters of the text are damaged",
+            "1 character of the text damaged",
         ),
         (
             "Subject: s\nContent-Type: multipart/mixed; boundary=BB\n\n--XX\nContent-Type: text/plain\n\ntext\n",
@@ -373,6 +373,23 @@ def test_what_is_not_read_is_named_with_its_kind(kind, name, said):
     part = f'Content-Type: {kind}\nContent-Disposition: attachment; filename="{name}"\n\nx'
     mail = decode("Subject: s\n" + multipart("mixed", PLAIN, part))
     assert (mail.body, mail.not_read, mail.error) == ("Plain text", ((name, said),), None)
+
+
+@pytest.mark.parametrize(("header", "said"), [("", "empty"), ("X-Apple-Content-Length: 99\n", "kept elsewhere")])
+def test_an_attachment_without_a_byte_is_said_to_be_empty_and_not_kept(header, said):
+    """A program has left it out, or keeps it in a file of its own; it is no file that a row could be sent with."""
+    part = f'Content-Type: application/pdf\nContent-Disposition: attachment; filename="a.pdf"\n{header}\n\n'
+    mail = decode_mail(f"Subject: s\n{multipart('mixed', PLAIN, part)}".encode(), "x.eml", with_files=True)
+    assert (mail.body, mail.attachments, mail.not_read) == ("Plain text", ("a.pdf",), (("a.pdf", said),))
+    assert mail.files == ()
+
+
+def test_a_mail_whose_only_text_is_not_read_has_lost_it():
+    """RTF without a name of its own is the text; an attached file is none."""
+    lost = decode("Subject: s\nContent-Type: text/rtf\n\n{\\rtf1 Hello}\n")
+    assert (lost.body, lost.not_read) == (None, (("text/rtf", "RTF"),))
+    assert "RTF" in lost.error
+    assert decode("Subject: s\nContent-Type: text/rtf; name=a.rtf\n\n{\\rtf1 Hello}\n").error is None
 
 
 def test_text_that_is_encrypted_where_it_stands_is_no_text():
