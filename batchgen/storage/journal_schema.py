@@ -46,7 +46,11 @@ RETRIES = """CREATE TABLE IF NOT EXISTS retries (  -- published parts whose fail
 )"""
 """Tables that an earlier version neither makes nor misses."""
 
-PRAGMAS = """
+LOG_PAGES = 2_000
+"""So long SQLite's log grows before it is copied into the journal: most rows have left for a part by then, and their
+pages are not copied twice. With 16 KB a page it has 32 MB at most."""
+
+PRAGMAS = f"""
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA page_size = 16384;
 PRAGMA journal_mode = WAL;
@@ -55,4 +59,5 @@ PRAGMA secure_delete = OFF;
 PRAGMA cell_size_check = ON;
 PRAGMA trusted_schema = OFF;
 PRAGMA temp_store = MEMORY;
+PRAGMA wal_autocheckpoint = {LOG_PAGES};
 """

@@ -391,7 +391,7 @@ class Committer:
         row_bytes = self._bytes / self._rows if self._rows else 2_000
         rows = sum(open_shard.record.rows for open_shard in list(self._shards.values()))
         carried = sum(open_shard.bytes for open_shard in list(self._shards.values()))
-        return int(2 * rows * row_bytes + carried) + 16 * 2**20
+        return int(2 * rows * row_bytes + carried) + 32 * 2**20
 
 
 def megabytes(size: int) -> str:

@@ -139,6 +139,16 @@ def test_sealing_moves_rows_out(journal):
     journal.close()
 
 
+def test_the_log_is_copied_into_the_journal_now_and_then(journal, path):
+    """Not so often that pages are copied which the next part empties, and so often that the log stays small."""
+    log, sizes = path.with_name(f"{path.name}-wal"), []
+    for row in range(60):
+        journal.append([answered(row, completion=2**20 * "x")])
+        sizes.append(log.stat().st_size >> 20)
+    assert 30 <= max(sizes) <= 40
+    assert path.stat().st_size > 20 * 2**20
+
+
 @pytest.mark.parametrize("length", [10, 3_000_000], ids=["short", "long"])
 def test_sealing_leaves_the_rows_of_other_shards(journal, length):
     """Rows before and after the shard stay as they are, whether they are few bytes or many."""
