@@ -23,9 +23,9 @@ from batchgen.pace.pacer import Pacer
 from batchgen.pace.retry import LAST_PATIENCE_S, RetrySettings, is_retryable
 from batchgen.pace.values import Ticket
 from batchgen.tokens.count import rough_tokens
-from batchgen.transport.protocol import WORKER_LOST, ReadReply
+from batchgen.transport.protocol import WORKER_LOST
 from batchgen.transport.reply_memory import SMALL_BYTES
-from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Request, Throttle, Verdict
+from batchgen.values import Completion, Failure, FailureKind, Outcome, Prompt, Request, Response, Throttle, Verdict
 
 FILES_KEPT = 8
 """Connections given up when no file descriptor is left: a part takes two, and the input and its thread some more."""
@@ -129,15 +129,15 @@ class Attempts:
             response = await site.transport.send(request, timeout_s=deadline_s)
             answered_s = clock()
             row.latency_ms = (answered_s - started_s) * 1000
-            if isinstance(response, Failure):
+            if not isinstance(response, Response) and isinstance(response, Failure):
                 outcome = response
                 short_of_files = outcome.verdict is Verdict.WAIT
                 worker_lost = outcome.code == WORKER_LOST  # which tells nothing of the provider
             else:
-                if isinstance(response, ReadReply):  # a worker has read it
-                    outcome, size = response.outcome, response.size
-                else:
+                if isinstance(response, Response):
                     outcome, size = requests.read(request, response), len(response.body)
+                else:  # a worker has read it
+                    outcome, size = response.outcome, response.size
                 row.large = size > SMALL_BYTES
                 lane_full = requests.live is not None and self._is_lane_full(row, site, outcome)
         finally:
@@ -154,7 +154,7 @@ class Attempts:
                 self.refused -= judged.verdict is Verdict.WAIT  # no limit refused it
                 return judged
             outcome = judged or outcome
-        if isinstance(outcome, Failure):
+        if not isinstance(outcome, Completion):
             if short_of_files:
                 self._wait_for_files(row, outcome)
                 return outcome

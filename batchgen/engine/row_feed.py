@@ -166,7 +166,7 @@ class Feed:
                     yield self._failed(row, Failure(FailureKind.PROMPT, Verdict.FAIL, problem))
                     continue
                 prompt = render(values)
-                if isinstance(prompt, Failure):
+                if not isinstance(prompt, Prompt):
                     yield self._failed(row, prompt)
                 elif (admitted := admit(row, prompt, values if are_words else None)) is not None:
                     yield admitted

@@ -18,6 +18,7 @@ from batchgen.providers.lane import BATCH
 from batchgen.values import Completion, Cost, Failure, FailureKind, Outcome, Prompt, Result, Status, Usage
 
 _NO_USAGE = Usage()
+_SUCCEEDED = Status.SUCCEEDED  # looked up in the enumeration it takes ten times as long
 _FREE = Cost(Decimal(0), Decimal(0))
 
 
@@ -146,7 +147,7 @@ class RowResults:
         cost = priced[1] if priced is not None and priced[0] is usage else self.cost(row, completion)
         return Result(  # in the order of its fields: names would cost 0.9 µs a row
             row.row,
-            Status.SUCCEEDED,
+            _SUCCEEDED,
             row.tally.requests,
             wall_ns() // 1000,
             text and literal(text),

@@ -26,7 +26,7 @@ from batchgen.money.ledger import Charges
 from batchgen.pace.limiter import Limiter, LimiterClosed
 from batchgen.pace.retry import RetryPolicy, is_retryable
 from batchgen.storage.journal_rows import result_bytes
-from batchgen.values import Failure, Outcome, Result
+from batchgen.values import Completion, Failure, Outcome
 
 DRAIN_S = 25.0
 """How long an interrupted run waits for what is in flight: Kubernetes kills after 30 s."""
@@ -222,14 +222,14 @@ class Workers:
                 for item in self._feed:
                     if self._out.congested:
                         await self._out.wait_for_room()
-                    if isinstance(item, Result):
-                        if item.reused:
-                            self._health.answered_earlier()
-                        self._out.emit(item)
-                    else:
+                    if isinstance(item, RowInProgress):
                         if self._health.held:
                             await self._wait_in_doubt()
                         await self._see_through(item)
+                    else:
+                        if item.reused:
+                            self._health.answered_earlier()
+                        self._out.emit(item)
                     if self._memory.full:
                         await self._memory.wait()
                     if self._halted or self._workers > self._wanted:
@@ -270,7 +270,7 @@ class Workers:
                 if self._warm_up:
                     self._warm_up = False
                     self._warm.set()
-                if isinstance(outcome, Failure) and is_retryable(outcome):
+                if not isinstance(outcome, Completion) and is_retryable(outcome):
                     if self._waiting < WAITING_ROWS:
                         self._go_on_aside(row, outcome)
                         return
@@ -307,7 +307,7 @@ class Workers:
         dialogue.resume(row)
         while True:
             outcome = await self._attempts.send(row, retry=retry)
-            if isinstance(outcome, Failure):
+            if not isinstance(outcome, Completion):
                 return outcome
             step = dialogue.next(row, outcome)
             if not isinstance(step, Charges):
@@ -326,7 +326,7 @@ class Workers:
         """Record how a row has ended, or hold it back while its failure may be everybody's."""
         health = self._health
         self._memory.free(row)
-        if isinstance(outcome, Failure) and health.is_suspect(outcome):
+        if not isinstance(outcome, Completion) and health.is_suspect(outcome):
             reason = health.hold(row, outcome)
             if reason is not None:
                 self._stop_for(reason)

@@ -20,7 +20,7 @@ from batchgen.money.budget import Budget
 from batchgen.money.prices import ModelPrice
 from batchgen.money.worst_case import Unbounded, WorstCase
 from batchgen.text.figures import money, quantity
-from batchgen.values import Completion, Cost, Failure, Outcome, Prompt, Request
+from batchgen.values import Completion, Cost, Outcome, Prompt, Request
 
 _NOTHING = Decimal(0)
 
@@ -147,7 +147,7 @@ class Reservations:
 
         `outcome` None means that the request was cancelled while in flight.
         """
-        if outcome is None or (isinstance(outcome, Failure) and outcome.maybe_billed and outcome.usage is None):
+        if outcome is None or (not isinstance(outcome, Completion) and outcome.maybe_billed and outcome.usage is None):
             if held is None:
                 self.budget.abandon_unheld(self._most(request, prompt))
             else:
