@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -10,6 +11,8 @@ import msgspec
 from batchgen.text.whole import whole_text
 
 _BYTE = re.compile("(?<![\ud800-\udbff])[\udc80-\udcff]")
+
+_SCIENTIFIC = re.compile(rb'"-?\d+(?:\.\d+)?E[-+]?\d+"')
 
 
 def storable(text: str) -> str:
@@ -20,16 +23,21 @@ def storable(text: str) -> str:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return a value as JSON, with its texts passed through `storable`."""
+    """Return a value as JSON, with its texts passed through `storable`; money in plain digits, never as `0E-12`."""
     try:
-        return msgspec.json.encode(value)
+        body = msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_storable(msgspec.to_builtins(value)))
+        body = None
+    if body is not None and _SCIENTIFIC.search(body) is None:
+        return body
+    return msgspec.json.encode(_storable(msgspec.to_builtins(value, builtin_types=(Decimal,))))
 
 
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
         return storable(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, dict):
         return {_storable(key): _storable(below) for key, below in value.items()}
     if isinstance(value, (list, tuple)):

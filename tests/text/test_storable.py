@@ -2,6 +2,7 @@
 
 import json
 import os
+from decimal import Decimal
 
 from msgspec import Struct
 
@@ -27,3 +28,9 @@ def test_json_holds_any_name_at_any_place():
         "path": r"\xe9",
         "more": {r"\xe9": [r"\xe9", "b"]},
     }
+
+
+def test_money_is_written_in_plain_digits():
+    """Also none at all, and what a short answer costs; a text that looks like such a number stays as it is."""
+    found = json_bytes({"cost": Decimal("0E-12"), "rows": [Decimal("0.000000010000")], "text": "1E-5", "more": 1e-9})
+    assert json.loads(found) == {"cost": "0.000000000000", "rows": ["0.000000010000"], "text": "1E-5", "more": 1e-9}
