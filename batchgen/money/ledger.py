@@ -150,8 +150,10 @@ _GROUPED_BY = ("model", "status", "finish_reason", "error_kind", "endpoint")
 def _sum(before: Any, column: Sequence[Any]) -> Any:
     """Return a sum with the figures of a column added, of which None stands for one that was not reported."""
     total = sum(filter(None, column))
-    if not total and column.count(None) == len(column):
-        return before
+    if not total:  # nothing but zeros, of which one has the right type
+        total = next((value for value in column if value is not None), None)
+        if total is None:
+            return before
     return total if before is None else before + total
 
 

@@ -137,6 +137,16 @@ def test_no_rows_have_no_sums():
     assert Totals().cost is None
 
 
+def test_nothing_is_money_too():
+    """Answers of a server that costs nothing have sums of money, as the others have, and not plain numbers."""
+    free = Result(0, Status.SUCCEEDED, 1, 0, input_tokens=0, input_cost=Decimal("0.000"), output_cost=Decimal(0))
+    sums = Sums()
+    sums.add_all([free, free])
+    totals = sums.totals()
+    assert [type(figure) for figure in (totals.input_cost, totals.output_cost, totals.cost)] == [Decimal] * 3
+    assert (totals.input_tokens, totals.cost) == (0, 0)
+
+
 def test_sums_that_an_earlier_version_stored_are_read():
     """They know no endpoint."""
     sums = Sums.from_json(b'[[["m","succeeded","stop",null],{"rows":2,"attempts":3}]]')
