@@ -14,9 +14,10 @@ from typing import Protocol
 
 SMALLEST_SAMPLE = 3
 """With so many requests out after the first refusal of a search, it can be judged by them."""
-EARLY, EARLY_UNNAMED, MORE = 12, 30, 6
+EARLY, EARLY_UNNAMED, MORE, FIRST = 12, 30, 6, 8
 """With fewer out, `MORE` are sent once to judge by, if the refusal came among the run's first `EARLY` requests
-(`EARLY_UNNAMED` if the answer named no limit). Later it would not pay: if it is a limit, they are refused too."""
+(`EARLY_UNNAMED` if the answer named no limit). Later it would not pay: if it is a limit, they are refused too. Among
+the `FIRST` half of them decide, as a limit refuses them all, and at two of four the run crawled ("15 %, 1 s")."""
 FALLS, LEAST_ASKED, KEPT = 3, 20, 0.8
 """So many cuts, each to below the one before, over at least so many requests, suggest random refusals ("600 RPM, after
 ten, not prolonged": with fewer a limit of one's own is suspected too); after each burst that a limit refused, twice as
@@ -159,7 +160,8 @@ class RandomRefusals:
 
     def _verdict(self) -> bool | None:
         out = self.last - self._first
-        if 5 * self._admitted >= 3 * out:
+        early = not self.burst and self.last <= FIRST
+        if 5 * self._admitted >= 3 * out or (early and 2 * self._admitted >= out):
             if self.burst and self.bursts < BURSTS:
                 self.bursts += 1
                 self._first = self.last = self.burst = 0
@@ -167,7 +169,7 @@ class RandomRefusals:
             asked, met = self._before
             self._found(met + self._refused, asked + self._admitted + self._refused)
             return True
-        if 5 * self._refused > 2 * out:
+        if 5 * self._refused > 2 * out and (not early or 2 * self._refused > out):
             if self.burst:
                 self._needed, self.bursts = 2 * self._needed, 1
             self.close()

@@ -285,7 +285,6 @@ CASES = [
 MISSED = {
     "10 % 429, 15 % broken",
     "10 %, level found",
-    "15 %, 1 s",
     "3 at 300k TPM, one late",
     "4 at 300k TPM",
     "4 at a cap of 50",

@@ -111,11 +111,10 @@ class TestRefusedForNoReasonOfLoad:
         """One of six refused and the others broken: no limit stopped those, so the search goes on."""
         pacer = Pacer(Limits(concurrency=64), random.Random(1))
         tickets = [pacer.sent(0.0, 100.0) for _ in range(6)]
-        for ticket in tickets[2:4]:
-            pacer.broken(0.05, ticket)
+        pacer.broken(0.05, tickets[2])
         pacer.refused(0.1, tickets[1], Throttle.UNKNOWN)
         assert math.isfinite(pacer.snapshot(0.1).requests_per_s or math.inf)
-        for ticket in tickets[4:]:
+        for ticket in tickets[3:]:
             pacer.broken(0.2, ticket)
         assert pacer.snapshot(0.2).requests_per_s is None
 
@@ -270,6 +269,15 @@ class TestChance:
         assert chance.open(328, 331, 40, after) is random
         assert (chance.share > 0) is random
         assert not chance.is_open
+
+    @pytest.mark.parametrize(("number", "random"), [(2, True), (42, False)])
+    def test_half_of_a_sample_decides_at_the_very_beginning(self, number, random):
+        """Two of four refused: a limit lets none of the first six through, but a few of a search that runs into it."""
+        chance = RandomRefusals()
+        chance.open(number, number + 4, 1, [])
+        assert [chance.count_sample(refused=refused) for refused in (True, False)] == [None, None]
+        verdicts = [chance.count_sample(refused=refused) for refused in (True, False)]
+        assert next(verdict for verdict in verdicts if verdict is not None) is random
 
     def test_a_sample_that_was_decided_before_the_refusal_came_slows_nothing(self):
         """The first share was taken back, and the requests behind the next refusal were all admitted before it."""
