@@ -97,7 +97,8 @@ class Pacer:
         number = self._sent = self._sent + 1
         log.sent += 1
         if number == 1:  # measured from now on: the job may have waited for a batch ("one late")
-            self._requests.first_s = self._tokens.first_s = now_s
+            self._requests.began(now_s)
+            self._tokens.began(now_s)
         self._sent_tokens += cost
         in_flight = self.in_flight = self.in_flight + 1
         bound = 0
@@ -203,10 +204,7 @@ class Pacer:
         return 0.0
 
     def broken(self, now_s: float, ticket: Ticket, *, late: bool = False) -> None:
-        """The service failed (5xx, network, timeout, unreadable); `late`: it did not answer within the deadline.
-
-        Five in a row, as they were sent, within 10 s stop everybody; then one probe at a time, 1 s doubling to 15 s.
-        """
+        """The service failed (5xx, network, timeout, unreadable); `late`: it did not answer within the deadline."""
         self._lose(ticket)
         self._log.failed += 1
         if late:

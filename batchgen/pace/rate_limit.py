@@ -287,11 +287,8 @@ class RateLimit:
         return self.neighbours.fell(self.pace) if fresh else None
 
     def uses_up(self, now_s: float, sent_s: float, admitted: float, unit: float) -> bool:
-        """Note a refusal; return whether it costs a slot.
-
-        With some vendors refused requests use up quota, with others they do not. They do if the next request after a
-        refusal, sent at a measured pace, is refused too: at that pace there would have been room for it.
-        """
+        """Note a refusal; return whether it costs a slot: it does if the next request after a refusal, sent at a
+        measured pace, is refused too, since at that pace there would have been room for it."""
         again = sent_s > self._refused_s and admitted - self._refused_at < unit
         if again and self._measured is not None and self.pace <= 1.02 * self._measured:
             self._eats = True
@@ -322,10 +319,15 @@ class RateLimit:
         self._on(RateEvent.MEASURED, now_s)
         self._measured, self._hold_s = self.pace / SAFETY, max(self._hold_s, DEAR * closed_s)
 
+    def began(self, now_s: float) -> None:
+        """Measure from now on: the first request goes out, or nothing was ever admitted."""
+        self.first_s = now_s
+        self.closings.began(now_s, 0.0)
+
     def forget(self, now_s: float) -> None:
         """Begin again at `now_s`: nothing was ever admitted."""
-        self.next_s, self.cut_s, self.first_s = now_s, -math.inf, now_s
-        self.closings.began(now_s, 0.0)
+        self.next_s, self.cut_s = now_s, -math.inf
+        self.began(now_s)
         self._forget(now_s)
 
     def restore(self, now_s: float) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from batchgen.pace.neighbours import CUT, Neighbours
+from batchgen.pace.pacer import Pacer
 from batchgen.pace.values import Limits
+from batchgen.values import Throttle
 from tests.pace.judge import judge
 from tests.pace.provider import Scene
 from tests.pace.world import run
@@ -100,3 +104,27 @@ def test_a_job_that_waits_before_its_first_request_is_no_slower():
     """Its first measurement was one of all the time since it was made: it began at a request in twenty seconds."""
     seen = run(Scene(14_000, rpm=[(0, 1_200)], burst_s=2, jobs=4, late_s=180, tells=False), 71_001)
     assert sum(at_s < 360 for at_s in seen.jobs[-1].done_at) > 180
+
+
+def paced_after_being_closed(made_s):
+    """A job sends from 120 s on: three requests are admitted, then all are refused for 40 s. Return its pace."""
+    pacer = Pacer(Limits(concurrency=64), random.Random(1), made_s)
+    now_s, refused = 120.0, 0
+    for number in range(200):
+        now_s += pacer.gate(now_s) if number >= 6 else 0.0
+        ticket = pacer.sent(now_s, 100.0)
+        now_s += 0.05
+        if number < 3 or now_s > 160.0:
+            pacer.succeeded(now_s, ticket, None, None)
+        else:
+            pacer.refused(now_s, ticket, Throttle.UNKNOWN)
+            refused += 1
+        if now_s > 160.0:
+            break
+    assert refused > 5
+    return pacer.snapshot(now_s).requests_per_s
+
+
+def test_a_job_that_waited_and_is_closed_goes_on_as_fast_as_one_that_did_not_wait():
+    """What it had admitted was spread over the two minutes before its first request: a request in twenty seconds."""
+    assert paced_after_being_closed(0.0) == paced_after_being_closed(120.0) > 0.1
