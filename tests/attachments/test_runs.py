@@ -122,9 +122,9 @@ def test_a_file_that_changes_between_two_sessions_is_noticed_as_other_input(tmp_
     endpoint = Endpoint(simulator.url, Secret("sk-test-0123456789abcdef"), "http://simulator")
     assert check_job(job, endpoint=endpoint).problem is None
     (tmp_path / "b.png").write_bytes(picture((90, 90)))
-    with pytest.raises(OutputError, match=r"files of 1 answered rows \(of row 1 first.*--update"):
+    with pytest.raises(OutputError, match=r"files of 1 answered row \(of row 1 first.*--update"):
         run(job, simulator)
-    assert "files of 1 answered rows (of row 1 first" in check_job(job, endpoint=endpoint).problem
+    assert "files of 1 answered row (of row 1 first" in check_job(job, endpoint=endpoint).problem
     assert check_job(job, endpoint=endpoint, update=True).problem is None
     assert simulator.stats()["requests"] == before
     _, results = run(job, simulator, update=True)
