@@ -308,6 +308,10 @@ Outcome = Completion | Failure
 it is not of another of these types, as a failure, takes thirty times as long."""
 
 
+SMALLEST_AMOUNT = Decimal("1e-12")
+"""The smallest amount of money that is stored: the scale of the `cost` columns, decimal128(20, 12)."""
+
+
 class Cost(Struct, frozen=True, gc=False):
     """Money in the price's currency, exact."""
 

@@ -17,7 +17,9 @@ from batchgen.files.replace import named_file
 from batchgen.files.table import table_file
 from batchgen.job.settings import parse_assignment
 from batchgen.report.costs import GROUPS, CostLine, Costs, read_costs
+from batchgen.results.cells import csv_cell
 from batchgen.results.rows import directories_of
+from batchgen.storage.result_schema import MONEY_SUM
 from batchgen.text.figures import amount, count, plain
 from batchgen.text.sections import Block, Document, Fact, Facts, Note, Section, Table, sections_text
 from batchgen.text.storable import json_bytes
@@ -26,12 +28,11 @@ COST_COLUMNS = pa.schema(
     [
         *((name, pa.string()) for name in GROUPS),
         ("tokens", pa.int64()),
-        ("cost", pa.decimal128(38, 12)),
+        ("cost", MONEY_SUM),
         ("currency", pa.string()),
         ("simulated", pa.bool_()),
     ]
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def show_costs(
@@ -112,13 +113,6 @@ def write_costs(costs: Costs, path: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COST_COLUMNS.names)
-    for line in costs.lines:
-        values = msgspec.structs.asdict(line)
-        cost = "" if line.cost is None else f"{line.cost:f}"
-        writer.writerow([_cell(cost if name == "cost" else str(values[name])) for name in COST_COLUMNS.names])
+    writer.writerows([csv_cell(value) for value in msgspec.structs.astuple(line)] for line in costs.lines)
     with named_file(path) as file:
         file.write(text.getvalue().encode("utf-8-sig", errors="replace"))
-
-
-def _cell(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text

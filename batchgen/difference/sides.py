@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from batchgen.evaluation.comparison import count, succeeded
 from batchgen.results.rows import directories_of
+from batchgen.storage.result_schema import MONEY_SUM
 from batchgen.storage.run_state import read_run_json
 
 _STEP = math.log(1.01)  # latencies are counted in steps of 1 %
@@ -54,7 +55,7 @@ class SideTally:
         costs = batch.column("cost")
         self._unpriced += costs.null_count
         if costs.null_count < batch.num_rows:
-            self._cost = pc.sum(costs.cast(pa.decimal128(38, 12))).as_py() + (self._cost or 0)
+            self._cost = pc.sum(costs.cast(MONEY_SUM)).as_py() + (self._cost or 0)
         self._input += pc.sum(batch.column("input_tokens")).as_py() or 0
         self._output += pc.sum(batch.column("output_tokens")).as_py() or 0
         latencies = batch.column("latency_ms")

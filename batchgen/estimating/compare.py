@@ -11,9 +11,9 @@ from batchgen.estimating.count import Census, Ruler, thinks
 from batchgen.estimating.histogram import Histogram
 from batchgen.estimating.intervals import Interval
 from batchgen.estimating.values import Offer, Span
-from batchgen.money.ledger import MONEY
 from batchgen.money.price_file import REGIONS
 from batchgen.money.prices import ModelPrice, PriceTable, answer_bound
+from batchgen.values import SMALLEST_AMOUNT
 
 
 class Comparison:
@@ -120,7 +120,7 @@ def offered_cost(
 
 def money(amount: Decimal) -> Decimal:
     """Return an amount with at most twelve decimal places, without trailing zeros and exponent."""
-    return Decimal(f"{amount.quantize(MONEY).normalize():f}")
+    return Decimal(f"{amount.quantize(SMALLEST_AMOUNT).normalize():f}")
 
 
 def _exact(factor: float) -> Decimal:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from batchgen.estimating.values import Span
 from batchgen.job.requests import RequestParts
 from batchgen.money.prices import ModelPrice
+from batchgen.values import SMALLEST_AMOUNT
 
 
 def price_at(site: RequestParts, model: str, lane: str | None = None) -> ModelPrice | None:
@@ -33,7 +34,7 @@ def mixed(costs: Sequence[Span[Decimal] | None], weights: Sequence[float]) -> Sp
         if cost.expected is None:
             return Span(_least(lows), None, _most(highs))
         expected += cost.expected * Decimal(str(weight)) / share
-    return Span(_least(lows), expected.quantize(Decimal("1e-12")), _most(highs))
+    return Span(_least(lows), expected.quantize(SMALLEST_AMOUNT), _most(highs))
 
 
 def _least(amounts: Sequence[Decimal | None]) -> Decimal | None:

@@ -48,6 +48,7 @@ from batchgen.stores.address import shown
 from batchgen.text.figures import money
 from batchgen.tokens.parameters import effective_parameters
 from batchgen.transport.event_loop import loop_options
+from batchgen.values import SMALLEST_AMOUNT
 
 Send = Callable[[Job, AbstractSet[int]], Summary]
 """Runs a job for the given rows only."""
@@ -177,7 +178,7 @@ def estimate(
 
 def _scaled(amount: Decimal, rows: int, counted: int) -> Decimal:
     """Return what an amount for `counted` rows is for all rows."""
-    return (amount * rows / counted).quantize(Decimal("1e-12"))
+    return (amount * rows / counted).quantize(SMALLEST_AMOUNT)
 
 
 def load_estimate(output_dir: str | Path) -> Estimate | None:

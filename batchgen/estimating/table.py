@@ -23,6 +23,8 @@ from batchgen.files.arrow import arrow_file
 from batchgen.files.modes import make_directory
 from batchgen.files.replace import named_file
 from batchgen.storage.own_files import ESTIMATE_FILE
+from batchgen.storage.result_schema import MONEY
+from batchgen.values import SMALLEST_AMOUNT
 
 Expected = Callable[[int, CountedRow], tuple[float | None, Decimal | None]]
 """Takes the number of a row and its count; returns its expected output tokens and cost."""
@@ -33,7 +35,7 @@ _SCHEMA = pa.schema(
         ("row_id", pa.string()),
         ("input_tokens", pa.int64()),
         ("output_tokens", pa.float64()),
-        ("cost", pa.decimal128(20, 12)),
+        ("cost", MONEY),
     ]
 )
 _COUNTED = pa.schema(
@@ -45,7 +47,6 @@ _COUNTED = pa.schema(
         ("spoken", pa.int64()),
     ]
 )
-_PLACES = Decimal("1e-12")
 
 
 class EstimateTable:
@@ -114,7 +115,7 @@ def _priced(batch: pa.RecordBatch, first_row: int, asked: list[Asked], expected:
             continue
         output_tokens, cost = expected(number, CountedRow(asked[index], count, answer, spoken=spoken))
         tokens.append(output_tokens)
-        costs.append(None if cost is None else cost.quantize(_PLACES))
+        costs.append(None if cost is None else cost.quantize(SMALLEST_AMOUNT))
     put_in = [
         None if count is None else count * asked[index].votes
         for count, index in zip(columns[0], columns[2], strict=True)

@@ -21,13 +21,12 @@ from batchgen.source import Reading, Source
 from batchgen.storage.result_schema import ENDPOINT_COLUMN, OWN_COLUMNS, Layout, Parsed
 from batchgen.stores.address import shown
 from batchgen.text.columns import in_template
-from batchgen.values import Result, Usage
+from batchgen.values import SMALLEST_AMOUNT, Result, Usage
 
 if TYPE_CHECKING:
     from batchgen.answers.structured import StructuredAnswers
     from batchgen.job.evaluation_settings import EvaluationSettings
 
-_PLACES = Decimal("1e-12")
 _REQUEST_FILE = {"custom_id", "method", "url", "body"}
 
 
@@ -168,6 +167,6 @@ def input_cost_of(parts: JobParts) -> Callable[[Result], Decimal | None]:
         whole, stored = cost.input + cost.output, result.cost
         if stored is None or not whole or stored == whole:
             return cost.input
-        return (stored * cost.input / whole).quantize(_PLACES)  # another lane, class of service or price
+        return (stored * cost.input / whole).quantize(SMALLEST_AMOUNT)  # another lane, class of service or price
 
     return input_cost

@@ -13,10 +13,6 @@ from msgspec import Struct
 
 from batchgen.values import FailureKind, Result, Status, Turn
 
-MONEY = Decimal("1e-12")
-"""The smallest amount that is stored: the scale of the `cost` columns, decimal128(20, 12)."""
-
-
 COLUMN_ROWS = 50
 """Results of a stream whose columns are made at once: they are in memory meanwhile, and may be long."""
 

@@ -27,7 +27,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from batchgen.money.price_file import REGIONS, ModelEntry, RegionEntry, TierEntry, parse_prices, read_price_file
-from batchgen.values import Cost, Usage
+from batchgen.values import SMALLEST_AMOUNT, Cost, Usage
 
 INTERNATIONAL, BEIJING = REGIONS
 STALE_AFTER = dt.timedelta(days=183)
@@ -46,7 +46,6 @@ _NONE, _ONE = Decimal(0), Decimal(1)
 _OTHER_PRICES = ("flex", "batch", "priority", "fast", "performance", "turbo", "premium")
 """Classes of service with a price of their own; all other words mean the ordinary one."""
 
-_SMALLEST = Decimal("1e-12")
 _MILLIONTH = Decimal("1e-6")  # multiplying is exact, and quicker than dividing
 _SNAPSHOT = re.compile(r"-(latest|\d{4}-\d{2}-\d{2}|\d{4})$")
 
@@ -159,7 +158,9 @@ class ModelPrice(Struct, frozen=True):
         output_cost = output_tokens * (price.thinking_output if thinking else price.output)
         if factor is not _ONE:
             factor *= _MILLIONTH
-            return Cost((input_cost * factor).quantize(_SMALLEST), (output_cost * factor).quantize(_SMALLEST))
+            return Cost(
+                (input_cost * factor).quantize(SMALLEST_AMOUNT), (output_cost * factor).quantize(SMALLEST_AMOUNT)
+            )
         return Cost(input_cost * _MILLIONTH, output_cost * _MILLIONTH)
 
     def worst_case(self, input_tokens: int, max_tokens: int | None) -> Decimal | None:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from batchgen.providers.wire import UnreadableError, decode_json
-from batchgen.values import Usage
+from batchgen.values import SMALLEST_AMOUNT, Usage
 
 LARGEST_COUNT = 10**9
 """Most tokens that one reply can have: a hundred times the longest context there is, and small enough that neither the
@@ -82,7 +82,6 @@ _ODD_NAME = re.compile(r"(?:num(?:berof)?|nb|n)?((?:prompt|input|completion|outp
 
 _NUMBER = re.compile(r"\d{1,20}(?:\.\d{1,20})?")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){1,4}")
-_TWELVE_PLACES = Decimal("1e-12")
 
 
 def last_filled(reports: Sequence[Figures]) -> dict[str, Any]:
@@ -240,7 +239,7 @@ def read_cost(report: Figures | None) -> Decimal | None:
         if amount is not None:
             return amount
     ticks = _amount(figures.get(_TICKS), most=LARGEST_COST * 10**10)  # xAI's unit is 1e-10 dollars
-    return None if ticks is None else (ticks / 10**10).quantize(_TWELVE_PLACES)
+    return None if ticks is None else (ticks / 10**10).quantize(SMALLEST_AMOUNT)
 
 
 def count(value: Any) -> int | None:
@@ -370,4 +369,4 @@ def _amount(value: Any, most: int = LARGEST_COST) -> Decimal | None:
     number = Decimal(str(value).strip()) if not isinstance(value, int) or 0 <= value <= most else Decimal("NaN")
     if not number.is_finite() or not 0 <= number <= most:
         return None
-    return number.quantize(_TWELVE_PLACES)
+    return number.quantize(SMALLEST_AMOUNT)

@@ -18,7 +18,7 @@ from batchgen.files.disk_errors import REPEAT, unreadable
 from batchgen.report.distribution import Distribution
 from batchgen.report.timeline import Timeline
 from batchgen.report.values import AttemptFigures, ErrorLine, Line, RowLine, Truncated
-from batchgen.storage.result_schema import ENDPOINT_COLUMN
+from batchgen.storage.result_schema import ENDPOINT_COLUMN, MONEY_SUM
 
 _GROUP = ["model", "status", "finish_reason", "error_kind"]
 _TOKENS = ["input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens"]
@@ -42,7 +42,6 @@ _ROWS_SHOWN = 10
 _IDS_SHOWN = 20
 _MOST_ERRORS = 40
 _MESSAGE_CAP = 300
-MONEY_SUM = pa.decimal128(38, 12)
 
 
 def part_batches(paths: Iterable[Path]) -> Iterator[pa.Table]:

@@ -26,12 +26,12 @@ from batchgen.report.new_prices import RunPrices, with_changes
 from batchgen.results.committed import Committed
 from batchgen.storage.run_state import EndpointShown, RunState, read_state
 from batchgen.text.figures import quantity
+from batchgen.values import SMALLEST_AMOUNT
 
 INPUT, CACHED, OUTPUT, THINKING, UNDIVIDED = "input", "cached input", "output", "thinking", "undivided"
 DIRECTIONS = (INPUT, CACHED, OUTPUT, THINKING, UNDIVIDED)
 GROUPS = ("day", "model", "endpoint", "key", "workspace", "lane", "direction")
 _MILLION = 1_000_000
-_PLACES = Decimal("1e-12")
 _NOTHING = Decimal(0)
 
 
@@ -263,7 +263,7 @@ class _Run:
             return computed if computed and not stored else {UNDIVIDED: stored}
         if whole == stored:
             return computed
-        divided = {name: (cost * stored / whole).quantize(_PLACES) for name, cost in computed.items()}
+        divided = {name: (cost * stored / whole).quantize(SMALLEST_AMOUNT) for name, cost in computed.items()}
         largest = max(divided, key=lambda name: divided[name])
         divided[largest] += stored - sum(divided.values(), _NOTHING)
         return divided

@@ -18,9 +18,7 @@ from batchgen.providers.lane import LIVE
 from batchgen.providers.vendors import region_of
 from batchgen.report.lanes import LanesOfRun
 from batchgen.storage.run_state import RunState
-from batchgen.values import Usage
-
-_PLACES = Decimal("1e-12")
+from batchgen.values import SMALLEST_AMOUNT, Usage
 
 
 def prices_of_run(
@@ -159,4 +157,4 @@ class NewPrices:
         if usage.input_tokens is None and status == "failed":
             return Decimal(0)
         cost = price.cost(usage)
-        return None if cost is None else (cost.input + cost.output).quantize(_PLACES)
+        return None if cost is None else (cost.input + cost.output).quantize(SMALLEST_AMOUNT)

@@ -13,10 +13,10 @@ from msgspec import Struct
 
 from batchgen.files.compute import pc
 from batchgen.report.values import TimelinePoint
+from batchgen.storage.result_schema import MONEY_SUM
 
 _FINEST_US = 250_000
 _MOST_SPANS = 4_096
-MONEY_SUM = pa.decimal128(38, 12)
 MOST_MOMENTS, FEWEST_MOMENTS = 120, 24
 """Points of a plot: more are not seen in a drawing 400 wide."""
 

@@ -15,13 +15,11 @@ from batchgen.files.compute import pc
 from batchgen.values import FailureKind, Result, Status
 
 WORD = pa.dictionary(pa.int32(), pa.string())
-
-
 MONEY = pa.decimal128(20, 12)
-
+"""The cost of a row; twelve decimal places are `values.SMALLEST_AMOUNT`."""
 
 MONEY_SUM = pa.decimal128(38, 12)
-
+"""The cost of any number of rows together."""
 
 RESULT_COLUMNS = pa.schema(
     [

@@ -126,19 +126,22 @@ def test_days_begin_where_the_bill_says(tmp_path):
         read_costs([directory], by=["weekday"])
 
 
-def test_files(tmp_path):
-    """CSV and Parquet have every line with exact money, and no cell of the CSV is a formula."""
-    directory = made(tmp_path / "out", [row(0)], settings={"model.workspace": "=HYPERLINK(1)"})
+@pytest.mark.parametrize("sign", ["=", " =", "＝"])
+def test_files(tmp_path, sign):
+    """CSV and Parquet have every line with exact money, and no cell of the CSV is a formula, as in an export."""
+    formula = f"{sign}HYPERLINK(1)"
+    directory = made(tmp_path / "out", [row(0)], settings={"model.workspace": formula})
     costs = read_costs([directory])
     for name in ("c.csv", "c.parquet"):
         write_costs(costs, tmp_path / name)
     with open(tmp_path / "c.csv", encoding="utf-8-sig", newline="") as file:
         lines = list(csv.DictReader(file))
     assert sum(Decimal(line["cost"]) for line in lines) == Decimal("0.000052")
-    assert lines[0]["workspace"] == "'=HYPERLINK(1)"
+    assert lines[0]["workspace"] == f"'{formula}"
+    assert lines[0]["simulated"] == "false"
     table = pq.read_table(tmp_path / "c.parquet").to_pylist()
     assert sum(line["cost"] for line in table) == Decimal("0.000052")
-    assert table[0]["workspace"] == "=HYPERLINK(1)"
+    assert table[0]["workspace"] == formula
 
 
 def test_a_cost_of_other_prices_is_divided_to_the_last_digit(tmp_path):
