@@ -3,16 +3,14 @@ rows were asked several times, how often one of their votes was another."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from batchgen.evaluation.statistics import wilson
 from batchgen.results.committed import Committed
 from batchgen.results.rows import ResultRows
-
-_DEVIATIONS = 1.96  # of 95 %
 
 
 class NoiseFloor(Struct, frozen=True):
@@ -44,7 +42,7 @@ def _voted_floor(side: ResultRows) -> NoiseFloor | None:
         against += pc.sum(pc.subtract(1.0, agreement)).as_py() or 0.0
     if not rows:
         return None
-    low, high = _wilson(against, rows)
+    low, high = wilson(against / rows, rows)
     return NoiseFloor(side.name, rows, round(against), low, high, by_votes=True)
 
 
@@ -54,16 +52,9 @@ def noise_floor(runs: Iterable[Committed]) -> NoiseFloor | None:
     for run in runs:
         refreshed = None if run.state is None else run.state.summary.refreshed
         if refreshed is not None and refreshed.asked:
-            low, high = _wilson(refreshed.moved, refreshed.asked)
+            low, high = wilson(refreshed.moved / refreshed.asked, refreshed.asked)
             found.append(NoiseFloor(str(run.directory), refreshed.asked, refreshed.moved, low, high))
     return max(found, key=lambda floor: floor.asked, default=None)
-
-
-def _wilson(count: float, rows: int) -> tuple[float, float]:
-    share, square = count / rows, _DEVIATIONS**2
-    middle = share + square / (2 * rows)
-    width = _DEVIATIONS * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows))
-    return max(0.0, (middle - width) / (1 + square / rows)), min(1.0, (middle + width) / (1 + square / rows))
 
 
 def floor_text(floor: NoiseFloor, changed: int, rows: int) -> str:

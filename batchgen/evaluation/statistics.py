@@ -11,6 +11,7 @@ A share of 0 or 1 has no spread to draw from: its interval is Clopper and Pearso
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 """Share of experiments whose interval holds the true value."""
 
+_Z = 1.959963984540054
+"""That share of a normal distribution lies within so many deviations of its mean."""
+
 _CELLS_AT_ONCE = 4_000_000
 
 
@@ -38,6 +42,14 @@ class Measure(Struct, frozen=True):
     low: float | None
     high: float | None
     rows: int
+
+
+def wilson(share: float, rows: float) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share (Journal of the American Statistical Association 22, 1927)."""
+    below = 1 + _Z**2 / rows
+    middle = (share + _Z**2 / (2 * rows)) / below
+    half = _Z / below * sqrt(share * (1 - share) / rows + _Z**2 / (4 * rows**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def need_numpy() -> None:

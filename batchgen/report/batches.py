@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from batchgen.storage.batch_table import BatchShown
-from batchgen.text.figures import UNKNOWN, duration, plain, quantity
+from batchgen.text.figures import UNKNOWN, duration, moment, plain, quantity
 from batchgen.text.sections import Table
 
 _HEAD = ["batch", "state", "rows", "answered", "at the vendor", "handed in", "took", "note"]
@@ -46,7 +46,7 @@ def _line(batch: BatchShown) -> list[str]:
         took = duration(round(batch.ended_s - batch.created_s)) or "0 s"
     began = UNKNOWN
     if batch.created_s is not None:
-        began = datetime.fromtimestamp(batch.created_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        began = moment(datetime.fromtimestamp(batch.created_s, UTC).isoformat())
     return [
         str(batch.number),
         state,

@@ -20,6 +20,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 20, 34
 _PLOT_WIDTH, _PLOT_HEIGHT = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 _BASE = _TOP + _PLOT_HEIGHT
 _CLOSEST_LABELS = 50  # points between two labels of the horizontal axis
+_LETTER = 6.2  # points that a letter takes, about
 _MARK_ROOM = 28  # points that the name of a mark takes
 _CUTS_NAMED = 3
 
@@ -226,7 +227,7 @@ def _legend(series: Sequence[Series]) -> Markup:
     for one in series:
         parts += Markup('<path class="line {}" d="M{:.0f} 8h18"/>').format(one.look, at)
         parts += _text(at + 22, 12, one.name, "label", "start")
-        at += 34 + 6.2 * len(one.name)
+        at += 34 + _LETTER * len(one.name)
     return parts
 
 
@@ -241,7 +242,7 @@ def _grid(ticks: Sequence[float], y: Callable[[float], float], form: Format) -> 
 
 
 def _under(x: float, text: str) -> Markup:
-    anchor = "end" if x > WIDTH - 30 else "middle"
+    anchor = "end" if x + _LETTER * len(text) / 2 > WIDTH else "middle"
     return Markup('<line class="base" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(
         x, _BASE, _BASE + 4
     ) + _text(x, _BASE + 18, text, "tick", anchor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from batchgen.errors import UsageError
 from batchgen.prompts.messages import as_messages
 from batchgen.prompts.prompt import PromptTemplate
+from batchgen.results.cells import jsonable, text_of
 from batchgen.results.committed import Committed
 from batchgen.results.prompt_values import PromptValues
 from batchgen.results.rows import carried_columns
@@ -69,7 +69,7 @@ class RowViewer:
         """Return the row as one JSON object: its columns, the directory, and the prompt where it can be rendered."""
         prompt = self.prompt(row)
         told = {"directory": str(row.run.directory), **shown_rows(row.batch)[0]}
-        return json_bytes(_plain({**told, "prompt": None if isinstance(prompt, str) else prompt}))
+        return json_bytes(jsonable({**told, "prompt": None if isinstance(prompt, str) else prompt}))
 
     def prompt(self, row: SelectedRow) -> list[Message] | str:
         """Return the messages of the row's first request, or why they cannot be rendered again."""
@@ -127,26 +127,7 @@ def _content(message: Message) -> str:
 
 
 def _as_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return "–"
-    if isinstance(value, (dict, list)):
-        return json.dumps(_plain(value), ensure_ascii=False)
-    return str(_plain(value))
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of a table as JSON can hold it."""
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, bytes):
-        return value.hex()
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return "–" if value is None else value if isinstance(value, str) else text_of(value)
 
 
 def _error(values: Mapping[str, Any]) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
 
 from msgspec import Struct
 
-_Z = 1.959963984540054
-"""Of 95 % of a normal distribution."""
+from batchgen.evaluation.statistics import wilson
 
 
 class LabelAccuracy(Struct, frozen=True):
@@ -33,14 +31,6 @@ class SampleAccuracy(Struct, frozen=True):
     low: float | None
     high: float | None
     covered: float
-
-
-def wilson(share: float, rows: float) -> tuple[float, float]:
-    """Return Wilson's 95 % interval (Journal of the American Statistical Association 22, 1927)."""
-    below = 1 + _Z**2 / rows
-    middle = (share + _Z**2 / (2 * rows)) / below
-    half = _Z / below * sqrt(share * (1 - share) / rows + _Z**2 / (4 * rows**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def sample_accuracy(counts: Sequence[tuple[str | None, int, int, int]]) -> SampleAccuracy:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from batchgen.evaluation.labels import label_scores
-from batchgen.evaluation.statistics import Bootstrap
+from batchgen.evaluation.statistics import Bootstrap, wilson
 
 numpy = pytest.importorskip("numpy")
 
@@ -78,3 +78,11 @@ def test_scores_equal_those_of_scikit_learn():
     assert [score.f1.value for score in found.labels] == pytest.approx(list(f1))
     assert [score.support for score in found.labels] == list(support)
     assert found.macro_f1.value == pytest.approx(f1.mean())
+
+
+@pytest.mark.parametrize(
+    ("right", "rows", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)]
+)
+def test_wilson(right, rows, low, high):
+    """As in Newcombe's comparison (Statistics in Medicine 17, 1998)."""
+    assert wilson(right / rows, rows) == pytest.approx((low, high), abs=1e-4)

@@ -115,6 +115,16 @@ def test_labels_of_the_scale_keep_their_distance(high):
     assert all(0 <= place <= WIDTH for place in places)
 
 
+def test_a_label_near_the_edge_keeps_its_place_where_it_fits():
+    """Shifted to the left it would lie on the one before it, 50 points away; a long one is shifted."""
+    bins = [Bin(0.15 * 10 ** (n / 10), 0.15 * 10 ** ((n + 1) / 10), 1) for n in range(26)]
+    for unit, anchor in (("", "middle"), (" milliseconds", "end")):
+        chart = drawn(histogram("c", "t", bins=bins, marks=[], form=lambda v, unit=unit: f"{v:g}{unit}", unit=""))
+        last = find(chart, "text", "tick")[-1]
+        assert float(last.get("x")) > WIDTH - 30
+        assert last.get("text-anchor") == anchor
+
+
 def test_text_is_escaped():
     """Names of series and marks are data."""
     series = [Series("<b>", [1.0]), Series("&", [1.0])]

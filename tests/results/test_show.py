@@ -1,12 +1,14 @@
 """What `show` shows of a row, and which rows it takes."""
 
 import json
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from batchgen.errors import OutputError, UsageError
+from batchgen.results.export import export
 from batchgen.results.flat import FlatRows
 from batchgen.results.rows import ResultRows, directories_of
 from batchgen.results.select import Selection, select_rows
@@ -70,6 +72,17 @@ def test_text_is_safe_on_a_terminal_and_cannot_pass_for_ours(tmp_path):
     assert "z" * 2_000 + "… (3,000 more letters: --full)" in text
     assert "z" * 5_000 in RowViewer(whole=True).as_text(row)
     assert json.loads(RowViewer().as_json(row))["completion"] == evil
+
+
+def test_a_row_as_json_is_that_of_an_export(tmp_path):
+    """Times and bytes are written the same."""
+    run = publish(tmp_path / "run", {"at": [datetime(2026, 11, 29, tzinfo=UTC)], "raw": [b"\xff"]}, ["true"])
+    [row], _ = select_rows(ResultRows(run), Selection())
+    export(FlatRows(ResultRows(run)), tmp_path / "rows.jsonl")
+    exported = json.loads((tmp_path / "rows.jsonl").read_bytes())
+    shown = json.loads(RowViewer().as_json(row))
+    assert {name: shown[name] for name in ("at", "raw")} == {name: exported[name] for name in ("at", "raw")}
+    assert shown["at"] == "2026-11-29T00:00:00Z"
 
 
 def test_names_and_ids_stay_on_their_line(tmp_path):
