@@ -20,7 +20,7 @@ FLOORS = (
     ("prompts", "money", "source", "transport"),
     ("attachments",),
     ("text", "files", "stores", "tokens", "pace", "simulator"),
-    ("values", "errors", "secret", "version", "extras"),
+    ("values", "errors", "nearest", "secret", "version", "extras"),
 )
 """The rooms of the package from the top floor down. A room knows rooms of lower floors only."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from batchgen.answers.shape import pointer
 from batchgen.errors import JobError
+from batchgen.nearest import nearest
 
 MERGE = "write the properties into one object"
 REFUSED = {
@@ -58,8 +58,8 @@ def check_keywords(schema: Any, path: str, refusal: Callable[[str, str], JobErro
             raise refusal(here, "an $id inside the schema is not supported: use $ref to #/$defs/...")
         if name == "$ref" and not str(value).startswith("#"):
             raise refusal(here, f"{value} is not in this file: copy it into $defs")
-        if name not in _KNOWN and (near := difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.85)):
-            raise refusal(here, f"unknown keyword; did you mean {near[0]}?")
+        if name not in _KNOWN and (near := nearest(name, _KNOWN, cutoff=0.85)):
+            raise refusal(here, f"unknown keyword; did you mean {near}?")
         if name == "allOf" and isinstance(value, list) and len(value) > 1:
             raise refusal(here, f"allOf of more than one is not supported: {MERGE}")
     for below, inner in _subschemas(schema):

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from batchgen.answers.lenient import DEEPEST, AmbiguousError, finite, read_lenient, unique
 from batchgen.providers.thinking import outside_thinking
-from batchgen.text.whole import whole_value
+from batchgen.text.storable import whole_value
 
 
 class Stage(StrEnum):

@@ -9,6 +9,7 @@ import click
 
 from batchgen.cli.options import EXIT_COMPLETE
 from batchgen.errors import UsageError
+from batchgen.nearest import nearest
 
 PAGES = Path(__file__).parents[1] / "manual"
 ORDER = (
@@ -49,7 +50,7 @@ def page(topic: str) -> str:
     """Return the text of a page, without the comments that are meant for tests. Raises `UsageError`."""
     name = topic.casefold().removesuffix(".md").replace("_", "-").replace(" ", "-")
     if name not in topics():
-        raise UsageError(f"The manual has no page {topic!r}. {_nearest(name)}")
+        raise UsageError(f"The manual has no page {topic!r}. {_meant(name)}")
     return re.sub(_COMMENT, "", (PAGES / f"{name}.md").read_text(encoding="utf-8"))
 
 
@@ -65,12 +66,10 @@ def _title(name: str) -> str:
     return title.partition(": ")[2] or title
 
 
-def _nearest(wanted: str) -> str:
+def _meant(wanted: str) -> str:
     """Return a sentence with the topics that were probably meant: by name, or by a heading with the word."""
-    import difflib
-
-    near = difflib.get_close_matches(wanted, topics(), n=1)
-    near = near or [name for name in topics() if wanted in name or name in wanted]
+    meant = nearest(wanted, topics())
+    near = [meant] if meant is not None else [name for name in topics() if wanted in name or name in wanted]
     words = re.compile(rf"^#.*\b{re.escape(wanted.replace('-', ' '))}", re.IGNORECASE | re.MULTILINE)
     near = near or [name for name in topics() if words.search(page(name))]
     if near:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from batchgen.answers.reading import object_in
-from batchgen.evaluation.written import is_text, python_values
+from batchgen.evaluation.written import comparable_values, is_text
 
 ABOUT_THE_ANSWER = ("confidence", "agreement")
 """Fields of `parsed` that say how sure a label is; they are no answers."""
@@ -60,7 +60,7 @@ class AnswerColumn:
         values = batch.column("parsed")
         for name in self._path or ():
             values = pc.struct_field(values, name)
-        return [_below(value, self._deep) for value in python_values(values)] if self._deep else values
+        return [_below(value, self._deep) for value in comparable_values(values)] if self._deep else values
 
     def _from_text(self, completions: pa.Array) -> pa.Array | list[Any]:
         if self._path is None and not pc.any(pc.match_substring(completions, "{")).as_py():

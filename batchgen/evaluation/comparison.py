@@ -14,8 +14,8 @@ from batchgen.errors import UsageError
 from batchgen.evaluation.answers import AnswerColumn, certainties, without_value
 from batchgen.evaluation.labels import NO_LABEL, OTHER_LABEL
 from batchgen.evaluation.values import Kind, ValueReader
-from batchgen.evaluation.written import python_values, texts
-from batchgen.files.nearest import nearest
+from batchgen.evaluation.written import comparable_values, texts
+from batchgen.nearest import nearest
 
 MOST_LABELS = 1_000
 """More different gold values than this are no labels but free text."""
@@ -164,7 +164,7 @@ class Spellings:
         if self.too_many:
             return
         if self._reader.kind is Kind.LIST:
-            for value in python_values(gold):
+            for value in comparable_values(gold):
                 for key, text in self._reader.parts(value):
                     self._add(key, text)
             return

@@ -24,7 +24,7 @@ import pyarrow.types as pt
 from batchgen.evaluation.moments import moment_key, read_moment, read_time
 from batchgen.evaluation.numbers import PLAIN_NUMBER, amount_key, number_key, read_number
 from batchgen.evaluation.spelling import NO_VALUE, same_text
-from batchgen.evaluation.written import is_text, map_item, python_values, written
+from batchgen.evaluation.written import comparable_values, is_text, map_item, written
 from batchgen.text.literal import python_value
 
 _MOST_KNOWN = 100_000  # keys of texts kept: labels and other short values repeat
@@ -162,7 +162,7 @@ class ValueReader:
         elif self.kind is Kind.NUMBER and pt.is_integer(values.type):
             values = values.cast(pa.string())
         if not is_text(values.type):
-            return pa.array(map(self.key, python_values(values)), pa.string())
+            return pa.array(map(self.key, comparable_values(values)), pa.string())
         values = values.cast(pa.string())
         found = _usual_numbers(values) if self.kind is Kind.NUMBER else None
         if self.kind in (Kind.TEXT, Kind.UNTYPED):

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pt
 
-from batchgen.text.arrow_values import as_dictionary, shown_values
+from batchgen.text.arrow_values import as_dictionary, python_values
 
 
 def is_text(type_: pa.DataType) -> bool:
@@ -30,11 +30,9 @@ def map_item(type_: pa.DataType) -> pa.DataType | None:
     return None
 
 
-def python_values(values: pa.Array) -> list[Any]:
-    """Return a column's values; nanoseconds, which Python's times cannot hold, are dropped, and maps dictionaries."""
-    if pt.is_timestamp(values.type) and values.type.unit == "ns":
-        values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
-    found = shown_values(values)
+def comparable_values(values: pa.Array) -> list[Any]:
+    """Return a column's values as they are compared: maps are dictionaries."""
+    found = python_values(values)
     if pt.is_map(values.type) or map_item(values.type) is not None:
         return [None if pairs is None else as_dictionary(pairs) for pairs in found]
     return found
@@ -64,4 +62,4 @@ def texts(values: pa.Array | list[Any]) -> pa.Array:
     simple = pt.is_integer(values.type) or pt.is_boolean(values.type) or pt.is_date(values.type)
     if simple or is_text(values.type) or pt.is_floating(values.type) or pt.is_null(values.type):
         return values.cast(pa.string())
-    return pa.array(map(written, python_values(values)), pa.string())
+    return pa.array(map(written, comparable_values(values)), pa.string())

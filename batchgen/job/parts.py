@@ -12,10 +12,10 @@ import pyarrow as pa
 from msgspec import structs, to_builtins
 
 from batchgen.errors import InputError, JobError
-from batchgen.files.nearest import nearest
 from batchgen.job.endpoint import Endpoint
 from batchgen.job.requests import RequestParts, request_parts
 from batchgen.job.settings import Job, answer_parts
+from batchgen.nearest import nearest
 from batchgen.prompts.duplicates import dedupe_default
 from batchgen.source import Reading, Source
 from batchgen.storage.result_schema import ENDPOINT_COLUMN, OWN_COLUMNS, Layout, Parsed

@@ -6,7 +6,6 @@ errors. The keys are described in the README, "The job file".
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from msgspec import Meta, Struct
 from batchgen.answers.settings import ResponseSettings
 from batchgen.attachments.settings import AttachSettings
 from batchgen.errors import JobError
-from batchgen.files.nearest import did_you_mean
+from batchgen.files.nearest_path import did_you_mean
 from batchgen.job.batch_settings import BatchSettings, check_batch
 from batchgen.job.endpoint_settings import EndpointSettings, check_endpoints, endpoint_jobs, with_provider
 from batchgen.job.engine_settings import EngineSettings
@@ -31,6 +30,7 @@ from batchgen.job.paths import refuse_addresses, resolve_paths
 from batchgen.job.toml_text import toml_tables
 from batchgen.job.type_errors import reworded, struct_of
 from batchgen.money.terms import PriceTerms, price_terms
+from batchgen.nearest import nearest
 from batchgen.pace.retry import RetrySettings
 from batchgen.prompts.prompt import PromptSettings
 from batchgen.providers import lane_of, wire_of
@@ -325,7 +325,7 @@ def _refuse_unknown(table: Mapping[str, Any], kind: type[Struct], prefix: str, w
     known = typing.get_type_hints(kind)
     for key, value in table.items():
         if key not in known:
-            raise JobError(f"{where}: unknown key {prefix}{key}; {_nearest(prefix, key, list(known))}")
+            raise JobError(f"{where}: unknown key {prefix}{key}; {_meant(prefix, key, list(known))}")
         inner = struct_of(known[key])
         if inner is not None and isinstance(value, Mapping):
             _refuse_unknown(value, inner, f"{prefix}{key}.", where)
@@ -336,10 +336,9 @@ def _refuse_unknown(table: Mapping[str, Any], kind: type[Struct], prefix: str, w
                     _refuse_unknown(item, inner, f"{prefix}{key}.", where)
 
 
-def _nearest(prefix: str, key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {prefix}{close[0]}?"
+def _meant(prefix: str, key: str, known: list[str]) -> str:
+    if near := nearest(key, known):
+        return f"did you mean {prefix}{near}?"
     elsewhere = [path for path in JOB_KEYS if path.rpartition(".")[2] == key]
     if elsewhere:
         return f"did you mean {elsewhere[0]}?"

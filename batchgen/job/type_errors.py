@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from batchgen.files.nearest import nearest
+from batchgen.nearest import nearest
 
 _PLAIN_TYPES = {
     "int": "a whole number",

@@ -17,7 +17,7 @@ from encodings.aliases import aliases
 
 from msgspec import Struct
 
-from batchgen.text.whole import whole_text
+from batchgen.text.storable import whole_text
 
 REPLACEMENT = "\ufffd"
 _DETECTED_BYTES = 1 << 16  # enough to tell a charset by; detection costs milliseconds per 10 KB

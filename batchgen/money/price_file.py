@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from batchgen.errors import JobError
+from batchgen.nearest import nearest
 
 DECIMAL_PLACES = 4
 """The most decimal places of a price per million tokens. 20 %, 125 % and 50 % of it then fit twelve places per
@@ -206,8 +206,8 @@ def _explained(message: str, name: str, value: Any) -> str:
     }
     if isinstance(value, dict) and isinstance(value.get(key), dict) and key not in known:
         return f"unknown region `{key}`; there are {' and '.join(REGIONS)}."
-    near = difflib.get_close_matches(key, known, n=1)
-    return message + (f"; did you mean `{near[0]}`?" if near else ".")
+    near = nearest(key, known)
+    return message + (f"; did you mean `{near}`?" if near else ".")
 
 
 def _with_defaults(entry: RegionEntry, region: RegionDefaults | None, *, own_source: bool) -> RegionEntry:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from msgspec import structs
 
 from batchgen.errors import JobError
+from batchgen.nearest import nearest
 from batchgen.providers.lane import Lane
 from batchgen.providers.protocol import ModelSettings, Provider, Remark
 from batchgen.providers.vendor import Vendor, WireName
@@ -25,8 +25,8 @@ def wire_of(provider: str) -> WireName:
     try:
         return VENDORS[provider].wires[0]
     except KeyError:
-        nearest = difflib.get_close_matches(provider, VENDORS, n=1, cutoff=0.4)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        near = nearest(provider, VENDORS, cutoff=0.4)
+        hint = f" Did you mean {near!r}?" if near else ""
         raise JobError(f"model.provider: {provider!r} is not one of {', '.join(VENDORS)}.{hint}") from None
 
 

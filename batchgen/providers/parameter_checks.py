@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from batchgen.nearest import nearest
 from batchgen.providers.auth import KEY_HEADERS
 from batchgen.providers.protocol import ModelSettings, Remark
 from batchgen.providers.request_parts import constant_parameters, from_column
@@ -126,8 +126,8 @@ def _elsewhere(parameters: Mapping[str, Any]) -> Iterator[Finding]:
     for name in parameters:
         if name in _ELSEWHERE:
             yield f"parameters.{name}", f"is no parameter of the API: {_ELSEWHERE[name]}", True
-        elif name not in _KNOWN and (near := get_close_matches(name, _KNOWN, 1, cutoff=0.85)):
-            yield f"parameters.{name}", f"is not known here and is sent as it is; did you mean {near[0]}?", False
+        elif name not in _KNOWN and (near := nearest(name, _KNOWN, cutoff=0.85)):
+            yield f"parameters.{name}", f"is not known here and is sent as it is; did you mean {near}?", False
 
 
 def _ranges(parameters: Mapping[str, Any], ranges: Mapping[str, Range]) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from batchgen.providers.tool_calls import ToolCalls, json_text
 from batchgen.providers.usage import find_report, last_filled
 from batchgen.providers.wire import word_or_none
 from batchgen.text.repeats import REPEATED_LETTERS, is_cumulative
-from batchgen.text.whole import whole_text
+from batchgen.text.storable import whole_text
 
 Choice = Mapping[str, Any]
 """The one choice of a document: `message` or `delta`, `finish_reason`, `logprobs`."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from batchgen.text.whole import whole_value
+from batchgen.text.storable import whole_value
 
 _ARGUMENTS = ("arguments", "input", "args", "parameters")
 

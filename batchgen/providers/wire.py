@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
+from batchgen.text.storable import whole_value
 from batchgen.text.terminal import harmless
-from batchgen.text.whole import whole_value
 from batchgen.values import LIMIT_HEADERS, POLICY, SERVICE_LIMIT, USED_UP_HEADERS, RateLimits
 
 MESSAGE_CAP = 2000

@@ -16,8 +16,9 @@ from batchgen.errors import OutputError, UsageError
 from batchgen.files.replace import named_file
 from batchgen.files.table import parquet_file
 from batchgen.results.cells import LIKE_FORMULA, csv_cell, jsonable, without_formula
-from batchgen.results.flat import FlatRows, python_values
+from batchgen.results.flat import FlatRows
 from batchgen.results.workbook import CELL_LETTERS, SHEET_ROWS, workbook
+from batchgen.text.arrow_values import python_values
 from batchgen.text.figures import quantity
 from batchgen.text.storable import json_bytes
 

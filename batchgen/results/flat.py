@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,9 +12,8 @@ from batchgen.errors import UsageError
 from batchgen.results.committed import Committed
 from batchgen.results.rows import ResultRows
 from batchgen.results.where import Where
-from batchgen.source.reader import map_type
 from batchgen.storage.result_schema import TURNS_COLUMN
-from batchgen.text.arrow_values import shown_values
+from batchgen.text.arrow_values import map_type
 from batchgen.text.columns import missing_column
 
 _PARSED = "parsed"
@@ -113,21 +111,3 @@ def _named(name: str, columns: Sequence[FlatColumn]) -> FlatColumn:
 
 def _plain(kind: pa.DataType) -> pa.DataType:
     return map_type(kind, lambda leaf: leaf.value_type if pa.types.is_dictionary(leaf) else leaf)
-
-
-def python_values(array: pa.Array) -> list[Any]:
-    """Return a column as Python objects; what Python cannot hold is text."""
-    kind = map_type(array.type, _in_microseconds)
-    try:
-        values: list[Any] = (array if array.type == kind else array.cast(kind, safe=False)).to_pylist()
-    except (pa.ArrowException, OverflowError, ValueError):
-        return shown_values(array)
-    return values
-
-
-def _in_microseconds(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        return pa.timestamp("us", kind.tz)
-    if pa.types.is_duration(kind) and kind.unit == "ns":
-        return pa.duration("us")
-    return pa.time64("us") if pa.types.is_time64(kind) and kind.unit == "ns" else kind

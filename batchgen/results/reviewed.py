@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from batchgen.errors import OutputError
 from batchgen.results.committed import Committed
 from batchgen.results.corrections import Correction, ReviewFile, read_value
-from batchgen.results.flat import python_values
 from batchgen.results.rows import ResultRows
 from batchgen.storage.own_files import REVIEW_FILE
+from batchgen.text.arrow_values import python_values
 
 Corrections = dict[str, dict[str, Correction]]
 

@@ -23,7 +23,6 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +30,7 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from batchgen.errors import UsageError
+from batchgen.nearest import nearest
 from batchgen.results.cells import text_of
 from batchgen.text.arrow_values import shown_values
 
@@ -135,8 +135,8 @@ class Where:
         if field in fields:
             return "parsed", field
         known = [*fields, *self._schema.names]
-        near = get_close_matches(name, known, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+        near = nearest(name, known)
+        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(known)}."
         raise UsageError(f"--where: no column and no field of the answers is called {name!r}; {hint}")
 
     def _value(self, condition: Condition) -> Any:

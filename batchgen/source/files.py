@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import structs
 
 from batchgen.errors import InputError
-from batchgen.files.nearest import did_you_mean
+from batchgen.files.nearest_path import did_you_mean
 from batchgen.source.file import FILLING, File, Format, Reading, open_bytes
 from batchgen.source.other_formats import remedy
 

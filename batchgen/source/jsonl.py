@@ -34,6 +34,7 @@ from batchgen.source.file import FILLING, File, Format, open_bytes
 from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, CELL_CAP, Piece
 from batchgen.source.row_values import EXACT_IN_FLOAT, own_column
 from batchgen.source.xlsx import sheet_rows
+from batchgen.text.storable import whole_value
 
 Object = dict[str, Any]
 
@@ -370,22 +371,12 @@ def _mended(file: File, number: int, row: int, line: bytes, error: Exception) ->
         if line.strip() in (b"{", b"["):
             hint += "; one that is spread over lines is put on one by jq -c . FILE > FILE.jsonl"
         raise InputError(f"{where}: {fault}; {hint}.") from None
-    mended = _without_surrogates(found)
+    mended = whole_value(found)
     if isinstance(error, UnicodeDecodeError) or _bad_byte(line) is not None:
         return mended, f"{where}: byte {_bad_byte(line)} of the line is not UTF-8. Save the file as UTF-8."
     if mended != found:
         return mended, f"{where}: half of a surrogate pair (\\ud800 to \\udfff) stands alone, which is no character."
     return found, None
-
-
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(member) for key, member in value.items()}
-    if isinstance(value, list):
-        return [_without_surrogates(member) for member in value]
-    return value
 
 
 def _bad_byte(line: bytes) -> int | None:

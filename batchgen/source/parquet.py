@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 from batchgen.errors import InputError
 from batchgen.files.compute import pc
 from batchgen.source.file import File, check_unchanged
-from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, Piece, check_agreement, check_names, map_type
+from batchgen.source.reader import BATCH_BYTES, BATCH_ROWS, Piece, check_agreement, check_names
 from batchgen.stores.remote_file import RemoteReadError
+from batchgen.text.arrow_values import map_type
 from batchgen.text.figures import quantity
 
 _PAGE_BUFFER_BYTES = 1 << 20

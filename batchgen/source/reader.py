@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol
 
@@ -90,19 +90,3 @@ def check_agreement(first: tuple[File, pa.Schema], other: tuple[File, pa.Schema]
             f"{other[0].path} {found}, unlike {first[0].path}: all files of an input need the same columns. "
             "Leave it out with a glob, or rewrite it."
         )
-
-
-def map_type(kind: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """Return a type with `leaf` applied to what is neither list, map nor struct, at any depth.
-
-    Large lists become lists. List views stay as they are: a cast of them loses values (pyarrow 26).
-    """
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.list_(map_type(kind.value_type, leaf))
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(map_type(kind.value_type, leaf), kind.list_size)
-    if pa.types.is_map(kind):
-        return pa.map_(map_type(kind.key_type, leaf), map_type(kind.item_type, leaf))
-    if pa.types.is_struct(kind):
-        return pa.struct([(field.name, map_type(field.type, leaf)) for field in kind])
-    return leaf(kind)

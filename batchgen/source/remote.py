@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from batchgen.errors import InputError
-from batchgen.files.nearest import nearest
+from batchgen.nearest import nearest
 from batchgen.source.file import File, Format, Reading
 from batchgen.source.files import check_together, checked, data_files, find_files, format_of, natural_key
 from batchgen.stores.address import Address, is_address, parse_address

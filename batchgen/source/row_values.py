@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from batchgen.files.compute import pc
-from batchgen.source.reader import map_type
+from batchgen.text.arrow_values import in_microseconds, map_type
 from batchgen.values import Row
 
 _WHOLE = b"batchgen.whole"
@@ -115,7 +115,7 @@ def _column_values(column: pa.Array | pa.ChunkedArray, name: str, whole: bool, p
     kind = column.type
     if pa.types.is_floating(kind):
         return _floats(column, whole)
-    plain = map_type(kind, _in_microseconds)
+    plain = map_type(kind, in_microseconds)
     if plain != kind:
         column = pc.cast(column, plain, safe=False)
     values: list[Any]
@@ -190,16 +190,6 @@ def _in_known_zone(kind: pa.DataType) -> pa.DataType:
             pa.lib.string_to_tzinfo(kind.tz)
         except _UNHELD:
             return pa.timestamp(kind.unit, "UTC")
-    return kind
-
-
-def _in_microseconds(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        return pa.timestamp("us", kind.tz)
-    if pa.types.is_duration(kind) and kind.unit == "ns":
-        return pa.duration("us")
-    if pa.types.is_time64(kind) and kind.unit == "ns":
-        return pa.time64("us")
     return kind
 
 

@@ -17,7 +17,7 @@ from batchgen.files.stamps import Stamp
 from batchgen.money.ledger import Charges, Sums
 from batchgen.storage.bounds import bounded
 from batchgen.storage.shards import PartRecord, ShardRecord
-from batchgen.text.whole import whole_text
+from batchgen.text.storable import whole_text
 from batchgen.values import Result
 
 ROW_BYTES = 300

@@ -8,7 +8,7 @@ from os import readlink
 from pathlib import Path
 
 from batchgen.files.modes import LOCK_FILE
-from batchgen.files.nearest import did_you_mean
+from batchgen.files.nearest_path import did_you_mean
 
 STATE_FILE = "run.json"
 JOURNAL_FILE = "journal.sqlite"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from batchgen.errors import UsageError
+from batchgen.nearest import nearest
 
 WRITABLE = ("s3", "gs", "az", "oss", "hf")
 SCHEMES = (*WRITABLE, "https", "http")
@@ -70,7 +70,7 @@ def parse_address(text: str, error: type[UsageError], *, writing: bool = False) 
     if scheme == "file":
         raise error(f"{text}: name a file on this machine by its path, without file://.")
     if scheme not in SCHEMES:
-        near = _ALIASES.get(scheme) or next(iter(difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)), None)
+        near = _ALIASES.get(scheme) or nearest(scheme, SCHEMES, cutoff=0.5)
         if near == "az" and "@" in rest:  # CONTAINER@ACCOUNT.dfs.core.windows.net/PATH
             rest = rest.partition("@")[0] + "/" + rest.partition("@")[2].partition("/")[2]
         meant = f"Did you mean {near}://{rest.partition('?')[0]}?" if near else f"Known are {_listed(allowed)}."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Collection
-from difflib import get_close_matches
+
+from batchgen.nearest import nearest
 
 _WORDS = ("none", "true", "false", "not", "row", "self")
 _MOST_LISTED = 30  # a longer list of columns would hide the message
@@ -33,17 +34,15 @@ def missing_column(name: str, available: Collection[str]) -> str:
     """Return `there is no column "x" in the input; did you mean "y"? The columns are ...`, for the end of a message."""
     if not available:
         return f'there is no column "{name}", as there are no columns at all.'
-    nearest = get_close_matches(name, available, n=1, cutoff=0.6) or [
-        column for column in available if column.strip().casefold() == name.strip().casefold()
-    ]
-    if nearest and nearest[0] != name and _composed(nearest[0]) == _composed(name):
+    near = nearest(name, available)
+    if near is not None and near != name and _composed(near) == _composed(name):
         return (
             f'there is no column "{name}" in the input, only one that looks the same: its letters are written as '
-            f"{nearest[0]!a}, in another form of Unicode. Write it so: {in_template(nearest[0])}."
+            f"{near!a}, in another form of Unicode. Write it so: {in_template(near)}."
         )
     listed = ", ".join(f'"{column}"' for column in list(available)[:_MOST_LISTED])
     more = f" and {len(available) - _MOST_LISTED} more" if len(available) > _MOST_LISTED else ""
-    hint = f'did you mean "{nearest[0]}"? The' if nearest else "the"
-    if nearest and not _is_name(nearest[0]):
-        hint = f'did you mean "{nearest[0]}", in a template {in_template(nearest[0])}? The'
+    hint = f'did you mean "{near}"? The' if near is not None else "the"
+    if near is not None and not _is_name(near):
+        hint = f'did you mean "{near}", in a template {in_template(near)}? The'
     return f'there is no column "{name}" in the input; {hint} columns are {listed}{more}.'

@@ -1,4 +1,7 @@
-"""Text that JSON and Arrow can store: Python represents bytes of file names that are not UTF-8 as lone surrogates."""
+"""Text that UTF-8, JSON, Arrow and every stream can hold: without lone surrogates, which are half a character.
+
+JSON may escape them, and Python represents with them the bytes of file names that are not UTF-8.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,31 @@ from typing import Any
 
 import msgspec
 
-from batchgen.text.whole import whole_text
-
 _BYTE = re.compile("(?<![\ud800-\udbff])[\udc80-\udcff]")
 
 _SCIENTIFIC = re.compile(rb'"-?\d+(?:\.\d+)?E[-+]?\d+"')
+
+
+def whole_text(text: str) -> str:
+    """Return `text` with surrogate pairs joined, and U+FFFD for each lone surrogate."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def whole_value(value: Any) -> Any:
+    """Return a JSON value with `whole_text` applied to all its texts and keys."""
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, list):
+        return [whole_value(item) for item in value]
+    if isinstance(value, dict):
+        return {whole_text(key): whole_value(item) for key, item in value.items()}
+    return value
 
 
 def storable(text: str) -> str:

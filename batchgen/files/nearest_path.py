@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable
 from pathlib import Path
+
+from batchgen.nearest import nearest
 
 _MOST_LOOKED_AT = 10_000  # names of one folder
 
@@ -15,14 +15,14 @@ def did_you_mean(path: str | Path, *, suffix: str = "") -> str:
 
     Folders and file may both be mistyped. Only files whose names end with `suffix` count.
     """
-    found = _nearest(Path(path), suffix)
+    found = _path(Path(path), suffix)
     return f" Did you mean {found}?" if found is not None else ""
 
 
-def _nearest(path: Path, suffix: str) -> Path | None:
+def _path(path: Path, suffix: str) -> Path | None:
     folder: Path | None = path.parent
     if not path.parent.is_dir():
-        folder = _nearest(path.parent, "") if path.parent != path else None
+        folder = _path(path.parent, "") if path.parent != path else None
         if folder is None or (folder / path.name).exists():
             return folder and folder / path.name
     assert folder is not None
@@ -33,12 +33,3 @@ def _nearest(path: Path, suffix: str) -> Path | None:
         return None
     near = nearest(path.name, [name for name in names if name.endswith(suffix)])
     return folder / near if near is not None else None
-
-
-def nearest(wanted: str, names: Iterable[str]) -> str | None:
-    """Return the name that was probably meant, or None."""
-    folded = {name.casefold(): name for name in names}
-    wanted = wanted.casefold()
-    near = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)
-    near = near or [name for name in folded if wanted and name.startswith(wanted + ".")]
-    return folded[near[0]] if near else None
