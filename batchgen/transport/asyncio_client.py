@@ -27,6 +27,7 @@ from batchgen.transport.protocol import IDLE_S, STREAM_FACTOR
 from batchgen.transport.reply_memory import Room
 from batchgen.transport.route import Route
 from batchgen.transport.send_buffer import Outbox
+from batchgen.transport.usual_replies import UsualReplies
 from batchgen.values import Failure, Request, Response
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -64,6 +65,7 @@ class FastTransport:
         self._prefix = f"{route.origin}/"
         self._connect_timeout_s = connect_timeout_s
         self._dialler = Dialler(route)
+        self._usual = UsualReplies()
         self.room = room
         self._heads: dict[str, _Head] = {}
         self._idle: deque[Connection] = deque()  # the longest idle first
@@ -134,7 +136,7 @@ class FastTransport:
         return failure(broken.trouble, self.route, self._secrets, broken.detail, limit_s=limit_s, reused=reused)
 
     def _new_connection(self, *, tunnel: bool) -> Connection:
-        return Connection(self._keep, self._open.discard, self._outbox, self.room, tunnel=tunnel)
+        return Connection(self._keep, self._open.discard, self._outbox, self.room, self._usual, tunnel=tunnel)
 
     def _keep(self, connection: Connection) -> None:
         if self._keeps_none:

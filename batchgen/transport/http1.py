@@ -23,6 +23,7 @@ from batchgen.transport.reply_memory import SMALL_BYTES, Room, Share
 from batchgen.transport.send_buffer import Outbox
 from batchgen.transport.stream_body import StreamBody
 from batchgen.transport.unpack import Unpacker, UnpackError
+from batchgen.transport.usual_replies import UsualReplies
 from batchgen.values import KEPT_HEADERS, Response
 
 HEAD_CAP = 256 * 1024
@@ -57,15 +58,15 @@ class Broken(Struct, frozen=True):
 class Connection(asyncio.Protocol):
     """Sends requests one after the other: `ask` returns a future of the outcome, `free` is called when it is done.
 
-    `gone` is called when it takes no more requests. With `tunnel` the connection is to a proxy: the reply to `CONNECT`
-    has no body.
+    `gone` is called when it takes no more requests; `usual` are the heads that the server writes. With `tunnel` the
+    connection is to a proxy: the reply to `CONNECT` has no body.
     """
 
     __slots__ = (  # so many attributes would be in a dictionary of each connection, which costs twice at each access
         "_body", "_body_bytes", "_encoding", "_expires_s", "_free", "_gone", "_head", "_head_bytes", "_headers",
         "_heard_s", "_in_body", "_keeps", "_loop", "_outbox", "_parser", "_paused", "_request", "_rings_s", "_share",
         "_silence_s", "_status", "_stream", "_surplus", "_timer", "_trouble", "_tunnel", "_unpack", "_until_close",
-        "_waiter", "_whole", "idle_since_s", "reused", "socket_transport",
+        "_usual", "_waiter", "_whole", "idle_since_s", "reused", "socket_transport",
     )  # fmt: skip
 
     def __init__(
@@ -74,12 +75,14 @@ class Connection(asyncio.Protocol):
         gone: Callable[[Connection], None],
         outbox: Outbox,
         room: Room,
+        usual: UsualReplies,
         *,
         tunnel: bool = False,
     ) -> None:
         self._free = free
         self._gone = gone
         self._outbox = outbox
+        self._usual = usual
         self._share = Share(room, self._read_on)
         self._tunnel = tunnel
         self._loop = asyncio.get_running_loop()
@@ -154,9 +157,15 @@ class Connection(asyncio.Protocol):
         if self._waiter is None or self._request is not None:  # bytes without a request: an unasked reply, or no HTTP
             self.end(Broken(failures.CLOSED))
             return
+        begins = not (self._in_body or self._head or self._tunnel)
+        if begins and (reply := self._usual.read(data)) is not None:
+            self._hand_over(reply)
+            return
         parts = len(self._body)
         self._parse(data)
         if self._whole:
+            if begins and self._status == HTTPStatus.OK:
+                self._usual.learn(data)
             self._finish()
             return
         if not self._in_body and self._trouble is None:
@@ -293,7 +302,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = self._stream.size
 
     def _finish(self) -> None:
-        """Set the complete reply as the outcome, and offer the connection for the next request if it can be kept."""
+        """Put the complete reply together, or end with what is wrong with it."""
         if self._unpack is not None and self._trouble is None:
             self._add(self._unpack.rest())
         if self._trouble is not None:
@@ -302,11 +311,14 @@ class Connection(asyncio.Protocol):
         body = self._body if self._stream is None else [self._stream.whole(), *self._body]
         self._stream = None
         whole = body[0] if len(body) == 1 else b"".join(body)
-        reply = Response(self._status, self._headers, whole)
         self._body = []
+        self._hand_over(Response(self._status, self._headers, whole), keeps=self._keeps and not self._surplus)
+
+    def _hand_over(self, reply: Response, *, keeps: bool = True) -> None:
+        """Set a complete reply as the outcome, and offer the connection for the next request if it can be kept."""
         transport = self.socket_transport
         if transport is not None and not self._tunnel:
-            if self._keeps and not self._surplus and not transport.get_write_buffer_size():
+            if keeps and not transport.get_write_buffer_size():
                 self.reused = True
                 self._settle(reply)
                 self._free(self)

@@ -13,6 +13,7 @@ from batchgen.transport.http1 import Broken, Connection
 from batchgen.transport.reply_memory import Room
 from batchgen.transport.route import route_to
 from batchgen.transport.send_buffer import Outbox
+from batchgen.transport.usual_replies import UsualReplies
 from tests.transport.faults import FaultServer, closed_port
 from tests.transport.sending import until
 
@@ -41,7 +42,7 @@ class Names:
 
 async def dial(dialler):
     def build(*, tunnel):
-        return Connection(lambda _: None, lambda _: None, Outbox(), Room(), tunnel=tunnel)
+        return Connection(lambda _: None, lambda _: None, Outbox(), Room(), UsualReplies(), tunnel=tunnel)
 
     made = await dialler.connect(build, 5.0)
     if isinstance(made, Connection):
