@@ -15,8 +15,9 @@ from typing import NamedTuple
 from batchgen.transport.reply_memory import SMALL_BYTES
 from batchgen.values import KEPT_HEADERS, Response
 
-HEADS = 3
-"""So many heads are remembered: a server whose every reply has other headers is not for this."""
+HEADS, LOOKS = 3, 20
+"""So many heads are remembered, and so many replies looked at for them: a look costs more than it saves once, and a
+server whose every reply has other headers, or none that can be remembered, is not for this."""
 
 _STATUS = re.compile(r"HTTP/1\.1 200(?: [\t -~]*)?")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -42,6 +43,7 @@ class UsualReplies:
 
     def __init__(self) -> None:
         self._heads: list[_Head] = []
+        self._looks = LOOKS
 
     def read(self, data: bytes) -> Response | None:
         """Return the reply that the bytes are, from the first to the last; None where only the parser can tell."""
@@ -57,7 +59,10 @@ class UsualReplies:
 
     def learn(self, data: bytes) -> None:
         """Remember the head of a whole reply that the parser has read, if it is a usual one."""
-        if len(self._heads) < HEADS and (head := _learnt(data[:_LONGEST].decode("latin-1"))) is not None:
+        if len(self._heads) == HEADS or not self._looks:
+            return
+        self._looks -= 1
+        if (head := _learnt(data[:_LONGEST].decode("latin-1"))) is not None:
             self._heads.append(head)
 
 

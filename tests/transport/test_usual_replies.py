@@ -7,7 +7,7 @@ import pytest
 from batchgen.transport.http1 import Connection
 from batchgen.transport.reply_memory import SMALL_BYTES, Room
 from batchgen.transport.send_buffer import Outbox
-from batchgen.transport.usual_replies import HEADS, UsualReplies
+from batchgen.transport.usual_replies import HEADS, LOOKS, UsualReplies
 
 HEAD = b"HTTP/1.1 200 OK\r\nDate: Sun, 29 Nov 2026\r\ncontent-type: application/json\r\nX-Request-Id: r-1\r\n"
 REPLY = HEAD + b"content-length: 14\r\n\r\n" + b'{"text": "ab"}'
@@ -166,3 +166,12 @@ def test_few_heads_are_remembered():
     for number in range(HEADS + 5):
         usual.learn(REPLY.replace(b"Date", b"X-Number-%d" % number))
     assert len(usual._heads) == HEADS
+
+
+def test_few_replies_are_looked_at():
+    """Where no head can be remembered, as it says what becomes of the connection, nobody looks at every reply."""
+    usual = UsualReplies()
+    for _ in range(LOOKS):
+        usual.learn(REPLY.replace(b"Date", b"Connection"))
+    usual.learn(REPLY)
+    assert usual.read(REPLY) is None
