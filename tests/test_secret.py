@@ -44,3 +44,18 @@ def test_a_text_with_one_key_alone_is_masked(key):
     assert Secret(key).mask(f"no {key}!") == "no ***!"
     assert Secret(key).mask("no sk-abc123456789!") == "no ***!"
     assert Secret(key).mask("8f3c2e1a-0b4d-9c7e") == "8f3c2e1a-0b4d-9c7e"
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-0123456789abcdef", "a-key-of-letters-only", "QQQQQQQQQQQQQQQQ", "----------------", "ключ" * 4]
+)
+def test_an_answer_that_quotes_the_key_is_masked(key):
+    """Wherever it stands; all else stays, and so does what only has some of its letters."""
+    assert Secret(key).mask_literal(f"{key} and {key}.") == "*** and ***."
+    assert Secret(key).mask_literal(f"Q {key[1:]} - {key[:-1]}") == f"Q {key[1:]} - {key[:-1]}"
+    assert Secret(key).mask_literal("") == ""
+
+
+def test_a_short_key_stays_in_an_answer():
+    """It may be a word of it."""
+    assert Secret("fifteen-letters").mask_literal("fifteen-letters") == "fifteen-letters"

@@ -75,7 +75,7 @@ class ModelRequests:
             if fits and frame is not None and frame.sides is not None:
                 before, after = frame.sides
                 like = frame.request
-                return Request(like.url, b"%b%b%b" % (before, text, after), like.headers, like.streamed, like.model)
+                return Request(like.url, b"".join((before, text, after)), like.headers, like.streamed, like.model)
         provider = self.live if live and self.live is not None else self._provider
         stream = self._streamed_models.get(prompt.model or self._model)  # nearly all rows are spared the call
         return provider.build_request(prompt, stream=self.streams(prompt) if stream is None else stream)
