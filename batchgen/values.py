@@ -126,7 +126,7 @@ LIMIT_HEADERS = {
         *((f"x-ratelimit-{what}-req-minute",) if unit == "requests" else ()),
         f"anthropic-ratelimit-{unit}-{what}",
     )
-    for what in ("limit", "remaining", "reset")
+    for what in ("limit", "remaining")
     for unit in ("requests", "tokens")
 }
 POLICY, SERVICE_LIMIT = "ratelimit-policy", "ratelimit"
@@ -185,17 +185,12 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 class RateLimits(Struct, frozen=True, gc=False):
-    """What the headers about limits said; None where they did not.
-
-    Limits are per minute, resets in seconds.
-    """
+    """What the headers about limits said; None where they did not. Limits are per minute."""
 
     limit_requests: int | None = None
     limit_tokens: int | None = None
     remaining_requests: int | None = None
     remaining_tokens: int | None = None
-    reset_requests_s: float | None = None
-    reset_tokens_s: float | None = None
 
 
 class FailureKind(StrEnum):

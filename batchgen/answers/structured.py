@@ -24,7 +24,7 @@ from batchgen.answers.kinds import Answer, AnswerKind, Invalid, LabelAnswers, Sc
 from batchgen.answers.labels import labels_instruction, labels_schema
 from batchgen.answers.schema import AnswerSchema, load_schema
 from batchgen.answers.settings import ResponseSettings
-from batchgen.answers.votes import Label, Vote, majority, token_confidence
+from batchgen.answers.votes import Label, majority, token_confidence
 from batchgen.errors import JobError
 from batchgen.prompts.duplicates import dedupe_default
 from batchgen.prompts.messages import as_messages
@@ -204,22 +204,22 @@ class StructuredAnswers:
         )
         return GiveUp(failure, completion)
 
-    def vote(self, samples: Sequence[Label | None]) -> tuple[Label, Vote] | None:
+    def vote(self, samples: Sequence[Label | None]) -> Label | None:
         """Return the label of a row with several samples (None: one that gave up), or None if no sample has one.
 
         Its confidence is the agreement, or from logprobs the mean over the samples that have the label.
         """
-        vote = majority([None if sample is None else sample.label for sample in samples])
-        if vote is None:
+        winner = majority([None if sample is None else sample.label for sample in samples])
+        if winner is None:
             return None
         if self.settings.confidence == "logprobs":
             sure = [
-                s.confidence for s in samples if s is not None and s.label == vote.label and s.confidence is not None
+                s.confidence for s in samples if s is not None and s.label == winner.label and s.confidence is not None
             ]
             confidence = math.fsum(sure) / len(sure) if sure else None
         else:
-            confidence = vote.agreement if self.settings.confidence == "votes" else None
-        return Label(vote.label, confidence, vote.agreement), vote
+            confidence = winner.agreement if self.settings.confidence == "votes" else None
+        return Label(winner.label, confidence, winner.agreement)
 
     def column(self, results: Sequence[Result]) -> pa.Array:
         """Return `parsed` for a part: rebuilt from what the results keep, null where a row failed."""

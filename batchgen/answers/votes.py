@@ -21,25 +21,16 @@ class Label(Struct, frozen=True):
     agreement: float | None = None
 
 
-class Vote(Struct, frozen=True):
-    """What the samples of a row say together. `agreement`: the winner's share of all samples, unreadable ones too."""
+def majority(samples: Sequence[str | None]) -> Label | None:
+    """Return the label that most samples have (None: a sample without one), None if no sample has a label.
 
-    label: str
-    agreement: float
-    tied: bool
-
-
-def majority(samples: Sequence[str | None]) -> Vote | None:
-    """Return the label most samples have (None: a sample without one); None if no sample has a label.
-
-    Of labels with as many samples the one sampled first wins, and `tied` says so.
+    Its `agreement` is its share of all samples. Of labels with as many samples the one sampled first wins.
     """
     counts = Counter(label for label in samples if label is not None)
     if not counts:
         return None
-    best = max(counts.values())
-    leaders = [label for label, count in counts.items() if count == best]  # in the order of their first sample
-    return Vote(leaders[0], best / len(samples), len(leaders) > 1)
+    label, votes = counts.most_common(1)[0]  # of equals the one that was met first
+    return Label(label, agreement=votes / len(samples))
 
 
 def token_confidence(logprobs: str | None, label: str) -> float | None:

@@ -21,6 +21,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from batchgen.errors import OutputError
+from batchgen.files.state_folder import state_folder
 from batchgen.pace.limiter import Limiter
 from batchgen.pace.shared_pacer import AccountState, LeaseOutcome, Role, SharedPacer
 from batchgen.pace.values import Limits
@@ -69,10 +71,8 @@ async def _next_line(reader: asyncio.StreamReader, timeout_s: float) -> bytes:
 
 
 def account_directory() -> Path:
-    """Return where accounts have their files: in the user's state directory."""
-    state = os.environ.get("XDG_STATE_HOME") or ""
-    home = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
-    return home / "batchgen" / "accounts"
+    """Return where accounts have their files. Raises `OutputError` where the user has no home."""
+    return state_folder() / "accounts"
 
 
 class Account:
@@ -84,9 +84,8 @@ class Account:
         self._limiter = limiter
         self._note = note
         # Locks and sockets do not reach other machines, which may have the same home directory.
-        key = hashlib.blake2b(f"{socket.gethostname()}\0{name}".encode(), digest_size=10).hexdigest()
-        self._lock_path = account_directory() / f"{key}.lock"
-        self._socket_path = account_directory() / f"{key}.sock"
+        self._key = hashlib.blake2b(f"{socket.gethostname()}\0{name}".encode(), digest_size=10).hexdigest()
+        self._lock_path = self._socket_path = Path()
         self._address = ""
         self._changed = asyncio.Event()
         self._terms = count(1)
@@ -97,10 +96,12 @@ class Account:
     async def keep(self) -> None:
         """Lead or follow until cancelled; where neither can be, say so and go on alone."""
         try:
-            self._lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = account_directory()
+            self._lock_path, self._socket_path = folder / f"{self._key}.lock", folder / f"{self._key}.sock"
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._socket_address() as self._address:
                 await self._take_part()
-        except OSError as error:
+        except (OSError, OutputError) as error:
             self._pacer.step_down(Role.ALONE)
             self._note(
                 f"limits.account: runs that share {self._name!r} cannot be found ({error}); this run goes on alone, "

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from batchgen.providers.wire import MESSAGE_CAP
 from batchgen.secret import Secrets
-
-MESSAGE_CAP = 2_000
-"""Most characters kept of a vendor's error message."""
 
 WORDS_KEPT = 100
 """Models and finish reasons remembered with their masked form."""

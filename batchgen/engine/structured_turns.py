@@ -1,4 +1,4 @@
-"""Whether a completion ends its row: always for plain answers, turn by turn for structured ones.
+"""Whether a completion ends the row of a structured answer: turn by turn, with repairs, reminders and votes.
 
 What comes after a completion is decided in `answers`; the engine sends the turns. Each has the attempts of a row of its
 own (`retry.max_attempts`); what all of them were billed belongs to the row. With votes a row's samples are taken one
@@ -103,8 +103,8 @@ class StructuredDialogue:
         if winner is None:
             state.given_up = sample.completion
             return failure
-        state.label = winner[0]
-        chosen = next(one for one in samples if one.label is not None and one.label.label == winner[0].label)
+        state.label = winner
+        chosen = next(one for one in samples if one.label is not None and one.label.label == winner.label)
         row.latency_ms = chosen.latency_ms
         # The usage of the chosen sample is on record with its turn, unless it is the last: only the last one's is open.
         return msgspec.structs.replace(chosen.completion, usage=sample.completion.usage)

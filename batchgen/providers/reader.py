@@ -115,7 +115,7 @@ def _read_usual(exchange: Exchange, decode: DecodeUsual) -> Completion | None:
         exchange.request.model or None if reply.model is None else _model(exchange, reply),
         _request_id(exchange, reply),
         200,
-        None if ANY_LIMITS.isdisjoint(headers) else rate_limits(headers, exchange.now),
+        None if ANY_LIMITS.isdisjoint(headers) else rate_limits(headers),
     )
 
 
@@ -206,7 +206,7 @@ def _completion(exchange: Exchange, answer: ReplyParts, end: str | None) -> Comp
         model=_model(exchange, answer),
         request_id=_request_id(exchange, answer),
         http_status=exchange.response.status,
-        limits=rate_limits(exchange.response.headers, exchange.now),
+        limits=rate_limits(exchange.response.headers),
         service_tier=answer.service_tier,
         reported_cost=read_cost(reported),
     )
@@ -342,7 +342,7 @@ def _lost(
         model=_model(exchange, answer),
         maybe_billed=maybe_billed,
         usage=usage,
-        limits=rate_limits(exchange.response.headers, exchange.now),
+        limits=rate_limits(exchange.response.headers),
     )
 
 
@@ -385,7 +385,7 @@ def _failure(
         usage=None if verdict is Verdict.STOP else _billed(exchange, answer),
         setting=setting,
         needs_stream=needs_stream,
-        limits=rate_limits(headers, exchange.now),
+        limits=rate_limits(headers),
     )
 
 

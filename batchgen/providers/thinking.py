@@ -79,7 +79,6 @@ _ANSWER = re.compile(
 _PROCESS = re.compile(r"\s*+here(?: is|'s|’s) my thought process:", re.IGNORECASE)
 _RESPONSE = re.compile(r"here(?: is|'s|’s) my response:", re.IGNORECASE)
 _MOST_BLOCKS = 20  # one after the other at the beginning of a text
-_JSON = ("{", "[", "```")  # what an answer in JSON begins with
 _QUOTES = ("`", '"', "'", "“", "‘")
 
 

@@ -20,8 +20,8 @@ from batchgen.text.storable import whole_value
 from batchgen.text.terminal import harmless
 from batchgen.values import LIMIT_HEADERS, POLICY, SERVICE_LIMIT, USED_UP_HEADERS, RateLimits
 
-MESSAGE_CAP = 2000
-"""Most characters kept of a vendor's message (contract: `error_message`)."""
+MESSAGE_CAP = 2_000
+"""Most characters kept of a vendor's error message, code or other word."""
 
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_INTEGER = 4000  # digits; int() refuses more than 4,300 and no real field has more than 20
@@ -194,11 +194,10 @@ def _policy(headers: Mapping[str, str]) -> int | None:
     return int(min(allowed)) if allowed else None
 
 
-def rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
+def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
     """Return what headers say about limits (`LIMIT_HEADERS`), None if there are none that can be read.
 
-    Resets come as durations (`20ms`, `1s`, `6m0s`: OpenAI), as bare seconds, or as Unix or ISO times (others); times
-    are measured against `now` (Unix seconds). https://developers.openai.com/api/docs/guides/rate-limits
+    https://developers.openai.com/api/docs/guides/rate-limits
     """
     if ANY_LIMITS.isdisjoint(headers):
         return None
@@ -210,15 +209,13 @@ def rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
                 break
         else:
             said.append(None)
-    limit, limit_tokens, left, left_tokens, reset, reset_tokens = said
+    limit, limit_tokens, left, left_tokens = said
     requests = _whole(limit)
     limits = RateLimits(
         limit_requests=_policy(headers) if requests is None else requests,
         limit_tokens=_whole(limit_tokens),
         remaining_requests=_whole(left),
         remaining_tokens=_whole(left_tokens),
-        reset_requests_s=_reset_s(reset, now),
-        reset_tokens_s=_reset_s(reset_tokens, now),
     )
     return None if limits == RateLimits() else limits
 
@@ -244,6 +241,7 @@ def _whole(text: str | None) -> int | None:
 
 
 def _reset_s(text: str | None, now: float) -> float | None:
+    """Return the wait in a header: a duration (`20ms`, `6m0s`, `PT30S`), bare seconds, or a Unix or ISO time."""
     if text is None:
         return None
     number = _number(text)

@@ -18,6 +18,7 @@ from batchgen.errors import OutputError
 from batchgen.files.disk_errors import mend
 from batchgen.files.modes import make_directory
 from batchgen.files.replace import replace_file, replacing
+from batchgen.files.state_folder import state_folder
 from batchgen.storage.own_files import STATE_FILE, is_run
 from batchgen.storage.run_state import read_run_json
 from batchgen.stores.address import Address, is_address, parse_address
@@ -72,8 +73,7 @@ def _read(store: Store, address: Address, name: str, kind: type[T]) -> T | None:
 
 def state_directory(address: Address) -> Path:
     """Return where the journal of an output in a store lies, unless the job says another folder."""
-    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(home).expanduser() / "batchgen" / _slug(address)
+    return state_folder() / _slug(address)
 
 
 def _slug(address: Address) -> str:

@@ -233,9 +233,8 @@ def test_labels_as_json_where_asked():
 def test_votes_and_confidence_are_columns():
     """Agreement and confidence stand in the result, since no text has them."""
     answers = _answers(labels=["bug", "how_to"], votes=3, confidence="votes")
-    label, vote = answers.vote([Label("bug"), None, Label("bug")])
+    label = answers.vote([Label("bug"), None, Label("bug")])
     assert label == Label("bug", 2 / 3, 2 / 3)
-    assert not vote.tied
     assert answers.vote([None]) is None
     column = answers.column([_result(0, "bug", confidence=label.confidence, agreement=label.agreement)])
     assert column.to_pylist() == [{"label": "bug", "confidence": 2 / 3, "agreement": 2 / 3}]
@@ -248,7 +247,7 @@ def test_confidence_from_logprobs_is_asked_for_and_read():
     tokens = json.dumps({"content": [{"token": "bug", "logprob": 0.0}]})
     assert answers.read(_completion("bug", logprobs=tokens)).value == Label("bug", 1.0)
     assert answers.read(_completion("bug")).value == Label("bug", None)
-    label, _ = answers.vote([Label("bug", 1.0), Label("bug", 0.5), Label("how_to", 0.9)])
+    label = answers.vote([Label("bug", 1.0), Label("bug", 0.5), Label("how_to", 0.9)])
     assert label == Label("bug", 0.75, 2 / 3)
 
 

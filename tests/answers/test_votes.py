@@ -5,15 +5,15 @@ import math
 
 import pytest
 
-from batchgen.answers.votes import Vote, majority, token_confidence
+from batchgen.answers.votes import Label, majority, token_confidence
 
 
 def test_majority():
     """The most frequent label wins; its share counts unreadable samples; a tie is told, and the first sampled wins."""
-    assert majority(["a", "b", "b"]) == Vote("b", 2 / 3, False)
-    assert majority(["b", None, "b", None, "a"]) == Vote("b", 2 / 5, False)
-    assert majority(["b", "a", "a", "b"]) == Vote("b", 1 / 2, True)
-    assert majority(["a"]) == Vote("a", 1.0, False)
+    assert majority(["a", "b", "b"]) == Label("b", None, 2 / 3)
+    assert majority(["b", None, "b", None, "a"]) == Label("b", None, 2 / 5)
+    assert majority(["b", "a", "a", "b"]) == Label("b", None, 1 / 2)
+    assert majority(["a"]) == Label("a", None, 1.0)
     assert majority([None, None]) is None
 
 

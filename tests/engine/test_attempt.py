@@ -5,9 +5,9 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from batchgen.engine.masking import MESSAGE_CAP
 from batchgen.errors import BudgetStop, ProviderStop, ResourceStop
 from batchgen.pace.limiter import LimiterClosed
+from batchgen.providers.wire import MESSAGE_CAP
 from batchgen.values import Completion, Failure, FailureKind, Response, Status, Verdict
 from tests.engine.asking import BROKEN, LOST, Asking
 from tests.engine.asking import row_to_ask as work

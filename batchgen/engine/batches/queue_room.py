@@ -16,7 +16,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from batchgen.errors import OutputError
 from batchgen.files.modes import PRIVATE, make_directory
+from batchgen.files.state_folder import state_folder
 
 KEPT_S = 86_400.0
 """How long what was learnt from a refusal is believed."""
@@ -137,10 +139,9 @@ class QueueRoom:
 
 def queue_path(host: str, account: str) -> Path | None:
     """Return the file that the runs of an account share; None where the user has no home."""
-    base = os.environ.get("XDG_STATE_HOME") or ""
     try:
-        root = Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state"
-    except RuntimeError:
+        folder = state_folder()
+    except OutputError:
         return None
     name = hashlib.sha256(f"batchgen queue\0{host}\0{account}".encode()).hexdigest()[:16]
-    return root / "batchgen" / f"queue-{name}.json"
+    return folder / f"queue-{name}.json"

@@ -16,7 +16,7 @@ from batchgen.simulator.calls import CHAT_PATHS, Call, read_call
 from batchgen.simulator.error_bodies import error_body
 from batchgen.simulator.faults import failed_reply, fallen_on
 from batchgen.simulator.messages_api import message_body
-from batchgen.simulator.rules import Problem, Wire
+from batchgen.simulator.rules import Problem
 from batchgen.simulator.settings import BLEMISHES, FAULTS, TRAITS, Settings
 from batchgen.simulator.stats import digest_of
 
@@ -145,11 +145,6 @@ def _starved(call: Call) -> SimulatedAnswer:
     thought = "Considering the request once more. " * (most // 8)
     thought = thought[: 4 * most] or "Hm"
     return SimulatedAnswer("", "length", max(most, count_tokens(thought)), thought, count_tokens(thought))
-
-
-def rate_limited(wire: Wire, request_id: str) -> tuple[int, bytes]:
-    """Return the error of a row that met a limit."""
-    return error_body(wire, Problem(429, "Throttling", "Rate limit reached for requests."), request_id)
 
 
 def decoded(body: bytes) -> dict[str, Any]:
