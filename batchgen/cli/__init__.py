@@ -1,1 +1,1 @@
-"""The command line: commands, options, messages, progress bar, price list and simulated endpoint."""
+"""The command line: commands, their options, what they print, and exit codes."""

@@ -1,4 +1,4 @@
-"""Commands that look at a run's output directory: `status`, `report`, `evaluate`, `diff`."""
+"""Commands that look at a run's output directory: `status`, `report`, `cost`, `evaluate`, `diff`."""
 
 from __future__ import annotations
 

@@ -78,20 +78,24 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 class Fold:
-    """Sums over batches of result rows; constant size."""
+    """Sums over batches of result rows, of constant size.
+
+    `slowest` rows are those whose last attempt took longest, `truncated` answers those that were cut at their longest
+    allowed length.
+    """
 
     def __init__(self) -> None:
-        self.rows = self.asked = 0
+        self.rows = 0
         self.timeline = Timeline()
         self.input_tokens = Distribution(whole=True)
         self.output_tokens = Distribution(whole=True)
         self.latency_ms = Distribution(whole=False)
         self.cost = Distribution(whole=False)
+        self.slowest: list[RowLine] = []
+        self.most_expensive: list[RowLine] = []
+        self.truncated = Truncated()
         self._lines: dict[tuple[str | None, ...], Line] = {}
         self._errors: dict[tuple[str | None, int | None, str | None], ErrorLine] = {}
-        self._slowest: list[RowLine] = []
-        self._most_expensive: list[RowLine] = []
-        self._truncated = Truncated()
         self._by_attempts: dict[int, int] = {}
 
     def add(self, batch: pa.Table) -> None:
@@ -99,7 +103,6 @@ class Fold:
         self.rows += batch.num_rows
         # What an earlier run was answered says nothing of this one.
         asked = batch.filter(pc.invert(pc.fill_null(batch["reused"], False)))
-        self.asked += asked.num_rows
         self.timeline.add(asked)
         self.input_tokens.add(batch["input_tokens"])
         self.output_tokens.add(batch["output_tokens"])
@@ -107,8 +110,8 @@ class Fold:
         self.cost.add(asked["cost"])
         self._add_lines(batch)
         self._add_errors(batch.filter(pc.equal(batch["status"], "failed")))
-        self._slowest = _top(self._slowest, asked, "latency_ms", lambda row: row.latency_ms)
-        self._most_expensive = _top(self._most_expensive, batch, "cost", lambda row: row.cost)
+        self.slowest = _top(self.slowest, asked, "latency_ms", lambda row: row.latency_ms)
+        self.most_expensive = _top(self.most_expensive, batch, "cost", lambda row: row.cost)
         self._add_truncated(batch.filter(pc.equal(batch["finish_reason"], "length")))
         for pair in pc.value_counts(asked["attempts"].drop_null()).to_pylist():
             self._by_attempts[pair["values"]] = self._by_attempts.get(pair["values"], 0) + pair["counts"]
@@ -152,9 +155,9 @@ class Fold:
 
     def _add_truncated(self, rows: pa.Table) -> None:
         if rows.num_rows:
-            before = self._truncated
+            before = self.truncated
             ids = [*before.first_ids, *rows["row_id"].slice(0, _IDS_SHOWN - len(before.first_ids)).to_pylist()]
-            self._truncated = Truncated(before.rows + rows.num_rows, ids)
+            self.truncated = Truncated(before.rows + rows.num_rows, ids)
 
     def lines(self) -> list[Line]:
         """Return the sums by model, status, finish reason and error kind."""
@@ -173,21 +176,6 @@ class Fold:
             retried_rows=sum(rows for number, rows in numbers if number > 1),
             by_number=dict(numbers),
         )
-
-    @property
-    def slowest(self) -> list[RowLine]:
-        """The rows whose last attempt took longest."""
-        return self._slowest
-
-    @property
-    def most_expensive(self) -> list[RowLine]:
-        """The rows that cost most."""
-        return self._most_expensive
-
-    @property
-    def truncated(self) -> Truncated:
-        """The answers that were cut at their longest allowed length."""
-        return self._truncated
 
 
 def added(one: Line, other: Line) -> Line:

@@ -20,7 +20,7 @@ from batchgen.files.disk_errors import unreadable
 from batchgen.report.accumulate import Fold, added, part_batches
 from batchgen.report.new_prices import NewPrices
 from batchgen.report.pace import pace_moments
-from batchgen.report.samples import first_answers
+from batchgen.report.samples import first_answer
 from batchgen.report.values import Count, Line, Report
 from batchgen.results.committed import Committed
 from batchgen.storage.own_files import COST_SUMMARY_FILE, PACE_FILE
@@ -42,16 +42,13 @@ class CostSummary(Struct, frozen=True):
 def read_report(
     directory: Path | str,
     *,
-    estimate: Mapping[str, Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
     prices: Path | None = None,
     changed: Mapping[str, Any] | None = None,
 ) -> Report:
     """Return what happened in the run of an output directory.
 
-    `estimate` (the object of `batchgen estimate --json`) and `settings` (dotted job key → value) win over what
-    `run.json` has under these names. `prices`, a file of prices over the shipped ones, and `changed`, keys of
-    `[pricing]`, have every published row priced anew. Raises `OutputError` where there is no run or a part is damaged.
+    `prices`, a file of prices over the shipped ones, and `changed`, keys of `[pricing]`, have every published row
+    priced anew. Raises `OutputError` where there is no run or a part is damaged.
     """
     path = Path(directory)
     state, held_by = read_state(path)
@@ -108,7 +105,7 @@ def read_report(
         cost=fold.cost.spread(),
         price=state.price if anew is None else None,
         batches=state.summary.batches,
-        samples=[*first_answers(committed.parts, without=_gold(state.evaluate))],
+        samples=first_answer(committed.parts, without=_gold(state.evaluate)),
         slowest=fold.slowest,
         most_expensive=fold.most_expensive,
         truncated=fold.truncated,
@@ -120,8 +117,8 @@ def read_report(
         stopped_by=(told.error or {}).get("message"),
         last_error=told.last_error,
         pace=pace_moments(path / PACE_FILE),
-        estimate=read_estimate(estimate if estimate is not None else state.estimate),
-        settings=settings if settings is not None else state.settings,
+        estimate=read_estimate(state.estimate),
+        settings=state.settings,
         versions=state.versions,
         cached_saved=told.cached_saved,
         reused=told.reused,

@@ -1,4 +1,4 @@
-"""Single rows of a report with their own texts: the first answers, the first failures, the rows that are named.
+"""Single rows of a report with their own texts: the first answer, the first failures, the rows that are named.
 
 `parts` are those of a run (`results.committed`).
 """
@@ -20,17 +20,15 @@ from batchgen.text.figures import plain
 _MOST_LETTERS = 1_500
 
 
-def first_answers(parts: Iterable[Path], wanted: int = 1, *, without: Collection[str] = ()) -> Iterator[SampleRow]:
-    """Yield the first rows that have an answer; none where no part can be read."""
+def first_answer(parts: Iterable[Path], *, without: Collection[str] = ()) -> list[SampleRow]:
+    """Return the first row that has an answer, as a list of one; an empty list where no part can be read."""
     for file, group, texts in _groups(parts):
         table = file.read_row_group(group, ["row_id", "status", "completion", *texts])
         succeeded = pc.equal(table["status"].cast(pa.string()), "succeeded")
         answered = table.filter(pc.and_(succeeded, pc.is_valid(table["completion"])))
-        for sample in _samples(answered.slice(0, wanted), without):
-            yield sample
-            wanted -= 1
-        if wanted <= 0:
-            return
+        if answered.num_rows:
+            return list(_samples(answered.slice(0, 1), without))
+    return []
 
 
 def first_failed(parts: Iterable[Path], wanted: int = 5) -> list[str]:

@@ -1,7 +1,9 @@
 """The page in a real browser: nothing is cut on a telephone or on paper, and labels keep apart."""
 
+import msgspec
 import pytest
 
+from batchgen.estimating.values import read_estimate
 from batchgen.evaluation.labels import Cell
 from batchgen.evaluation.sections import confusion_matrix
 from batchgen.report.estimate import estimate_page
@@ -29,7 +31,7 @@ def address(tmp_path_factory):
     directory = real_run(folder, rows=400, error_500=0.03, length=0.1)
     told = estimate(rows=400)
     settings = {"model.name": "qwen-plus", "response.schema": "x" * 190, "a.very.long.key.of.a.job.file": "y" * 190}
-    report = read_report(directory, estimate=told, settings=settings)
+    report = msgspec.structs.replace(read_report(directory), estimate=read_estimate(told), settings=settings)
     labels = ["how_to", "feature_request", "a label of three words", "billing", "bug", "praise", "other", "(no answer)"]
     matrix = confusion_matrix([Cell(gold, answer, 1_234) for gold in labels for answer in labels])
     documents = [

@@ -5,8 +5,10 @@ from collections import Counter
 from html.parser import HTMLParser
 from importlib import resources
 
+import msgspec
 import pytest
 
+from batchgen.estimating.values import read_estimate
 from batchgen.report.html import page as page_of
 from batchgen.report.read import read_report
 from batchgen.report.sections import run_document
@@ -102,7 +104,8 @@ def run(tmp_path_factory):
 
 def test_a_real_run(run):
     """The page has every section, and its figures are the report's."""
-    report = read_report(run, estimate=estimate(rows=150), settings={"model.name": "qwen-plus", "limits.budget": None})
+    told, settings = read_estimate(estimate(rows=150)), {"model.name": "qwen-plus", "limits.budget": None}
+    report = msgspec.structs.replace(read_report(run), estimate=told, settings=settings)
     page = check_contained(report_html(report))
     said = page.said()
     for heading in (

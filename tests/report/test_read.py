@@ -264,9 +264,9 @@ def test_estimate_against_actual(tmp_path):
 
 
 def test_an_estimate_of_other_rows_is_no_verdict(tmp_path):
-    """An argument wins over run.json; another number of rows is said instead of a verdict."""
-    directory = hand_made(tmp_path / "out", [row(n) for n in range(10)], estimate=estimate())
-    text = report_text(read_report(directory, estimate=estimate(rows=20)))
+    """Another number of rows is said instead of a verdict."""
+    directory = hand_made(tmp_path / "out", [row(n) for n in range(10)], estimate=estimate(rows=20))
+    text = report_text(read_report(directory))
     assert "for 20 rows" in text
     assert "above the estimate" not in text
 
