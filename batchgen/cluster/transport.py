@@ -61,7 +61,7 @@ class SharedWorkers:
         await self._supply.close()
 
     async def choose(self, timeout_s: float) -> Worker | None:
-        """Return the worker that a request goes to; None if none comes for so long. Raises what has ended the pool."""
+        """Return the worker for a request; None if there is none in time. Raises the error that ended the pool."""
         if self._running.done():
             self._running.result()
         return await self._pool.choose(min(timeout_s, WAIT_FOR_WORKER_S))

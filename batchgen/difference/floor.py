@@ -26,13 +26,13 @@ class NoiseFloor(Struct, frozen=True):
 
 
 def floor_of(*sides: ResultRows) -> NoiseFloor | None:
-    """Return the floor of two runs: from rows that were asked again, else from votes, else None."""
+    """Return the noise floor of two runs: from rows that were asked again, else from votes, else None."""
     runs = [run for side in sides for run in side.runs]
     return noise_floor(runs) or next((floor for side in sides if (floor := _voted_floor(side)) is not None), None)
 
 
 def _voted_floor(side: ResultRows) -> NoiseFloor | None:
-    """Return the share of votes that are not their row's majority: so often a single answer would be another one."""
+    """Return the share of votes that are not for their row's winner: a single answer would differ as often as that."""
     if not {"label", "agreement"} <= side.parsed_fields.keys():
         return None
     rows, against = 0, 0.0
@@ -47,7 +47,7 @@ def _voted_floor(side: ResultRows) -> NoiseFloor | None:
 
 
 def noise_floor(runs: Iterable[Committed]) -> NoiseFloor | None:
-    """Return the floor that rests on most rows, None if none of the runs asked any again."""
+    """Return the noise floor that rests on the most rows; None if none of the runs asked rows again."""
     found = []
     for run in runs:
         refreshed = None if run.state is None else run.state.summary.refreshed

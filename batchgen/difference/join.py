@@ -25,7 +25,7 @@ _FILES = 64  # a side; 50 million rows give 800,000 a file
 def joined(
     a: Iterator[pa.RecordBatch], b: Iterator[pa.RecordBatch], most_waiting: int = MOST_WAITING
 ) -> Iterator[Pair]:
-    """Yield batches of A and of B whose rows have the same `row_id`, in the order in which second halves are met.
+    """Yield batches of A and of B whose rows have the same `row_id`, each pair once both its rows are read.
 
     Rows of one side alone are left out.
     """

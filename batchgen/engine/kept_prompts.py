@@ -60,7 +60,7 @@ class KeptPrompts:
         return KeptPrompt(len(body), None, place)
 
     def take(self, kept: KeptPrompt, *, wanted: bool = True) -> Prompt:
-        """Give a prompt back and forget it; an empty one where it is not wanted."""
+        """Forget a prompt and return it; where it is not `wanted`, it is not read, and an empty prompt is returned."""
         if kept.prompt is not None:
             self.held -= kept.size
             return kept.prompt

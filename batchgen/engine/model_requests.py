@@ -81,7 +81,10 @@ class ModelRequests:
         return provider.build_request(prompt, stream=self.streams(prompt) if stream is None else stream)
 
     def _frame_of(self, prompt: Prompt) -> _Frame:
-        """Return what the requests share that begin as that of a prompt, found by two texts in place of its own."""
+        """Return what requests have in common whose messages before the last are those of `prompt`.
+
+        It is found by building two requests with other last texts.
+        """
         messages, found = prompt.messages[:-1], []
         for words in ("the text of a row of batchgen", "the text of another row"):
             probe = Prompt([*messages, {"role": "user", "content": words}])

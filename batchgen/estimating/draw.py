@@ -49,5 +49,5 @@ class Draw:
             heappushpop(self._drawn, entry)
 
     def rows(self) -> dict[int, CountedRow]:
-        """Return what is drawn by now, in the order of the draw."""
+        """Return the rows that have been drawn so far by their numbers, in the order of the draw."""
         return {number: row for _, number, row in sorted(self._drawn, key=lambda entry: -entry[0])}

@@ -97,8 +97,10 @@ class RequestParts(Struct, frozen=True, kw_only=True):
         return tier if isinstance(tier, str) else None
 
     def live_provider(self) -> Provider | None:
-        """Return what asks a row in the ordinary way that its lane refused; None if the job does not want that, or the
-        lane refuses none."""
+        """Return the provider by which rows that their lane refused are asked in the ordinary way.
+
+        None if the job does not want that, or the lane refuses no rows.
+        """
         if self.job.model.lane_fallback is None or self.lane is None or not self.lane.may_refuse:
             return None
         return open_provider(self.job.model.provider, self.keys.settings)

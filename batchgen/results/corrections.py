@@ -101,7 +101,7 @@ class ReviewFile:
         return len(added)
 
     def take_back(self, row: str, when: datetime) -> None:
-        """Remove what was kept of a row at a time."""
+        """Remove the corrections of a row that were made at the time `when`."""
         self._change(lambda before: [one for one in before if (one.row, one.when) != (row, when)])
 
     def _change(self, change: Callable[[list[Correction]], list[Correction]]) -> None:

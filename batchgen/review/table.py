@@ -242,7 +242,7 @@ class RunTable:
         return [{"place": place, **found[place]} for place in places]
 
     def _order(self, wanted: RowChoice) -> tuple[str, str]:
-        """Return a join, and what is ordered by."""
+        """Return the join that sorting needs, and the expressions to sort by, as SQL."""
         way = "DESC" if wanted.down else "ASC"
         if wanted.order == "sample":
             self._sample()

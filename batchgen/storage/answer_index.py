@@ -89,12 +89,14 @@ class AnswerIndex:
         return self.ends[-1] if self.ends else 0
 
     def find(self, key: bytes, fits: Callable[[EarlierAnswer], bool]) -> EarlierAnswer | None:
-        """Return an answer to the request of this key, under any limit, that fits; whether it has been taken or not."""
+        """Return an answer that fits to the request of this key, whatever its limit was; a row may have taken it."""
         return next((answer for _, answer in self._distinct(key) if fits(answer)), None)
 
     def take(self, key: bytes, fits: Callable[[EarlierAnswer], bool]) -> EarlierAnswer | None:
-        """Return an answer to the request of this key, under any limit, that fits; one that no row has yet if there is
-        such."""
+        """Return an answer that fits to the request of this key, whatever its limit was, and mark it as taken.
+
+        One that no row has taken yet comes first.
+        """
         again = None
         for numbers, answer in self._distinct(key):
             if fits(answer):

@@ -141,7 +141,7 @@ def readable_text(raw: bytes) -> str:
 
 
 def spent_body(item: Charges) -> bytes:
-    """Return what is stored of it; turns that cannot be kept are asked again."""
+    """Return a row's charges as they are stored, without turns that cannot be; these are asked again."""
     item = bounded(item)
     try:
         return _encode(item)

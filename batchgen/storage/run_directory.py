@@ -315,7 +315,7 @@ class RunDirectory:
             return count
 
     def verify_parts(self) -> list[str]:
-        """Read to the end what was taken as whole; return what was found damaged, whose rows are pending again."""
+        """Wait until all parts are read; return what was found damaged, whose rows are pending again."""
         return [] if self._part_check is None else self._part_check.wait()
 
     def save(self, state: str, summary: Mapping[str, Any]) -> None:

@@ -24,7 +24,10 @@ PATIENT_WAITS_S = (*RETRY_WAITS_S, 15.0, 30.0, 60.0, 60.0, 60.0)
 
 
 class StoreError(Exception):
-    """A store did not do what was asked; the text is a whole sentence. As such it stays so: access, names, settings."""
+    """A store did not do what was asked; the text is a whole sentence.
+
+    Trying again does not help, but for an `OutageError`: access is denied, or a name or a setting is wrong.
+    """
 
 
 class OutageError(StoreError):
@@ -71,13 +74,19 @@ class Store(Protocol):
         """Return bytes of an object. Raises `MissingError`, and `ChangedError` if it has another version now."""
 
     def put(self, key: str, body: bytes | Path) -> None:
-        """Create an object, which appears whole or not at all. Raises `ExistsError`, also where it is our own."""
+        """Create an object, which appears whole or not at all.
+
+        Raises `ExistsError`, also where our own request has created it and its reply was lost.
+        """
 
     def replace(self, key: str, body: bytes, version: str) -> None:
-        """Put an object in the place of the one with this version. Raises `ChangedError`, also for our own reply."""
+        """Put an object in the place of the one with this version.
+
+        Raises `ChangedError`, also where our own request has replaced it and its reply was lost.
+        """
 
     def put_all(self, files: Mapping[str, bytes | Path]) -> None:
-        """Create several objects, where `together`; else nobody calls it."""
+        """Create several objects in one step. Called only where `together` is true."""
 
     def may_write(self, key: str) -> None:
         """Ask whether an object may be put there, and put none. Raises `StoreError` if not."""

@@ -36,7 +36,10 @@ _BEFORE_FIXED_SAMPLING = re.compile(r"claude-(?:\d|instant|v\d)|claude-(?:opus|s
 
 
 def thinks(model: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether a call thinks: as the job says. https://platform.claude.com/docs/en/build-with-claude/extended-thinking"""
+    """Whether a request asks for thinking, by its parameters.
+
+    https://platform.claude.com/docs/en/build-with-claude/extended-thinking
+    """
     thinking = parameters.get("thinking")
     return isinstance(thinking, Mapping) and thinking.get("type") != "disabled"
 
