@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from batchgen.engine.model_requests import ModelRequests
-from batchgen.engine.provider_health import DOUBTFUL_STATUSES
+from batchgen.engine.refusals import DOUBTFUL_STATUSES
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import ProviderStop, StoppedError
 from batchgen.money.worst_case import Unbounded, WorstCase

@@ -12,19 +12,11 @@ from __future__ import annotations
 import math
 import re
 
-from msgspec import Struct
-
+from batchgen.engine.refusals import DOUBTFUL_ROWS, DOUBTFUL_STATUSES, REFUSED_ROWS, Refusals, Suspect, told
 from batchgen.engine.work import RowInProgress
 from batchgen.job.settings import LimitSettings
 from batchgen.providers.auth import public_url
 from batchgen.values import Completion, Failure, FailureKind, Outcome, Throttle, Verdict
-
-REFUSED_ROWS, DOUBTFUL_ROWS = 3, 5
-"""Different rows in a row, with answers that no row can survive, that stop the run; the second where there were answers
-before and the status is one that a single row can cause."""
-
-DOUBTFUL_STATUSES = frozenset({402, 403, 404, 405, 410})
-"""Moderation, firewalls and the price of a single request use these too."""
 
 HELD_MOST = 200
 """Most rows held back for failures of their own look, where no number of them stops the run: each holds up a part."""
@@ -79,14 +71,6 @@ _LOADING = re.compile(r"\bload(?:ing|s)?\b|\bstarting\b|warming up|not ready|ini
 _VARIABLE_PART = re.compile(r"[0-9A-Za-z-]*\d[0-9A-Za-z-]*|'[^']*'|\"[^\"]*\"|`[^`]*`")
 
 
-class Suspect(Struct, frozen=True):
-    """A row that is held back, with the failure that may be everybody's; requests up to number `seen` had been sent."""
-
-    row: RowInProgress
-    failure: Failure
-    seen: int
-
-
 class ProviderHealth:
     """Looks at every outcome and says when to stop. `host` is named in the reasons.
 
@@ -106,6 +90,7 @@ class ProviderHealth:
         self._out: set[int] = set()  # numbers of the requests that are out
         self.returned = self._out.discard  # takes the number of one that is out no more, whatever came of it
         self.held: list[Suspect] = []
+        self.refusals = Refusals()
         self._answered_behind = 0  # requests answered that were sent after the first of these rows'
         self._unreadable_n = 0
         self._unreachable_n = 0
@@ -123,6 +108,10 @@ class ProviderHealth:
     def has_worked(self) -> bool:
         """Whether there was any answer, in this run or an earlier one."""
         return self._worked or self._succeeded
+
+    def answered_later(self, failure: Failure) -> str | None:
+        """Take note of a row that was refused and then answered; return a sentence for the user at the first."""
+        return self.refusals.answered_later(self._host, failure)
 
     def answered_earlier(self) -> None:
         """A row has the answer of an earlier run: what it asks is nothing that no row could ask."""
@@ -190,11 +179,17 @@ class ProviderHealth:
             return False
         many = 0 < self._enough <= len(self.held)
         refused = [one for one in self.held if one.failure.verdict is Verdict.STOP]
-        few = 2 * DOUBTFUL_ROWS if self._succeeded and _doubtful(refused) else REFUSED_ROWS
+        few = self.refusals.rows_that_stop(self.held, refused, self._latest, self._good)
+        few = few if few == REFUSED_ROWS else 2 * few  # others are not held up for what may be single rows'
         if not many and len(refused) < few:
             return False
         seen = min(one.seen for one in self.held)
         return sum(number > seen for number in self._out) >= (1 if many else DOUBTFUL_ROWS)
+
+    def _rows_that_stop(self, refused: list[Suspect]) -> int:
+        """Return how many refused rows in a row stop the run."""
+        rows = self.refusals.rows_that_stop(self.held, refused, self._latest, self._good)
+        return rows if self._succeeded else rows + self.refusals.may_be_answered(self.held, self._out)
 
     @property
     def _enough(self) -> int:
@@ -217,12 +212,12 @@ class ProviderHealth:
         """Hold a row back; return a sentence if the run should stop."""
         if not self.held:
             self._answered_behind = 0
-        self.held.append(Suspect(row, failure, self._latest))
+        self.held.append(Suspect(row, failure, self._latest, self._succeeded))
         first_one = min(self.held, key=lambda one: one.seen)
         oldest = min((number for number in self._out if number > first_one.seen), default=math.inf)
         sure = [one for one in self.held if one is first_one or first_one.seen < one.row.number < oldest]
         refused = [one for one in sure if one.failure.verdict is Verdict.STOP]
-        if len(refused) >= (DOUBTFUL_ROWS if self._succeeded and _doubtful(refused) else REFUSED_ROWS):
+        if len(refused) >= self._rows_that_stop(refused):
             return self._refused(refused)
         first, most = self.limits.max_alike_at_first, self.limits.max_failed_in_a_row
         if first and not self.has_worked and len(sure) >= first and _alike(sure):
@@ -230,14 +225,15 @@ class ProviderHealth:
         if most and len(sure) >= most:
             return (
                 f"{len(sure)} rows in a row failed and none was answered (limits.max_failed_in_a_row); the last: "
-                f"{_told(sure[-1].failure)}"
+                f"{told(sure[-1].failure)}"
             )
         return None
 
     def cleared(self) -> list[Suspect]:
-        """Return the rows whose failure was their own, as a later answer has shown; they are held no more."""
+        """Return the rows whose failure is not everybody's, as a later answer has shown; they are held no more."""
         own = [one for one in self.held if one.seen < self._good]
         if own:
+            self.refusals.disproved(own)
             self.held = [one for one in self.held if one.seen >= self._good]
         return own
 
@@ -246,7 +242,7 @@ class ProviderHealth:
         refused = [one for one in self.held if one.failure.verdict is Verdict.STOP]
         sure = [one for one in refused if one.failure.http_status not in DOUBTFUL_STATUSES]
         alone = not self._succeeded and (sure or (refused and not self._worked))
-        many = len(sure) >= REFUSED_ROWS or len(refused) >= DOUBTFUL_ROWS
+        many = any(some and len(some) >= self._rows_that_stop(some) for some in (sure, refused))
         if alone or (many and self._answered_behind < len(refused)):
             return self._refused(refused)
         if self.has_worked or len(self.held) < REFUSED_ROWS or not self.limits.max_alike_at_first:
@@ -265,13 +261,13 @@ class ProviderHealth:
         where = ""
         if request is not None and (failure.kind is FailureKind.ENDPOINT or failure.http_status == 404):
             where = f" at {public_url(request.url)}"
-        return f"The provider refused for good{where} ({which} {rows}): {_told(failure)}"
+        return f"The provider refused for good{where} ({which} {rows}): {told(failure)}"
 
     def _all_alike(self, suspects: list[Suspect]) -> str:
         self.cause = FailureKind.INVALID_REQUEST
         return (
             f"The first {len(suspects)} rows were all refused alike (limits.max_alike_at_first), so the job rather "
-            f"than the rows is at fault: {_told(suspects[-1].failure)}"
+            f"than the rows is at fault: {told(suspects[-1].failure)}"
         )
 
     # ---- time
@@ -292,7 +288,7 @@ class ProviderHealth:
         passing = last.verdict is Verdict.WAIT or last.kind is FailureKind.TIMEOUT
         if self._succeeded and not (down or passing):
             return None
-        said = f"nothing was answered by {self._host} ({self._limit_named(last)}); the last error: {_told(last)}"
+        said = f"nothing was answered by {self._host} ({self._limit_named(last)}); the last error: {told(last)}"
         return f"For {now_s - self._trouble_s:,.0f} s {said}"
 
     def is_limited(self, now_s: float) -> bool:
@@ -329,7 +325,7 @@ class ProviderHealth:
         what = f"{self._host} is not ready, and the run waits" if starting else f"{self._host} has answered nothing"
         return (
             f"For {since_s:,.0f} s {what}; the run stops after {self._wait_s(last, timeout_s):,.0f} s of it "
-            f"({self._limit_named(last)}). The last error: {_told(last)}"
+            f"({self._limit_named(last)}). The last error: {told(last)}"
         )
 
     @property
@@ -340,7 +336,7 @@ class ProviderHealth:
     @property
     def trouble(self) -> str | None:
         """The last error, while there has been no answer since."""
-        return None if self._trouble_s is None or self._last is None else _told(self._last)
+        return None if self._trouble_s is None or self._last is None else told(self._last)
 
     # ---- rows that end alike of themselves
 
@@ -359,10 +355,6 @@ class ProviderHealth:
             return None
         self._end_due[end] = 10 * self._end_n
         return f"The last {self._end_n:,} rows all {what}. (limits.max_failed stops a run when too many rows fail.)"
-
-
-def _doubtful(refused: list[Suspect]) -> bool:
-    return any(one.failure.http_status in DOUBTFUL_STATUSES for one in refused)
 
 
 def _is_loading(failure: Failure) -> bool:
@@ -388,10 +380,3 @@ def _alike(suspects: list[Suspect]) -> bool:
 
 def _words(failure: Failure) -> tuple[FailureKind, str | None, str]:
     return failure.kind, failure.code, _VARIABLE_PART.sub("", failure.message)[:200]
-
-
-def _told(failure: Failure) -> str:
-    """An error in one line: status, code and the vendor's own words."""
-    status = f"HTTP {failure.http_status}" if failure.http_status is not None else "no answer"
-    code = f", {failure.code}" if failure.code else ""
-    return f"{status}{code}: {failure.message}"

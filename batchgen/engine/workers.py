@@ -19,6 +19,7 @@ from batchgen.engine.attempt import Attempts
 from batchgen.engine.dialogue import Dialogue, PlainDialogue
 from batchgen.engine.protocol import Outlet, RowFeed
 from batchgen.engine.provider_health import REMEDIES
+from batchgen.engine.refusals import Suspect
 from batchgen.engine.row_result import RowResults
 from batchgen.engine.work import RowInProgress
 from batchgen.errors import ProviderStop, StoppedError, StorageStop
@@ -123,10 +124,14 @@ class Workers:
         reason = health.overdue(now_s, timeout_s, down=limiter.pacer.is_down)
         if reason is not None:
             self._stop_for(reason)
-        elif (news := health.news(now_s, timeout_s)) is not None:
-            self._note(self._results.masker.message(news))
+        else:
+            self._say(health.news(now_s, timeout_s))
         if health.held and not (self._halted or limiter.in_flight or limiter.waiting or self._waiting):
             self._judge_held()  # the rest of the input waits for these rows
+
+    def _say(self, news: str | None) -> None:
+        if news is not None:
+            self._note(self._results.masker.message(news))
 
     def _judge_held(self) -> None:
         """Decide on the rows that are held back, as no other request is out that could tell more of them."""
@@ -136,7 +141,20 @@ class Workers:
             return
         held, self._health.held = self._health.held, []
         for suspect in held:
-            self._record(suspect.row, suspect.failure)
+            self._end_held(suspect)
+
+    def _end_held(self, suspect: Suspect) -> None:
+        """Record a row that was held back, or try it again if it was refused although others were answered."""
+        row, failure = suspect.row, self._health.refusals.another_try(suspect)
+        if failure is None:
+            self._record(row, suspect.failure)
+            return
+        if self._halted:
+            self._give_up(row)
+            return
+        if row.request is not None:
+            self._memory.weigh(row, len(row.request.body))
+        self._go_on_aside(row, failure)
 
     def _stop_for(self, reason: str) -> None:
         cause = self._health.cause
@@ -277,6 +295,8 @@ class Workers:
                     failure = outcome
             if failure is not None:
                 outcome = await self._retry.run(failure, partial(self._ask, row, retry=True), row.tally, self._sleep)
+                if row.tally.disproved and isinstance(outcome, Completion):
+                    self._say(self._health.answered_later(failure))
             self._settle(row, outcome)
         except LimiterClosed:
             self._give_up(row)
@@ -334,12 +354,10 @@ class Workers:
             self._record(row, outcome)
         if health.held:
             for suspect in health.cleared():
-                self._record(suspect.row, suspect.failure)
+                self._end_held(suspect)
 
     def _record(self, row: RowInProgress, outcome: Outcome) -> None:
-        said = self._health.row_ended(outcome)
-        if said is not None:
-            self._note(self._results.masker.message(said))
+        self._say(self._health.row_ended(outcome))
         result = self._results.result(row, outcome)
         if self._dialogue is not None:
             result = self._dialogue.finish(row, outcome, result)

@@ -41,6 +41,7 @@ class AttemptCounts(Struct, gc=False):
     everybody waits out together, so it draws on patience like a refusal. `last`: no fresh rows were waiting behind it,
     so what looks like an outage may just be the bad rows at the end. `timeouts`: attempts that had no answer in time.
     `all_refused`: no row was answered for as long as its patience, so that the run stops and this row stays pending.
+    `disproved`: how often the row was tried again after a refusal that answers to others spoke against.
     `asked_s`: what the limiter wants this row to wait, besides waiting for its permit. `waited_s`: how long it really
     waited between its last two attempts.
     """
@@ -55,6 +56,7 @@ class AttemptCounts(Struct, gc=False):
     waited_s: float = 0.0
     timeouts: int = 0
     all_refused: bool = False
+    disproved: int = 0
 
 
 def is_retryable(outcome: Outcome) -> bool:

@@ -5,13 +5,12 @@ import pytest
 from batchgen.engine.provider_health import (
     ALIKE_SAID,
     DIFFERENT_ROWS,
-    DOUBTFUL_ROWS,
-    REFUSED_ROWS,
     UNREACHABLE_TRIES,
     UNREADABLE_AT_FIRST,
     UNREADABLE_IN_A_ROW,
     ProviderHealth,
 )
+from batchgen.engine.refusals import DOUBTFUL_ROWS, REFUSED_ROWS
 from batchgen.engine.work import RowInProgress
 from batchgen.job.settings import LimitSettings
 from batchgen.pace.retry import AttemptCounts
@@ -126,6 +125,17 @@ def test_what_was_sent_before_an_account_ran_dry_proves_nothing():
         assert provider.answer(before.pop(), DONE) is None
     assert len(reasons) == DOUBTFUL_ROWS
     assert provider.failed == []
+
+
+def test_the_first_answers_may_be_slow_where_refusals_are_quick():
+    """Eight are out together, some are refused and so are the next: the others may yet be answered."""
+    provider = Provider()
+    first = [provider.send() for _ in range(8)]
+    assert not any(provider.answer(row, BAD_KEY) for row in first[:4])
+    assert not any(provider.all([BAD_KEY] * 3))
+    assert not any(provider.answer(row, DONE) for row in first[4:])
+    assert not any(provider.all([BAD_KEY] * 3)), "refusals and answers were mixed from the start"
+    assert any(provider.all([BAD_KEY] * 150))
 
 
 def test_the_first_rows_refused_alike_stop_the_run():

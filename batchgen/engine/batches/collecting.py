@@ -24,7 +24,8 @@ from batchgen.engine.batches.returning import work_of
 from batchgen.engine.batches.staging import Staging
 from batchgen.engine.batches.tools import RowPlaces, Tools
 from batchgen.engine.protocol import Outlet
-from batchgen.engine.provider_health import DOUBTFUL_STATUSES, REMEDIES
+from batchgen.engine.provider_health import REMEDIES
+from batchgen.engine.refusals import DOUBTFUL_STATUSES
 from batchgen.engine.work import RowInProgress
 from batchgen.money.ledger import Charges
 from batchgen.pace.retry import is_retryable
