@@ -200,7 +200,7 @@ def _completion(exchange: Exchange, answer: ReplyParts, end: str | None) -> Comp
         finish_reason=end,
         usage=_usage(exchange, answer, answered=answer.has_words or bool(reasoning)),
         reasoning=reasoning,
-        tool_calls=answer.tool_calls,
+        tool_calls=answer.tool_calls(exchange.request.body),
         refusal=said_once(answer.refusal) or None,
         logprobs=None if answer.logprobs is None else json_text(answer.logprobs),
         model=_model(exchange, answer),

@@ -13,7 +13,7 @@ from typing import Any
 from batchgen.providers.documents import parsed
 from batchgen.providers.error_body import VendorError, find_error
 from batchgen.providers.finish_reasons import OUR_WORDS, is_unfinished, read_end
-from batchgen.providers.tool_calls import ToolCalls, json_text
+from batchgen.providers.tool_calls import ToolCalls, json_text, tool_names
 from batchgen.providers.usage import find_report, last_filled
 from batchgen.providers.wire import word_or_none
 from batchgen.text.repeats import REPEATED_LETTERS, is_cumulative
@@ -163,10 +163,9 @@ class ReplyParts:
         """What all reports of tokens say together."""
         return last_filled(self.usages) if len(self.usages) > 1 else self.usages[0] if self.usages else None
 
-    @property
-    def tool_calls(self) -> str | None:
-        """The tool calls as JSON text."""
-        return json_text(self.calls.whole()) if self.calls else None
+    def tool_calls(self, request: bytes) -> str | None:
+        """Return the tool calls as JSON text; `request` is the body of the request, which names the tools."""
+        return json_text(self.calls.whole(lambda: tool_names(request))) if self.calls else None
 
 
 def said_once(pieces: Sequence[str] | None) -> str | None:

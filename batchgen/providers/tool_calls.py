@@ -4,11 +4,14 @@
 empty. So a piece begins a new call only if it names a function and its id is new or absent; else it belongs to the call
 last begun at its index, as does the first name of a call that was begun by its id alone. Each piece costs the same,
 however many came before.
+Names in pieces (https://github.com/continuedev/continue/pull/5849) look like two calls where no id tells them apart:
+which it is, the tools of the request say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -67,6 +70,24 @@ class _Call:
         last = next((piece.rstrip() for piece in reversed(self.arguments) if piece.strip()), "")
         return last.endswith("}")
 
+    def goes_on_in(self, piece: Mapping[str, Any]) -> bool:
+        """Whether a piece with a new id is more of this call all the same: its arguments are cut, and go on there."""
+        function = piece.get("function")
+        more = function.get("arguments") if isinstance(function, dict) else None
+        if not (self.size and isinstance(more, str) and more.strip()) or self.is_complete:
+            return False
+        return function is not None and function.get("name") == self.name and not more.lstrip().startswith("{")
+
+    def name_with(self, other: _Call) -> str:
+        """Return the name of which this call's is the beginning and the other's the rest, or all so far."""
+        return other.name if other.name.startswith(self.name) else self.name + other.name
+
+    def absorb(self, other: _Call) -> None:
+        """Take a call that is the rest of this one."""
+        name = self.name_with(other)
+        self.add({**other.fields, "function": {"arguments": "".join(other.arguments)}})
+        self.name = name
+
     def whole(self) -> dict[str, Any]:
         """Return the call in the form of chat completions."""
         call = dict(self.fields)
@@ -75,7 +96,7 @@ class _Call:
             if self.name or "name" in members:
                 members["name"] = self.name or members["name"]
             if self.arguments:
-                members["arguments"] = "".join(self.arguments)
+                members["arguments"] = _said_once(self.arguments)
             call["function"] = members
         return call
 
@@ -114,7 +135,7 @@ class ToolCalls:
             call = self._calls[-1]  # arguments under an index of their own
         elif identity is not None and (index, identity) in self._named:
             call = self._named[index, identity]
-        elif call is not None and name and self._begins(call, str(name), identity, function):
+        elif call is not None and name and self._begins(call, str(name), identity, piece):
             call = None
         if call is None:
             call = _Call()
@@ -125,20 +146,41 @@ class ToolCalls:
             self._named[index, identity] = call
 
     @staticmethod
-    def _begins(call: _Call, name: str, identity: str | None, function: Any) -> bool:
+    def _begins(call: _Call, name: str, identity: str | None, piece: Mapping[str, Any]) -> bool:
         """Whether a piece that names a function begins a call after this one; its id is new or absent."""
+        function = piece["function"]
         if identity is not None:
-            return call.id is not None or call.size > 0 or call.name != name
+            return (call.id is not None or call.size > 0 or call.name != name) and not call.goes_on_in(piece)
         if not call.name:
             return False
         if call.size:
-            return call.name != name or call.is_complete
+            again = call.id is not None and function.get("arguments") == "".join(call.arguments)
+            return call.name != name or (call.is_complete and not again)
         # without arguments so far: a name in pieces, or said once more with the first of them
         return call.name != name and (call.id is None or bool(function.get("arguments")))
 
-    def whole(self) -> list[dict[str, Any]]:
-        """Return the calls in the order in which they began."""
+    def whole(self, tools: Callable[[], Collection[str]] = tuple) -> list[dict[str, Any]]:
+        """Return the calls in the order in which they began. `tools` returns the names that the request knows."""
+        if any(not call.size and call.name for call in self._calls[:-1]):
+            self._join_names(tools())
         return [call.whole() for call in self._calls]
+
+    def _join_names(self, tools: Collection[str]) -> None:
+        """Make one call of those that are a name in pieces: no tool is called so, but one begins so."""
+        joined: list[_Call] = []
+        for call in self._calls:
+            last = joined[-1] if joined else None
+            if (
+                last is not None
+                and not last.size
+                and last.name not in tools
+                and (last.id is None or call.id is None)
+                and any(tool.startswith(last.name_with(call)) for tool in tools)
+            ):
+                last.absorb(call)
+            else:
+                joined.append(call)
+        self._calls = joined
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -151,6 +193,48 @@ def _with_function(piece: Mapping[str, Any]) -> Mapping[str, Any]:
     arguments = next((piece[name] for name in _ARGUMENTS if piece.get(name) is not None), None)
     beside = {name: piece[name] for name in ("index", "id") if name in piece}
     return {**beside, "type": "function", "function": {"name": piece["name"], "arguments": arguments}}
+
+
+def tool_names(body: bytes) -> frozenset[str]:
+    """Return the names of the tools that a request offers; none for a body that cannot be read."""
+    try:
+        request = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return frozenset()
+    places = (request, request.get("parameters")) if isinstance(request, dict) else ()
+    offered = [tool for place in places if isinstance(place, dict) for tool in _listed(place.get("tools"))]
+    functions = [tool.get("function", tool) for tool in offered if isinstance(tool, dict)]
+    names = [function.get("name") for function in functions if isinstance(function, dict)]
+    return frozenset(name for name in names if isinstance(name, str) and name)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _said_once(pieces: list[str]) -> str:
+    """Return the arguments that the pieces add up to, also where they are no JSON only because some said more.
+
+    Gateways put `{}` before arguments in pieces, as Anthropic begins each call
+    (https://github.com/BerriAI/litellm/issues/4537), or repeat in each piece what came before.
+    """
+    text = "".join(pieces)
+    if len(pieces) == 1 or _is_object(text):
+        return text
+    filled = [piece for piece in pieces if piece.strip()]
+    without = [piece for piece in filled if piece.strip() != "{}"]
+    grows = all(more.startswith(before) for before, more in itertools.pairwise(filled))
+    for other in ("".join(without), filled[-1] if grows else ""):
+        if _is_object(other):
+            return other
+    return text
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return False
 
 
 def _identity(piece: Mapping[str, Any]) -> str | None:

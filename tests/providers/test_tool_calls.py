@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgen.providers.tool_calls import ToolCalls
+from batchgen.providers.tool_calls import ToolCalls, tool_names
 
 
 def piece(index="", id="", name=None, arguments=None):
@@ -27,9 +27,10 @@ def joined(*frames):
     calls = ToolCalls()
     for frame in frames:
         calls.add(frame)
-    return [(call["function"].get("name"), call["function"].get("arguments")) for call in calls.whole()]
+    return [(call["function"].get("name"), call["function"].get("arguments")) for call in calls.whole(lambda: TOOLS)]
 
 
+TOOLS = ("look", "now", "then", "loop", "no")
 OSLO, LIMA = '{"town":"Oslo"}', '{"town":"Lima"}'
 TWO = [("look", OSLO), ("look", LIMA)]
 STREAMS = {
@@ -71,6 +72,30 @@ STREAMS = {
     "the name before the id": ([piece(0, "", "look", ""), piece(0, "a", "look", OSLO)], TWO[:1]),
     "arguments as an object": ([piece(0, "a", "look", {"town": "Oslo"})], TWO[:1]),
     "the whole call once more": ([piece(0, "a", "look", OSLO), piece(0, "a", "look", OSLO)], TWO[:1]),
+    "the name in two pieces, no id": ([piece(0, "", "lo"), piece(0, "", "ok"), piece(0, "", None, OSLO)], TWO[:1]),
+    "the name in three pieces, no index": (
+        [piece("", "", "l"), piece("", "", "oo"), piece("", "", "k", ""), piece("", "", None, OSLO)],
+        TWO[:1],
+    ),
+    "the last piece of a name with the arguments": ([piece(0, "a", "lo", ""), piece(0, "", "ok", OSLO)], TWO[:1]),
+    "two names without id": ([piece(0, "", "now"), piece(0, "", "then")], [("now", ""), ("then", "")]),
+    "a name that begins another one": ([piece(0, "", "no"), piece(0, "", "now")], [("no", ""), ("now", "")]),
+    "the name that grows, no id": ([piece(0, "", "lo"), piece(0, "", "look"), piece(0, "", None, OSLO)], TWO[:1]),
+    "a new id in each piece": ([piece(0, "a", "look", '{"town"'), piece(0, "b", "look", ':"Oslo"}')], TWO[:1]),
+    "the whole call once more, no id": (
+        [piece(0, "a", "look", '{"town":'), piece(0, "", None, '"Oslo"}'), piece(0, "", "look", OSLO)],
+        TWO[:1],
+    ),
+    "an empty object first": (
+        [piece(0, "a", "look", "{}"), piece(0, "", None, '{"town":'), piece(0, "", None, '"Oslo"}')],
+        TWO[:1],
+    ),
+    "an empty object last": ([piece(0, "a", "look", OSLO), piece(0, "", None, "{}")], TWO[:1]),
+    "arguments that grow": (
+        [piece(0, "a", "look", '{"to'), piece(0, "a", "look", '{"town":'), piece(0, "a", "look", OSLO)],
+        TWO[:1],
+    ),
+    "cut arguments stay as they are": ([piece(0, "a", "look", "{}"), piece(0, "", None, '{"to')], [("look", '{}{"to')]),
     "two without arguments": ([piece(0, "a", "now", ""), piece(0, "b", "then", "")], [("now", ""), ("then", "")]),
 }
 
@@ -132,3 +157,18 @@ def test_no_piece_raises(frames):
     for frame in frames:
         calls.add(frame)
     json.dumps(calls.whole())
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (b'{"tools":[{"type":"function","function":{"name":"look"}},{"name":"now"},7]}', {"look", "now"}),
+        (b'{"parameters":{"tools":[{"type":"function","function":{"name":"look"}}]}}', {"look"}),
+        (b'{"tools":{"name":"look"}}', set()),
+        (b"[1]", set()),
+        (b"no", set()),
+    ],
+)
+def test_the_tools_that_a_request_offers(body, names):
+    """Of each wire format; whatever else stands there has none."""
+    assert tool_names(body) == names
