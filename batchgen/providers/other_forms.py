@@ -64,9 +64,15 @@ def _responses(document: Document) -> dict[str, Any] | None:
     items = document.get("output")
     if not isinstance(items, list) or not any(isinstance(item, dict) and item.get("type") for item in items):
         return None
+    return responses_choice(document)
+
+
+def responses_choice(document: Document) -> dict[str, Any]:
+    """Return the answer of one of OpenAI's responses."""
+    items = document.get("output")
     parts: list[Any] = []
     calls: list[Any] = []
-    for item in items:
+    for item in items if isinstance(items, list) else ():
         kind = item.get("type") if isinstance(item, dict) else None
         if kind == "message":
             content = item.get("content")
@@ -124,6 +130,19 @@ def _bedrock(document: Document) -> dict[str, Any] | None:
     return None
 
 
+def _generated(document: Document) -> dict[str, Any] | None:
+    """The models' own forms on Bedrock, watsonx, Baidu's earlier API, and a message alone."""
+    lists = (document.get("results"), document.get("outputs"))
+    inner = next((one[0] for one in lists if isinstance(one, list) and one and isinstance(one[0], dict)), document)
+    ended = next((inner[name] for name in ("stop_reason", "completionReason", "finish_reason") if name in inner), None)
+    for name in ("generation", "generated_text", "outputText", "text", "completion", "result"):
+        if isinstance(inner.get(name), str) and isinstance(ended, str):
+            return _choice({"content": inner[name]}, ended)
+    if document.get("role") in ("assistant", "model") and isinstance(document.get("content"), str | list):
+        return _choice(document, None)
+    return None
+
+
 def _dashscope(document: Document) -> dict[str, Any] | None:
     output = document.get("output")
     if not isinstance(output, dict) or "usage" in output:  # that would be a whole reply in this member
@@ -144,5 +163,5 @@ def _cloudflare(document: Document) -> dict[str, Any] | None:
 
 
 _FORMS: tuple[Callable[[Document], dict[str, Any] | None], ...] = (
-    *(_gemini, _responses, _ollama, _texts, _messages, _bedrock, _dashscope, _cloudflare),
+    *(_gemini, _responses, _ollama, _texts, _messages, _bedrock, _dashscope, _cloudflare, _generated),
 )

@@ -20,7 +20,7 @@ from batchgen.providers.error_body import VendorError, describe, find_error, rea
 from batchgen.providers.error_catalogue import find_rule
 from batchgen.providers.error_rule import Rule
 from batchgen.providers.finish_reasons import OUR_WORDS, read_end
-from batchgen.providers.other_forms import in_chat_form
+from batchgen.providers.other_streams import OtherReply
 from batchgen.providers.quick_decode import UsualReply
 from batchgen.providers.reply_fields import Choice, ReplyParts, find_chat_choice, said_once
 from batchgen.providers.sse import Frame
@@ -144,7 +144,7 @@ def _read_documents(exchange: Exchange, shape: ReplyShape, answer: ReplyParts) -
     if status < 400 and not answer.has_choice:  # the only choice may have another number
         again = _add_frames(exchange, shape, answer, frames, index=None)
         if not answer.has_choice and failure is None:  # or the whole reply another form
-            other = structs.replace(shape, find_choice=find_chat_choice, translate=lambda: in_chat_form)
+            other = structs.replace(shape, find_choice=find_chat_choice, translate=OtherReply)
             again = _add_frames(exchange, other, answer, frames, index=None)
         failure = again if answer.has_choice else failure
     if failure is not None:

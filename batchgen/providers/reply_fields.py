@@ -215,7 +215,7 @@ def _is_part(part: Any) -> bool:
     """Whether this is a part of a message, and not a piece of an answer in JSON."""
     if not isinstance(part, dict):
         return isinstance(part, str)
-    named = any(name in part for name in (*_THINKING_MEMBERS, "functionCall"))
+    named = any(name in part for name in (*_THINKING_MEMBERS, "functionCall", "toolUse"))
     return named or isinstance(part.get("text"), str) or part.get("type") in _PARTS
 
 
@@ -241,6 +241,9 @@ def _other_calls(message: Mapping[str, Any]) -> list[Any]:
     content = content.get("parts") if isinstance(content, dict) else content
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     own = [part["functionCall"] for part in parts if isinstance(part.get("functionCall"), dict)]  # Gemini
+    for part in parts:  # Bedrock
+        if isinstance(tool := part.get("toolUse"), dict):
+            own.append({"id": tool.get("toolUseId"), "name": tool.get("name"), "input": tool.get("input")})
     return own or [part for part in parts if part.get("type") == "tool_use"]
 
 

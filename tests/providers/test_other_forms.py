@@ -82,6 +82,12 @@ FORMS = {
         },
         "stop",
     ),
+    "Llama on Bedrock": (
+        {"generation": "Blue", "prompt_token_count": 24, "generation_token_count": 3, "stop_reason": "stop"},
+        "stop",
+    ),
+    "Baidu": ({"object": "chat.completion", "result": "Blue", "finish_reason": "normal", "usage": USAGE}, "stop"),
+    "a message alone": ({"role": "assistant", "content": "Blue", "usage": USAGE}, None),
     "Cloudflare": ({"result": {"response": "Blue", "usage": USAGE}, "success": True, "errors": []}, None),
     "DashScope": ({"output": {"choices": CHOICES}, "usage": {"input_tokens": 24, "output_tokens": 3}}, "stop"),
     "DashScope's texts": (
@@ -142,6 +148,7 @@ def test_calls_in_another_form():
     messages = [
         {"content": None, "tool_calls": [{"id": "a", "name": "f", "arguments": {"n": 1}}]},
         {"content": [{"type": "tool_use", "id": "a", "name": "f", "input": {"n": 1}}]},
+        {"content": [{"toolUse": {"toolUseId": "a", "name": "f", "input": {"n": 1}}}]},
         {"content": None, "tool_calls": call},
         {"content": None, "tool_calls": json.dumps([call])},
     ]
