@@ -233,7 +233,7 @@ class _Shape:
 def _objects(file: File, skip: int) -> Iterator[tuple[Object, bytes, str | None]]:
     """Yield each object after the first `skip` with its line and what is wrong with its text, if anything."""
     row = 0
-    for number, line in _documents(file):
+    for number, line in documents(file):
         row += 1
         if row <= skip:
             continue
@@ -244,24 +244,25 @@ def _objects(file: File, skip: int) -> Iterator[tuple[Object, bytes, str | None]
         yield found, line, problem
 
 
-def _documents(file: File) -> Iterator[tuple[int, bytes]]:
+def documents(file: File) -> Iterator[tuple[int, bytes]]:
     """Yield each object's text with the number of its line; of a JSON list, each member's."""
     if file.format is Format.XLSX:
         yield from sheet_rows(file)
         return
-    number = 0
+    number, first = 0, True
     with open_bytes(file) as stream:
         while line := stream.readline(CELL_CAP):
             number += 1
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if number == 1 and (line.lstrip().startswith(b"[") or _is_part(line)):
-                yield from _members(file, stream, line)
+            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if not line.strip(FILLING):
+                continue
+            if first and (line.lstrip().startswith(b"[") or _is_part(line)):
+                yield from _members(file, stream, line, number - 1)
                 return
             if len(line) >= CELL_CAP:
                 raise InputError(f"{file.path}, line {number}: longer than {CELL_CAP} bytes; is it JSON lines at all?")
-            if line.strip(FILLING):
-                yield number, line
+            first = False
+            yield number, line
 
 
 def _is_part(line: bytes) -> bool:
@@ -275,18 +276,17 @@ def _is_part(line: bytes) -> bool:
         return True
 
 
-def _members(file: File, stream: io.BufferedReader, first: bytes) -> Iterator[tuple[int, bytes]]:
+def _members(file: File, stream: io.BufferedReader, first: bytes, number: int) -> Iterator[tuple[int, bytes]]:
     """Yield the members of one JSON list, or objects without a list round them, however they are laid out.
 
-    No more than one and some bytes are held.
+    No more than one and some bytes are held. `number` lines stand before `first`.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     text = decoder.decode(first)
     listed = text.lstrip().startswith("[")
     place = text.index("[") + 1 if listed else 0
     what = "member {} of the list" if listed else "object {}"
-    number = row = counted = 0  # line breaks before `counted`, members, and a place in the text
-    step = _LIST_BYTES
+    row, counted, step = 0, 0, _LIST_BYTES  # `counted`: line breaks before this place in the text are in `number`
     while True:
         place = _BETWEEN.match(text, place).end()  # type: ignore[union-attr]
         end = place

@@ -176,6 +176,7 @@ LAYOUTS = [
     json.dumps,
     lambda objects: json.dumps(objects, indent=2, ensure_ascii=False),
     lambda objects: "\ufeff[\n" + ",\n".join(map(json.dumps, objects)) + "\n]\n",
+    lambda objects: "\n \n" + json.dumps(objects, indent=1),
 ]
 
 
@@ -214,6 +215,7 @@ def test_no_lists_of_objects(tmp_path, text, part):
     "text",
     [
         '{"a": 1}{"a": 2} {"a": 3}',
+        '\n\n{\n  "a": 1\n}\n{"a": 2}\n{"a": 3}\n',
         '{\n  "a": 1\n}\n{\n  "a": 2\n}\n\n{"a": 3}\n',
         '{"a": 1}\r{"a": 2}\r{"a": 3}\r',
         '{"a": 1},\n{"a": 2},\n{"a": 3},\n',
@@ -245,9 +247,10 @@ def test_any_objects_in_any_layout_are_the_rows(rows, data):
 def test_a_fault_in_the_middle_of_joined_objects_is_named(tmp_path):
     """With line and object."""
     path = tmp_path / "a.jsonl"
-    path.write_text('{"a":\n1}\n{"a": 2}\n{"a": oops}\n')
-    with pytest.raises(InputError, match=r"a\.jsonl, line 4, object 2 \(counted from 0\)"):
-        Source.open(str(path))
+    for blank in (0, 2):
+        path.write_text("\n" * blank + '{"a":\n1}\n{"a": 2}\n{"a": oops}\n')
+        with pytest.raises(InputError, match=rf"a\.jsonl, line {4 + blank}, object 2 \(counted from 0\)"):
+            Source.open(str(path))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from batchgen.engine.batches.fates import MISSING, NOT_RUN, fate_of
 from batchgen.engine.batches.live_rows import LiveRows
-from batchgen.engine.batches.result_lines import common_refusal, result_lines
+from batchgen.engine.batches.result_lines import common_refusal, result_lines, texts
 from batchgen.engine.batches.returning import work_of
 from batchgen.engine.batches.staging import Staging
 from batchgen.engine.batches.tools import RowPlaces, Tools
@@ -322,5 +322,4 @@ def _is_whole(word: str) -> bool:
 
 def _lines_of(path: Path) -> int:
     """Return how many lines a file has; blank ones are none."""
-    with path.open("rb") as file:
-        return sum(bool(line.strip()) for line in file)
+    return sum(1 for _ in texts(path))

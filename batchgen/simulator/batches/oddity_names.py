@@ -93,7 +93,7 @@ BATCHES = {
     "crlf": "the lines of the results end with CR LF",
     "blank_lines": "there are blank lines between the results",
     "no_final_newline": "the last line of the results has no newline",
-    "one_array": "the results are one array in place of lines, so that nobody can read them",
+    "one_array": "the results are an array within another one in place of lines, so that nobody can read them",
     "one_file": "failed rows are in the output file with the others",
     "row_404": "one row of the batch gets 404 although its model exists",
 }

@@ -52,7 +52,7 @@ class ResultFile:
             self._write()
         if self._file is not None:
             if "one_array" in self._odd and self._begun:
-                self._file.write(b"]")
+                self._file.write(b"]]")
             if "no_final_newline" not in self._odd and self._begun:
                 self._file.write(self._newline)
             self._file.close()
@@ -63,7 +63,7 @@ class ResultFile:
         if "shuffled" in self._odd:
             self._random.shuffle(self._waiting)
         for line in self._waiting:
-            first = b"[" if "one_array" in self._odd else _BOM * ("bom" in self._odd)
+            first = b"[[" if "one_array" in self._odd else _BOM * ("bom" in self._odd)
             between = b"," if "one_array" in self._odd else self._newline
             self._file.write(between if self._begun else first)
             if "blank_lines" in self._odd and self._random.random() < 0.5:

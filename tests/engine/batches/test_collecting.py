@@ -1,5 +1,6 @@
 """Results as vendors send them."""
 
+import gzip
 from types import SimpleNamespace
 
 import pytest
@@ -38,23 +39,51 @@ def test_results_that_nobody_can_read_are_not_bought_again(job, tmp_path, monkey
     books_agree(vendor, done)
 
 
-LINE = b'{"custom_id": "r-1"}'
+LINE = '{"custom_id": "r-1", "ö\u2028": 1}'
 
 
+@pytest.mark.parametrize("packed", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 @pytest.mark.parametrize(
     ("content", "read"),
     [
-        (b"[" + LINE + b",\n" + LINE + b"]\n", [b"[" + LINE + b","]),
-        (b"\n[\n" + LINE + b",\n" + LINE + b"\n]\n", [b"["]),
-        (b"\xef\xbb\xbf[\r\n" + LINE + b"\r\n]", [b"["]),
-        (LINE + b"\n[]\n" + LINE, [LINE, b"[]", LINE]),
+        (LINE + "\n" + LINE, [LINE, LINE]),
+        (LINE + "\r\n\r\n" + LINE + "\r\n", [LINE, LINE]),
+        ("[" + LINE + ",\n" + LINE + "]\n", [LINE, LINE]),
+        ("\n[\n" + LINE + ",\n" + LINE + "\n]\n", [LINE, LINE]),
+        ("[" + LINE + "," + LINE + "]", [LINE, LINE]),
+        ("[]", []),
+        (LINE + "\n[]\n" + LINE, [LINE, "[]", LINE]),
+        ("[[" + LINE + "]]", ["[" + LINE + "]"]),
     ],
 )
-def test_lines_of_an_array_are_no_results(tmp_path, content, read):
-    """Its last member stands in a line of its own: taken alone, the others would be asked and paid again."""
+def test_results_are_read_however_they_are_packed(tmp_path, content, read, encoding, packed):
+    """Lines or one array, by gzip or not, in any Unicode."""
+    assert texts_of(tmp_path, packed(content.encode(encoding))) == [text.encode() for text in read]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"[{LINE},\n{LINE}".encode(),
+        f"[{LINE},\n{LINE[:-3]}\n]".encode(),
+        f"[{LINE}]\n[{LINE}]".encode(),
+        gzip.compress(f"{LINE}\n{LINE}".encode())[:-9],
+        gzip.compress(f"{LINE}\n".encode() * 9000)[:-30],
+    ],
+    ids=["open", "damaged", "two", "cut gzip", "long cut gzip"],
+)
+def test_results_that_are_cut_are_no_results(tmp_path, content):
+    """The rows that can still be read are not taken: the others would be asked and paid again."""
+    (only,) = texts_of(tmp_path, content)
+    assert only not in (LINE.encode(), b"")
+
+
+def texts_of(tmp_path, content):
+    """Return what is read of a file of results."""
     (tmp_path / "results").write_bytes(content)
     tools = SimpleNamespace(api=SimpleNamespace(read_line=lambda text, model: text))
-    assert list(result_lines(tools, SimpleNamespace(model="m"), [tmp_path / "results"])) == read
+    return list(result_lines(tools, SimpleNamespace(model="m"), [tmp_path / "results"]))
 
 
 def test_a_download_without_content(job, server, monkeypatch):

@@ -293,7 +293,7 @@ def test_odd_moments(vendor, name, expected):
     ("bom", lambda text, plain: text == b"\xef\xbb\xbf" + plain),
     ("crlf", lambda text, plain: text == plain.replace(b"\n", b"\r\n")),
     ("blank_lines", lambda text, plain: text != plain and text.replace(b"\n\n", b"\n") == plain),
-    ("one_array", lambda text, plain: json.loads(text) == [json.loads(line) for line in plain.splitlines()]),
+    ("one_array", lambda text, plain: json.loads(text) == [[json.loads(line) for line in plain.splitlines()]]),
     ("no_final_newline", lambda text, plain: text + b"\n" == plain),
     ("shuffled", lambda text, plain: text != plain and sorted(text.split(b"\n")) == sorted(plain.split(b"\n"))),
 )
