@@ -54,9 +54,14 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
-def mend(error: BaseException) -> str:
-    """Return what to do about a refusal of the system: mostly the disk's, else what its number says."""
-    return _REMEDIES.get(getattr(error, "errno", None) or 0, MEND)
+def mend(error: BaseException, otherwise: str = MEND) -> str:
+    """Return what to do about a refusal of the system: what its number says, else that for a disk."""
+    return _REMEDIES.get(getattr(error, "errno", None) or 0, otherwise)
+
+
+def storage_stop(message: str, error: BaseException) -> StorageStop:
+    """Return the stop for what the system refused, with what to do about it where its number says so."""
+    return StorageStop(message, mend(error, StorageStop.remedy))
 
 
 def unreadable(path: Path, error: BaseException, remedy: str) -> str:
@@ -88,6 +93,6 @@ def unforeseen_stop(error: BaseException, directory: Path) -> StoppedError:
     first: BaseException | None = inner
     while first is not None and not isinstance(first, StoppedError):
         first = first.__context__
-    stop = first or StorageStop(f"{directory} cannot be written or read ({inner}).")
+    stop = first or storage_stop(f"{directory} cannot be written or read ({inner}).", inner)
     stop.__cause__ = stop.__cause__ or error
     return stop

@@ -8,8 +8,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchgen.errors import StorageStop
 from batchgen.files.arrow import arrow_file
+from batchgen.files.disk_errors import storage_stop
 from batchgen.files.replace import replace_file
 from batchgen.pace.values import PaceSample
 from batchgen.storage.own_files import PACE_FILE
@@ -72,7 +72,7 @@ class PaceRecord:
         try:
             replace_file(path, sink.getvalue())
         except OSError as error:
-            raise StorageStop(f"{path} cannot be written ({error}).") from error
+            raise storage_stop(f"{path} cannot be written ({error}).", error) from error
 
     def _row(self, sample: PaceSample, session: int) -> dict[str, object]:
         values = msgspec.structs.asdict(sample)

@@ -15,6 +15,7 @@ from typing import Any, Self
 import msgspec
 
 from batchgen.errors import OutputError, StorageStop
+from batchgen.files.disk_errors import storage_stop
 from batchgen.files.modes import GROUP, LOCK_FILE, file_mode, make_directory
 from batchgen.storage.cost_summary import write_cost_summary
 from batchgen.storage.identity import RunIdentity
@@ -361,7 +362,7 @@ class RunDirectory:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            raise StorageStop(f"{self.path} cannot be written or read ({error}).") from error
+            raise storage_stop(f"{self.path} cannot be written or read ({error}).", error) from error
 
     def _save(self, **changes: Any) -> None:
         assert self._saved is not None

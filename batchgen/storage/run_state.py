@@ -18,7 +18,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from batchgen.errors import OutputError
-from batchgen.files.disk_errors import unreadable
+from batchgen.files.disk_errors import mend, unreadable
 from batchgen.files.replace import replace_file
 from batchgen.money.budget import PossiblyBilled
 from batchgen.storage.batch_table import BatchShown
@@ -217,10 +217,8 @@ def problem_with(
 
 def unusable(path: Path, error: Exception) -> str:
     """Return the sentence for an output directory that the disk gives no access to."""
-    return (
-        f"{path} cannot be used as output directory: {error}. Mend that and run the same command again, or choose "
-        "another --output."
-    )
+    remedy = mend(error, "Mend that and run the same command again, or choose another --output.")
+    return f"{path} cannot be used as output directory: {error}. {remedy}"
 
 
 def found_identity(path: Path) -> RunIdentity | None:

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from batchgen.errors import OutputError, StoppedError, StorageStop
 from batchgen.files.checksum import checksum
-from batchgen.files.disk_errors import unforeseen_stop
+from batchgen.files.disk_errors import storage_stop, unforeseen_stop
 from batchgen.files.modes import make_directory
 from batchgen.files.replace import replace_file
 from batchgen.storage.mirror import CLAIM, POINTER, Claim, Pointer, fetch_generation, read_claim, read_pointer
@@ -190,7 +190,7 @@ class OutputTarget:
                 if not self._ending.is_set():  # else it comes at the next `publish`
                     self.failure = error
             except OSError as error:  # those of the network are the store's
-                self.failure = StorageStop(f"{self._directory} cannot be written or read ({error}).")
+                self.failure = storage_stop(f"{self._directory} cannot be written or read ({error}).", error)
             except Exception as error:  # else the run would wait for this thread for ever
                 self.failure = unforeseen_stop(error, self._directory)
             finally:
@@ -253,7 +253,7 @@ class OutputTarget:
         except OutputError as error:  # `run.json` cannot be read
             raise StorageStop(str(error)) from error
         except OSError as error:
-            raise StorageStop(f"{self._directory} cannot be written or read ({error}).") from error
+            raise storage_stop(f"{self._directory} cannot be written or read ({error}).", error) from error
         return f"{self.address.text}/{ledger.generation}/{RESULTS}"
 
     def _publish(self) -> None:

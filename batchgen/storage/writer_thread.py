@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 from msgspec import Struct
 
 from batchgen.errors import StorageStop
-from batchgen.files.disk_errors import of_disk
+from batchgen.files.disk_errors import of_disk, storage_stop
 from batchgen.files.stamps import Stamp, stamp_of
 from batchgen.money.ledger import Charges
 from batchgen.storage.journal import Journal
@@ -362,7 +362,7 @@ class Committer:
                     raise
                 self._listener.disk_refusing(what, True)
                 if wait_s is None:
-                    raise StorageStop(self._stop_text(what, error)) from error
+                    raise storage_stop(self._stop_text(what, error), error) from error
                 self._sleep(wait_s)
             else:
                 if number:

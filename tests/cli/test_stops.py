@@ -275,3 +275,21 @@ def test_a_run_with_open_batches_is_interrupted_twice(tmp_path, number):
     assert run.returncode == 130
     assert "1 batch with 20 rows stays open at the vendor" in said
     assert f"batchgen cancel {tmp_path / 'out'}" in said
+
+
+@pytest.mark.parametrize("name", ["pace.parquet", "cost_summary.parquet", "job.json"])
+def test_a_folder_where_a_file_has_to_be(command, simulator, job, table, tmp_path, name):
+    """The last line says what to do; with the folder gone the run goes on, and asks nothing twice."""
+    server = simulator()
+    path = job(table, server.url)
+    folder = tmp_path / "out" / name
+    folder.mkdir(parents=True)
+    done = command("run", path, "--no-progress", "--output", tmp_path / "out")
+    said = done.stdout + done.stderr
+    assert done.returncode == 3, said
+    assert str(folder) in said
+    assert "move it away; then run the same command again" in said
+    assert "Make room" not in said
+    folder.rmdir()
+    assert command("run", path, "--no-progress", "--output", tmp_path / "out").returncode == 0
+    assert server.stats()["requests_after_answer"] == 0
