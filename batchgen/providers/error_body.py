@@ -27,8 +27,9 @@ from msgspec import Struct
 
 from batchgen.providers.wire import MESSAGE_CAP, UnreadableError, decode_json, printable, word_or_none
 
-_HTML = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
+_HTML = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|error|fault|[\w-]+:(?:fault|envelope))", re.IGNORECASE)
 _TITLES = (("<title", "</title"), ("<h1", "</h1"))
+_XML_WORDS = (("<code", "</code"), ("<message", "</message"), ("<faultstring", "</faultstring"))
 _NOT_CODES = (None, "", 0, 200, "0", "200")  # what a success may carry in `code`
 _SUCCESS_WORDS = frozenset({"", "success", "succeeded", "succeed", "ok", "okay", "none", "null", "no error", "0", "200",
                             "normal", "true", "false"})  # fmt: skip
@@ -109,18 +110,26 @@ def stated_words(document: Any) -> VendorError | None:
 
 
 def describe(body: bytes) -> str:
-    """Return a short text for a body that is no JSON: a page's title, or the text itself."""
+    """Return a short text for a body that is no JSON: a page's title, the words of an error in XML, or the text
+    itself."""
     text = body[:16384].decode("utf-8", "replace")
     if not _HTML.match(body):
         return printable(text)
+    if "<html" not in text.lower():
+        said = ": ".join(filter(None, (_between(text, *words) for words in _XML_WORDS)))
+        if said:
+            return printable(said)
+    title = next(filter(None, (_between(text, *words) for words in _TITLES)), "")
+    return printable(f"HTML page: {title}") if title else "HTML page"
+
+
+def _between(text: str, opening: str, closing: str) -> str:
+    """Return what stands between two marks, "" if they do not stand there."""
     lower = text.lower()
-    for opening, closing in _TITLES:
-        begin = lower.find(opening)
-        begin = lower.find(">", begin) + 1 if begin >= 0 else 0
-        end = lower.find(closing, begin) if begin else -1
-        if end >= 0:
-            return printable(f"HTML page: {text[begin:end].strip()}")
-    return "HTML page"
+    begin = lower.find(opening)
+    begin = lower.find(">", begin) + 1 if begin >= 0 else 0
+    end = lower.find(closing, begin) if begin else -1
+    return text[begin:end].strip() if end >= 0 else ""
 
 
 def _member(error: Any, document: Mapping[str, Any]) -> VendorError:

@@ -23,7 +23,7 @@ from batchgen.providers.finish_reasons import OUR_WORDS, read_end
 from batchgen.providers.other_streams import OtherReply
 from batchgen.providers.quick_decode import UsualReply
 from batchgen.providers.reply_fields import Choice, ReplyParts, find_chat_choice, said_once
-from batchgen.providers.sse import Frame
+from batchgen.providers.sse import Frame, plain_words
 from batchgen.providers.thinking import may_have_thinking, split_thinking
 from batchgen.providers.tool_calls import json_text
 from batchgen.providers.usage import read_cost, read_usage
@@ -42,8 +42,8 @@ PARTIAL = "x-dashscope-partialresponse"
 """A reply with this header is an answer that DashScope has cut after 180 s: it looks like a finished one
 (https://docs.qwencloud.com/developer-guides/multimodal/vision)."""
 
-_LONGEST_STATEMENT = 500
-"""Most letters of a text without JSON that is taken for an error by its words."""
+_LONGEST_STATEMENT, _SHOWN = 500, 200
+"""Most letters of a text without JSON that is taken for an error by its words, and that is shown beside another one."""
 
 DecodeUsual = Callable[[bytes], UsualReply]
 
@@ -152,7 +152,9 @@ def _read_documents(exchange: Exchange, shape: ReplyShape, answer: ReplyParts) -
     if status >= 400:
         return _failure(exchange, VendorError(), status, answer, relayed=True)
     if not frames and status == 200:
-        return _blank(exchange, answer)
+        said = printable(plain_words(body))
+        stated = _stated_in_text(exchange, said, answer) or _unreadable(exchange, f"HTTP 200 with {said!r}", answer)
+        return stated if said else _blank(exchange, answer)
     if answer.error is not None:
         return _failure(exchange, answer.error, answer.error.status or 0, answer)
     if exchange.response.headers.get(PARTIAL, "false").strip().lower() not in ("false", "0", ""):
@@ -267,7 +269,9 @@ def _unended(exchange: Exchange, answer: ReplyParts, documents: Sequence[Any]) -
         return _filtered(exchange, answer, "the reply has no choice: the prompt was blocked")
     status = exchange.response.status
     if answer.has_choice:
-        return _unreadable(exchange, f"HTTP {status}, but no finish_reason: a cut answer, or none", answer)
+        words = plain_words(exchange.response.body)[:_SHOWN]
+        also = f"; it says {words!r}" if words else ""
+        return _unreadable(exchange, f"HTTP {status}, but no finish_reason: a cut answer, or none{also}", answer)
     error = next(filter(None, map(stated_words, reversed(documents))), None)
     if error is not None:  # an error all but for its status
         failure = _failure(exchange, error, error.status or 0, answer)

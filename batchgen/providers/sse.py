@@ -87,7 +87,7 @@ def read_frames(body: bytes) -> Sequence[Frame]:
             frames.append(frame)
         return True
 
-    for line in body.removeprefix(_BOM).splitlines():
+    for line in map(bytes.lstrip, body.removeprefix(_BOM).splitlines()):
         if open_lines and line.startswith(b"data:"):
             open_lines.append(line[5:])
         elif open_lines and not line:
@@ -118,6 +118,19 @@ def read_frames(body: bytes) -> Sequence[Frame]:
         failed = False
         add(b"\n".join(open_lines), may_go_on=False)
     return _LargeStream(places) if large else frames
+
+
+def plain_words(body: bytes) -> str:
+    """Return the texts in an event stream that are no documents: what a server or a proxy says in plain words."""
+    said: list[bytes] = []
+    if not is_stream(body):
+        return ""
+    for line in map(bytes.strip, body.removeprefix(_BOM).splitlines()):
+        words = line.removeprefix(b"data:").lstrip()
+        of_form = line.startswith((b":", b"event:", b"id:", b"retry:")) or _STATUS.match(line)
+        if not of_form and not words.startswith((b"{", b"[", b'"')):
+            said.append(words)
+    return b" ".join(filter(None, said)).decode("utf-8", "replace")
 
 
 def read_lines(body: bytes) -> list[Frame] | None:
