@@ -118,7 +118,7 @@ def cut_mbox(file: BinaryIO) -> Iterator[Cut]:
     states a Content-Length and another mail, or the end, is found there, that is where it ends (mboxcl, mboxcl2).
     Lines `>From ` lose one `>` (mboxrd; mboxo reads the same but for lines that were so quoted in the mail itself);
     in a file with From lines in its texts, which nobody quoted, they are left as they are. MMDF files, whose mails
-    stand between lines of four \\x01, are cut there.
+    stand between lines of four \\x01, are cut there, and read so too where each mail has a From line.
     """
     yield from _Cutter(file).mails()
 
@@ -139,7 +139,7 @@ class _Cutter:
         lead = re.match(rb"(?:\xef\xbb\xbf)?[\r\n\0]*", self._data)
         self._drop(lead.end() if lead else 0)
         if (mmdf := _MMDF.match(self._data)) is not None:
-            self._mmdf = self._unquoted = True
+            self._mmdf = True
             self._drop(mmdf.end())
         junk = junk_before(self._data)
         blank = not self._data[:junk].strip()
@@ -197,9 +197,11 @@ class _Cutter:
                 if doubt > 1
                 else ('a dated line "From ..." without headers was taken as text')
             )
-        body = body.partition(b"\n")[2] if body.startswith(b"From ") else body
-        if self._mmdf:
+        enveloped = body.startswith(b"From ")
+        body = body.partition(b"\n")[2] if enveloped else body
+        if self._mmdf:  # which needs no quotes; Python's mailbox writes them, and always a From line
             body = re.sub(rb"\n\x01{4}\r?\n\Z", b"\n", body)
+            self._unquoted |= not enveloped or b"\nFrom " in body
         if not self._unquoted and not (stated and b"\nFrom " in body) and b">From " in body:
             body = _QUOTED.sub(rb"\1", body)
         return Cut(place, body, self._place, cut, note)

@@ -202,11 +202,14 @@ def test_mmdf_files_are_cut_at_their_own_lines(tmp_path):
     bare = b"".join(b"\1\1\1\1\n" + (head(n) + f"text {n}\n").encode() + b"\1\1\1\1\n" for n in range(3))
     assert looks_like_mbox(raw)
     assert looks_like_mbox(bare)
-    # mailbox.MMDF quotes nothing but From lines, as mboxo does; nothing tells that from a quotation by hand
-    assert [mail.body.decode().replace(">From ann7", "From ann7").rstrip() for mail in cut(raw)] == [
-        (head(n) + text).rstrip() for n, text in enumerate([pasted, "two\n", pasted])
+    assert b"\n>From ann7" in raw  # mailbox.MMDF quotes From lines, as mboxo does
+    assert [mail.body.decode().rstrip() for mail in cut(raw)] == [
+        (head(n) + text).replace("\n>From", "\nFrom").rstrip() for n, text in enumerate([pasted, "two\n", pasted])
     ]
     assert [mail.body.decode() for mail in cut(bare)] == [head(n) + f"text {n}\n" for n in range(3)]
+    for line, text in (("", ">From a letter\n"), (ASCTIME.format(n=1) + "\n", "From ann\n>From a letter\n")):
+        unquoted = f"\1\1\1\1\n{line}{head(1)}{text}\1\1\1\1\n".encode()
+        assert [mail.body.decode() for mail in cut(unquoted)] == [head(1) + text]
 
 
 def test_what_begins_with_a_from_line_and_a_header_is_an_mbox():
