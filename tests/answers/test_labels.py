@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from batchgen.answers.labels import LabelSet, NoLabel
 from batchgen.errors import JobError
-
-from .linear import check_linear
+from tests.linear import check_linear
 
 LABELS = LabelSet(["billing", "bug", "bug report", "feature_request", "how_to", "other"])
 

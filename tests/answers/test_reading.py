@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.answers.reading import Found, NoObject, Stage, object_in, read_object, reread_object
-
-from .linear import check_linear
+from tests.linear import check_linear
 
 VALUE = {"customer": "Ann", "versions": [1, 2], "note": None}
 PLAIN = json.dumps(VALUE)

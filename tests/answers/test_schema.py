@@ -13,8 +13,7 @@ from batchgen.answers.settings import ResponseSettings
 from batchgen.answers.structured import StructuredAnswers
 from batchgen.errors import JobError
 from batchgen.values import Completion, Result, Status, Usage
-
-from .linear import check_linear
+from tests.linear import check_linear
 
 
 def _schema(property_, **more):

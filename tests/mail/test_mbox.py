@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.mail.mbox import cut_mbox, looks_like_mbox
-from tests.mail.linear import assert_linear
+from tests.linear import check_linear
 
 ASCTIME = "From ann{n}@x.example Mon Feb  2 08:41:0{n} 2026"
 LINES = {
@@ -320,4 +320,4 @@ def test_any_bytes_are_cut_without_loss(pieces):
 )
 def test_time_grows_with_the_length_alone(shape):
     """Of eight times the length."""
-    assert_linear(cut, shape, 2_000)
+    check_linear(cut, lambda size: shape(size).encode(), short=2_000, times=8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import json
 import time
 
@@ -20,6 +19,7 @@ from batchgen.providers.usage import LARGEST_COST, LARGEST_COUNT
 from batchgen.storage.result_schema import RESULT_COLUMNS
 from batchgen.text.terminal import harmless
 from batchgen.values import Completion, Request, Response
+from tests.linear import check_linear
 
 from .samples import NOW
 
@@ -222,26 +222,12 @@ LONG = {
 @pytest.mark.parametrize("name", LONG)
 def test_reading_takes_a_time_in_proportion_to_the_length(name, status):
     """Eight times the length takes about eight times as long, where a quadratic reader takes 64 times as long."""
-    make, size = LONG[name], 2_000
 
-    def seconds(body):
-        best = float("inf")
-        asked = exchange(body, status, {}, stream=body.startswith(b"data"))
-        for _ in range(4):
-            gc.collect()
-            began_s = time.process_time()
-            read_exchange(asked, CHAT)
-            best = min(best, time.process_time() - began_s)
-        return best
+    def asked(length):
+        body = LONG[name](length)
+        return exchange(body, status, {}, stream=body.startswith(b"data"))
 
-    gc.disable()  # its passes come by the number of objects, and cost by how many there are
-    gc.freeze()  # those of the other tests need not be looked at eight times
-    try:
-        short, long = seconds(make(size)), seconds(make(8 * size))
-    finally:
-        gc.unfreeze()
-        gc.enable()
-    assert long < 25 * short + 0.03, f"{short:.4f} s, then {long:.4f} s"
+    check_linear(lambda exchanged: read_exchange(exchanged, CHAT), asked, short=2_000, times=8)
 
 
 @pytest.mark.parametrize("value", ["9" * 4000, "-" * 4000, "1" + "h1m" * 1300, "Sun, " * 800], ids=lambda v: v[:4])

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from batchgen.answers.votes import token_confidence
+from tests.linear import check_linear
 
-from ..answers.linear import check_linear
 from .samples import read
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}

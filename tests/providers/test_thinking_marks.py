@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batchgen.providers.thinking import outside_thinking, split_thinking
-
-from ..answers.linear import check_linear
+from tests.linear import check_linear
 
 MARKED = {
     "Qwen, DeepSeek, GLM": "<think>\nhm\n</think>\n\nYes",

@@ -5,8 +5,7 @@ import time
 import pytest
 
 from batchgen.text.literal import python_literal, python_value
-
-from ..answers.linear import check_linear
+from tests.linear import check_linear
 
 
 @pytest.mark.parametrize("value", [["a", None, True, 1.5, -2], {"a": ["it's", 'say "x"', "[[[(", "a\\b\n"]}, [], [{}]])

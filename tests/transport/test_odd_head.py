@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batchgen.transport.odd_head import usual_head
-from tests.answers.linear import check_linear
+from tests.linear import check_linear
 
 
 @pytest.mark.parametrize(
