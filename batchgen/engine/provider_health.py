@@ -178,7 +178,7 @@ class ProviderHealth:
         if len(self.held) < REFUSED_ROWS:
             return False
         many = 0 < self._enough <= len(self.held)
-        refused = [one for one in self.held if one.failure.verdict is Verdict.STOP]
+        refused = [one for one in self.held if one.failure.verdict is Verdict.STOP and not one.again]
         few = self.refusals.rows_that_stop(self.held, refused, self._latest, self._good)
         few = few if few == REFUSED_ROWS else 2 * few  # others are not held up for what may be single rows'
         if not many and len(refused) < few:
@@ -216,6 +216,7 @@ class ProviderHealth:
         first_one = min(self.held, key=lambda one: one.seen)
         oldest = min((number for number in self._out if number > first_one.seen), default=math.inf)
         sure = [one for one in self.held if one is first_one or first_one.seen < one.row.number < oldest]
+        sure = [one for one in sure if not one.again]
         refused = [one for one in sure if one.failure.verdict is Verdict.STOP]
         if len(refused) >= self._rows_that_stop(refused):
             return self._refused(refused)
@@ -239,7 +240,7 @@ class ProviderHealth:
 
     def at_the_end(self) -> str | None:
         """Return why the rows that are still held back stop the run when no others are left, None if they fail."""
-        refused = [one for one in self.held if one.failure.verdict is Verdict.STOP]
+        refused = [one for one in self.held if one.failure.verdict is Verdict.STOP and not one.again]
         sure = [one for one in refused if one.failure.http_status not in DOUBTFUL_STATUSES]
         alone = not self._succeeded and (sure or (refused and not self._worked))
         many = any(some and len(some) >= self._rows_that_stop(some) for some in (sure, refused))

@@ -50,6 +50,14 @@ class Suspect(Struct, frozen=True):
     seen: int
     among_answers: bool
 
+    @property
+    def again(self) -> bool:
+        """Whether the row was refused before, and others were answered: then it says nothing about them.
+
+        Rows that are refused for what is in them come again all together, at the end, when nothing else is left.
+        """
+        return self.row.tally.disproved > 0
+
 
 class Refusals:
     """Counts the refusals of a run that other answers disproved."""
