@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 
 from batchgen.pace.closings import DEAR, PROVOKED, Closings
-from batchgen.pace.neighbours import CUT, Neighbours
+from batchgen.pace.neighbours import CUT, HELD, LONG_ENOUGH, SETTLED_S, Neighbours
 from batchgen.pace.rate_states import RateEvent, RateState, after
+from batchgen.pace.refused_quota import EATEN, RefusedQuota
 
 SAFETY = 0.985
 """Share of a measured rate that is used: the rest allows for the error of the measurement."""
@@ -48,13 +49,15 @@ breaker instead."""
 LIGHT, LIGHT_CUT = 0.3, 0.25
 """Up to this share refused since the last measurement, too early for another one, the pace is cut by the second over
 the requests admitted: a greater cut compounds where several jobs share a limit."""
-LONG_ENOUGH, SETTLED_S, HELD = 120, 5.0, 300
-"""Refusals tell of others after so many requests and seconds, unless the pace has held for the third ("3,000 RPM")."""
+RARE_PER_S, RARE_STEP = 0.4, 0.15
+"""Below so many requests a second the climb makes up for the seconds between them, up to the second: a job that others
+have left next to nothing would take minutes ("8 at 1,200 RPM"; a greater one is refused by "10 RPM, bucket of one")."""
+PASSED = 0.3
+"""While nothing is measured, no cut goes below this share of what was admitted per second since the start: a search
+that ends beside those of other jobs is refused many times in a row ("8 at 1,200 RPM")."""
 BURST, REFILLS = 6, 2.5
 """Requests that are sent at once to see whether refusals are random, and how many times what a limit admits meanwhile
 they are at least: it must refuse most of them ("600 RPM, after ten, prolonged": more would be a ban)."""
-EATEN = 0.5
-"""Share of refused requests that counts as admitted: with some vendors they use up quota, with others they do not."""
 
 
 class RateLimit:
@@ -76,15 +79,13 @@ class RateLimit:
         self._measured: float | None = None
         self._last: float | None = None
         self._mark_s, self._mark_admitted, self._mark_sent = -math.inf, 0.0, 0.0
-        self._same = 0  # measurements in a row that gave the same
+        self._same, self._asked = 0, math.inf  # measurements in a row that gave the same, requests of the last
         # The pace; after so many requests and seconds it rises by the step; so many came since it rose last.
         self.state, self.pace = RateState.SEARCHING, math.inf
         self._least, self._hold_s, self._step, self._clean, self._grown_s = 0.0, 0.0, 0.0, 0, now_s
         self._held, self._failed = 0.0, math.inf  # the greatest that has held, the least that was refused
         self._before, self._cut_admitted = math.inf, -math.inf  # the one before the last cut, the total then
-        self.closings, self.neighbours = Closings(now_s), Neighbours()
-        # Whether refused requests use up quota; the last refusal, and what was admitted until then.
-        self._eats, self._refused_s, self._refused_at = False, -math.inf, -math.inf
+        self.closings, self.neighbours, self._refused_quota = Closings(now_s), Neighbours(), RefusedQuota()
         self.limit(limit_per_s)
 
     def spend(self, now_s: float, cost: float) -> bool:
@@ -139,9 +140,8 @@ class RateLimit:
         return known and self.pace <= 1.001 * NAMED * (self._measured or 0.0)
 
     def held(self, now_s: float, sent_s: float) -> None:
-        """Count an admitted request that this pace had delayed; only a pace that binds may rise.
-
-        A known one rises late and by growing steps: a constant limit is met seldom, a raised one found in a minute.
+        """Count an admitted request that this pace had delayed; only a pace that binds may rise. A known one rises late
+        and by growing steps: a constant limit is met seldom, a raised one found in a minute.
         """
         if sent_s < self._grown_s:
             return  # says nothing about this pace
@@ -158,6 +158,8 @@ class RateLimit:
             return
         elif self.state is RateState.CLIMBING:
             self._least, self._hold_s = 1.0, 1.0
+            if self.pace < RARE_PER_S * self._unit:
+                step = min(max(step, RARE_STEP), step * since_s)
         else:
             if self.state in (RateState.HOLDING, RateState.TRYING):
                 self._held = max(self._held, self.pace)
@@ -210,7 +212,7 @@ class RateLimit:
         change = math.inf if self._last is None else seen / self._last
         same = abs(change - 1) <= 1 - FALL
         self._same = min(SUREST, self._same + 1) if same else 0
-        self._measured = self._last = seen
+        self._measured, self._last, self._asked = seen, seen, got / unit
         if abs(seen / self.named - 1) <= WRONG - 1:  # what was named is in force after all
             self._top = self.ceiling = min(self._top, NAMED * self.named)
         if self.state is RateState.SHARED:
@@ -232,8 +234,8 @@ class RateLimit:
             return False
         self._before = self.pace
         safe = since < HELD and self._measured is not None and self.pace <= 1.005 * SAFETY * self._measured
-        late = admitted >= LONG_ENOUGH and now_s >= self.first_s + SETTLED_S
-        self.neighbours.refused(self.pace / self._unit, safe=safe, tells=late and self._caution == 1 and tells)
+        tells = tells and self._caution == 1 and admitted >= LONG_ENOUGH and now_s >= self.first_s + SETTLED_S
+        self.neighbours.refused(self.pace / self._unit, since, self._asked if safe else 0.0, tells=tells)
         if self.neighbours.present:
             self._on(RateEvent.OTHERS, now_s)
         return True
@@ -260,7 +262,8 @@ class RateLimit:
         if light:  # the measurement was too high by its error, or others are at the same limit: their refusals come so
             self.pace *= 1 - LIGHT_CUT / (1 + got)
         else:
-            self.pace *= 0.75 if got >= 1 or self.pace > self._unit else 0.5
+            least = 0.0 if self._measured else PASSED * self._cut_admitted / max(1.0, now_s - self.first_s)
+            self.pace = max(self.pace * (0.75 if got >= 1 or self.pace > self._unit else 0.5), min(self.pace, least))
             if self._measured is not None and self.pace <= self._measured:
                 self._measured *= 0.9
         self._on(RateEvent.REFUSED, now_s)
@@ -283,27 +286,24 @@ class RateLimit:
         """Leave others some of the limit; return whether the pace fell below the cut before."""
         if fresh:
             self.pace *= 1 - CUT
+            self.next_s = max(self.next_s, now_s) + self.neighbours.pause_s(self.pace / self._unit)
         self._settle(now_s)
         return self.neighbours.fell(self.pace) if fresh else None
 
     def uses_up(self, now_s: float, sent_s: float, admitted: float, unit: float) -> bool:
-        """Note a refusal; return whether it costs a slot: it does if the next request after a refusal, sent at a
-        measured pace, is refused too, since at that pace there would have been room for it."""
-        again = sent_s > self._refused_s and admitted - self._refused_at < unit
-        if again and self._measured is not None and self.pace <= 1.02 * self._measured:
-            self._eats = True
-        if sent_s > self._refused_s:
-            self._refused_s, self._refused_at = now_s, admitted
-        return again or self._eats
+        """Note a refusal; return whether it costs a slot."""
+        at_measured = self._measured is not None and self.pace <= 1.02 * self._measured
+        return self._refused_quota.refused(now_s, sent_s, admitted, unit, at_measured=at_measured)
 
     def opened(self, now_s: float, closed_s: float, admitted: float) -> None:
         """Go on after nothing was admitted for `closed_s` seconds: at the pace of before, unless that has caused it."""
         most, rate = self.closings.opened(now_s, closed_s, admitted, self._unit)
         self.next_s = self.cut_s = now_s
-        if math.isinf(self.pace):
-            return
         found = rate is not None and math.isfinite(rate)
-        if closed_s < (SHUT_S if found else max(SHUT_S, SHUT_FOR * self._unit / self.pace)):
+        short = closed_s < (SHUT_S if found else max(SHUT_S, SHUT_FOR * self._unit / self.pace))
+        if math.isinf(self.pace) or (short and self.state is RateState.SHARED):  # there, others have used it up
+            return
+        if short:
             known = self._measured is not None and self._measured != self.named
             self.pace = min(self._before, SAFETY * self.found()) if known else 0.5 * self.pace
             self._on(RateEvent.MEASURED if known else RateEvent.LOST, now_s)
@@ -317,7 +317,8 @@ class RateLimit:
             return
         self.pace = rate if found else min(PROVOKED * self.pace, most)
         self._on(RateEvent.MEASURED, now_s)
-        self._measured, self._hold_s = self.pace / SAFETY, max(self._hold_s, DEAR * closed_s)
+        share = min(1.0, self.pace * (now_s - self.first_s) / max(admitted, self._unit))  # of what was admitted so far
+        self._measured, self._hold_s = self.pace / SAFETY, max(self._hold_s, DEAR * closed_s * share)
 
     def began(self, now_s: float) -> None:
         """Measure from now on: the first request goes out, or nothing was ever admitted."""

@@ -29,7 +29,7 @@ class RateEvent(Enum):
     REFUSED = "refused, too soon for a measurement"
     HELD = "enough was admitted at this pace"
     BACK = "the pace is the measured one again"
-    OTHERS = "refused twice although the pace was measured as safe"
+    OTHERS = "refused again and again although the pace was measured as safe"
     ALONE = "measured the same again and again"
 
 

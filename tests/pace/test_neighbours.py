@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from batchgen.pace.neighbours import CUT, Neighbours
+from batchgen.pace.neighbours import CUT, FADES, RISE, STEEPEST, SURE, Neighbours
 from batchgen.pace.pacer import Pacer
 from batchgen.pace.values import Limits
 from batchgen.values import Throttle
@@ -16,22 +16,46 @@ from tests.pace.world import run
 
 
 def test_a_safe_pace_that_is_refused_twice_is_shared():
-    """Once may be the error of the measurement; a refusal above it tells nothing."""
+    """Once may be the error of the measurement; a refusal above it tells nothing, and takes nothing back."""
     others = Neighbours()
-    for safe in (True, False, True):
-        others.refused(5.0, safe=safe, tells=True)
+    for measured in (SURE, 0):
+        others.refused(5.0, 10, measured, tells=True)
     assert not others.present
-    others.refused(5.0, safe=True, tells=True)
+    others.refused(5.0, 10, SURE, tells=True)
     assert others.present
+
+
+def test_what_was_measured_by_few_requests_counts_in_part():
+    """Ten requests measure a rate with an error of a tenth."""
+    others = Neighbours()
+    for _ in range(3):
+        others.refused(5.0, 1, SURE / 2, tells=True)
+    assert not others.present
+    others.refused(5.0, 1, SURE / 2, tells=True)
+    assert others.present
+
+
+def test_what_was_counted_long_ago_is_forgotten():
+    """A limit of our own with strict seconds refuses a safe pace now and then."""
+    others = Neighbours()
+    for _ in range(20):
+        others.refused(5.0, 2 * FADES, SURE, tells=True)
+    assert not others.present
 
 
 def test_what_tells_nothing_is_no_sign():
     """Such as "overloaded", or a job that is too short, or a pace at which a measurement is too coarse."""
     others = Neighbours()
     for _ in range(9):
-        others.refused(5.0, safe=True, tells=False)
-        others.refused(0.1, safe=True, tells=True)
+        others.refused(5.0, 10, SURE, tells=False)
+        others.refused(0.1, 10, SURE, tells=True)
     assert not others.present
+
+
+def test_a_low_pace_rises_more_steeply_and_pauses():
+    """Who began with next to nothing took minutes to his share; the next request finds the bucket as empty."""
+    assert Neighbours.step(1.0, 0.0, 5.0) < Neighbours.step(1.0, 0.0, 1.0) <= STEEPEST * RISE
+    assert Neighbours.pause_s(5.0) == 0.0 < Neighbours.pause_s(1.0)
 
 
 def test_a_limit_that_measures_the_same_again_is_our_own():

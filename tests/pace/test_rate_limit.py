@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from batchgen.pace.rate_limit import BURST, CLOSE, ENOUGH, FEW, LIGHT_CUT, SAFETY, RateLimit
+from batchgen.pace.rate_limit import (
+    BURST,
+    CLOSE,
+    ENOUGH,
+    FEW,
+    LIGHT_CUT,
+    PASSED,
+    RARE_STEP,
+    SAFETY,
+    UNSURE_STEP,
+    RateLimit,
+)  # fmt: skip
 from batchgen.pace.rate_states import FROM_ANY, TRANSITIONS, RateEvent, RateState, after
 from tests.pace.judge import judge
 from tests.pace.provider import Scene
@@ -55,6 +66,46 @@ def test_too_few_of_which_most_were_refused_show_a_lower_limit():
     assert refuse(rate, 12.5, 124, 130) is None
     assert rate.pace == 0.75 * pace
     assert not rate.safe
+
+
+def test_with_nothing_measured_no_cut_goes_far_below_what_was_admitted():
+    """A search that ends beside those of other jobs has everything refused for a while."""
+    rate = RateLimit(None, 0.0)
+    refuse(rate, 5.0, 20, 30)
+    for second in range(6, 16):
+        refuse(rate, float(second), 20, 30 + second)
+    assert rate.found() == rate.pace == pytest.approx(PASSED * 20 / 15, rel=0.1)
+
+
+def test_a_climb_from_next_to_nothing_counts_seconds():
+    """One request in ten seconds raises the pace more than one of a request a second would."""
+    steps = []
+    for per_s in (0.1, 1.0):
+        rate = RateLimit(None, 0.0)
+        refuse(rate, 5.0, 20, 30)
+        rate.go_at(5.0, per_s, 1.0)
+        refuse(rate, 5.1, 20, 31)
+        before = rate.pace
+        rate.held(5.1 + 1 / per_s, 5.2)
+        steps.append(rate.pace / before - 1)
+    assert steps == pytest.approx([RARE_STEP, UNSURE_STEP])
+
+
+def test_a_pace_far_below_what_was_admitted_is_not_held_for_long():
+    """Twenty minutes are cheap at nearly the right pace; at a fiftieth of it, three jobs of four stood still."""
+    rose_s = []
+    for per_s in (0.2, 5.0):
+        rate = found_10_per_s()
+        rate.opened(80.0, 60.0, 120.0)
+        rate.pace = per_s
+        refuse(rate, 82.0, 140, 160)
+        rate.opened(142.0, 60.0, 140.0)
+        pace, now_s = rate.pace, 142.0
+        while rate.pace == pace:
+            now_s += 5.0
+            rate.held(now_s, now_s - 1)
+        rose_s.append(now_s - 142.0)
+    assert rose_s[0] < 400 < 1_000 < rose_s[1]
 
 
 def test_refused_requests_use_up_quota_if_the_next_one_is_refused_too():
