@@ -175,4 +175,5 @@ def test_looking_for_an_encoding_takes_a_time_in_proportion_to_the_length():
             lambda size, piece=piece: (piece * (size // len(piece)) + "!").encode(),
             short=40_000,
             times=8,
+            slack=3,
         )
